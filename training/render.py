@@ -1,0 +1,169 @@
+"""Renders songs to disk: four stems each, as int16 arrays that training maps into memory.
+
+Run it as `python -m training.render --count 320`, and with `--held-out` for the other split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+from scipy.signal import fftconvolve
+
+from .songs import Part, Song, make_song
+from .voices import sing
+
+RATE_HZ = 44100
+SOURCES = ("drums", "bass", "other", "vocals")
+DATA = Path(__file__).parent / "data"
+SOUND_FONT = Path(os.environ.get("SOUND_FONT", "/usr/share/sounds/sf2/FluidR3_GM.sf2"))
+
+_TICKS_PER_S = 960
+_PEAK = 0.89
+
+Floats = npt.NDArray[np.float32]
+
+
+def song_folder(held_out: bool) -> Path:
+    """Where the songs of a split are stored."""
+    return DATA / ("held_out" if held_out else "train")
+
+
+def midi_bytes(parts: Sequence[Part]) -> bytes:
+    """A one-track standard MIDI file of the parts, in ticks of 1/960 s (120 bpm, 480 a beat)."""
+    events: list[tuple[int, int, bytes]] = []
+    for part in parts:
+        channel = part.channel
+        events.append((0, 0, bytes([0xC0 | channel, part.program])))
+        events.append((0, 0, bytes([0xB0 | channel, 10, part.pan])))
+        for note in part.notes:
+            start = round(note.start_s * _TICKS_PER_S)
+            end = max(start + 1, round((note.start_s + note.duration_s) * _TICKS_PER_S))
+            events.append((start, 2, bytes([0x90 | channel, note.pitch, note.velocity])))
+            events.append((end, 1, bytes([0x80 | channel, note.pitch, 0])))
+    track = bytearray()
+    now = 0
+    for tick, _, message in sorted(events):
+        track += _variable_length(tick - now) + message
+        now = tick
+    track += b"\x00\xff\x2f\x00"
+    header = b"MThd" + struct.pack(">IHHH", 6, 0, 1, _TICKS_PER_S // 2)
+    return header + b"MTrk" + struct.pack(">I", len(track)) + bytes(track)
+
+
+def _variable_length(value: int) -> bytes:
+    groups = [value & 0x7F]
+    while value := value >> 7:
+        groups.append(value & 0x7F | 0x80)
+    return bytes(reversed(groups))
+
+
+def play(parts: Sequence[Part], duration_s: float, room: float) -> Floats:
+    """Play the parts with fluidsynth.
+
+    `room` is the size of its reverb, 0 for none. Returns float32 of shape (2, samples).
+    """
+    samples = round(duration_s * RATE_HZ)
+    if not any(part.notes for part in parts):
+        return np.zeros((2, samples), np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        midi, wav = Path(folder, "parts.mid"), Path(folder, "parts.wav")
+        midi.write_bytes(midi_bytes(parts))
+        command = [
+            "fluidsynth", "-q", "-n", "-i", "-r", str(RATE_HZ), "-g", "0.5", "-F", str(wav),
+            "-T", "wav", "-O", "float", "-o", "synth.chorus.active=0",
+            "-o", "synth.dynamic-sample-loading=1",
+            "-o", f"synth.reverb.active={int(room > 0)}", "-o", f"synth.reverb.room-size={room}",
+            str(SOUND_FONT), str(midi),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+        audio = soundfile.read(wav, dtype="float32", always_2d=True)[0].T[:, :samples]
+    padded: Floats = np.pad(audio, ((0, 0), (0, samples - audio.shape[1])))
+    return padded
+
+
+def add_room(audio: Floats, rng: np.random.Generator) -> Floats:
+    """Add a diffuse stereo reverb of random length and level to (2, samples)."""
+    decay_s = float(rng.uniform(0.3, 1.4))
+    times_s = np.arange(int(decay_s * RATE_HZ)) / RATE_HZ
+    tail = rng.normal(size=(2, len(times_s))) * np.exp(-6.9 * times_s / decay_s)
+    tail[:, : int(0.012 * RATE_HZ)] = 0.0
+    tail *= float(rng.uniform(0.08, 0.35)) / np.sqrt((tail**2).sum(1, keepdims=True))
+    wet = fftconvolve(audio, tail, axes=1)[:, : audio.shape[1]]
+    return (audio + wet).astype(np.float32)
+
+
+def _level(stem: Floats, loudness_db: float) -> Floats:
+    """Scale a stem so that its RMS over the half seconds in which it sounds is `loudness_db`."""
+    block = RATE_HZ // 2
+    length = stem.shape[1] // block * block
+    power = (stem[:, :length].astype(np.float64) ** 2).reshape(2, -1, block).mean((0, 2))
+    active = power[power > 1e-3 * power.max()] if power.max() > 0 else power
+    rms = float(np.sqrt(active.mean())) if active.size else 0.0
+    return stem * np.float32(10 ** (loudness_db / 20) / rms) if rms > 0 else stem
+
+
+def render_song(song: Song) -> npt.NDArray[np.int16]:
+    """Render the four stems of a song.
+
+    Returns int16 of shape (4, 2, samples) at RATE_HZ, in the order of SOURCES; their sum, the
+    mixture, does not clip.
+    """
+    rng = np.random.default_rng([song.seed, int(song.held_out), 1])
+    rooms = rng.choice([0.0, 0.2, 0.5, 0.8], 3)
+    stems = [
+        play([song.drums], song.duration_s, float(rooms[0])),
+        play([song.bass], song.duration_s, 0.0),
+        play(song.other, song.duration_s, float(rooms[2])),
+        add_room(sing(song, RATE_HZ), rng),
+    ]
+    # Drums are short peaks: at equal RMS they sound louder than the rest.
+    loudness_db = np.array([-21.0, -20.0, -20.5, -19.5]) + rng.uniform(-2, 2, 4)
+    levelled = np.stack([_level(*pair) for pair in zip(stems, loudness_db, strict=True)])
+    peak = float(np.abs(levelled.sum(0)).max()), float(np.abs(levelled).max())
+    levelled *= _PEAK / max(max(peak), 1e-6)
+    return np.round(levelled * 32767).astype(np.int16)
+
+
+def _render_to_disk(seed: int, held_out: bool) -> Path:
+    path = song_folder(held_out) / f"{seed:04d}.npy"
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        with unfinished.open("wb") as file:
+            np.save(file, render_song(make_song(seed, held_out)))
+        unfinished.replace(path)
+    return path
+
+
+def render_songs(
+    count: int, held_out: bool, workers: int = 2, report: Callable[[str], None] = print
+) -> None:
+    """Render songs 0 to `count` - 1 of a split; songs that are on disk already are kept."""
+    song_folder(held_out).mkdir(parents=True, exist_ok=True)
+    work = partial(_render_to_disk, held_out=held_out)
+    with ProcessPoolExecutor(workers) as pool:
+        for done in as_completed([pool.submit(work, seed) for seed in range(count)]):
+            report(f"rendered {done.result().name}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    render_songs(arguments.count, arguments.held_out, arguments.workers)
+
+
+if __name__ == "__main__":
+    main()
