@@ -1,0 +1,121 @@
+"""The Flask application: builds the parts of the server and puts them together."""
+
+import atexit
+import logging
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+from flask import Flask
+from flask_cors import CORS
+from flask_socketio import SocketIO
+
+from config import Config, ConfigError
+from models import Models
+from studio.jobs.runner import JobRunner
+from studio.jobs.store import JobStore, connect
+from studio.storage import Storage
+from studio.web import live, pages, problems, rest
+from studio.web.receiving import StreamingRequest
+from studio.web.services import Services
+
+VERSION = "0.1.0"
+SHUTDOWN_S = 20.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What `create_app` started; `stop` ends it."""
+
+    runner: JobRunner
+    store: JobStore
+    socketio: SocketIO
+    lock: FileLock
+
+    def stop(self) -> None:
+        self.runner.stop(SHUTDOWN_S)
+        self.store.close()
+        self.lock.release()
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """The application, with its job threads running. Ends them when the process exits.
+
+    Raises ConfigError when a setting cannot be used.
+    """
+    config = config or Config.load()
+    logging.basicConfig(
+        level=logging.DEBUG if config.DEBUG else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for noisy in ("urllib3", "filelock", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    lock = _own_folders(config)
+    storage = Storage(config.upload_folder, config.output_folder, config.MIN_FREE_BYTES)
+    storage.open()
+    store = JobStore(connect(config.database_url))
+    store.open()
+    models = Models(config, storage)
+    work = {name: models.get(name).run for name in models.names()}
+    runner = JobRunner(store, work, config.WORKERS, config.MAX_QUEUED_JOBS)
+    services = Services(
+        storage,
+        store,
+        runner,
+        models,
+        config.ALLOWED_EXTENSIONS,
+        config.MAX_CONTENT_LENGTH,
+        VERSION,
+    )
+    app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
+    app.request_class = StreamingRequest
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
+    CORS(app, origins=config.cors_origins, expose_headers=["Location", "Retry-After"])
+    rest.register(app, services)
+    pages.register(app, services)
+    problems.register(app)
+    socketio = SocketIO(app, async_mode="threading", cors_allowed_origins=config.cors_origins)
+    socketio.on_namespace(live.Transcribe(live.PATH))
+    parts = Parts(runner, store, socketio, lock)
+    app.extensions["parts"] = parts
+    runner.start()
+    atexit.register(parts.stop)
+    return app
+
+
+def _own_folders(config: Config) -> FileLock:
+    """Make the folders this server's own: two servers would clear each other's work."""
+    for key in ("UPLOAD_FOLDER", "OUTPUT_FOLDER"):
+        folder = getattr(config, key.lower())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{key}={folder} cannot be created: {error.strerror}.") from None
+    lock = FileLock(config.output_folder / ".lock")
+    try:
+        lock.acquire(timeout=5)
+    except Timeout:
+        raise ConfigError(
+            f"OUTPUT_FOLDER={config.output_folder} is in use by another server. Stop it, or give "
+            "this one folders of its own (UPLOAD_FOLDER, OUTPUT_FOLDER)."
+        ) from None
+    return lock
+
+
+def main() -> None:
+    """The development server."""
+    try:
+        config = Config.load()
+        app = create_app(config)
+    except ConfigError as error:
+        raise SystemExit(f"The server cannot start: {error}") from None
+    print(f"Listening on http://{config.HOST}:{config.PORT} (documentation: /docs)", flush=True)
+    app.extensions["parts"].socketio.run(
+        app, host=config.HOST, port=config.PORT, allow_unsafe_werkzeug=True, use_reloader=False
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Settings: one table, read once from the environment and `.env`.
+
+Each setting stands below with its default and what it means; `docs/settings.md` repeats them.
+Only the standard library and python-dotenv are used here.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from dotenv import dotenv_values
+
+ROOT = Path(__file__).resolve().parent
+
+AUDIO_FILE_TYPES = frozenset({"mp3", "wav", "flac", "m4a", "ogg"})
+
+
+class ModelInfo(TypedDict):
+    """What a model takes (file name endings) and what it is for."""
+
+    file_types: frozenset[str]
+    purpose: str
+
+
+MODELS: dict[str, ModelInfo] = {
+    "demucs": {"file_types": AUDIO_FILE_TYPES, "purpose": "Audio source separation"},
+    "whisper": {"file_types": AUDIO_FILE_TYPES, "purpose": "Speech-to-text transcription"},
+    "musicgen": {"file_types": frozenset({"txt"}), "purpose": "Text-to-music generation"},
+}
+
+
+class ConfigError(ValueError):
+    """A setting has a value that cannot be used; the text names the key and the value."""
+
+
+def _boolean(text: str) -> bool:
+    known = {"true": True, "1": True, "yes": True, "on": True}
+    known |= {"false": False, "0": False, "no": False, "off": False}
+    if text.strip().lower() not in known:
+        raise ValueError("use true or false")
+    return known[text.strip().lower()]
+
+
+def _integer(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError("use a whole number") from None
+        if not least <= number <= most:
+            raise ValueError(f"use a number from {least} to {most}")
+        return number
+
+    return parse
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it must not be empty")
+    return text.strip()
+
+
+def _file_types(text: str) -> frozenset[str]:
+    chosen = frozenset(part.strip().lower().lstrip(".") for part in text.split(",") if part.strip())
+    known = AUDIO_FILE_TYPES | {"txt"}
+    if not chosen or not chosen <= known:
+        raise ValueError(f"use a comma-separated list of {', '.join(sorted(known))}")
+    return chosen
+
+
+def _origins(text: str) -> str:
+    origins = [part.strip() for part in text.split(",") if part.strip()]
+    if not origins:
+        raise ValueError("use * or a comma-separated list of origins")
+    for origin in origins:
+        if origin != "*" and not origin.startswith(("http://", "https://")):
+            raise ValueError("an origin begins with http:// or https://, or is *")
+    return ",".join(origin.rstrip("/") for origin in origins)
+
+
+def _any(text: str) -> str:
+    return text.strip()
+
+
+def _setting(default: Any, parse: Callable[[str], Any], help_text: str) -> Any:
+    return dataclasses.field(default=default, metadata={"parse": parse, "help": help_text})
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. `Config()` holds the defaults; `Config.load()` reads environment and .env."""
+
+    DEBUG: bool = _setting(False, _boolean, "Verbose logs. Never on in production.")
+    SECRET_KEY: str = _setting(
+        "change-me", _name, "Signs sessions. Set a long random text in production."
+    )
+    HOST: str = _setting(
+        "127.0.0.1", _name, "Address the server listens on; 0.0.0.0 for every network interface."
+    )
+    PORT: int = _setting(8000, _integer(1, 65535), "Port the server listens on.")
+    CORS_ORIGINS: str = _setting(
+        "*", _origins, "Web origins that may call the server: * or a comma-separated list."
+    )
+    MAX_CONTENT_LENGTH: int = _setting(
+        500 * 1024 * 1024, _integer(1, 2**50), "Largest request body, in bytes."
+    )
+    ALLOWED_EXTENSIONS: frozenset[str] = _setting(
+        AUDIO_FILE_TYPES | {"txt"}, _file_types, "File name endings that may be uploaded."
+    )
+    UPLOAD_FOLDER: str = _setting(
+        "uploads", _name, "Folder of the uploads; relative paths start at the project folder."
+    )
+    OUTPUT_FOLDER: str = _setting("outputs", _name, "Folder of the results and the job database.")
+    MODEL_DIR: str = _setting(
+        "weights", _name, "Folder with weights of your own, one folder a model inside."
+    )
+    DATABASE_URL: str = _setting(
+        "", _any, "SQLAlchemy address of the job database; empty: SQLite in OUTPUT_FOLDER."
+    )
+    MIN_FREE_BYTES: int = _setting(
+        256 * 1024 * 1024,
+        _integer(0, 2**62),
+        "Uploads and jobs are refused when less disk space than this would be left, in bytes.",
+    )
+    WORKERS: int = _setting(1, _integer(1, 64), "Jobs that run at the same time.")
+    MAX_QUEUED_JOBS: int = _setting(
+        100, _integer(1, 1_000_000), "Jobs that may wait; beyond it a new one is answered 429."
+    )
+    MODEL_IDLE_S: int = _setting(
+        600, _integer(1, 10**9), "Seconds after which an unused model leaves memory."
+    )
+    TORCH_THREADS: int = _setting(
+        0, _integer(0, 1024), "Threads of PyTorch for one network; 0: as many as PyTorch chooses."
+    )
+    DEMUCS_MODEL: str = _setting("htdemucs", _name, "Demucs variant used when none is asked for.")
+    WHISPER_MODEL: str = _setting("base", _name, "Whisper variant used when none is asked for.")
+    MUSICGEN_MODEL: str = _setting("small", _name, "MusicGen variant used when none is asked for.")
+
+    @classmethod
+    def load(
+        cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = ROOT / ".env"
+    ) -> "Config":
+        """Read settings: the environment first, then the `.env` file, then the defaults.
+
+        Raises ConfigError that names the key and the value when one cannot be used.
+        """
+        from_file = dotenv_values(dotenv) if dotenv is not None and dotenv.is_file() else {}
+        given = {**from_file, **(os.environ if environ is None else environ)}
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            text = given.get(field.name)
+            if text is None:
+                continue
+            try:
+                values[field.name] = field.metadata["parse"](text)
+            except ValueError as error:
+                raise ConfigError(f"{field.name}={text!r} cannot be used: {error}.") from None
+        return cls(**values)
+
+    @property
+    def upload_folder(self) -> Path:
+        return ROOT / self.UPLOAD_FOLDER
+
+    @property
+    def output_folder(self) -> Path:
+        return ROOT / self.OUTPUT_FOLDER
+
+    @property
+    def model_dir(self) -> Path:
+        return ROOT / self.MODEL_DIR
+
+    @property
+    def database_url(self) -> str:
+        return self.DATABASE_URL or f"sqlite:///{self.output_folder / '.jobs.sqlite3'}"
+
+    @property
+    def cors_origins(self) -> str | list[str]:
+        """As Flask-CORS and Flask-SocketIO take it: "*" or a list."""
+        origins = self.CORS_ORIGINS.split(",")
+        return "*" if "*" in origins else origins

@@ -1,0 +1,26 @@
+"""Answers a request from results that are already there."""
+
+from studio.jobs.job import Job, Request, State
+from studio.jobs.store import JobStore
+from studio.storage import Storage
+
+
+def completed_before(store: JobStore, storage: Storage, request: Request) -> Job | None:
+    """A completed job for the request: the file's latest, or a new one that shares the files of
+    an earlier one (of any upload with the same content). None when the work is still to be done.
+    """
+    for earlier in store.with_fingerprint(request.fingerprint, [State.COMPLETED]):
+        folder = storage.result(earlier.request.file_id, earlier.job_id)
+        if not folder.is_dir() or earlier.result is None:
+            continue
+        if store.of_file(request.file_id)[:1] == [earlier]:
+            return earlier
+        job_id = store.new_id()
+        try:
+            with storage.work(job_id) as work:
+                storage.share(folder, work)
+                storage.publish(work, request.file_id, job_id)
+        except FileNotFoundError:
+            continue
+        return store.add(request, job_id=job_id, result=earlier.result)
+    return None

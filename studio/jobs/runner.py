@@ -1,0 +1,184 @@
+"""Runs jobs on background threads, first come first served, in a bounded queue."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from threading import Condition, Event, Thread
+from typing import Any
+
+from studio.errors import InternalError, Interrupted, NothingToCancel, QueueFull, StudioError
+from studio.jobs.job import Job, Request, State
+from studio.jobs.store import ACTIVE, JobStore
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 10
+REPORT_EVERY_S = 0.2
+
+Report = Callable[[str, float], None]
+Work = Callable[[Job, Report], dict[str, Any]]
+"""Does a job: gets its record and a function (stage, progress); returns the job's result."""
+
+
+class _Ended(Exception):
+    """Ends a running job from inside its report: it was canceled, or the server stops."""
+
+
+class _Running:
+    """A job that runs now: says how far it is, and ends it when asked to."""
+
+    def __init__(self, job: Job, store: JobStore, notify: Callable[[], None]) -> None:
+        self.job = job
+        self.end = Event()
+        self._store = store
+        self._notify = notify
+        self._stage = ""
+        self._since: tuple[float, float] = (0.0, 0.0)
+        self._reported_s = 0.0
+
+    def report(self, stage: str, progress: float) -> None:
+        if self.end.is_set():
+            raise _Ended
+        now_s = time.monotonic()
+        if stage != self._stage:
+            self._since = (now_s, progress)
+        elif now_s - self._reported_s < REPORT_EVERY_S:
+            return
+        self._stage, self._reported_s = stage, now_s
+        self._store.report(self.job.job_id, stage, progress, self._eta_s(now_s, progress))
+        self._notify()
+
+    def _eta_s(self, now_s: float, progress: float) -> float | None:
+        """Seconds to go, from the speed measured in this stage; None before there is one."""
+        since_s, from_progress = self._since
+        gained = progress - from_progress
+        return (now_s - since_s) / gained * (1.0 - progress) if gained > 0 else None
+
+
+class JobRunner:
+    """Takes jobs from the store and does them with `work[model]` on `workers` threads."""
+
+    def __init__(
+        self, store: JobStore, work: Mapping[str, Work], workers: int, most_queued: int
+    ) -> None:
+        self._store = store
+        self._work = work
+        self._workers = workers
+        self._most_queued = most_queued
+        self._changed = Condition()
+        self._running: dict[str, _Running] = {}
+        self._threads: list[Thread] = []
+        self._stopping = False
+
+    def start(self) -> None:
+        """Queue again what a crash interrupted, and begin to work."""
+        error = Interrupted(
+            "The server stopped several times while this job ran. Look into its log, then start "
+            "the job again."
+        )
+        self._store.recover(describe(error))
+        for number in range(self._workers):
+            thread = Thread(target=self._loop, name=f"job-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, timeout_s: float = 60.0) -> None:
+        """Take no more jobs; running ones end at their next report and are queued again."""
+        with self._changed:
+            self._stopping = True
+            for running in self._running.values():
+                running.end.set()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def submit(self, request: Request) -> Job:
+        """Queue a job, or answer the one that already waits or runs for the same thing."""
+        with self._changed:
+            for job in self._store.with_fingerprint(request.fingerprint, ACTIVE):
+                if job.request.file_id == request.file_id:
+                    return job
+            if self._store.count(State.QUEUED) >= self._most_queued:
+                raise QueueFull(
+                    f"{self._most_queued} jobs are waiting already. Try again in a while.",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+            job = self._store.add(request)
+            self._changed.notify_all()
+            return job
+
+    def cancel(self, file_id: str) -> None:
+        """Cancel the waiting and running jobs of a file. Raises NothingToCancel."""
+        with self._changed:
+            canceled = self._store.cancel_queued(file_id)
+            for running in self._running.values():
+                if running.job.request.file_id == file_id:
+                    canceled += self._store.finish(running.job.job_id, State.CANCELED)
+                    running.end.set()
+            self._changed.notify_all()
+        if not canceled:
+            raise NothingToCancel(f"No job of the file {file_id} is waiting or running.")
+
+    def wait(self, job_id: str, timeout_s: float) -> None:
+        """Return when the job is final or gone, or after `timeout_s`."""
+        ends_s = time.monotonic() + timeout_s
+        with self._changed:
+            while (left_s := ends_s - time.monotonic()) > 0:
+                job = self._store.get(job_id)
+                if job is None or job.state.is_final or self._stopping:
+                    return
+                self._changed.wait(min(left_s, 1.0))
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _loop(self) -> None:
+        while (running := self._next()) is not None:
+            try:
+                self._do(running)
+            except Exception:
+                log.exception("the job %s could not be recorded", running.job.job_id)
+            finally:
+                with self._changed:
+                    del self._running[running.job.job_id]
+                    self._changed.notify_all()
+
+    def _next(self) -> _Running | None:
+        """The next job, waiting for one; None when the runner stops."""
+        with self._changed:
+            while not self._stopping:
+                job = self._store.claim()
+                if job is not None:
+                    running = _Running(job, self._store, self._notify)
+                    self._running[job.job_id] = running
+                    return running
+                self._changed.wait()
+            return None
+
+    def _do(self, running: _Running) -> None:
+        job = running.job
+        log.info("job %s: %s %s begins", job.job_id, job.request.model, job.request.variant)
+        try:
+            result = self._work[job.request.model](job, running.report)
+        except _Ended:
+            if self._stopping:
+                self._store.requeue(job.job_id)
+        except StudioError as error:
+            log.info("job %s failed: %s", job.job_id, error.sentence)
+            self._store.finish(job.job_id, State.FAILED, error=describe(error))
+        except Exception as error:
+            log.exception("job %s failed", job.job_id)
+            failure = InternalError(
+                f"The job failed because of a defect ({type(error).__name__}). The server's log "
+                f"has the details under job {job.job_id}."
+            )
+            self._store.finish(job.job_id, State.FAILED, error=describe(failure))
+        else:
+            self._store.finish(job.job_id, State.COMPLETED, result=result)
+        log.info("job %s ended", job.job_id)
+
+
+def describe(error: StudioError) -> dict[str, Any]:
+    """An error as it is kept with a job and shown to callers."""
+    return {"code": error.code, "error": error.sentence, **error.extra}

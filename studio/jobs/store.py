@@ -1,0 +1,243 @@
+"""Jobs in a database (SQLAlchemy). Each change is a transaction; a final state is set once."""
+
+import time
+from collections.abc import Iterable
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from sqlalchemy import JSON, Engine, create_engine, event, func, select, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from studio.jobs.job import Job, Request, State
+
+# The first attempt and two more after crashes.
+MOST_ATTEMPTS = 3
+ACTIVE = (State.QUEUED, State.PROCESSING)
+WAITING_AGAIN: dict[str, Any] = {
+    "state": State.QUEUED,
+    "stage": "waiting",
+    "progress": 0.0,
+    "eta_s": None,
+    "started_at": None,
+}
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar = {dict[str, Any]: JSON}
+
+
+class JobRow(Base):
+    __tablename__ = "jobs"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(unique=True)
+    file_id: Mapped[str] = mapped_column(index=True)
+    model: Mapped[str]
+    variant: Mapped[str]
+    options: Mapped[dict[str, Any]]
+    fingerprint: Mapped[str] = mapped_column(index=True)
+    state: Mapped[str] = mapped_column(index=True)
+    stage: Mapped[str]
+    progress: Mapped[float] = mapped_column(default=0.0)
+    eta_s: Mapped[float | None]
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
+
+
+def connect(url: str) -> Engine:
+    """An engine for the address; SQLite gets a write-ahead log and waits for its lock."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def prepare(connection: Any, _record: Any) -> None:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout=10000")
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=NORMAL")
+            cursor.close()
+
+    return engine
+
+
+class JobStore:
+    """The face of the job database. Thread-safe: each call has its own session."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._sessions = sessionmaker(engine)
+        self._engine = engine
+
+    def open(self) -> None:
+        Base.metadata.create_all(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @staticmethod
+    def new_id() -> str:
+        return uuid4().hex
+
+    def add(
+        self, request: Request, job_id: str | None = None, result: dict[str, Any] | None = None
+    ) -> Job:
+        """Store a job: queued, or completed at once when its `result` is already there."""
+        now = time.time()
+        row = JobRow(
+            job_id=job_id or self.new_id(),
+            file_id=request.file_id,
+            model=request.model,
+            variant=request.variant,
+            options=request.options,
+            fingerprint=request.fingerprint,
+            state=State.QUEUED if result is None else State.COMPLETED,
+            stage="waiting" if result is None else "done",
+            progress=0.0 if result is None else 1.0,
+            created_at=now,
+            finished_at=None if result is None else now,
+            result=result,
+        )
+        with self._sessions.begin() as session:
+            session.add(row)
+            session.flush()
+            return _job(session, row)
+
+    def get(self, job_id: str) -> Job | None:
+        with self._sessions() as session:
+            row = session.scalar(select(JobRow).where(JobRow.job_id == job_id))
+            return _job(session, row) if row else None
+
+    def of_file(self, file_id: str) -> list[Job]:
+        """All jobs of a file, the latest first."""
+        with self._sessions() as session:
+            rows = session.scalars(
+                select(JobRow).where(JobRow.file_id == file_id).order_by(JobRow.number.desc())
+            )
+            return [_job(session, row) for row in rows]
+
+    def with_fingerprint(self, fingerprint: str, states: Iterable[State]) -> list[Job]:
+        """Jobs that ask for the same thing and are in one of the states, the latest first."""
+        with self._sessions() as session:
+            rows = session.scalars(
+                select(JobRow)
+                .where(JobRow.fingerprint == fingerprint, JobRow.state.in_(list(states)))
+                .order_by(JobRow.number.desc())
+            )
+            return [_job(session, row) for row in rows]
+
+    def count(self, state: State) -> int:
+        with self._sessions() as session:
+            return session.scalar(select(func.count()).where(JobRow.state == state)) or 0
+
+    def claim(self) -> Job | None:
+        """Take the oldest queued job: it is processing from now on."""
+        with self._sessions.begin() as session:
+            oldest = select(func.min(JobRow.number)).where(JobRow.state == State.QUEUED)
+            row = session.scalar(
+                update(JobRow)
+                .where(JobRow.number == oldest.scalar_subquery(), JobRow.state == State.QUEUED)
+                .values(
+                    state=State.PROCESSING,
+                    stage="starting",
+                    started_at=time.time(),
+                    attempts=JobRow.attempts + 1,
+                )
+                .returning(JobRow)
+            )
+            return _job(session, row) if row else None
+
+    def report(self, job_id: str, stage: str, progress: float, eta_s: float | None) -> None:
+        """Note how far a processing job is."""
+        with self._sessions.begin() as session:
+            session.execute(
+                update(JobRow)
+                .where(JobRow.job_id == job_id, JobRow.state == State.PROCESSING)
+                .values(stage=stage, progress=progress, eta_s=eta_s)
+            )
+
+    def finish(
+        self,
+        job_id: str,
+        state: State,
+        *,
+        result: dict[str, Any] | None = None,
+        error: dict[str, Any] | None = None,
+    ) -> bool:
+        """Set a terminal state, once; False when the job already had one or is gone."""
+        values: dict[str, Any] = {"state": state, "finished_at": time.time(), "eta_s": None}
+        values |= {"result": result, "error": error}
+        if state is State.COMPLETED:
+            values |= {"stage": "done", "progress": 1.0}
+        with self._sessions.begin() as session:
+            changed = session.scalar(
+                update(JobRow)
+                .where(JobRow.job_id == job_id, JobRow.state.in_(ACTIVE))
+                .values(**values)
+                .returning(JobRow.number)
+            )
+            return changed is not None
+
+    def requeue(self, job_id: str) -> None:
+        """Put a processing job back to its place; the attempt does not count."""
+        with self._sessions.begin() as session:
+            session.execute(
+                update(JobRow)
+                .where(JobRow.job_id == job_id, JobRow.state == State.PROCESSING)
+                .values(**WAITING_AGAIN, attempts=JobRow.attempts - 1)
+            )
+
+    def cancel_queued(self, file_id: str) -> int:
+        """Cancel the waiting jobs of a file; the number of them."""
+        with self._sessions.begin() as session:
+            canceled = session.scalars(
+                update(JobRow)
+                .where(JobRow.file_id == file_id, JobRow.state == State.QUEUED)
+                .values(state=State.CANCELED, finished_at=time.time())
+                .returning(JobRow.number)
+            )
+            return len(canceled.all())
+
+    def forget_file(self, file_id: str) -> None:
+        """Remove every job of a file."""
+        with self._sessions.begin() as session:
+            for row in session.scalars(select(JobRow).where(JobRow.file_id == file_id)):
+                session.delete(row)
+
+    def recover(self, interrupted: dict[str, Any]) -> None:
+        """After a start: queue again what was processing, or fail it after the last attempt."""
+        with self._sessions.begin() as session:
+            processing = JobRow.state == State.PROCESSING
+            session.execute(
+                update(JobRow)
+                .where(processing, JobRow.attempts >= MOST_ATTEMPTS)
+                .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
+            )
+            session.execute(update(JobRow).where(processing).values(**WAITING_AGAIN))
+
+
+def _job(session: Session, row: JobRow) -> Job:
+    place = None
+    if row.state == State.QUEUED:
+        before = select(func.count()).where(
+            JobRow.state == State.QUEUED, JobRow.number <= row.number
+        )
+        place = session.scalar(before)
+    request = Request(row.file_id, row.model, row.variant, row.options, row.fingerprint)
+    return Job(
+        row.job_id,
+        request,
+        State(row.state),
+        row.stage,
+        row.progress,
+        row.created_at,
+        row.eta_s,
+        row.started_at,
+        row.finished_at,
+        row.attempts,
+        place,
+        row.error,
+        row.result,
+    )

@@ -1,0 +1,243 @@
+"""The variants of Demucs: what each one is, and where its weights lie."""
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOUR = ("drums", "bass", "other", "vocals")
+SIX = (*FOUR, "guitar", "piano")
+HUB_PREFIX = "hf://"
+HUB_NAMESPACE = "adefossez"
+BUNDLED = "mini"
+MIT = "MIT"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published variant. Sizes are those of its weights as published, in bytes, where known."""
+
+    purpose: str
+    stems: tuple[str, ...] = FOUR
+    size_bytes: int | None = None
+    needs_diffq: bool = False
+
+
+RELEASES = {
+    "htdemucs": Release("Hybrid Transformer Demucs; the usual choice", size_bytes=84_030_352),
+    "htdemucs_ft": Release(
+        "Four htdemucs, each fine-tuned for one stem; better, four times slower",
+        size_bytes=336_124_640,
+    ),
+    "htdemucs_6s": Release("With guitar and piano as extra stems", SIX, 54_890_576),
+    "hdemucs_mmi": Release("Hybrid Demucs v3, retrained", size_bytes=167_321_096),
+    "mdx": Release("Bag of four, MDX challenge 2021, track A", size_bytes=691_079_080),
+    "mdx_extra": Release("Bag of four, trained with extra data", size_bytes=669_284_384),
+    "mdx_q": Release("mdx, quantised", needs_diffq=True),
+    "mdx_extra_q": Release("mdx_extra, quantised", needs_diffq=True),
+}
+
+
+class Where(StrEnum):
+    """Where a variant's weights are: shipped, put there by hand, in a cache, or to be fetched."""
+
+    BUNDLED = "bundled"
+    LOCAL = "local"
+    DOWNLOADED = "downloaded"
+    AVAILABLE = "available"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant as found on this machine.
+
+    `files` are its weights where they are already here, one for each network of the bag;
+    `missing` names files that its bag needs and that are not there; `weights` and `segment_s` are
+    the bag's own.
+    """
+
+    name: str
+    purpose: str
+    where: Where
+    stems: tuple[str, ...] | None
+    licence: str
+    size_bytes: int | None
+    files: tuple[Path, ...] = ()
+    missing: tuple[str, ...] = ()
+    weights: list[list[float]] | None = None
+    segment_s: float | None = None
+    needs_diffq: bool = field(default=False)
+
+
+class Catalogue:
+    """Finds variants: the bundled one, those in `MODEL_DIR/demucs`, in the caches, on the hub."""
+
+    def __init__(self, bundled_dir: Path, local_dir: Path) -> None:
+        self._bundled_dir = bundled_dir
+        self._local_dir = local_dir
+
+    @property
+    def local_dir(self) -> Path:
+        return self._local_dir
+
+    def names(self) -> list[str]:
+        local = sorted(path.stem for path in self._local_bags())
+        return list(dict.fromkeys([BUNDLED, *RELEASES, *local]))
+
+    def knows(self, name: str) -> bool:
+        return name.startswith(HUB_PREFIX) or name in self.names()
+
+    def find(self, name: str) -> Variant:
+        """The variant `name`, which must be known."""
+        if name == BUNDLED:
+            return self._bundled()
+        release = RELEASES.get(name)
+        for bag_file in self._local_bags():
+            if bag_file.stem == name:
+                return self._local(name, bag_file, release)
+        stems = release.stems if release else None
+        purpose = release.purpose if release else "A model of the Hugging Face hub"
+        found = Variant(
+            name,
+            purpose,
+            Where.AVAILABLE,
+            stems,
+            MIT if release else "see the model's page",
+            release.size_bytes if release else None,
+            needs_diffq=bool(release and release.needs_diffq),
+        )
+        return _downloaded(found) or found
+
+    def _local_bags(self) -> Iterator[Path]:
+        if self._local_dir.is_dir():
+            yield from sorted(self._local_dir.glob("*.yaml"))
+
+    def _bundled(self) -> Variant:
+        path = self._bundled_dir / "model.safetensors"
+        return Variant(
+            BUNDLED,
+            "Small model made for this project: first run, tests, development",
+            Where.BUNDLED,
+            _stems_of(path),
+            MIT,
+            path.stat().st_size,
+            (path,),
+        )
+
+    def _local(self, name: str, bag_file: Path, release: Release | None) -> Variant:
+        bag = read_bag(bag_file)
+        files: list[Path] = []
+        missing: list[str] = []
+        for signature in bag["models"]:
+            if path := self._local_weights(signature):
+                files.append(path)
+            else:
+                missing.append(f"{signature}.safetensors")
+        stems = next((s for s in map(_stems_of, files) if s), release.stems if release else None)
+        return Variant(
+            name,
+            release.purpose if release else "Local model",
+            Where.LOCAL,
+            stems,
+            MIT if release else "yours",
+            sum(path.stat().st_size for path in files),
+            tuple(files),
+            tuple(missing),
+            bag.get("weights"),
+            bag.get("segment"),
+            bool(release and release.needs_diffq),
+        )
+
+    def _local_weights(self, signature: str) -> Path | None:
+        exact = self._local_dir / f"{signature}.safetensors"
+        if exact.is_file():
+            return exact
+        pickled = [self._local_dir / f"{signature}.th", *self._local_dir.glob(f"{signature}-*.th")]
+        return next((path for path in pickled if path.is_file()), None)
+
+
+def read_bag(path: Path) -> dict[str, Any]:
+    """A bag's definition: `models` (signatures), and maybe `weights` and `segment`."""
+    bag = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(bag, dict) or not isinstance(bag.get("models"), list):
+        raise ValueError(f"{path.name} is not a bag: it needs a list `models`")
+    return bag
+
+
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """The text metadata in the header of a safetensors file, without loading its tensors."""
+    with open(path, "rb") as file:
+        (header_bytes,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(min(header_bytes, 64 << 20)))
+    return dict(header.get("__metadata__", {}))
+
+
+def _stems_of(path: Path) -> tuple[str, ...] | None:
+    """Stems named in a weights file; None where only loading it would tell."""
+    if path.suffix != ".safetensors":
+        return None
+    metadata = safetensors_metadata(path)
+    arguments = json.loads(metadata.get("args", "[]"))
+    sources = json.loads(metadata.get("kwargs", "{}")).get("sources") or (
+        arguments[0] if arguments else None
+    )
+    return tuple(sources) if sources else None
+
+
+def hub_repository(name: str) -> tuple[str, str]:
+    """Repository and bag name on the hub of a variant, with or without `hf://`."""
+    from demucs.hf import hf_repo_name
+
+    path = name.removeprefix(HUB_PREFIX)
+    namespace, _, bag = path.rpartition("/")
+    return f"{namespace or HUB_NAMESPACE}/{hf_repo_name(bag)}", bag
+
+
+def _downloaded(variant: Variant) -> Variant | None:
+    """The variant with its files from the hub's cache or from PyTorch's, if all are there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, bag_name = hub_repository(variant.name)
+    bag_path = try_to_load_from_cache(repository, f"{bag_name}.yaml")
+    if isinstance(bag_path, str):
+        bag = read_bag(Path(bag_path))
+        cached = [try_to_load_from_cache(repository, f"{s}.safetensors") for s in bag["models"]]
+        files = tuple(Path(path) for path in cached if isinstance(path, str))
+        if len(files) == len(bag["models"]):
+            return _with_files(variant, files, bag)
+    if variant.name in RELEASES:
+        return _downloaded_checkpoints(variant)
+    return None
+
+
+def _downloaded_checkpoints(variant: Variant) -> Variant | None:
+    import torch.hub
+    from demucs.pretrained import REMOTE_ROOT
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if not folder.is_dir():
+        return None
+    bag = read_bag(REMOTE_ROOT / f"{variant.name}.yaml")
+    found = [next(folder.glob(f"{signature}-*.th"), None) for signature in bag["models"]]
+    files = tuple(path for path in found if path is not None)
+    return _with_files(variant, files, bag) if len(files) == len(found) else None
+
+
+def _with_files(variant: Variant, files: tuple[Path, ...], bag: dict[str, Any]) -> Variant:
+    return Variant(
+        variant.name,
+        variant.purpose,
+        Where.DOWNLOADED,
+        next((stems for stems in map(_stems_of, files) if stems), variant.stems),
+        variant.licence,
+        sum(path.stat().st_size for path in files),
+        files,
+        weights=bag.get("weights"),
+        segment_s=bag.get("segment"),
+        needs_diffq=variant.needs_diffq,
+    )

@@ -1,0 +1,59 @@
+"""What a separation engine offers: networks that split one window of sound, in bags.
+
+A bag averages several networks, each weighted per source (Demucs's own term and format).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from studio.audio import Sound
+from studio.errors import UnknownStem
+
+Stems = npt.NDArray[np.float32]
+"""float32 (stems, channels, samples), full scale 1.0."""
+
+
+class Network(Protocol):
+    """One network: splits a window of normalised stereo sound into its sources."""
+
+    segment_samples: int
+
+    def window_samples(self, length: int) -> int:
+        """Length of the window that a segment of `length` samples must be padded to."""
+
+    def __call__(self, window: Sound) -> Stems:
+        """float32 (channels, samples) -> float32 (sources, channels, samples)."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of a bag and its weight for each source."""
+
+    network: Network
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Bag:
+    """A loaded model: networks whose weighted mean is the answer.
+
+    `sources` names the stems in the networks' order; all networks work at `sample_rate_hz` with
+    `channels` channels.
+    """
+
+    members: tuple[Member, ...]
+    sources: tuple[str, ...]
+    sample_rate_hz: int
+    channels: int
+
+    def indices(self, stems: Sequence[str]) -> list[int]:
+        """Positions of the named stems among the sources; all of them when none is named."""
+        if unknown := [stem for stem in stems if stem not in self.sources]:
+            raise UnknownStem(
+                f"The model has no stem {unknown[0]!r}; it has {', '.join(self.sources)}."
+            )
+        return [i for i, source in enumerate(self.sources) if not stems or source in stems]

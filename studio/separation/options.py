@@ -1,0 +1,49 @@
+"""What a caller may ask of a separation; checked once, frozen afterwards."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
+
+
+class SeparationOptions(BaseModel):
+    """Options of `POST /process/demucs/<file_id>`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    model_variant: Annotated[
+        str | None,
+        Field(
+            description="Variant of Demucs, see GET /models; none: the server's default.",
+            max_length=200,
+            examples=["htdemucs_ft"],
+        ),
+    ] = None
+    stems: Annotated[
+        list[str] | None,
+        Field(
+            description="Stems that are wanted; none: all. Fewer can be faster: of a bag of "
+            "specialists only the needed ones run.",
+            min_length=1,
+            max_length=16,
+            examples=[["vocals"]],
+        ),
+    ] = None
+    format: Annotated[
+        AudioFormat,
+        Field(description="Format in which the tracks are made and downloaded by default."),
+    ] = "wav"
+    shifts: Annotated[
+        int,
+        Field(
+            description="Runs at random time shifts that are averaged: slower by this factor, "
+            "slightly better.",
+            ge=0,
+            le=20,
+        ),
+    ] = 0
+    overlap: Annotated[
+        float,
+        Field(description="Overlap of neighbouring segments, as a share of one.", ge=0.0, le=0.9),
+    ] = 0.25

@@ -1,0 +1,129 @@
+"""One separation job: a sound file becomes tracks in a folder, block by block."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio import audio
+from studio.audio import Sound, SoundWriter
+from studio.errors import NotAudio
+from studio.separation.network import Bag, Stems
+from studio.separation.options import SeparationOptions
+from studio.separation.stream import Separation, Statistics
+
+Report = Callable[[str, float], None]
+"""Called with the stage and the progress 0..1; may raise to end the job."""
+
+# Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
+ENCODING_SHARE = 0.1
+
+
+def separate(
+    bag: Bag,
+    source: Path,
+    options: SeparationOptions,
+    work: Path,
+    report: Report,
+    reserve: Callable[[int], None],
+) -> dict[str, Any]:
+    """Separate `source` into `work`; the description of the tracks, for the job's record.
+
+    Stems are written as 32-bit float WAV at the model's rate, all under one gain (1), so that
+    they add up to the mixture as far as the model's do. `gain` in the answer is what fixed-point
+    formats need. `reserve(bytes)` is asked for disk space before anything is written.
+    """
+    started_s = time.monotonic()
+    indices = bag.indices(options.stems or [])
+    stems = [bag.sources[i] for i in indices]
+    report("analysing", 0.0)
+    statistics = Statistics.of(_checked(_blocks(bag, source), report))
+    if statistics.samples == 0:
+        raise NotAudio("The file holds no sound.")
+    reserve(statistics.samples * bag.channels * 4 * len(stems))
+    share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
+    separation = Separation(
+        bag,
+        _blocks(bag, source),
+        statistics,
+        indices,
+        overlap=options.overlap,
+        shifts=options.shifts,
+    )
+    report("separating", 0.0)
+
+    def on_segment(done: int) -> None:
+        report("separating", share * done / separation.segments)
+
+    peaks = _write(separation, bag, stems, statistics, work, on_segment)
+    gain = audio.shared_gain(peaks)
+    if options.format != "wav":
+        for number, stem in enumerate(stems):
+            report("encoding", share + ENCODING_SHARE * number / len(stems))
+            audio.encode(
+                work / f"{stem}.wav", work / f"{stem}.{options.format}", options.format, gain
+            )
+    elapsed_s = time.monotonic() - started_s
+    duration_s = statistics.samples / bag.sample_rate_hz
+    return {
+        "stems": stems,
+        "format": options.format,
+        "sample_rate_hz": bag.sample_rate_hz,
+        "channels": bag.channels,
+        "samples": statistics.samples,
+        "duration_s": round(duration_s, 3),
+        "gain": round(gain, 6),
+        "elapsed_s": round(elapsed_s, 3),
+        "real_time_factor": round(elapsed_s / duration_s, 4),
+    }
+
+
+def _blocks(bag: Bag, source: Path) -> Iterator[Sound]:
+    return audio.decode(source, bag.sample_rate_hz, bag.channels)
+
+
+def _checked(blocks: Iterator[Sound], report: Report) -> Iterator[Sound]:
+    """The same blocks; a cancel is noticed at each."""
+    for block in blocks:
+        report("analysing", 0.0)
+        yield block
+
+
+def _write(
+    separation: Separation,
+    bag: Bag,
+    stems: list[str],
+    statistics: Statistics,
+    work: Path,
+    on_segment: Callable[[int], None],
+) -> list[float]:
+    """Write the stems; the peaks of them and of what the mixture is without each."""
+    residual_peaks = [0.0] * len(stems)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                SoundWriter(
+                    work / f"{stem}.wav",
+                    "wav",
+                    bag.sample_rate_hz,
+                    bag.channels,
+                    statistics.samples,
+                )
+            )
+            for stem in stems
+        ]
+        for mixture, parts in separation.run(on_segment):
+            _write_block(writers, mixture, parts, residual_peaks)
+    return [writer.peak for writer in writers] + residual_peaks
+
+
+def _write_block(
+    writers: list[SoundWriter], mixture: Sound, parts: Stems, residual_peaks: list[float]
+) -> None:
+    for number, (writer, part) in enumerate(zip(writers, parts, strict=True)):
+        writer.write(part)
+        residual_peak = float(np.abs(mixture - part).max(initial=0.0))
+        residual_peaks[number] = max(residual_peaks[number], residual_peak)

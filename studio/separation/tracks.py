@@ -1,0 +1,65 @@
+"""The tracks of a separation: its stems, what is left without one, and their formats.
+
+`no_S` is the mixture minus stem S, so that both together are the song again; `instrumental` is
+another name of `no_vocals`. They and other formats are made when first asked for, and kept.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio import audio
+from studio.audio import SoundWriter
+from studio.errors import UnknownTrack
+from studio.storage import Storage
+
+INSTRUMENTAL = "instrumental"
+WITHOUT = "no_"
+
+
+def names(result: dict[str, Any]) -> list[str]:
+    """All tracks that can be had from a separation's result."""
+    stems = list(result["stems"])
+    rest = [f"{WITHOUT}{stem}" for stem in stems]
+    return stems + rest + ([INSTRUMENTAL] if "vocals" in stems else [])
+
+
+def file_of(
+    storage: Storage,
+    folder: Path,
+    result: dict[str, Any],
+    track: str,
+    audio_format: str,
+    source: Path,
+) -> Path:
+    """The file of a track in a format, made if need be. Raises UnknownTrack.
+
+    `folder` holds the job's results, `source` is the upload that they were made from.
+    """
+    if track not in names(result):
+        raise UnknownTrack(f"There is no track {track!r}; there are {', '.join(names(result))}.")
+    name = f"{WITHOUT}vocals" if track == INSTRUMENTAL else track
+    master = storage.add(folder, f"{name}.wav", _without(folder, result, name, source))
+    if audio_format == "wav":
+        return master
+    return storage.add(
+        folder,
+        f"{name}.{audio_format}",
+        lambda path: audio.encode(master, path, audio_format, result["gain"]),
+    )
+
+
+def _without(
+    folder: Path, result: dict[str, Any], name: str, source: Path
+) -> Callable[[Path], None]:
+    """A function that writes the mixture minus a stem to a path."""
+
+    def make(path: Path) -> None:
+        stem = folder / f"{name.removeprefix(WITHOUT)}.wav"
+        rate_hz, channels = result["sample_rate_hz"], result["channels"]
+        mixture = audio.decode(source, rate_hz, channels)
+        with SoundWriter(path, "wav", rate_hz, channels, result["samples"]) as writer:
+            for whole, part in zip(mixture, audio.read_blocks(stem), strict=False):
+                writer.write(whole - part)
+
+    return make

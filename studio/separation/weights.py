@@ -1,0 +1,178 @@
+"""Loads the weights of a Demucs variant, from this machine or, the first time, from its release.
+
+A pickled checkpoint can run code of its author when it is loaded. `.th` files are therefore only
+taken from Demucs's own releases, whose checksum is in the name, and from `MODEL_DIR`; from a hub
+repository only safetensors are, and only with classes of the demucs package.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from studio.errors import ModelUnusable, WeightsMissing
+from studio.separation.catalogue import (
+    BUNDLED,
+    HUB_PREFIX,
+    RELEASES,
+    Catalogue,
+    Variant,
+    Where,
+    hub_repository,
+    read_bag,
+    safetensors_metadata,
+)
+from studio.separation.network import Bag
+from studio.separation.torch_engine import torch_bag
+
+REACH_TIMEOUT_S = 4.0
+RELEASE_URL = "https://dl.fbaipublicfiles.com"
+CLASSES = {"demucs.demucs.Demucs", "demucs.hdemucs.HDemucs", "demucs.htdemucs.HTDemucs"}
+
+
+def load(catalogue: Catalogue, name: str, threads: int) -> Bag:
+    """The loaded bag of a variant. Raises WeightsMissing or ModelUnusable, each with the mend."""
+    variant = catalogue.find(name)
+    if variant.missing:
+        raise WeightsMissing(
+            f"The bag {name}.yaml in {catalogue.local_dir} needs {', '.join(variant.missing)}, "
+            f"which is not there. Put it into that folder (a {variant.missing[0][:-12]}.th of the "
+            f"Demucs release serves too), or use the bundled variant {BUNDLED!r}.",
+            missing=list(variant.missing),
+        )
+    _check_diffq(variant)
+    try:
+        if variant.where is Where.AVAILABLE:
+            modules, weights = _fetch(catalogue, name)
+        else:
+            modules, weights = [_load_file(path) for path in variant.files], variant.weights
+            _set_segment(modules, variant.segment_s)
+        return torch_bag(modules, weights, threads)
+    except (WeightsMissing, ModelUnusable):
+        raise
+    except (Exception, SystemExit) as error:
+        raise ModelUnusable(
+            f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
+            f"the files, or use the bundled variant {BUNDLED!r}."
+        ) from error
+
+
+def _check_diffq(variant: Variant) -> None:
+    from importlib.util import find_spec
+
+    if variant.needs_diffq and find_spec("diffq") is None:
+        raise ModelUnusable(
+            f"The variant {variant.name!r} is quantised and needs the package diffq: run "
+            "`pip install diffq` (it needs a C compiler) and restart the server."
+        )
+
+
+def _load_file(path: Path) -> Any:
+    from demucs.hf import load_safetensors_model
+    from demucs.repo import check_checksum
+    from demucs.states import load_model
+
+    if path.suffix == ".safetensors":
+        _check_classes(path)
+        return load_safetensors_model(path)
+    _, dash, checksum = path.stem.rpartition("-")
+    if dash:
+        check_checksum(path, checksum)
+    return load_model(path)
+
+
+def _check_classes(path: Path) -> None:
+    """Refuse a file that names a class outside of demucs's networks: it would be called."""
+    metadata = safetensors_metadata(path)
+    structure = json.loads(metadata.get("structure", "null"))
+    named = {metadata.get("klass", "")} | set(_classes_in(structure))
+    if foreign := {name for name in named if name not in CLASSES and not name.startswith("diffq.")}:
+        raise ModelUnusable(f"{path.name} is not a Demucs network: it names {sorted(foreign)}.")
+
+
+def _classes_in(node: Any) -> list[str]:
+    if isinstance(node, list):
+        return [name for item in node for name in _classes_in(item)]
+    if isinstance(node, dict):
+        own = [str(node["_class"])] if "_class" in node else []
+        return own + [name for item in node.values() for name in _classes_in(item)]
+    return []
+
+
+def _set_segment(modules: list[Any], segment_s: float | None) -> None:
+    """A bag's own segment length; a transformer is never run longer than it was trained."""
+    from demucs.htdemucs import HTDemucs
+
+    for module in modules:
+        if segment_s is not None and (
+            not isinstance(module, HTDemucs) or segment_s <= module.segment
+        ):
+            module.segment = segment_s
+
+
+def _fetch(catalogue: Catalogue, name: str) -> tuple[list[Any], list[list[float]] | None]:
+    """Download a variant into the usual caches and load it."""
+    from demucs.pretrained import get_model
+
+    if name in RELEASES:
+        _require_network(catalogue, name)
+        bag = get_model(name)
+        return list(bag.models), bag.weights
+    _require_network(catalogue, name)
+    return _fetch_from_hub(name)
+
+
+def _fetch_from_hub(name: str) -> tuple[list[Any], list[list[float]] | None]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    repository, bag_name = hub_repository(name)
+    try:
+        bag = read_bag(Path(hf_hub_download(repository, f"{bag_name}.yaml")))
+        files = [hf_hub_download(repository, f"{s}.safetensors") for s in bag["models"]]
+    except HfHubHTTPError as error:
+        raise WeightsMissing(
+            f"The hub repository {repository} has no bag {bag_name}.yaml with safetensors, or it "
+            f"is not public ({type(error).__name__})."
+        ) from error
+    modules = [_load_file(Path(path)) for path in files]
+    _set_segment(modules, bag.get("segment"))
+    return modules, bag.get("weights")
+
+
+def _require_network(catalogue: Catalogue, name: str) -> None:
+    """Fail within seconds, and say what to do, where no release can be reached."""
+    from huggingface_hub import constants
+
+    hosts = [] if constants.is_offline_mode() else [constants.ENDPOINT]
+    hosts += [] if name.startswith(HUB_PREFIX) else [RELEASE_URL]
+    if any(_reachable(url) for url in hosts):
+        return
+    signatures = _release_signatures(name)
+    raise WeightsMissing(
+        f"The weights of {name!r} are not on this machine and cannot be downloaded: no network. "
+        f"Put {name.rpartition('/')[2]}.yaml and {', '.join(signatures) or 'its weights'} into "
+        f"{catalogue.local_dir}, or use the bundled variant {BUNDLED!r}.",
+        missing=signatures,
+    )
+
+
+def _release_signatures(name: str) -> list[str]:
+    from demucs.pretrained import REMOTE_ROOT
+
+    if name not in RELEASES:
+        return []
+    bag = read_bag(REMOTE_ROOT / f"{name}.yaml")
+    return [f"{signature}.safetensors" for signature in bag["models"]]
+
+
+def _reachable(url: str) -> bool:
+    try:
+        request = urllib.request.Request(url, method="HEAD")
+        with urllib.request.urlopen(request, timeout=REACH_TIMEOUT_S):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False

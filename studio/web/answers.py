@@ -1,0 +1,109 @@
+"""Builds the answers from jobs, uploads and what lies on disk."""
+
+from datetime import UTC, datetime
+from pathlib import PurePath
+from urllib.parse import quote
+
+from studio.audio import ENCODINGS
+from studio.jobs.job import Job, State
+from studio.separation import tracks
+from studio.storage import Storage, Upload
+from studio.web import schemas
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def uploaded(upload: Upload) -> schemas.Uploaded:
+    return schemas.Uploaded(
+        file_id=upload.file_id,
+        filename=upload.filename,
+        bytes=upload.size_bytes,
+        duration_s=upload.sound.duration_s if upload.sound else None,
+        sample_rate_hz=upload.sound.sample_rate_hz if upload.sound else None,
+        channels=upload.sound.channels if upload.sound else None,
+    )
+
+
+def job(job: Job) -> schemas.Job:
+    return schemas.Job(
+        job_id=job.job_id,
+        file_id=job.request.file_id,
+        model=job.request.model,
+        variant=job.request.variant,
+        options=job.request.options,
+        status=job.state.value,
+        stage=job.stage,
+        progress=round(job.progress, 4),
+        place=job.place,
+        eta_s=None if job.eta_s is None else round(job.eta_s, 1),
+        error=schemas.JobError(**job.error) if job.error else None,
+        tracks=tracks.names(job.result) if job.result else [],
+        result=job.result,
+        created_at=_time(job.created_at) or "",
+        started_at=_time(job.started_at),
+        finished_at=_time(job.finished_at),
+    )
+
+
+def status(upload: Upload, jobs: list[Job]) -> schemas.Status:
+    """`jobs` has the latest first. `tracks` are those of all completed jobs."""
+    shown = [job(one) for one in jobs]
+    latest = shown[0] if shown else None
+    names = dict.fromkeys(name for one in shown for name in one.tracks)
+    return schemas.Status(
+        file_id=upload.file_id,
+        filename=upload.filename,
+        job_id=latest.job_id if latest else None,
+        model=latest.model if latest else None,
+        variant=latest.variant if latest else None,
+        status=latest.status if latest else "uploaded",
+        stage=latest.stage if latest else None,
+        progress=latest.progress if latest else 0.0,
+        place=latest.place if latest else None,
+        eta_s=latest.eta_s if latest else None,
+        error=latest.error if latest else None,
+        tracks=list(names),
+        jobs=shown,
+    )
+
+
+def files(upload: Upload, jobs: list[Job], storage: Storage) -> schemas.Files:
+    """What can be downloaded; a track comes from the latest completed job that has it."""
+    listed: dict[str, schemas.Track] = {}
+    for one in jobs:
+        if one.state is State.COMPLETED and one.result:
+            for name in tracks.names(one.result):
+                if name not in listed:
+                    listed[name] = _track(one, name, storage)
+    return schemas.Files(
+        **uploaded(upload).model_dump(),
+        tracks=list(listed.values()),
+        archive=f"/download/{upload.file_id}/all.zip" if listed else None,
+    )
+
+
+def _track(job: Job, name: str, storage: Storage) -> schemas.Track:
+    assert job.result is not None
+    folder = storage.result(job.request.file_id, job.job_id)
+    base = f"{tracks.WITHOUT}vocals" if name == tracks.INSTRUMENTAL else name
+    formats = {}
+    for audio_format in ENCODINGS:
+        path = folder / f"{base}.{audio_format}"
+        url = f"/download/{job.request.file_id}/{quote(name)}?format={audio_format}"
+        size = path.stat().st_size if path.is_file() else None
+        formats[audio_format] = schemas.TrackFormat(ready=size is not None, bytes=size, url=url)
+    return schemas.Track(
+        track=name,
+        job_id=job.job_id,
+        model=job.request.model,
+        variant=job.request.variant,
+        duration_s=job.result["duration_s"],
+        formats=formats,
+    )
+
+
+def download_name(upload: Upload, track: str, file_type: str) -> str:
+    """A file name that keeps the upload's own: "song - vocals.wav"."""
+    return f"{PurePath(upload.filename).stem} - {track}.{file_type}"

@@ -1,0 +1,107 @@
+"""The OpenAPI 3.1 document, made from the routes, their operations and the schemas."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Flask
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from studio.errors import StudioError
+from studio.web import problems, schemas
+from studio.web.operations import Operation
+
+REF = "#/components/schemas/{model}"
+PARAMETERS = {
+    "model": "Name of a model: demucs, whisper or musicgen.",
+    "file_id": "Id of an upload, from the answer of POST /upload.",
+    "track": "A stem, no_<stem>, or instrumental.",
+}
+
+
+def described(app: Flask) -> Iterator[tuple[str, str, Operation]]:
+    """(path, method, operation) of every described route, sorted."""
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        view = app.view_functions[rule.endpoint]
+        if found := getattr(view, "operation", None):
+            path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+                yield path, method.lower(), found
+
+
+def document(app: Flask, version: str, options: list[type[BaseModel]]) -> dict[str, Any]:
+    """The whole document. `options` are the bodies that the models take."""
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, found in described(app):
+        paths.setdefault(path, {})[method] = _operation(path, method, found)
+    answers = [
+        kind
+        for kind in vars(schemas).values()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not BaseModel
+    ]
+    _, components = models_json_schema(
+        [(kind, "serialization") for kind in answers if kind is not schemas.Answer]
+        + [(kind, "validation") for kind in options],
+        ref_template=REF,
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Audio studio",
+            "version": version,
+            "description": "Stem separation, transcription and music generation.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": paths,
+        "components": {"schemas": components["$defs"]},
+    }
+
+
+def _operation(path: str, method: str, found: Operation) -> dict[str, Any]:
+    parameters = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PARAMETERS[name],
+            "schema": {"type": "string"},
+        }
+        for name in re.findall(r"{(\w+)}", path)
+    ] + [
+        {"name": q.name, "in": "query", "description": q.description, "schema": q.schema}
+        for q in found.queries
+    ]
+    described: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{method}{path}").strip("_"),
+        "summary": found.summary,
+        "parameters": parameters,
+        "responses": _responses(found),
+    }
+    if found.body:
+        described["requestBody"] = {"required": found.body_required, "content": found.body}
+    if found.deprecated:
+        described["deprecated"] = True
+    return described
+
+
+def _responses(found: Operation) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, answer in found.answers.items():
+        content = (
+            {answer: {}}
+            if isinstance(answer, str)
+            else {"application/json": {"schema": {"$ref": REF.format(model=answer.__name__)}}}
+        )
+        responses[str(status)] = {"description": "Done", "content": content}
+    by_status: dict[int, list[type[StudioError]]] = {}
+    for error in found.errors:
+        by_status.setdefault(error.status, []).append(error)
+    for status, errors in sorted(by_status.items()):
+        responses[str(status)] = {
+            "description": "; ".join(f"{e.title} (`{e.code}`)" for e in errors),
+            "content": {
+                problems.MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}},
+            },
+        }
+    return responses

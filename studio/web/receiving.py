@@ -1,0 +1,131 @@
+"""Receives an upload: streamed to disk, checked, and only then visible."""
+
+import unicodedata
+from pathlib import Path
+from typing import IO, Any, cast
+
+from flask import Request, g, request
+
+from studio import audio
+from studio.errors import (
+    BadFilename,
+    BadRequest,
+    EmptyFile,
+    FileTooLarge,
+    InvalidJson,
+    NoFile,
+    TextUnreadable,
+    UnsupportedFileType,
+    UnsupportedMediaType,
+)
+from studio.storage import IncomingFile, Sound, Storage, Upload
+from studio.web.services import Services
+
+FIELD = "file"
+LONGEST_FILENAME = 200
+MOST_TEXT_BYTES = 1 << 20
+
+
+class StreamingRequest(Request):
+    """Writes uploaded files straight to where they belong instead of to a temporary file."""
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        if getattr(g, "incoming", None) is not None:
+            raise BadRequest(f"Send one file a request, in the field {FIELD!r}.")
+        storage: Storage = g.storage
+        g.incoming = storage.receive()
+        return cast(IO[bytes], g.incoming)
+
+
+def receive(services: Services) -> Upload:
+    """Store the file of the current request. Nothing stays behind when an error is raised."""
+    g.storage = services.storage
+    g.incoming = None
+    try:
+        return _receive(services)
+    finally:
+        if g.incoming is not None:
+            services.storage.discard(g.incoming)
+
+
+def _receive(services: Services) -> Upload:
+    if request.content_length is not None and request.content_length > services.most_bytes:
+        raise FileTooLarge(
+            f"The request has {request.content_length:,} bytes; at most {services.most_bytes:,} "
+            "are accepted. Send a shorter or a compressed file."
+        )
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType(
+            f"Send the file as multipart/form-data in the field {FIELD!r}, for example with "
+            'curl -F "file=@song.mp3".'
+        )
+    services.storage.check_space(request.content_length or 0)
+    sent = request.files.get(FIELD)
+    if sent is None:
+        others = sorted({*request.files, *request.form})
+        found = f"it has {', '.join(map(repr, others[:5]))}" if others else "it is empty"
+        raise NoFile(f"The form has no file in a field {FIELD!r}; {found}.")
+    filename = _checked_filename(sent.filename or "")
+    file_type = Path(filename).suffix.lower().lstrip(".")
+    if file_type not in services.allowed_extensions:
+        raise UnsupportedFileType(
+            f"{filename!r} does not end in one of "
+            f"{', '.join('.' + kind for kind in sorted(services.allowed_extensions))}."
+        )
+    incoming = cast(IncomingFile, g.incoming)
+    incoming.close()
+    if incoming.size_bytes == 0:
+        raise EmptyFile(f"{filename!r} has no content. Check it and send it again.")
+    sound = _checked_content(incoming, file_type)
+    upload = services.storage.accept(incoming, filename, file_type, sound)
+    g.incoming = None
+    return upload
+
+
+def _checked_filename(name: str) -> str:
+    name = unicodedata.normalize("NFC", name)
+    if "/" in name or "\\" in name:
+        raise BadFilename("The file name contains a path. Send the name alone.")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        raise BadFilename("The file name contains control characters. Rename the file.")
+    if not name or len(name) > LONGEST_FILENAME:
+        raise BadFilename(f"The file name must have 1 to {LONGEST_FILENAME} characters.")
+    return name
+
+
+def _checked_content(incoming: IncomingFile, file_type: str) -> Sound | None:
+    if file_type != "txt":
+        found = audio.probe(incoming.path)
+        return Sound(found.duration_s, found.sample_rate_hz, found.channels)
+    if incoming.size_bytes > MOST_TEXT_BYTES:
+        raise TextUnreadable(f"The text has more than {MOST_TEXT_BYTES:,} bytes.")
+    try:
+        text = incoming.path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise TextUnreadable("The text is not UTF-8. Save it with that encoding.") from None
+    if not text.strip() or "\0" in text:
+        raise TextUnreadable("The file holds no text.")
+    return None
+
+
+def json_body() -> dict[str, Any]:
+    """The JSON object of the current request; empty when there is no body."""
+    if not request.get_data(cache=True):
+        return {}
+    if not request.is_json:
+        raise UnsupportedMediaType(
+            'Options are sent as JSON: add the header "Content-Type: application/json".'
+        )
+    try:
+        body = request.get_json()
+    except Exception:
+        raise InvalidJson("The body is not valid JSON.") from None
+    if not isinstance(body, dict):
+        raise InvalidJson('The body must be a JSON object such as {"model_variant": "htdemucs"}.')
+    return body

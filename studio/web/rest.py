@@ -1,0 +1,348 @@
+"""The REST routes: upload, process, status, download, files, cleanup."""
+
+from typing import Any
+
+from flask import Blueprint, Flask, Response, jsonify, request, send_file
+from pydantic import BaseModel
+from zipstream import ZIP_STORED, ZipStream
+
+from studio.audio import CONTENT_TYPES, ENCODINGS
+from studio.errors import (
+    AudioTruncated,
+    AudioUnsupported,
+    BadFilename,
+    BadRequest,
+    DiskFull,
+    EmptyFile,
+    FileTooLarge,
+    InvalidJson,
+    InvalidOption,
+    ModelNotImplemented,
+    NoFile,
+    NotAudio,
+    NothingToCancel,
+    NotReady,
+    QueueFull,
+    RangeNotSatisfiable,
+    TextUnreadable,
+    UnknownFile,
+    UnknownFormat,
+    UnknownModel,
+    UnknownOption,
+    UnknownStem,
+    UnknownTrack,
+    UnknownVariant,
+    UnsupportedFileType,
+    UnsupportedMediaType,
+    WrongFileType,
+)
+from studio.jobs.job import Job, State
+from studio.jobs.reuse import completed_before
+from studio.separation import tracks
+from studio.storage import Upload
+from studio.web import answers, receiving, schemas
+from studio.web.operations import Query, operation
+from studio.web.services import Services
+
+LONGEST_WAIT_S = 60
+POLL_AFTER_S = 2
+MOST_JSON_BYTES = 1 << 20
+BINARY = "application/octet-stream"
+
+FORMAT = Query(
+    "format",
+    "Format of the track; the job's own when not given. WAV is 32-bit float.",
+    {"type": "string", "enum": list(ENCODINGS)},
+)
+PROCESS_BODY = {"application/json": {"schema": {"$ref": "#/components/schemas/SeparationOptions"}}}
+PROCESS_ERRORS = (
+    InvalidJson,
+    UnknownOption,
+    InvalidOption,
+    UnknownVariant,
+    UnknownStem,
+    UnknownFormat,
+    UnknownFile,
+    WrongFileType,
+    UnsupportedMediaType,
+    FileTooLarge,
+    QueueFull,
+    DiskFull,
+)
+
+
+def register(app: Flask, services: Services) -> None:
+    """Add all REST routes to the application."""
+    views = Views(services)
+    blueprint = Blueprint("rest", __name__)
+    for rule, method, view in (
+        ("/health", "GET", views.health),
+        ("/models", "GET", views.models),
+        ("/upload", "POST", views.upload),
+        ("/process/<model>/<file_id>", "POST", views.process),
+        ("/separate/<file_id>", "POST", views.separate),
+        ("/status/<file_id>", "GET", views.status),
+        ("/cancel/<file_id>", "POST", views.cancel),
+        ("/download/<file_id>/all.zip", "GET", views.archive),
+        ("/download/<file_id>/<track>", "GET", views.download),
+        ("/files/<file_id>", "GET", views.files),
+        ("/cleanup/<file_id>", "DELETE", views.cleanup),
+    ):
+        blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
+
+    @blueprint.before_request
+    def limit_body() -> None:
+        most_bytes = services.most_bytes if request.path == "/upload" else MOST_JSON_BYTES
+        request.max_content_length = min(most_bytes, services.most_bytes)
+
+    app.register_blueprint(blueprint)
+
+
+def _answer(body: BaseModel, status: int = 200, **headers: Any) -> Response:
+    answer = jsonify(body.model_dump(mode="json"))
+    answer.status_code = status
+    answer.headers.update({name.replace("_", "-"): str(text) for name, text in headers.items()})
+    return answer
+
+
+class Views:
+    """The views, as methods: each reads only the store and the disk, or queues a job."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._storage = services.storage
+        self._store = services.store
+
+    @operation(summary="Is the server alive", answers={200: schemas.Health})
+    def health(self) -> Response:
+        return _answer(
+            schemas.Health(
+                status="healthy",
+                message="AI Model Backend with WebSocket support is running",
+                available_models=self._services.models.names(),
+                websocket_support=True,
+                transcription_endpoint="/transcribe",
+                version=self._services.version,
+                jobs_queued=self._store.count(State.QUEUED),
+                jobs_processing=self._store.count(State.PROCESSING),
+            )
+        )
+
+    @operation(
+        summary="Models, their variants, and where their weights are", answers={200: schemas.Models}
+    )
+    def models(self) -> Response:
+        return _answer(schemas.Models(models=self._services.models.describe()))
+
+    @operation(
+        summary="Upload a file",
+        answers={201: schemas.Uploaded},
+        body={
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+        errors=(
+            BadRequest,
+            NoFile,
+            EmptyFile,
+            BadFilename,
+            UnsupportedFileType,
+            NotAudio,
+            AudioTruncated,
+            AudioUnsupported,
+            TextUnreadable,
+            UnsupportedMediaType,
+            FileTooLarge,
+            DiskFull,
+        ),
+    )
+    def upload(self) -> Response:
+        upload = receiving.receive(self._services)
+        return _answer(answers.uploaded(upload), 201, Location=f"/files/{upload.file_id}")
+
+    @operation(
+        summary="Start a job; the same song with the same options is answered from what is there",
+        answers={202: schemas.Job, 200: schemas.Job},
+        body=PROCESS_BODY,
+        body_required=False,
+        errors=(*PROCESS_ERRORS, UnknownModel, ModelNotImplemented),
+    )
+    def process(self, model: str, file_id: str) -> Response:
+        return self._process(model, file_id)
+
+    @operation(
+        summary="The old name of /process/demucs/<file_id>",
+        answers={202: schemas.Job, 200: schemas.Job},
+        body=PROCESS_BODY,
+        body_required=False,
+        errors=PROCESS_ERRORS,
+        deprecated=True,
+    )
+    def separate(self, file_id: str) -> Response:
+        return self._process("demucs", file_id)
+
+    def _process(self, model: str, file_id: str) -> Response:
+        self._services.models.get(model)
+        upload = self._storage.upload(file_id)
+        asked = self._services.models.request(model, upload, receiving.json_body())
+        job = completed_before(self._store, self._storage, asked)
+        if job is None:
+            job = self._services.runner.submit(asked)
+        location = f"/status/{file_id}"
+        if job.state is State.COMPLETED:
+            return _answer(answers.job(job), 200, Location=location)
+        return _answer(answers.job(job), 202, Location=location, Retry_After=POLL_AFTER_S)
+
+    @operation(
+        summary="State of the latest job of a file, and all its jobs",
+        answers={200: schemas.Status},
+        queries=(
+            Query(
+                "wait",
+                "Hold the answer until the latest job is final, or for this many seconds.",
+                {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S},
+            ),
+        ),
+        errors=(InvalidOption, UnknownFile),
+    )
+    def status(self, file_id: str) -> Response:
+        wait_s = self._wait_s()
+        upload = self._storage.upload(file_id)
+        jobs = self._store.of_file(file_id)
+        if wait_s and jobs and not jobs[0].state.is_final:
+            self._services.runner.wait(jobs[0].job_id, wait_s)
+            upload = self._storage.upload(file_id)
+            jobs = self._store.of_file(file_id)
+        waiting = bool(jobs) and not jobs[0].state.is_final
+        headers = {"Retry_After": POLL_AFTER_S} if waiting else {}
+        return _answer(answers.status(upload, jobs), **headers)
+
+    def _wait_s(self) -> float:
+        text = request.args.get("wait", "0")
+        try:
+            wait_s = float(text)
+        except ValueError:
+            wait_s = -1.0
+        if not 0 <= wait_s <= LONGEST_WAIT_S:
+            raise InvalidOption(f"wait={text!r} must be a number from 0 to {LONGEST_WAIT_S}.")
+        return wait_s
+
+    @operation(
+        summary="Cancel the waiting and running jobs of a file",
+        answers={200: schemas.Status},
+        errors=(UnknownFile, NothingToCancel),
+    )
+    def cancel(self, file_id: str) -> Response:
+        upload = self._storage.upload(file_id)
+        self._services.runner.cancel(file_id)
+        return _answer(answers.status(upload, self._store.of_file(file_id)))
+
+    @operation(
+        summary="A track, with Range and ETag",
+        answers={200: BINARY, 206: BINARY},
+        queries=(FORMAT,),
+        errors=(UnknownFormat, UnknownFile, UnknownTrack, NotReady, RangeNotSatisfiable, DiskFull),
+    )
+    def download(self, file_id: str, track: str) -> Response:
+        upload = self._storage.upload(file_id)
+        job = self._job_with(upload, track)
+        assert job.result is not None
+        audio_format = self._format(job)
+        path = tracks.file_of(
+            self._storage,
+            self._storage.result(file_id, job.job_id),
+            job.result,
+            track,
+            audio_format,
+            self._storage.source(upload),
+        )
+        return send_file(
+            path,
+            mimetype=CONTENT_TYPES[audio_format],
+            as_attachment=True,
+            download_name=answers.download_name(upload, track, audio_format),
+            conditional=True,
+        )
+
+    @operation(
+        summary="All stems in one ZIP",
+        answers={200: "application/zip"},
+        queries=(FORMAT,),
+        errors=(UnknownFormat, UnknownFile, UnknownTrack, NotReady, DiskFull),
+    )
+    def archive(self, file_id: str) -> Response:
+        upload = self._storage.upload(file_id)
+        job = self._job_with(upload, None)
+        assert job.result is not None
+        audio_format = self._format(job)
+        folder = self._storage.result(file_id, job.job_id)
+        archive = ZipStream(compress_type=ZIP_STORED, sized=True)
+        for stem in job.result["stems"]:
+            path = tracks.file_of(
+                self._storage, folder, job.result, stem, audio_format, self._storage.source(upload)
+            )
+            archive.add_path(str(path), answers.download_name(upload, stem, audio_format))
+        answer = Response(archive, mimetype="application/zip")
+        answer.content_length = len(archive)
+        name = answers.download_name(upload, "stems", "zip")
+        answer.headers.set("Content-Disposition", "attachment", filename=name)
+        return answer
+
+    def _format(self, job: Job) -> str:
+        assert job.result is not None
+        asked = request.args.get("format", job.result["format"])
+        if asked not in ENCODINGS:
+            raise UnknownFormat(f"There is no format {asked!r}; there are {', '.join(ENCODINGS)}.")
+        return str(asked)
+
+    def _job_with(self, upload: Upload, track: str | None) -> Job:
+        """The latest completed job that has the track (None: any track)."""
+        jobs = self._store.of_file(upload.file_id)
+        done = [job for job in jobs if job.state is State.COMPLETED and job.result]
+        for job in done:
+            if track is None or track in tracks.names(job.result or {}):
+                return job
+        if not done and jobs and not jobs[0].state.is_final:
+            raise NotReady(
+                f"The job is still {jobs[0].state}. Wait for it: GET /status/{upload.file_id}.",
+                retry_after_s=POLL_AFTER_S,
+            )
+        if not done:
+            raise NotReady(
+                "There are no results of this file"
+                + (f"; its last job {jobs[0].state}" if jobs else "")
+                + f". Start a job: POST /process/demucs/{upload.file_id}."
+            )
+        known = dict.fromkeys(name for job in done for name in tracks.names(job.result or {}))
+        raise UnknownTrack(f"There is no track {track!r}; there are {', '.join(known)}.")
+
+    @operation(
+        summary="What is there of a file: tracks, formats, sizes, links",
+        answers={200: schemas.Files},
+        errors=(UnknownFile,),
+    )
+    def files(self, file_id: str) -> Response:
+        upload = self._storage.upload(file_id)
+        return _answer(answers.files(upload, self._store.of_file(file_id), self._storage))
+
+    @operation(
+        summary="Remove a file and its results; a running job is canceled first",
+        answers={200: schemas.Deleted},
+        errors=(UnknownFile,),
+    )
+    def cleanup(self, file_id: str) -> Response:
+        self._storage.upload(file_id)
+        try:
+            self._services.runner.cancel(file_id)
+        except NothingToCancel:
+            pass
+        self._storage.remove(file_id)
+        self._store.forget_file(file_id)
+        return _answer(
+            schemas.Deleted(file_id=file_id, message="The file and its results are gone.")
+        )

@@ -1,0 +1,139 @@
+"""The shapes of all answers; the OpenAPI document is made from them."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Health(Answer):
+    status: Literal["healthy"]
+    message: str
+    available_models: list[str]
+    websocket_support: bool
+    transcription_endpoint: str
+    version: str
+    jobs_queued: int
+    jobs_processing: int
+
+
+class Variant(Answer):
+    purpose: str
+    stems: list[str] | None = Field(description="None where only loading the weights would tell.")
+    weights: Literal["bundled", "local", "downloaded", "available"]
+    size_bytes: int | None
+    licence: str = Field(description="Licence of the weights.")
+
+
+class Model(Answer):
+    purpose: str
+    file_types: list[str]
+    default: str
+    variants: dict[str, Variant]
+
+
+class Models(Answer):
+    models: dict[str, Model]
+
+
+class Uploaded(Answer):
+    file_id: str
+    filename: str
+    bytes: int
+    duration_s: float | None
+    sample_rate_hz: int | None
+    channels: int | None
+
+
+class JobError(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    error: str
+
+
+JobStatus = Literal["queued", "processing", "completed", "failed", "canceled"]
+
+
+class Job(Answer):
+    job_id: str
+    file_id: str
+    model: str
+    variant: str
+    options: dict[str, Any]
+    status: JobStatus
+    stage: str
+    progress: float = Field(ge=0, le=1, description="Measured, 0 to 1.")
+    place: int | None = Field(description="Place in the queue, from 1; null unless queued.")
+    eta_s: float | None = Field(description="Seconds to go at the measured speed.")
+    error: JobError | None
+    tracks: list[str]
+    result: dict[str, Any] | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+
+
+class Status(Answer):
+    """The latest job of a file, and all of them under `jobs`; `uploaded` before the first."""
+
+    file_id: str
+    filename: str
+    job_id: str | None
+    model: str | None
+    variant: str | None
+    status: Literal["uploaded", "queued", "processing", "completed", "failed", "canceled"]
+    stage: str | None
+    progress: float
+    place: int | None
+    eta_s: float | None
+    error: JobError | None
+    tracks: list[str]
+    jobs: list[Job]
+
+
+class TrackFormat(Answer):
+    ready: bool = Field(description="False: it is made when it is first downloaded.")
+    bytes: int | None
+    url: str
+
+
+class Track(Answer):
+    track: str
+    job_id: str
+    model: str
+    variant: str
+    duration_s: float
+    formats: dict[str, TrackFormat]
+
+
+class Files(Answer):
+    file_id: str
+    filename: str
+    bytes: int
+    duration_s: float | None
+    sample_rate_hz: int | None
+    channels: int | None
+    tracks: list[Track]
+    archive: str | None = Field(description="Address of all stems in one ZIP.")
+
+
+class Deleted(Answer):
+    file_id: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details; `code` is stable, `error` is the sentence for people."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    error: str

@@ -1,0 +1,36 @@
+"""What the web layer is handed: the parts of the server, and the few settings it needs."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from studio.jobs.job import Request
+from studio.jobs.runner import JobRunner
+from studio.jobs.store import JobStore
+from studio.storage import Storage, Upload
+
+
+class Processors(Protocol):
+    """The model processors, by name."""
+
+    def names(self) -> list[str]: ...
+
+    def get(self, name: str) -> object: ...
+
+    def describe(self) -> dict[str, Any]: ...
+
+    def request(self, name: str, upload: Upload, body: dict[str, Any]) -> Request: ...
+
+    def options(self) -> list[type[BaseModel]]: ...
+
+
+@dataclass(frozen=True)
+class Services:
+    storage: Storage
+    store: JobStore
+    runner: JobRunner
+    models: Processors
+    allowed_extensions: frozenset[str]
+    most_bytes: int
+    version: str
