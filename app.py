@@ -71,6 +71,7 @@ def create_app(config: Config | None = None) -> Flask:
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
     app.request_class = StreamingRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
     CORS(app, origins=config.cors_origins, expose_headers=["Location", "Retry-After"])
     rest.register(app, services)

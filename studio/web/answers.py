@@ -1,5 +1,7 @@
 """Builds the answers from jobs, uploads and what lies on disk."""
 
+import re
+import unicodedata
 from datetime import UTC, datetime
 from pathlib import PurePath
 from urllib.parse import quote
@@ -107,3 +109,10 @@ def _track(job: Job, name: str, storage: Storage) -> schemas.Track:
 def download_name(upload: Upload, track: str, file_type: str) -> str:
     """A file name that keeps the upload's own: "song - vocals.wav"."""
     return f"{PurePath(upload.filename).stem} - {track}.{file_type}"
+
+
+def disposition(name: str) -> str:
+    """The Content-Disposition of a download (RFC 6266; the name as RFC 5987, with a plain one)."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r'[\\"%]', "_", plain).strip(" -") or "track"
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

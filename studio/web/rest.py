@@ -261,13 +261,10 @@ class Views:
             audio_format,
             self._storage.source(upload),
         )
-        return send_file(
-            path,
-            mimetype=CONTENT_TYPES[audio_format],
-            as_attachment=True,
-            download_name=answers.download_name(upload, track, audio_format),
-            conditional=True,
-        )
+        name = answers.download_name(upload, track, audio_format)
+        answer = send_file(path, mimetype=CONTENT_TYPES[audio_format], conditional=True)
+        answer.headers["Content-Disposition"] = answers.disposition(name)
+        return answer
 
     @operation(
         summary="All stems in one ZIP",
@@ -290,7 +287,7 @@ class Views:
         answer = Response(archive, mimetype="application/zip")
         answer.content_length = len(archive)
         name = answers.download_name(upload, "stems", "zip")
-        answer.headers.set("Content-Disposition", "attachment", filename=name)
+        answer.headers["Content-Disposition"] = answers.disposition(name)
         return answer
 
     def _format(self, job: Job) -> str:

@@ -1,0 +1,42 @@
+# Everything a developer runs. `make` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev run demo test lint bench
+
+help:  ## list these commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/installed: requirements.txt requirements-prod.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	touch $@
+
+setup: $(VENV)/installed  ## install everything into .venv
+
+dev: $(VENV)/installed-dev
+
+run: setup  ## start the development server on PORT (default 8000)
+	$(BIN)/python app.py
+
+demo: setup  ## separate the bundled song and show what came out
+	$(BIN)/python -m scripts.demo
+
+test: dev  ## run all tests
+	$(BIN)/python -m pytest
+
+lint: dev  ## check style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: dev  ## measure speed and memory against python -m demucs.separate
+	$(BIN)/python -m bench.separation

@@ -1,0 +1,29 @@
+"""Fixtures: small real models, sound files, and one server that most tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Server, make_tiny_weights, noise, write_wav
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MODEL_DIR with tiny bags of random weights."""
+    return make_tiny_weights(tmp_path_factory.mktemp("model_dir") / "weights")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    """A running server whose default variant is `tiny`; shared, so tests clean up or ignore."""
+    server = Server(tmp_path_factory.mktemp("server"), MODEL_DIR=weights, DEMUCS_MODEL="tiny")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def short_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds of stereo sound, 16-bit WAV."""
+    return write_wav(tmp_path_factory.mktemp("sound") / "short.wav", noise(3.0))
