@@ -90,7 +90,7 @@ class Catalogue:
         return list(dict.fromkeys([BUNDLED, *RELEASES, *local]))
 
     def knows(self, name: str) -> bool:
-        return name.startswith(HUB_PREFIX) or name in self.names()
+        return is_hub_name(name) or name in self.names()
 
     def find(self, name: str) -> Variant:
         """The variant `name`, which must be known."""
@@ -187,6 +187,21 @@ def _stems_of(path: Path) -> tuple[str, ...] | None:
         arguments[0] if arguments else None
     )
     return tuple(sources) if sources else None
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a name is `hf://NAMESPACE/NAME` or `hf://NAME` with names that the hub allows."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
+
+    bag = name.removeprefix(HUB_PREFIX).rpartition("/")[2]
+    if not name.startswith(HUB_PREFIX) or not bag:
+        return False
+    try:
+        validate_repo_id(hub_repository(name)[0])
+    except HFValidationError:
+        return False
+    return True
 
 
 def hub_repository(name: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ class SeparationOptions(BaseModel):
         str | None,
         Field(
             description="Variant of Demucs, see GET /models; none: the server's default.",
+            min_length=1,
             max_length=200,
             examples=["htdemucs_ft"],
         ),
