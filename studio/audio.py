@@ -92,7 +92,13 @@ def probe(path: Path) -> Probe:
     report = _header(path)
     stream = re.search(r"Stream #0:\d+.*?: Audio: (\w+).*?, (\d+) Hz, ([^,\n]+)", report)
     if stream is None:
-        raise NotAudio(_not_audio_sentence(report))
+        if "moov atom not found" in report:
+            raise AudioTruncated(
+                "The MP4/M4A file is cut off: its index is missing. Upload it again."
+            )
+        raise NotAudio(
+            "No sound was found in the file. Send an MP3, WAV, FLAC, M4A or OGG recording."
+        )
     codec, rate_hz, channels = stream[1], int(stream[2]), _channel_count(stream[3])
     container = (re.search(r"Input #0, (.+?), from", report) or ["", "unknown"])[1]
     _check_supported(rate_hz, channels)
@@ -127,12 +133,6 @@ def _input(path: Path) -> list[str]:
     guards = ["-protocol_whitelist", "file,pipe"]
     guards += ["-format_whitelist", _FORMATS, "-codec_whitelist", _CODECS]
     return [*guards, "-vn", "-sn", "-dn", "-i", f"file:{path}"]
-
-
-def _not_audio_sentence(report: str) -> str:
-    if "moov atom not found" in report:
-        return "The file is an MP4/M4A whose index is missing: it was cut off. Upload it again."
-    return "No sound was found in the file. Send an MP3, WAV, FLAC, M4A or OGG recording."
 
 
 def _channel_count(layout: str) -> int:
