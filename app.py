@@ -2,6 +2,8 @@
 
 import atexit
 import logging
+import signal
+import sys
 from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
@@ -112,6 +114,7 @@ def main() -> None:
         app = create_app(config)
     except ConfigError as error:
         raise SystemExit(f"The server cannot start: {error}") from None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"Listening on http://{config.HOST}:{config.PORT} (documentation: /docs)", flush=True)
     app.extensions["parts"].socketio.run(
         app, host=config.HOST, port=config.PORT, allow_unsafe_werkzeug=True, use_reloader=False

@@ -51,7 +51,6 @@ def document(app: Flask, version: str, options: list[type[BaseModel]]) -> dict[s
             "title": "Audio studio",
             "version": version,
             "description": "Stem separation, transcription and music generation.",
-            "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,
         "components": {"schemas": components["$defs"]},

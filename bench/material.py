@@ -1,0 +1,65 @@
+"""What the benchmarks run on: a song of any length, and full-size weights."""
+
+import json
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from studio.audio import ffmpeg_path
+
+ROOT = Path(__file__).resolve().parent.parent
+MIXTURE = ROOT / "samples" / "song" / "mixture.flac"
+SIGNATURE = "955717e8"
+SOURCES = ["drums", "bass", "other", "vocals"]
+SEGMENT = Fraction(39, 5)
+# The arguments of the released htdemucs that differ from the class's defaults.
+HTDEMUCS: dict[str, Any] = {"sources": SOURCES, "bottom_channels": 512, "t_layers": 5}
+
+
+def song(path: Path, seconds: float, start_s: float = 0.0) -> Path:
+    """The bundled song, repeated up to a length, in the format of the path's ending."""
+    command = [ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-stream_loop", "-1"]
+    command += ["-i", str(MIXTURE), "-ss", str(start_s), "-t", str(seconds)]
+    command += ["-b:a", "192k"] if path.suffix == ".mp3" else []
+    subprocess.run([*command, str(path)], check=True)
+    return path
+
+
+def full_size_weights(folder: Path) -> Path:
+    """A MODEL_DIR with a full-size htdemucs of random weights, for both programs.
+
+    Speed and memory do not depend on the values. Written once as safetensors (this server) and
+    once as the pickled checkpoint that `python -m demucs.separate --repo` reads.
+    """
+    import torch
+    from demucs.htdemucs import HTDemucs
+    from safetensors.torch import save_file
+
+    repository = folder / "demucs"
+    repository.mkdir(parents=True, exist_ok=True)
+    (repository / "htdemucs.yaml").write_text(yaml.safe_dump({"models": [SIGNATURE]}))
+    torch.manual_seed(0)
+    network = HTDemucs(**HTDEMUCS, segment=SEGMENT)
+    segment = {
+        "_type": "fraction",
+        "numerator": SEGMENT.numerator,
+        "denominator": SEGMENT.denominator,
+    }
+    metadata = {
+        "klass": "demucs.htdemucs.HTDemucs",
+        "args": "[]",
+        "kwargs": json.dumps({**HTDEMUCS, "segment": segment}),
+    }
+    state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
+    save_file(state, str(repository / f"{SIGNATURE}.safetensors"), metadata)
+    package = {
+        "klass": HTDemucs,
+        "args": (),
+        "kwargs": {**HTDEMUCS, "segment": SEGMENT},
+        "state": state,
+    }
+    torch.save(package, repository / f"{SIGNATURE}.th")
+    return folder

@@ -1,0 +1,102 @@
+"""Measures whole processes: wall time, CPU time, peak memory, and latency of answers."""
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+import psutil
+import requests
+
+PROBE_EVERY_S = 0.05
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of wall clock and of CPU (children included), and peak resident bytes."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+def run(command: list[str], log: Path) -> Cost:
+    """Run a command to its end; its own cost, as the operating system counts it."""
+    began_s = time.monotonic()
+    with open(log, "wb") as output:
+        child = subprocess.Popen(command, stdout=output, stderr=output)
+        _, status, usage = os.wait4(child.pid, 0)
+    wall_s = time.monotonic() - began_s
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        raise SystemExit(f"{command[0]} failed:\n{log.read_text()[-2000:]}")
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process so far, its ended children included."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def peak_bytes(pid: int) -> int:
+    """Highest resident size of a process so far."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit("this system does not tell peak memory (/proc/PID/status)")
+
+
+@dataclass
+class Latency:
+    """Asks an address again and again on a thread; the latencies in milliseconds."""
+
+    url: str
+    milliseconds: list[float] = field(default_factory=list)
+    _stop: Event = field(default_factory=Event)
+
+    def __enter__(self) -> "Latency":
+        self._thread = Thread(target=self._probe, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _probe(self) -> None:
+        with requests.Session() as session:
+            while not self._stop.wait(PROBE_EVERY_S):
+                began_s = time.monotonic()
+                session.get(self.url, timeout=30).raise_for_status()
+                self.milliseconds.append((time.monotonic() - began_s) * 1000)
+
+    @property
+    def p50_ms(self) -> float:
+        return statistics.median(self.milliseconds)
+
+    @property
+    def p99_ms(self) -> float:
+        return statistics.quantiles(self.milliseconds, n=100)[98]
+
+
+def machine(packages: list[str]) -> str:
+    """One line about the machine and the versions that count."""
+    info = Path("/proc/cpuinfo")
+    names = [
+        line.split(":")[1].strip()
+        for line in (info.read_text().splitlines() if info.exists() else [])
+        if line.startswith("model name")
+    ]
+    processor = names[0] if names else platform.processor()
+    memory = psutil.virtual_memory().total / 2**30
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    return (
+        f"{processor}, {os.cpu_count()} cores, {memory:.0f} GiB, Python "
+        f"{platform.python_version()}, {versions}"
+    )

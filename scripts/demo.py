@@ -1,0 +1,174 @@
+"""`make demo`: the whole way of a song, against a server started for it, with the bundled model."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+import soundfile
+
+ROOT = Path(__file__).resolve().parent.parent
+SONG = ROOT / "samples" / "song"
+TARGET = ROOT / "outputs" / "demo"
+START_TIMEOUT_S = 120
+ANSWER_TIMEOUT_S = 120
+
+
+def main() -> None:
+    """Upload, separate, download, compare; ends with a status of 0 or with the cause."""
+    with server() as url, requests.Session() as session:
+        run(url, session)
+    shown = TARGET.relative_to(ROOT)
+    print(f"\nThe stems lie in {shown}/. Listen to them, then go on with your own music:")
+    print("  make run                                   starts the server")
+    print("  http://localhost:8000/docs                 shows everything it can do")
+    print('  curl -F "file=@song.mp3" http://localhost:8000/upload')
+
+
+def run(url: str, session: requests.Session) -> None:
+    mixture = SONG / "mixture.flac"
+    with step("upload") as say, open(mixture, "rb") as file:
+        uploaded = asked(
+            session.post(f"{url}/upload", files={"file": file}, timeout=ANSWER_TIMEOUT_S)
+        )
+        file_id, duration_s = uploaded["file_id"], uploaded["duration_s"]
+        say(f"{uploaded['filename']}, {duration_s:.1f} s, {uploaded['bytes'] / 1e6:.1f} MB")
+    with step("separate") as say:
+        asked(
+            session.post(
+                f"{url}/process/demucs/{file_id}",
+                json={"model_variant": "mini"},
+                timeout=ANSWER_TIMEOUT_S,
+            )
+        )
+        result = wait(url, session, file_id)
+        factor = result["elapsed_s"] / duration_s
+        say(f"real-time factor {factor:.2f} (below 1 is faster than real time)")
+    TARGET.mkdir(parents=True, exist_ok=True)
+    with step("download") as say:
+        for stem in result["stems"]:
+            download(url, session, file_id, stem)
+        say(", ".join(f"{stem}.wav" for stem in result["stems"]))
+    print(f"\n{'stem':10}{'SDR of the stem':>17}{'of the mixture':>17}")
+    whole = read(mixture)
+    for stem in result["stems"]:
+        true = read(SONG / f"{stem}.flac")
+        found = sdr_db(true, read(TARGET / f"{stem}.wav"))
+        print(f"{stem:10}{found:14.1f} dB{sdr_db(true, whole):14.1f} dB")
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """A server with folders of its own on a free port; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder, step("start server") as say:
+        settings = {
+            "PORT": str(port),
+            "HOST": "127.0.0.1",
+            "UPLOAD_FOLDER": f"{folder}/uploads",
+            "OUTPUT_FOLDER": f"{folder}/outputs",
+            "DATABASE_URL": "",
+        }
+        log_path = Path(folder) / "server.log"
+        with open(log_path, "wb") as log:
+            child = subprocess.Popen(
+                [sys.executable, "app.py"],
+                cwd=ROOT,
+                env={**os.environ, **settings},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            ready(url, child, log_path)
+            say(url)
+            yield url
+        finally:
+            child.terminate()
+            child.wait(timeout=60)
+
+
+def ready(url: str, child: "subprocess.Popen[bytes]", log_path: Path) -> None:
+    ends_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < ends_s and child.poll() is None:
+        try:
+            requests.get(f"{url}/health", timeout=5)
+        except requests.ConnectionError:
+            time.sleep(0.1)
+        else:
+            return
+    raise SystemExit(f"The server did not start:\n{log_path.read_text()[-2000:]}")
+
+
+class Step:
+    """One line of the demo: what it did and how long it took."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._started_s = time.monotonic()
+
+    def say(self, text: str) -> None:
+        elapsed_s = time.monotonic() - self._started_s
+        print(f"{self._name:14}{elapsed_s:6.1f} s  {text}", flush=True)
+
+
+@contextmanager
+def step(name: str) -> Iterator[Any]:
+    yield Step(name).say
+
+
+def asked(answer: requests.Response) -> dict[str, Any]:
+    """The JSON of an answer; an error of the server ends the demo with its sentence."""
+    body: dict[str, Any] = answer.json()
+    if not answer.ok:
+        raise SystemExit(f"The server refused: {body['error']}")
+    return body
+
+
+def wait(url: str, session: requests.Session, file_id: str) -> dict[str, Any]:
+    """Show progress until the job is final; its result."""
+    while True:
+        status = asked(session.get(f"{url}/status/{file_id}?wait=1", timeout=ANSWER_TIMEOUT_S))
+        if status["status"] == "completed":
+            print("\r\033[K" if sys.stdout.isatty() else "", end="")
+            result: dict[str, Any] = status["jobs"][0]["result"]
+            return result
+        if status["status"] in ("failed", "canceled"):
+            raise SystemExit(f"The job {status['status']}: {status['error']}")
+        if sys.stdout.isatty():
+            print(f"\r{status['stage']:14}{status['progress']:6.0%}", end="", flush=True)
+
+
+def download(url: str, session: requests.Session, file_id: str, stem: str) -> None:
+    with session.get(
+        f"{url}/download/{file_id}/{stem}", stream=True, timeout=ANSWER_TIMEOUT_S
+    ) as answer:
+        answer.raise_for_status()
+        with open(TARGET / f"{stem}.wav", "wb") as file:
+            for block in answer.iter_content(1 << 20):
+                file.write(block)
+
+
+def read(path: Path) -> Any:
+    frames, _ = soundfile.read(str(path), dtype="float64", always_2d=True)
+    return frames
+
+
+def sdr_db(true: Any, estimate: Any) -> float:
+    """Signal-to-distortion ratio in dB over both channels."""
+    error = np.sum((true - estimate) ** 2)
+    return float(10 * np.log10(np.sum(true**2) / max(float(error), 1e-20)))
+
+
+if __name__ == "__main__":
+    main()
