@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from filelock import FileLock, Timeout
 from flask import Flask
 from flask_cors import CORS
 from flask_socketio import SocketIO
+from sqlalchemy.exc import SQLAlchemyError
 
 from config import Config, ConfigError
 from models import Models
@@ -56,11 +58,16 @@ def create_app(config: Config | None = None) -> Flask:
     lock = _own_folders(config)
     storage = Storage(config.upload_folder, config.output_folder, config.MIN_FREE_BYTES)
     storage.open()
-    store = JobStore(connect(config.database_url))
-    store.open()
+    store = _job_store(config, lock)
     models = Models(config, storage)
     work = {name: models.get(name).run for name in models.names()}
-    runner = JobRunner(store, work, config.WORKERS, config.MAX_QUEUED_JOBS)
+    runner = JobRunner(
+        store,
+        work,
+        lambda job: storage.discard_result(job.request.file_id, job.job_id),
+        config.WORKERS,
+        config.MAX_QUEUED_JOBS,
+    )
     services = Services(
         storage,
         store,
@@ -105,6 +112,18 @@ def _own_folders(config: Config) -> FileLock:
             "this one folders of its own (UPLOAD_FOLDER, OUTPUT_FOLDER)."
         ) from None
     return lock
+
+
+def _job_store(config: Config, lock: FileLock) -> JobStore:
+    try:
+        store = JobStore(connect(config.database_url))
+        store.open()
+    except (SQLAlchemyError, ImportError) as error:
+        lock.release()
+        shown = re.sub("://[^/@]*@", "://***@", config.database_url)
+        cause = str(getattr(error, "orig", None) or error).rstrip(".")
+        raise ConfigError(f"DATABASE_URL={shown!r} cannot be used: {cause}.") from None
+    return store
 
 
 def main() -> None:

@@ -42,6 +42,10 @@ _CODECS = (
     "adpcm_ima_wav,speex,libspeex"
 )
 
+# What ffmpeg says of a file; texts in the file itself never begin a line of it.
+_STREAM = re.compile(r"^ *Stream #0:\d+.*?: Audio: (\w+).*?, (\d+) Hz, ([^,\n]+)", re.M)
+_DURATION = re.compile(r"^ *Duration: (\d+):(\d\d):(\d\d\.\d+)", re.M)
+
 ENCODINGS: dict[str, dict[str, Any]] = {
     "wav": {"format": "WAV", "subtype": "FLOAT"},
     "flac": {"format": "FLAC", "subtype": "PCM_24"},
@@ -102,7 +106,7 @@ def probe(path: Path) -> Probe:
     codec, rate_hz, channels = stream[1], int(stream[2]), _channel_count(stream[3])
     container = (re.search(r"Input #0, (.+?), from", report) or ["", "unknown"])[1]
     _check_supported(rate_hz, channels)
-    declared = re.search(r"Duration: (\d+):(\d\d):(\d\d\.\d+)", report)
+    declared = _DURATION.search(report)
     declared_s = (
         int(declared[1]) * 3600 + int(declared[2]) * 60 + float(declared[3]) if declared else None
     )
@@ -183,12 +187,15 @@ def decode(path: Path, sample_rate_hz: int, channels: int, from_s: float = 0.0) 
     A mono file is copied to every channel at its own level; other layouts are mixed down as
     ffmpeg does. The child is ended when the iterator is closed. Raises NotAudio when ffmpeg fails.
     """
-    source_is_mono = channels > 1 and re.search(r"Audio: .*?Hz, mono", _header(path)) is not None
+    stream = _STREAM.search(_header(path))
+    source_is_mono = stream is not None and _channel_count(stream[3]) == 1
     read_channels = 1 if source_is_mono else channels
+    # A single channel may be labelled left or centre; it must not be mixed by that label.
+    first = "pan=mono|c0=c0," if source_is_mono else ""
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-v", "error"]
     command += ["-ss", f"{from_s:.3f}"] if from_s > 0 else []
     command += [*_input(path), "-map", "0:a:0", "-ac", str(read_channels)]
-    command += ["-af", f"aresample={sample_rate_hz}:filter_size=64:cutoff=0.98"]
+    command += ["-af", f"{first}aresample={sample_rate_hz}:filter_size=64:cutoff=0.98"]
     command += ["-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"]
     with tempfile.TemporaryFile() as complaints:
         child = subprocess.Popen(

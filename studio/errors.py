@@ -104,6 +104,10 @@ class MethodNotAllowed(StudioError):
     code, status, title = "method_not_allowed", 405, "This address does not take that method"
 
 
+class ResultsGone(StudioError):
+    code, status, title = "results_gone", 410, "The results are no longer on disk"
+
+
 class NothingToCancel(StudioError):
     code, status, title = "nothing_to_cancel", 409, "No job is waiting or running"
 

@@ -194,6 +194,10 @@ class Storage:
                 shutil.rmtree(target, ignore_errors=True)
                 work.rename(target)
 
+    def discard_result(self, file_id: str, job_id: str) -> None:
+        """Remove the results of one job, if there are any."""
+        shutil.rmtree(self.result(file_id, job_id), ignore_errors=True)
+
     def share(self, source_folder: Path, work: Path) -> None:
         """Fill a work folder with the files of another result, as hard links where possible."""
         with disk_errors():

@@ -56,13 +56,22 @@ class _Running:
 
 
 class JobRunner:
-    """Takes jobs from the store and does them with `work[model]` on `workers` threads."""
+    """Takes jobs from the store and does them with `work[model]` on `workers` threads.
+
+    `discard` removes what a job published that was canceled in its last moment.
+    """
 
     def __init__(
-        self, store: JobStore, work: Mapping[str, Work], workers: int, most_queued: int
+        self,
+        store: JobStore,
+        work: Mapping[str, Work],
+        discard: Callable[[Job], None],
+        workers: int,
+        most_queued: int,
     ) -> None:
         self._store = store
         self._work = work
+        self._discard = discard
         self._workers = workers
         self._most_queued = most_queued
         self._changed = Condition()
@@ -175,7 +184,8 @@ class JobRunner:
             )
             self._store.finish(job.job_id, State.FAILED, error=describe(failure))
         else:
-            self._store.finish(job.job_id, State.COMPLETED, result=result)
+            if not self._store.finish(job.job_id, State.COMPLETED, result=result):
+                self._discard(job)
         log.info("job %s ended", job.job_id)
 
 

@@ -4,13 +4,12 @@
 another name of `no_vocals`. They and other formats are made when first asked for, and kept.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from studio import audio
 from studio.audio import SoundWriter
-from studio.errors import UnknownTrack
+from studio.errors import ResultsGone, UnknownTrack
 from studio.storage import Storage
 
 INSTRUMENTAL = "instrumental"
@@ -32,14 +31,23 @@ def file_of(
     audio_format: str,
     source: Path,
 ) -> Path:
-    """The file of a track in a format, made if need be. Raises UnknownTrack.
+    """The file of a track in a format, made if need be. Raises UnknownTrack or ResultsGone.
 
     `folder` holds the job's results, `source` is the upload that they were made from.
     """
     if track not in names(result):
         raise UnknownTrack(f"There is no track {track!r}; there are {', '.join(names(result))}.")
     name = f"{WITHOUT}vocals" if track == INSTRUMENTAL else track
-    master = storage.add(folder, f"{name}.wav", _without(folder, result, name, source))
+    stem = folder / f"{name.removeprefix(WITHOUT)}.wav"
+    if not stem.is_file():
+        raise ResultsGone(
+            "The results of this job were removed from the server's disk. Start the job again."
+        )
+    master = stem
+    if name not in result["stems"]:
+        master = storage.add(
+            folder, f"{name}.wav", lambda path: _write_rest(path, source, stem, result)
+        )
     if audio_format == "wav":
         return master
     return storage.add(
@@ -49,17 +57,10 @@ def file_of(
     )
 
 
-def _without(
-    folder: Path, result: dict[str, Any], name: str, source: Path
-) -> Callable[[Path], None]:
-    """A function that writes the mixture minus a stem to a path."""
-
-    def make(path: Path) -> None:
-        stem = folder / f"{name.removeprefix(WITHOUT)}.wav"
-        rate_hz, channels = result["sample_rate_hz"], result["channels"]
-        mixture = audio.decode(source, rate_hz, channels)
-        with SoundWriter(path, "wav", rate_hz, channels, result["samples"]) as writer:
-            for whole, part in zip(mixture, audio.read_blocks(stem), strict=False):
-                writer.write(whole - part)
-
-    return make
+def _write_rest(path: Path, source: Path, stem: Path, result: dict[str, Any]) -> None:
+    """Write the mixture minus a stem."""
+    rate_hz, channels = result["sample_rate_hz"], result["channels"]
+    mixture = audio.decode(source, rate_hz, channels)
+    with SoundWriter(path, "wav", rate_hz, channels, result["samples"]) as writer:
+        for whole, part in zip(mixture, audio.read_blocks(stem), strict=True):
+            writer.write(whole - part)

@@ -24,6 +24,7 @@ from studio.errors import (
     NotReady,
     QueueFull,
     RangeNotSatisfiable,
+    ResultsGone,
     TextUnreadable,
     UnknownFile,
     UnknownFormat,
@@ -69,6 +70,7 @@ PROCESS_ERRORS = (
     QueueFull,
     DiskFull,
 )
+TRACK_ERRORS = (UnknownFormat, UnknownFile, UnknownTrack, NotReady, ResultsGone, DiskFull)
 
 
 def register(app: Flask, services: Services) -> None:
@@ -246,7 +248,7 @@ class Views:
         summary="A track, with Range and ETag",
         answers={200: BINARY, 206: BINARY},
         queries=(FORMAT,),
-        errors=(UnknownFormat, UnknownFile, UnknownTrack, NotReady, RangeNotSatisfiable, DiskFull),
+        errors=(*TRACK_ERRORS, RangeNotSatisfiable),
     )
     def download(self, file_id: str, track: str) -> Response:
         upload = self._storage.upload(file_id)
@@ -270,7 +272,7 @@ class Views:
         summary="All stems in one ZIP",
         answers={200: "application/zip"},
         queries=(FORMAT,),
-        errors=(UnknownFormat, UnknownFile, UnknownTrack, NotReady, DiskFull),
+        errors=TRACK_ERRORS,
     )
     def archive(self, file_id: str) -> Response:
         upload = self._storage.upload(file_id)

@@ -110,13 +110,7 @@ class Track(Answer):
     formats: dict[str, TrackFormat]
 
 
-class Files(Answer):
-    file_id: str
-    filename: str
-    bytes: int
-    duration_s: float | None
-    sample_rate_hz: int | None
-    channels: int | None
+class Files(Uploaded):
     tracks: list[Track]
     archive: str | None = Field(description="Address of all stems in one ZIP.")
 
