@@ -1,0 +1,212 @@
+"""Settings: defaults, environment, .env, and clear words for what cannot be used."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config import MODELS, ROOT, Config, ConfigError
+from tests.support import Server, free_port
+
+SOUND = {"mp3", "wav", "flac", "m4a", "ogg"}
+
+DEFAULTS = {
+    "DEBUG": False,
+    "HOST": "127.0.0.1",
+    "PORT": 8000,
+    "CORS_ORIGINS": "*",
+    "MAX_CONTENT_LENGTH": 500 * 1024 * 1024,
+    "ALLOWED_EXTENSIONS": SOUND | {"txt"},
+    "UPLOAD_FOLDER": "uploads",
+    "OUTPUT_FOLDER": "outputs",
+    "DATABASE_URL": "",
+    "DEMUCS_MODEL": "htdemucs",
+    "WHISPER_MODEL": "base",
+    "WORKERS": 1,
+}
+
+# Key, the text it is given, what becomes of it.
+GOOD: list[tuple[str, str, object]] = [
+    ("DEBUG", "true", True),
+    ("DEBUG", "False", False),
+    ("DEBUG", "1", True),
+    ("SECRET_KEY", "a long random text", "a long random text"),
+    ("HOST", "0.0.0.0", "0.0.0.0"),
+    ("PORT", "9001", 9001),
+    ("CORS_ORIGINS", "https://a.example, http://b.example/", "https://a.example,http://b.example"),
+    ("MAX_CONTENT_LENGTH", "1000", 1000),
+    ("ALLOWED_EXTENSIONS", ".MP3, wav", frozenset({"mp3", "wav"})),
+    ("UPLOAD_FOLDER", "/srv/in", "/srv/in"),
+    ("OUTPUT_FOLDER", "/srv/out", "/srv/out"),
+    ("MODEL_DIR", "/srv/weights", "/srv/weights"),
+    ("DATABASE_URL", "sqlite:////srv/jobs.sqlite3", "sqlite:////srv/jobs.sqlite3"),
+    ("MIN_FREE_BYTES", "0", 0),
+    ("WORKERS", "2", 2),
+    ("MAX_QUEUED_JOBS", "5", 5),
+    ("MODEL_IDLE_S", "30", 30),
+    ("TORCH_THREADS", "4", 4),
+    ("DEMUCS_MODEL", "mdx_extra", "mdx_extra"),
+    ("WHISPER_MODEL", "tiny", "tiny"),
+    ("MUSICGEN_MODEL", "medium", "medium"),
+]
+
+BAD = [
+    ("DEBUG", "maybe"),
+    ("DEBUG", ""),
+    ("SECRET_KEY", " "),
+    ("HOST", ""),
+    ("PORT", "abc"),
+    ("PORT", "0"),
+    ("PORT", "70000"),
+    ("PORT", "80.5"),
+    ("CORS_ORIGINS", "localhost"),
+    ("CORS_ORIGINS", ","),
+    ("MAX_CONTENT_LENGTH", "500MB"),
+    ("MAX_CONTENT_LENGTH", "-1"),
+    ("ALLOWED_EXTENSIONS", "exe"),
+    ("ALLOWED_EXTENSIONS", ""),
+    ("UPLOAD_FOLDER", ""),
+    ("OUTPUT_FOLDER", ""),
+    ("MODEL_DIR", ""),
+    ("MIN_FREE_BYTES", "-5"),
+    ("WORKERS", "0"),
+    ("MAX_QUEUED_JOBS", "none"),
+    ("MODEL_IDLE_S", "0"),
+    ("TORCH_THREADS", "-1"),
+    ("DEMUCS_MODEL", ""),
+    ("WHISPER_MODEL", ""),
+    ("MUSICGEN_MODEL", ""),
+]
+
+
+def test_the_models_of_the_contract() -> None:
+    assert set(MODELS) == {"demucs", "whisper", "musicgen"}
+    assert MODELS["demucs"] == {"file_types": SOUND, "purpose": "Audio source separation"}
+    assert MODELS["whisper"] == {"file_types": SOUND, "purpose": "Speech-to-text transcription"}
+    assert MODELS["musicgen"] == {"file_types": {"txt"}, "purpose": "Text-to-music generation"}
+
+
+def test_the_defaults_of_the_contract() -> None:
+    config = Config.load(environ={}, dotenv=None)
+    assert {key: getattr(config, key) for key in DEFAULTS} == DEFAULTS
+    assert config == Config()
+    assert config.upload_folder == ROOT / "uploads"
+    assert config.output_folder == ROOT / "outputs"
+    assert config.database_url == f"sqlite:///{ROOT / 'outputs' / '.jobs.sqlite3'}"
+    assert config.cors_origins == "*"
+
+
+@pytest.mark.parametrize(("key", "text", "value"), GOOD)
+def test_a_setting_comes_from_the_environment(key: str, text: str, value: object) -> None:
+    config = Config.load(environ={key: text}, dotenv=None)
+    assert getattr(config, key) == value
+    assert dataclasses.replace(config, **{key: getattr(Config(), key)}) == Config()
+
+
+@pytest.mark.parametrize(("key", "text", "value"), GOOD)
+def test_a_setting_comes_from_the_env_file(
+    key: str, text: str, value: object, tmp_path: Path
+) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"# a comment\n{key}='{text}'\n")
+    assert getattr(Config.load(environ={}, dotenv=dotenv), key) == value
+
+
+def test_every_setting_is_tested() -> None:
+    fields = {field.name for field in dataclasses.fields(Config)}
+    assert {key for key, _, _ in GOOD} == fields
+    assert fields - {key for key, _ in BAD} == {"DATABASE_URL"}
+
+
+def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("PORT=9001\nWORKERS=3\n")
+    config = Config.load(environ={"PORT": "9002"}, dotenv=dotenv)
+    assert (config.PORT, config.WORKERS) == (9002, 3)
+
+
+def test_several_origins_become_a_list() -> None:
+    config = Config(CORS_ORIGINS="https://a.example,https://b.example")
+    assert config.cors_origins == ["https://a.example", "https://b.example"]
+
+
+@pytest.mark.parametrize(("key", "text"), BAD)
+def test_a_bad_value_is_named_with_its_key(key: str, text: str, tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"{key}='{text}'\n")
+    for environ, file in (({key: text}, None), ({}, dotenv)):
+        with pytest.raises(ConfigError) as raised:
+            Config.load(environ=environ, dotenv=file)
+        assert f"{key}={text!r} cannot be used: " in str(raised.value)
+
+
+def start(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """`python app.py` as a person starts it, expected to end by itself."""
+    environment = {
+        **os.environ,
+        "PORT": str(free_port()),
+        "UPLOAD_FOLDER": str(folder / "uploads"),
+        "OUTPUT_FOLDER": str(folder / "outputs"),
+        **settings,
+    }
+    return subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def assert_ends_with(done: subprocess.CompletedProcess[str], sentence: str) -> None:
+    assert done.returncode not in (0, None)
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_bad_value_stops_the_start(tmp_path: Path) -> None:
+    done = start(tmp_path, PORT="abc")
+    assert_ends_with(done, "The server cannot start: PORT='abc' cannot be used: use a whole number")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = start(tmp_path, UPLOAD_FOLDER=str(tmp_path / "file" / "uploads"))
+    assert_ends_with(done, f"UPLOAD_FOLDER={tmp_path / 'file' / 'uploads'} cannot be created")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("nonsense", "nonsense"),
+        ("oracle+nothing://me:secret@host/jobs", "oracle+nothing://***@host/jobs"),
+        ("sqlite:////no/such/folder/jobs.sqlite3", "sqlite:////no/such/folder/jobs.sqlite3"),
+    ],
+)
+def test_a_database_that_cannot_be_used_stops_the_start(
+    address: str, shown: str, tmp_path: Path
+) -> None:
+    """A password in the address is not shown."""
+    done = start(tmp_path, DATABASE_URL=address)
+    assert_ends_with(done, f"DATABASE_URL={shown!r} cannot be used: ")
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_a_port_in_use_stops_the_start(tmp_path: Path, server: Server) -> None:
+    done = start(tmp_path, PORT=str(server.port))
+    assert done.returncode not in (0, None)
+    assert str(server.port) in done.stdout + done.stderr
+    assert "in use" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_second_server_on_the_same_results_is_refused(tmp_path: Path, server: Server) -> None:
+    done = start(tmp_path, OUTPUT_FOLDER=str(server.outputs))
+    assert_ends_with(done, f"OUTPUT_FOLDER={server.outputs} is in use by another server")
+    assert server.get("/health").status_code == 200
