@@ -21,8 +21,8 @@ PARAMETERS = {
 
 
 def described(app: Flask) -> Iterator[tuple[str, str, Operation]]:
-    """(path, method, operation) of every described route, sorted."""
-    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+    """(path, method, operation) of every described route, in the order of their registration."""
+    for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
         if found := getattr(view, "operation", None):
             path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
