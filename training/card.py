@@ -40,7 +40,7 @@ other model was used.
   melodies; tempo 70 to 180; 4/4 and 3/4) and played with the FluidR3 General MIDI soundfont. The
   bass plays MIDI {bass_low} to {bass_high}, the other instruments start at {other_low}. The vocals
   are words spoken by espeak-ng, moved onto the melody with the WORLD vocoder.
-- Batches: two 3 s segments; half of them take the stems from four different songs; gain,
+- Batches: three 3 s segments; half of them take the stems from four different songs; gain,
   polarity and channel order vary, now and then a stem is silent.
 - Training: {steps} steps in {minutes:.0f} minutes on 2 CPU cores, Adam, warm-up and cosine decay,
   bfloat16 autocast. The loss is the mean over the sources of the error power in dB. The weights

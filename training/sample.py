@@ -13,11 +13,11 @@ import soundfile
 from .render import RATE_HZ, SOURCES, render_song
 from .songs import make_song
 
-SONG_SEED = 1
+SONG_SEED = 14
 START_S = 0.0
 DURATION_S = 18.0
 FADE_S = 0.5
-GAIN = 0.75
+GAIN = 0.65
 FOLDER = Path(__file__).parents[1] / "samples" / "song"
 MAX_BYTES = 6_000_000
 

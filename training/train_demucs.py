@@ -35,8 +35,8 @@ class Plan:
     """How to train: all that is not the data or the network."""
 
     minutes: float
-    peak_rate: float = 8e-4
-    batch: int = 2
+    peak_rate: float = 1e-3
+    batch: int = 3
     seed: int = 0
     average_decay: float = 0.998
     clip_norm: float = 1.0
