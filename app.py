@@ -24,6 +24,15 @@ from studio.web.services import Services
 
 VERSION = "0.1.0"
 SHUTDOWN_S = 20.0
+# What a web page of another origin may read besides the usual.
+EXPOSED_HEADERS = [
+    "Location",
+    "Retry-After",
+    "Content-Disposition",
+    "Content-Range",
+    "Accept-Ranges",
+    "ETag",
+]
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +91,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
-    CORS(app, origins=config.cors_origins, expose_headers=["Location", "Retry-After"])
+    CORS(app, origins=config.cors_origins, expose_headers=EXPOSED_HEADERS)
     rest.register(app, services)
     pages.register(app, services)
     problems.register(app)
