@@ -94,7 +94,7 @@ def probe(path: Path) -> Probe:
     Raises NotAudio, AudioTruncated or AudioUnsupported.
     """
     report = _header(path)
-    stream = re.search(r"Stream #0:\d+.*?: Audio: (\w+).*?, (\d+) Hz, ([^,\n]+)", report)
+    stream = _STREAM.search(report)
     if stream is None:
         if "moov atom not found" in report:
             raise AudioTruncated(
