@@ -182,6 +182,39 @@ def noise(seconds: float, channels: int = 2, rate_hz: int = RATE_HZ, seed: int =
     return (hiss + tone).astype(np.float32)
 
 
+def tone(seconds: float, frequency_hz: float = 1000.0, rate_hz: int = RATE_HZ) -> Sound:
+    """A sine of amplitude 0.5, float32 (samples,)."""
+    samples = np.arange(round(seconds * rate_hz))
+    return (0.5 * np.sin(2 * np.pi * frequency_hz * samples / rate_hz)).astype(np.float32)
+
+
+def level_db(sound: Sound) -> float:
+    """Level of the middle half of a sound against that of `tone`, in dB."""
+    length = sound.shape[-1]
+    middle = sound[..., length // 4 : 3 * length // 4].astype(np.float64)
+    return float(20 * np.log10(max(np.sqrt(np.mean(middle**2)), 1e-9) / (0.5 / np.sqrt(2))))
+
+
+def decode_all(path: Path, rate_hz: int = RATE_HZ, channels: int = 2) -> Sound:
+    """A whole file as `studio.audio.decode` yields it, float32 (channels, samples)."""
+    from studio.audio import decode
+
+    blocks = list(decode(path, rate_hz, channels))
+    return np.concatenate(blocks, axis=1) if blocks else np.zeros((channels, 0), np.float32)
+
+
+def ffmpeg_children() -> list[int]:
+    """Process ids of the ffmpeg children of this process that still run."""
+    import psutil
+
+    children = psutil.Process().children()
+    return [
+        child.pid
+        for child in children
+        if "ffmpeg" in child.name() and child.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
 def write_wav(path: Path, sound: Sound, rate_hz: int = RATE_HZ, subtype: str = "PCM_16") -> Path:
     import soundfile
 
