@@ -1,0 +1,138 @@
+"""The curl session of the contract, line by line, against the server as it is."""
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import Server, convert, noise, read_sound, write_wav
+
+HOST = "https://localhost"
+ID = "abc123"
+
+
+class Shell:
+    """A folder in which lines are run as written; only the host and the id are replaced."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder = folder
+        self.file_id = ID
+        self._server = server
+
+    def run(self, line: str) -> str:
+        """What a line prints; curl itself must have succeeded."""
+        words = shlex.split(line.replace(HOST, self._server.url).replace(ID, self.file_id))
+        assert words[0] == "curl"
+        done = subprocess.run(
+            [words[0], "-sS", *words[1:]],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return done.stdout
+
+    def json(self, line: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.run(line))
+        return answer
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    """A server that has weights for the variants that the session names."""
+    model_dir = tmp_path_factory.mktemp("model_dir") / "weights"
+    shutil.copytree(weights, model_dir)
+    for name in ("htdemucs", "mdx_extra"):
+        bag = yaml.safe_dump({"models": ["tiny0"]})
+        (model_dir / "demucs" / f"{name}.yaml").write_text(bag)
+    server = Server(
+        tmp_path_factory.mktemp("curl"), MODEL_DIR=model_dir, DEMUCS_MODEL="htdemucs"
+    ).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def shell(tmp_path: Path, published: Server) -> Shell:
+    song = write_wav(tmp_path / "speech.wav", noise(2.0, seed=21))
+    convert(song, tmp_path / "song.mp3")
+    return Shell(tmp_path, published)
+
+
+def test_health_and_models(shell: Shell) -> None:
+    assert shell.json("curl -k https://localhost/health")["status"] == "healthy"
+    assert set(shell.json("curl -k https://localhost/models")["models"]) == {
+        "demucs",
+        "whisper",
+        "musicgen",
+    }
+
+
+def test_a_song_becomes_stems(shell: Shell, published: Server) -> None:
+    sent = shell.json('curl -X POST -F "file=@song.mp3" https://localhost/upload')
+    shell.file_id = sent["file_id"]
+    job = shell.json("curl -k -X POST https://localhost/process/demucs/abc123")
+    assert (job["variant"], job["status"]) == ("htdemucs", "queued")
+    shell.json("curl -k https://localhost/status/abc123")
+    published.wait(shell.file_id)
+    status = shell.json("curl -k https://localhost/status/abc123")
+    assert status["status"] == "completed"
+    for line in (
+        "curl -k https://localhost/download/abc123/vocals -o vocals.wav",
+        "curl -k https://localhost/download/abc123/drums -o drums.wav",
+        "curl -k https://localhost/download/abc123/bass -o bass.wav  ",
+        "curl -k https://localhost/download/abc123/other -o other.wav",
+    ):
+        assert shell.run(line) == ""
+    for stem in ("vocals", "drums", "bass", "other"):
+        sound = read_sound(shell.folder / f"{stem}.wav")
+        assert sound.shape == (2, round(sent["duration_s"] * 44_100))
+
+    listed = shell.json("curl -k https://localhost/files/abc123")
+    assert listed["filename"] == "song.mp3"
+    gone = shell.json("curl -k -X DELETE https://localhost/cleanup/abc123")
+    assert gone["file_id"] == shell.file_id
+    error = shell.json("curl -k https://localhost/status/abc123")
+    assert error["code"] == "unknown_file"
+
+
+def test_another_variant(shell: Shell, published: Server) -> None:
+    shell.file_id = shell.json('curl -X POST -F "file=@song.mp3" https://localhost/upload')[
+        "file_id"
+    ]
+    line = """curl -k -X POST -H "Content-Type: application/json" \
+      -d '{"model_variant": "mdx_extra"}' \
+      https://localhost/process/demucs/abc123"""
+    assert shell.json(line)["variant"] == "mdx_extra"
+    assert published.wait(shell.file_id)["status"] == "completed"
+
+
+def test_the_old_name(shell: Shell, published: Server) -> None:
+    shell.file_id = shell.json('curl -X POST -F "file=@song.mp3" https://localhost/upload')[
+        "file_id"
+    ]
+    job = shell.json("curl -k -X POST https://localhost/separate/abc123")
+    assert (job["model"], job["variant"]) == ("demucs", "htdemucs")
+    assert published.wait(shell.file_id)["status"] == "completed"
+
+
+def test_speech_says_that_it_is_to_come(shell: Shell) -> None:
+    sent = shell.json('curl -k -X POST -F "file=@speech.wav" https://localhost/upload')
+    shell.file_id = sent["file_id"]
+    answer = shell.json("curl -k -X POST https://localhost/process/whisper/abc123")
+    assert (answer["status"], answer["code"]) == (501, "model_not_implemented")
+    shell.run("curl -k https://localhost/download/abc123/transcription -o transcript.txt")
+    assert json.loads((shell.folder / "transcript.txt").read_text())["code"] == "not_ready"
+
+
+def test_a_name_that_is_not_ascii(shell: Shell) -> None:
+    (shell.folder / "song.mp3").rename(shell.folder / "夜曲.mp3")
+    sent = shell.json('curl -X POST -F "file=@夜曲.mp3" https://localhost/upload')
+    assert sent["filename"] == "夜曲.mp3"
