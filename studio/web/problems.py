@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from flask import Flask, Response, json
+from flask import Flask, Response, json, request
 from werkzeug.exceptions import HTTPException
 
 from studio.errors import (
@@ -50,24 +50,32 @@ def _http(error: HTTPException) -> Response:
     status = error.code or 500
     if status < 400:
         return Response(error.get_body(), status, dict(error.get_headers()))
+    path = repr(request.path)
     kinds: dict[int, tuple[type[StudioError], str]] = {
-        404: (UnknownRoute, "There is nothing at this address. GET /docs lists all addresses."),
-        405: (MethodNotAllowed, "This address does not take that method."),
-        413: (FileTooLarge, "The request is larger than the server accepts."),
-        415: (UnsupportedMediaType, "The body has the wrong content type."),
-        416: (RangeNotSatisfiable, "The requested range lies outside of the file."),
+        404: (UnknownRoute, f"There is nothing at {path}. GET /docs lists all addresses."),
+        405: (MethodNotAllowed, f"{path} does not take {request.method}."),
+        413: (FileTooLarge, _too_large()),
+        415: (UnsupportedMediaType, f"The content type {request.mimetype!r} is not accepted."),
+        416: (RangeNotSatisfiable, f"{request.headers.get('Range')} lies outside of the file."),
     }
     if status >= 500:
         return response(InternalError("The server could not answer; its log has the cause."))
     kind, sentence = kinds.get(status, (BadRequest, f"The request cannot be read: {error.name}."))
     allowed = sorted(getattr(error, "valid_methods", None) or [])
     if kind is MethodNotAllowed and allowed:
-        sentence = f"This address takes {', '.join(allowed)} only."
+        sentence = f"{path} does not take {request.method}, only {', '.join(allowed)}."
     answer = response(kind(sentence))
     for name, value in error.get_headers():
         if name in ("Allow", "Content-Range", "Accept-Ranges"):
             answer.headers[name] = value
     return answer
+
+
+def _too_large() -> str:
+    sentence = f"The request is larger than the {request.max_content_length:,} bytes accepted here"
+    if request.mimetype == "multipart/form-data":
+        sentence += f", or has more than {request.max_form_memory_size:,} bytes beside the file"
+    return f"{sentence}."
 
 
 def _defect(error: Exception) -> Response:

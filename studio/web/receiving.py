@@ -1,5 +1,6 @@
 """Receives an upload: streamed to disk, checked, and only then visible."""
 
+import json
 import unicodedata
 from pathlib import Path
 from typing import IO, Any, cast
@@ -62,11 +63,13 @@ def _receive(services: Services) -> Upload:
         )
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType(
-            f"Send the file as multipart/form-data in the field {FIELD!r}, for example with "
-            'curl -F "file=@song.mp3".'
+            f"The content type is {request.mimetype!r}. Send the file as multipart/form-data in "
+            f'the field {FIELD!r}, for example with curl -F "file=@song.mp3".'
         )
     services.storage.check_space(request.content_length or 0)
     sent = request.files.get(FIELD)
+    if sent is None and FIELD in request.form:
+        raise NoFile(f"The field {FIELD!r} holds a text, not a file: give it a file name.")
     if sent is None:
         others = sorted({*request.files, *request.form})
         found = f"it has {', '.join(map(repr, others[:5]))}" if others else "it is empty"
@@ -120,12 +123,13 @@ def json_body() -> dict[str, Any]:
         return {}
     if not request.is_json:
         raise UnsupportedMediaType(
-            'Options are sent as JSON: add the header "Content-Type: application/json".'
+            f"The content type is {request.mimetype!r}. Options are sent as JSON: add the header "
+            '"Content-Type: application/json".'
         )
     try:
-        body = request.get_json()
-    except Exception:
-        raise InvalidJson("The body is not valid JSON.") from None
+        body = json.loads(request.get_data())
+    except (ValueError, RecursionError) as error:
+        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise InvalidJson('The body must be a JSON object such as {"model_variant": "htdemucs"}.')
     return body
