@@ -186,12 +186,13 @@ class Separation:
         most_shift = int(MOST_SHIFT_S * bag.sample_rate_hz)
         for member in bag.members:
             share = np.array([member.weights[i] for i in chosen]) / totals
+            # Drawn for every network, so that a stem does not depend on which others are wanted.
+            origins = [offsets.randint(0, most_shift) - most_shift for _ in range(shifts)] or [0]
             if not share.any():
                 continue
-            for _ in range(max(1, shifts)):
-                origin = offsets.randint(0, most_shift) - most_shift if shifts else 0
+            for origin in origins:
                 self._lanes.append(Lane(member, chosen, origin, self._length, overlap))
-                self._shares.append((share / max(1, shifts)).astype(np.float32))
+                self._shares.append((share / len(origins)).astype(np.float32))
         self.segments = sum(lane.segments for lane in self._lanes)
 
     def run(self, on_segment: Callable[[int], None]) -> Iterator[tuple[Sound, Stems]]:
