@@ -130,7 +130,7 @@ def make_tiny_weights(folder: Path) -> Path:
     """Real Demucs networks with random weights, small enough to run in an instant.
 
     Bags in `folder`/demucs: `tiny` (HTDemucs, 1 s segments), `tiny_ft` (four specialists),
-    `tiny_mixed` (HTDemucs, HDemucs and Demucs with uneven weights).
+    `tiny_mixed` (HTDemucs, HDemucs and Demucs with uneven weights), `swift` (Demucs, the fastest).
     """
     import torch
     from demucs.demucs import Demucs
@@ -148,12 +148,16 @@ def make_tiny_weights(folder: Path) -> Path:
     save_network(HDemucs(**hybrid), hybrid, bags / "hybrid0.safetensors")
     wave = {"sources": sources, "channels": 8, "depth": 4, "segment": 2}
     save_network(Demucs(**wave), wave, bags / "wave0.safetensors")
+    plain = {"sources": sources, "channels": 4, "depth": 3, "lstm_layers": 0, "dconv_mode": 0}
+    plain |= {"resample": False, "segment": 4}
+    save_network(Demucs(**plain), plain, bags / "swift0.safetensors")
     identity = np.eye(4).tolist()
     mixed = [[1.0, 0.0, 2.0, 1.0], [1.0, 1.0, 0.0, 1.0], [0.0, 2.0, 1.0, 0.0]]
     for name, models, weights in (
         ("tiny", ["tiny0"], None),
         ("tiny_ft", ["tiny0", "tiny1", "tiny2", "tiny3"], identity),
         ("tiny_mixed", ["tiny0", "hybrid0", "wave0"], mixed),
+        ("swift", ["swift0"], None),
     ):
         bag: dict[str, Any] = {"models": models}
         if weights:
