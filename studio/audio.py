@@ -8,7 +8,7 @@ import math
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -181,11 +181,13 @@ def _decoded_s(path: Path, rate_hz: int, from_s: float = 0.0) -> float:
     return samples / rate_hz
 
 
-def decode(path: Path, sample_rate_hz: int, channels: int, from_s: float = 0.0) -> Iterator[Sound]:
+def decode(
+    path: Path, sample_rate_hz: int, channels: int, from_s: float = 0.0
+) -> Generator[Sound, None, None]:
     """Yield blocks float32 `(channels, samples)` of a file at `sample_rate_hz`.
 
     A mono file is copied to every channel at its own level; other layouts are mixed down as
-    ffmpeg does. The child is ended when the iterator is closed. Raises NotAudio when ffmpeg fails.
+    ffmpeg does. The child is ended when the generator is closed. Raises NotAudio when ffmpeg fails.
     """
     stream = _STREAM.search(_header(path))
     source_is_mono = stream is not None and _channel_count(stream[3]) == 1
@@ -333,13 +335,26 @@ def shared_gain(peaks: list[float]) -> float:
     return min(1.0, FIXED_POINT_PEAK / highest) if math.isfinite(highest) and highest > 0 else 1.0
 
 
-def encode(source: Path, target: Path, audio_format: str, gain: float = 1.0) -> None:
-    """Write a track in another format, block by block; `gain` keeps fixed-point ones whole."""
+def encode(
+    source: Path,
+    target: Path,
+    audio_format: str,
+    gain: float = 1.0,
+    on_block: Callable[[float], None] | None = None,
+) -> None:
+    """Write a track in another format, block by block; `gain` keeps fixed-point ones whole.
+
+    `on_block` is called with the share that is done; what it raises ends the encoding.
+    """
     import soundfile
 
     info = soundfile.info(str(source))
+    done = 0
     with SoundWriter(
         target, audio_format, info.samplerate, info.channels, info.frames, gain
     ) as writer:
         for block in read_blocks(source):
             writer.write(block)
+            done += block.shape[1]
+            if on_block is not None:
+                on_block(done / info.frames)

@@ -1,8 +1,8 @@
 """One separation job: a sound file becomes tracks in a folder, block by block."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -40,32 +40,25 @@ def separate(
     indices = bag.indices(options.stems or [])
     stems = [bag.sources[i] for i in indices]
     report("analysing", 0.0)
-    statistics = Statistics.of(_checked(_blocks(bag, source), report))
+    with closing(_blocks(bag, source)) as blocks:
+        statistics = Statistics.of(_checked(blocks, report))
     if statistics.samples == 0:
         raise NotAudio("The file holds no sound.")
     reserve(statistics.samples * bag.channels * 4 * len(stems))
     share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
-    separation = Separation(
-        bag,
-        _blocks(bag, source),
-        statistics,
-        indices,
-        overlap=options.overlap,
-        shifts=options.shifts,
-    )
     report("separating", 0.0)
+    with closing(_blocks(bag, source)) as blocks:
+        separation = Separation(
+            bag, blocks, statistics, indices, overlap=options.overlap, shifts=options.shifts
+        )
 
-    def on_segment(done: int) -> None:
-        report("separating", share * done / separation.segments)
+        def on_segment(done: int) -> None:
+            report("separating", share * done / separation.segments)
 
-    peaks = _write(separation, bag, stems, statistics, work, on_segment)
+        peaks = _write(separation, bag, stems, statistics, work, on_segment)
     gain = audio.shared_gain(peaks)
     if options.format != "wav":
-        for number, stem in enumerate(stems):
-            report("encoding", share + ENCODING_SHARE * number / len(stems))
-            audio.encode(
-                work / f"{stem}.wav", work / f"{stem}.{options.format}", options.format, gain
-            )
+        _encode(work, stems, options.format, gain, report)
     elapsed_s = time.monotonic() - started_s
     duration_s = statistics.samples / bag.sample_rate_hz
     return {
@@ -81,7 +74,7 @@ def separate(
     }
 
 
-def _blocks(bag: Bag, source: Path) -> Iterator[Sound]:
+def _blocks(bag: Bag, source: Path) -> Generator[Sound, None, None]:
     return audio.decode(source, bag.sample_rate_hz, bag.channels)
 
 
@@ -127,3 +120,15 @@ def _write_block(
         writer.write(part)
         residual_peak = float(np.abs(mixture - part).max(initial=0.0))
         residual_peaks[number] = max(residual_peaks[number], residual_peak)
+
+
+def _encode(work: Path, stems: list[str], audio_format: str, gain: float, report: Report) -> None:
+    for number, stem in enumerate(stems):
+
+        def on_block(share: float, before: int = number) -> None:
+            done = (before + share) / len(stems)
+            report("encoding", 1.0 - ENCODING_SHARE * (1.0 - done))
+
+        on_block(0.0)
+        target = work / f"{stem}.{audio_format}"
+        audio.encode(work / f"{stem}.wav", target, audio_format, gain, on_block)

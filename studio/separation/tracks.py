@@ -4,6 +4,7 @@
 another name of `no_vocals`. They and other formats are made when first asked for, and kept.
 """
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def file_of(
 def _write_rest(path: Path, source: Path, stem: Path, result: dict[str, Any]) -> None:
     """Write the mixture minus a stem."""
     rate_hz, channels = result["sample_rate_hz"], result["channels"]
-    mixture = audio.decode(source, rate_hz, channels)
-    with SoundWriter(path, "wav", rate_hz, channels, result["samples"]) as writer:
+    with (
+        closing(audio.decode(source, rate_hz, channels)) as mixture,
+        SoundWriter(path, "wav", rate_hz, channels, result["samples"]) as writer,
+    ):
         for whole, part in zip(mixture, audio.read_blocks(stem), strict=True):
             writer.write(whole - part)
