@@ -227,7 +227,7 @@ def test_a_decoder_that_is_closed_early_leaves_no_child(tmp_path: Path) -> None:
     blocks = audio.decode(path, RATE_HZ, 2)
     assert next(blocks).shape == (2, audio.BLOCK_SAMPLES)
     assert len(ffmpeg_children()) == 1
-    blocks.close()  # type: ignore[attr-defined]
+    blocks.close()
     assert ffmpeg_children() == []
 
 
