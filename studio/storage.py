@@ -132,8 +132,13 @@ class Storage:
         return IncomingFile(self._incoming / secrets.token_hex(16), self.check_space)
 
     def discard(self, incoming: IncomingFile) -> None:
-        incoming.close()
-        incoming.path.unlink(missing_ok=True)
+        """Remove an upload on its way, also when its last bytes no longer fit on the disk."""
+        try:
+            incoming.close()
+        except DiskFull:
+            pass
+        finally:
+            incoming.path.unlink(missing_ok=True)
 
     def accept(
         self, incoming: IncomingFile, filename: str, file_type: str, sound: Sound | None
@@ -143,11 +148,15 @@ class Storage:
         file_id = secrets.token_hex(16)
         upload = Upload(file_id, filename, file_type, incoming.size_bytes, incoming.sha256, sound)
         folder = self._incoming / file_id
-        with disk_errors():
-            folder.mkdir()
-            incoming.path.rename(folder / f"source.{file_type}")
-            (folder / "upload.json").write_text(json.dumps(asdict(upload)), encoding="utf-8")
-            folder.rename(self._uploads / file_id)
+        try:
+            with disk_errors():
+                folder.mkdir()
+                (folder / "upload.json").write_text(json.dumps(asdict(upload)), encoding="utf-8")
+                incoming.path.rename(folder / f"source.{file_type}")
+                folder.rename(self._uploads / file_id)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return upload
 
     def upload(self, file_id: str) -> Upload:
