@@ -18,7 +18,7 @@ class SongMixer:
     may be added during training.
     """
 
-    def __init__(self, folder: Path, segment_samples: int, seed: int) -> None:
+    def __init__(self, folder: Path, segment_samples: int, seed: list[int]) -> None:
         self.folder = folder
         self.segment_samples = segment_samples
         self.rng = np.random.default_rng(seed)

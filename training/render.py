@@ -131,7 +131,7 @@ def render_song(song: Song) -> npt.NDArray[np.int16]:
     loudness_db = np.array([-21.0, -20.0, -20.5, -19.5]) + rng.uniform(-2, 2, 4)
     levelled = np.stack([_level(*pair) for pair in zip(stems, loudness_db, strict=True)])
     peak = float(np.abs(levelled.sum(0)).max()), float(np.abs(levelled).max())
-    levelled *= _PEAK / max(max(peak), 1e-6)
+    levelled *= _PEAK / max(*peak, 1e-6)
     return np.round(levelled * 32767).astype(np.int16)
 
 

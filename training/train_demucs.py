@@ -3,20 +3,25 @@
     python -m training.train_demucs --minutes 90
     python -m training.train_demucs --minutes 20 --continue-from training/runs/demucs-mini/state.pt
 
-The learning rate warms up and then falls to zero along a cosine of the time that has passed, so
-a run ends well however fast the machine is.
+One process per CPU core computes the gradient of its own batch on one thread, and the gradients
+are averaged at every step: this is faster than one process on all cores, most of all when other
+programs use the machine too. The learning rate warms up and then falls to zero along a cosine of
+the time that has passed, so a run ends well however fast the machine is.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed, multiprocessing
 
 from .dataset import SongMixer
 from .model import SEGMENT_S, build_model
@@ -25,18 +30,19 @@ from .render import RATE_HZ, SOURCES, song_folder
 RUN_FOLDER = Path(__file__).parent / "runs" / "demucs-mini"
 WARM_UP_PART = 0.02
 SAVE_EVERY_S = 150.0
-REPORT_EVERY_STEPS = 50
+REPORT_EVERY_STEPS = 25
 # Errors more than this far below the mixture do not count: a silent stem cannot be hit exactly.
 FLOOR_DB = -30.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """How to train: all that is not the data or the network."""
+    """How to train: all that is not the data or the network. `batch` is per process."""
 
     minutes: float
     peak_rate: float = 1e-3
-    batch: int = 3
+    batch: int = 2
+    processes: int = os.cpu_count() or 1
     seed: int = 0
     average_decay: float = 0.998
     clip_norm: float = 1.0
@@ -53,11 +59,11 @@ class Plan:
 
 @dataclass
 class Progress:
-    """What a run has done so far. `elapsed_s` counts this run, `total_s` all runs."""
+    """What has been done so far. `elapsed_s` counts this run, `before_s` the runs before it."""
 
     step: int = 0
     elapsed_s: float = 0.0
-    total_s: float = 0.0
+    before_s: float = 0.0
     recent: list[torch.Tensor] = field(default_factory=list)
 
 
@@ -70,50 +76,85 @@ def error_ratio_db(stems: torch.Tensor, estimate: torch.Tensor) -> torch.Tensor:
 
 def train(plan: Plan, continue_from: Path | None = None) -> Path:
     """Train until the plan's minutes are over; returns the state file that was written last."""
-    torch.manual_seed(plan.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (plan, continue_from, f"file://{folder}/meeting-point")
+        multiprocessing.spawn(_work, arguments, nprocs=plan.processes)
+    return RUN_FOLDER / "state.pt"
+
+
+def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str) -> None:
+    """What each process does; the first one also averages the weights, reports and saves."""
+    torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    torch.manual_seed(plan.seed)
+    distributed.init_process_group(
+        "gloo", init_method=meeting_point, rank=rank, world_size=plan.processes
+    )
     model = build_model().train()
     optimiser = torch.optim.Adam(model.parameters(), lr=plan.peak_rate, betas=(0.9, 0.99))
     average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     progress = Progress()
     if continue_from is not None:
-        state = torch.load(continue_from, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        average = state["average"]
-        progress = Progress(step=state["step"], total_s=state["total_s"])
-    mixer = SongMixer(song_folder(held_out=False), SEGMENT_S * RATE_HZ, plan.seed + progress.step)
-    start_s, before_s = time.monotonic(), progress.total_s
-    saved_s = 0.0
+        progress = _restore(continue_from, model, optimiser, average)
+    mixer = SongMixer(
+        song_folder(held_out=False), SEGMENT_S * RATE_HZ, [plan.seed, progress.step, rank]
+    )
+    start_s, saved_s = time.monotonic(), 0.0
     while progress.elapsed_s < 60.0 * plan.minutes:
         for group in optimiser.param_groups:
             group["lr"] = plan.rate(progress.elapsed_s)
-        progress.recent.append(_step(model, optimiser, mixer.batch(plan.batch), plan))
+        levels, progress.elapsed_s = _step(
+            model, optimiser, mixer.batch(plan.batch), plan, time.monotonic() - start_s
+        )
+        progress.recent.append(levels)
         progress.step += 1
-        _update_average(average, model, plan.average_decay, progress.step)
-        progress.elapsed_s = time.monotonic() - start_s
-        progress.total_s = before_s + progress.elapsed_s
         if progress.step % REPORT_EVERY_STEPS == 0:
-            _report(progress, plan, len(mixer.songs))
             mixer.refresh()
-        if progress.elapsed_s - saved_s > SAVE_EVERY_S:
-            _save(model, optimiser, average, progress)
-            saved_s = progress.elapsed_s
-    return _save(model, optimiser, average, progress)
+        if rank == 0:
+            _update_average(average, model, plan.average_decay, progress.step)
+            if progress.step % REPORT_EVERY_STEPS == 0:
+                _report(progress, plan, len(mixer.songs))
+            if progress.elapsed_s - saved_s > SAVE_EVERY_S:
+                _save(model, optimiser, average, progress)
+                saved_s = progress.elapsed_s
+    if rank == 0:
+        _save(model, optimiser, average, progress)
+    distributed.destroy_process_group()
 
 
 def _step(
-    model: torch.nn.Module, optimiser: torch.optim.Optimizer, stems: torch.Tensor, plan: Plan
-) -> torch.Tensor:
-    """One optimiser step; returns the batch mean of the error ratio, shape (4,)."""
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    stems: torch.Tensor,
+    plan: Plan,
+    elapsed_s: float,
+) -> tuple[torch.Tensor, float]:
+    """One optimiser step with the gradient of all processes.
+
+    Returns the error ratios of this process's batch, shape (4,), and the time that has passed.
+    The processes agree on that time, because they must use the same rate and stop together.
+    """
     with torch.autocast("cpu", torch.bfloat16, enabled=plan.bfloat16):
         estimate = model(stems.sum(1))
     ratio_db = error_ratio_db(stems, estimate.float())
     optimiser.zero_grad()
     ratio_db.mean().backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    shared = torch.cat([*(g.flatten() for g in gradients), torch.tensor([elapsed_s])])
+    distributed.all_reduce(shared)
+    shared /= plan.processes
+    torch._foreach_copy_(
+        gradients,
+        [
+            part.view_as(gradient)
+            for part, gradient in zip(
+                shared[:-1].split([g.numel() for g in gradients]), gradients, strict=True
+            )
+        ],
+    )
     torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip_norm)
     optimiser.step()
-    return ratio_db.detach().mean(0)
+    return ratio_db.detach().mean(0), float(shared[-1])
 
 
 @torch.no_grad()
@@ -122,8 +163,7 @@ def _update_average(
 ) -> None:
     keep = min(decay, (1 + step) / (10 + step))
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point():
-            average[name].lerp_(tensor, 1.0 - keep)
+        average[name].lerp_(tensor, 1.0 - keep)
 
 
 def _report(progress: Progress, plan: Plan, songs: int) -> None:
@@ -137,32 +177,44 @@ def _report(progress: Progress, plan: Plan, songs: int) -> None:
     progress.recent.clear()
 
 
+def _restore(
+    path: Path,
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: dict[str, torch.Tensor],
+) -> Progress:
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    average.update(state["average"])
+    return Progress(step=state["step"], before_s=state["total_s"])
+
+
 def _save(
     model: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
     average: dict[str, torch.Tensor],
     progress: Progress,
-) -> Path:
+) -> None:
     state: dict[str, Any] = {
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
         "average": average,
         "step": progress.step,
-        "total_s": progress.total_s,
+        "total_s": progress.before_s + progress.elapsed_s,
     }
     RUN_FOLDER.mkdir(parents=True, exist_ok=True)
-    path = RUN_FOLDER / "state.pt"
-    unfinished = path.with_suffix(".part")
+    unfinished = RUN_FOLDER / "state.part"
     torch.save(state, unfinished)
-    unfinished.replace(path)
-    return path
+    unfinished.replace(RUN_FOLDER / "state.pt")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--peak-rate", type=float, default=Plan.peak_rate)
-    parser.add_argument("--batch", type=int, default=Plan.batch)
+    parser.add_argument("--batch", type=int, default=Plan.batch, help="per process")
+    parser.add_argument("--processes", type=int, default=Plan.processes)
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--float32", action="store_true", help="do not use bfloat16")
     parser.add_argument("--continue-from", type=Path)
@@ -171,6 +223,7 @@ def main() -> None:
         minutes=arguments.minutes,
         peak_rate=arguments.peak_rate,
         batch=arguments.batch,
+        processes=arguments.processes,
         seed=arguments.seed,
         bfloat16=not arguments.float32,
     )
