@@ -1,9 +1,8 @@
 """The variants of Demucs: what each one is, and where its weights lie."""
 
 import json
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ class Variant:
 
     `files` are its weights where they are already here, one for each network of the bag;
     `missing` names files that its bag needs and that are not there; `weights` and `segment_s` are
-    the bag's own.
+    the bag's own. `damage` says why its bag cannot be read.
     """
 
     name: str
@@ -71,7 +70,8 @@ class Variant:
     missing: tuple[str, ...] = ()
     weights: list[list[float]] | None = None
     segment_s: float | None = None
-    needs_diffq: bool = field(default=False)
+    needs_diffq: bool = False
+    damage: str | None = None
 
 
 class Catalogue:
@@ -130,7 +130,11 @@ class Catalogue:
         )
 
     def _local(self, name: str, bag_file: Path, release: Release | None) -> Variant:
-        bag = read_bag(bag_file)
+        damage = None
+        try:
+            bag = read_bag(bag_file)
+        except ValueError as error:
+            bag, damage = {"models": []}, str(error)
         files: list[Path] = []
         missing: list[str] = []
         for signature in bag["models"]:
@@ -151,6 +155,7 @@ class Catalogue:
             bag.get("weights"),
             bag.get("segment"),
             bool(release and release.needs_diffq),
+            damage,
         )
 
     def _local_weights(self, signature: str) -> Path | None:
@@ -162,31 +167,49 @@ class Catalogue:
 
 
 def read_bag(path: Path) -> dict[str, Any]:
-    """A bag's definition: `models` (signatures), and maybe `weights` and `segment`."""
-    bag = yaml.safe_load(path.read_text(encoding="utf-8"))
+    """A bag's definition: `models` (signatures), and maybe `weights` and `segment`.
+
+    Raises ValueError where it is none.
+    """
+    try:
+        bag = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ValueError(f"{path.name} is not YAML") from None
     if not isinstance(bag, dict) or not isinstance(bag.get("models"), list):
         raise ValueError(f"{path.name} is not a bag: it needs a list `models`")
     return bag
 
 
-def safetensors_metadata(path: Path) -> dict[str, str]:
-    """The text metadata in the header of a safetensors file, without loading its tensors."""
+def safetensors_metadata(path: Path) -> dict[str, Any]:
+    """The metadata in the header of a safetensors file, without loading its tensors.
+
+    Raises ValueError where the file is none.
+    """
     with open(path, "rb") as file:
-        (header_bytes,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(min(header_bytes, 64 << 20)))
-    return dict(header.get("__metadata__", {}))
+        header_bytes = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(min(header_bytes, 64 << 20)))
+        except (ValueError, RecursionError):
+            header = None
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{path.name} is not a safetensors file, or is cut off")
+    return metadata
 
 
 def _stems_of(path: Path) -> tuple[str, ...] | None:
-    """Stems named in a weights file; None where only loading it would tell."""
+    """Stems named in a weights file; None where only loading it would tell, or fail."""
     if path.suffix != ".safetensors":
         return None
-    metadata = safetensors_metadata(path)
-    arguments = json.loads(metadata.get("args", "[]"))
-    sources = json.loads(metadata.get("kwargs", "{}")).get("sources") or (
-        arguments[0] if arguments else None
-    )
-    return tuple(sources) if sources else None
+    try:
+        metadata = safetensors_metadata(path)
+        arguments = json.loads(metadata.get("args", "[]"))
+        sources = json.loads(metadata.get("kwargs", "{}")).get("sources") or (
+            arguments[0] if arguments else None
+        )
+        return tuple(sources) if sources else None
+    except (ValueError, TypeError, AttributeError, LookupError):
+        return None
 
 
 def is_hub_name(name: str) -> bool:

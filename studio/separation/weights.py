@@ -41,6 +41,11 @@ def load(catalogue: Catalogue, name: str, threads: int) -> Bag:
             f"Demucs release serves too), or use the bundled variant {BUNDLED!r}.",
             missing=list(variant.missing),
         )
+    if variant.damage:
+        raise ModelUnusable(
+            f"The variant {name!r} cannot be loaded: {variant.damage}. Mend the file in "
+            f"{catalogue.local_dir}, or use the bundled variant {BUNDLED!r}."
+        )
     _check_diffq(variant)
     try:
         if variant.where is Where.AVAILABLE:
@@ -88,7 +93,10 @@ def _check_classes(path: Path) -> None:
     structure = json.loads(metadata.get("structure", "null"))
     named = {metadata.get("klass", "")} | set(_classes_in(structure))
     if foreign := {name for name in named if name not in CLASSES and not name.startswith("diffq.")}:
-        raise ModelUnusable(f"{path.name} is not a Demucs network: it names {sorted(foreign)}.")
+        raise ModelUnusable(
+            f"{path.name} is not a Demucs network: it names {sorted(foreign)}. Replace it, or use "
+            f"the bundled variant {BUNDLED!r}."
+        )
 
 
 def _classes_in(node: Any) -> list[str]:
