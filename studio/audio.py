@@ -209,8 +209,8 @@ def decode(
                 yield np.repeat(block, channels, axis=0) if source_is_mono else block
             if child.wait() != 0:
                 complaints.seek(0)
-                last = complaints.read()[-300:].decode("utf-8", "replace").strip()
-                raise NotAudio(f"The sound could not be decoded: {_without_path(last, path)}")
+                said = complaints.read().decode("utf-8", "replace")
+                raise NotAudio(f"The sound could not be decoded: {_last_words(said, path)}.")
         finally:
             child.stdout.close()
             if child.poll() is None:
@@ -218,8 +218,11 @@ def decode(
                 child.wait()
 
 
-def _without_path(text: str, path: Path) -> str:
-    return text.replace(str(path), "the file").replace("\n", "; ")
+def _last_words(said: str, path: Path) -> str:
+    """The last line that ffmpeg said, without its own names and without the path."""
+    line = said.strip().rpartition("\n")[2]
+    line = re.sub(r"^(\[.*?\] )+", "", line)
+    return line.replace(f"file:{path}", "the file").rstrip(".") or "ffmpeg gave no reason"
 
 
 def _read_blocks(pipe: IO[bytes], channels: int) -> Iterator[Sound]:
