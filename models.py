@@ -45,6 +45,18 @@ class _Slot:
         self.model: Any = None
         self.users = 0
         self.idle_since_s = time.monotonic()
+        self.timer: Timer | None = None
+
+    def start_timer(self, after_s: float, unload: Callable[[float], None], idle_s: float) -> None:
+        self.stop_timer()
+        self.timer = Timer(after_s, unload, [idle_s])
+        self.timer.daemon = True
+        self.timer.start()
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
 
 class Registry:
@@ -83,15 +95,14 @@ class Registry:
         with self._lock:
             slot.users -= 1
             slot.idle_since_s = time.monotonic()
-        timer = Timer(self._idle_s + 0.05, self._unload_idle, [self._idle_s])
-        timer.daemon = True
-        timer.start()
+            slot.start_timer(self._idle_s + 0.05, self._unload_idle, self._idle_s)
 
     def _unload_idle(self, idle_s: float) -> None:
         now_s = time.monotonic()
         with self._lock:
             for name, slot in list(self._slots.items()):
                 if slot.users == 0 and now_s - slot.idle_since_s >= idle_s:
+                    slot.stop_timer()
                     del self._slots[name]
                     log.info("unloaded %s", name)
 
