@@ -114,6 +114,8 @@ class Storage:
         for folder in (self._incoming, self._work):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
+        for path in self._outputs.glob("[0-9a-f]" * 32 + "/*/.*"):
+            path.unlink()
 
     def check_space(self, needed_bytes: int = 0) -> None:
         """Raise DiskFull when `needed_bytes` more would leave too little free."""
@@ -153,6 +155,7 @@ class Storage:
                 folder.mkdir()
                 (folder / "upload.json").write_text(json.dumps(asdict(upload)), encoding="utf-8")
                 incoming.path.rename(folder / f"source.{file_type}")
+                _sync(folder)
                 folder.rename(self._uploads / file_id)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -228,6 +231,10 @@ class Storage:
             with disk_errors():
                 make(unfinished)
                 unfinished.rename(target)
+        except Exception:
+            if not folder.is_dir():
+                raise UnknownFile("The file was removed in the meantime.") from None
+            raise
         finally:
             unfinished.unlink(missing_ok=True)
         return target
@@ -246,7 +253,7 @@ class Storage:
 
 
 def _sync(folder: Path) -> None:
-    """Bring a folder's files to the disk, so that a power cut cannot leave a published half."""
+    """Bring a folder's files to the disk, so that a power cut cannot leave a visible half."""
     for path in folder.iterdir():
         with open(path, "rb") as file:
             os.fsync(file.fileno())
