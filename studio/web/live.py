@@ -20,8 +20,8 @@ class Transcribe(Namespace):  # type: ignore[misc]
     def on_connect(self, _auth: Any = None) -> None:
         emit("connected", {"message": "Connected to transcription service"})
 
-    def on_audio(self, _data: Any = None) -> None:
+    def on_audio(self, *_data: Any) -> None:
         emit("error", NOT_YET)
 
-    def on_finish(self, _data: Any = None) -> None:
+    def on_finish(self, *_data: Any) -> None:
         emit("error", NOT_YET)
