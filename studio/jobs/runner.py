@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 10
 REPORT_EVERY_S = 0.2
+CLAIM_AGAIN_S = 1.0
 
 Report = Callable[[str, float], None]
 Work = Callable[[Job, Report], dict[str, Any]]
@@ -157,7 +158,12 @@ class JobRunner:
         """The next job, waiting for one; None when the runner stops."""
         with self._changed:
             while not self._stopping:
-                job = self._store.claim()
+                try:
+                    job = self._store.claim()
+                except Exception:
+                    log.exception("no job can be taken from the database; it is tried again")
+                    self._changed.wait(CLAIM_AGAIN_S)
+                    continue
                 if job is not None:
                     running = _Running(job, self._store, self._notify)
                     self._running[job.job_id] = running
