@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask
@@ -68,8 +69,8 @@ def _operation(path: str, method: str, found: Operation) -> dict[str, Any]:
         }
         for name in re.findall(r"{(\w+)}", path)
     ] + [
-        {"name": q.name, "in": "query", "description": q.description, "schema": q.schema}
-        for q in found.queries
+        {"name": one.name, "in": one.place, "description": one.description, "schema": one.schema}
+        for one in found.parameters
     ]
     described: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{method}{path}").strip("_"),
@@ -87,12 +88,12 @@ def _operation(path: str, method: str, found: Operation) -> dict[str, Any]:
 def _responses(found: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in found.answers.items():
-        content = (
-            {answer: {}}
-            if isinstance(answer, str)
-            else {"application/json": {"schema": {"$ref": REF.format(model=answer.__name__)}}}
-        )
-        responses[str(status)] = {"description": "Done", "content": content}
+        responses[str(status)] = {"description": HTTPStatus(status).phrase}
+        if isinstance(answer, str):
+            responses[str(status)]["content"] = {answer: {}}
+        elif answer is not None:
+            schema = {"$ref": REF.format(model=answer.__name__)}
+            responses[str(status)]["content"] = {"application/json": {"schema": schema}}
     by_status: dict[int, list[type[StudioError]]] = {}
     for error in found.errors:
         by_status.setdefault(error.status, []).append(error)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -12,22 +12,26 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Query:
-    """A query parameter with its JSON schema."""
+class Parameter:
+    """A parameter in the query or, where `place` says so, in a header; with its JSON schema."""
 
     name: str
     description: str
     schema: dict[str, Any]
+    place: Literal["query", "header"] = "query"
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What OpenAPI says of a view. `answers` maps a status to a schema or to a media type."""
+    """What OpenAPI says of a view.
+
+    `answers` maps a status to a schema, to a media type, or to None where there is no body.
+    """
 
     summary: str
-    answers: dict[int, type[BaseModel] | str]
+    answers: dict[int, type[BaseModel] | str | None]
     errors: tuple[type[StudioError], ...] = ()
-    queries: tuple[Query, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
     body: dict[str, Any] = field(default_factory=dict)
     body_required: bool = True
     deprecated: bool = False

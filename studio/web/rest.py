@@ -42,18 +42,22 @@ from studio.jobs.reuse import completed_before
 from studio.separation import tracks
 from studio.storage import Upload
 from studio.web import answers, receiving, schemas
-from studio.web.operations import Query, operation
+from studio.web.operations import Parameter, operation
 from studio.web.services import Services
 
 LONGEST_WAIT_S = 60
 POLL_AFTER_S = 2
 MOST_JSON_BYTES = 1 << 20
-BINARY = "application/octet-stream"
+BINARY = "audio/*"
 
-FORMAT = Query(
+FORMAT = Parameter(
     "format",
     "Format of the track; the job's own when not given. WAV is 32-bit float.",
     {"type": "string", "enum": list(ENCODINGS)},
+)
+RANGE = Parameter("Range", "A part of the file.", {"type": "string"}, "header")
+IF_NONE_MATCH = Parameter(
+    "If-None-Match", "The ETag of a copy that is there already.", {"type": "string"}, "header"
 )
 PROCESS_BODY = {"application/json": {"schema": {"$ref": "#/components/schemas/SeparationOptions"}}}
 PROCESS_ERRORS = (
@@ -203,8 +207,8 @@ class Views:
     @operation(
         summary="State of the latest job of a file, and all its jobs",
         answers={200: schemas.Status},
-        queries=(
-            Query(
+        parameters=(
+            Parameter(
                 "wait",
                 "Hold the answer until the latest job is final, or for this many seconds.",
                 {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S},
@@ -246,8 +250,8 @@ class Views:
 
     @operation(
         summary="A track, with Range and ETag",
-        answers={200: BINARY, 206: BINARY},
-        queries=(FORMAT,),
+        answers={200: BINARY, 206: BINARY, 304: None},
+        parameters=(FORMAT, RANGE, IF_NONE_MATCH),
         errors=(*TRACK_ERRORS, RangeNotSatisfiable),
     )
     def download(self, file_id: str, track: str) -> Response:
@@ -271,7 +275,7 @@ class Views:
     @operation(
         summary="All stems in one ZIP",
         answers={200: "application/zip"},
-        queries=(FORMAT,),
+        parameters=(FORMAT,),
         errors=TRACK_ERRORS,
     )
     def archive(self, file_id: str) -> Response:
