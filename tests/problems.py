@@ -7,7 +7,7 @@ from typing import Any
 import requests
 
 from studio.errors import all_errors
-from tests.support import Server
+from tests.support import Server, free_port
 
 TITLES = {error.code: (error.status, error.title) for error in all_errors()}
 BOUNDARY = "x1y2z3"
@@ -57,6 +57,18 @@ def assert_sentence(sentence: str, names: str) -> None:
     assert sentence.endswith(".") and len(sentence) > 20, sentence
     for inside in ("Traceback", "Error:", "/tmp/", "studio.", "site-packages"):
         assert inside not in sentence, sentence
+
+
+def without_network(folder: Path) -> dict[str, object]:
+    """Settings of a server that reaches nobody and finds no weights in a cache."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    return {
+        "https_proxy": nowhere,
+        "http_proxy": nowhere,
+        "no_proxy": "127.0.0.1",
+        "HF_HOME": folder / "hub",
+        "TORCH_HOME": folder / "torch",
+    }
 
 
 def left_on(server: Server) -> set[Path]:

@@ -12,8 +12,8 @@ from studio.errors import DiskFull
 from studio.jobs.job import Job, Request, State
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import MOST_ATTEMPTS, JobStore, connect
-from tests.problems import assert_problem, assert_sentence
-from tests.support import Server, free_port, noise, write_wav
+from tests.problems import assert_problem, assert_sentence, without_network
+from tests.support import Server, noise, write_wav
 
 REQUEST = Request("0" * 32, "demucs", "tiny", {}, "fingerprint")
 
@@ -37,16 +37,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[S
     (bags / "gap.yaml").write_text(yaml.safe_dump({"models": ["tiny0", "nothere"]}))
     (bags / "notabag.yaml").write_text("just a text")
     (bags / "notyaml.yaml").write_bytes(b"models: [\xff\x00")
-    nowhere = f"http://127.0.0.1:{free_port()}"
     server = Server(
         folder,
         MODEL_DIR=folder / "weights",
         DEMUCS_MODEL="tiny",
-        https_proxy=nowhere,
-        http_proxy=nowhere,
-        no_proxy="127.0.0.1",
-        HF_HOME=folder / "hub",
-        TORCH_HOME=folder / "torch",
+        **without_network(folder),
     ).start()
     yield server
     server.stop()
