@@ -119,14 +119,16 @@ class Catalogue:
 
     def _bundled(self) -> Variant:
         path = self._bundled_dir / "model.safetensors"
+        is_there = path.is_file()
         return Variant(
             BUNDLED,
             "Small model made for this project: first run, tests, development",
             Where.BUNDLED,
-            _stems_of(path),
+            _stems_of(path) if is_there else None,
             MIT,
-            path.stat().st_size,
+            path.stat().st_size if is_there else None,
             (path,),
+            damage=None if is_there else f"{path} is missing; install the server again",
         )
 
     def _local(self, name: str, bag_file: Path, release: Release | None) -> Variant:
@@ -175,8 +177,10 @@ def read_bag(path: Path) -> dict[str, Any]:
         bag = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ValueError(f"{path.name} is not YAML") from None
-    if not isinstance(bag, dict) or not isinstance(bag.get("models"), list):
-        raise ValueError(f"{path.name} is not a bag: it needs a list `models`")
+    models = bag.get("models") if isinstance(bag, dict) else None
+    if not isinstance(models, list) or not models or not all(isinstance(m, str) for m in models):
+        raise ValueError(f"{path.name} is not a bag: it needs a list `models` of names")
+    assert isinstance(bag, dict)
     return bag
 
 
@@ -242,8 +246,7 @@ def _downloaded(variant: Variant) -> Variant | None:
 
     repository, bag_name = hub_repository(variant.name)
     bag_path = try_to_load_from_cache(repository, f"{bag_name}.yaml")
-    if isinstance(bag_path, str):
-        bag = read_bag(Path(bag_path))
+    if isinstance(bag_path, str) and (bag := _read_cached_bag(Path(bag_path))):
         cached = [try_to_load_from_cache(repository, f"{s}.safetensors") for s in bag["models"]]
         files = tuple(Path(path) for path in cached if isinstance(path, str))
         if len(files) == len(bag["models"]):
@@ -251,6 +254,14 @@ def _downloaded(variant: Variant) -> Variant | None:
     if variant.name in RELEASES:
         return _downloaded_checkpoints(variant)
     return None
+
+
+def _read_cached_bag(path: Path) -> dict[str, Any] | None:
+    """None where the cache holds something else; fetching it again will tell."""
+    try:
+        return read_bag(path)
+    except ValueError:
+        return None
 
 
 def _downloaded_checkpoints(variant: Variant) -> Variant | None:

@@ -31,7 +31,10 @@ class TorchNetwork:
 
 
 def torch_bag(modules: list[Any], weights: list[list[float]] | None, threads: int) -> Bag:
-    """A bag of loaded modules; `threads` of PyTorch, 0 for its own choice."""
+    """A bag of loaded modules; `threads` of PyTorch, 0 for its own choice.
+
+    Raises ValueError where the modules do not belong together, or the weights not to them.
+    """
     import torch
 
     if threads:
@@ -39,6 +42,13 @@ def torch_bag(modules: list[Any], weights: list[list[float]] | None, threads: in
     device = "cuda" if torch.cuda.is_available() else "cpu"
     first = modules[0]
     weights = weights or [[1.0] * len(first.sources) for _ in modules]
+    kinds = {(tuple(m.sources), m.samplerate, m.audio_channels) for m in modules}
+    if len(kinds) > 1:
+        raise ValueError("the networks of the bag differ in their stems, rate or channels")
+    if [len(row) for row in weights] != [len(first.sources)] * len(modules):
+        raise ValueError("the bag needs a row of weights for each network, one for each stem")
+    if not all(sum(column) > 0 for column in zip(*weights, strict=True)):
+        raise ValueError("the bag has no weight for one of its stems")
     members = tuple(
         Member(TorchNetwork(module, device), tuple(map(float, member_weights)))
         for module, member_weights in zip(modules, weights, strict=True)

@@ -6,9 +6,12 @@ repository only safetensors are, and only with classes of the demucs package.
 """
 
 import json
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 
 from studio.errors import ModelUnusable, WeightsMissing
@@ -42,10 +45,12 @@ def load(catalogue: Catalogue, name: str, threads: int) -> Bag:
             missing=list(variant.missing),
         )
     if variant.damage:
-        raise ModelUnusable(
-            f"The variant {name!r} cannot be loaded: {variant.damage}. Mend the file in "
-            f"{catalogue.local_dir}, or use the bundled variant {BUNDLED!r}."
+        mend = (
+            f" Mend the file in {catalogue.local_dir}, or use the bundled variant {BUNDLED!r}."
+            if variant.where is Where.LOCAL
+            else ""
         )
+        raise ModelUnusable(f"The variant {name!r} cannot be loaded: {variant.damage}.{mend}")
     _check_diffq(variant)
     try:
         if variant.where is Where.AVAILABLE:
@@ -91,8 +96,8 @@ def _check_classes(path: Path) -> None:
     """Refuse a file that names a class outside of demucs's networks: it would be called."""
     metadata = safetensors_metadata(path)
     structure = json.loads(metadata.get("structure", "null"))
-    named = {metadata.get("klass", "")} | set(_classes_in(structure))
-    if foreign := {name for name in named if name not in CLASSES and not name.startswith("diffq.")}:
+    helpers = {name for name in _classes_in(structure) if not name.startswith("diffq.")}
+    if foreign := ({str(metadata.get("klass"))} | helpers) - CLASSES:
         raise ModelUnusable(
             f"{path.name} is not a Demucs network: it names {sorted(foreign)}. Replace it, or use "
             f"the bundled variant {BUNDLED!r}."
@@ -123,12 +128,14 @@ def _fetch(catalogue: Catalogue, name: str) -> tuple[list[Any], list[list[float]
     """Download a variant into the usual caches and load it."""
     from demucs.pretrained import get_model
 
-    if name in RELEASES:
-        _require_network(catalogue, name)
-        bag = get_model(name)
-        return list(bag.models), bag.weights
     _require_network(catalogue, name)
-    return _fetch_from_hub(name)
+    try:
+        if name not in RELEASES:
+            return _fetch_from_hub(name)
+        bag = get_model(name)
+    except OSError as error:
+        raise _missing(catalogue, name, f"the download failed ({type(error).__name__})") from error
+    return list(bag.models), bag.weights
 
 
 def _fetch_from_hub(name: str) -> tuple[list[Any], list[list[float]] | None]:
@@ -155,11 +162,14 @@ def _require_network(catalogue: Catalogue, name: str) -> None:
 
     hosts = [] if constants.is_offline_mode() else [constants.ENDPOINT]
     hosts += [] if name.startswith(HUB_PREFIX) else [RELEASE_URL]
-    if any(_reachable(url) for url in hosts):
-        return
+    if not _any_reachable(hosts):
+        raise _missing(catalogue, name, "no network")
+
+
+def _missing(catalogue: Catalogue, name: str, reason: str) -> WeightsMissing:
     signatures = _release_signatures(name)
-    raise WeightsMissing(
-        f"The weights of {name!r} are not on this machine and cannot be downloaded: no network. "
+    return WeightsMissing(
+        f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}. "
         f"Put {name.rpartition('/')[2]}.yaml and {', '.join(signatures) or 'its weights'} into "
         f"{catalogue.local_dir}, or use the bundled variant {BUNDLED!r}.",
         missing=signatures,
@@ -173,6 +183,23 @@ def _release_signatures(name: str) -> list[str]:
         return []
     bag = read_bag(REMOTE_ROOT / f"{name}.yaml")
     return [f"{signature}.safetensors" for signature in bag["models"]]
+
+
+def _any_reachable(urls: list[str]) -> bool:
+    """Whether one of the hosts answers. All are asked at once, and none is waited for long: even
+    looking up a name can take half a minute where the network is broken.
+    """
+    answers: Queue[bool] = Queue()
+    for url in urls:
+        Thread(target=lambda url=url: answers.put(_reachable(url)), daemon=True).start()
+    ends_s = time.monotonic() + REACH_TIMEOUT_S
+    for _ in urls:
+        try:
+            if answers.get(timeout=max(0.0, ends_s - time.monotonic())):
+                return True
+        except Empty:
+            return False
+    return False
 
 
 def _reachable(url: str) -> bool:
