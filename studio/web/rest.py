@@ -48,7 +48,7 @@ from studio.web.services import Services
 LONGEST_WAIT_S = 60
 POLL_AFTER_S = 2
 MOST_JSON_BYTES = 1 << 20
-BINARY = "audio/*"
+SOUND = "audio/*"
 
 FORMAT = Parameter(
     "format",
@@ -250,7 +250,7 @@ class Views:
 
     @operation(
         summary="A track, with Range and ETag",
-        answers={200: BINARY, 206: BINARY, 304: None},
+        answers={200: SOUND, 206: SOUND, 304: None},
         parameters=(FORMAT, RANGE, IF_NONE_MATCH),
         errors=(*TRACK_ERRORS, RangeNotSatisfiable),
     )
