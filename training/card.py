@@ -40,11 +40,11 @@ other model was used.
   melodies; tempo 70 to 180; 4/4 and 3/4) and played with the FluidR3 General MIDI soundfont. The
   bass plays MIDI {bass_low} to {bass_high}, the other instruments start at {other_low}. The vocals
   are words spoken by espeak-ng, moved onto the melody with the WORLD vocoder.
-- Batches: three 3 s segments; half of them take the stems from four different songs; gain,
-  polarity and channel order vary, now and then a stem is silent.
-- Training: {steps} steps in {minutes:.0f} minutes on 2 CPU cores, Adam, warm-up and cosine decay,
-  bfloat16 autocast. The loss is the mean over the sources of the error power in dB. The weights
-  are a moving average.
+- Steps: {steps}, each on four segments of {segment} s; half of the segments take their stems
+  from four different songs; gain, polarity and channel order vary, now and then a stem is silent.
+- Time: {minutes:.0f} minutes on a machine with 2 CPU cores that had other work too, in several runs
+  that each continued from the last. Adam, warm-up and cosine decay, bfloat16 autocast. The loss
+  is the mean over the sources of the error power in dB. The weights are a moving average.
 
 ## Results
 
@@ -59,7 +59,7 @@ of them share single samples with training kits.
 ## Limits
 
 - Trained on synthetic music only; expect audible bleeding on real songs.
-- Distorted guitars, choirs, spoken word, live rooms and vinyl noise are unknown to it.
+- Choirs, spoken word, live rooms, vinyl noise and mastered loudness are unknown to it.
 - An instrument that plays below the usual range is likely to end up in the bass stem, and a
   sustained solo wind or string instrument partly in the vocals.
 

@@ -37,14 +37,14 @@ def load_stems(seed: int) -> torch.Tensor:
     return torch.from_numpy(stems.astype(np.float32) / 32768.0)
 
 
-@torch.no_grad()
 def evaluate(model_path: Path, seeds: range) -> dict[int, dict[str, float]]:
     """SDR in dB of every source of every held-out song."""
     model = load_safetensors_model(model_path).eval()
     scores = {}
     for seed in seeds:
         stems = load_stems(seed)
-        estimate = apply_model(model, stems.sum(0)[None], shifts=0, overlap=0.25)[0]
+        with torch.no_grad():
+            estimate = apply_model(model, stems.sum(0)[None], shifts=0, overlap=0.25)[0]
         scores[seed] = {
             name: round(sdr_db(stems[index], estimate[index]), 2)
             for index, name in enumerate(SOURCES)

@@ -100,7 +100,8 @@ def add_room(audio: Floats, rng: np.random.Generator) -> Floats:
     tail[:, : int(0.012 * RATE_HZ)] = 0.0
     tail *= float(rng.uniform(0.08, 0.35)) / np.sqrt((tail**2).sum(1, keepdims=True))
     wet = fftconvolve(audio, tail, axes=1)[:, : audio.shape[1]]
-    return (audio + wet).astype(np.float32)
+    mixed: Floats = (audio + wet).astype(np.float32)
+    return mixed
 
 
 def _level(stem: Floats, loudness_db: float) -> Floats:
