@@ -100,8 +100,9 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
     mixer = SongMixer(
         song_folder(held_out=False), SEGMENT_S * RATE_HZ, [plan.seed, progress.step, rank]
     )
-    start_s, saved_s = time.monotonic(), 0.0
-    while progress.elapsed_s < 60.0 * plan.minutes:
+    start_s, saved_s, parent = time.monotonic(), 0.0, os.getppid()
+    # A worker whose parent was killed must not go on, or it would overwrite a later run's state.
+    while progress.elapsed_s < 60.0 * plan.minutes and os.getppid() == parent:
         for group in optimiser.param_groups:
             group["lr"] = plan.rate(progress.elapsed_s)
         levels, progress.elapsed_s = _step(
@@ -118,7 +119,7 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
             if progress.elapsed_s - saved_s > SAVE_EVERY_S:
                 _save(model, optimiser, average, progress)
                 saved_s = progress.elapsed_s
-    if rank == 0:
+    if rank == 0 and os.getppid() == parent:
         _save(model, optimiser, average, progress)
     distributed.destroy_process_group()
 
