@@ -63,6 +63,15 @@ def _name(text: str) -> str:
     return text.strip()
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError(f"use one of {', '.join(words)}")
+        return text.strip().lower()
+
+    return parse
+
+
 def _file_types(text: str) -> frozenset[str]:
     chosen = frozenset(part.strip().lower().lstrip(".") for part in text.split(",") if part.strip())
     known = AUDIO_FILE_TYPES | {"txt"}
@@ -133,7 +142,17 @@ class Config:
         600, _integer(1, 10**9), "Seconds after which an unused model leaves memory."
     )
     TORCH_THREADS: int = _setting(
-        0, _integer(0, 1024), "Threads of PyTorch for one network; 0: as many as PyTorch chooses."
+        0, _integer(0, 1024), "Threads of the engine for one network; 0: as many as it chooses."
+    )
+    SEPARATION_ENGINE: str = _setting(
+        "auto",
+        _one_of("auto", "torch", "openvino"),
+        "What Demucs runs on: auto (the fastest there is), torch or openvino.",
+    )
+    SEPARATION_PRECISION: str = _setting(
+        "auto",
+        _one_of("auto", "f32", "bf16"),
+        "Arithmetic of OpenVINO: auto (bf16 where the processor has it), f32 or bf16.",
     )
     DEMUCS_MODEL: str = _setting("htdemucs", _name, "Demucs variant used when none is asked for.")
     WHISPER_MODEL: str = _setting("base", _name, "Whisper variant used when none is asked for.")
@@ -171,6 +190,13 @@ class Config:
     @property
     def model_dir(self) -> Path:
         return ROOT / self.MODEL_DIR
+
+    @property
+    def torch_checkpoints(self) -> Path:
+        """Where PyTorch keeps its downloads, as `torch.hub` finds it."""
+        cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+        home = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
+        return home / "hub" / "checkpoints"
 
     @property
     def database_url(self) -> str:

@@ -26,7 +26,9 @@ from studio.errors import (
     WrongFileType,
 )
 from studio.jobs.job import Job, Request
-from studio.separation.catalogue import HUB_PREFIX, Catalogue
+from studio.separation.catalogue import Catalogue
+from studio.separation.engines import EngineSettings, expected
+from studio.separation.hub import HUB_PREFIX
 from studio.separation.network import Bag
 from studio.separation.options import SeparationOptions
 from studio.storage import Storage, Upload
@@ -131,11 +133,18 @@ class Demucs:
 
     def __init__(self, config: Config, storage: Storage, registry: Registry) -> None:
         self._default = config.DEMUCS_MODEL
-        self._threads = config.TORCH_THREADS
+        self._engine = EngineSettings(
+            config.SEPARATION_ENGINE,
+            config.SEPARATION_PRECISION,
+            config.TORCH_THREADS,
+            config.model_dir / ".graphs",
+        )
         self._storage = storage
         self._registry = registry
         self._catalogue = Catalogue(
-            ROOT / "pretrained" / "demucs-mini", config.model_dir / "demucs"
+            ROOT / "pretrained" / "demucs-mini",
+            config.model_dir / "demucs",
+            config.torch_checkpoints,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -146,6 +155,7 @@ class Demucs:
                 "purpose": found.purpose,
                 "stems": list(found.stems) if found.stems else None,
                 "weights": found.where,
+                "engine": expected(self._engine, found.is_transformer),
                 "size_bytes": found.size_bytes,
                 "licence": found.licence,
             }
@@ -166,7 +176,8 @@ class Demucs:
         if values["stems"]:
             values["stems"] = sorted(set(values["stems"]))
         identity = [path.stat().st_mtime_ns for path in found.files]
-        key = [upload.sha256, "demucs", variant, str(found.where), identity, values]
+        engine = [self._engine.engine, self._engine.precision]
+        key = [upload.sha256, "demucs", variant, str(found.where), identity, engine, values]
         fingerprint = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return Request(upload.file_id, "demucs", variant, values, fingerprint)
 
@@ -180,7 +191,7 @@ class Demucs:
         with (
             self._registry.lease(
                 f"demucs/{request.variant}",
-                lambda: load(self._catalogue, request.variant, self._threads),
+                lambda: load(self._catalogue, request.variant, self._engine),
             ) as bag,
             self._storage.work(job.job_id) as work,
         ):

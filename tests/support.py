@@ -14,11 +14,16 @@ import numpy.typing as npt
 import requests
 import yaml
 
+from studio.separation.engines import EngineSettings
+
 ROOT = Path(__file__).resolve().parent.parent
 SONG = ROOT / "samples" / "song"
 RATE_HZ = 44_100
 
 Sound = npt.NDArray[np.float32]
+
+# Demucs on PyTorch, where the sound itself is tested and not the engine.
+TORCH = EngineSettings("torch", "f32", 0, Path("unused"))
 
 
 def free_port() -> int:

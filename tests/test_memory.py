@@ -15,12 +15,14 @@ JOB = """
 import json, resource, sys
 from pathlib import Path
 from studio.separation.catalogue import Catalogue
+from studio.separation.engines import EngineSettings
 from studio.separation.options import SeparationOptions
 from studio.separation.separate import separate
 from studio.separation.weights import load
 
 source, weights, work = sys.argv[1:]
-bag = load(Catalogue(Path("pretrained/demucs-mini"), Path(weights) / "demucs"), "swift", 0)
+catalogue = Catalogue(Path("pretrained/demucs-mini"), Path(weights) / "demucs")
+bag = load(catalogue, "swift", EngineSettings("torch", "f32", 0, Path("unused")))
 options = SeparationOptions(stems=["vocals"])
 result = separate(bag, Path(source), options, Path(work), lambda *_: None, lambda _: None)
 peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

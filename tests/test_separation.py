@@ -16,10 +16,11 @@ from demucs.hf import load_safetensors_model
 
 from studio.errors import UnknownStem
 from studio.separation.catalogue import Catalogue
-from studio.separation.network import Bag, Stems
-from studio.separation.stream import SHIFT_SEED, Separation, Statistics
+from studio.separation.mixture import Statistics
+from studio.separation.network import Bag, Stems, Windows
+from studio.separation.stream import SHIFT_SEED, Separation
 from studio.separation.weights import load
-from tests.support import ROOT, SONG, Sound, noise, read_sound
+from tests.support import ROOT, SONG, TORCH, Sound, noise, read_sound
 
 BUNDLED = ROOT / "pretrained" / "demucs-mini"
 TOLERANCE = 1e-4
@@ -29,7 +30,7 @@ STRIDE = int(0.75 * SEGMENT)
 
 
 def bag_of(weights: Path, name: str) -> Bag:
-    return load(Catalogue(BUNDLED, weights / "demucs"), name, threads=0)
+    return load(Catalogue(BUNDLED, weights / "demucs"), name, TORCH)
 
 
 def demucs_bag(weights: Path, name: str) -> apply.BagOfModels:
@@ -138,7 +139,7 @@ def test_a_bag_may_shorten_the_segments(weights: Path, tmp_path: Path) -> None:
     bag = {"models": ["tiny0", "hybrid0"], "segment": 0.8}
     (tmp_path / "shorter.yaml").write_text(yaml.safe_dump(bag))
     sound = noise(2.5)
-    ours = load(Catalogue(BUNDLED, tmp_path), "shorter", threads=0)
+    ours = load(Catalogue(BUNDLED, tmp_path), "shorter", TORCH)
     networks = [load_safetensors_model(tmp_path / f"{name}.safetensors") for name in bag["models"]]
     theirs = apply.BagOfModels(networks, segment=0.8)
     assert {member.network.segment_samples for member in ours.members} == {35_280}
@@ -151,14 +152,15 @@ class Counted:
     def __init__(self, network: Any) -> None:
         self._network = network
         self.segment_samples = network.segment_samples
+        self.batch, self.parallel = network.batch, network.parallel
         self.calls = 0
 
     def window_samples(self, length: int) -> int:
         return int(self._network.window_samples(length))
 
-    def __call__(self, window: Sound) -> Stems:
+    def __call__(self, windows: Windows) -> Stems:
         self.calls += 1
-        stems: Stems = self._network(window)
+        stems: Stems = self._network(windows)
         return stems
 
 

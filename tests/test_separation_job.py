@@ -11,12 +11,13 @@ import pytest
 
 from studio.errors import DiskFull, NotAudio
 from studio.separation.catalogue import Catalogue
-from studio.separation.network import Bag, Stems
+from studio.separation.mixture import Statistics
+from studio.separation.network import Bag, Stems, Windows
 from studio.separation.options import SeparationOptions
 from studio.separation.separate import separate
-from studio.separation.stream import Separation, Statistics
+from studio.separation.stream import Separation
 from studio.separation.weights import load
-from tests.support import ROOT, Sound, ffmpeg_children, noise, read_sound, write_wav
+from tests.support import ROOT, TORCH, Sound, ffmpeg_children, noise, read_sound, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 Report = Callable[[str, float], None]
@@ -24,7 +25,7 @@ Report = Callable[[str, float], None]
 
 @pytest.fixture(scope="module")
 def tiny(weights: Path) -> Bag:
-    return load(Catalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs"), "tiny", 0)
+    return load(Catalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs"), "tiny", TORCH)
 
 
 class Reports(list[tuple[str, float]]):
@@ -46,12 +47,13 @@ class Louder:
     def __init__(self, network: Any, factor: float) -> None:
         self._network, self._factor = network, factor
         self.segment_samples = network.segment_samples
+        self.batch, self.parallel = network.batch, network.parallel
 
     def window_samples(self, length: int) -> int:
         return int(self._network.window_samples(length))
 
-    def __call__(self, window: Sound) -> Stems:
-        stems: Stems = self._network(window) * np.float32(self._factor)
+    def __call__(self, windows: Windows) -> Stems:
+        stems: Stems = self._network(windows) * np.float32(self._factor)
         return stems
 
 
@@ -226,7 +228,7 @@ def traced_peak_bytes(bag: Bag, minutes: int) -> int:
 
 def test_what_a_separation_holds_does_not_grow_with_the_song(weights: Path) -> None:
     catalogue = Catalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs")
-    swift = load(catalogue, "swift", 0)
+    swift = load(catalogue, "swift", TORCH)
     short, long = traced_peak_bytes(swift, 2), traced_peak_bytes(swift, 12)
     song_bytes = 2 * 60 * 44_100 * 2 * 4
     assert long < 1.1 * short

@@ -23,7 +23,7 @@ from studio.separation.catalogue import Catalogue, Where
 from studio.separation.network import Bag
 from studio.separation.weights import load
 from studio.storage import Storage
-from tests.support import ROOT, noise
+from tests.support import ROOT, TORCH, noise
 
 BUNDLED = ROOT / "pretrained" / "demucs-mini"
 STEMS = ("drums", "bass", "other", "vocals")
@@ -43,11 +43,11 @@ def catalogue(folder: Path) -> Catalogue:
 
 
 def loaded(folder: Path, name: str) -> Bag:
-    return load(catalogue(folder), name, threads=0)
+    return load(catalogue(folder), name, TORCH)
 
 
 def first_window(bag: Bag) -> Any:
-    return bag.members[0].network(noise(1.0))
+    return bag.members[0].network(noise(1.0)[None])[0]
 
 
 def bag_file(folder: Path, name: str, **bag: Any) -> None:
@@ -71,7 +71,7 @@ def test_a_missing_bundled_model_says_so(tmp_path: Path) -> None:
     found = Catalogue(tmp_path / "nowhere", tmp_path)
     assert found.find("mini").size_bytes is None
     with pytest.raises(ModelUnusable, match="install the server again"):
-        load(found, "mini", threads=0)
+        load(found, "mini", TORCH)
 
 
 def test_a_local_bag_of_safetensors(folder: Path) -> None:

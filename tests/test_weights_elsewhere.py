@@ -28,16 +28,21 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from studio.errors import StudioError
+from config import Config
 from studio.separation.catalogue import Catalogue
+from studio.separation.engines import EngineSettings
 from studio.separation.weights import load
 
 answers = {}
-catalogue = Catalogue(Path("pretrained/demucs-mini"), Path(sys.argv[1]))
+catalogue = Catalogue(
+    Path("pretrained/demucs-mini"), Path(sys.argv[1]), Config().torch_checkpoints
+)
+torch = EngineSettings("torch", "f32", 0, Path("unused"))
 for name in sys.argv[2:]:
     found = catalogue.find(name)
     answer = {"where": found.where, "stems": found.stems, "size_bytes": found.size_bytes}
     try:
-        bag = load(catalogue, name, 0)
+        bag = load(catalogue, name, torch)
         answer["members"] = [member.weights for member in bag.members]
         answer["segments"] = [member.network.segment_samples for member in bag.members]
     except StudioError as error:

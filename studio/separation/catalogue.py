@@ -1,18 +1,18 @@
 """The variants of Demucs: what each one is, and where its weights lie."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from studio.separation import hub
+
 FOUR = ("drums", "bass", "other", "vocals")
 SIX = (*FOUR, "guitar", "piano")
-HUB_PREFIX = "hf://"
-HUB_NAMESPACE = "adefossez"
 BUNDLED = "mini"
 MIT = "MIT"
 
@@ -25,15 +25,21 @@ class Release:
     stems: tuple[str, ...] = FOUR
     size_bytes: int | None = None
     needs_diffq: bool = False
+    is_transformer: bool = False
 
 
 RELEASES = {
-    "htdemucs": Release("Hybrid Transformer Demucs; the usual choice", size_bytes=84_030_352),
+    "htdemucs": Release(
+        "Hybrid Transformer Demucs; the usual choice", size_bytes=84_030_352, is_transformer=True
+    ),
     "htdemucs_ft": Release(
         "Four htdemucs, each fine-tuned for one stem; better, four times slower",
         size_bytes=336_124_640,
+        is_transformer=True,
     ),
-    "htdemucs_6s": Release("With guitar and piano as extra stems", SIX, 54_890_576),
+    "htdemucs_6s": Release(
+        "With guitar and piano as extra stems", SIX, 54_890_576, is_transformer=True
+    ),
     "hdemucs_mmi": Release("Hybrid Demucs v3, retrained", size_bytes=167_321_096),
     "mdx": Release("Bag of four, MDX challenge 2021, track A", size_bytes=691_079_080),
     "mdx_extra": Release("Bag of four, trained with extra data", size_bytes=669_284_384),
@@ -57,7 +63,8 @@ class Variant:
 
     `files` are its weights where they are already here, one for each network of the bag;
     `missing` names files that its bag needs and that are not there; `weights` and `segment_s` are
-    the bag's own. `damage` says why its bag cannot be read.
+    the bag's own. `damage` says why its bag cannot be read. `is_transformer` (all its networks are
+    HTDemucs) is None where only loading them would tell.
     """
 
     name: str
@@ -72,14 +79,19 @@ class Variant:
     segment_s: float | None = None
     needs_diffq: bool = False
     damage: str | None = None
+    is_transformer: bool | None = None
 
 
 class Catalogue:
-    """Finds variants: the bundled one, those in `MODEL_DIR/demucs`, in the caches, on the hub."""
+    """Finds variants: the bundled one, those in `MODEL_DIR/demucs`, in the caches, on the hub.
 
-    def __init__(self, bundled_dir: Path, local_dir: Path) -> None:
+    `checkpoints` is the folder of PyTorch's downloads, if that is looked into.
+    """
+
+    def __init__(self, bundled_dir: Path, local_dir: Path, checkpoints: Path | None = None) -> None:
         self._bundled_dir = bundled_dir
         self._local_dir = local_dir
+        self._checkpoints = checkpoints
 
     @property
     def local_dir(self) -> Path:
@@ -90,7 +102,7 @@ class Catalogue:
         return list(dict.fromkeys([BUNDLED, *RELEASES, *local]))
 
     def knows(self, name: str) -> bool:
-        return is_hub_name(name) or name in self.names()
+        return hub.is_hub_name(name) or name in self.names()
 
     def find(self, name: str) -> Variant:
         """The variant `name`, which must be known."""
@@ -110,8 +122,9 @@ class Catalogue:
             MIT if release else "see the model's page",
             release.size_bytes if release else None,
             needs_diffq=bool(release and release.needs_diffq),
+            is_transformer=release.is_transformer if release else None,
         )
-        return _downloaded(found) or found
+        return _hub_files(found) or _checkpoint_files(found, self._checkpoints) or found
 
     def _local_bags(self) -> Iterator[Path]:
         if self._local_dir.is_dir():
@@ -129,6 +142,7 @@ class Catalogue:
             path.stat().st_size if is_there else None,
             (path,),
             damage=None if is_there else f"{path} is missing; install the server again",
+            is_transformer=True,
         )
 
     def _local(self, name: str, bag_file: Path, release: Release | None) -> Variant:
@@ -158,6 +172,7 @@ class Catalogue:
             bag.get("segment"),
             bool(release and release.needs_diffq),
             damage,
+            _all_transformers(files, release.is_transformer if release else None),
         )
 
     def _local_weights(self, signature: str) -> Path | None:
@@ -203,10 +218,8 @@ def safetensors_metadata(path: Path) -> dict[str, Any]:
 
 def _stems_of(path: Path) -> tuple[str, ...] | None:
     """Stems named in a weights file; None where only loading it would tell, or fail."""
-    if path.suffix != ".safetensors":
-        return None
     try:
-        metadata = safetensors_metadata(path)
+        metadata = _metadata(path)
         arguments = json.loads(metadata.get("args", "[]"))
         sources = json.loads(metadata.get("kwargs", "{}")).get("sources") or (
             arguments[0] if arguments else None
@@ -216,44 +229,28 @@ def _stems_of(path: Path) -> tuple[str, ...] | None:
         return None
 
 
-def is_hub_name(name: str) -> bool:
-    """Whether a name is `hf://NAMESPACE/NAME` or `hf://NAME` with names that the hub allows."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils._validators import validate_repo_id
-
-    bag = name.removeprefix(HUB_PREFIX).rpartition("/")[2]
-    if not name.startswith(HUB_PREFIX) or not bag:
-        return False
+def _all_transformers(files: Sequence[Path], otherwise: bool | None) -> bool | None:
+    """Whether all networks are HTDemucs; `otherwise` where the files do not tell."""
     try:
-        validate_repo_id(hub_repository(name)[0])
-    except HFValidationError:
-        return False
-    return True
+        kinds = {str(_metadata(path).get("klass")).rpartition(".")[2] for path in files}
+    except ValueError:
+        return otherwise
+    return otherwise if "None" in kinds else kinds == {"HTDemucs"}
 
 
-def hub_repository(name: str) -> tuple[str, str]:
-    """Repository and bag name on the hub of a variant, with or without `hf://`."""
-    from demucs.hf import hf_repo_name
-
-    path = name.removeprefix(HUB_PREFIX)
-    namespace, _, bag = path.rpartition("/")
-    return f"{namespace or HUB_NAMESPACE}/{hf_repo_name(bag)}", bag
+def _metadata(path: Path) -> dict[str, Any]:
+    return safetensors_metadata(path) if path.suffix == ".safetensors" else {}
 
 
-def _downloaded(variant: Variant) -> Variant | None:
-    """The variant with its files from the hub's cache or from PyTorch's, if all are there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    repository, bag_name = hub_repository(variant.name)
-    bag_path = try_to_load_from_cache(repository, f"{bag_name}.yaml")
-    if isinstance(bag_path, str) and (bag := _read_cached_bag(Path(bag_path))):
-        cached = [try_to_load_from_cache(repository, f"{s}.safetensors") for s in bag["models"]]
-        files = tuple(Path(path) for path in cached if isinstance(path, str))
-        if len(files) == len(bag["models"]):
-            return _with_files(variant, files, bag)
-    if variant.name in RELEASES:
-        return _downloaded_checkpoints(variant)
-    return None
+def _hub_files(variant: Variant) -> Variant | None:
+    """The variant with its files from the hub's cache, if all are there."""
+    repository, bag_name = hub.hub_repository(variant.name)
+    bag_path = hub.cached_file(repository, f"{bag_name}.yaml")
+    bag = _read_cached_bag(bag_path) if bag_path else None
+    if bag is None:
+        return None
+    files = [hub.cached_file(repository, f"{name}.safetensors") for name in bag["models"]]
+    return _with_files(variant, files, bag)
 
 
 def _read_cached_bag(path: Path) -> dict[str, Any] | None:
@@ -264,29 +261,28 @@ def _read_cached_bag(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _downloaded_checkpoints(variant: Variant) -> Variant | None:
-    import torch.hub
-    from demucs.pretrained import REMOTE_ROOT
-
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    if not folder.is_dir():
+def _checkpoint_files(variant: Variant, folder: Path | None) -> Variant | None:
+    """The variant with its files from PyTorch's cache of downloads, if all are there."""
+    if variant.name not in RELEASES or folder is None or not folder.is_dir():
         return None
-    bag = read_bag(REMOTE_ROOT / f"{variant.name}.yaml")
-    found = [next(folder.glob(f"{signature}-*.th"), None) for signature in bag["models"]]
+    bag = read_bag(hub.release_bag(variant.name))
+    files = [next(folder.glob(f"{signature}-*.th"), None) for signature in bag["models"]]
+    return _with_files(variant, files, bag)
+
+
+def _with_files(
+    variant: Variant, found: Sequence[Path | None], bag: dict[str, Any]
+) -> Variant | None:
     files = tuple(path for path in found if path is not None)
-    return _with_files(variant, files, bag) if len(files) == len(found) else None
-
-
-def _with_files(variant: Variant, files: tuple[Path, ...], bag: dict[str, Any]) -> Variant:
-    return Variant(
-        variant.name,
-        variant.purpose,
-        Where.DOWNLOADED,
-        next((stems for stems in map(_stems_of, files) if stems), variant.stems),
-        variant.licence,
-        sum(path.stat().st_size for path in files),
-        files,
+    if len(files) < len(found):
+        return None
+    return replace(
+        variant,
+        where=Where.DOWNLOADED,
+        stems=next(filter(None, map(_stems_of, files)), variant.stems),
+        size_bytes=sum(path.stat().st_size for path in files),
+        files=files,
         weights=bag.get("weights"),
         segment_s=bag.get("segment"),
-        needs_diffq=variant.needs_diffq,
+        is_transformer=_all_transformers(files, variant.is_transformer),
     )

@@ -10,23 +10,30 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from studio.audio import Sound
 from studio.errors import UnknownStem
 
 Stems = npt.NDArray[np.float32]
 """float32 (stems, channels, samples), full scale 1.0."""
 
+Windows = npt.NDArray[np.float32]
+"""float32 (batch, channels, samples): windows of the normalised mixture."""
+
 
 class Network(Protocol):
-    """One network: splits a window of normalised stereo sound into its sources."""
+    """One network: splits windows of normalised sound into their sources. Thread-safe.
+
+    `batch` windows are best handed over at once, by `parallel` threads at a time.
+    """
 
     segment_samples: int
+    batch: int
+    parallel: int
 
     def window_samples(self, length: int) -> int:
         """Length of the window that a segment of `length` samples must be padded to."""
 
-    def __call__(self, window: Sound) -> Stems:
-        """float32 (channels, samples) -> float32 (sources, channels, samples)."""
+    def __call__(self, windows: Windows) -> Stems:
+        """float32 (batch, channels, samples) -> float32 (batch, sources, channels, samples)."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,17 @@ class Bag:
     """A loaded model: networks whose weighted mean is the answer.
 
     `sources` names the stems in the networks' order; all networks work at `sample_rate_hz` with
-    `channels` channels.
+    `channels` channels. `engine` and `precision` tell what they run on, `note` why that is not the
+    best there is.
     """
 
     members: tuple[Member, ...]
     sources: tuple[str, ...]
     sample_rate_hz: int
     channels: int
+    engine: str = ""
+    precision: str = ""
+    note: str | None = None
 
     def indices(self, stems: Sequence[str]) -> list[int]:
         """Positions of the named stems among the sources; all of them when none is named."""

@@ -11,9 +11,10 @@ import numpy as np
 from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.errors import NotAudio
+from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems
 from studio.separation.options import SeparationOptions
-from studio.separation.stream import Separation, Statistics
+from studio.separation.stream import Separation
 
 Report = Callable[[str, float], None]
 """Called with the stage and the progress 0..1; may raise to end the job."""
@@ -62,6 +63,9 @@ def separate(
     elapsed_s = time.monotonic() - started_s
     duration_s = statistics.samples / bag.sample_rate_hz
     return {
+        "engine": bag.engine,
+        "precision": bag.precision,
+        "note": bag.note,
         "stems": stems,
         "format": options.format,
         "sample_rate_hz": bag.sample_rate_hz,

@@ -3,18 +3,22 @@
 The arithmetic is that of `demucs.apply.apply_model` (Defossez 2021, "Hybrid Spectrogram and
 Waveform Source Separation"): segments with a triangular weight, added and divided by the sum of
 weights; random shifts averaged; the networks of a bag averaged with their weights. The order of
-work is different: each sample leaves as soon as no later segment can change it.
+work is different: each sample leaves as soon as no later segment can change it, and decoding, the
+networks and the caller's writing overlap in time.
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from studio.audio import Sound
-from studio.separation.network import Bag, Member, Stems
+from studio.separation.mixture import Mixture, Statistics
+from studio.separation.network import Bag, Member, Stems, Windows
 
 # Demucs shifts by up to half a second.
 MOST_SHIFT_S = 0.5
@@ -22,113 +26,71 @@ SHIFT_SEED = 0
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """Length in samples, and mean and standard deviation of the mono mixture, of a recording."""
+class Segment:
+    """Where a window lies in the mixture, and which part of it counts."""
 
-    samples: int
-    mean: float
-    deviation: float
-
-    @classmethod
-    def of(cls, blocks: Iterable[Sound]) -> "Statistics":
-        """One pass over blocks float32 (channels, samples)."""
-        samples, total, squares = 0, 0.0, 0.0
-        for block in blocks:
-            mono = block.mean(axis=0, dtype=np.float64)
-            samples += mono.size
-            total += float(mono.sum())
-            squares += float(np.dot(mono, mono))
-        if samples < 2:
-            return cls(samples, total, 0.0)
-        mean = total / samples
-        variance = max(0.0, squares - samples * mean * mean) / (samples - 1)
-        return cls(samples, mean, float(np.sqrt(variance)))
-
-
-class Mixture:
-    """The part of the mixture that is still needed, filled from an iterator of blocks."""
-
-    def __init__(self, blocks: Iterator[Sound], channels: int, statistics: Statistics) -> None:
-        self._blocks = blocks
-        self._length = statistics.samples
-        self._mean = np.float32(statistics.mean)
-        self._scale = np.float32(statistics.deviation + 1e-8)
-        self._held: Sound = np.zeros((channels, 0), np.float32)
-        self._start = 0
-
-    def raw(self, start: int, stop: int) -> Sound:
-        """Samples [start, stop) as they were decoded; both lie inside the recording."""
-        self._fill(stop)
-        return self._held[:, start - self._start : stop - self._start]
-
-    def normalised(self, start: int, stop: int) -> Sound:
-        """Samples [start, stop), normalised as Demucs does, zero outside of the recording."""
-        inside = self.raw(max(0, start), min(stop, self._length))
-        padding = (max(0, -start), max(0, stop - self._length))
-        return np.pad((inside - self._mean) / self._scale, ((0, 0), padding))
-
-    def denormalise(self, stems: Stems) -> Stems:
-        """Bring stems back to the level of the recording."""
-        return stems * self._scale + self._mean
-
-    def forget(self, before: int) -> None:
-        """Samples before this position will not be asked for again."""
-        if before > self._start:
-            self._held = self._held[:, before - self._start :].copy()
-            self._start = before
-
-    def _fill(self, stop: int) -> None:
-        missing = stop - self._start - self._held.shape[1]
-        parts = [self._held]
-        while missing > 0:
-            block = next(self._blocks, None)
-            if block is None:
-                parts.append(np.zeros((self._held.shape[0], missing), np.float32))
-                break
-            parts.append(block)
-            missing -= block.shape[1]
-        if len(parts) > 1:
-            self._held = np.concatenate(parts, axis=1)
+    start: int
+    window: int
+    left: int
+    length: int
 
 
 class Lane:
-    """One network's overlap-add over the recording, segment by segment.
+    """One network's overlap-add over the recording.
 
-    `origin` (at most 0) is where its first segment begins.
+    Windows are cut ahead (`cut`) and their stems added in the same order (`add`). `origin` (at most
+    0) is where the first segment begins.
     """
 
     def __init__(
         self, member: Member, chosen: list[int], origin: int, length: int, overlap: float
     ) -> None:
-        self._network = member.network
+        self.network = member.network
         self._chosen = chosen
         self._length = length
         self._segment = member.network.segment_samples
-        self.stride = int((1 - overlap) * self._segment)
-        self.position = origin
-        self.segments = len(range(origin, length, self.stride))
+        self._stride = int((1 - overlap) * self._segment)
+        self.next_cut = origin
+        self._next_added = origin
+        self.segments = len(range(origin, length, self._stride))
         self._triangle = _triangle(self._segment)
         self._sum: Stems | None = None
         self._weight = np.zeros(self._segment, np.float32)
 
     @property
-    def finished(self) -> bool:
-        return self.position >= self._length
+    def all_cut(self) -> bool:
+        return self.next_cut >= self._length
 
     @property
     def needs_from(self) -> int:
         """The first mixture sample that the next window may touch."""
-        length = min(self._segment, self._length - self.position)
-        return max(0, self.position - (self._network.window_samples(length) - length) // 2)
+        return max(0, self._segment_at(self.next_cut).start)
 
-    def step(self, mixture: Mixture) -> Stems:
-        """Run the next segment; the stems (stems, channels, samples) that are final with it."""
-        length = min(self._segment, self._length - self.position)
-        window = self._network.window_samples(length)
+    def _segment_at(self, position: int) -> Segment:
+        length = min(self._segment, self._length - position)
+        window = self.network.window_samples(length)
         left = (window - length) // 2
-        start = self.position - left
-        stems = self._network(mixture.normalised(start, start + window))
-        stems = stems[self._chosen, :, left : left + length]
+        return Segment(position - left, window, left, length)
+
+    def cut(self, mixture: Mixture) -> tuple[list[Segment], Windows]:
+        """The next windows, at most as many as the network takes at once, all of one length."""
+        segments = [self._take()]
+        while len(segments) < self.network.batch and not self.all_cut:
+            if self._segment_at(self.next_cut).window != segments[0].window:
+                break
+            segments.append(self._take())
+        cut = [mixture.normalised(one.start, one.start + one.window) for one in segments]
+        return segments, np.stack(cut)
+
+    def _take(self) -> Segment:
+        segment = self._segment_at(self.next_cut)
+        self.next_cut += self._stride
+        return segment
+
+    def add(self, segment: Segment, stems: Stems) -> Stems:
+        """Add a segment's stems; what is final with them (stems, channels, samples)."""
+        length = segment.length
+        stems = stems[self._chosen, :, segment.left : segment.left + length]
         if self._sum is None:
             self._sum = np.zeros((*stems.shape[:2], self._segment), np.float32)
         self._sum[..., :length] += self._triangle[:length] * stems
@@ -137,15 +99,16 @@ class Lane:
 
     def _take_final(self) -> Stems:
         assert self._sum is not None
-        count = min(self.stride, self._length - self.position)
-        before_start = max(0, min(count, -self.position))
+        stride = self._stride
+        count = min(stride, self._length - self._next_added)
+        before_start = max(0, min(count, -self._next_added))
         final: Stems = self._sum[..., :count] / self._weight[:count]
-        kept = self._segment - self.stride
-        self._sum[..., :kept] = self._sum[..., self.stride :].copy()
+        kept = self._segment - stride
+        self._sum[..., :kept] = self._sum[..., stride:].copy()
         self._sum[..., kept:] = 0
-        self._weight[:kept] = self._weight[self.stride :].copy()
+        self._weight[:kept] = self._weight[stride:].copy()
         self._weight[kept:] = 0
-        self.position += self.stride
+        self._next_added += stride
         return final[..., before_start:]
 
 
@@ -156,6 +119,10 @@ def _triangle(segment: int) -> npt.NDArray[np.float32]:
     weight: npt.NDArray[np.float32] = np.concatenate([rising, falling]).astype(np.float32)
     weight /= weight.max()
     return weight
+
+
+_Flight = tuple[int, list[Segment], Future[Stems]]
+"""Segments on their way through a network: lane, segments, stems (batch, sources, ...)."""
 
 
 class Separation:
@@ -195,30 +162,50 @@ class Separation:
                 self._shares.append((share / len(origins)).astype(np.float32))
         self.segments = sum(lane.segments for lane in self._lanes)
 
-    def run(self, on_segment: Callable[[int], None]) -> Iterator[tuple[Sound, Stems]]:
+    def run(self, on_segment: Callable[[int], None]) -> Generator[tuple[Sound, Stems], None, None]:
         """Yield (mixture (channels, n), stems (stems, channels, n)) in order, without gaps.
 
-        `on_segment` is called with the number of finished segments; what it raises ends the run.
+        Networks run on threads of their own, ahead of the caller. `on_segment` is called with the
+        number of finished segments; what it raises ends the run after the segments in flight.
         """
         waiting: list[Stems | None] = [None] * len(self._lanes)
+        flying: deque[_Flight] = deque()
+        parallel = max(lane.network.parallel for lane in self._lanes)
         done = emitted = 0
-        while emitted < self._length:
-            index = min(
-                (i for i, lane in enumerate(self._lanes) if not lane.finished),
-                key=lambda i: self._lanes[i].position,
-            )
-            piece = self._lanes[index].step(self._mixture)
-            held = waiting[index]
-            waiting[index] = piece if held is None else np.concatenate([held, piece], axis=2)
-            done += 1
-            on_segment(done)
-            ready = [part for part in waiting if part is not None]
-            count = min(part.shape[2] for part in ready) if len(ready) == len(waiting) else 0
-            if count:
-                yield self._emit(waiting, emitted, count)
-                emitted += count
-                needs = [lane.needs_from for lane in self._lanes if not lane.finished]
-                self._mixture.forget(min([emitted, *needs]))
+        with ThreadPoolExecutor(parallel, "separation") as threads:
+            try:
+                while emitted < self._length:
+                    self._launch(threads, flying, parallel + 1)
+                    index, segments, result = flying.popleft()
+                    for segment, stems in zip(segments, result.result(), strict=True):
+                        piece = self._lanes[index].add(segment, stems)
+                        held = waiting[index]
+                        together = piece if held is None else np.concatenate([held, piece], axis=2)
+                        waiting[index] = together
+                        done += 1
+                        on_segment(done)
+                    count = min(0 if part is None else part.shape[2] for part in waiting)
+                    if count:
+                        yield self._emit(waiting, emitted, count)
+                        emitted += count
+                        self._forget(emitted)
+            finally:
+                for _, _, result in flying:
+                    result.cancel()
+
+    def _launch(self, threads: ThreadPoolExecutor, flying: "deque[_Flight]", most: int) -> None:
+        """Cut windows and hand them to the networks, the earliest first."""
+        while len(flying) < most:
+            open_lanes = [i for i, lane in enumerate(self._lanes) if not lane.all_cut]
+            if not open_lanes:
+                return
+            index = min(open_lanes, key=lambda i: self._lanes[i].next_cut)
+            segments, windows = self._lanes[index].cut(self._mixture)
+            flying.append((index, segments, threads.submit(self._lanes[index].network, windows)))
+
+    def _forget(self, emitted: int) -> None:
+        needs = [lane.needs_from for lane in self._lanes if not lane.all_cut]
+        self._mixture.forget(min([emitted, *needs]))
 
     def _emit(self, waiting: list[Stems | None], start: int, count: int) -> tuple[Sound, Stems]:
         total: Stems | None = None

@@ -9,6 +9,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -17,24 +18,23 @@ from typing import Any
 from studio.errors import ModelUnusable, WeightsMissing
 from studio.separation.catalogue import (
     BUNDLED,
-    HUB_PREFIX,
     RELEASES,
     Catalogue,
     Variant,
     Where,
-    hub_repository,
     read_bag,
     safetensors_metadata,
 )
+from studio.separation.engines import EngineSettings, Weights, build
+from studio.separation.hub import HUB_PREFIX, hub_repository, release_bag
 from studio.separation.network import Bag
-from studio.separation.torch_engine import torch_bag
 
 REACH_TIMEOUT_S = 4.0
 RELEASE_URL = "https://dl.fbaipublicfiles.com"
 CLASSES = {"demucs.demucs.Demucs", "demucs.hdemucs.HDemucs", "demucs.htdemucs.HTDemucs"}
 
 
-def load(catalogue: Catalogue, name: str, threads: int) -> Bag:
+def load(catalogue: Catalogue, name: str, settings: EngineSettings) -> Bag:
     """The loaded bag of a variant. Raises WeightsMissing or ModelUnusable, each with the mend."""
     variant = catalogue.find(name)
     if variant.missing:
@@ -54,11 +54,13 @@ def load(catalogue: Catalogue, name: str, threads: int) -> Bag:
     _check_diffq(variant)
     try:
         if variant.where is Where.AVAILABLE:
-            modules, weights = _fetch(catalogue, name)
-        else:
-            modules, weights = [_load_file(path) for path in variant.files], variant.weights
-            _set_segment(modules, variant.segment_s)
-        return torch_bag(modules, weights, threads)
+            _fetch(catalogue, name)
+            variant = catalogue.find(name)
+        segment_s = variant.segment_s
+        files = [
+            Weights(path, segment_s, partial(_load_file, path, segment_s)) for path in variant.files
+        ]
+        return build(files, variant.weights, settings)
     except (WeightsMissing, ModelUnusable):
         raise
     except (Exception, SystemExit) as error:
@@ -78,7 +80,17 @@ def _check_diffq(variant: Variant) -> None:
         )
 
 
-def _load_file(path: Path) -> Any:
+def _load_file(path: Path, segment_s: float | None) -> Any:
+    """A network in PyTorch. A transformer is never run longer than it was trained."""
+    from demucs.htdemucs import HTDemucs
+
+    module = _load_module(path)
+    if segment_s is not None and (not isinstance(module, HTDemucs) or segment_s <= module.segment):
+        module.segment = segment_s
+    return module
+
+
+def _load_module(path: Path) -> Any:
     from demucs.hf import load_safetensors_model
     from demucs.repo import check_checksum
     from demucs.states import load_model
@@ -113,47 +125,34 @@ def _classes_in(node: Any) -> list[str]:
     return []
 
 
-def _set_segment(modules: list[Any], segment_s: float | None) -> None:
-    """A bag's own segment length; a transformer is never run longer than it was trained."""
-    from demucs.htdemucs import HTDemucs
-
-    for module in modules:
-        if segment_s is not None and (
-            not isinstance(module, HTDemucs) or segment_s <= module.segment
-        ):
-            module.segment = segment_s
-
-
-def _fetch(catalogue: Catalogue, name: str) -> tuple[list[Any], list[list[float]] | None]:
-    """Download a variant into the usual caches and load it."""
+def _fetch(catalogue: Catalogue, name: str) -> None:
+    """Download a variant into the usual caches."""
     from demucs.pretrained import get_model
 
     _require_network(catalogue, name)
     try:
-        if name not in RELEASES:
-            return _fetch_from_hub(name)
-        bag = get_model(name)
+        if name in RELEASES:
+            get_model(name)
+        else:
+            _fetch_from_hub(name)
     except OSError as error:
         raise _missing(catalogue, name, f"the download failed ({type(error).__name__})") from error
-    return list(bag.models), bag.weights
 
 
-def _fetch_from_hub(name: str) -> tuple[list[Any], list[list[float]] | None]:
+def _fetch_from_hub(name: str) -> None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
     repository, bag_name = hub_repository(name)
     try:
         bag = read_bag(Path(hf_hub_download(repository, f"{bag_name}.yaml")))
-        files = [hf_hub_download(repository, f"{s}.safetensors") for s in bag["models"]]
+        for signature in bag["models"]:
+            hf_hub_download(repository, f"{signature}.safetensors")
     except HfHubHTTPError as error:
         raise WeightsMissing(
             f"The hub repository {repository} has no bag {bag_name}.yaml with safetensors, or it "
             f"is not public ({type(error).__name__})."
         ) from error
-    modules = [_load_file(Path(path)) for path in files]
-    _set_segment(modules, bag.get("segment"))
-    return modules, bag.get("weights")
 
 
 def _require_network(catalogue: Catalogue, name: str) -> None:
@@ -177,11 +176,9 @@ def _missing(catalogue: Catalogue, name: str, reason: str) -> WeightsMissing:
 
 
 def _release_signatures(name: str) -> list[str]:
-    from demucs.pretrained import REMOTE_ROOT
-
     if name not in RELEASES:
         return []
-    bag = read_bag(REMOTE_ROOT / f"{name}.yaml")
+    bag = read_bag(release_bag(name))
     return [f"{signature}.safetensors" for signature in bag["models"]]
 
 

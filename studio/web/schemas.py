@@ -23,6 +23,9 @@ class Health(Answer):
 class Variant(Answer):
     purpose: str
     stems: list[str] | None = Field(description="None where only loading the weights would tell.")
+    engine: str | None = Field(
+        description="What it runs on; null where only loading the weights would tell."
+    )
     weights: Literal["bundled", "local", "downloaded", "available"]
     size_bytes: int | None
     licence: str = Field(description="Licence of the weights.")

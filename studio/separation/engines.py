@@ -1,0 +1,159 @@
+"""Chooses what a model runs on, and builds its bag from weights files.
+
+`auto` takes PyTorch where there is a CUDA device, else OpenVINO where it is installed, else
+PyTorch. A network that OpenVINO cannot run stays on PyTorch; the bag says so in `note`.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from studio.errors import ModelUnusable
+from studio.separation.network import Bag, Member, Network
+from studio.separation.openvino_engine import (
+    Graph,
+    GraphCache,
+    NotConvertible,
+    OpenVinoNetwork,
+    convert,
+    native_bf16,
+)
+from studio.separation.torch_engine import torch_network
+
+log = logging.getLogger(__name__)
+
+ENGINES = ("auto", "torch", "openvino")
+PRECISIONS = ("auto", "f32", "bf16")
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What the operator wants: engine, precision, threads (0: its own choice), graphs' folder."""
+
+    engine: str
+    precision: str
+    threads: int
+    graphs: Path
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights file of one network, and how to load it into PyTorch."""
+
+    path: Path
+    segment_s: float | None
+    load: Callable[[], Any]
+
+
+def build(
+    files: Sequence[Weights], weights: list[list[float]] | None, settings: EngineSettings
+) -> Bag:
+    """The bag of the files' networks, on the engine that serves it best."""
+    device = _cuda_device() if settings.engine != "openvino" else None
+    if settings.engine == "torch" or device:
+        return _torch_bag(files, weights, settings, device or "cpu", None)
+    if find_spec("openvino") is None:
+        if settings.engine == "openvino":
+            raise ModelUnusable(
+                "SEPARATION_ENGINE is openvino, but the package is not installed. Run `pip "
+                "install openvino`, or set SEPARATION_ENGINE=auto."
+            )
+        note = "OpenVINO is not installed; PyTorch was used, which is slower on a CPU."
+        return _torch_bag(files, weights, settings, "cpu", note)
+    try:
+        return _openvino_bag(files, weights, settings)
+    except NotConvertible as error:
+        note = f"PyTorch was used: {error}."
+        return _torch_bag(files, weights, settings, "cpu", note)
+    except RuntimeError as error:
+        log.warning("OpenVINO refused the network", exc_info=error)
+        note = "OpenVINO refused this network; PyTorch was used, which is slower on a CPU."
+        return _torch_bag(files, weights, settings, "cpu", note)
+
+
+def expected(settings: EngineSettings, is_transformer: bool | None) -> str | None:
+    """The engine that a variant will run on; None where only loading it would tell."""
+    device = _cuda_device() if settings.engine != "openvino" else None
+    if settings.engine == "torch" or device or find_spec("openvino") is None:
+        return "torch" if device is None else f"torch ({device})"
+    if is_transformer is None:
+        return None
+    return "openvino" if is_transformer else "torch"
+
+
+def _cuda_device() -> str | None:
+    """`cuda` where PyTorch can use one. PyTorch is only imported where a driver is there."""
+    if not any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg")):
+        return None
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else None
+
+
+def _torch_bag(
+    files: Sequence[Weights],
+    weights: list[list[float]] | None,
+    settings: EngineSettings,
+    device: str,
+    note: str | None,
+) -> Bag:
+    modules = [file.load() for file in files]
+    networks = [torch_network(module, device, settings.threads) for module in modules]
+    first = modules[0]
+    return Bag(
+        _members(networks, weights, len(first.sources)),
+        tuple(first.sources),
+        int(first.samplerate),
+        int(first.audio_channels),
+        engine="torch" if device == "cpu" else f"torch ({device})",
+        precision="f32" if device == "cpu" else "f16",
+        note=note,
+    )
+
+
+def _openvino_bag(
+    files: Sequence[Weights], weights: list[list[float]] | None, settings: EngineSettings
+) -> Bag:
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if native_bf16() else "f32"
+    cache = GraphCache(settings.graphs)
+    graphs = [_graph(file, cache) for file in files]
+    first = graphs[0][0]
+    networks = [
+        OpenVinoNetwork(graph, layers, precision, settings.threads) for graph, layers in graphs
+    ]
+    return Bag(
+        _members(networks, weights, len(first.sources)),
+        first.sources,
+        first.sample_rate_hz,
+        first.channels,
+        engine="openvino",
+        precision=precision,
+    )
+
+
+def _graph(file: Weights, cache: GraphCache) -> tuple[Graph, Any]:
+    """The graph of a weights file: from the cache, or converted and kept there."""
+    key = cache.key(file.path, file.segment_s)
+    if found := cache.find(key):
+        return found
+    graph, layers = convert(file.load())
+    try:
+        return graph, cache.add(key, graph, layers)
+    except OSError as error:
+        log.warning("the converted network cannot be kept: %s", error)
+        return graph, layers
+
+
+def _members(
+    networks: Sequence[Network], weights: list[list[float]] | None, sources: int
+) -> tuple[Member, ...]:
+    weights = weights or [[1.0] * sources for _ in networks]
+    return tuple(
+        Member(network, tuple(map(float, member)))
+        for network, member in zip(networks, weights, strict=True)
+    )
