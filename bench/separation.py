@@ -1,24 +1,19 @@
 """`make bench`: this server's separation against `python -m demucs.separate`, in one run.
 
 Both run the same full-size htdemucs (random weights: speed and memory do not depend on them) on
-the same song. The server is started afresh, so that both load their model in the measured time. A
-second table compares the server's peak memory on a short and on a long file.
+the same song, and both load their model in the measured time. Then: the price of bf16 and of a
+smaller overlap with the bundled model, two songs at once, and memory on a short and a long file.
 """
 
 import argparse
-import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
-from bench import material, measure
-from bench.measure import Cost
-from tests.support import Server
+from bench import material, measure, memory, quality, speed
 
 REPORT = material.ROOT / "docs" / "benchmarks.md"
-MB = 1e6
+PACKAGES = ["torch", "demucs", "openvino"]
 
 
 def main() -> None:
@@ -26,92 +21,33 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0, help="length of the song")
     parser.add_argument("--short-minutes", type=float, default=3.0, help="short file for memory")
     parser.add_argument("--long-minutes", type=float, default=60.0, help="long file for memory")
+    parser.add_argument(
+        "--only", choices=["speed", "parity", "together", "quality", "memory"], help="one part"
+    )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         weights = material.full_size_weights(folder / "weights")
-        lines = [
-            f"Machine: {measure.machine(['torch', 'demucs'])}.",
-            "",
-            *speed(folder, weights, options.minutes),
-            "",
-            *memory(folder, weights, options.short_minutes, options.long_minutes),
-        ]
-    print("\n".join(lines))
+        parts: dict[str, Callable[[], list[str]]] = {
+            "speed": lambda: speed.against_demucs(folder, weights, options.minutes),
+            "parity": lambda: quality.parity(folder, weights),
+            "together": lambda: speed.two_songs(folder, weights, options.minutes),
+            "quality": lambda: quality.prices(folder),
+            "memory": lambda: memory.short_and_long(
+                folder, options.short_minutes, options.long_minutes
+            ),
+        }
+        lines = [f"Machine: {measure.machine(PACKAGES)}."]
+        print(lines[0], flush=True)
+        for part, make in parts.items():
+            if options.only in (None, part):
+                made = ["", *make()]
+                print("\n".join(made), flush=True)
+                lines += made
     if options.write:
-        REPORT.write_text(
-            "# Benchmarks\n\nMade by `.venv/bin/python -m bench.separation --write` "
-            "(`make bench` prints the same).\n\n" + "\n".join(lines) + "\n"
-        )
-
-
-def speed(folder: Path, weights: Path, minutes: float) -> list[str]:
-    """Wall time, CPU time and peak memory of both programs on one song."""
-    song = material.song(folder / "song.wav", minutes * 60)
-    again = material.song(folder / "again.wav", minutes * 60, start_s=1.0)
-    command = [sys.executable, "-m", "demucs.separate", "-n", "htdemucs", "-d", "cpu"]
-    command += ["--repo", str(weights / "demucs"), "-o", str(folder / "theirs"), str(song)]
-    theirs = measure.run(command, folder / "theirs.log")
-    server = Server(folder / "ours", MODEL_DIR=weights, DEMUCS_MODEL="htdemucs").start()
-    try:
-        with measure.Latency(f"{server.url}/health") as health:
-            cold = job(server, song)
-        warm = job(server, again)
-    finally:
-        server.stop()
-    rows = [("`python -m demucs.separate -n htdemucs`", theirs), ("this server, first job", cold)]
-    return [
-        f"One song of {minutes:g} minutes, full-size htdemucs, model loaded in both:",
-        "",
-        "| | wall | CPU | peak memory |",
-        "|---|---|---|---|",
-        *(
-            f"| {name} | {c.wall_s:.1f} s | {c.cpu_s:.1f} s | {c.peak_bytes / MB:,.0f} MB |"
-            for name, c in rows
-        ),
-        f"| ratio (above 1: the server needs less) | {theirs.wall_s / cold.wall_s:.2f} | "
-        f"{theirs.cpu_s / cold.cpu_s:.2f} | {theirs.peak_bytes / cold.peak_bytes:.2f} |",
-        f"| this server, second job, model already there | {warm.wall_s:.1f} s | "
-        f"{warm.cpu_s:.1f} s | {warm.peak_bytes / MB:,.0f} MB |",
-        "",
-        f"`GET /health` during the first job, {len(health.milliseconds)} requests: median "
-        f"{health.p50_ms:.1f} ms, 99th percentile {health.p99_ms:.1f} ms.",
-    ]
-
-
-def memory(folder: Path, weights: Path, short: float, long: float) -> list[str]:
-    """Peak memory of fresh servers on a short and a long file, with the bundled model."""
-    peaks = []
-    for minutes in (short, long):
-        song = material.song(folder / f"{minutes:g}.mp3", minutes * 60)
-        server = Server(folder / f"memory-{minutes:g}", MODEL_DIR=weights, DEMUCS_MODEL="mini")
-        server.start()
-        try:
-            peaks.append(job(server, song).peak_bytes)
-        finally:
-            server.stop()
-    return [
-        "Peak memory of a fresh server, bundled model `mini`:",
-        "",
-        f"| {short:g} minutes | {long:g} minutes | ratio |",
-        "|---|---|---|",
-        f"| {peaks[0] / MB:,.0f} MB | {peaks[1] / MB:,.0f} MB | {peaks[1] / peaks[0]:.3f} |",
-    ]
-
-
-def job(server: Server, song: Path) -> Cost:
-    """The cost of one job, from the beginning of the upload to `completed`."""
-    worker = psutil.Process(server.pid).children()[0].pid
-    cpu_before_s = measure.cpu_s(worker)
-    began_s = time.monotonic()
-    file_id = server.upload(song)
-    server.process(file_id).raise_for_status()
-    status = server.wait(file_id, timeout_s=6 * 3600)
-    wall_s = time.monotonic() - began_s
-    if status["status"] != "completed":
-        raise SystemExit(f"the job {status['status']}: {status['error']}")
-    return Cost(wall_s, measure.cpu_s(worker) - cpu_before_s, measure.peak_bytes(worker))
+        made_by = "Made by `.venv/bin/python -m bench.separation --write`; `make bench` prints it."
+        REPORT.write_text("\n".join(["# Benchmarks", "", made_by, "", *lines]) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""Wall time, CPU time and peak memory of separating one song, and of two songs at once."""
+
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from bench import material, measure
+from bench.measure import Cost
+from tests.support import Server
+
+MB = 1e6
+DEMUCS = "`python -m demucs.separate -n htdemucs`"
+
+
+def against_demucs(folder: Path, weights: Path, minutes: float) -> list[str]:
+    """The command line of demucs, and this server with each engine; each loads its model."""
+    song = material.song(folder / "song.wav", minutes * 60)
+    command = [sys.executable, "-m", "demucs.separate", "-n", "htdemucs", "-d", "cpu"]
+    command += ["--repo", str(weights / "demucs"), "-o", str(folder / "theirs"), str(song)]
+    theirs = measure.run(command, folder / "theirs.log")
+    converted_s = _convert(folder, weights)
+    lines = [
+        f"## One song of {minutes:g} minutes, full-size htdemucs",
+        "",
+        "From the beginning of the upload to `completed`, on a server just started: the model is "
+        f"loaded in the measured time. The graph was converted before, once, in {converted_s:.0f} "
+        "s. Ratios above 1: the server needs less.",
+        "",
+        "| | wall | CPU | peak memory | wall ratio | CPU ratio |",
+        "|---|---|---|---|---|---|",
+        _row(DEMUCS, theirs, theirs),
+    ]
+    for name, settings in (
+        ("this server, `auto`", {}),
+        ("this server, f32", {"SEPARATION_PRECISION": "f32"}),
+        ("this server, PyTorch", {"SEPARATION_ENGINE": "torch"}),
+    ):
+        server = _server(folder / name.replace(" ", "-").replace("`", ""), weights, **settings)
+        try:
+            with measure.Latency(f"{server.url}/health") as health:
+                cost = job(server, song)
+        finally:
+            server.stop()
+        if not settings:
+            busy = health
+        lines.append(_row(name, cost, theirs))
+    return [
+        *lines,
+        "",
+        f"`GET /health` during the job with `auto`, {len(busy.milliseconds)} requests: median "
+        f"{busy.p50_ms:.1f} ms, 99th percentile {busy.p99_ms:.1f} ms.",
+    ]
+
+
+def two_songs(folder: Path, weights: Path, minutes: float) -> list[str]:
+    """Two songs at once (WORKERS=2) against one after the other (WORKERS=1)."""
+    songs = [
+        material.song(folder / f"pair{start}.wav", minutes * 60, start_s=start) for start in (1, 2)
+    ]
+    _convert(folder, weights)
+    seconds = {}
+    for workers in (1, 2):
+        server = _server(folder / f"pair-{workers}", weights, WORKERS=workers)
+        try:
+            file_ids = [server.upload(song) for song in songs]
+            began_s = time.monotonic()
+            for file_id in file_ids:
+                server.process(file_id).raise_for_status()
+            for file_id in file_ids:
+                _completed(server.wait(file_id, timeout_s=6 * 3600))
+            seconds[workers] = time.monotonic() - began_s
+        finally:
+            server.stop()
+    return [
+        f"## Two songs of {minutes:g} minutes",
+        "",
+        "| one after the other | at once | ratio |",
+        "|---|---|---|",
+        f"| {seconds[1]:.1f} s | {seconds[2]:.1f} s | {seconds[2] / seconds[1]:.3f} |",
+    ]
+
+
+def job(server: Server, song: Path) -> Cost:
+    """The cost of one job, from the beginning of the upload to `completed`."""
+    worker = psutil.Process(server.pid).children()[0].pid
+    cpu_before_s = measure.cpu_s(worker)
+    began_s = time.monotonic()
+    file_id = server.upload(song)
+    server.process(file_id).raise_for_status()
+    _completed(server.wait(file_id, timeout_s=6 * 3600))
+    wall_s = time.monotonic() - began_s
+    return Cost(wall_s, measure.cpu_s(worker) - cpu_before_s, measure.peak_bytes(worker))
+
+
+def _server(folder: Path, weights: Path, **settings: object) -> Server:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Server(folder, MODEL_DIR=weights, DEMUCS_MODEL="htdemucs", **settings).start()
+
+
+def _convert(folder: Path, weights: Path) -> float:
+    """Let a server make and keep the graph; seconds of its first job on three seconds of sound."""
+    server = _server(folder / f"convert-{time.monotonic_ns()}", weights)
+    try:
+        return job(server, material.song(folder / "three.wav", 3.0)).wall_s
+    finally:
+        server.stop()
+
+
+def _completed(status: dict[str, object]) -> None:
+    if status["status"] != "completed":
+        raise SystemExit(f"the job {status['status']}: {status['error']}")
+
+
+def _row(name: str, cost: Cost, theirs: Cost) -> str:
+    return (
+        f"| {name} | {cost.wall_s:.1f} s | {cost.cpu_s:.1f} s | {cost.peak_bytes / MB:,.0f} MB | "
+        f"{theirs.wall_s / cost.wall_s:.2f} | {theirs.cpu_s / cost.cpu_s:.2f} |"
+    )
