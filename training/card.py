@@ -10,6 +10,7 @@ from .evaluate_demucs import SCORES_FILE, table
 from .export_demucs import TRAINING_FILE
 from .model import CARD_FOLDER, KWARGS, MODEL_FILE, SEGMENT_S, parameter_count
 from .songs import BASS_RANGE, OTHER_RANGE
+from .train_demucs import FLOOR_DB
 
 _TEXT = """\
 # demucs-mini
@@ -44,7 +45,8 @@ other model was used.
   from four different songs; gain, polarity and channel order vary, now and then a stem is silent.
 - Time: {minutes:.0f} minutes on a machine with 2 CPU cores that had other work too, in several runs
   that each continued from the last. Adam, warm-up and cosine decay, bfloat16 autocast. The loss
-  is the mean over the sources of the error power in dB. The weights are a moving average.
+  is the mean over the sources of the error power in dB, with a floor {floor_db:.0f} dB below the
+  mixture. The weights are a moving average.
 
 ## Results
 
@@ -65,7 +67,7 @@ of them share single samples with training kits.
 
 ## Licence
 
-The weights are released under the MIT licence, like the rest of this project. The FluidR3
+The weights are released under the MIT licence. The FluidR3
 soundfont is MIT licensed; espeak-ng was used as a program, none of its files is included.
 """
 
@@ -77,6 +79,7 @@ def write_card() -> None:
     scores = {int(seed): row for seed, row in result["songs"].items()}
     text = _TEXT.format(
         segment=SEGMENT_S,
+        floor_db=-FLOOR_DB,
         parameters=parameter_count(load_safetensors_model(MODEL_FILE)) / 1e6,
         size_mb=MODEL_FILE.stat().st_size / 1e6,
         kwargs=json.dumps(KWARGS, indent=2),

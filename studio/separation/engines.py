@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = ("auto", "f32", "bf16")
 
+Kind = tuple[tuple[str, ...], int, int]
+"""What the networks of a bag must agree in: sources, sample rate in Hz, channels."""
+
 
 @dataclass(frozen=True)
 class EngineSettings:
@@ -102,12 +105,13 @@ def _torch_bag(
 ) -> Bag:
     modules = [file.load() for file in files]
     networks = [torch_network(module, device, settings.threads) for module in modules]
-    first = modules[0]
+    kinds = [
+        (tuple(module.sources), int(module.samplerate), int(module.audio_channels))
+        for module in modules
+    ]
     return Bag(
-        _members(networks, weights, len(first.sources)),
-        tuple(first.sources),
-        int(first.samplerate),
-        int(first.audio_channels),
+        _members(networks, weights, kinds),
+        *kinds[0],
         engine="torch" if device == "cpu" else f"torch ({device})",
         precision="f32" if device == "cpu" else "f16",
         note=note,
@@ -122,15 +126,13 @@ def _openvino_bag(
         precision = "bf16" if native_bf16() else "f32"
     cache = GraphCache(settings.graphs)
     graphs = [_graph(file, cache) for file in files]
-    first = graphs[0][0]
+    kinds = [(graph.sources, graph.sample_rate_hz, graph.channels) for graph, _ in graphs]
     networks = [
         OpenVinoNetwork(graph, layers, precision, settings.threads) for graph, layers in graphs
     ]
     return Bag(
-        _members(networks, weights, len(first.sources)),
-        first.sources,
-        first.sample_rate_hz,
-        first.channels,
+        _members(networks, weights, kinds),
+        *kinds[0],
         engine="openvino",
         precision=precision,
     )
@@ -150,10 +152,18 @@ def _graph(file: Weights, cache: GraphCache) -> tuple[Graph, Any]:
 
 
 def _members(
-    networks: Sequence[Network], weights: list[list[float]] | None, sources: int
+    networks: Sequence[Network], weights: list[list[float]] | None, kinds: list[Kind]
 ) -> tuple[Member, ...]:
+    """The members of a bag. Raises ValueError where they do not fit together."""
+    sources = len(kinds[0][0])
     weights = weights or [[1.0] * sources for _ in networks]
+    if len(set(kinds)) > 1:
+        raise ValueError("the networks of the bag differ in their stems, rate or channels")
+    if [len(row) for row in weights] != [sources] * len(networks):
+        raise ValueError("the bag needs a row of weights for each network, one for each stem")
+    if not all(sum(column) > 0 for column in zip(*weights, strict=True)):
+        raise ValueError("the bag has no weight for one of its stems")
     return tuple(
-        Member(network, tuple(map(float, member)))
-        for network, member in zip(networks, weights, strict=True)
+        Member(network, tuple(map(float, row)))
+        for network, row in zip(networks, weights, strict=True)
     )
