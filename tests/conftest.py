@@ -16,8 +16,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
-    """A running server whose default variant is `tiny`; shared, so tests clean up or ignore."""
-    server = Server(tmp_path_factory.mktemp("server"), MODEL_DIR=weights, DEMUCS_MODEL="tiny")
+    """A running server, shared, so tests clean up or ignore.
+
+    Its variant `tiny` runs on PyTorch: slow enough to be seen, waited for and canceled.
+    """
+    server = Server(
+        tmp_path_factory.mktemp("server"),
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="tiny",
+        SEPARATION_ENGINE="torch",
+    )
     server.start()
     yield server
     server.stop()

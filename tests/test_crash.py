@@ -22,11 +22,12 @@ def long_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def mortal(tmp_path: Path, weights: Path) -> Iterator[Server]:
-    """A server of the test's own, with its job database in a place of its own."""
+    """A server of the test's own, slow enough to be killed in the middle of a job."""
     server = Server(
         tmp_path,
         MODEL_DIR=weights,
         DEMUCS_MODEL="tiny",
+        SEPARATION_ENGINE="torch",
         DATABASE_URL=f"sqlite:///{tmp_path / 'jobs.db'}",
     )
     server.start()
