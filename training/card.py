@@ -56,6 +56,9 @@ songs use melodies, bass and other programs, drum kits and voices that no traini
 (programs count from 0). The drum kits and the bass programs come from the same soundfont, so some
 of them share single samples with training kits.
 
+The songs go in as they are. The server normalises them first, as the command line of demucs does;
+measured that way the numbers are lower ([docs/benchmarks.md](../../docs/benchmarks.md)).
+
 {table}
 
 ## Limits
