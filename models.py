@@ -29,7 +29,7 @@ from studio.jobs.job import Job, Request
 from studio.separation.catalogue import Catalogue
 from studio.separation.engines import EngineSettings, expected
 from studio.separation.hub import HUB_PREFIX
-from studio.separation.network import Bag
+from studio.separation.network import check_stems
 from studio.separation.options import SeparationOptions
 from studio.storage import Storage, Upload
 
@@ -171,7 +171,7 @@ class Demucs:
             )
         found = self._catalogue.find(variant)
         if options.stems and found.stems:
-            Bag((), found.stems, 0, 0).indices(options.stems)
+            check_stems(options.stems, found.stems)
         values = options.model_dump(exclude={"model_variant"})
         if values["stems"]:
             values["stems"] = sorted(set(values["stems"]))

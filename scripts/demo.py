@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,9 @@ def run(url: str, session: requests.Session) -> None:
         uploaded = asked(
             session.post(f"{url}/upload", files={"file": file}, timeout=ANSWER_TIMEOUT_S)
         )
-        file_id, duration_s = uploaded["file_id"], uploaded["duration_s"]
-        say(f"{uploaded['filename']}, {duration_s:.1f} s, {uploaded['bytes'] / 1e6:.1f} MB")
+        file_id = uploaded["file_id"]
+        megabytes = uploaded["bytes"] / 1e6
+        say(f"{uploaded['filename']}, {uploaded['duration_s']:.1f} s, {megabytes:.1f} MB")
     with step("separate") as say:
         asked(
             session.post(
@@ -50,7 +51,7 @@ def run(url: str, session: requests.Session) -> None:
             )
         )
         result = wait(url, session, file_id)
-        factor = result["elapsed_s"] / duration_s
+        factor = result["real_time_factor"]
         say(f"real-time factor {factor:.2f} (below 1 is faster than real time)")
     TARGET.mkdir(parents=True, exist_ok=True)
     with step("download") as say:
@@ -110,21 +111,15 @@ def ready(url: str, child: "subprocess.Popen[bytes]", log_path: Path) -> None:
     raise SystemExit(f"The server did not start:\n{log_path.read_text()[-2000:]}")
 
 
-class Step:
-    """One line of the demo: what it did and how long it took."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._started_s = time.monotonic()
-
-    def say(self, text: str) -> None:
-        elapsed_s = time.monotonic() - self._started_s
-        print(f"{self._name:14}{elapsed_s:6.1f} s  {text}", flush=True)
-
-
 @contextmanager
-def step(name: str) -> Iterator[Any]:
-    yield Step(name).say
+def step(name: str) -> Iterator[Callable[[str], None]]:
+    """Gives a function that prints one line: what this step did and how long it took."""
+    started_s = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{name:14}{time.monotonic() - started_s:6.1f} s  {text}", flush=True)
+
+    yield say
 
 
 def asked(answer: requests.Response) -> dict[str, Any]:

@@ -63,8 +63,11 @@ class Bag:
 
     def indices(self, stems: Sequence[str]) -> list[int]:
         """Positions of the named stems among the sources; all of them when none is named."""
-        if unknown := [stem for stem in stems if stem not in self.sources]:
-            raise UnknownStem(
-                f"The model has no stem {unknown[0]!r}; it has {', '.join(self.sources)}."
-            )
+        check_stems(stems, self.sources)
         return [i for i, source in enumerate(self.sources) if not stems or source in stems]
+
+
+def check_stems(stems: Sequence[str], sources: Sequence[str]) -> None:
+    """Raise UnknownStem where one of the stems is not among the sources."""
+    if unknown := [stem for stem in stems if stem not in sources]:
+        raise UnknownStem(f"The model has no stem {unknown[0]!r}; it has {', '.join(sources)}.")
