@@ -62,13 +62,13 @@ def create_app(config: Config | None = None) -> Flask:
         level=logging.DEBUG if config.DEBUG else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    for noisy in ("urllib3", "filelock", "httpx", "httpcore"):
+    for noisy in ("urllib3", "filelock", "httpx", "httpcore", "faster_whisper"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     lock = _own_folders(config)
     storage = Storage(config.upload_folder, config.output_folder, config.MIN_FREE_BYTES)
     storage.open()
     store = _job_store(config, lock)
-    models = Models(config, storage)
+    models = Models(config, storage, store)
     work = {name: models.get(name).run for name in models.names()}
     runner = JobRunner(
         store,

@@ -90,6 +90,10 @@ def _origins(text: str) -> str:
     return ",".join(origin.rstrip("/") for origin in origins)
 
 
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+
+
 def _any(text: str) -> str:
     return text.strip()
 
@@ -155,6 +159,11 @@ class Config:
         "Arithmetic of OpenVINO: auto (bf16 where the processor has it), f32 or bf16.",
     )
     DEMUCS_MODEL: str = _setting("htdemucs", _name, "Demucs variant used when none is asked for.")
+    WHISPER_ENGINE: str = _setting(
+        "faster-whisper",
+        _one_of("faster-whisper", "openai-whisper"),
+        "What Whisper runs on: faster-whisper, or openai-whisper where that package is installed.",
+    )
     WHISPER_MODEL: str = _setting("base", _name, "Whisper variant used when none is asked for.")
     MUSICGEN_MODEL: str = _setting("small", _name, "MusicGen variant used when none is asked for.")
 
@@ -194,9 +203,13 @@ class Config:
     @property
     def torch_checkpoints(self) -> Path:
         """Where PyTorch keeps its downloads, as `torch.hub` finds it."""
-        cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-        home = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
+        home = Path(os.environ.get("TORCH_HOME", _cache() / "torch")).expanduser()
         return home / "hub" / "checkpoints"
+
+    @property
+    def whisper_cache(self) -> Path:
+        """Where openai-whisper keeps its downloads."""
+        return _cache() / "whisper"
 
     @property
     def database_url(self) -> str:

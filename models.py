@@ -1,16 +1,12 @@
-"""The model processors: Demucs, Whisper and MusicGen; and the registry that leases loaded models.
+"""The model processors: Demucs, Whisper and MusicGen.
 
-A processor turns a request's JSON into a checked job, and runs the job. A loaded model is shared:
-it is leased with `with`, cannot be unloaded while in use, and leaves memory after an idle time.
+A processor turns a request's JSON into a checked job, and runs the job.
 """
 
 import hashlib
 import json
-import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Lock, RLock, Timer
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -26,87 +22,22 @@ from studio.errors import (
     WrongFileType,
 )
 from studio.jobs.job import Job, Request
-from studio.separation.catalogue import Catalogue
+from studio.jobs.store import JobStore
+from studio.registry import Registry
+from studio.separation.catalogue import Catalogue, Variant
 from studio.separation.engines import EngineSettings, expected
 from studio.separation.hub import HUB_PREFIX
 from studio.separation.network import check_stems
 from studio.separation.options import SeparationOptions
 from studio.storage import Storage, Upload
-
-log = logging.getLogger(__name__)
+from studio.transcription.catalogue import Catalogue as WhisperCatalogue
+from studio.transcription.options import TranscriptionOptions
 
 Options = TypeVar("Options", bound=BaseModel)
 Report = Callable[[str, float], None]
 
-
-class _Slot:
-    """One loaded model, how many use it, and when the last of them stopped."""
-
-    def __init__(self) -> None:
-        self.loading = Lock()
-        self.model: Any = None
-        self.users = 0
-        self.idle_since_s = time.monotonic()
-        self.timer: Timer | None = None
-
-    def start_timer(self, after_s: float, unload: Callable[[float], None], idle_s: float) -> None:
-        self.stop_timer()
-        self.timer = Timer(after_s, unload, [idle_s])
-        self.timer.daemon = True
-        self.timer.start()
-
-    def stop_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-
-
-class Registry:
-    """Loaded models by name. Thread-safe; a model is loaded once, however many ask for it."""
-
-    def __init__(self, idle_s: float) -> None:
-        self._idle_s = idle_s
-        self._slots: dict[str, _Slot] = {}
-        self._lock = RLock()
-
-    @contextmanager
-    def lease(self, name: str, load: Callable[[], Any]) -> Iterator[Any]:
-        """The model `name`, loaded with `load` unless it is there; kept while the block runs.
-
-        Models that nobody uses make room before another is loaded.
-        """
-        with self._lock:
-            slot = self._slots.setdefault(name, _Slot())
-            slot.users += 1
-        try:
-            with slot.loading:
-                if slot.model is None:
-                    self._unload_idle(0.0)
-                    began_s = time.monotonic()
-                    slot.model = load()
-                    log.info("loaded %s in %.1f s", name, time.monotonic() - began_s)
-            yield slot.model
-        finally:
-            self._release(slot)
-
-    def loaded(self) -> list[str]:
-        with self._lock:
-            return sorted(name for name, slot in self._slots.items() if slot.model is not None)
-
-    def _release(self, slot: _Slot) -> None:
-        with self._lock:
-            slot.users -= 1
-            slot.idle_since_s = time.monotonic()
-            slot.start_timer(self._idle_s + 0.05, self._unload_idle, self._idle_s)
-
-    def _unload_idle(self, idle_s: float) -> None:
-        now_s = time.monotonic()
-        with self._lock:
-            for name, slot in list(self._slots.items()):
-                if slot.users == 0 and now_s - slot.idle_since_s >= idle_s:
-                    slot.stop_timer()
-                    del self._slots[name]
-                    log.info("unloaded %s", name)
+# Share of the work that separating takes, roughly, of a job that then transcribes the vocals.
+SEPARATION_SHARE = 0.8
 
 
 class Processor(Protocol):
@@ -132,7 +63,7 @@ class Demucs:
     options = SeparationOptions
 
     def __init__(self, config: Config, storage: Storage, registry: Registry) -> None:
-        self._default = config.DEMUCS_MODEL
+        self.default = config.DEMUCS_MODEL
         self._engine = EngineSettings(
             config.SEPARATION_ENGINE,
             config.SEPARATION_PRECISION,
@@ -159,52 +90,177 @@ class Demucs:
                 "size_bytes": found.size_bytes,
                 "licence": found.licence,
             }
-        return {"default": self._default, "variants": variants}
+        return {"default": self.default, "variants": variants}
 
     def request(self, upload: Upload, body: dict[str, Any]) -> Request:
         options = checked(SeparationOptions, body)
-        variant = options.model_variant or self._default
-        if not self._catalogue.knows(variant):
-            raise UnknownVariant(
-                f"Demucs has no variant {variant!r}; it has "
-                f"{', '.join(self._catalogue.names())}, and {HUB_PREFIX}NAMESPACE/NAME."
-            )
-        found = self._catalogue.find(variant)
-        if options.stems and found.stems:
-            check_stems(options.stems, found.stems)
+        variant = options.model_variant or self.default
+        found = self.check_variant(variant, options.stems)
         values = options.model_dump(exclude={"model_variant"})
         if values["stems"]:
             values["stems"] = sorted(set(values["stems"]))
         identity = [path.stat().st_mtime_ns for path in found.files]
         engine = [self._engine.engine, self._engine.precision]
         key = [upload.sha256, "demucs", variant, str(found.where), identity, engine, values]
-        fingerprint = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        return Request(upload.file_id, "demucs", variant, values, fingerprint)
+        return Request(upload.file_id, "demucs", variant, values, _fingerprint(key))
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:
+        request = job.request
+        upload = self._storage.upload(request.file_id)
+        options = SeparationOptions(**request.options)
+        with self._storage.work(job.job_id) as work:
+            result = self.separate(upload, request.variant, options, work, report)
+            self._storage.publish(work, request.file_id, job.job_id)
+        return result
+
+    def check_variant(self, variant: str, stems: list[str] | None) -> Variant:
+        """The variant, which must exist and have the stems. Raises UnknownVariant, UnknownStem."""
+        if not self._catalogue.knows(variant):
+            raise UnknownVariant(
+                f"Demucs has no variant {variant!r}; it has "
+                f"{', '.join(self._catalogue.names())}, and {HUB_PREFIX}NAMESPACE/NAME."
+            )
+        found = self._catalogue.find(variant)
+        if stems and found.stems:
+            check_stems(stems, found.stems)
+        return found
+
+    def separate(
+        self, upload: Upload, variant: str, options: SeparationOptions, work: Path, report: Report
+    ) -> dict[str, Any]:
+        """Separate an upload into a work folder; the description of the tracks."""
         from studio.separation.separate import separate
         from studio.separation.weights import load
 
+        report("loading model", 0.0)
+        with self._registry.lease(
+            f"demucs/{variant}", lambda: load(self._catalogue, variant, self._engine)
+        ) as bag:
+            source, check_space = self._storage.source(upload), self._storage.check_space
+            return separate(bag, source, options, work, report, check_space)
+
+
+class Whisper:
+    """Writes down what is said in a file, or sung in a song."""
+
+    options = TranscriptionOptions
+
+    def __init__(
+        self, config: Config, storage: Storage, registry: Registry, store: JobStore, demucs: Demucs
+    ) -> None:
+        self._default = config.WHISPER_MODEL
+        self._threads = config.TORCH_THREADS
+        self._storage = storage
+        self._registry = registry
+        self._store = store
+        self._demucs = demucs
+        self._catalogue = WhisperCatalogue(
+            ROOT / "pretrained" / "whisper-mini",
+            config.model_dir / "whisper",
+            config.whisper_cache,
+            config.WHISPER_ENGINE,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        found = {name: self._catalogue.find(name) for name in self._catalogue.names()}
+        variants = {
+            name: {
+                "purpose": variant.purpose,
+                "weights": variant.where,
+                "engine": self._catalogue.engine,
+                "size_bytes": variant.size_bytes,
+                "licence": variant.licence,
+            }
+            for name, variant in found.items()
+        }
+        return {"default": self._default, "variants": variants}
+
+    def request(self, upload: Upload, body: dict[str, Any]) -> Request:
+        options = checked(TranscriptionOptions, body)
+        variant = options.model_variant or self._default
+        if variant not in self._catalogue.names():
+            raise UnknownVariant(
+                f"Whisper has no variant {variant!r}; it has {', '.join(self._catalogue.names())}."
+            )
+        found = self._catalogue.find(variant)
+        if found.is_english_only and (options.language or "en", options.task) != (
+            "en",
+            "transcribe",
+        ):
+            raise InvalidOption(
+                f"The variant {variant!r} knows English only: leave `language` and `task` out, or "
+                "use a variant that knows more languages."
+            )
+        values = options.model_dump(exclude={"model_variant"})
+        if options.source == "vocals":
+            wanted = options.separation_variant or self._demucs.default
+            self._demucs.check_variant(wanted, ["vocals"])
+            values["separation_variant"] = options.separation_variant
+        path = found.path
+        identity = [str(path), path.stat().st_mtime_ns] if path and path.exists() else None
+        key = [upload.sha256, "whisper", variant, identity, self._catalogue.engine, values]
+        return Request(upload.file_id, "whisper", variant, values, _fingerprint(key))
+
+    def run(self, job: Job, report: Report) -> dict[str, Any]:
+        from studio.transcription.load import load
+        from studio.transcription.transcribe import transcribe
+
         request = job.request
         upload = self._storage.upload(request.file_id)
+        assert upload.sound is not None
+        options = TranscriptionOptions(**request.options)
         report("loading model", 0.0)
         with (
             self._registry.lease(
-                f"demucs/{request.variant}",
-                lambda: load(self._catalogue, request.variant, self._engine),
-            ) as bag,
+                f"whisper/{request.variant}",
+                lambda: load(self._catalogue, request.variant, self._threads),
+            ) as engine,
             self._storage.work(job.job_id) as work,
         ):
-            result = separate(
-                bag,
-                self._storage.source(upload),
-                SeparationOptions(**request.options),
-                work,
-                report,
-                self._storage.check_space,
-            )
+            source, extra, done = self._source(job, upload, options, work, report)
+
+            def report_rest(stage: str, progress: float) -> None:
+                report(stage, done + (1.0 - done) * progress)
+
+            result = transcribe(engine, source, upload.sound.duration_s, options, work, report_rest)
             self._storage.publish(work, request.file_id, job.job_id)
-        return result
+        return {**result, **extra}
+
+    def _source(
+        self, job: Job, upload: Upload, options: TranscriptionOptions, work: Path, report: Report
+    ) -> tuple[Path, dict[str, Any], float]:
+        """The sound to listen to, what the result says of it, and the progress so far."""
+        if options.source == "mixture":
+            return self._storage.source(upload), {"source": "mixture"}, 0.0
+        if there := self._vocals(upload, options.separation_variant):
+            earlier, path = there
+            return path, {"source": "vocals", "vocals_from": earlier.job_id}, 0.0
+        variant = options.separation_variant or self._demucs.default
+
+        def report_part(stage: str, progress: float) -> None:
+            report(stage, SEPARATION_SHARE * progress)
+
+        wanted = SeparationOptions(stems=["vocals"])
+        found = self._demucs.separate(upload, variant, wanted, work, report_part)
+        extra = {
+            "source": "vocals",
+            "vocals_from": job.job_id,
+            "separation": {**found, "variant": variant},
+        }
+        return work / "vocals.wav", extra, SEPARATION_SHARE
+
+    def _vocals(self, upload: Upload, variant: str | None) -> tuple[Job, Path] | None:
+        """The latest job that separated the vocals of a file (with a variant), and their file."""
+        for job in self._store.of_file(upload.file_id):
+            result = job.result or {}
+            separation = result if job.request.model == "demucs" else result.get("separation")
+            if not separation or "vocals" not in separation["stems"]:
+                continue
+            path = self._storage.result(upload.file_id, job.job_id) / "vocals.wav"
+            used = separation.get("variant", job.request.variant)
+            if path.is_file() and variant in (None, used):
+                return job, path
+        return None
 
 
 class NotYet:
@@ -221,7 +277,7 @@ class NotYet:
 
     def request(self, upload: Upload, body: dict[str, Any]) -> Request:
         raise ModelNotImplemented(
-            f"{self._title} is not part of this version yet. Only demucs can process files now."
+            f"{self._title} is not part of this version yet. Demucs and Whisper are."
         )
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:
@@ -231,11 +287,12 @@ class NotYet:
 class Models:
     """All processors by name, in the order of `config.MODELS`."""
 
-    def __init__(self, config: Config, storage: Storage) -> None:
+    def __init__(self, config: Config, storage: Storage, store: JobStore) -> None:
         self.registry = Registry(config.MODEL_IDLE_S)
+        demucs = Demucs(config, storage, self.registry)
         self._processors: dict[str, Processor] = {
-            "demucs": Demucs(config, storage, self.registry),
-            "whisper": NotYet("Whisper", config.WHISPER_MODEL),
+            "demucs": demucs,
+            "whisper": Whisper(config, storage, self.registry, store, demucs),
             "musicgen": NotYet("MusicGen", config.MUSICGEN_MODEL),
         }
 
@@ -271,6 +328,10 @@ class Models:
                 f"{upload.file_type}."
             )
         return processor.request(upload, body)
+
+
+def _fingerprint(key: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
 def checked(kind: type[Options], body: dict[str, Any]) -> Options:

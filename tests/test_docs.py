@@ -8,8 +8,9 @@ import pytest
 
 from config import Config
 from studio.errors import all_errors
-from studio.separation.catalogue import BUNDLED, RELEASES
+from studio.separation.catalogue import RELEASES
 from studio.separation.options import SeparationOptions
+from studio.weights import BUNDLED
 from tests.support import ROOT, Server
 
 API = (ROOT / "docs" / "api.md").read_text()

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from models import Registry
+from studio.registry import Registry
 
 LONG_S = 3600.0
 

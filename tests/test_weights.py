@@ -19,10 +19,11 @@ from safetensors.torch import load_file, save_file
 from config import Config
 from models import Models
 from studio.errors import ModelUnusable, WeightsMissing
-from studio.separation.catalogue import Catalogue, Where
+from studio.separation.catalogue import Catalogue
 from studio.separation.network import Bag
 from studio.separation.weights import load
 from studio.storage import Storage
+from studio.weights import Where
 from tests.support import ROOT, TORCH, noise
 
 BUNDLED = ROOT / "pretrained" / "demucs-mini"

@@ -3,18 +3,16 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from studio.separation import hub
+from studio.weights import BUNDLED, MIT, Where
 
 FOUR = ("drums", "bass", "other", "vocals")
 SIX = (*FOUR, "guitar", "piano")
-BUNDLED = "mini"
-MIT = "MIT"
 
 
 @dataclass(frozen=True)
@@ -46,15 +44,6 @@ RELEASES = {
     "mdx_q": Release("mdx, quantised", needs_diffq=True),
     "mdx_extra_q": Release("mdx_extra, quantised", needs_diffq=True),
 }
-
-
-class Where(StrEnum):
-    """Where a variant's weights are: shipped, put there by hand, in a cache, or to be fetched."""
-
-    BUNDLED = "bundled"
-    LOCAL = "local"
-    DOWNLOADED = "downloaded"
-    AVAILABLE = "available"
 
 
 @dataclass(frozen=True)

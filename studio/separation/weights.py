@@ -6,30 +6,24 @@ repository only safetensors are, and only with classes of the demucs package.
 """
 
 import json
-import time
-import urllib.error
-import urllib.request
 from functools import partial
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
 from typing import Any
 
+from studio.downloads import any_reachable, hub_address
 from studio.errors import ModelUnusable, WeightsMissing
 from studio.separation.catalogue import (
-    BUNDLED,
     RELEASES,
     Catalogue,
     Variant,
-    Where,
     read_bag,
     safetensors_metadata,
 )
 from studio.separation.engines import EngineSettings, Weights, build
 from studio.separation.hub import HUB_PREFIX, hub_repository, release_bag
 from studio.separation.network import Bag
+from studio.weights import BUNDLED, Where
 
-REACH_TIMEOUT_S = 4.0
 RELEASE_URL = "https://dl.fbaipublicfiles.com"
 CLASSES = {"demucs.demucs.Demucs", "demucs.hdemucs.HDemucs", "demucs.htdemucs.HTDemucs"}
 
@@ -157,11 +151,9 @@ def _fetch_from_hub(name: str) -> None:
 
 def _require_network(catalogue: Catalogue, name: str) -> None:
     """Fail within seconds, and say what to do, where no release can be reached."""
-    from huggingface_hub import constants
-
-    hosts = [] if constants.is_offline_mode() else [constants.ENDPOINT]
+    hosts = hub_address()
     hosts += [] if name.startswith(HUB_PREFIX) else [RELEASE_URL]
-    if not _any_reachable(hosts):
+    if not any_reachable(hosts):
         raise _missing(catalogue, name, "no network")
 
 
@@ -180,31 +172,3 @@ def _release_signatures(name: str) -> list[str]:
         return []
     bag = read_bag(release_bag(name))
     return [f"{signature}.safetensors" for signature in bag["models"]]
-
-
-def _any_reachable(urls: list[str]) -> bool:
-    """Whether one of the hosts answers. All are asked at once, and none is waited for long: even
-    looking up a name can take half a minute where the network is broken.
-    """
-    answers: Queue[bool] = Queue()
-    for url in urls:
-        Thread(target=lambda url=url: answers.put(_reachable(url)), daemon=True).start()
-    ends_s = time.monotonic() + REACH_TIMEOUT_S
-    for _ in urls:
-        try:
-            if answers.get(timeout=max(0.0, ends_s - time.monotonic())):
-                return True
-        except Empty:
-            return False
-    return False
-
-
-def _reachable(url: str) -> bool:
-    try:
-        request = urllib.request.Request(url, method="HEAD")
-        with urllib.request.urlopen(request, timeout=REACH_TIMEOUT_S):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False

@@ -6,11 +6,9 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from urllib.parse import quote
 
-from studio.audio import ENCODINGS
 from studio.jobs.job import Job, State
-from studio.separation import tracks
 from studio.storage import Storage, Upload
-from studio.web import schemas
+from studio.web import results, schemas
 
 
 def _time(seconds: float | None) -> str | None:
@@ -41,7 +39,7 @@ def job(job: Job) -> schemas.Job:
         place=job.place,
         eta_s=None if job.eta_s is None else round(job.eta_s, 1),
         error=schemas.JobError(**job.error) if job.error else None,
-        tracks=tracks.names(job.result) if job.result else [],
+        tracks=results.names(job),
         result=job.result,
         created_at=_time(job.created_at) or "",
         started_at=_time(job.started_at),
@@ -74,28 +72,28 @@ def status(upload: Upload, jobs: list[Job]) -> schemas.Status:
 def files(upload: Upload, jobs: list[Job], storage: Storage) -> schemas.Files:
     """What can be downloaded; a track comes from the latest completed job that has it."""
     listed: dict[str, schemas.Track] = {}
+    archive = f"/download/{upload.file_id}/all.zip"
     for one in jobs:
-        if one.state is State.COMPLETED and one.result:
-            for name in tracks.names(one.result):
+        if one.state is State.COMPLETED:
+            for name in results.names(one):
                 if name not in listed:
                     listed[name] = _track(one, name, storage)
     return schemas.Files(
         **uploaded(upload).model_dump(),
         tracks=list(listed.values()),
-        archive=f"/download/{upload.file_id}/all.zip" if listed else None,
+        archive=archive if any(map(results.separation, jobs)) else None,
     )
 
 
 def _track(job: Job, name: str, storage: Storage) -> schemas.Track:
     assert job.result is not None
     folder = storage.result(job.request.file_id, job.job_id)
-    base = f"{tracks.WITHOUT}vocals" if name == tracks.INSTRUMENTAL else name
     formats = {}
-    for audio_format in ENCODINGS:
-        path = folder / f"{base}.{audio_format}"
-        url = f"/download/{job.request.file_id}/{quote(name)}?format={audio_format}"
+    for file_format in results.formats(name):
+        path = folder / results.file_name(name, file_format)
+        url = f"/download/{job.request.file_id}/{quote(name)}?format={file_format}"
         size = path.stat().st_size if path.is_file() else None
-        formats[audio_format] = schemas.TrackFormat(ready=size is not None, bytes=size, url=url)
+        formats[file_format] = schemas.TrackFormat(ready=size is not None, bytes=size, url=url)
     return schemas.Track(
         track=name,
         job_id=job.job_id,

@@ -17,7 +17,7 @@ REF = "#/components/schemas/{model}"
 PARAMETERS = {
     "model": "Name of a model: demucs, whisper or musicgen.",
     "file_id": "Id of an upload, from the answer of POST /upload.",
-    "track": "A stem, no_<stem>, or instrumental.",
+    "track": "A stem, no_<stem>, instrumental, or transcription.",
 }
 
 

@@ -6,7 +6,6 @@ from flask import Blueprint, Flask, Response, jsonify, request, send_file
 from pydantic import BaseModel
 from zipstream import ZIP_STORED, ZipStream
 
-from studio.audio import CONTENT_TYPES, ENCODINGS
 from studio.errors import (
     AudioTruncated,
     AudioUnsupported,
@@ -39,27 +38,29 @@ from studio.errors import (
 )
 from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
-from studio.separation import tracks
 from studio.storage import Upload
-from studio.web import answers, receiving, schemas
+from studio.web import answers, receiving, results, schemas
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
 
 LONGEST_WAIT_S = 60
 POLL_AFTER_S = 2
 MOST_JSON_BYTES = 1 << 20
-SOUND = "audio/*"
+TRACK = "*/*"
 
 FORMAT = Parameter(
     "format",
-    "Format of the track; the job's own when not given. WAV is 32-bit float.",
-    {"type": "string", "enum": list(ENCODINGS)},
+    "Format of the track; the job's own, or txt for a text, when not given. WAV is 32-bit float.",
+    {"type": "string", "enum": list(results.ALL_FORMATS)},
 )
 RANGE = Parameter("Range", "A part of the file.", {"type": "string"}, "header")
 IF_NONE_MATCH = Parameter(
     "If-None-Match", "The ETag of a copy that is there already.", {"type": "string"}, "header"
 )
-PROCESS_BODY = {"application/json": {"schema": {"$ref": "#/components/schemas/SeparationOptions"}}}
+SEPARATION = {"$ref": "#/components/schemas/SeparationOptions"}
+TRANSCRIPTION = {"$ref": "#/components/schemas/TranscriptionOptions"}
+SEPARATE_BODY = {"application/json": {"schema": SEPARATION}}
+PROCESS_BODY = {"application/json": {"schema": {"anyOf": [SEPARATION, TRANSCRIPTION]}}}
 PROCESS_ERRORS = (
     InvalidJson,
     UnknownOption,
@@ -184,7 +185,7 @@ class Views:
     @operation(
         summary="The old name of /process/demucs/<file_id>",
         answers={202: schemas.Job, 200: schemas.Job},
-        body=PROCESS_BODY,
+        body=SEPARATE_BODY,
         body_required=False,
         errors=PROCESS_ERRORS,
         deprecated=True,
@@ -249,26 +250,19 @@ class Views:
         return _answer(answers.status(upload, self._store.of_file(file_id)))
 
     @operation(
-        summary="A track, with Range and ETag",
-        answers={200: SOUND, 206: SOUND, 304: None},
+        summary="A track: sound or text, with Range and ETag",
+        answers={200: TRACK, 206: TRACK, 304: None},
         parameters=(FORMAT, RANGE, IF_NONE_MATCH),
         errors=(*TRACK_ERRORS, RangeNotSatisfiable),
     )
     def download(self, file_id: str, track: str) -> Response:
         upload = self._storage.upload(file_id)
         job = self._job_with(upload, track)
-        assert job.result is not None
-        audio_format = self._format(job)
-        path = tracks.file_of(
-            self._storage,
-            self._storage.result(file_id, job.job_id),
-            job.result,
-            track,
-            audio_format,
-            self._storage.source(upload),
-        )
-        name = answers.download_name(upload, track, audio_format)
-        answer = send_file(path, mimetype=CONTENT_TYPES[audio_format], conditional=True)
+        file_format = results.checked_format(job, track, request.args.get("format"))
+        path = results.file_of(self._storage, upload, job, track, file_format)
+        name = answers.download_name(upload, track, file_format)
+        content_type = results.formats(track)[file_format]
+        answer = send_file(path, mimetype=content_type, conditional=True)
         answer.headers["Content-Disposition"] = answers.disposition(name)
         return answer
 
@@ -281,36 +275,27 @@ class Views:
     def archive(self, file_id: str) -> Response:
         upload = self._storage.upload(file_id)
         job = self._job_with(upload, None)
-        assert job.result is not None
-        audio_format = self._format(job)
-        folder = self._storage.result(file_id, job.job_id)
+        separation = results.separation(job)
+        assert separation is not None
         archive = ZipStream(compress_type=ZIP_STORED, sized=True)
-        for stem in job.result["stems"]:
-            path = tracks.file_of(
-                self._storage, folder, job.result, stem, audio_format, self._storage.source(upload)
-            )
-            archive.add_path(str(path), answers.download_name(upload, stem, audio_format))
+        for stem in separation["stems"]:
+            file_format = results.checked_format(job, stem, request.args.get("format"))
+            path = results.file_of(self._storage, upload, job, stem, file_format)
+            archive.add_path(str(path), answers.download_name(upload, stem, file_format))
         answer = Response(archive, mimetype="application/zip")
         answer.content_length = len(archive)
         name = answers.download_name(upload, "stems", "zip")
         answer.headers["Content-Disposition"] = answers.disposition(name)
         return answer
 
-    def _format(self, job: Job) -> str:
-        assert job.result is not None
-        asked = request.args.get("format", job.result["format"])
-        if asked not in ENCODINGS:
-            raise UnknownFormat(f"There is no format {asked!r}; there are {', '.join(ENCODINGS)}.")
-        return str(asked)
-
     def _job_with(self, upload: Upload, track: str | None) -> Job:
-        """The latest completed job that has the track (None: any track)."""
+        """The latest completed job that has the track (None: any stems)."""
         jobs = self._store.of_file(upload.file_id)
-        done = [job for job in jobs if job.state is State.COMPLETED and job.result]
+        done = [job for job in jobs if job.state is State.COMPLETED]
         for job in done:
-            if track is None or track in tracks.names(job.result or {}):
+            if track in results.names(job) or (track is None and results.separation(job)):
                 return job
-        if not done and jobs and not jobs[0].state.is_final:
+        if jobs and not jobs[0].state.is_final:
             raise NotReady(
                 f"The job is still {jobs[0].state}. Wait for it: GET /status/{upload.file_id}.",
                 retry_after_s=POLL_AFTER_S,
@@ -321,8 +306,10 @@ class Views:
                 + (f"; its last job {jobs[0].state}" if jobs else "")
                 + f". Start a job: POST /process/demucs/{upload.file_id}."
             )
-        known = dict.fromkeys(name for job in done for name in tracks.names(job.result or {}))
-        raise UnknownTrack(f"There is no track {track!r}; there are {', '.join(known)}.")
+        known = dict.fromkeys(name for job in done for name in results.names(job))
+        raise UnknownTrack(
+            f"There is no track {track or 'all.zip'!r}; there are {', '.join(known)}."
+        )
 
     @operation(
         summary="What is there of a file: tracks, formats, sizes, links",

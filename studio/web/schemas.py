@@ -22,7 +22,9 @@ class Health(Answer):
 
 class Variant(Answer):
     purpose: str
-    stems: list[str] | None = Field(description="None where only loading the weights would tell.")
+    stems: list[str] | None = Field(
+        None, description="Of Demucs. Null where only loading the weights would tell."
+    )
     engine: str | None = Field(
         description="What it runs on; null where only loading the weights would tell."
     )

@@ -1,0 +1,65 @@
+"""The seam of speech recognition: what every engine can do, and what it is asked for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from studio.transcription.transcript import Segment
+
+RATE_HZ = 16_000
+
+Speech = npt.NDArray[np.float32]
+"""float32 (samples,) at RATE_HZ, full scale 1.0."""
+
+# Thresholds of Radford et al. 2022, section 4.5: beyond them a result is decoded again at a higher
+# temperature, or taken for silence.
+COMPRESSION_RATIO_MOST = 2.4
+AVERAGE_LOG_PROBABILITY_LEAST = -1.0
+NO_SPEECH_PROBABILITY_MOST = 0.6
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How windows are decoded. `temperatures` are tried in order."""
+
+    language: str
+    task: str = "transcribe"
+    initial_prompt: str | None = None
+    hotwords: str | None = None
+    word_timestamps: bool = True
+    beam_size: int = 5
+    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+class SpeechEngine(Protocol):
+    """A loaded model. Shared by every caller; its methods may be called from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def is_multilingual(self) -> bool: ...
+
+    def detect_language(self, speech: Speech) -> tuple[str, float]:
+        """Code and probability of the language in the first 30 s."""
+
+    def transcribe(
+        self, windows: Sequence[Speech], options: DecodeOptions
+    ) -> Iterator[list[Segment]]:
+        """For each window, in order, its segments, with times from the window's start.
+
+        Several windows of at most 30 s each are decoded together; a single one may be longer.
+        """
+
+
+def is_silence(segment: Segment) -> bool:
+    """Whether the model itself holds a segment for silence, or it does not say anything."""
+    doubtful = segment.average_log_probability < AVERAGE_LOG_PROBABILITY_LEAST
+    silent = segment.no_speech_probability > NO_SPEECH_PROBABILITY_MOST
+    return not segment.text.strip() or (silent and doubtful)

@@ -1,0 +1,128 @@
+"""Whisper on CTranslate2 through faster-whisper: the engine of the server."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.transcription.engine import (
+    AVERAGE_LOG_PROBABILITY_LEAST,
+    COMPRESSION_RATIO_MOST,
+    NO_SPEECH_PROBABILITY_MOST,
+    RATE_HZ,
+    DecodeOptions,
+    Speech,
+    is_silence,
+)
+from studio.transcription.transcript import Segment, Word
+
+
+class FasterWhisper:
+    """A loaded CTranslate2 model: int8 on a CPU, float16 on a CUDA device.
+
+    `threads` is how many it uses on a CPU, 0 for its own choice.
+    """
+
+    name = "faster-whisper"
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import ctranslate2
+        from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+        has_cuda = ctranslate2.get_cuda_device_count() > 0
+        self.precision = "float16" if has_cuda else "int8"
+        self._model = WhisperModel(
+            str(folder),
+            device="cuda" if has_cuda else "cpu",
+            compute_type=self.precision,
+            cpu_threads=threads,
+            local_files_only=True,
+        )
+        self._batched = BatchedInferencePipeline(self._model)
+
+    @property
+    def is_multilingual(self) -> bool:
+        return bool(self._model.model.is_multilingual)
+
+    def detect_language(self, speech: Speech) -> tuple[str, float]:
+        if not self.is_multilingual:
+            return "en", 1.0
+        language, probability, _ = self._model.detect_language(speech)
+        return language, float(probability)
+
+    def transcribe(
+        self, windows: Sequence[Speech], options: DecodeOptions
+    ) -> Iterator[list[Segment]]:
+        settings: dict[str, Any] = {
+            "language": options.language,
+            "task": options.task,
+            "beam_size": options.beam_size,
+            "temperature": list(options.temperatures),
+            "initial_prompt": options.initial_prompt,
+            "hotwords": options.hotwords,
+            "word_timestamps": options.word_timestamps,
+            "compression_ratio_threshold": COMPRESSION_RATIO_MOST,
+            "log_prob_threshold": AVERAGE_LOG_PROBABILITY_LEAST,
+            "no_speech_threshold": NO_SPEECH_PROBABILITY_MOST,
+            "condition_on_previous_text": False,
+            "vad_filter": False,
+        }
+        if len(windows) > 1:
+            yield from self._together(windows, settings)
+        else:
+            for window in windows:
+                found, _ = self._model.transcribe(window, **settings)
+                yield _segments(found)
+
+    def _together(
+        self, windows: Sequence[Speech], settings: dict[str, Any]
+    ) -> Iterator[list[Segment]]:
+        """Decode windows in one batch, laid end to end; their seams are given as clips."""
+        ends = np.cumsum([len(window) for window in windows])
+        starts = ends - [len(window) for window in windows]
+        found, _ = self._batched.transcribe(
+            np.concatenate(windows),
+            batch_size=len(windows),
+            without_timestamps=False,
+            clip_timestamps=[
+                # Half a sample more: the times are turned back into samples by truncation.
+                {"start": (start + 0.5) / RATE_HZ, "end": (end + 0.5) / RATE_HZ}
+                for start, end in zip(starts, ends, strict=True)
+            ],
+            **settings,
+        )
+        segments = list(found)
+        for start in starts:
+            start_s = float(start / RATE_HZ)
+            own = [one for one in segments if one.seek == int(start_s * 100)]
+            yield _segments(own, start_s)
+
+
+def _segments(found: Any, start_s: float = 0.0) -> list[Segment]:
+    """What was found, with times counted from `start_s`, without what is held for silence."""
+
+    def time_s(value: float) -> float:
+        return round(float(value) - start_s, 3)
+
+    segments = [
+        Segment(
+            time_s(one.start),
+            time_s(one.end),
+            one.text,
+            tuple(
+                Word(
+                    word.word,
+                    time_s(word.start),
+                    time_s(word.end),
+                    round(float(word.probability), 4),
+                )
+                for word in one.words or ()
+            ),
+            round(float(one.avg_logprob), 4),
+            round(float(one.no_speech_prob), 4),
+            round(float(one.compression_ratio), 4),
+        )
+        for one in found
+    ]
+    return [segment for segment in segments if not is_silence(segment)]

@@ -1,0 +1,103 @@
+"""Writes a transcript as text, subtitles, lyrics or data."""
+
+import json
+from collections.abc import Callable
+
+from studio.transcription.cues import cues, phrases
+from studio.transcription.transcript import Transcript, Word
+
+
+def to_txt(transcript: Transcript) -> str:
+    """The bare text, one segment a line."""
+    return transcript.text + "\n" if transcript.segments else ""
+
+
+def to_srt(transcript: Transcript) -> str:
+    """SubRip."""
+    blocks = [
+        f"{number}\n{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}\n"
+        + "\n".join(cue.lines)
+        + "\n"
+        for number, cue in enumerate(cues(transcript), start=1)
+    ]
+    return "\n".join(blocks)
+
+
+def to_vtt(transcript: Transcript) -> str:
+    """WebVTT (https://www.w3.org/TR/webvtt1/)."""
+    blocks = ["WEBVTT\n"]
+    for cue in cues(transcript):
+        text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        blocks.append(f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n{text}\n")
+    return "\n".join(blocks)
+
+
+def to_json(transcript: Transcript) -> str:
+    """Everything that is known: segments, words, probabilities, language."""
+    return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1) + "\n"
+
+
+def to_tsv(transcript: Transcript) -> str:
+    """A table: start and end in milliseconds, text."""
+    rows = [
+        f"{round(segment.start_s * 1000)}\t{round(segment.end_s * 1000)}\t"
+        + " ".join(segment.text.split())
+        for segment in transcript.segments
+    ]
+    return "\n".join(["start\tend\ttext", *rows]) + "\n"
+
+
+def to_lrc(transcript: Transcript) -> str:
+    """Enhanced LRC: a time for every line, and in angle brackets one for every word.
+
+    Lines are as short as those of subtitles. Word times are left out where they are not known.
+    """
+    minutes, seconds = divmod(round(transcript.duration_s), 60)
+    rows = [f"[length:{minutes:02d}:{seconds:02d}]"]
+    if transcript.language:
+        rows.append(f"[la:{transcript.language}]")
+    from_s = 0.0
+    for segment in transcript.segments:
+        for words in phrases(segment, most_lines=1):
+            line, from_s = _lrc_line(words, from_s, bool(segment.words))
+            rows.append(line)
+    return "\n".join(rows) + "\n"
+
+
+FORMATS: dict[str, tuple[Callable[[Transcript], str], str]] = {
+    "txt": (to_txt, "text/plain; charset=utf-8"),
+    "srt": (to_srt, "application/x-subrip; charset=utf-8"),
+    "vtt": (to_vtt, "text/vtt; charset=utf-8"),
+    "json": (to_json, "application/json"),
+    "tsv": (to_tsv, "text/tab-separated-values; charset=utf-8"),
+    "lrc": (to_lrc, "text/plain; charset=utf-8"),
+}
+"""Formats of a transcript: how each is written, and its content type."""
+
+
+def _lrc_line(words: list[Word], from_s: float, has_times: bool) -> tuple[str, float]:
+    """A line that begins no earlier than `from_s`, and where it ends."""
+    line = f"[{_lrc_clock(max(words[0].start_s, from_s))}]"
+    for number, word in enumerate(words):
+        from_s = max(word.start_s, from_s)
+        text = " ".join(word.text.split("\n"))
+        space = " " if number and text.startswith(" ") else ""
+        line += space + (f"<{_lrc_clock(from_s)}>" if has_times else "") + text.strip()
+    from_s = max(words[-1].end_s, from_s)
+    return line + (f" <{_lrc_clock(from_s)}>" if has_times else ""), from_s
+
+
+def _clock(time_s: float, mark: str) -> str:
+    """hours:minutes:seconds and milliseconds."""
+    milliseconds = round(time_s * 1000)
+    hours, milliseconds = divmod(milliseconds, 3_600_000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}{mark}{milliseconds:03d}"
+
+
+def _lrc_clock(time_s: float) -> str:
+    """minutes:seconds and hundredths; minutes go on counting after an hour."""
+    hundredths = round(time_s * 100)
+    minutes, hundredths = divmod(hundredths, 6000)
+    return f"{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"

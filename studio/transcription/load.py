@@ -1,0 +1,83 @@
+"""Loads a variant of Whisper, from this machine or, the first time, from its release."""
+
+from importlib.util import find_spec
+
+from studio.downloads import any_reachable, hub_address
+from studio.errors import ModelUnusable, WeightsMissing
+from studio.transcription.catalogue import (
+    FASTER_WHISPER,
+    RELEASES,
+    Catalogue,
+    Variant,
+    repository,
+)
+from studio.transcription.engine import SpeechEngine
+from studio.weights import BUNDLED, Where
+
+OPENAI_URL = "https://openaipublic.azureedge.net"
+
+
+def load(catalogue: Catalogue, name: str, threads: int) -> SpeechEngine:
+    """The loaded engine of a variant. Raises WeightsMissing or ModelUnusable, with the mend."""
+    if find_spec(catalogue.engine.replace("-", "_").replace("openai_", "")) is None:
+        raise ModelUnusable(
+            f"WHISPER_ENGINE is {catalogue.engine}, and that package is not installed: run "
+            f"`pip install {catalogue.engine}`, or set WHISPER_ENGINE={FASTER_WHISPER}."
+        )
+    variant = catalogue.find(name)
+    if variant.damage:
+        raise ModelUnusable(
+            f"The variant {name!r} cannot be loaded: {variant.damage}. Mend it, or use the "
+            f"bundled variant {BUNDLED!r}."
+        )
+    if variant.where is Where.AVAILABLE:
+        _fetch(catalogue, name)
+        variant = catalogue.find(name)
+    try:
+        return _build(catalogue, variant, threads)
+    except Exception as error:
+        raise ModelUnusable(
+            f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
+            f"{variant.path}, or use the bundled variant {BUNDLED!r}."
+        ) from error
+
+
+def _build(catalogue: Catalogue, variant: Variant, threads: int) -> SpeechEngine:
+    assert variant.path is not None
+    if catalogue.engine == FASTER_WHISPER:
+        from studio.transcription.faster_engine import FasterWhisper
+
+        return FasterWhisper(variant.path, threads)
+    from studio.transcription.openai_engine import OpenaiWhisper
+
+    return OpenaiWhisper(variant.path, variant.name)
+
+
+def _fetch(catalogue: Catalogue, name: str) -> None:
+    """Download a release into the usual cache of the engine's package."""
+    is_faster = catalogue.engine == FASTER_WHISPER
+    if not any_reachable(hub_address() if is_faster else [OPENAI_URL]):
+        raise _missing(catalogue, name, "no network")
+    assert name in RELEASES
+    try:
+        if is_faster:
+            from faster_whisper.utils import download_model
+
+            download_model(repository(name))
+        else:
+            import whisper
+
+            whisper._download(whisper._MODELS[name], str(catalogue.cache), in_memory=False)
+    except (OSError, RuntimeError) as error:
+        reason = f"the download failed ({type(error).__name__})"
+        raise _missing(catalogue, name, reason) from error
+
+
+def _missing(catalogue: Catalogue, name: str, reason: str) -> WeightsMissing:
+    path = catalogue.wanted_path(name)
+    kind = "a CTranslate2 directory" if catalogue.engine == FASTER_WHISPER else "a checkpoint"
+    return WeightsMissing(
+        f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}. "
+        f"Put {kind} at {path}, or use the bundled variant {BUNDLED!r}.",
+        missing=[path.name],
+    )

@@ -1,0 +1,91 @@
+"""Whisper by openai-whisper, in PyTorch: the reference for the other engine."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from studio.transcription.engine import (
+    AVERAGE_LOG_PROBABILITY_LEAST,
+    COMPRESSION_RATIO_MOST,
+    NO_SPEECH_PROBABILITY_MOST,
+    DecodeOptions,
+    Speech,
+    is_silence,
+)
+from studio.transcription.transcript import Segment, Word
+
+
+class OpenaiWhisper:
+    """A loaded checkpoint: float32 on a CPU, float16 on a CUDA device.
+
+    `variant` names the release, whose heads for word times are then known.
+    """
+
+    name = "openai-whisper"
+
+    def __init__(self, checkpoint: Path, variant: str) -> None:
+        import whisper
+
+        self._model = whisper.load_model(str(checkpoint))
+        heads = whisper._ALIGNMENT_HEADS.get(variant)
+        if heads is not None:
+            self._model.set_alignment_heads(heads)
+        self._on_cuda = self._model.device.type == "cuda"
+        self.precision = "float16" if self._on_cuda else "float32"
+
+    @property
+    def is_multilingual(self) -> bool:
+        return bool(self._model.is_multilingual)
+
+    def detect_language(self, speech: Speech) -> tuple[str, float]:
+        if not self.is_multilingual:
+            return "en", 1.0
+        from whisper.audio import log_mel_spectrogram, pad_or_trim
+
+        mel = log_mel_spectrogram(pad_or_trim(speech), self._model.dims.n_mels)
+        _, probabilities = self._model.detect_language(mel.to(self._model.device))
+        language = max(probabilities, key=lambda code: float(probabilities[code]))
+        return language, float(probabilities[language])
+
+    def transcribe(
+        self, windows: Sequence[Speech], options: DecodeOptions
+    ) -> Iterator[list[Segment]]:
+        prompt = " ".join(text for text in (options.hotwords, options.initial_prompt) if text)
+        for window in windows:
+            found = self._model.transcribe(
+                window,
+                language=options.language,
+                task=options.task,
+                beam_size=options.beam_size if options.beam_size > 1 else None,
+                temperature=options.temperatures,
+                initial_prompt=prompt or None,
+                carry_initial_prompt=bool(prompt),
+                word_timestamps=options.word_timestamps,
+                compression_ratio_threshold=COMPRESSION_RATIO_MOST,
+                logprob_threshold=AVERAGE_LOG_PROBABILITY_LEAST,
+                no_speech_threshold=NO_SPEECH_PROBABILITY_MOST,
+                condition_on_previous_text=False,
+                fp16=self._on_cuda,
+            )
+            yield [s for s in map(_segment, found["segments"]) if not is_silence(s)]
+
+
+def _segment(found: dict[str, Any]) -> Segment:
+    words = tuple(
+        Word(
+            word["word"],
+            float(word["start"]),
+            float(word["end"]),
+            round(float(word["probability"]), 4),
+        )
+        for word in found.get("words", ())
+    )
+    return Segment(
+        round(float(found["start"]), 3),
+        round(float(found["end"]), 3),
+        found["text"],
+        words,
+        round(float(found["avg_logprob"]), 4),
+        round(float(found["no_speech_prob"]), 4),
+        round(float(found["compression_ratio"]), 4),
+    )

@@ -1,0 +1,109 @@
+"""What a caller may ask of a transcription; checked once, frozen afterwards."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from studio.transcription.languages import LANGUAGES
+
+Temperature = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class TranscriptionOptions(BaseModel):
+    """Options of `POST /process/whisper/<file_id>`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    model_variant: Annotated[
+        str | None,
+        Field(
+            description="Variant of Whisper, see GET /models; none: the server's default.",
+            min_length=1,
+            max_length=200,
+            examples=["small"],
+        ),
+    ] = None
+    language: Annotated[
+        str | None,
+        Field(
+            description="Code of the spoken language, such as en, de or zh; none: detected.",
+            examples=["en"],
+        ),
+    ] = None
+    task: Annotated[
+        Literal["transcribe", "translate"],
+        Field(description="Write down what is said, or translate it into English."),
+    ] = "transcribe"
+    source: Annotated[
+        Literal["mixture", "vocals"],
+        Field(
+            description="Listen to the file as it is, or to its vocals only: those of an earlier "
+            "separation, else they are separated first and kept as tracks.",
+        ),
+    ] = "mixture"
+    separation_variant: Annotated[
+        str | None,
+        Field(
+            description="Variant of Demucs for `source: vocals`; none: any vocals that are there, "
+            "else the server's default.",
+            min_length=1,
+            max_length=200,
+            examples=["htdemucs_ft"],
+        ),
+    ] = None
+    initial_prompt: Annotated[
+        str | None,
+        Field(description="Text in the style and spelling that is wanted.", max_length=1000),
+    ] = None
+    hotwords: Annotated[
+        str | None,
+        Field(description="Names and rare words that are likely to be said.", max_length=500),
+    ] = None
+    word_timestamps: Annotated[bool, Field(description="Also find the time of every word.")] = True
+    vad: Annotated[bool, Field(description="Listen only where a voice is active (Silero).")] = True
+    beam_size: Annotated[
+        int, Field(description="Hypotheses that are followed at once.", ge=1, le=20)
+    ] = 5
+    temperature: Annotated[
+        Temperature | list[Temperature],
+        Field(
+            description="Randomness of decoding; of a list, the next one is tried where a result "
+            "is improbable or repeats itself.",
+            examples=[[0.0, 0.4, 0.8]],
+        ),
+    ] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    batch_size: Annotated[
+        int,
+        Field(
+            description="Windows that are decoded together: faster on long files. Above 1 only "
+            "the first temperature is used.",
+            ge=1,
+            le=64,
+        ),
+    ] = 1
+
+    @field_validator("language")
+    @classmethod
+    def _known(cls, language: str | None) -> str | None:
+        if language is not None and language not in LANGUAGES:
+            raise ValueError(f"use one of {', '.join(sorted(LANGUAGES))}, or none to detect it")
+        return language
+
+    @field_validator("temperature")
+    @classmethod
+    def _some(cls, temperature: float | list[float]) -> float | list[float]:
+        if temperature == []:
+            raise ValueError("give one temperature at least")
+        return temperature
+
+    @model_validator(mode="after")
+    def _separation(self) -> Self:
+        if self.separation_variant is not None and self.source != "vocals":
+            raise ValueError("separation_variant needs source: vocals")
+        return self
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        if isinstance(self.temperature, list):
+            return tuple(self.temperature)
+        return (self.temperature,)

@@ -1,0 +1,112 @@
+"""One transcription job: a sound file becomes a transcript in a folder, window by window."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from studio import audio
+from studio.transcription.engine import RATE_HZ, DecodeOptions, SpeechEngine
+from studio.transcription.options import TranscriptionOptions
+from studio.transcription.transcript import Segment, Transcript
+from studio.transcription.voice import Window, all_windows, voiced_windows
+
+Report = Callable[[str, float], None]
+"""Called with the stage and the progress 0..1; may raise to end the job."""
+
+TRANSCRIPT_FILE = "transcript.json"
+NOTHING_SAID = "No speech was found in the file, so the text is empty."
+
+
+def transcribe(
+    engine: SpeechEngine,
+    source: Path,
+    duration_s: float,
+    options: TranscriptionOptions,
+    work: Path,
+    report: Report,
+) -> dict[str, Any]:
+    """Transcribe `source` into `work`; the description of the transcript, for the job's record.
+
+    `duration_s` is the length of the sound, by which progress is measured.
+    """
+    started_s = time.monotonic()
+    report("transcribing", 0.0)
+    with closing(_Listener(engine, source, options)) as listener:
+        segments: list[Segment] = []
+        for found, heard_s in listener.run():
+            segments += found
+            report("transcribing", min(1.0, heard_s / max(duration_s, 1e-3)))
+    transcript = Transcript(
+        listener.language, listener.language_probability, duration_s, tuple(segments)
+    )
+    target = work / TRANSCRIPT_FILE
+    target.write_text(json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1), "utf-8")
+    elapsed_s = time.monotonic() - started_s
+    return {
+        "engine": engine.name,
+        "precision": engine.precision,
+        "note": None if segments else NOTHING_SAID,
+        "language": listener.language,
+        "language_probability": listener.language_probability,
+        "segments": len(segments),
+        "words": sum(len(segment.text.split()) for segment in segments),
+        "duration_s": round(duration_s, 3),
+        "speech_s": round(listener.speech_s, 3),
+        "elapsed_s": round(elapsed_s, 3),
+        "real_time_factor": round(elapsed_s / max(duration_s, 1e-3), 4),
+    }
+
+
+class _Listener:
+    """Feeds the windows of a file to an engine, in batches, and knows the language."""
+
+    def __init__(self, engine: SpeechEngine, source: Path, options: TranscriptionOptions) -> None:
+        self.language: str | None = options.language
+        self.language_probability: float | None = None
+        self.speech_s = 0.0
+        self._engine = engine
+        self._options = options
+        self._blocks = audio.decode(source, RATE_HZ, channels=1)
+
+    def close(self) -> None:
+        self._blocks.close()
+
+    def run(self) -> Iterator[tuple[list[Segment], float]]:
+        """Yield the segments of each window, in the recording's time, and the seconds heard.
+
+        Where nobody speaks, there are empty lists, so that progress and cancel go on.
+        """
+        find = voiced_windows if self._options.vad else all_windows
+        waiting: list[Window] = []
+        for window in find(block[0] for block in self._blocks):
+            if len(window.speech) > 0:
+                waiting.append(window)
+            elif not waiting:
+                yield [], window.start_s
+            if len(waiting) >= self._options.batch_size:
+                yield from self._decode(waiting)
+                waiting = []
+        if waiting:
+            yield from self._decode(waiting)
+
+    def _decode(self, batch: list[Window]) -> Iterator[tuple[list[Segment], float]]:
+        if self.language is None:
+            language, probability = self._engine.detect_language(batch[0].speech)
+            self.language, self.language_probability = language, round(probability, 4)
+        options = self._options
+        decoding = DecodeOptions(
+            self.language,
+            options.task,
+            options.initial_prompt,
+            options.hotwords,
+            options.word_timestamps,
+            options.beam_size,
+            options.temperatures,
+        )
+        found = self._engine.transcribe([window.speech for window in batch], decoding)
+        for window, segments in zip(batch, found, strict=True):
+            self.speech_s += window.end_s - window.start_s
+            yield [one.placed(window.start_s, window.end_s) for one in segments], window.end_s

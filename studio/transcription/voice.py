@@ -1,0 +1,129 @@
+"""Cuts a stream of sound into windows for a speech engine, by voice activity or by quiet places.
+
+Voice activity is Silero's network (https://github.com/snakers4/silero-vad), which faster-whisper
+carries. Windows are made of neighbouring stretches of speech with the pauses between them, as
+WhisperX does (Bain et al. 2023), so that few of the engine's 30 s passes are half empty. Only the
+last minute or so of the stream is in memory.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from studio.transcription.engine import RATE_HZ, Speech
+
+WINDOW_S = 29.0
+LONGEST_PAUSE_S = 5.0
+# Voice activity is looked for in pieces of this length; speech that reaches the end of a piece is
+# looked at again with what follows.
+PIECE_S = 60.0
+MARGIN_S = 1.0
+# Without voice activity the engine finds its own way through pieces, cut at their quietest place.
+QUIET_PIECE_S = 60.0
+QUIET_SEARCH_S = 20.0
+QUIET_BLOCK_S = 0.1
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of the recording to decode; `start_s` is where it lies in it.
+
+    An empty one only says that nothing is left to decode before `start_s`.
+    """
+
+    start_s: float
+    speech: Speech
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + len(self.speech) / RATE_HZ
+
+
+def voiced_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
+    """Windows of at most WINDOW_S around the places where a voice is active."""
+    held = np.zeros(0, np.float32)
+    held_start = 0
+    for block, is_last in _pieces(blocks, PIECE_S):
+        held = np.concatenate([held, block])
+        groups = _grouped(speech_spans(held))
+        keep_from = len(held)
+        if not is_last:
+            keep_from -= round(MARGIN_S * RATE_HZ)
+            # A window that the next piece may make longer waits for it.
+            if groups and groups[-1][1] > keep_from - LONGEST_PAUSE_S * RATE_HZ:
+                keep_from = groups.pop()[0]
+        for start, end in groups:
+            yield Window((held_start + start) / RATE_HZ, held[start:end])
+        held_start += keep_from
+        held = held[keep_from:]
+        yield Window(held_start / RATE_HZ, held[:0])
+
+
+def all_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
+    """The whole recording in pieces of up to QUIET_PIECE_S."""
+    held = np.zeros(0, np.float32)
+    held_start = 0
+    for block, is_last in _pieces(blocks, QUIET_PIECE_S):
+        held = np.concatenate([held, block])
+        cut = len(held) if is_last else _quietest(held)
+        if cut:
+            yield Window(held_start / RATE_HZ, held[:cut])
+        held_start += cut
+        held = held[cut:]
+
+
+def speech_spans(speech: Speech) -> list[tuple[int, int]]:
+    """Where a voice is active: (start, end) in samples, in order, at most WINDOW_S long each."""
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+    if len(speech) == 0:
+        return []
+    found = get_speech_timestamps(
+        speech,
+        VadOptions(
+            threshold=0.5,
+            neg_threshold=0.35,
+            max_speech_duration_s=WINDOW_S,
+            min_silence_duration_ms=500,
+            speech_pad_ms=200,
+        ),
+    )
+    return [(int(span["start"]), int(span["end"])) for span in found]
+
+
+def _grouped(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Neighbouring spans joined into windows."""
+    groups: list[tuple[int, int]] = []
+    for start, end in spans:
+        if groups:
+            first, last = groups[-1]
+            if start - last <= LONGEST_PAUSE_S * RATE_HZ and end - first <= WINDOW_S * RATE_HZ:
+                groups[-1] = (first, end)
+                continue
+        groups.append((start, end))
+    return groups
+
+
+def _pieces(blocks: Iterable[Speech], piece_s: float) -> Iterator[tuple[Speech, bool]]:
+    """The stream in pieces of `piece_s`, and whether a piece is the last."""
+    size = round(piece_s * RATE_HZ)
+    parts: list[Speech] = []
+    held = 0
+    for block in blocks:
+        parts.append(block)
+        held += len(block)
+        while held > size:
+            whole = np.concatenate(parts)
+            yield whole[:size], False
+            parts, held = [whole[size:]], held - size
+    yield (np.concatenate(parts) if parts else np.zeros(0, np.float32)), True
+
+
+def _quietest(speech: Speech) -> int:
+    """The middle of the quietest block near the end, in samples."""
+    block = round(QUIET_BLOCK_S * RATE_HZ)
+    count = min(round(QUIET_SEARCH_S / QUIET_BLOCK_S), len(speech) // block)
+    tail = speech[len(speech) - count * block :].reshape(count, block)
+    power = (tail.astype(np.float64) ** 2).mean(1)
+    return len(speech) - count * block + int(power.argmin()) * block + block // 2
