@@ -5,7 +5,7 @@ than 7 s, cues in order and never over each other.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from studio.transcription.transcript import Segment, Transcript, Word
 
@@ -27,7 +27,10 @@ class Cue:
 
 
 def cues(transcript: Transcript) -> list[Cue]:
-    """The transcript as cues, in order; none overlaps the next, none is empty."""
+    """The transcript as cues, in order; none overlaps the next, none is empty.
+
+    Where segments lie over each other, a cue ends when the next one begins, or is moved behind it.
+    """
     drafts = [
         Cue(words[0].start_s, words[-1].end_s, tuple(_lines(words)))
         for segment in transcript.segments
@@ -35,28 +38,50 @@ def cues(transcript: Transcript) -> list[Cue]:
     ]
     placed: list[Cue] = []
     from_s = 0.0
-    for draft in drafts:
+    for number, draft in enumerate(drafts, start=1):
         start_s = max(draft.start_s, from_s)
-        end_s = max(draft.end_s, start_s + SHORTEST_CUE_S)
-        placed.append(Cue(start_s, end_s, draft.lines))
-        from_s = end_s
+        end_s = min(draft.end_s, start_s + LONGEST_CUE_S)
+        if number < len(drafts):
+            end_s = min(end_s, drafts[number].start_s)
+        from_s = max(end_s, start_s + SHORTEST_CUE_S)
+        placed.append(Cue(start_s, from_s, draft.lines))
     return placed
 
 
 def timed_words(segment: Segment) -> list[Word]:
-    """The words of a segment; where their times are not known, spread evenly by their length."""
-    words = [word for word in segment.words if word.text.strip()]
-    if words:
-        return words
+    """The words of a segment, none longer than a line, with single spaces.
+
+    Where their times are not known, they are spread evenly by their length.
+    """
+    known = [word for word in segment.words if word.text.strip()]
+    if known:
+        return [part for word in known for part in _parts(word)]
+    whole = Word(segment.text, segment.start_s, segment.end_s, 0.0)
     texts = [f" {text}" for text in segment.text.split()]
-    length = sum(map(len, texts))
+    return [part for word in _spread(whole, texts) for part in _parts(word)]
+
+
+def _parts(word: Word) -> list[Word]:
+    """A word, or its parts where it is longer than a line."""
+    text = " ".join(word.text.split())
+    space = " " if word.text[:1].isspace() else ""
+    if len(text) <= LINE_CHARACTERS:
+        return [replace(word, text=space + text)]
+    cuts = range(0, len(text), LINE_CHARACTERS)
+    first, *rest = _spread(word, [text[cut : cut + LINE_CHARACTERS] for cut in cuts])
+    return [replace(first, text=space + first.text), *rest]
+
+
+def _spread(whole: Word, texts: Sequence[str]) -> list[Word]:
+    """The time of a word shared out among texts by their length."""
+    length, length_s = sum(map(len, texts)), whole.end_s - whole.start_s
     spread, before = [], 0
     for text in texts:
-        share = (before / length, (before + len(text)) / length)
         start_s, end_s = (
-            segment.start_s + part * (segment.end_s - segment.start_s) for part in share
+            round(whole.start_s + length_s * end / length, 3)
+            for end in (before, before + len(text))
         )
-        spread.append(Word(text, round(start_s, 3), round(end_s, 3), 0.0))
+        spread.append(replace(whole, text=text, start_s=start_s, end_s=end_s))
         before += len(text)
     return spread
 
@@ -78,17 +103,12 @@ def phrases(segment: Segment, most_lines: int) -> Iterator[list[Word]]:
 
 
 def _lines(words: Sequence[Word]) -> list[str]:
-    """The words in lines; a word longer than a line is cut."""
+    """The words in lines."""
     lines: list[str] = []
     line = ""
     for word in words:
-        text = " ".join(word.text.split("\n"))
-        if line and len((line + text).strip()) > LINE_CHARACTERS:
+        if line and len((line + word.text).strip()) > LINE_CHARACTERS:
             lines.append(line.strip())
             line = ""
-        line += text
-        while len(line.strip()) > LINE_CHARACTERS:
-            line = line.strip()
-            lines.append(line[:LINE_CHARACTERS])
-            line = line[LINE_CHARACTERS:]
-    return [*lines, line.strip()] if line.strip() else lines
+        line += word.text
+    return [*lines, line.strip()]

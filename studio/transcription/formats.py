@@ -80,9 +80,8 @@ def _lrc_line(words: list[Word], from_s: float, has_times: bool) -> tuple[str, f
     line = f"[{_lrc_clock(max(words[0].start_s, from_s))}]"
     for number, word in enumerate(words):
         from_s = max(word.start_s, from_s)
-        text = " ".join(word.text.split("\n"))
-        space = " " if number and text.startswith(" ") else ""
-        line += space + (f"<{_lrc_clock(from_s)}>" if has_times else "") + text.strip()
+        space = " " if number and word.text.startswith(" ") else ""
+        line += space + (f"<{_lrc_clock(from_s)}>" if has_times else "") + word.text.strip()
     from_s = max(words[-1].end_s, from_s)
     return line + (f" <{_lrc_clock(from_s)}>" if has_times else ""), from_s
 

@@ -55,7 +55,7 @@ class Transcript:
     @property
     def text(self) -> str:
         """One line a segment."""
-        return "\n".join(segment.text.strip() for segment in self.segments)
+        return "\n".join(" ".join(segment.text.split()) for segment in self.segments)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; `from_dict` reads it back."""
