@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run demo test lint bench
+.PHONY: help setup dev run demo page test lint bench
 
 help:  ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,8 +27,11 @@ dev: $(VENV)/installed-dev
 run: setup  ## start the development server on PORT (default 8000)
 	$(BIN)/python app.py
 
-demo: setup  ## separate the bundled song and show what came out
+demo: setup  ## separate the bundled song, transcribe the bundled speech
 	$(BIN)/python -m scripts.demo
+
+page:  ## fetch the Socket.IO client for the live test page (needs npm)
+	npm install --silent --no-save --no-package-lock --prefix . socket.io-client@4.8.4
 
 test: dev  ## run all tests
 	$(BIN)/python -m pytest
@@ -38,5 +41,6 @@ lint: dev  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: dev  ## measure speed and memory against python -m demucs.separate
+bench: dev  ## measure speed and memory against demucs and openai-whisper
 	$(BIN)/python -m bench.separation
+	$(BIN)/python -m bench.transcription

@@ -18,6 +18,8 @@ from models import Models
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
 from studio.storage import Storage
+from studio.transcription.live.scheduler import Scheduler
+from studio.transcription.live.settings import Limits
 from studio.web import live, pages, problems, rest
 from studio.web.receiving import StreamingRequest
 from studio.web.services import Services
@@ -42,11 +44,13 @@ class Parts:
     """What `create_app` started; `stop` ends it."""
 
     runner: JobRunner
+    scheduler: Scheduler
     store: JobStore
     socketio: SocketIO
     lock: FileLock
 
     def stop(self) -> None:
+        self.scheduler.stop()
         self.runner.stop(SHUTDOWN_S)
         self.store.close()
         self.lock.release()
@@ -70,12 +74,14 @@ def create_app(config: Config | None = None) -> Flask:
     store = _job_store(config, lock)
     models = Models(config, storage, store)
     work = {name: models.get(name).run for name in models.names()}
+    scheduler = Scheduler(models.whisper.lease)
     runner = JobRunner(
         store,
         work,
         lambda job: storage.discard_result(job.request.file_id, job.job_id),
         config.WORKERS,
         config.MAX_QUEUED_JOBS,
+        scheduler.give_way,
     )
     services = Services(
         storage,
@@ -95,13 +101,37 @@ def create_app(config: Config | None = None) -> Flask:
     rest.register(app, services)
     pages.register(app, services)
     problems.register(app)
-    socketio = SocketIO(app, async_mode="threading", cors_allowed_origins=config.cors_origins)
-    socketio.on_namespace(live.Transcribe(live.PATH))
-    parts = Parts(runner, store, socketio, lock)
+    socketio = _socketio(app, config, models, scheduler)
+    parts = Parts(runner, scheduler, store, socketio, lock)
     app.extensions["parts"] = parts
     runner.start()
     atexit.register(parts.stop)
     return app
+
+
+def _socketio(app: Flask, config: Config, models: Models, scheduler: Scheduler) -> SocketIO:
+    """The Socket.IO server with live transcription. Events of a client are handled in order."""
+    limits = Limits(
+        config.LIVE_SESSIONS,
+        config.LIVE_WAITING_S,
+        config.LIVE_SILENCE_S,
+        config.LIVE_LENGTH_S,
+        config.LIVE_IDLE_S,
+        config.LIVE_CHUNK_BYTES,
+    )
+    socketio = SocketIO(
+        app,
+        async_mode="threading",
+        async_handlers=False,
+        cors_allowed_origins=config.cors_origins,
+        # Base64 makes a third more of a chunk; what is beyond that is told in words.
+        max_http_buffer_size=2 * config.LIVE_CHUNK_BYTES + (1 << 16),
+    )
+    whisper = models.whisper
+    socketio.on_namespace(
+        live.Transcribe(socketio, scheduler, limits, whisper.default, whisper.variants)
+    )
+    return socketio
 
 
 def _own_folders(config: Config) -> FileLock:

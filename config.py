@@ -165,6 +165,26 @@ class Config:
         "What Whisper runs on: faster-whisper, or openai-whisper where that package is installed.",
     )
     WHISPER_MODEL: str = _setting("base", _name, "Whisper variant used when none is asked for.")
+    LIVE_SESSIONS: int = _setting(
+        8, _integer(1, 1000), "Live transcriptions at the same time; each holds one thread."
+    )
+    LIVE_WAITING_S: int = _setting(
+        60,
+        _integer(5, 3600),
+        "Seconds of speech that may wait in a live session; beyond it chunks are refused.",
+    )
+    LIVE_SILENCE_S: int = _setting(
+        1, _integer(1, 600), "Seconds of silence that a live session keeps."
+    )
+    LIVE_LENGTH_S: int = _setting(
+        14_400, _integer(10, 10**7), "Longest live session, in seconds of sound."
+    )
+    LIVE_IDLE_S: int = _setting(
+        120, _integer(1, 10**6), "Seconds without a message after which a live session is closed."
+    )
+    LIVE_CHUNK_BYTES: int = _setting(
+        512 * 1024, _integer(1024, 10**9), "Largest chunk of live sound, in bytes."
+    )
     MUSICGEN_MODEL: str = _setting("small", _name, "MusicGen variant used when none is asked for.")
 
     @classmethod

@@ -6,6 +6,7 @@ A processor turns a request's JSON into a checked job, and runs the job.
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -31,6 +32,7 @@ from studio.separation.network import check_stems
 from studio.separation.options import SeparationOptions
 from studio.storage import Storage, Upload
 from studio.transcription.catalogue import Catalogue as WhisperCatalogue
+from studio.transcription.engine import SpeechEngine
 from studio.transcription.options import TranscriptionOptions
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -148,7 +150,7 @@ class Whisper:
     def __init__(
         self, config: Config, storage: Storage, registry: Registry, store: JobStore, demucs: Demucs
     ) -> None:
-        self._default = config.WHISPER_MODEL
+        self.default = config.WHISPER_MODEL
         self._threads = config.TORCH_THREADS
         self._storage = storage
         self._registry = registry
@@ -173,11 +175,11 @@ class Whisper:
             }
             for name, variant in found.items()
         }
-        return {"default": self._default, "variants": variants}
+        return {"default": self.default, "variants": variants}
 
     def request(self, upload: Upload, body: dict[str, Any]) -> Request:
         options = checked(TranscriptionOptions, body)
-        variant = options.model_variant or self._default
+        variant = options.model_variant or self.default
         if variant not in self._catalogue.names():
             raise UnknownVariant(
                 f"Whisper has no variant {variant!r}; it has {', '.join(self._catalogue.names())}."
@@ -201,8 +203,18 @@ class Whisper:
         key = [upload.sha256, "whisper", variant, identity, self._catalogue.engine, values]
         return Request(upload.file_id, "whisper", variant, values, _fingerprint(key))
 
-    def run(self, job: Job, report: Report) -> dict[str, Any]:
+    def variants(self) -> list[str]:
+        return self._catalogue.names()
+
+    def lease(self, variant: str) -> AbstractContextManager[SpeechEngine]:
+        """The engine of a variant, loaded; shared by files and live sessions."""
         from studio.transcription.load import load
+
+        return self._registry.lease(
+            f"whisper/{variant}", lambda: load(self._catalogue, variant, self._threads)
+        )
+
+    def run(self, job: Job, report: Report) -> dict[str, Any]:
         from studio.transcription.transcribe import transcribe
 
         request = job.request
@@ -211,10 +223,7 @@ class Whisper:
         options = TranscriptionOptions(**request.options)
         report("loading model", 0.0)
         with (
-            self._registry.lease(
-                f"whisper/{request.variant}",
-                lambda: load(self._catalogue, request.variant, self._threads),
-            ) as engine,
+            self.lease(request.variant) as engine,
             self._storage.work(job.job_id) as work,
         ):
             source, extra, done = self._source(job, upload, options, work, report)
@@ -290,9 +299,10 @@ class Models:
     def __init__(self, config: Config, storage: Storage, store: JobStore) -> None:
         self.registry = Registry(config.MODEL_IDLE_S)
         demucs = Demucs(config, storage, self.registry)
+        self.whisper = Whisper(config, storage, self.registry, store, demucs)
         self._processors: dict[str, Processor] = {
             "demucs": demucs,
-            "whisper": Whisper(config, storage, self.registry, store, demucs),
+            "whisper": self.whisper,
             "musicgen": NotYet("MusicGen", config.MUSICGEN_MODEL),
         }
 

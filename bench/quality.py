@@ -8,13 +8,14 @@ import numpy as np
 
 from bench import material
 from config import Config
+from scripts.scores import sdr_db
 from studio.separation.catalogue import Catalogue
 from studio.separation.engines import EngineSettings
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems
 from studio.separation.stream import Separation
 from studio.separation.weights import load
-from tests.support import SONG, Sound, read_sound, sdr_db
+from tests.support import SONG, Sound, read_sound
 
 PARITY_S = 20.0
 BUNDLED = material.ROOT / "pretrained" / "demucs-mini"

@@ -1,5 +1,6 @@
-"""`make demo`: the whole way of a song, against a server started for it, with the bundled model."""
+"""`make demo`: the way of a song and of speech through a server started for it, bundled models."""
 
+import json
 import os
 import socket
 import subprocess
@@ -11,52 +12,42 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import requests
 import soundfile
 
+from scripts.scores import sdr_db, word_errors
+
 ROOT = Path(__file__).resolve().parent.parent
 SONG = ROOT / "samples" / "song"
+SPEECH = ROOT / "samples" / "speech"
 TARGET = ROOT / "outputs" / "demo"
 START_TIMEOUT_S = 120
 ANSWER_TIMEOUT_S = 120
 
 
 def main() -> None:
-    """Upload, separate, download, compare; ends with a status of 0 or with the cause."""
+    """Separate a song, transcribe speech, compare; ends with a status of 0 or with the cause."""
+    TARGET.mkdir(parents=True, exist_ok=True)
     with server() as url, requests.Session() as session:
-        run(url, session)
+        separate(url, session)
+        transcribe(url, session)
     shown = TARGET.relative_to(ROOT)
-    print(f"\nThe stems lie in {shown}/. Listen to them, then go on with your own music:")
+    print(f"\nThe results lie in {shown}/. Listen to them, then go on with your own recordings:")
     print("  make run                                   starts the server")
     print("  http://localhost:8000/docs                 shows everything it can do")
     print('  curl -F "file=@song.mp3" http://localhost:8000/upload')
 
 
-def run(url: str, session: requests.Session) -> None:
+def separate(url: str, session: requests.Session) -> None:
     mixture = SONG / "mixture.flac"
-    with step("upload") as say, open(mixture, "rb") as file:
-        uploaded = asked(
-            session.post(f"{url}/upload", files={"file": file}, timeout=ANSWER_TIMEOUT_S)
-        )
-        file_id = uploaded["file_id"]
-        megabytes = uploaded["bytes"] / 1e6
-        say(f"{uploaded['filename']}, {uploaded['duration_s']:.1f} s, {megabytes:.1f} MB")
+    file_id = upload(url, session, mixture)
     with step("separate") as say:
-        asked(
-            session.post(
-                f"{url}/process/demucs/{file_id}",
-                json={"model_variant": "mini"},
-                timeout=ANSWER_TIMEOUT_S,
-            )
-        )
-        result = wait(url, session, file_id)
+        result = process(url, session, "demucs", file_id)
         factor = result["real_time_factor"]
         say(f"real-time factor {factor:.2f} (below 1 is faster than real time)")
-    TARGET.mkdir(parents=True, exist_ok=True)
     with step("download") as say:
         for stem in result["stems"]:
-            download(url, session, file_id, stem)
+            download(url, session, file_id, stem, f"{stem}.wav")
         say(", ".join(f"{stem}.wav" for stem in result["stems"]))
     print(f"\n{'stem':10}{'SDR of the stem':>17}{'of the mixture':>17}")
     whole = read(mixture)
@@ -64,6 +55,46 @@ def run(url: str, session: requests.Session) -> None:
         true = read(SONG / f"{stem}.flac")
         found = sdr_db(true, read(TARGET / f"{stem}.wav"))
         print(f"{stem:10}{found:14.1f} dB{sdr_db(true, whole):14.1f} dB")
+    print()
+
+
+def transcribe(url: str, session: requests.Session) -> None:
+    file_id = upload(url, session, SPEECH / "spoken.flac")
+    with step("transcribe") as say:
+        result = process(url, session, "whisper", file_id)
+        factor = result["real_time_factor"]
+        say(f"{result['words']} words, real-time factor {factor:.2f}")
+    with step("download") as say:
+        download(url, session, file_id, "transcription", "transcription.txt")
+        say("transcription.txt")
+    said = (TARGET / "transcription.txt").read_text("utf-8").strip()
+    true = json.loads((SPEECH / "spoken.json").read_text("utf-8"))["text"]
+    errors, words = word_errors(true, said)
+    print("\ntrue text   " + " ".join(true.split()))
+    print("transcript  " + " ".join(said.split()))
+    print(f"{errors} of {words} words wrong")
+
+
+def upload(url: str, session: requests.Session, path: Path) -> str:
+    with step("upload") as say, open(path, "rb") as file:
+        uploaded = asked(
+            session.post(f"{url}/upload", files={"file": file}, timeout=ANSWER_TIMEOUT_S)
+        )
+        megabytes = uploaded["bytes"] / 1e6
+        say(f"{uploaded['filename']}, {uploaded['duration_s']:.1f} s, {megabytes:.1f} MB")
+    return str(uploaded["file_id"])
+
+
+def process(url: str, session: requests.Session, model: str, file_id: str) -> dict[str, Any]:
+    """Run a model's bundled variant on a file; the result of the job."""
+    asked(
+        session.post(
+            f"{url}/process/{model}/{file_id}",
+            json={"model_variant": "mini"},
+            timeout=ANSWER_TIMEOUT_S,
+        )
+    )
+    return wait(url, session, file_id)
 
 
 @contextmanager
@@ -144,12 +175,12 @@ def wait(url: str, session: requests.Session, file_id: str) -> dict[str, Any]:
             print(f"\r{status['stage']:14}{status['progress']:6.0%}", end="", flush=True)
 
 
-def download(url: str, session: requests.Session, file_id: str, stem: str) -> None:
+def download(url: str, session: requests.Session, file_id: str, track: str, name: str) -> None:
     with session.get(
-        f"{url}/download/{file_id}/{stem}", stream=True, timeout=ANSWER_TIMEOUT_S
+        f"{url}/download/{file_id}/{track}", stream=True, timeout=ANSWER_TIMEOUT_S
     ) as answer:
         answer.raise_for_status()
-        with open(TARGET / f"{stem}.wav", "wb") as file:
+        with open(TARGET / name, "wb") as file:
             for block in answer.iter_content(1 << 20):
                 file.write(block)
 
@@ -157,12 +188,6 @@ def download(url: str, session: requests.Session, file_id: str, stem: str) -> No
 def read(path: Path) -> Any:
     frames, _ = soundfile.read(str(path), dtype="float64", always_2d=True)
     return frames
-
-
-def sdr_db(true: Any, estimate: Any) -> float:
-    """Signal-to-distortion ratio in dB over both channels."""
-    error = np.sum((true - estimate) ** 2)
-    return float(10 * np.log10(np.sum(true**2) / max(float(error), 1e-20)))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock, Thread
 from types import TracebackType
 from typing import IO, Any
 
@@ -30,6 +32,7 @@ PROBE_TIMEOUT_S = 60
 # Up to this length the probe decodes the whole file, so that its answer is exact.
 FULLY_PROBED_S = 60.0
 TAIL_S = 3.0
+STREAM_END_TIMEOUT_S = 10.0
 # A fixed-point file holds less than full scale; lossy encoders overshoot a little on top.
 FIXED_POINT_PEAK = 0.98
 # A WAV header counts bytes in 32 bits; beyond that the same layout is called RF64.
@@ -361,3 +364,77 @@ def encode(
             done += block.shape[1]
             if on_block is not None:
                 on_block(done / info.frames)
+
+
+class StreamDecoder:
+    """Decodes one recording that comes in pieces of any length, as a browser records it.
+
+    `container` is ffmpeg's name of its format (matroska, ogg). Sound comes out mono at `rate_hz`,
+    as soon as ffmpeg has it.
+    """
+
+    def __init__(self, container: str, rate_hz: int) -> None:
+        command = [ffmpeg_path(), "-hide_banner", "-v", "error"]
+        command += ["-protocol_whitelist", "pipe", "-format_whitelist", container]
+        command += ["-codec_whitelist", "opus,libopus,vorbis,libvorbis", "-probesize", "4096"]
+        command += ["-fflags", "nobuffer", "-f", container, "-vn", "-sn", "-dn", "-i", "pipe:0"]
+        command += ["-ac", "1", "-ar", str(rate_hz), "-f", "f32le", "-flush_packets", "1", "pipe:1"]
+        self._child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._decoded = bytearray()
+        self._lock = Lock()
+        self._reader = Thread(target=self._read, name="stream-decoder", daemon=True)
+        self._reader.start()
+
+    def feed(self, data: bytes) -> npt.NDArray[np.float32]:
+        """Take the next piece; what has been decoded so far, float32 (samples,).
+
+        Raises NotAudio when the recording cannot be decoded.
+        """
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(data)
+            self._child.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise NotAudio("The recording cannot be decoded; begin a new one.") from None
+        return self._taken()
+
+    def finish(self) -> npt.NDArray[np.float32]:
+        """The recording has ended; the rest of its sound. Raises NotAudio where it had none."""
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.close()
+        except BrokenPipeError:
+            pass
+        self._reader.join(STREAM_END_TIMEOUT_S)
+        rest = self._taken()
+        self.close()
+        if self._child.returncode != 0 and len(rest) == 0:
+            raise NotAudio("The recording could not be decoded to its end.")
+        return rest
+
+    def close(self) -> None:
+        """End the child, whatever it is doing."""
+        if self._child.poll() is None and self._reader.is_alive():
+            self._child.kill()
+        self._child.wait()
+        self._reader.join()
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+    def _read(self) -> None:
+        assert self._child.stdout is not None
+        while data := self._child.stdout.read1(1 << 16):  # type: ignore[attr-defined]
+            with self._lock:
+                self._decoded += data
+
+    def _taken(self) -> npt.NDArray[np.float32]:
+        with self._lock:
+            whole = len(self._decoded) // 4 * 4
+            samples = np.frombuffer(bytes(self._decoded[:whole]), "<f4")
+            del self._decoded[:whole]
+        clean: npt.NDArray[np.float32] = np.nan_to_num(samples).astype(np.float32)
+        return clean

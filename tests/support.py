@@ -246,9 +246,3 @@ def convert(source: Path, target: Path, *options: str) -> Path:
     command = [ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-i", str(source)]
     subprocess.run([*command, *options, str(target)], check=True)
     return target
-
-
-def sdr_db(true: Sound, estimate: Sound) -> float:
-    """Signal-to-distortion ratio in dB over all channels and samples."""
-    error = float(np.sum((true - estimate) ** 2, dtype=np.float64))
-    return float(10 * np.log10(np.sum(true**2, dtype=np.float64) / max(error, 1e-20)))

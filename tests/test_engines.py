@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scripts.scores import sdr_db
 from studio.errors import ModelUnusable
 from studio.separation import engines, openvino_engine
 from studio.separation.catalogue import Catalogue
@@ -22,7 +23,7 @@ from studio.separation.spectrum import Spectrogram
 from studio.separation.stream import Separation
 from studio.separation.torch_engine import TorchNetwork
 from studio.separation.weights import load
-from tests.support import ROOT, SONG, Sound, noise, read_sound, sdr_db
+from tests.support import ROOT, SONG, Sound, noise, read_sound
 
 BUNDLED = ROOT / "pretrained" / "demucs-mini"
 STEMS = ("drums", "bass", "other", "vocals")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.scores import sdr_db
 from tests.support import (
     RATE_HZ,
     SONG,
@@ -14,7 +15,6 @@ from tests.support import (
     convert,
     decode_all,
     read_sound,
-    sdr_db,
     write_wav,
 )
 

@@ -37,14 +37,22 @@ def load_stems(seed: int) -> torch.Tensor:
     return torch.from_numpy(stems.astype(np.float32) / 32768.0)
 
 
+def separate(model: torch.nn.Module, mixture: torch.Tensor) -> torch.Tensor:
+    """Stems (4, 2, samples) of a mixture (2, samples), normalised as the server and demucs do."""
+    reference = mixture.mean(0)
+    mean, deviation = reference.mean(), reference.std() + 1e-8
+    with torch.no_grad():
+        stems = apply_model(model, (mixture - mean)[None] / deviation, shifts=0, overlap=0.25)[0]
+    return stems * deviation + mean
+
+
 def evaluate(model_path: Path, seeds: range) -> dict[int, dict[str, float]]:
     """SDR in dB of every source of every held-out song."""
     model = load_safetensors_model(model_path).eval()
     scores = {}
     for seed in seeds:
         stems = load_stems(seed)
-        with torch.no_grad():
-            estimate = apply_model(model, stems.sum(0)[None], shifts=0, overlap=0.25)[0]
+        estimate = separate(model, stems.sum(0))
         scores[seed] = {
             name: round(sdr_db(stems[index], estimate[index]), 2)
             for index, name in enumerate(SOURCES)

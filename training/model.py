@@ -20,7 +20,7 @@ MAX_FILE_BYTES = 8_000_000
 
 KWARGS: dict[str, Any] = {
     "sources": list(SOURCES),
-    "channels": 24,
+    "channels": 20,
     "depth": 4,
     "t_layers": 2,
     "t_heads": 4,

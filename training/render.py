@@ -18,18 +18,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from scipy.signal import fftconvolve
 
+from .mix import RATE_HZ, add_room, mix
 from .songs import Part, Song, make_song
 from .voices import sing
 
-RATE_HZ = 44100
 SOURCES = ("drums", "bass", "other", "vocals")
 DATA = Path(__file__).parent / "data"
 SOUND_FONT = Path(os.environ.get("SOUND_FONT", "/usr/share/sounds/sf2/FluidR3_GM.sf2"))
 
 _TICKS_PER_S = 960
-_PEAK = 0.89
 
 Floats = npt.NDArray[np.float32]
 
@@ -92,28 +90,6 @@ def play(parts: Sequence[Part], duration_s: float, room: float) -> Floats:
     return padded
 
 
-def add_room(audio: Floats, rng: np.random.Generator) -> Floats:
-    """Add a diffuse stereo reverb of random length and level to (2, samples)."""
-    decay_s = float(rng.uniform(0.3, 1.4))
-    times_s = np.arange(int(decay_s * RATE_HZ)) / RATE_HZ
-    tail = rng.normal(size=(2, len(times_s))) * np.exp(-6.9 * times_s / decay_s)
-    tail[:, : int(0.012 * RATE_HZ)] = 0.0
-    tail *= float(rng.uniform(0.08, 0.35)) / np.sqrt((tail**2).sum(1, keepdims=True))
-    wet = fftconvolve(audio, tail, axes=1)[:, : audio.shape[1]]
-    mixed: Floats = (audio + wet).astype(np.float32)
-    return mixed
-
-
-def _level(stem: Floats, loudness_db: float) -> Floats:
-    """Scale a stem so that its RMS over the half seconds in which it sounds is `loudness_db`."""
-    block = RATE_HZ // 2
-    length = stem.shape[1] // block * block
-    power = (stem[:, :length].astype(np.float64) ** 2).reshape(2, -1, block).mean((0, 2))
-    active = power[power > 1e-3 * power.max()] if power.max() > 0 else power
-    rms = float(np.sqrt(active.mean())) if active.size else 0.0
-    return stem * np.float32(10 ** (loudness_db / 20) / rms) if rms > 0 else stem
-
-
 def render_song(song: Song) -> npt.NDArray[np.int16]:
     """Render the four stems of a song.
 
@@ -121,19 +97,14 @@ def render_song(song: Song) -> npt.NDArray[np.int16]:
     mixture, does not clip.
     """
     rng = np.random.default_rng([song.seed, int(song.held_out), 1])
-    rooms = rng.choice([0.0, 0.2, 0.5, 0.8], 3)
+    rooms = rng.choice([0.0, 0.0, 0.2, 0.4], 2)
     stems = [
         play([song.drums], song.duration_s, float(rooms[0])),
         play([song.bass], song.duration_s, 0.0),
-        play(song.other, song.duration_s, float(rooms[2])),
+        play(song.other, song.duration_s, float(rooms[1])),
         add_room(sing(song, RATE_HZ), rng),
     ]
-    # Drums are short peaks: at equal RMS they sound louder than the rest.
-    loudness_db = np.array([-21.0, -20.0, -20.5, -19.5]) + rng.uniform(-2, 2, 4)
-    levelled = np.stack([_level(*pair) for pair in zip(stems, loudness_db, strict=True)])
-    peak = float(np.abs(levelled.sum(0)).max()), float(np.abs(levelled).max())
-    levelled *= _PEAK / max(*peak, 1e-6)
-    return np.round(levelled * 32767).astype(np.int16)
+    return np.round(mix(stems, rng) * 32767).astype(np.int16)
 
 
 def _render_to_disk(seed: int, held_out: bool) -> Path:

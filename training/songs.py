@@ -141,7 +141,7 @@ def make_song(seed: int, held_out: bool, duration_s: float = 30.0) -> Song:
     second = _PROGRESSIONS[rng.integers(len(_PROGRESSIONS))]
     chords = [(progression if bar // 8 % 2 == 0 else second)[bar % 4] for bar in range(bars)]
     sections = [
-        {part: bool(rng.random() < 0.9) for part in ("drums", "bass", "other", "vocals")}
+        {part: bool(rng.random() < 0.8) for part in ("drums", "bass", "other", "vocals")}
         for _ in range(bars // 4 + 1)
     ]
     sections[min(1, len(sections) - 1)] = dict.fromkeys(sections[0], True)
@@ -195,7 +195,7 @@ def _bass(frame: _Frame) -> Part:
     pair = rng.choice(len(patterns), 2)
     part = Part(_choose(rng, frame.palette.bass), 0, int(rng.integers(58, 71)))
     octave = 12 if rng.random() < 0.35 else 0
-    length = float(rng.uniform(0.6, 1.0))
+    length = float(rng.uniform(0.45, 0.95))
     for bar in _bar_range(frame, "bass"):
         pattern = patterns[pair[bar // 4 % 2]]
         onsets = [step for step, mark in enumerate(pattern) if mark != "."]
@@ -222,7 +222,7 @@ def _chord(frame: _Frame, bar: int, low: int, size: int) -> list[int]:
 
 def _other(frame: _Frame) -> list[Part]:
     rng, palette = frame.rng, frame.palette
-    count = int(rng.choice([1, 2, 3], p=[0.3, 0.5, 0.2]))
+    count = int(rng.choice([1, 2, 3], p=[0.45, 0.45, 0.1]))
     roles = rng.permutation(["pad", "comp", "arp", "lead"])[:count]
     if count == 1 and roles[0] == "lead":
         roles = np.array(["comp"])

@@ -28,8 +28,15 @@ class _Ended(Exception):
 class _Running:
     """A job that runs now: says how far it is, and ends it when asked to."""
 
-    def __init__(self, job: Job, store: JobStore, notify: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        store: JobStore,
+        notify: Callable[[], None],
+        give_way: Callable[[], None],
+    ) -> None:
         self.job = job
+        self._give_way = give_way
         self.end = Event()
         self._store = store
         self._notify = notify
@@ -40,6 +47,7 @@ class _Running:
     def report(self, stage: str, progress: float) -> None:
         if self.end.is_set():
             raise _Ended
+        self._give_way()
         now_s = time.monotonic()
         if stage != self._stage:
             self._since = (now_s, progress)
@@ -59,7 +67,8 @@ class _Running:
 class JobRunner:
     """Takes jobs from the store and does them with `work[model]` on `workers` threads.
 
-    `discard` removes what a job published that was canceled in its last moment.
+    `discard` removes what a job published that was canceled in its last moment. `give_way` is
+    called between the steps of every job, and returns when more urgent work leaves room.
     """
 
     def __init__(
@@ -69,8 +78,10 @@ class JobRunner:
         discard: Callable[[Job], None],
         workers: int,
         most_queued: int,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
+        self._give_way = give_way
         self._work = work
         self._discard = discard
         self._workers = workers
@@ -165,7 +176,7 @@ class JobRunner:
                     self._changed.wait(CLAIM_AGAIN_S)
                     continue
                 if job is not None:
-                    running = _Running(job, self._store, self._notify)
+                    running = _Running(job, self._store, self._notify, self._give_way)
                     self._running[job.job_id] = running
                     return running
                 self._changed.wait()

@@ -23,7 +23,10 @@ NO_SPEECH_PROBABILITY_MOST = 0.6
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How windows are decoded. `temperatures` are tried in order."""
+    """How windows are decoded. `temperatures` are tried in order.
+
+    `most_tokens` bounds the text of one window; None: what the model can hold.
+    """
 
     language: str
     task: str = "transcribe"
@@ -32,6 +35,7 @@ class DecodeOptions:
     word_timestamps: bool = True
     beam_size: int = 5
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    most_tokens: int | None = None
 
 
 class SpeechEngine(Protocol):

@@ -62,6 +62,7 @@ class FasterWhisper:
             "initial_prompt": options.initial_prompt,
             "hotwords": options.hotwords,
             "word_timestamps": options.word_timestamps,
+            "max_new_tokens": options.most_tokens,
             "compression_ratio_threshold": COMPRESSION_RATIO_MOST,
             "log_prob_threshold": AVERAGE_LOG_PROBABILITY_LEAST,
             "no_speech_threshold": NO_SPEECH_PROBABILITY_MOST,

@@ -61,6 +61,7 @@ class OpenaiWhisper:
                 initial_prompt=prompt or None,
                 carry_initial_prompt=bool(prompt),
                 word_timestamps=options.word_timestamps,
+                sample_len=options.most_tokens,
                 compression_ratio_threshold=COMPRESSION_RATIO_MOST,
                 logprob_threshold=AVERAGE_LOG_PROBABILITY_LEAST,
                 no_speech_threshold=NO_SPEECH_PROBABILITY_MOST,

@@ -19,9 +19,8 @@ LONGEST_PAUSE_S = 5.0
 # looked at again with what follows.
 PIECE_S = 60.0
 MARGIN_S = 1.0
-# Without voice activity the engine finds its own way through pieces, cut at their quietest place.
-QUIET_PIECE_S = 60.0
-QUIET_SEARCH_S = 20.0
+# Without voice activity windows are cut at the quietest place of their last seconds.
+QUIET_SEARCH_S = 10.0
 QUIET_BLOCK_S = 0.1
 
 
@@ -61,16 +60,17 @@ def voiced_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
 
 
 def all_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
-    """The whole recording in pieces of up to QUIET_PIECE_S."""
+    """The whole recording in windows of at most WINDOW_S, which touch each other."""
+    size = round(WINDOW_S * RATE_HZ)
     held = np.zeros(0, np.float32)
     held_start = 0
-    for block, is_last in _pieces(blocks, QUIET_PIECE_S):
+    for block, is_last in _pieces(blocks, WINDOW_S):
         held = np.concatenate([held, block])
-        cut = len(held) if is_last else _quietest(held)
-        if cut:
+        while len(held) > size or (is_last and len(held) > 0):
+            cut = len(held) if len(held) <= size else _quietest(held[:size])
             yield Window(held_start / RATE_HZ, held[:cut])
-        held_start += cut
-        held = held[cut:]
+            held_start += cut
+            held = held[cut:]
 
 
 def speech_spans(speech: Speech) -> list[tuple[int, int]]:
@@ -84,6 +84,7 @@ def speech_spans(speech: Speech) -> list[tuple[int, int]]:
         VadOptions(
             threshold=0.5,
             neg_threshold=0.35,
+            min_speech_duration_ms=150,
             max_speech_duration_s=WINDOW_S,
             min_silence_duration_ms=500,
             speech_pad_ms=200,
@@ -123,7 +124,7 @@ def _pieces(blocks: Iterable[Speech], piece_s: float) -> Iterator[tuple[Speech, 
 def _quietest(speech: Speech) -> int:
     """The middle of the quietest block near the end, in samples."""
     block = round(QUIET_BLOCK_S * RATE_HZ)
-    count = min(round(QUIET_SEARCH_S / QUIET_BLOCK_S), len(speech) // block)
+    count = round(QUIET_SEARCH_S / QUIET_BLOCK_S)
     tail = speech[len(speech) - count * block :].reshape(count, block)
     power = (tail.astype(np.float64) ** 2).mean(1)
     return len(speech) - count * block + int(power.argmin()) * block + block // 2

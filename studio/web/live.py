@@ -1,27 +1,178 @@
-"""The Socket.IO namespace `/transcribe`."""
+"""The Socket.IO namespace `/transcribe`: reads what clients send, and sends what is understood.
 
+Handlers only take sound and return; the scheduler's thread decodes. `docs/protocol.md` describes
+the events.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
-from flask_socketio import Namespace, emit
+from flask import request
+from flask_socketio import ConnectionRefusedError, Namespace, SocketIO
+from pydantic import ValidationError
+
+from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
+from studio.transcription.live.scheduler import Scheduler
+from studio.transcription.live.session import Session, SessionError
+from studio.transcription.live.settings import Limits, LiveSettings
 
 PATH = "/transcribe"
-NOT_YET = {
-    "code": "model_not_implemented",
-    "message": "Live transcription is not part of this version yet.",
-}
+PROTOCOL = 1
+DEFAULT_MIME_TYPE = "audio/pcm;rate=16000"
+
+Answer = dict[str, Any] | None
 
 
 class Transcribe(Namespace):  # type: ignore[misc]
-    """Accepts connections; until there is a speech engine, every chunk is answered by `error`.
+    """The events of one server. The greeting travels as `connected`: `connect` is a reserved name
+    of the protocol, which the official clients do not accept as a message.
 
-    The greeting travels as `connected`: `connect` is a reserved name of the protocol.
+    `variants` tells which variants of Whisper there are; `default` is the one used unless a client
+    asks for another.
     """
 
-    def on_connect(self, _auth: Any = None) -> None:
-        emit("connected", {"message": "Connected to transcription service"})
+    def __init__(
+        self,
+        socketio: SocketIO,
+        scheduler: Scheduler,
+        limits: Limits,
+        default: str,
+        variants: Callable[[], list[str]],
+    ) -> None:
+        super().__init__(PATH)
+        self._server = socketio
+        self._scheduler = scheduler
+        self._limits = limits
+        self._default = default
+        self._variants = variants
+        self._receivers: dict[str, tuple[str, Receiver]] = {}
 
-    def on_audio(self, *_data: Any) -> None:
-        emit("error", NOT_YET)
+    def on_connect(self, _auth: Any = None) -> bool | None:
+        sid = _sid()
+        settings = LiveSettings(variant=self._default)
+        session = Session(
+            settings,
+            self._limits,
+            lambda event, data: self._send(sid, event, data),
+            time.monotonic(),
+            lambda: self._server.server.disconnect(sid, namespace=PATH),
+        )
+        if not self._scheduler.add(sid, session, self._limits.sessions):
+            raise ConnectionRefusedError(
+                f"{self._limits.sessions} live sessions are open already. Try again later."
+            )
+        self._send(sid, "connected", self._greeting(settings))
+        return None
 
-    def on_finish(self, *_data: Any) -> None:
-        emit("error", NOT_YET)
+    def on_disconnect(self, _reason: Any = None) -> None:
+        sid = _sid()
+        self._scheduler.remove(sid)
+        self._drop_receiver(sid)
+
+    def on_audio(self, message: Any = None) -> Answer:
+        return self._answered(lambda session: self._audio(session, message))
+
+    def on_finish(self, _message: Any = None) -> Answer:
+        return self._answered(self._finish)
+
+    def on_configure(self, message: Any = None) -> Answer:
+        return self._answered(lambda session: self._configure(session, message))
+
+    def on_keepalive(self, _message: Any = None) -> Answer:
+        return self._answered(lambda session: session.keep_alive(time.monotonic()))
+
+    def _answered(self, act: Callable[[Session], None]) -> Answer:
+        """Do something for the session of this client; the acknowledgement."""
+        sid = _sid()
+        session = self._scheduler.get(sid)
+        if session is None:
+            return None
+        try:
+            act(session)
+        except SessionError as error:
+            problem = {"code": error.code, "message": error.message}
+            self._send(sid, "error", problem)
+            return {**session.times(), "error": problem}
+        self._scheduler.wake()
+        return session.times()
+
+    def _audio(self, session: Session, message: Any) -> None:
+        payload = message.get("payload") if isinstance(message, dict) else None
+        if not isinstance(payload, dict) or "data" not in payload:
+            raise SessionError(
+                "bad_audio",
+                'audio wants {"payload": {"data": base64 or binary, "mimeType": '
+                f'"{DEFAULT_MIME_TYPE}"}}}}.',
+            )
+        mime_type = payload.get("mimeType", DEFAULT_MIME_TYPE)
+        if not isinstance(mime_type, str):
+            raise SessionError("unknown_mime_type", "mimeType must be text.")
+        data = chunk_bytes(payload["data"], self._limits.chunk_bytes)
+        session.feed(self._receiver(mime_type).feed(data), time.monotonic())
+
+    def _receiver(self, mime_type: str) -> Receiver:
+        sid = _sid()
+        known = self._receivers.get(sid)
+        if known is None or known[0] != mime_type:
+            fresh = receiver(mime_type)
+            self._drop_receiver(sid)
+            self._receivers[sid] = mime_type, fresh
+            return fresh
+        return known[1]
+
+    def _finish(self, session: Session) -> None:
+        known = self._receivers.pop(_sid(), None)
+        if known is not None:
+            try:
+                rest = known[1].finish()
+                if len(rest):
+                    session.feed(rest, time.monotonic())
+            finally:
+                session.finish(time.monotonic())
+        else:
+            session.finish(time.monotonic())
+
+    def _configure(self, session: Session, message: Any) -> None:
+        try:
+            settings = LiveSettings(
+                **{**session.settings.model_dump(), **(message if message is not None else {})}
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise SessionError(
+                "invalid_setting", f"{name!r} is {first['input']!r}: {first['msg']}."
+            ) from None
+        except TypeError:
+            raise SessionError("invalid_setting", "configure wants an object.") from None
+        if settings.variant not in self._variants():
+            raise SessionError(
+                "unknown_variant",
+                f"Whisper has no variant {settings.variant!r}; it has "
+                f"{', '.join(self._variants())}.",
+            )
+        session.configure(settings)
+        self._send(_sid(), "configured", self._greeting(settings))
+
+    def _greeting(self, settings: LiveSettings) -> dict[str, Any]:
+        return {
+            "message": "Connected to transcription service",
+            "protocol": PROTOCOL,
+            "settings": settings.model_dump(),
+            "limits": asdict(self._limits),
+        }
+
+    def _drop_receiver(self, sid: str) -> None:
+        known = self._receivers.pop(sid, None)
+        if known is not None:
+            known[1].close()
+
+    def _send(self, sid: str, event: str, data: dict[str, Any]) -> None:
+        self._server.emit(event, data, to=sid, namespace=PATH)
+
+
+def _sid() -> str:
+    """The id of the client that sent the event that is being handled."""
+    return str(request.sid)  # type: ignore[attr-defined]

@@ -1,0 +1,141 @@
+"""Finds utterances in a stream of speech: where a voice begins, and where it has ended.
+
+Voice activity is Silero's network on windows of 32 ms. An utterance begins where the probability
+of a voice reaches 0.5 and ends where it has been below 0.35 for the endpointing time. One that goes
+on for very long is cut at its quietest place. What is found depends on the sound alone, not on the
+sizes of the chunks that it came in.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from studio.transcription.engine import RATE_HZ, Speech
+
+WINDOW = 512
+CONTEXT = 64
+VOICE_AT = 0.5
+SILENCE_BELOW = 0.35
+PAD = round(0.2 * RATE_HZ)
+# Whisper hears 30 s at once; an utterance is cut between these two lengths.
+CUT_FROM = 15 * RATE_HZ
+CUT_AT = 20 * RATE_HZ
+QUIET_BLOCK = round(0.1 * RATE_HZ)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of the stream, in samples from its beginning."""
+
+    start: int
+    end: int
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.start) / RATE_HZ
+
+
+@cache
+def _network() -> Any:
+    from faster_whisper.vad import get_vad_model
+
+    return get_vad_model().session
+
+
+class VoiceActivity:
+    """Silero's network with its state; one for each stream."""
+
+    def __init__(self) -> None:
+        self._hidden = np.zeros((1, 1, 128), np.float32)
+        self._cell = np.zeros((1, 1, 128), np.float32)
+        self._context = np.zeros(CONTEXT, np.float32)
+
+    def probabilities(self, windows: Speech) -> list[float]:
+        """The probability of a voice in each window; `windows` is (count * WINDOW,)."""
+        extended = np.concatenate([self._context, windows])
+        rows = np.stack([
+            extended[start : start + CONTEXT + WINDOW] for start in range(0, len(windows), WINDOW)
+        ])  # fmt: skip
+        found, self._hidden, self._cell = _network().run(
+            None, {"input": rows, "h": self._hidden, "c": self._cell}
+        )
+        self._context = extended[-CONTEXT:]
+        return [float(value) for value in np.asarray(found).reshape(-1)]
+
+
+class Endpoints:
+    """Takes the stream as it comes; gives utterances once they have ended.
+
+    `position` is how far the stream was listened to, `voice_from` where the utterance that goes on
+    began (None: nobody speaks).
+    """
+
+    def __init__(self, endpointing_ms: int) -> None:
+        self.position = 0
+        self.voice_from: int | None = None
+        self._activity = VoiceActivity()
+        self._silence = endpointing_ms * RATE_HZ // 1000
+        self._silent_from: int | None = None
+        self._last_end = 0
+        self._left = np.zeros(0, np.float32)
+        self._levels: list[float] = []
+
+    def feed(self, speech: Speech) -> Iterator[Span]:
+        """Listen to what comes next; yield the utterances that ended in it."""
+        waiting = np.concatenate([self._left, speech])
+        whole = len(waiting) // WINDOW * WINDOW
+        self._left = waiting[whole:]
+        if whole == 0:
+            return
+        for number, probability in enumerate(self._activity.probabilities(waiting[:whole])):
+            window = waiting[number * WINDOW : (number + 1) * WINDOW]
+            yield from self._window(probability, float(np.square(window, dtype=np.float64).mean()))
+
+    def finish(self) -> Iterator[Span]:
+        """The stream ends here: what is left is listened to, and the last utterance is over."""
+        end = self.position + len(self._left)
+        if len(self._left):
+            yield from self.feed(np.zeros(WINDOW - len(self._left), np.float32))
+        if self.voice_from is not None:
+            yield Span(self.voice_from, end)
+            self.voice_from = None
+
+    def _window(self, probability: float, power: float) -> Iterator[Span]:
+        start = self.position
+        self.position += WINDOW
+        if self.voice_from is None:
+            if probability >= VOICE_AT:
+                self.voice_from = max(start - PAD, self._last_end)
+                self._silent_from = None
+                self._levels = [np.inf] * ((start - self.voice_from) // WINDOW)
+                self._levels.append(power)
+            return
+        self._levels.append(power)
+        if probability >= SILENCE_BELOW:
+            self._silent_from = None
+        elif self._silent_from is None:
+            self._silent_from = start
+        if self._silent_from is not None and self.position - self._silent_from >= self._silence:
+            yield self._end(min(self._silent_from + PAD, self.position))
+            self.voice_from = None
+        elif self.position - self.voice_from >= CUT_AT:
+            cut = self._quietest()
+            self._levels = self._levels[(cut - self.voice_from) // WINDOW :]
+            yield self._end(cut)
+            self.voice_from = cut
+
+    def _end(self, end: int) -> Span:
+        assert self.voice_from is not None
+        self._last_end = end
+        return Span(self.voice_from, end)
+
+    def _quietest(self) -> int:
+        """The middle of the quietest place since CUT_FROM."""
+        assert self.voice_from is not None
+        blocks = QUIET_BLOCK // WINDOW
+        first = CUT_FROM // WINDOW
+        sums = np.convolve(self._levels[first:], np.ones(blocks), "valid")
+        return self.voice_from + (first + int(sums.argmin()) + blocks // 2) * WINDOW

@@ -1,0 +1,41 @@
+"""What a live session is set to, and what bounds it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from studio.transcription.languages import LANGUAGES
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of live transcription; each is a setting of the server."""
+
+    sessions: int
+    waiting_s: float
+    silence_s: float
+    length_s: float
+    idle_s: float
+    chunk_bytes: int
+
+
+class LiveSettings(BaseModel):
+    """What a client may `configure`; frozen, so a change makes a new one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    variant: Annotated[str, Field(min_length=1, max_length=200)]
+    language: str | None = None
+    prompt: Annotated[str, Field(max_length=1000)] = ""
+    hotwords: Annotated[str, Field(max_length=500)] = ""
+    interim_results: bool = True
+    words: bool = True
+    endpointing_ms: Annotated[int, Field(ge=100, le=5000)] = 500
+
+    @field_validator("language")
+    @classmethod
+    def _known(cls, language: str | None) -> str | None:
+        if language is not None and language not in LANGUAGES:
+            raise ValueError("use a code such as en, or null to detect the language")
+        return language
