@@ -84,7 +84,7 @@ def speech_spans(speech: Speech) -> list[tuple[int, int]]:
         VadOptions(
             threshold=0.5,
             neg_threshold=0.35,
-            min_speech_duration_ms=150,
+            min_speech_duration_ms=100,
             max_speech_duration_s=WINDOW_S,
             min_silence_duration_ms=500,
             speech_pad_ms=200,
