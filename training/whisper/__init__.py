@@ -1,0 +1,1 @@
+"""Makes whisper-mini: synthetic speech, training, export, evaluation and the card."""

@@ -1,0 +1,253 @@
+"""Trains whisper-mini for a given time on the clock.
+
+    python -m training.whisper.train --minutes 90
+    python -m training.whisper.train --minutes 20 --start 0.5 --continue-from STATE
+
+One process per CPU core computes the gradient of its own batch on one thread, and the gradients
+are averaged at every step. The learning rate warms up and then falls along a cosine of the time
+that has passed. Windows grow in stages: short ones at random places of the 30 s first, which is
+where words are learnt at little cost, then whole ones with silence, songs and prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import distributed, multiprocessing
+
+from .losses import Losses, collate, compute
+from .network import MiniWhisper
+from .windows import Mixture, Windows
+
+RUN_FOLDER = Path(__file__).parents[1] / "runs" / "whisper-mini"
+WARM_UP_PART = 0.03
+SAVE_EVERY_S = 120.0
+REPORT_EVERY_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is trained up to the part `until` of the time. `batch` is per process."""
+
+    until: float
+    batch: int
+    mixture: Mixture
+    attention: float
+    frames: float
+
+
+STAGES = (
+    Stage(0.30, 12, Mixture(7.0, silent=0.04, sung=0.10), 0.3, 1.0),
+    Stage(0.50, 6, Mixture(14.0, silent=0.06, sung=0.12), 0.3, 0.6),
+    Stage(
+        1.00, 3, Mixture(30.0, silent=0.12, sung=0.15, prompts=0.25, cuts=0.7), 0.2, 0.3,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train. `start` is the part of the stages that earlier runs have done."""
+
+    minutes: float
+    peak_rate: float = 2e-3
+    processes: int = os.cpu_count() or 1
+    seed: int = 0
+    average_decay: float = 0.997
+    clip_norm: float = 1.0
+    bfloat16: bool = True
+    start: float = 0.0
+
+    def done(self, elapsed_s: float) -> float:
+        return min(1.0, elapsed_s / (60.0 * self.minutes))
+
+    def rate(self, elapsed_s: float) -> float:
+        """Learning rate after `elapsed_s` seconds."""
+        done = self.done(elapsed_s)
+        if done < WARM_UP_PART:
+            return self.peak_rate * max(0.02, done / WARM_UP_PART)
+        fall = (done - WARM_UP_PART) / (1.0 - WARM_UP_PART)
+        return self.peak_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * fall)))
+
+    def stage(self, elapsed_s: float) -> Stage:
+        part = self.start + (1.0 - self.start) * self.done(elapsed_s)
+        return next(stage for stage in STAGES if part <= stage.until)
+
+
+@dataclass
+class Progress:
+    """What has been done so far. `elapsed_s` counts this run, `before_s` the runs before it."""
+
+    step: int = 0
+    elapsed_s: float = 0.0
+    before_s: float = 0.0
+    windows: int = 0
+    recent: list[torch.Tensor] = field(default_factory=list)
+
+
+def train(plan: Plan, continue_from: Path | None = None) -> Path:
+    """Train until the plan's minutes are over; returns the state file that was written last."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (plan, continue_from, f"file://{folder}/meeting-point")
+        multiprocessing.spawn(_work, arguments, nprocs=plan.processes)
+    return RUN_FOLDER / "state.pt"
+
+
+def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str) -> None:
+    """What each process does; the first one also averages the weights, reports and saves."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(plan.seed)
+    distributed.init_process_group(
+        "gloo", init_method=meeting_point, rank=rank, world_size=plan.processes
+    )
+    model = MiniWhisper().train()
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=plan.peak_rate, betas=(0.9, 0.98), weight_decay=0.01, foreach=True
+    )
+    average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    progress = Progress()
+    if continue_from is not None:
+        progress = _restore(continue_from, model, optimiser, average)
+    source = Windows([plan.seed, progress.step, rank])
+    start_s, saved_s, parent = time.monotonic(), 0.0, os.getppid()
+    # A worker whose parent was killed must not go on, or it would overwrite a later run's state.
+    while progress.elapsed_s < 60.0 * plan.minutes and os.getppid() == parent:
+        stage = plan.stage(progress.elapsed_s)
+        for group in optimiser.param_groups:
+            group["lr"] = plan.rate(progress.elapsed_s)
+        parts = _backward(model, source, stage, plan)
+        progress.elapsed_s = _share_gradients(model, plan, time.monotonic() - start_s)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip_norm)
+        optimiser.step()
+        progress.recent.append(parts)
+        progress.step += 1
+        progress.windows += stage.batch * plan.processes
+        if rank == 0:
+            _update_average(average, model, plan.average_decay, progress.step)
+            if progress.step % REPORT_EVERY_STEPS == 0:
+                _report(progress, plan, stage)
+            if progress.elapsed_s - saved_s > SAVE_EVERY_S:
+                _save(model, optimiser, average, progress)
+                saved_s = progress.elapsed_s
+    if rank == 0 and os.getppid() == parent:
+        _save(model, optimiser, average, progress)
+    distributed.destroy_process_group()
+
+
+def _backward(model: MiniWhisper, source: Windows, stage: Stage, plan: Plan) -> torch.Tensor:
+    """The gradient of one batch of this process; returns the parts of the loss."""
+    batch = collate([source.example(stage.mixture) for _ in range(stage.batch)])
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=plan.bfloat16):
+        outputs = model(batch.mel, batch.offset, batch.inputs)
+    losses: Losses = compute(outputs, batch)
+    total = (
+        losses.tokens
+        + stage.attention * losses.attention
+        + stage.frames * (losses.words + 0.5 * losses.phonemes)
+    )
+    total.backward()
+    return losses.stack()
+
+
+def _share_gradients(model: torch.nn.Module, plan: Plan, elapsed_s: float) -> float:
+    """Average the gradients of all processes.
+
+    Returns the time that has passed, averaged too: the processes must use the same rate and stop
+    together.
+    """
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    shared = torch.cat([*(g.flatten() for g in gradients), torch.tensor([elapsed_s])])
+    distributed.all_reduce(shared)
+    shared /= plan.processes
+    sizes = [gradient.numel() for gradient in gradients]
+    for part, gradient in zip(shared[:-1].split(sizes), gradients, strict=True):
+        gradient.copy_(part.view_as(gradient))
+    return float(shared[-1])
+
+
+def _update_average(
+    average: dict[str, torch.Tensor], model: torch.nn.Module, decay: float, step: int
+) -> None:
+    keep = min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            average[name].lerp_(tensor, 1.0 - keep)
+
+
+def _report(progress: Progress, plan: Plan, stage: Stage) -> None:
+    names = ("tokens", "attention", "words", "phonemes", "tokens right", "words right")
+    levels = torch.stack(progress.recent).mean(0).tolist()
+    named = "  ".join(f"{name} {level:.3f}" for name, level in zip(names, levels, strict=True))
+    print(
+        f"step {progress.step}  {progress.elapsed_s:.0f} s  {stage.mixture.seconds:.0f} s windows  "
+        f"rate {plan.rate(progress.elapsed_s):.1e}  {named}",
+        flush=True,
+    )
+    progress.recent.clear()
+
+
+def _restore(
+    path: Path,
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: dict[str, torch.Tensor],
+) -> Progress:
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    average.update(state["average"])
+    return Progress(step=state["step"], before_s=state["total_s"], windows=state["windows"])
+
+
+def _save(
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: dict[str, torch.Tensor],
+    progress: Progress,
+) -> None:
+    state = {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average,
+        "step": progress.step,
+        "windows": progress.windows,
+        "total_s": progress.before_s + progress.elapsed_s,
+    }
+    RUN_FOLDER.mkdir(parents=True, exist_ok=True)
+    unfinished = RUN_FOLDER / "state.part"
+    torch.save(state, unfinished)
+    unfinished.replace(RUN_FOLDER / "state.pt")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--peak-rate", type=float, default=Plan.peak_rate)
+    parser.add_argument("--processes", type=int, default=Plan.processes)
+    parser.add_argument("--seed", type=int, default=Plan.seed)
+    parser.add_argument("--start", type=float, default=Plan.start, help="skip this part, 0 to 1")
+    parser.add_argument("--float32", action="store_true", help="do not use bfloat16")
+    parser.add_argument("--continue-from", type=Path)
+    arguments = parser.parse_args()
+    plan = Plan(
+        minutes=arguments.minutes,
+        peak_rate=arguments.peak_rate,
+        processes=arguments.processes,
+        seed=arguments.seed,
+        bfloat16=not arguments.float32,
+        start=arguments.start,
+    )
+    print(f"saved {train(plan, arguments.continue_from).name}")
+
+
+if __name__ == "__main__":
+    main()
