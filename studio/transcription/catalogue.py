@@ -15,8 +15,9 @@ DIRECTORY_FILES = ("model.bin", "config.json", "tokenizer.json")
 # Parameters in millions, from the model card of openai-whisper; two bytes each are downloaded.
 _PARAMETERS = {
     "tiny": 39, "tiny.en": 39, "base": 74, "base.en": 74, "small": 244, "small.en": 244,
-    "medium": 769, "medium.en": 769, "large-v3": 1550, "turbo": 809,
+    "medium": 769, "medium.en": 769, "large-v3": 1550, "large": 1550, "turbo": 809,
 }  # fmt: skip
+_FULL_NAMES = {"turbo": "large-v3-turbo", "large": "large-v3"}
 RELEASES = tuple(_PARAMETERS)
 _PURPOSES = {
     "tiny": "The smallest and fastest",
@@ -24,6 +25,7 @@ _PURPOSES = {
     "small": "Better, three times slower than base",
     "medium": "Good, slow on a CPU",
     "large-v3": "The best; for a GPU",
+    "large": "The newest large one: large-v3",
     "turbo": "Nearly as good as large-v3, much faster; does not translate",
 }
 
@@ -99,8 +101,7 @@ class _Checkpoints:
         return None
 
     def cached(self, name: str) -> Path | None:
-        file_name = "large-v3-turbo.pt" if name == "turbo" else f"{name}.pt"
-        path = self._cache / file_name
+        path = self._cache / f"{_FULL_NAMES.get(name, name)}.pt"
         return path if path.is_file() else None
 
 
@@ -158,9 +159,8 @@ class Catalogue:
 
 def repository(name: str) -> str:
     """The hub's repository of a release, as faster-whisper names it."""
-    if name == "turbo":
-        return "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
-    return f"Systran/faster-whisper-{name}"
+    owner = "mobiuslabsgmbh" if name == "turbo" else "Systran"
+    return f"{owner}/faster-whisper-{_FULL_NAMES.get(name, name)}"
 
 
 def _size(path: Path) -> int:
