@@ -1,0 +1,58 @@
+@echo off
+rem Makes a self-signed certificate for nginx: nginx\ssl\cert.pem and key.pem.
+rem Usage: generate-ssl.bat [--force] [NAME-OR-ADDRESS ...]
+setlocal EnableExtensions EnableDelayedExpansion
+set "folder=%~dp0nginx\ssl"
+set "names=DNS:localhost,IP:127.0.0.1,IP:::1"
+set "force=no"
+set "days=825"
+
+:arguments
+if "%~1"=="" goto check
+if /i "%~1"=="--force" (
+  set "force=yes"
+  shift
+  goto arguments
+)
+echo %~1| findstr /r "^-" >nul && (
+  echo There is no option %~1. Usage: generate-ssl.bat [--force] [NAME-OR-ADDRESS ...] 1>&2
+  exit /b 2
+)
+echo %~1| findstr /r "[^A-Za-z0-9.:*-]" >nul && (
+  echo '%~1' is neither a host name nor an address. 1>&2
+  exit /b 2
+)
+set "kind=DNS"
+echo %~1| findstr ":" >nul && set "kind=IP"
+echo %~1| findstr /r "^[0-9.]*$" >nul && set "kind=IP"
+set "names=!names!,!kind!:%~1"
+shift
+goto arguments
+
+:check
+where openssl >nul 2>nul
+if errorlevel 1 (
+  echo openssl is not installed. It comes with Git for Windows: run this from Git Bash's folder, or install it with "winget install ShiningLight.OpenSSL.Light", and try again. 1>&2
+  exit /b 1
+)
+if "%force%"=="no" (
+  if exist "%folder%\cert.pem" goto exists
+  if exist "%folder%\key.pem" goto exists
+)
+if not exist "%folder%" mkdir "%folder%"
+openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days %days% -keyout "%folder%\key.new" -out "%folder%\cert.new" -subj "/CN=localhost" -addext "subjectAltName=%names%" -addext "keyUsage=digitalSignature,keyEncipherment" -addext "extendedKeyUsage=serverAuth"
+if errorlevel 1 (
+  del /q "%folder%\key.new" "%folder%\cert.new" 2>nul
+  exit /b 1
+)
+rem Only the user who runs this may read the key.
+icacls "%folder%\key.new" /inheritance:r /grant:r "%USERNAME%:F" >nul
+move /y "%folder%\key.new" "%folder%\key.pem" >nul
+move /y "%folder%\cert.new" "%folder%\cert.pem" >nul
+echo Made %folder%\cert.pem and key.pem for %names%, valid for %days% days.
+echo Browsers warn about it, because nobody but you vouches for it. For a public server use Let's Encrypt: docs\operations.md.
+exit /b 0
+
+:exists
+echo There is a certificate in %folder% already. To replace it: generate-ssl.bat --force 1>&2
+exit /b 1
