@@ -3,7 +3,10 @@
 # Usage: ./generate-ssl.sh [--force] [NAME-OR-ADDRESS ...]
 set -eu
 
-folder="$(dirname "$0")/nginx/ssl"
+case "$0" in
+  */*) folder="${0%/*}/nginx/ssl" ;;
+  *) folder="nginx/ssl" ;;
+esac
 names="DNS:localhost,IP:127.0.0.1,IP:::1"
 force=no
 days=825
