@@ -126,9 +126,7 @@ def load(name: str, weights: Path) -> SpeechEngine:
     return OpenaiWhisper(weights / "model.pt", "")
 
 
-def _worker(
-    engine: str, weights: Path, windows: int, batch: int, beam: int
-) -> tuple[float, float]:
+def _worker(engine: str, weights: Path, windows: int, batch: int, beam: int) -> tuple[float, float]:
     """Seconds and peak megabytes of transcribing in a process of its own."""
     log = weights / "worker.log"
     command = [sys.executable, "-m", "bench.transcription", "--worker", engine, str(weights)]

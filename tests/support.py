@@ -45,7 +45,7 @@ class Server:
         self.log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout_s: float = 60.0) -> "Server":
+    def start(self, timeout_s: float = 60.0, application: str = "app:create_app()") -> "Server":
         environment = {
             **os.environ,
             "UPLOAD_FOLDER": str(self.uploads),
@@ -56,7 +56,7 @@ class Server:
             **self.settings,
         }
         command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1", "--threads", "32"]
-        command += ["-b", f"127.0.0.1:{self.port}", "app:create_app()"]
+        command += ["-b", f"127.0.0.1:{self.port}", application]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 command,
