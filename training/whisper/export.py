@@ -10,6 +10,7 @@ import argparse
 import itertools
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -53,13 +54,18 @@ def write_checkpoint(model: Whisper) -> None:
     torch.save({"dims": DIMENSIONS.__dict__, "model_state_dict": weights}, CHECKPOINT_FILE)
 
 
-def write_ctranslate2(model: Whisper) -> None:
-    """Write the folder that `faster_whisper.WhisperModel` reads."""
+def write_ctranslate2(
+    model: Whisper,
+    folder: Path = CTRANSLATE2_FOLDER,
+    aligned_layers: Iterable[int] = ALIGNED_LAYERS,
+) -> None:
+    """Write the folder that `faster_whisper.WhisperModel` reads.
+
+    The heads of `aligned_layers` of the decoder are the ones that tell word times.
+    """
+    sizes = model.dims
     spec = whisper_spec.WhisperSpec(
-        DIMENSIONS.n_audio_layer,
-        DIMENSIONS.n_audio_head,
-        DIMENSIONS.n_text_layer,
-        DIMENSIONS.n_text_head,
+        sizes.n_audio_layer, sizes.n_audio_head, sizes.n_text_layer, sizes.n_text_head
     )
     encoder, decoder = model.encoder, model.decoder
     _copy_linear(spec.encoder.conv1, encoder.conv1)
@@ -85,24 +91,24 @@ def write_ctranslate2(model: Whisper) -> None:
     spec.config.suppress_ids_begin = [*names.encode(" "), names.eot]
     spec.config.lang_ids = sorted(names.all_language_tokens)
     spec.config.alignment_heads = [
-        list(pair) for pair in itertools.product(ALIGNED_LAYERS, range(DIMENSIONS.n_text_head))
+        list(pair) for pair in itertools.product(aligned_layers, range(sizes.n_text_head))
     ]
     spec.register_vocabulary(token_names())
     spec.validate()
     spec.optimize(quantization="int8")
-    shutil.rmtree(CTRANSLATE2_FOLDER, ignore_errors=True)
-    CTRANSLATE2_FOLDER.mkdir(parents=True)
-    spec.save(str(CTRANSLATE2_FOLDER))
-    write_tokenizer(CTRANSLATE2_FOLDER / "tokenizer.json")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    spec.save(str(folder))
+    write_tokenizer(folder / "tokenizer.json")
     settings = {
         "chunk_length": 30, "feature_extractor_type": "WhisperFeatureExtractor",
-        "feature_size": DIMENSIONS.n_mels, "hop_length": 160, "n_fft": 400, "n_samples": 480000,
+        "feature_size": sizes.n_mels, "hop_length": 160, "n_fft": 400, "n_samples": 480000,
         "nb_max_frames": 3000, "padding_side": "right", "padding_value": 0.0,
         "processor_class": "WhisperProcessor", "return_attention_mask": False,
         "sampling_rate": 16000,
     }  # fmt: skip
     text = json.dumps(settings, indent=2) + "\n"
-    (CTRANSLATE2_FOLDER / "preprocessor_config.json").write_text(text)
+    (folder / "preprocessor_config.json").write_text(text)
 
 
 def _copy_linear(
