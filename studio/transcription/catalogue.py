@@ -47,7 +47,7 @@ class Variant:
 
     @property
     def is_english_only(self) -> bool:
-        return self.name.endswith(".en")
+        return self.name == BUNDLED or self.name.endswith(".en")
 
 
 class _Store(Protocol):
