@@ -32,6 +32,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
 
 
 @pytest.fixture(scope="session")
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server, shared, that separates and understands with the bundled models."""
+    server = Server(tmp_path_factory.mktemp("speaker"), WHISPER_MODEL="mini").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def short_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds of stereo sound, 16-bit WAV."""
     return write_wav(tmp_path_factory.mktemp("sound") / "short.wav", noise(3.0))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.speech import MOST_WRONG, RECORDING, spoken, wrong
 from tests.support import Server, convert, noise, read_sound, write_wav
 
 HOST = "https://localhost"
@@ -53,7 +54,10 @@ def published(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterat
         bag = yaml.safe_dump({"models": ["tiny0"]})
         (model_dir / "demucs" / f"{name}.yaml").write_text(bag)
     server = Server(
-        tmp_path_factory.mktemp("curl"), MODEL_DIR=model_dir, DEMUCS_MODEL="htdemucs"
+        tmp_path_factory.mktemp("curl"),
+        MODEL_DIR=model_dir,
+        DEMUCS_MODEL="htdemucs",
+        WHISPER_MODEL="mini",
     ).start()
     yield server
     server.stop()
@@ -123,13 +127,17 @@ def test_the_old_name(shell: Shell, published: Server) -> None:
     assert published.wait(shell.file_id)["status"] == "completed"
 
 
-def test_speech_says_that_it_is_to_come(shell: Shell) -> None:
+def test_speech_becomes_text(shell: Shell, published: Server) -> None:
+    convert(RECORDING, shell.folder / "speech.wav")
     sent = shell.json('curl -k -X POST -F "file=@speech.wav" https://localhost/upload')
     shell.file_id = sent["file_id"]
-    answer = shell.json("curl -k -X POST https://localhost/process/whisper/abc123")
-    assert (answer["status"], answer["code"]) == (501, "model_not_implemented")
+    job = shell.json("curl -k -X POST https://localhost/process/whisper/abc123")
+    assert (job["variant"], job["status"]) == ("mini", "queued")
+    shell.json("curl -k https://localhost/status/abc123")
+    assert published.wait(shell.file_id)["status"] == "completed"
     shell.run("curl -k https://localhost/download/abc123/transcription -o transcript.txt")
-    assert json.loads((shell.folder / "transcript.txt").read_text())["code"] == "not_ready"
+    said = (shell.folder / "transcript.txt").read_text("utf-8")
+    assert wrong(spoken().text, said) <= MOST_WRONG
 
 
 def test_a_name_that_is_not_ascii(shell: Shell) -> None:

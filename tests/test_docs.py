@@ -5,11 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from config import Config
 from studio.errors import all_errors
 from studio.separation.catalogue import RELEASES
 from studio.separation.options import SeparationOptions
+from studio.transcription.catalogue import RELEASES as WHISPER_RELEASES
+from studio.transcription.formats import FORMATS
+from studio.transcription.options import TranscriptionOptions
 from studio.weights import BUNDLED
 from tests.support import ROOT, Server
 
@@ -56,9 +60,25 @@ def test_every_variant_is_described(name: str) -> None:
     assert f"`{name}`" in MODELS
 
 
-@pytest.mark.parametrize("name", SeparationOptions.model_fields)
-def test_every_option_is_described(name: str) -> None:
-    assert f"\n| `{name}` |" in API
+@pytest.mark.parametrize("name", [BUNDLED, *WHISPER_RELEASES])
+def test_every_variant_of_whisper_is_described(name: str) -> None:
+    section = MODELS.partition("\n## Whisper\n")[2].partition("\n## ")[0]
+    assert re.search(rf"^\|.*`{re.escape(name)}`.*\|$", section, re.M)
+
+
+@pytest.mark.parametrize(
+    ("model", "options"), [("demucs", SeparationOptions), ("whisper", TranscriptionOptions)]
+)
+def test_every_option_is_described(model: str, options: type[BaseModel]) -> None:
+    table = API.partition(f"Options of `{model}`:\n\n")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", table, re.M)
+    assert rows == list(options.model_fields)
+
+
+def test_every_format_of_a_transcript_is_described() -> None:
+    table = API.partition("The track `transcription` of")[2]
+    rows = re.findall(r"^\| ((?:`\w+`,? ?)+) \|", table, re.M)
+    assert {name for row in rows for name in re.findall(r"\w+", row)} >= FORMATS.keys()
 
 
 def test_links_lead_somewhere() -> None:

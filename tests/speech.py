@@ -1,0 +1,119 @@
+"""What the tests of speech share: the bundled recording, what is said in it, the bundled model."""
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.scores import word_errors, words_of
+from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.transcript import Segment, Word
+from tests.support import ROOT, SONG, Server, Sound, decode_all, write_wav
+
+MINI = ROOT / "pretrained" / "whisper-mini"
+SPEECH = ROOT / "samples" / "speech"
+RECORDING = SPEECH / "spoken.flac"
+TRACK = "/download/{}/transcription"
+# What the bundled model may get wrong of the bundled recording, which it was not trained on.
+MOST_WRONG = 0.1
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The recording at 16 kHz, its text and sentences, and (word, start, end) in seconds."""
+
+    sound: Speech
+    text: str
+    sentences: list[str]
+    words: list[tuple[str, float, float]]
+
+    def part(self, first: int, last: int) -> Speech:
+        """The sound of some sentences, with half of the pauses around them."""
+        ends = np.cumsum([0, *(len(sentence.split()) for sentence in self.sentences)])
+        starts = [self.words[end][1] for end in ends[:-1]]
+        borders = [0.0]
+        borders += [(self.words[end - 1][2] + self.words[end][1]) / 2 for end in ends[1:-1]]
+        borders += [max(starts[-1], len(self.sound) / RATE_HZ)]
+        return self.sound[round(borders[first] * RATE_HZ) : round(borders[last] * RATE_HZ)]
+
+
+def spoken() -> Spoken:
+    data = json.loads((SPEECH / "spoken.json").read_text("utf-8"))
+    sentences = data["sentences"]
+    words = [word for sentence in sentences for word in sentence["words"]]
+    return Spoken(
+        decode_all(RECORDING, RATE_HZ, 1)[0],
+        data["text"],
+        [sentence["text"] for sentence in sentences],
+        [(word["word"], word["start_s"], word["end_s"]) for word in words],
+    )
+
+
+def wrong(true: str, said: str) -> float:
+    """Word error rate."""
+    errors, words = word_errors(true, said)
+    return errors / words
+
+
+def text_of(segments: list[Segment]) -> str:
+    return " ".join(segment.text.strip() for segment in segments)
+
+
+def late_s(true: list[tuple[str, float, float]], found: list[Word]) -> list[float]:
+    """How far the starts of the words that were understood are from the true ones, in seconds."""
+    said = [" ".join(words_of(word.text)) for word in found]
+    blocks = difflib.SequenceMatcher(None, [word for word, _, _ in true], said, autojunk=False)
+    return [
+        abs(found[match.b + n].start_s - true[match.a + n][1])
+        for match in blocks.get_matching_blocks()
+        for n in range(match.size)
+    ]
+
+
+def instrumental(rate_hz: int = RATE_HZ, channels: int = 1) -> Sound:
+    """The bundled song without its singer, float32 (channels, samples)."""
+    parts = [decode_all(SONG / f"{stem}.flac", rate_hz, channels) for stem in ("drums", "bass")]
+    sound: Sound = sum(parts) + decode_all(SONG / "other.flac", rate_hz, channels)
+    return sound
+
+
+def write_speech(path: Path, times: int = 1, rate_hz: int = RATE_HZ) -> Path:
+    """The recording, several times with pauses of two seconds, as a mono WAV file."""
+    sound = decode_all(RECORDING, rate_hz, 1)
+    pause = np.zeros((1, 2 * rate_hz), np.float32)
+    return write_wav(path, np.concatenate([sound, pause] * times, axis=1), rate_hz)
+
+
+def word_of(data: dict[str, Any]) -> Word:
+    """A word as the JSON of a transcript has it."""
+    return Word(**data)
+
+
+def transcribed(server: Server, path: Path, filename: str | None = None, **options: Any) -> str:
+    """Upload and transcribe a file; its id once the text is there."""
+    file_id = server.upload(path, filename)
+    again(server, file_id, **options)
+    return file_id
+
+
+def again(server: Server, file_id: str, **options: Any) -> dict[str, Any]:
+    """Transcribe an upload; the completed job."""
+    answer = server.process(file_id, "whisper", **options)
+    assert answer.status_code in (200, 202), answer.text
+    status = server.wait(file_id)
+    assert status["status"] == "completed", status
+    return dict(status["jobs"][0])
+
+
+def text(server: Server, file_id: str, file_format: str = "txt") -> str:
+    answer = server.get(f"{TRACK.format(file_id)}?format={file_format}")
+    assert answer.status_code == 200, answer.text
+    return answer.content.decode("utf-8")
+
+
+def data(server: Server, file_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text(server, file_id, "json"))
+    return found
