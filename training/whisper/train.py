@@ -44,10 +44,10 @@ class Stage:
 
 
 STAGES = (
-    Stage(0.30, 12, Mixture(7.0, silent=0.04, sung=0.10), 0.3, 1.0),
-    Stage(0.50, 6, Mixture(14.0, silent=0.06, sung=0.12), 0.3, 0.6),
+    Stage(0.30, 8, Mixture(7.0, silent=0.04, sung=0.10), 0.3, 1.0),
+    Stage(0.50, 4, Mixture(14.0, silent=0.06, sung=0.12), 0.3, 0.6),
     Stage(
-        1.00, 3, Mixture(30.0, silent=0.12, sung=0.15, prompts=0.25, cuts=0.7), 0.2, 0.3,
+        1.00, 2, Mixture(30.0, silent=0.12, sung=0.15, prompts=0.25, cuts=0.7), 0.2, 0.3,
     ),
 )  # fmt: skip
 
@@ -152,7 +152,7 @@ def _backward(model: MiniWhisper, source: Windows, stage: Stage, plan: Plan) -> 
     total = (
         losses.tokens
         + stage.attention * losses.attention
-        + stage.frames * (losses.words + 0.5 * losses.phonemes)
+        + stage.frames * (losses.words + losses.phonemes)
     )
     total.backward()
     return losses.stack()

@@ -209,7 +209,7 @@ class Windows:
     def _prompt(self) -> list[Floats]:
         """Earlier sentences with times, as a decoder passes them on from the window before."""
         sentences, at_s = [], 0.0
-        for _ in range(int(self.rng.integers(1, 9))):
+        for _ in range(int(self.rng.integers(1, 16))):
             words = self._utterance(None).words
             sentences.append(words + np.array([0, at_s, at_s], np.float32))
             at_s = float(sentences[-1][-1, 2]) + 0.5
