@@ -32,7 +32,9 @@ PROBE_TIMEOUT_S = 60
 # Up to this length the probe decodes the whole file, so that its answer is exact.
 FULLY_PROBED_S = 60.0
 TAIL_S = 3.0
-STREAM_END_TIMEOUT_S = 10.0
+STREAM_END_TIMEOUT_S = 30.0
+# More sound than this from one piece of a stream is no recording of a voice, but a bomb.
+STREAM_MOST_S = 600.0
 # A fixed-point file holds less than full scale; lossy encoders overshoot a little on top.
 FIXED_POINT_PEAK = 0.98
 # A WAV header counts bytes in 32 bits; beyond that the same layout is called RF64.
@@ -382,6 +384,7 @@ class StreamDecoder:
         self._child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
+        self._most_bytes = round(STREAM_MOST_S * rate_hz) * 4
         self._decoded = bytearray()
         self._lock = Lock()
         self._reader = Thread(target=self._read, name="stream-decoder", daemon=True)
@@ -408,9 +411,10 @@ class StreamDecoder:
         except BrokenPipeError:
             pass
         self._reader.join(STREAM_END_TIMEOUT_S)
+        in_time = not self._reader.is_alive()
         rest = self._taken()
         self.close()
-        if self._child.returncode != 0 and len(rest) == 0:
+        if not in_time or (self._child.returncode != 0 and len(rest) == 0):
             raise NotAudio("The recording could not be decoded to its end.")
         return rest
 
@@ -430,6 +434,9 @@ class StreamDecoder:
         while data := self._child.stdout.read1(1 << 16):  # type: ignore[attr-defined]
             with self._lock:
                 self._decoded += data
+                if len(self._decoded) > self._most_bytes:
+                    self._child.kill()
+                    return
 
     def _taken(self) -> npt.NDArray[np.float32]:
         with self._lock:

@@ -7,15 +7,17 @@ the events.
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from threading import Lock
 from typing import Any
 
 from flask import request
 from flask_socketio import ConnectionRefusedError, Namespace, SocketIO
 from pydantic import ValidationError
 
+from studio.transcription.live.events import SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
 from studio.transcription.live.scheduler import Scheduler
-from studio.transcription.live.session import Session, SessionError
+from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings
 
 PATH = "/transcribe"
@@ -23,6 +25,40 @@ PROTOCOL = 1
 DEFAULT_MIME_TYPE = "audio/pcm;rate=16000"
 
 Answer = dict[str, Any] | None
+
+
+class _Incoming:
+    """The sound of one client: its chunks, decoded with the receiver that its kind needs.
+
+    A client that polls may send from several threads at once, hence the lock.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.lock = Lock()
+        self._mime_type = ""
+        self._receiver: Receiver | None = None
+
+    def take(self, mime_type: str, data: bytes) -> None:
+        """Give the session the sound of a chunk. Raises SessionError."""
+        known = self._receiver
+        if known is None or mime_type != self._mime_type or known.is_new(data):
+            fresh = receiver(mime_type)
+            self.end()
+            self._mime_type, self._receiver = mime_type, fresh
+            known = fresh
+        self.session.admit(known.seconds(data))
+        self.session.feed(known.feed(data), time.monotonic())
+
+    def end(self) -> None:
+        """The recording is over: its rest is taken too. Raises SessionError."""
+        known, self._receiver = self._receiver, None
+        if known is not None:
+            self.session.feed(known.finish(), time.monotonic())
+
+    def close(self) -> None:
+        if self._receiver is not None:
+            self._receiver.close()
 
 
 class Transcribe(Namespace):  # type: ignore[misc]
@@ -47,9 +83,9 @@ class Transcribe(Namespace):  # type: ignore[misc]
         self._limits = limits
         self._default = default
         self._variants = variants
-        self._receivers: dict[str, tuple[str, Receiver]] = {}
+        self._incoming: dict[str, _Incoming] = {}
 
-    def on_connect(self, _auth: Any = None) -> bool | None:
+    def on_connect(self, _auth: Any = None) -> None:
         sid = _sid()
         settings = LiveSettings(variant=self._default)
         session = Session(
@@ -63,34 +99,40 @@ class Transcribe(Namespace):  # type: ignore[misc]
             raise ConnectionRefusedError(
                 f"{self._limits.sessions} live sessions are open already. Try again later."
             )
+        self._incoming[sid] = _Incoming(session)
         self._send(sid, "connected", self._greeting(settings))
-        return None
 
     def on_disconnect(self, _reason: Any = None) -> None:
         sid = _sid()
         self._scheduler.remove(sid)
-        self._drop_receiver(sid)
+        incoming = self._incoming.pop(sid, None)
+        if incoming is not None:
+            with incoming.lock:
+                incoming.close()
 
     def on_audio(self, message: Any = None) -> Answer:
-        return self._answered(lambda session: self._audio(session, message))
+        return self._answered(lambda incoming: self._audio(incoming, message))
 
     def on_finish(self, _message: Any = None) -> Answer:
         return self._answered(self._finish)
 
     def on_configure(self, message: Any = None) -> Answer:
-        return self._answered(lambda session: self._configure(session, message))
+        return self._answered(lambda incoming: self._configure(incoming.session, message))
 
     def on_keepalive(self, _message: Any = None) -> Answer:
-        return self._answered(lambda session: session.keep_alive(time.monotonic()))
+        return self._answered(lambda _: None)
 
-    def _answered(self, act: Callable[[Session], None]) -> Answer:
+    def _answered(self, act: Callable[[_Incoming], None]) -> Answer:
         """Do something for the session of this client; the acknowledgement."""
         sid = _sid()
-        session = self._scheduler.get(sid)
-        if session is None:
+        incoming = self._incoming.get(sid)
+        if incoming is None:
             return None
+        session = incoming.session
+        session.keep_alive(time.monotonic())
         try:
-            act(session)
+            with incoming.lock:
+                act(incoming)
         except SessionError as error:
             problem = {"code": error.code, "message": error.message}
             self._send(sid, "error", problem)
@@ -98,7 +140,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
         self._scheduler.wake()
         return session.times()
 
-    def _audio(self, session: Session, message: Any) -> None:
+    def _audio(self, incoming: _Incoming, message: Any) -> None:
         payload = message.get("payload") if isinstance(message, dict) else None
         if not isinstance(payload, dict) or "data" not in payload:
             raise SessionError(
@@ -109,30 +151,14 @@ class Transcribe(Namespace):  # type: ignore[misc]
         mime_type = payload.get("mimeType", DEFAULT_MIME_TYPE)
         if not isinstance(mime_type, str):
             raise SessionError("unknown_mime_type", "mimeType must be text.")
-        data = chunk_bytes(payload["data"], self._limits.chunk_bytes)
-        session.feed(self._receiver(mime_type).feed(data), time.monotonic())
+        incoming.take(mime_type, chunk_bytes(payload["data"], self._limits.chunk_bytes))
 
-    def _receiver(self, mime_type: str) -> Receiver:
-        sid = _sid()
-        known = self._receivers.get(sid)
-        if known is None or known[0] != mime_type:
-            fresh = receiver(mime_type)
-            self._drop_receiver(sid)
-            self._receivers[sid] = mime_type, fresh
-            return fresh
-        return known[1]
-
-    def _finish(self, session: Session) -> None:
-        known = self._receivers.pop(_sid(), None)
-        if known is not None:
-            try:
-                rest = known[1].finish()
-                if len(rest):
-                    session.feed(rest, time.monotonic())
-            finally:
-                session.finish(time.monotonic())
-        else:
-            session.finish(time.monotonic())
+    def _finish(self, incoming: _Incoming) -> None:
+        try:
+            incoming.end()
+        finally:
+            incoming.session.finish(time.monotonic())
+            self._scheduler.wake()
 
     def _configure(self, session: Session, message: Any) -> None:
         try:
@@ -143,7 +169,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
             raise SessionError(
-                "invalid_setting", f"{name!r} is {first['input']!r}: {first['msg']}."
+                "invalid_setting", f"{name!r} is {first['input']!r:.80}: {first['msg']}."
             ) from None
         except TypeError:
             raise SessionError("invalid_setting", "configure wants an object.") from None
@@ -163,11 +189,6 @@ class Transcribe(Namespace):  # type: ignore[misc]
             "settings": settings.model_dump(),
             "limits": asdict(self._limits),
         }
-
-    def _drop_receiver(self, sid: str) -> None:
-        known = self._receivers.pop(sid, None)
-        if known is not None:
-            known[1].close()
 
     def _send(self, sid: str, event: str, data: dict[str, Any]) -> None:
         self._server.emit(event, data, to=sid, namespace=PATH)

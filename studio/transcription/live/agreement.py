@@ -39,11 +39,12 @@ class Agreement:
 
     def _beyond_committed(self, hypothesis: list[Word]) -> list[Word]:
         """The words of a hypothesis that are not committed yet."""
-        if not self.committed:
-            return hypothesis
+        done = [plain(word.text) for word in self.committed]
+        if [plain(word.text) for word in hypothesis[: len(done)]] == done:
+            return hypothesis[len(done) :]
+        # It now tells the committed words otherwise: what follows them in time is new.
         end_s = self.committed[-1].end_s
         new = [word for word in hypothesis if word.start_s > end_s - TOLERANCE_S]
-        done = [plain(word.text) for word in self.committed]
         for length in range(min(LONGEST_OVERLAP, len(new), len(done)), 0, -1):
             begins_early = new[0].start_s < end_s
             if begins_early and [plain(word.text) for word in new[:length]] == done[-length:]:

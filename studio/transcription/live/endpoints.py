@@ -19,6 +19,8 @@ WINDOW = 512
 CONTEXT = 64
 VOICE_AT = 0.5
 SILENCE_BELOW = 0.35
+# A sound with fewer windows of a voice than this, a tenth of a second, is a click and no word.
+LEAST_VOICED = 3
 PAD = round(0.2 * RATE_HZ)
 # Whisper hears 30 s at once; an utterance is cut between these two lengths.
 CUT_FROM = 15 * RATE_HZ
@@ -69,19 +71,29 @@ class VoiceActivity:
 class Endpoints:
     """Takes the stream as it comes; gives utterances once they have ended.
 
-    `position` is how far the stream was listened to, `voice_from` where the utterance that goes on
-    began (None: nobody speaks).
+    `position` is how far the stream was listened to.
     """
 
     def __init__(self, endpointing_ms: int) -> None:
         self.position = 0
-        self.voice_from: int | None = None
+        self.endpointing_ms = endpointing_ms
         self._activity = VoiceActivity()
-        self._silence = endpointing_ms * RATE_HZ // 1000
+        self._from: int | None = None
+        self._voiced = 0
         self._silent_from: int | None = None
         self._last_end = 0
         self._left = np.zeros(0, np.float32)
         self._levels: list[float] = []
+
+    @property
+    def voice_from(self) -> int | None:
+        """Where the utterance that goes on began; None: nobody speaks."""
+        return self._from if self._voiced >= LEAST_VOICED else None
+
+    @property
+    def needed_from(self) -> int:
+        """No later utterance begins before this."""
+        return max(self.position - PAD, 0) if self._from is None else self._from
 
     def feed(self, speech: Speech) -> Iterator[Span]:
         """Listen to what comes next; yield the utterances that ended in it."""
@@ -94,48 +106,63 @@ class Endpoints:
             window = waiting[number * WINDOW : (number + 1) * WINDOW]
             yield from self._window(probability, float(np.square(window, dtype=np.float64).mean()))
 
+    def flush(self) -> Iterator[Span]:
+        """The utterance that goes on is over, as if silence had followed."""
+        start, end = self.voice_from, self.position + len(self._left)
+        self._from, self._voiced = None, 0
+        if start is not None:
+            self._last_end = end
+            yield Span(start, end)
+
     def finish(self) -> Iterator[Span]:
         """The stream ends here: what is left is listened to, and the last utterance is over."""
         end = self.position + len(self._left)
         if len(self._left):
             yield from self.feed(np.zeros(WINDOW - len(self._left), np.float32))
-        if self.voice_from is not None:
-            yield Span(self.voice_from, end)
-            self.voice_from = None
+        yield from (Span(span.start, end) for span in self.flush())
 
     def _window(self, probability: float, power: float) -> Iterator[Span]:
         start = self.position
         self.position += WINDOW
-        if self.voice_from is None:
-            if probability >= VOICE_AT:
-                self.voice_from = max(start - PAD, self._last_end)
-                self._silent_from = None
-                self._levels = [np.inf] * ((start - self.voice_from) // WINDOW)
-                self._levels.append(power)
-            return
+        if self._from is None:
+            if probability < VOICE_AT:
+                return
+            self._from = max(start - PAD, self._last_end)
+            self._voiced = 0
+            self._levels = [np.inf] * ((start - self._from) // WINDOW)
+        self._voiced += probability >= VOICE_AT
         self._levels.append(power)
         if probability >= SILENCE_BELOW:
             self._silent_from = None
         elif self._silent_from is None:
             self._silent_from = start
-        if self._silent_from is not None and self.position - self._silent_from >= self._silence:
-            yield self._end(min(self._silent_from + PAD, self.position))
-            self.voice_from = None
-        elif self.position - self.voice_from >= CUT_AT:
-            cut = self._quietest()
-            self._levels = self._levels[(cut - self.voice_from) // WINDOW :]
-            yield self._end(cut)
-            self.voice_from = cut
+        silence = self.endpointing_ms * RATE_HZ // 1000
+        if self._silent_from is not None and self.position - self._silent_from >= silence:
+            yield from self._end(min(self._silent_from + PAD, self.position))
+        elif self.position - self._from >= CUT_AT:
+            yield from self._cut(self._quietest())
 
-    def _end(self, end: int) -> Span:
-        assert self.voice_from is not None
-        self._last_end = end
-        return Span(self.voice_from, end)
+    def _end(self, end: int) -> Iterator[Span]:
+        """The utterance has ended, unless what was heard was too short for a voice."""
+        if self.voice_from is not None:
+            self._last_end = end
+            yield Span(self.voice_from, end)
+        self._from, self._voiced = None, 0
+
+    def _cut(self, cut: int) -> Iterator[Span]:
+        """A part of the utterance has ended; the rest begins at the cut."""
+        assert self._from is not None
+        levels = self._levels[(cut - self._from) // WINDOW :]
+        was_voice = self.voice_from is not None
+        yield from self._end(cut)
+        silent = self._silent_from is not None and self._silent_from <= cut
+        if was_voice and not silent:
+            self._from, self._voiced, self._levels = cut, LEAST_VOICED, levels
 
     def _quietest(self) -> int:
         """The middle of the quietest place since CUT_FROM."""
-        assert self.voice_from is not None
+        assert self._from is not None
         blocks = QUIET_BLOCK // WINDOW
         first = CUT_FROM // WINDOW
         sums = np.convolve(self._levels[first:], np.ones(blocks), "valid")
-        return self.voice_from + (first + int(sums.argmin()) + blocks // 2) * WINDOW
+        return self._from + (first + int(sums.argmin()) + blocks // 2) * WINDOW

@@ -18,8 +18,11 @@ def without_loops(segment: Segment) -> Segment:
     words = list(segment.words)
     if segment.compression_ratio <= COMPRESSION_RATIO_MOST or not words:
         return segment
-    for length in range(1, LONGEST_PHRASE + 1):
-        words = _once(words, length)
+    count = 0
+    while count != len(words):
+        count = len(words)
+        for length in range(1, LONGEST_PHRASE + 1):
+            words = _once(words, length)
     text = "".join(word.text for word in words)
     return replace(segment, words=tuple(words), text=text, end_s=words[-1].end_s)
 

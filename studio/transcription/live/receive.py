@@ -11,22 +11,33 @@ import numpy as np
 from studio.audio import StreamDecoder
 from studio.errors import StudioError
 from studio.transcription.engine import RATE_HZ, Speech
-from studio.transcription.live.session import SessionError
+from studio.transcription.live.events import SessionError
 
 RATES_HZ = (8_000, 96_000)
 MOST_CHANNELS = 2
 CONTAINERS = {"audio/webm": "matroska", "audio/ogg": "ogg"}
 PCM = "audio/pcm"
+# What every WebM file begins with.
+EBML = b"\x1a\x45\xdf\xa3"
 
 
 class Receiver(Protocol):
     """Decodes one kind of chunks, with the state that keeps them unbroken."""
 
-    def feed(self, data: bytes) -> Speech: ...
+    def seconds(self, data: bytes) -> float:
+        """The length of a chunk, 0 where only decoding shows it. Raises SessionError."""
 
-    def finish(self) -> Speech: ...
+    def is_new(self, data: bytes) -> bool:
+        """Whether another recording begins with this chunk."""
 
-    def close(self) -> None: ...
+    def feed(self, data: bytes) -> Speech:
+        """The sound that is ready once this chunk is taken. Raises SessionError."""
+
+    def finish(self) -> Speech:
+        """The rest of the sound; nothing follows. Raises SessionError."""
+
+    def close(self) -> None:
+        """Give up what is left."""
 
 
 class PcmReceiver:
@@ -36,17 +47,24 @@ class PcmReceiver:
         import soxr
 
         self._channels = channels
+        self._rate_hz = rate_hz
         self._resampler = (
             None if rate_hz == RATE_HZ else soxr.ResampleStream(rate_hz, RATE_HZ, 1, "float32")
         )
 
-    def feed(self, data: bytes) -> Speech:
+    def seconds(self, data: bytes) -> float:
         if len(data) % (2 * self._channels):
             raise SessionError(
                 "bad_audio",
                 f"The chunk has {len(data)} bytes, which is not a whole number of 16-bit samples "
                 f"in {self._channels} channel(s). It was not taken.",
             )
+        return len(data) / (2 * self._channels * self._rate_hz)
+
+    def is_new(self, data: bytes) -> bool:
+        return False
+
+    def feed(self, data: bytes) -> Speech:
         samples = np.frombuffer(data, "<i2").reshape(-1, self._channels)
         mono = (samples.mean(1) / 32768.0).astype(np.float32)
         return mono if self._resampler is None else self._resampled(mono, False)
@@ -68,16 +86,28 @@ class ContainerReceiver:
     """WebM or Ogg as a browser's MediaRecorder makes them, in pieces of any length."""
 
     def __init__(self, container: str) -> None:
-        self._decoder = StreamDecoder(container, RATE_HZ)
+        self._container = container
+        self._decoder: StreamDecoder | None = None
+
+    def seconds(self, data: bytes) -> float:
+        return 0.0
+
+    def is_new(self, data: bytes) -> bool:
+        is_first_page = data[:4] == b"OggS" and data[5:6] == b"\x02"
+        return self._decoder is not None and (is_first_page or data[:4] == EBML)
 
     def feed(self, data: bytes) -> Speech:
-        return self._checked(lambda: self._decoder.feed(data))
+        decoder = self._decoder = self._decoder or StreamDecoder(self._container, RATE_HZ)
+        return self._checked(lambda: decoder.feed(data))
 
     def finish(self) -> Speech:
+        if self._decoder is None:
+            return np.zeros(0, np.float32)
         return self._checked(self._decoder.finish)
 
     def close(self) -> None:
-        self._decoder.close()
+        if self._decoder is not None:
+            self._decoder.close()
 
     @staticmethod
     def _checked(step: Callable[[], Speech]) -> Speech:

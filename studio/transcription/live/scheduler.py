@@ -1,6 +1,7 @@
 """Owns the speech engine for all live sessions: one thread decodes, in fair turns.
 
-Utterances that have ended come first, then those that go on; among equals, who has waited longest.
+Utterances that have ended come first, then those that go on; among equals, who was served longest
+ago.
 Each session's interim texts come as often as the measured speed of the engine allows for all who
 speak at the moment: when the machine falls behind, they become rarer, and nothing is dropped.
 """
@@ -8,16 +9,18 @@ speak at the moment: when the machine falls behind, they become rarer, and nothi
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from threading import Condition, Thread
 
 from studio.errors import StudioError
 from studio.transcription.engine import DecodeOptions, SpeechEngine
+from studio.transcription.live.engines import Engines, Lease
 from studio.transcription.live.session import Session, Task
+from studio.transcription.transcript import Segment
 
 log = logging.getLogger(__name__)
 
 LEAST_INTERVAL_S = 0.4
+# An interim text that has been due for so long is as urgent as a final one.
 MOST_INTERVAL_S = 5.0
 # Of the time between two interim texts, so much more than decoding takes is left free.
 SPARE = 1.2
@@ -26,35 +29,44 @@ FINAL_BEAM = 5
 FINAL_TEMPERATURES = (0.0, 0.4, 0.8)
 SWEEP_EVERY_S = 1.0
 LONGEST_WAY_S = 10.0
-
-Lease = Callable[[str], AbstractContextManager[SpeechEngine]]
-"""Lends the engine of a variant."""
+# A language that was told from the beginning of an utterance is kept if it is as probable as this.
+SURE = 0.8
 
 
 class Scheduler:
     """The live sessions by id, and the thread that serves them."""
 
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
+    def __init__(
+        self,
+        lease: Lease,
+        longest_way_s: float = LONGEST_WAY_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engines = Engines(lease, self.wake)
+        self._longest_way_s = longest_way_s
+        self._clock = clock
         self._sessions: dict[str, Session] = {}
+        # When each session was served last, in turns.
+        self._served: dict[str, int] = {}
+        self._turn = 0
         self._changed = Condition()
         self._thread: Thread | None = None
         self._stopping = False
         self._woken = False
         self._at_rest = True
         self._mean_s = 0.2
-        self._held: dict[str, tuple[AbstractContextManager[SpeechEngine], SpeechEngine]] = {}
 
     def add(self, session_id: str, session: Session, most: int) -> bool:
         """Serve a session; False if there are `most` already."""
         with self._changed:
-            if len(self._sessions) >= most:
+            if self._stopping or len(self._sessions) >= most:
                 return False
             self._sessions[session_id] = session
             if self._thread is None:
                 self._thread = Thread(target=self._loop, name="live", daemon=True)
                 self._thread.start()
-            return True
+        self.wake()
+        return True
 
     def get(self, session_id: str) -> Session | None:
         with self._changed:
@@ -63,6 +75,7 @@ class Scheduler:
     def remove(self, session_id: str) -> None:
         with self._changed:
             self._sessions.pop(session_id, None)
+            self._changed.notify_all()
 
     def count(self) -> int:
         with self._changed:
@@ -76,10 +89,10 @@ class Scheduler:
 
     def give_way(self) -> None:
         """Called by other work between its steps: returns once no live sound waits, or after
-        LONGEST_WAY_S, so that the other work still goes on."""
+        `longest_way_s`, so that the other work still goes on."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._stopping or self._at_rest or not self._sessions, LONGEST_WAY_S
+                lambda: self._stopping or self._at_rest or not self._sessions, self._longest_way_s
             )
 
     def stop(self) -> None:
@@ -88,87 +101,99 @@ class Scheduler:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(10)
+        self._engines.keep_only(set())
 
     def _loop(self) -> None:
-        swept_s = time.monotonic()
+        swept_s = self._clock()
         while True:
             with self._changed:
                 if self._stopping:
                     return
-                self._at_rest = False
+                self._at_rest = self._woken = False
                 sessions = dict(self._sessions)
-            chosen = self._choose(list(sessions.values()))
-            if chosen is not None and (task := chosen.task()) is not None:
-                self._decode(chosen, task)
-            for session in sessions.values():
-                session.end_if_done()
-            if time.monotonic() - swept_s > SWEEP_EVERY_S:
-                swept_s = time.monotonic()
-                self._sweep(sessions)
-            if chosen is None:
+            try:
+                is_idle = self._serve(sessions)
+                if self._clock() - swept_s >= SWEEP_EVERY_S:
+                    swept_s = self._clock()
+                    self._sweep(sessions)
+            except Exception:
+                log.exception("live transcription goes on after a defect")
+                is_idle = True
+            if is_idle:
                 self._rest()
+
+    def _serve(self, sessions: dict[str, Session]) -> bool:
+        """Decode what is the most urgent; whether there was nothing."""
+        chosen = self._choose(sessions)
+        if chosen is not None and (task := sessions[chosen].task()) is not None:
+            self._turn += 1
+            self._served[chosen] = self._turn
+            self._decode(sessions[chosen], task)
+        for session in sessions.values():
+            session.end_if_done()
+        return chosen is None
 
     def _rest(self) -> None:
         with self._changed:
             if self._woken or self._stopping:
-                self._woken = False
                 return
             self._at_rest = True
             self._changed.notify_all()
-            self._changed.wait(SWEEP_EVERY_S)
-            self._woken = False
+            self._changed.wait_for(lambda: self._woken or self._stopping, SWEEP_EVERY_S)
 
-    def _choose(self, sessions: list[Session]) -> Session | None:
-        """The session whose task is the most urgent."""
-        speaking = sum(session.is_speaking for session in sessions)
+    def _choose(self, sessions: dict[str, Session]) -> str | None:
+        """The session whose task is the most urgent: finals first, and who was served longest ago,
+        so that one who sends a lot at once does not hold up the others."""
+        speaking = sum(session.is_speaking for session in sessions.values())
         interval_s = SPARE * self._mean_s * max(1, speaking)
-        due: list[tuple[tuple[bool, float], int]] = []
-        for number, session in enumerate(sessions):
+        now_s = self._clock()
+        due: list[tuple[bool, int, float, str]] = []
+        for name, session in sessions.items():
             session.interim_every_s = min(MOST_INTERVAL_S, max(LEAST_INTERVAL_S, interval_s))
-            if (urgency := session.due()) is not None:
-                due.append((urgency, number))
-        return sessions[min(due)[1]] if due else None
+            urgency = session.due()
+            if self._engines.is_ready(session.settings.variant) and urgency is not None:
+                goes_on, since_s = urgency
+                can_wait = goes_on and now_s - since_s < MOST_INTERVAL_S
+                due.append((can_wait, self._served.get(name, 0), since_s, name))
+        return min(due)[-1] if due else None
 
     def _decode(self, session: Session, task: Task) -> None:
-        began_s = time.monotonic()
-        settings = session.settings
+        began_s = self._clock()
         try:
-            engine = self._engine(settings.variant)
-            if session.language is None:
-                session.language = engine.detect_language(task.speech)[0]
-            options = DecodeOptions(
-                session.language,
-                initial_prompt=settings.prompt or None,
-                hotwords=settings.hotwords or None,
-                beam_size=FINAL_BEAM if task.is_final else 1,
-                temperatures=FINAL_TEMPERATURES if task.is_final else (0.0,),
-                most_tokens=MOST_TOKENS,
-            )
-            segments = next(iter(engine.transcribe([task.speech], options)), [])
+            engine = self._engines.get(session.settings.variant)
+            segments = self._segments(engine, session, task)
         except StudioError as error:
             session.fail(task, error.code, error.sentence)
         except Exception:
             log.exception("live decoding failed")
             session.fail(task, "internal_error", "The server could not decode this utterance.")
         else:
-            took_s = time.monotonic() - began_s
+            took_s = self._clock() - began_s
             self._mean_s += 0.2 * (took_s - self._mean_s)
             session.apply(task, segments, took_s)
 
-    def _engine(self, variant: str) -> SpeechEngine:
-        """The engine of a variant; kept until no session uses it."""
-        if variant not in self._held:
-            lease = self._lease(variant)
-            self._held[variant] = lease, lease.__enter__()
-        return self._held[variant][1]
+    def _segments(self, engine: SpeechEngine, session: Session, task: Task) -> list[Segment]:
+        settings, language = session.settings, session.language
+        if language is None:
+            language, probability = engine.detect_language(task.speech)
+            if task.is_final or probability >= SURE:
+                session.language = language
+        options = DecodeOptions(
+            language,
+            initial_prompt=settings.prompt or None,
+            hotwords=settings.hotwords or None,
+            beam_size=FINAL_BEAM if task.is_final else 1,
+            temperatures=FINAL_TEMPERATURES if task.is_final else (0.0,),
+            most_tokens=MOST_TOKENS,
+        )
+        return next(iter(engine.transcribe([task.speech], options)), [])
 
     def _sweep(self, sessions: dict[str, Session]) -> None:
-        used = {session.settings.variant for session in sessions.values()}
-        for variant in set(self._held) - used:
-            lease, _ = self._held.pop(variant)
-            lease.__exit__(None, None, None)
-        now_s = time.monotonic()
+        """Let go of what nobody uses, and of those who have fallen silent."""
+        self._engines.keep_only({session.settings.variant for session in sessions.values()})
+        self._served = {name: self._served.get(name, 0) for name in sessions}
+        now_s = self._clock()
         for session_id, session in sessions.items():
-            if session.has_expired(now_s):
+            if session.expires(now_s):
                 self.remove(session_id)
                 session.expire()

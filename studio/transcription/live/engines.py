@@ -1,0 +1,81 @@
+"""The speech engines that live sessions use, each loaded in a thread of its own.
+
+Loading may take minutes, for it may be a download; those who speak with another variant do not
+wait for it.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from threading import Lock, Thread
+
+from studio.transcription.engine import SpeechEngine
+
+Lease = Callable[[str], AbstractContextManager[SpeechEngine]]
+"""Lends the engine of a variant."""
+
+
+class _Slot:
+    """One variant: its engine once it is loaded, or why it could not be."""
+
+    def __init__(self) -> None:
+        self.engine: SpeechEngine | None = None
+        self.error: Exception | None = None
+        self.held = ExitStack()
+        self.is_wanted = True
+
+
+class Engines:
+    """Holds each engine from the first time it is asked for until it is let go.
+
+    `on_change` is called when an engine is there or has failed to load.
+    """
+
+    def __init__(self, lease: Lease, on_change: Callable[[], None]) -> None:
+        self._lease = lease
+        self._on_change = on_change
+        self._slots: dict[str, _Slot] = {}
+        self._lock = Lock()
+
+    def is_ready(self, variant: str) -> bool:
+        """Whether `get` has an answer; if not, loading begins or goes on."""
+        with self._lock:
+            slot = self._slots.get(variant)
+            if slot is None:
+                slot = self._slots[variant] = _Slot()
+                name = f"load-{variant}"
+                Thread(target=self._load, args=(variant, slot), name=name, daemon=True).start()
+            return slot.engine is not None or slot.error is not None
+
+    def get(self, variant: str) -> SpeechEngine:
+        """The engine of a variant that is ready. Raises what loading raised, once; after that
+        loading is tried again."""
+        with self._lock:
+            slot = self._slots[variant]
+            if slot.error is not None:
+                del self._slots[variant]
+                raise slot.error
+            assert slot.engine is not None
+            return slot.engine
+
+    def keep_only(self, variants: set[str]) -> None:
+        """Let go of the engines that nobody uses."""
+        with self._lock:
+            unused = [self._slots.pop(name) for name in set(self._slots) - variants]
+            for slot in unused:
+                slot.is_wanted = False
+        for slot in unused:
+            if slot.engine is not None:
+                slot.held.close()
+
+    def _load(self, variant: str, slot: _Slot) -> None:
+        try:
+            engine = slot.held.enter_context(self._lease(variant))
+        except Exception as error:
+            with self._lock:
+                slot.error = error
+        else:
+            with self._lock:
+                slot.engine = engine if slot.is_wanted else None
+            if slot.engine is None:
+                slot.held.close()
+        self._on_change()

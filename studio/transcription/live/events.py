@@ -1,0 +1,88 @@
+"""What clients are told of an utterance, and what a client can have done wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from studio.transcription.engine import RATE_HZ
+from studio.transcription.live.agreement import Agreement
+from studio.transcription.live.endpoints import Span
+from studio.transcription.transcript import Segment, Word
+
+
+class SessionError(Exception):
+    """What a client did wrong, or a bound that it met: a stable code and a sentence."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass
+class Utterance:
+    """The utterance that is being understood: interim texts that replace each other, one final.
+
+    `was_shown` tells whether an interim text was sent, so that it must be replaced.
+    """
+
+    segment: int
+    with_words: bool
+
+    def __post_init__(self) -> None:
+        self.was_shown = False
+        self._agreement = Agreement()
+
+    def interim(
+        self, span: Span, segments: Sequence[Segment], language: str | None
+    ) -> dict[str, Any] | None:
+        """The event for what is understood so far; None if that is nothing."""
+        self._agreement.update([word for segment in segments for word in segment.words])
+        words = self._agreement.words
+        if not words:
+            return None
+        self.was_shown = True
+        stable = _joined(self._agreement.committed)
+        return {
+            **self._event(span, _joined(words), words, language),
+            "is_final": False,
+            "stable": stable,
+        }
+
+    def final(
+        self, span: Span, segments: Sequence[Segment], language: str | None
+    ) -> dict[str, Any] | None:
+        """The event for all that was said; None if that is nothing and nothing was shown."""
+        words = [word for segment in segments for word in segment.words]
+        text = " ".join(segment.text.strip() for segment in segments)
+        if not text and not self.was_shown:
+            return None
+        return {**self._event(span, text, words, language), "is_final": True, "stable": text}
+
+    def _event(
+        self, span: Span, text: str, words: Sequence[Word], language: str | None
+    ) -> dict[str, Any]:
+        start_s = words[0].start_s if words else span.start / RATE_HZ
+        end_s = words[-1].end_s if words else span.end / RATE_HZ
+        event: dict[str, Any] = {
+            "transcription": text,
+            "segment": self.segment,
+            "start": round(start_s, 3),
+            "end": round(end_s, 3),
+            "language": language,
+        }
+        if self.with_words:
+            event["words"] = [
+                {
+                    "text": word.text.strip(),
+                    "start": word.start_s,
+                    "end": word.end_s,
+                    "probability": word.probability,
+                }
+                for word in words
+            ]
+        return event
+
+
+def _joined(words: Sequence[Word]) -> str:
+    return "".join(word.text for word in words).strip()
