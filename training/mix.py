@@ -7,6 +7,7 @@ high-pass filters and shelves, and are balanced by how loud they sound instead o
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.signal import butter, fftconvolve, sosfilt
 
 RATE_HZ = 44100
 PEAK = 0.89
+OTHER = 2
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,6 +48,7 @@ def mix(stems: list[Floats], rng: np.random.Generator) -> Floats:
     mixed = np.stack([
         _channel(stem, strip, rng) for stem, strip in zip(stems, STRIPS, strict=True)
     ])  # fmt: skip
+    mixed[OTHER] = _to_one_side(mixed[OTHER], rng)
     peak = max(float(np.abs(mixed.sum(0)).max()), float(np.abs(mixed).max()), 1e-6)
     balanced: Floats = mixed * np.float32(PEAK / peak)
     return balanced
@@ -74,6 +77,14 @@ def _channel(stem: Floats, strip: Strip, rng: np.random.Generator) -> Floats:
     shaped = _shelf(shaped, strip.low_shelf_hz, low_db, "lowpass")
     shaped = _shelf(shaped, strip.high_shelf_hz, high_db, "highpass")
     return _level(shaped, loudness_db)
+
+
+def _to_one_side(audio: Floats, rng: np.random.Generator) -> Floats:
+    """Pan (2, samples) left or right at constant power, to leave the middle to the voice."""
+    angle = math.radians(float(rng.uniform(15, 35)) * float(rng.choice([-1.0, 1.0])))
+    gains = np.sqrt(2.0) * np.array([np.cos(np.pi / 4 + angle), np.sin(np.pi / 4 + angle)])
+    panned: Floats = (audio * gains[:, None]).astype(np.float32)
+    return panned
 
 
 def _high_pass(audio: Floats, cutoff_hz: float) -> Floats:
