@@ -1,4 +1,4 @@
-"""`make demo` works: it separates the bundled song, prints SDR per stem and says how to go on."""
+"""`make demo` works: it separates, transcribes, prints how well, and says how to go on."""
 
 import re
 import subprocess
@@ -27,6 +27,9 @@ def test_demo_ends_well_and_shows_what_came_out() -> None:
         assert float(row[1]) > float(row[2]) + 3
         separated = read_sound(ROOT / "outputs" / "demo" / f"{stem}.wav")
         assert separated.shape == read_sound(SONG / "mixture.flac").shape
+    wrong = re.search(r"^(\d+) of (\d+) words wrong$", done.stdout, re.M)
+    assert wrong, done.stdout
+    assert int(wrong[1]) <= 0.15 * int(wrong[2])
 
 
 def test_the_song_is_small_and_its_stems_add_up() -> None:
