@@ -51,40 +51,63 @@ class Weights:
     load: Callable[[], Any]
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """The engine for networks that it can run, PyTorch's device, and why it is not the fastest."""
+
+    engine: str
+    device: str = "cpu"
+    note: str | None = None
+
+
 def build(
     files: Sequence[Weights], weights: list[list[float]] | None, settings: EngineSettings
 ) -> Bag:
     """The bag of the files' networks, on the engine that serves it best."""
-    device = _cuda_device() if settings.engine != "openvino" else None
-    if settings.engine == "torch" or device:
-        return _torch_bag(files, weights, settings, device or "cpu", None)
+    choice = _choose(settings)
+    if choice.engine == "torch":
+        return _torch_bag(files, weights, settings, choice.device, choice.note)
     if find_spec("openvino") is None:
-        if settings.engine == "openvino":
-            raise ModelUnusable(
-                "SEPARATION_ENGINE is openvino, but the package is not installed. Run `pip "
-                "install openvino`, or set SEPARATION_ENGINE=auto."
-            )
-        note = "OpenVINO is not installed; PyTorch was used, which is slower on a CPU."
-        return _torch_bag(files, weights, settings, "cpu", note)
+        raise ModelUnusable(
+            "SEPARATION_ENGINE is openvino, but the package is not installed. Run `pip install "
+            "openvino`, or set SEPARATION_ENGINE=auto."
+        )
     try:
         return _openvino_bag(files, weights, settings)
     except NotConvertible as error:
         note = f"PyTorch was used: {error}."
-        return _torch_bag(files, weights, settings, "cpu", note)
     except RuntimeError as error:
         log.warning("OpenVINO refused the network", exc_info=error)
         note = "OpenVINO refused this network; PyTorch was used, which is slower on a CPU."
-        return _torch_bag(files, weights, settings, "cpu", note)
+    return _torch_bag(files, weights, settings, choice.device, note)
 
 
 def expected(settings: EngineSettings, is_transformer: bool | None) -> str | None:
     """The engine that a variant will run on; None where only loading it would tell."""
-    device = _cuda_device() if settings.engine != "openvino" else None
-    if settings.engine == "torch" or device or find_spec("openvino") is None:
-        return "torch" if device is None else f"torch ({device})"
+    choice = _choose(settings)
+    if choice.engine == "torch":
+        return _torch_name(choice.device)
     if is_transformer is None:
         return None
-    return "openvino" if is_transformer else "torch"
+    return "openvino" if is_transformer else _torch_name(choice.device)
+
+
+def _choose(settings: EngineSettings) -> _Choice:
+    """What the settings and this machine lead to, before the network is known."""
+    if settings.engine == "openvino":
+        return _Choice("openvino")
+    if device := _cuda_device():
+        return _Choice("torch", device)
+    if settings.engine == "torch":
+        return _Choice("torch")
+    if find_spec("openvino") is None:
+        note = "OpenVINO is not installed; PyTorch was used, which is slower on a CPU."
+        return _Choice("torch", note=note)
+    return _Choice("openvino")
+
+
+def _torch_name(device: str) -> str:
+    return "torch" if device == "cpu" else f"torch ({device})"
 
 
 def _cuda_device() -> str | None:
@@ -112,7 +135,7 @@ def _torch_bag(
     return Bag(
         _members(networks, weights, kinds),
         *kinds[0],
-        engine="torch" if device == "cpu" else f"torch ({device})",
+        engine=_torch_name(device),
         precision="f32" if device == "cpu" else "f16",
         note=note,
     )
