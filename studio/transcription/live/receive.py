@@ -119,14 +119,14 @@ class ContainerReceiver:
 
 def receiver(mime_type: str) -> Receiver:
     """The receiver of a MIME type. Raises SessionError with the types that are known."""
-    kind, *parameters = [part.strip() for part in mime_type.split(";")]
+    kind, *parameters = re.sub(r'[\s"]', "", mime_type.lower()).split(";")
     values = dict(part.split("=", 1) for part in parameters if "=" in part)
-    if kind.lower() in CONTAINERS:
-        return ContainerReceiver(CONTAINERS[kind.lower()])
+    if kind in CONTAINERS:
+        return ContainerReceiver(CONTAINERS[kind])
     rate, channels = values.get("rate", str(RATE_HZ)), values.get("channels", "1")
     least_hz, most_hz = RATES_HZ
     if (
-        kind.lower() == PCM
+        kind == PCM
         and re.fullmatch(r"\d{4,6}", rate)
         and least_hz <= int(rate) <= most_hz
         and channels in ("1", "2")
