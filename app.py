@@ -17,6 +17,7 @@ from config import Config, ConfigError
 from models import Models
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
+from studio.readiness import Readiness
 from studio.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
@@ -49,6 +50,12 @@ class Parts:
     socketio: SocketIO
     lock: FileLock
 
+    def drain(self) -> None:
+        """Take no more work: sockets are told and closed, running jobs go back to the queue."""
+        live.say_goodbye(self.socketio)
+        self.scheduler.stop()
+        self.runner.stop(SHUTDOWN_S)
+
     def stop(self) -> None:
         self.scheduler.stop()
         self.runner.stop(SHUTDOWN_S)
@@ -56,10 +63,11 @@ class Parts:
         self.lock.release()
 
 
-def create_app(config: Config | None = None) -> Flask:
+def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     """The application, with its job threads running. Ends them when the process exits.
 
-    Raises ConfigError when a setting cannot be used.
+    With `warm_up` the configured models are loaded at once, in the background. Raises ConfigError
+    when a setting cannot be used.
     """
     config = config or Config.load()
     logging.basicConfig(
@@ -83,6 +91,7 @@ def create_app(config: Config | None = None) -> Flask:
         config.MAX_QUEUED_JOBS,
         scheduler.give_way,
     )
+    readiness = Readiness()
     services = Services(
         storage,
         store,
@@ -91,6 +100,7 @@ def create_app(config: Config | None = None) -> Flask:
         config.ALLOWED_EXTENSIONS,
         config.MAX_CONTENT_LENGTH,
         VERSION,
+        readiness,
     )
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
     app.request_class = StreamingRequest
@@ -105,6 +115,8 @@ def create_app(config: Config | None = None) -> Flask:
     parts = Parts(runner, scheduler, store, socketio, lock)
     app.extensions["parts"] = parts
     runner.start()
+    if warm_up:
+        readiness.warm_up(models.defaults())
     atexit.register(parts.stop)
     return app
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -24,11 +25,12 @@ from studio.errors import (
 )
 from studio.jobs.job import Job, Request
 from studio.jobs.store import JobStore
+from studio.readiness import Leases
 from studio.registry import Registry
 from studio.separation.catalogue import Catalogue, Variant
 from studio.separation.engines import EngineSettings, expected
 from studio.separation.hub import HUB_PREFIX
-from studio.separation.network import check_stems
+from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
 from studio.storage import Storage, Upload
 from studio.transcription.catalogue import Catalogue as WhisperCatalogue
@@ -127,17 +129,22 @@ class Demucs:
             check_stems(stems, found.stems)
         return found
 
+    def lease(self, variant: str) -> AbstractContextManager[Bag]:
+        """The bag of a variant, loaded; shared by all jobs."""
+        from studio.separation.weights import load
+
+        return self._registry.lease(
+            f"demucs/{variant}", lambda: load(self._catalogue, variant, self._engine)
+        )
+
     def separate(
         self, upload: Upload, variant: str, options: SeparationOptions, work: Path, report: Report
     ) -> dict[str, Any]:
         """Separate an upload into a work folder; the description of the tracks."""
         from studio.separation.separate import separate
-        from studio.separation.weights import load
 
         report("loading model", 0.0)
-        with self._registry.lease(
-            f"demucs/{variant}", lambda: load(self._catalogue, variant, self._engine)
-        ) as bag:
+        with self.lease(variant) as bag:
             source, check_space = self._storage.source(upload), self._storage.check_space
             return separate(bag, source, options, work, report, check_space)
 
@@ -299,6 +306,7 @@ class Models:
     def __init__(self, config: Config, storage: Storage, store: JobStore) -> None:
         self.registry = Registry(config.MODEL_IDLE_S)
         demucs = Demucs(config, storage, self.registry)
+        self._demucs = demucs
         self.whisper = Whisper(config, storage, self.registry, store, demucs)
         self._processors: dict[str, Processor] = {
             "demucs": demucs,
@@ -308,6 +316,13 @@ class Models:
 
     def names(self) -> list[str]:
         return list(self._processors)
+
+    def defaults(self) -> Leases:
+        """How the default variants are leased, by model and variant."""
+        return {
+            f"{name}/{model.default}": partial(model.lease, model.default)
+            for name, model in (("demucs", self._demucs), ("whisper", self.whisper))
+        }
 
     def options(self) -> list[type[BaseModel]]:
         """The options of the models that work, for the API's description."""

@@ -45,21 +45,28 @@ class Server:
         self.log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout_s: float = 60.0, application: str = "app:create_app()") -> "Server":
+    def start(
+        self,
+        timeout_s: float = 60.0,
+        application: str = "app:create_app()",
+        command: list[str] | None = None,
+    ) -> "Server":
+        """Start gunicorn with the application, or the command, and wait until it answers."""
         environment = {
             **os.environ,
             "UPLOAD_FOLDER": str(self.uploads),
             "OUTPUT_FOLDER": str(self.outputs),
             "MODEL_DIR": str(self.folder / "weights"),
+            "PORT": str(self.port),
             "DEMUCS_MODEL": "mini",
             "MIN_FREE_BYTES": "0",
             **self.settings,
         }
-        command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1", "--threads", "32"]
-        command += ["-b", f"127.0.0.1:{self.port}", application]
+        gunicorn = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1"]
+        gunicorn += ["--threads", "32", "-b", f"127.0.0.1:{self.port}", application]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                command,
+                command or gunicorn,
                 cwd=ROOT,
                 env=environment,
                 stdout=log,

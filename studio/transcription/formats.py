@@ -65,14 +65,15 @@ def to_lrc(transcript: Transcript) -> str:
 
 
 FORMATS: dict[str, tuple[Callable[[Transcript], str], str]] = {
-    "txt": (to_txt, "text/plain; charset=utf-8"),
+    "txt": (to_txt, "text/plain"),
     "srt": (to_srt, "application/x-subrip; charset=utf-8"),
-    "vtt": (to_vtt, "text/vtt; charset=utf-8"),
+    "vtt": (to_vtt, "text/vtt"),
     "json": (to_json, "application/json"),
-    "tsv": (to_tsv, "text/tab-separated-values; charset=utf-8"),
-    "lrc": (to_lrc, "text/plain; charset=utf-8"),
+    "tsv": (to_tsv, "text/tab-separated-values"),
+    "lrc": (to_lrc, "text/plain"),
 }
-"""Formats of a transcript: how each is written, and its content type."""
+"""Formats of a transcript: how each is written, and its content type (Flask adds the charset to
+text/*)."""
 
 
 def _lrc_line(words: list[Word], from_s: float, has_times: bool) -> tuple[str, float]:

@@ -194,6 +194,15 @@ class Transcribe(Namespace):  # type: ignore[misc]
         self._server.emit(event, data, to=sid, namespace=PATH)
 
 
+def say_goodbye(socketio: SocketIO) -> None:
+    """Tell every client that the server stops, and close their connections."""
+    problem = {"code": "server_stopping", "message": "The server stops. Connect again in a while."}
+    socketio.emit("error", problem, namespace=PATH)
+    manager = socketio.server.manager
+    for sid, _ in list(manager.get_participants(PATH, None)):
+        socketio.server.disconnect(sid, namespace=PATH)
+
+
 def _sid() -> str:
     """The id of the client that sent the event that is being handled."""
     return str(request.sid)  # type: ignore[attr-defined]

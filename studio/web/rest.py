@@ -84,6 +84,7 @@ def register(app: Flask, services: Services) -> None:
     blueprint = Blueprint("rest", __name__)
     for rule, method, view in (
         ("/health", "GET", views.health),
+        ("/ready", "GET", views.ready),
         ("/models", "GET", views.models),
         ("/upload", "POST", views.upload),
         ("/process/<model>/<file_id>", "POST", views.process),
@@ -134,6 +135,15 @@ class Views:
                 jobs_processing=self._store.count(State.PROCESSING),
             )
         )
+
+    @operation(
+        summary="Are the models that the server starts with loaded",
+        answers={200: schemas.Ready, 503: schemas.Ready},
+    )
+    def ready(self) -> Response:
+        readiness = self._services.readiness
+        body = schemas.Ready(ready=readiness.is_ready, models=readiness.states)
+        return _answer(body, 200 if body.ready else 503)
 
     @operation(
         summary="Models, their variants, and where their weights are", answers={200: schemas.Models}

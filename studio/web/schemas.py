@@ -20,6 +20,13 @@ class Health(Answer):
     jobs_processing: int
 
 
+class Ready(Answer):
+    ready: bool
+    models: dict[str, str] = Field(
+        description="For each model that is loaded at the start: loading, ready, or why not."
+    )
+
+
 class Variant(Answer):
     purpose: str
     stems: list[str] | None = Field(

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from studio.jobs.job import Request
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
+from studio.readiness import Readiness
 from studio.storage import Storage, Upload
 
 
@@ -34,3 +35,4 @@ class Services:
     allowed_extensions: frozenset[str]
     most_bytes: int
     version: str
+    readiness: Readiness

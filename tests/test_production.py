@@ -1,0 +1,123 @@
+"""The production launcher refuses what is unsafe, gets ready, and stops in an orderly way."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+import requests
+import socketio
+
+from config import Config
+from production import refusals, warnings
+from tests.support import ROOT, Server, noise, write_wav
+
+SAFE: dict[str, Any] = {"SECRET_KEY": "0123456789abcdef0123456789abcdef"}
+LAUNCHER = [sys.executable, "production.py"]
+
+
+@pytest.fixture
+def production(tmp_path: Path, weights: Path) -> Iterator[Server]:
+    server = Server(
+        tmp_path / "server",
+        **SAFE,
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="tiny",
+        WHISPER_MODEL="mini",
+        SEPARATION_ENGINE="torch",
+    )
+    server.folder.mkdir()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, ["SECRET_KEY", "openssl rand"]),
+        ({"SECRET_KEY": "short"}, ["SECRET_KEY"]),
+        ({**SAFE, "DEBUG": "true"}, ["DEBUG"]),
+        ({**SAFE, "UPLOAD_FOLDER": "/proc/uploads"}, ["UPLOAD_FOLDER=/proc/uploads"]),
+        ({**SAFE, "PORT": "none"}, ["PORT='none'"]),
+    ],
+)
+def test_unsafe_settings_are_refused(
+    settings: dict[str, str], words: list[str], tmp_path: Path
+) -> None:
+    folders = {"UPLOAD_FOLDER": str(tmp_path / "u"), "OUTPUT_FOLDER": str(tmp_path / "o")}
+    environment = {name: text for name, text in os.environ.items() if name != "SECRET_KEY"}
+    done = subprocess.run(
+        LAUNCHER,
+        cwd=ROOT,
+        env={**environment, **folders, **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_open_origins_are_warned_of(tmp_path: Path) -> None:
+    safe = Config(**SAFE, UPLOAD_FOLDER=str(tmp_path), OUTPUT_FOLDER=str(tmp_path))
+    assert refusals(safe) == []
+    assert "CORS_ORIGINS" in warnings(safe)[0]
+    assert warnings(Config(**SAFE, CORS_ORIGINS="https://example.org")) == []
+
+
+def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
+    production: Server, tmp_path: Path
+) -> None:
+    production.start(command=LAUNCHER)
+    wait_until_ready(production)
+    song = write_wav(tmp_path / "song.wav", noise(60.0))
+    file_id = production.upload(song)
+    assert production.process(file_id).status_code == 202
+    events: Queue[tuple[str, Any]] = Queue()
+    client = socketio.Client(reconnection=False)
+    for name in ("connected", "error"):
+        client.on(name, lambda data, name=name: events.put((name, data)), namespace="/transcribe")
+    client.connect(production.url, namespaces=["/transcribe"], wait_timeout=30)
+    assert events.get(timeout=30)[0] == "connected"
+    os.kill(production.pid, signal.SIGTERM)
+    name, data = events.get(timeout=60)
+    assert (name, data["code"]) == ("error", "server_stopping")
+    client.disconnect()
+    production.stop()
+    production.start(command=LAUNCHER)
+    status = production.wait(file_id)
+    assert status["status"] == "completed", status
+
+
+def test_a_model_that_cannot_be_loaded_is_named(production: Server) -> None:
+    production.settings["WHISPER_MODEL"] = "small"
+    production.settings["HF_HUB_OFFLINE"] = "1"
+    production.start(command=LAUNCHER)
+    answer = wait_for_models(production)
+    assert answer.status_code == 503
+    assert answer.json()["models"]["demucs/tiny"] == "ready"
+    assert "small" in answer.json()["models"]["whisper/small"]
+
+
+def test_the_development_server_is_ready_at_once(server: Server) -> None:
+    answer = server.get("/ready")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "models": {}})
+
+
+def wait_until_ready(server: Server) -> None:
+    assert wait_for_models(server).json()["ready"]
+
+
+def wait_for_models(server: Server) -> requests.Response:
+    """The answer of /ready once no model is loading any more."""
+    while True:
+        answer = server.get("/ready")
+        if "loading" not in answer.json()["models"].values():
+            return answer
