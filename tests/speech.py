@@ -2,6 +2,8 @@
 
 import difflib
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,18 @@ def again(server: Server, file_id: str, **options: Any) -> dict[str, Any]:
     status = server.wait(file_id)
     assert status["status"] == "completed", status
     return dict(status["jobs"][0])
+
+
+def watch(
+    server: Server, file_id: str, until: Callable[[dict[str, Any]], bool]
+) -> list[dict[str, Any]]:
+    """Every status of a file up to the one that is waited for; its job must not fail before."""
+    seen: list[dict[str, Any]] = []
+    while not seen or not until(seen[-1]):
+        assert not seen or seen[-1]["status"] in ("queued", "processing"), seen[-1]
+        time.sleep(0.02)
+        seen.append(server.get(f"/status/{file_id}").json())
+    return seen
 
 
 def text(server: Server, file_id: str, file_format: str = "txt") -> str:

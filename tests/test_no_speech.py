@@ -3,17 +3,18 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from studio.transcription.transcribe import NOTHING_SAID
 from tests.speech import data, instrumental, text, transcribed
 from tests.subtitles import read_lrc, read_srt, read_vtt
-from tests.support import Server, noise, write_wav
+from tests.support import RATE_HZ, Server, noise, write_wav
 
 QUIET = {
-    "silence": lambda: 0.0 * noise(35.0),
-    "noise": lambda: noise(35.0) - noise(35.0).mean(0) * 0.5,
-    "music": lambda: instrumental(44_100, 2),
+    "silence": lambda: np.zeros((2, 35 * RATE_HZ), np.float32),
+    "noise": lambda: np.random.default_rng(5).normal(0, 0.05, (2, 35 * RATE_HZ)),
+    "music": lambda: instrumental(RATE_HZ, 2),
 }
 
 

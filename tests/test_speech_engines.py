@@ -181,6 +181,17 @@ class TestEngine:
         (hinted,) = heard(engine, recording.sound, options=options)
         assert wrong(recording.text, text_of(hinted)) <= 0.5
 
+    def test_hints_may_be_longer_than_the_model_reads(
+        self, engine: SpeechEngine, recording: Spoken
+    ) -> None:
+        """As long as the API takes them, in a script that needs several tokens a character."""
+        options = DecodeOptions(
+            "en", initial_prompt="春江潮水" * 250, hotwords="连海平" * 166, temperatures=(0.0,)
+        )
+        windows = [recording.part(0, 1), recording.part(1, 2)]
+        assert len(heard(engine, *windows, options=options)) == 2
+        assert len(heard(engine, windows[0], options=options)) == 1
+
     def test_threads_that_share_an_engine_do_not_disturb_each_other(
         self, engine: SpeechEngine, recording: Spoken
     ) -> None:

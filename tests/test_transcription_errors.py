@@ -19,6 +19,7 @@ from tests.speech import (
     again,
     spoken,
     text,
+    watch,
     write_speech,
     wrong,
 )
@@ -272,9 +273,8 @@ def test_a_transcription_that_is_killed_runs_again(tmp_path: Path, recording: Sp
     try:
         uploaded = server.upload(write_speech(tmp_path / "long.wav", times=20))
         server.process(uploaded, "whisper", beam_size=20)
-        while (status := server.get(f"/status/{uploaded}").json())["progress"] < 0.1:
-            assert status["status"] in ("queued", "processing"), status
-        assert status["status"] == "processing"
+        seen = watch(server, uploaded, lambda status: status["progress"] > 0.1)
+        assert seen[-1]["status"] == "processing"
         server.kill()
         server.start()
         done = server.wait(uploaded)

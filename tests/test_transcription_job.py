@@ -20,6 +20,7 @@ from tests.speech import (
     spoken,
     text,
     transcribed,
+    watch,
     word_of,
     write_speech,
     wrong,
@@ -59,15 +60,13 @@ def test_speech_becomes_text(speaker: Server, recording: Spoken, tmp_path: Path)
     assert answer.status_code == 202
     assert (answer.json()["model"], answer.json()["variant"]) == ("whisper", "mini")
     assert answer.json()["status"] in ("queued", "processing")
-    progress, stages = [], []
-    while (status := speaker.get(f"/status/{file_id}").json())["status"] != "completed":
-        assert status["status"] in ("queued", "processing"), status
-        progress.append(status["progress"])
-        stages.append(status["stage"])
+    seen = watch(speaker, file_id, lambda status: status["status"] == "completed")
+    status = seen[-1]
+    progress = [one["progress"] for one in seen]
     assert progress == sorted(progress)
-    assert min(progress) >= 0.0 and max(progress) <= 1.0 == status["progress"]
+    assert min(progress) >= 0.0 and progress[-1] == 1.0
     known = ["waiting", "starting", "loading model", "transcribing", "done"]
-    places = [known.index(stage) for stage in stages]
+    places = [known.index(one["stage"]) for one in seen]
     assert places == sorted(places)
     assert status["tracks"] == ["transcription"]
     result = status["jobs"][0]["result"]
@@ -247,8 +246,7 @@ def test_cleanup_removes_the_text(speaker: Server, tmp_path: Path) -> None:
 def test_a_running_transcription_is_canceled(speaker: Server, tmp_path: Path) -> None:
     file_id = speaker.upload(write_speech(tmp_path / "long.wav", times=40))
     assert speaker.process(file_id, "whisper", beam_size=20).status_code == 202
-    while speaker.get(f"/status/{file_id}").json()["progress"] == 0.0:
-        pass
+    watch(speaker, file_id, lambda status: status["progress"] > 0.0)
     answer = speaker.post(f"/cancel/{file_id}")
     assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
     assert transcribed(speaker, RECORDING, beam_size=4)  # the worker is free again
