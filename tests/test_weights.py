@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from config import Config
 from models import Models
 from studio.errors import ModelUnusable, WeightsMissing
+from studio.jobs.store import JobStore, connect
 from studio.separation.catalogue import Catalogue
 from studio.separation.network import Bag
 from studio.separation.weights import load
@@ -251,7 +252,8 @@ def test_a_broken_bag_does_not_hide_the_others(
     (folder / "broken.yaml").write_bytes(content.encode() if isinstance(content, str) else content)
     (folder / "tiny1.safetensors").write_bytes(b"damaged")
     config = Config(MODEL_DIR=str(folder.parent), DEMUCS_MODEL="tiny")
-    described = Models(config, Storage(tmp_path, tmp_path, 0)).describe()["demucs"]
+    store = JobStore(connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}"))
+    described = Models(config, Storage(tmp_path, tmp_path, 0), store).describe()["demucs"]
     assert {"mini", "htdemucs", "tiny", "tiny_ft", "broken"} <= set(described["variants"])
     assert described["variants"]["tiny"]["stems"] == list(STEMS)
     assert described["variants"]["broken"]["stems"] is None
