@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel
 
+from studio.separation.options import SeparationOptions
+from studio.transcription.options import TranscriptionOptions
 from tests.problems import without_network
 from tests.support import Server, noise, write_wav
 
 CONTRACT = {
     "/health": {"get"},
+    "/ready": {"get"},
     "/models": {"get"},
     "/upload": {"post"},
     "/process/{model}/{file_id}": {"post"},
@@ -75,11 +79,11 @@ def test_every_route_is_described(document: dict[str, Any]) -> None:
             assert all(parameter["description"] for parameter in operation["parameters"])
 
 
-def test_options_are_described(document: dict[str, Any]) -> None:
-    options = document["components"]["schemas"]["SeparationOptions"]
+@pytest.mark.parametrize("kind", [SeparationOptions, TranscriptionOptions])
+def test_options_are_described(document: dict[str, Any], kind: type[BaseModel]) -> None:
+    options = document["components"]["schemas"][kind.__name__]
     assert options["additionalProperties"] is False
-    names = {"model_variant", "stems", "format", "shifts", "overlap"}
-    assert options["properties"].keys() == names
+    assert list(options["properties"]) == list(kind.model_fields)
     assert all(about["description"] for about in options["properties"].values())
 
 
