@@ -40,6 +40,21 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def live_server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    """A running server whose default variant of Whisper is the bundled one."""
+    server = Server(
+        tmp_path_factory.mktemp("live"),
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="tiny",
+        SEPARATION_ENGINE="torch",
+        WHISPER_MODEL="mini",
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def short_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds of stereo sound, 16-bit WAV."""
     return write_wav(tmp_path_factory.mktemp("sound") / "short.wav", noise(3.0))

@@ -1,132 +1,269 @@
-"""The Socket.IO namespace `/transcribe` greets, stays connected, and says what is to come."""
+"""The Socket.IO namespace `/transcribe` keeps the contract of docs/protocol.md behind gunicorn."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import pytest
-import requests
-import socketio
 from socketio.exceptions import ConnectionError as RefusedError
 
-from tests.support import Server
+from studio.transcription.engine import RATE_HZ
+from tests.hearing import silence
+from tests.live_client import NAMESPACE, Client, chunk, pcm
+from tests.support import Server, ffmpeg_children
 
-NAMESPACE = "/transcribe"
-CHUNK = {"payload": {"data": "AAAA", "mimeType": "audio/pcm;rate=16000"}}
-
-
-class Client:
-    """A client of the official package that notes everything that happens to it."""
-
-    def __init__(self, server: Server, transport: str, **more: Any) -> None:
-        self.events: Queue[tuple[str, Any]] = Queue()
-        # The WebSocket package adds an Origin of its own, unless it is told not to.
-        options = {"suppress_origin": "headers" in more}
-        self.socket = socketio.Client(reconnection=False, websocket_extra_options=options)
-        self._url = server.url
-        for name in ("connect", "disconnect", "connected", "error", "transcription"):
-            self.socket.on(name, self._note(name), namespace=NAMESPACE)
-        self.socket.connect(
-            server.url, namespaces=[NAMESPACE], transports=[transport], wait_timeout=30, **more
-        )
-
-    def _note(self, name: str) -> Any:
-        return lambda *data: self.events.put((name, data[0] if data else None))
-
-    def next(self) -> tuple[str, Any]:
-        return self.events.get(timeout=30)
-
-    def close(self) -> None:
-        """End the connection. A polling client that ends itself may first wait for its poll."""
-        if self.socket.transport() == "polling":
-            query = {"EIO": "4", "transport": "polling", "sid": self.socket.eio.sid}
-            requests.post(f"{self._url}/socket.io/", params=query, data="1", timeout=30)
-            self.socket.wait()
-        self.socket.disconnect()
-
-    def emit(self, event: str, *data: Any) -> None:
-        self.socket.emit(event, *data, namespace=NAMESPACE)
+SECOND = pcm(silence(1.0))
 
 
 @pytest.fixture(params=["websocket", "polling"])
-def client(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
-    client = Client(server, request.param)
-    assert client.socket.transport() == request.param
-    yield client
-    client.close()
+def client(live_server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
+    with Client(live_server, request.param) as client:
+        assert client.socket.transport() == request.param
+        yield client
 
 
-def test_the_service_greets(client: Client) -> None:
+@pytest.fixture
+def speaker(live_server: Server) -> Iterator[Client]:
+    with Client(live_server) as speaker:
+        speaker.greeting()
+        yield speaker
+
+
+def test_the_service_greets_with_settings_and_limits(client: Client) -> None:
     """The greeting is no event of the reserved name `connect`, which would end the connection."""
-    first, second = client.next(), client.next()
-    assert {first[0], second[0]} == {"connect", "connected"}
-    greeting = dict([first, second])["connected"]
-    assert greeting == {"message": "Connected to transcription service"}
+    assert client.greeting() == {
+        "message": "Connected to transcription service",
+        "protocol": 1,
+        "settings": {
+            "variant": "mini",
+            "language": None,
+            "prompt": "",
+            "hotwords": "",
+            "interim_results": True,
+            "words": True,
+            "endpointing_ms": 500,
+        },
+        "limits": {
+            "sessions": 8,
+            "waiting_s": 60,
+            "silence_s": 1,
+            "length_s": 14_400,
+            "idle_s": 120,
+            "chunk_bytes": 524_288,
+        },
+    }
 
 
-@pytest.mark.parametrize(("event", "data"), [("audio", [CHUNK]), ("finish", [])])
-def test_live_transcription_says_that_it_is_to_come(
-    client: Client, event: str, data: list[Any]
-) -> None:
-    assert {client.next()[0], client.next()[0]} == {"connect", "connected"}
-    client.emit(event, *data)
-    name, error = client.next()
-    assert name == "error"
-    assert error["code"] == "model_not_implemented"
-    assert "not part of this version" in error["message"]
+def test_silence_is_acknowledged_and_sends_nothing(client: Client) -> None:
+    client.greeting()
+    for number in range(1, 4):
+        data = base64.b64encode(SECOND).decode() if number == 2 else SECOND
+        answer = client.call("audio", chunk(data, None if number == 3 else "audio/pcm;rate=16000"))
+        assert answer == {"received_s": number, "decoded_s": number, "waiting_s": 0.0}
+    ((event, summary),) = client.finish()
+    assert event == "finished"
+    assert summary == {
+        "text": "",
+        "segments": 0,
+        "audio_s": 3.0,
+        "decoding_s": 0.0,
+        "language": None,
+    }
 
 
-def test_the_connection_stays(client: Client) -> None:
-    """One connection is used throughout; the same client does not come again."""
-    assert {client.next()[0], client.next()[0]} == {"connect", "connected"}
+def test_the_same_connection_is_used_again(client: Client) -> None:
+    client.greeting()
     before = client.socket.get_sid(NAMESPACE)
-    for _ in range(5):
-        client.emit("audio", CHUNK)
-    assert [client.next()[0] for _ in range(5)] == ["error"] * 5
-    assert client.socket.connected
+    for seconds in (1, 2):
+        for _ in range(seconds):
+            client.emit("audio", chunk(SECOND))
+        ((_, summary),) = client.finish()
+        assert summary["audio_s"] == seconds
     assert client.socket.get_sid(NAMESPACE) == before
-    assert client.events.empty()
 
 
-def test_what_is_no_chunk_does_no_harm(client: Client) -> None:
-    assert {client.next()[0], client.next()[0]} == {"connect", "connected"}
-    for data in ([None], ["text"], [b"\x00\xff"], [{"payload": None}], [], [1, 2, 3]):
-        client.emit("audio", *[tuple(data)] if len(data) > 1 else data)
-        assert client.next()[0] == "error"
-    client.emit("no_such_event", {"a": 1})
-    client.emit("finish")
-    assert client.next()[0] == "error"
+BAD = {
+    "no payload": ({}, "bad_audio"),
+    "no data": ({"payload": {"mimeType": "audio/pcm"}}, "bad_audio"),
+    "a text": ("text", "bad_audio"),
+    "nothing": (None, "bad_audio"),
+    "bytes": (b"\x00\xff", "bad_audio"),
+    "a list": ([1, 2], "bad_audio"),
+    "no base64": (chunk("*"), "bad_audio"),
+    "a number": (chunk(7), "bad_audio"),
+    "half a sample": (chunk(b"abc"), "bad_audio"),
+    "another kind": (chunk(b"", "audio/mpeg"), "unknown_mime_type"),
+    "a kind that is no text": ({"payload": {"data": b"", "mimeType": 1}}, "unknown_mime_type"),
+    "too large": (chunk(bytes(600_000)), "chunk_too_large"),
+}
 
 
-def test_clients_do_not_hear_each_other(server: Server) -> None:
-    one, other = Client(server, "websocket"), Client(server, "websocket")
-    try:
-        for client in (one, other):
-            assert {client.next()[0], client.next()[0]} == {"connect", "connected"}
-        one.emit("audio", CHUNK)
-        assert one.next()[0] == "error"
-        other.emit("finish")
-        assert other.next()[0] == "error"
-        assert one.events.empty() and other.events.empty()
-    finally:
-        one.close()
-        other.close()
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_chunk_gets_one_error_and_the_session_goes_on(speaker: Client, name: str) -> None:
+    message, code = BAD[name]
+    speaker.emit("audio", chunk(SECOND))
+    answer = speaker.call("audio", message)
+    event, error = speaker.next()
+    assert (event, error["code"]) == ("error", code)
+    assert len(error["message"]) > 20
+    assert answer["error"] == error
+    assert answer["received_s"] == 1.0
+    assert speaker.call("audio", chunk(SECOND))["received_s"] == 2.0
+    ((_, summary),) = speaker.finish()
+    assert summary["audio_s"] == 2.0
 
 
-def test_other_web_pages_are_refused_where_origins_are_set(tmp_path: Path, weights: Path) -> None:
-    page = "https://page.example"
-    server = Server(tmp_path, MODEL_DIR=weights, DEMUCS_MODEL="tiny", CORS_ORIGINS=page).start()
-    try:
+def test_what_is_no_event_does_no_harm(speaker: Client) -> None:
+    speaker.emit("audio", (chunk(SECOND), "and more"))
+    speaker.emit("no_such_event", {"a": 1})
+    speaker.emit("finish", {"a": 1})
+    names = [speaker.next()[0]]
+    while names[-1] != "finished":
+        names.append(speaker.next()[0])
+    assert speaker.call("keepalive")["received_s"] == 0.0
+
+
+def test_settings_are_changed_and_echoed(client: Client) -> None:
+    client.greeting()
+    wanted = {"language": "en", "words": False, "endpointing_ms": 300, "hotwords": "Sierra"}
+    client.emit("configure", wanted)
+    event, answer = client.next()
+    assert event == "configured"
+    assert answer["settings"] == {
+        **{"variant": "mini", "prompt": "", "interim_results": True},
+        **wanted,
+    }
+    client.emit("configure")
+    assert client.next()[1]["settings"] == answer["settings"]
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "names"),
+    [
+        ({"endpointing_ms": 5}, "invalid_setting", "endpointing_ms"),
+        ({"colour": "red"}, "invalid_setting", "colour"),
+        ({"prompt": "x" * 100_000}, "invalid_setting", "prompt"),
+        ("text", "invalid_setting", "object"),
+        ([1], "invalid_setting", "object"),
+        ({"variant": "enormous"}, "unknown_variant", "mini"),
+    ],
+)
+def test_wrong_settings_are_refused(speaker: Client, message: Any, code: str, names: str) -> None:
+    answer = speaker.call("configure", message)
+    event, error = speaker.next()
+    assert (event, error["code"]) == ("error", code)
+    assert names in error["message"]
+    assert len(error["message"]) < 500
+    assert answer["error"] == error
+    speaker.emit("configure", {})
+    assert speaker.next()[0] == "configured"
+
+
+@pytest.mark.parametrize("mime_type", ["audio/webm;codecs=opus", "audio/ogg"])
+def test_what_is_no_recording_is_told_and_a_new_one_may_begin(
+    speaker: Client, mime_type: str
+) -> None:
+    speaker.emit("audio", chunk(b"no recording" * 1000, mime_type))
+    speaker.emit("finish")
+    events = speaker.until("finished")
+    assert {name for name, _ in events} == {"error", "finished"}
+    assert {data["code"] for name, data in events if name == "error"} == {"bad_audio"}
+    assert speaker.call("audio", chunk(SECOND))["received_s"] == 1.0
+    assert ffmpeg_children() == []
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    """A server whose bounds are soon met."""
+    server = Server(
+        tmp_path_factory.mktemp("strict"),
+        MODEL_DIR=weights,
+        WHISPER_MODEL="mini",
+        LIVE_SESSIONS=2,
+        LIVE_LENGTH_S=10,
+        LIVE_IDLE_S=2,
+        LIVE_CHUNK_BYTES=64_000,
+        CORS_ORIGINS="https://page.example",
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_more_sessions_than_the_bound_are_refused_with_a_sentence(strict: Server) -> None:
+    with Client(strict) as one, Client(strict, "polling") as two:
+        assert one.greeting()["limits"]["sessions"] == 2
+        two.greeting()
         for transport in ("websocket", "polling"):
-            welcome = Client(server, transport, headers={"Origin": page})
-            assert {welcome.next()[0], welcome.next()[0]} == {"connect", "connected"}
-            welcome.close()
-            with pytest.raises(RefusedError):
-                Client(server, transport, headers={"Origin": "https://evil.example"})
-        allowed = server.get("/health", headers={"Origin": page})
-        assert allowed.headers["Access-Control-Allow-Origin"] == page
-        other = server.get("/health", headers={"Origin": "https://evil.example"})
-        assert "Access-Control-Allow-Origin" not in other.headers
-    finally:
-        server.stop()
+            with pytest.raises(RefusedError, match="2 live sessions are open already"):
+                Client(strict, transport)
+        two.close()
+        with Client(strict) as three:
+            three.greeting()
+
+
+def test_a_session_has_a_length(strict: Server) -> None:
+    with Client(strict) as client:
+        client.greeting()
+        for _ in range(10):
+            assert "error" not in client.call("audio", chunk(SECOND))
+        assert client.call("audio", chunk(SECOND))["error"]["code"] == "session_too_long"
+        assert client.finish()[-1][1]["audio_s"] == 10.0
+        assert client.call("audio", chunk(SECOND))["received_s"] == 1.0
+
+
+def test_who_sends_nothing_is_told_and_disconnected(strict: Server) -> None:
+    with Client(strict) as silent, Client(strict) as alive:
+        silent.greeting()
+        alive.greeting()
+        events = []
+        while not events or events[-1][0] != "disconnect":
+            alive.call("keepalive")
+            if not silent.events.empty():
+                events.append(silent.next())
+        assert [name for name, _ in events] == ["error", "disconnect"]
+        assert events[0][1]["code"] == "idle"
+        assert alive.socket.connected
+        assert alive.events.empty()
+
+
+def test_a_chunk_beyond_what_the_server_reads_ends_only_its_own_connection(
+    strict: Server,
+) -> None:
+    with Client(strict) as other:
+        other.greeting()
+        with Client(strict) as client:
+            client.greeting()
+            client.emit("audio", chunk(bytes(1 << 20)))
+            assert client.until("disconnect")
+        assert other.call("audio", chunk(SECOND))["received_s"] == 1.0
+
+
+def test_other_web_pages_are_refused_where_origins_are_set(strict: Server) -> None:
+    for transport in ("websocket", "polling"):
+        with Client(strict, transport, headers={"Origin": "https://page.example"}) as welcome:
+            welcome.greeting()
+        with pytest.raises(RefusedError):
+            Client(strict, transport, headers={"Origin": "https://evil.example"})
+    allowed = strict.get("/health", headers={"Origin": "https://page.example"})
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://page.example"
+    other = strict.get("/health", headers={"Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_a_variant_that_is_not_here_is_told(live_server: Server) -> None:
+    """`tiny` would have to be downloaded; the connection goes on with another variant."""
+    from tests.speech import spoken
+
+    with Client(live_server) as client:
+        client.greeting()
+        client.emit("configure", {"variant": "tiny", "interim_results": False})
+        assert client.next()[0] == "configured"
+        client.say(spoken().part(0, 1), RATE_HZ)
+        events = client.finish()
+        assert [(name, data["code"]) for name, data in events[:-1]] == [
+            ("error", "weights_missing")
+        ]
+        client.emit("configure", {"variant": "mini"})
+        assert client.next()[0] == "configured"
