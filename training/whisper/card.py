@@ -7,7 +7,6 @@ from typing import Any
 
 from .evaluate import SCORES_FILE
 from .export import CARD_FOLDER, CHECKPOINT_FILE, CTRANSLATE2_FOLDER, TRAINING_FILE
-from .held_out import COUNTS
 from .network import DIMENSIONS, MiniWhisper
 from .speech import load_speech
 from .tokens import VOCABULARY_SIZE
@@ -54,8 +53,10 @@ no recording and no other model was used.
 - Windows of up to 30 s: several utterances with pauses, speed and level varied, rooms, noise, music
   below; sung vocals of the synthetic songs (words on a melody, moved there by a vocoder); silence,
   noise and music without a word; recordings that end early and sentences that the window cuts off.
-- Steps: {steps:,} with {windows:,} windows, in {minutes:.0f} minutes on 2 CPU cores. First windows
-  of 7 s at random places of the 30 s, then of 14 s, then whole ones with prompts and cut sentences.
+- Steps: {steps:,} with {windows:,} windows, in {minutes:.0f} minutes on 2 CPU cores that had other
+  work too, in several runs that each continued from the last. First windows of 7 s at random places
+  of the 30 s, then of 14 s, then whole ones with prompts and cut sentences. Adam, warm-up and
+  cosine decay, bfloat16 autocast. The weights are a moving average.
 - Helps that are not in the files: two linear layers on the encoder name the phoneme and the word
   of each frame, and the cross-attention is pulled towards the frames of the word that is written.
 
@@ -154,7 +155,7 @@ def write_card() -> None:
         voices=len(TRAIN_VARIANTS),
         held_out_voices=", ".join(HELD_OUT_VARIANTS),
         table=_table(result),
-        silent_count=COUNTS["nothing"],
+        silent_count=result["nothing_recordings"],
         nothing=result["faster_whisper"]["nothing_empty"],
         nothing_openai=result["openai_whisper"]["nothing_empty"],
         nothing_vad=result["nothing_empty_with_vad"],

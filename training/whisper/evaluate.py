@@ -165,6 +165,7 @@ def evaluate(part: float = 1.0) -> dict[str, object]:
         if plain_words(a.text) != plain_words(b.text)
     ]
     result["recordings"] = len(heard)
+    result["nothing_recordings"] = len(careful)
     return result
 
 

@@ -93,7 +93,7 @@ def _single(windows: Windows, place: int, disturbed: bool) -> Recording:
 
 
 def _window(windows: Windows, place: int, disturbed: bool) -> Recording:
-    recording = _recording(windows.spoken(Mixture(30.0, clean=True)))
+    recording = _recording(windows.spoken(Mixture(30.0, clean=1.0)))
     if disturbed:
         recording.audio = disturb(windows, recording.audio, place).astype(np.float32)
     return recording

@@ -44,10 +44,10 @@ class Stage:
 
 
 STAGES = (
-    Stage(0.30, 8, Mixture(7.0, silent=0.04, sung=0.10), 0.3, 1.0),
-    Stage(0.50, 4, Mixture(14.0, silent=0.06, sung=0.12), 0.3, 0.6),
+    Stage(0.55, 8, Mixture(7.0, silent=0.03, sung=0.07, clean=0.7), 0.5, 1.0),
+    Stage(0.75, 4, Mixture(14.0, silent=0.05, sung=0.10, clean=0.5), 0.5, 0.8),
     Stage(
-        1.00, 2, Mixture(30.0, silent=0.12, sung=0.15, prompts=0.25, cuts=0.7), 0.2, 0.3,
+        1.00, 2, Mixture(30.0, silent=0.10, sung=0.10, prompts=0.1, cuts=0.6, clean=0.5), 0.8, 0.5,
     ),
 )  # fmt: skip
 
@@ -57,7 +57,7 @@ class Plan:
     """How to train. `start` is the part of the stages that earlier runs have done."""
 
     minutes: float
-    peak_rate: float = 2e-3
+    peak_rate: float = 1.4e-3
     processes: int = os.cpu_count() or 1
     seed: int = 0
     average_decay: float = 0.997

@@ -37,14 +37,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The shares of what windows hold; the rest is speech. `clean` speech is left as it is."""
+    """The shares of what windows hold; the rest is speech, some of it `clean`."""
 
     seconds: float
     silent: float = 0.0
     sung: float = 0.0
     prompts: float = 0.0
     cuts: float = 0.0
-    clean: bool = False
+    clean: float = 0.0
 
 
 class Windows:
@@ -116,8 +116,10 @@ class Windows:
             scene.end_s = min(window_s, scene.sentences[-1][-1, 2] + float(rng.uniform(0.05, 1.5)))
         if phonemes:
             scene.phonemes = np.concatenate(phonemes)
-        if not mixture.clean:
+        if rng.random() >= mixture.clean:
             self._spoil(scene)
+        else:
+            self._set_level(scene)
         return scene
 
     def sung(self, mixture: Mixture) -> Scene:
