@@ -33,7 +33,8 @@ demo: setup  ## separate the bundled song, transcribe the bundled speech
 page:  ## fetch the Socket.IO client for the live test page (needs npm)
 	npm install --silent --no-save --no-package-lock --prefix . socket.io-client@4.8.4
 
-test: dev  ## run all tests
+test: dev  ## run all tests; those of the live page need npm and Chromium
+	command -v npm > /dev/null && test ! -d node_modules/socket.io-client && $(MAKE) page || true
 	$(BIN)/python -m pytest
 
 lint: dev  ## check style and types

@@ -7,6 +7,7 @@ import signal
 import sys
 from dataclasses import dataclass
 
+from engineio.payload import Payload
 from filelock import FileLock, Timeout
 from flask import Flask
 from flask_cors import CORS
@@ -27,6 +28,7 @@ from studio.web.services import Services
 
 VERSION = "0.1.0"
 SHUTDOWN_S = 20.0
+POLLED_PACKETS = 10_000
 # What a web page of another origin may read besides the usual.
 EXPOSED_HEADERS = [
     "Location",
@@ -131,6 +133,9 @@ def _socketio(app: Flask, config: Config, models: Models, scheduler: Scheduler) 
         config.LIVE_IDLE_S,
         config.LIVE_CHUNK_BYTES,
     )
+    # A client that polls sends what has gathered at once; more packets than this are refused, which
+    # would end its connection. Their size is bounded below.
+    Payload.max_decode_packets = POLLED_PACKETS
     socketio = SocketIO(
         app,
         async_mode="threading",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import requests
 import socketio
+from engineio.payload import Payload
 from socketio.exceptions import ConnectionError
 
 from studio.transcription.engine import RATE_HZ, Speech
@@ -17,6 +18,8 @@ NAMESPACE = "/transcribe"
 EVENTS = ("connect", "disconnect", "connected", "configured", "error", "transcription")
 EVENTS += ("lagging", "finished")
 WAIT_S = 120
+# The Python client, too, refuses more than 16 packets that were polled at once.
+Payload.max_decode_packets = 10_000
 
 
 def pcm(sound: Speech) -> bytes:

@@ -83,6 +83,15 @@ def test_the_same_connection_is_used_again(client: Client) -> None:
     assert client.socket.get_sid(NAMESPACE) == before
 
 
+def test_much_may_come_at_once(client: Client) -> None:
+    """A client that polls then sends many packets in one request."""
+    client.greeting()
+    for _ in range(100):
+        client.emit("audio", chunk(pcm(silence(0.1))))
+    ((_, summary),) = client.finish()
+    assert summary["audio_s"] == 10.0
+
+
 BAD = {
     "no payload": ({}, "bad_audio"),
     "no data": ({"payload": {"mimeType": "audio/pcm"}}, "bad_audio"),
