@@ -63,10 +63,12 @@ no recording and no other model was used.
 ## Results
 
 Printed by `python -m training.whisper.evaluate` and stored in `wer.json`. The voices
-({held_out_voices}) and the sentences were not used in training, and the songs are held-out songs
-with held-out singers. Sound is spoilt in turn by noise (10 to 25 dB below the speech), a room,
-music (10 to 25 dB below) and noise in a room. Decoding is greedy. Start times are the median of
-the absolute error, over the words that are right.
+({held_out_voices}) and the
+sentences (those of one word aside) were not used in training, and the songs are held-out songs with
+held-out singers. Sound is spoilt in turn by noise (10 to 25 dB below the speech), a room, music (10
+to 25 dB below) and noise in a room. The noise is drawn from the same nine noises as in training,
+the music from held-out songs. Decoding is greedy. Start times are the median of the absolute error,
+over the words that are right, with faster-whisper.
 
 {table}
 
