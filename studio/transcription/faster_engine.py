@@ -59,7 +59,7 @@ class FasterWhisper:
             "task": options.task,
             "beam_size": options.beam_size,
             "temperature": list(options.temperatures),
-            "initial_prompt": options.initial_prompt,
+            "initial_prompt": self._prompt(options),
             "hotwords": options.hotwords,
             "word_timestamps": options.word_timestamps,
             "max_new_tokens": options.most_tokens,
@@ -75,6 +75,18 @@ class FasterWhisper:
             for window in windows:
                 found, _ = self._model.transcribe(window, **settings)
                 yield _segments(found)
+
+    def _prompt(self, options: DecodeOptions) -> str | list[int] | None:
+        """The prompt; next to hotwords only the end of it that fits, else decoding fails."""
+        if not options.initial_prompt or not options.hotwords:
+            return options.initial_prompt
+
+        def tokens(text: str) -> list[int]:
+            encoded = self._model.hf_tokenizer.encode(f" {text.strip()}", add_special_tokens=False)
+            return list(encoded.ids)
+
+        room = self._model.max_length // 2 - 1 - len(tokens(options.hotwords))
+        return tokens(options.initial_prompt)[-max(room, 1) :]
 
     def _together(
         self, windows: Sequence[Speech], settings: dict[str, Any]
