@@ -1,0 +1,177 @@
+"""A real Chromium opens the live test page, speaks into its microphone, and reads its words."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from studio.transcription.engine import RATE_HZ
+from studio.web.pages import SOCKETIO_CLIENT
+from tests.browser import BINARY, Browser
+from tests.hearing import silence
+from tests.speech import MOST_WRONG, Spoken, spoken, write_speech, wrong
+from tests.support import Server, write_wav
+
+pytestmark = [
+    pytest.mark.skipif(BINARY is None, reason="Chromium is not installed; .ci/run installs it"),
+    pytest.mark.skipif(not SOCKETIO_CLIENT.is_file(), reason="`make page` was not run"),
+]
+WIDTHS = [1200, 390]
+STATE = "document.getElementById('state').innerText"
+ERRORS = "document.getElementById('errors').innerText"
+
+
+@pytest.fixture(scope="module")
+def recording() -> Spoken:
+    return spoken()
+
+
+@pytest.fixture(scope="module")
+def microphone(recording: Spoken, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the browser hears: the recording, a little silence before and after."""
+    sound = np.concatenate([silence(1), recording.sound, silence(2)])
+    return write_wav(tmp_path_factory.mktemp("sound") / "microphone.wav", sound[None], RATE_HZ)
+
+
+@pytest.fixture
+def browser(tmp_path: Path, microphone: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path, microphone)
+    yield browser
+    browser.close()
+
+
+def connect(browser: Browser, server: Server) -> None:
+    browser.open(f"{server.url}/websocket-test.html")
+    browser.click("#connect")
+    browser.wait(f"{STATE}.startsWith('Connected')")
+
+
+def fits(browser: Browser) -> bool:
+    """Nothing sticks out to the right."""
+    return bool(browser.run("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_the_microphone_is_written_down(
+    browser: Browser, live_server: Server, recording: Spoken, tmp_path: Path
+) -> None:
+    connect(browser, live_server)
+    assert "mini" in browser.text("#state")
+    browser.click("#microphone")
+    browser.wait("document.querySelector('.interim, .final') !== null")
+    browser.wait("document.getElementById('level').value > 0")
+    assert (
+        browser.run("document.getElementById('microphone').getAttribute('aria-pressed')") == "true"
+    )
+    for width in WIDTHS:
+        browser.look(width, dark=False)
+        assert fits(browser)
+        browser.screenshot(tmp_path / f"speaking-{width}.png")
+    last = recording.words[-1][2] + 2.5
+    browser.wait(f"parseFloat(document.getElementById('sent').innerText) > {last}")
+    browser.click("#finish")
+    browser.wait(f"{STATE}.startsWith('Finished')")
+    said = " ".join(browser.text("#text").split())
+    # The browser cleans what its microphone hears, which costs a word or two.
+    assert wrong(recording.text, said) <= 2 * MOST_WRONG
+    assert browser.run("document.querySelectorAll('.interim').length") == 0
+    assert browser.text("#errors") == ""
+    titles = browser.run("[...document.querySelectorAll('#text span')].map((word) => word.title)")
+    assert titles
+    assert all(" s, " in title and title.endswith(" %") for title in titles)
+    assert browser.run("asText()").split() == said.split()
+    srt = browser.run("asSrt()")
+    assert srt.startswith("1\n00:00:0")
+    assert srt.count("-->") == browser.run("document.querySelectorAll('.final').length")
+
+
+def test_a_file_is_streamed(
+    browser: Browser, live_server: Server, recording: Spoken, tmp_path: Path
+) -> None:
+    """Twice on the same connection: the second text is added, its times go on."""
+    connect(browser, live_server)
+    for number in (1, 2):
+        browser.choose_file("#file", write_speech(tmp_path / f"{number}.wav"))
+        browser.wait(f"{STATE}.startsWith('Connected') || finals.length > 0")
+        browser.wait("source !== null")
+        browser.wait(f"source === null && {STATE}.startsWith('Finished')")
+        browser.run("setState('Connected again', true)")
+    said = " ".join(browser.text("#text").split())
+    assert wrong(f"{recording.text} {recording.text}", said) <= MOST_WRONG
+    starts = browser.run("finals.map((data) => data.start)")
+    assert starts == sorted(starts)
+    assert starts[-1] > 22
+
+
+def test_what_is_no_sound_is_told(browser: Browser, live_server: Server, tmp_path: Path) -> None:
+    text = tmp_path / "letter.txt"
+    text.write_text("This is no sound.")
+    connect(browser, live_server)
+    browser.choose_file("#file", text)
+    browser.wait(f"{ERRORS}.includes('letter.txt')")
+    assert "cannot be played" in browser.text("#errors")
+    assert browser.text("#state").startswith("Connected")
+
+
+def test_errors_are_readable(browser: Browser, live_server: Server, tmp_path: Path) -> None:
+    browser.open(f"{live_server.url}/websocket-test.html")
+    wanted = "document.getElementById('address').value = 'http://127.0.0.1:9'"
+    browser.run(wanted)
+    browser.click("#connect")
+    browser.wait(f"{ERRORS}.includes('Cannot connect to http://127.0.0.1:9')")
+    for width in WIDTHS:
+        browser.look(width, dark=True)
+        assert fits(browser)
+        browser.screenshot(tmp_path / f"error-{width}.png")
+    browser.click("#connect")
+    assert browser.text("#connect") == "Connect"
+    browser.run(f"document.getElementById('address').value = {json.dumps(live_server.url)}")
+    browser.click("#connect")
+    browser.wait(f"{STATE}.startsWith('Connected')")
+    assert browser.text("#errors") == ""
+    browser.run("void socket.emit('audio', {payload: {data: '*'}})")
+    browser.wait(f"{ERRORS}.includes('base64')")
+    assert "(bad_audio)" in browser.text("#errors")
+
+
+def test_a_refusal_is_told_and_can_be_tried_again(browser: Browser, live_server: Server) -> None:
+    browser.open(f"{live_server.url}/websocket-test.html")
+    browser.run("loadClient()")
+    browser.run("""new Promise((resolve) => {
+        window.others = [...Array(8)].map(() => io('/transcribe', {forceNew: true}));
+        let open = 0;
+        others.forEach((one) => one.on('connected', () => { if (++open === 8) resolve(); }));
+    })""")
+    browser.click("#connect")
+    browser.wait(f"{ERRORS}.includes('8 live sessions are open already')")
+    assert browser.text("#connect") == "Connect"
+    assert browser.run("document.getElementById('microphone').disabled")
+    browser.run("others.forEach((one) => one.disconnect())")
+    browser.click("#connect")
+    browser.wait(f"{STATE}.startsWith('Connected')")
+
+
+def test_the_page_works_opened_as_a_file(browser: Browser) -> None:
+    """Without a server of its own it asks for an address, and tells what it cannot load."""
+    from tests.support import ROOT
+
+    browser.open((ROOT / "websocket-test.html").as_uri())
+    assert browser.run("document.getElementById('address').value").startswith("https://")
+    assert browser.text("#state") == "Not connected"
+    assert browser.text("#errors") == ""
+    names = browser.run("[...document.querySelectorAll('button, input')].map((one) => one.id)")
+    assert {"connect", "microphone", "file", "finish", "copy", "save-txt", "save-srt"} <= set(names)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_idle_page_fits(
+    browser: Browser, live_server: Server, tmp_path: Path, dark: bool
+) -> None:
+    browser.open(f"{live_server.url}/websocket-test.html")
+    for width in WIDTHS:
+        browser.look(width, dark)
+        assert fits(browser)
+        browser.screenshot(tmp_path / f"idle-{width}-{'dark' if dark else 'light'}.png")
+    colour = browser.run("getComputedStyle(document.body).backgroundColor")
+    assert (int(colour.split("(")[1].split(",")[0]) < 100) == dark
