@@ -11,7 +11,7 @@ from tests.speech import TRACK, again, instrumental, text, watch
 from tests.subtitles import read_lrc, read_srt
 from tests.support import SONG, Server, decode_all, write_wav
 
-SINGER = {"source": "vocals", "separation_variant": "mini"}
+SINGER = {"source": "vocals", "separation_variant": "mini", "temperature": 0.0}
 STEMS = ["vocals", "no_vocals", "instrumental"]
 MIXTURE = SONG / "mixture.flac"
 SONG_S = 18.0

@@ -14,6 +14,7 @@ from tests.problems import assert_problem, assert_sentence, without_network
 from tests.speech import (
     MINI,
     MOST_WRONG,
+    MOST_WRONG_ELSEWHERE,
     RECORDING,
     Spoken,
     again,
@@ -272,7 +273,7 @@ def test_a_transcription_that_is_killed_runs_again(tmp_path: Path, recording: Sp
     server = lonely(tmp_path).start()
     try:
         uploaded = server.upload(write_speech(tmp_path / "long.wav", times=20))
-        server.process(uploaded, "whisper", beam_size=20)
+        server.process(uploaded, "whisper", beam_size=20, temperature=0.0)
         seen = watch(server, uploaded, lambda status: status["progress"] > 0.1)
         assert seen[-1]["status"] == "processing"
         server.kill()
@@ -280,7 +281,9 @@ def test_a_transcription_that_is_killed_runs_again(tmp_path: Path, recording: Sp
         done = server.wait(uploaded)
         assert done["status"] == "completed"
         assert len(done["jobs"]) == 1
-        assert wrong(" ".join([recording.text] * 20), text(server, uploaded)) <= MOST_WRONG
+        assert (
+            wrong(" ".join([recording.text] * 20), text(server, uploaded)) <= MOST_WRONG_ELSEWHERE
+        )
         assert list((server.outputs / ".work").iterdir()) == []
     finally:
         server.kill()

@@ -11,6 +11,7 @@ from werkzeug.http import parse_options_header
 from tests.problems import assert_problem
 from tests.speech import (
     MOST_WRONG,
+    MOST_WRONG_ELSEWHERE,
     RECORDING,
     TRACK,
     Spoken,
@@ -56,7 +57,7 @@ def name_of(answer: requests.Response) -> str:
 
 def test_speech_becomes_text(speaker: Server, recording: Spoken, tmp_path: Path) -> None:
     file_id = speaker.upload(write_speech(tmp_path / "speech.wav", times=6))
-    answer = speaker.post(f"/process/whisper/{file_id}")
+    answer = speaker.process(file_id, "whisper", temperature=0.0)
     assert answer.status_code == 202
     assert (answer.json()["model"], answer.json()["variant"]) == ("whisper", "mini")
     assert answer.json()["status"] in ("queued", "processing")
@@ -77,10 +78,10 @@ def test_speech_becomes_text(speaker: Server, recording: Spoken, tmp_path: Path)
     )
     assert (result["language"], result["note"]) == ("en", None)
     assert 0.5 < result["language_probability"] <= 1.0
-    assert result["duration_s"] == pytest.approx(6 * 21.78, abs=0.1)
+    assert result["duration_s"] == pytest.approx(6 * 25.78, abs=0.1)
     assert 0.5 * result["duration_s"] < result["speech_s"] < result["duration_s"]
     said = text(speaker, file_id)
-    assert wrong(" ".join([recording.text] * 6), said) <= MOST_WRONG
+    assert wrong(" ".join([recording.text] * 6), said) <= MOST_WRONG_ELSEWHERE
     assert result["words"] == len(said.split())
     assert result["segments"] == len(said.splitlines())
 
@@ -128,7 +129,7 @@ def test_a_name_that_is_not_ascii_and_an_m4a(
     ):
         song = convert(RECORDING, tmp_path / name, "-b:a", "96k", *options)
         file_id = transcribed(speaker, song)
-        assert wrong(recording.text, text(speaker, file_id)) <= MOST_WRONG
+        assert wrong(recording.text, text(speaker, file_id)) <= MOST_WRONG_ELSEWHERE
         answer = speaker.get(f"{TRACK.format(file_id)}?format=vtt")
         assert name_of(answer) == f"{song.stem} - transcription.vtt"
 
@@ -137,7 +138,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "language": {"language": "en"},
     "beam_size": {"beam_size": 1},
     "a temperature": {"temperature": 0},
-    "temperatures": {"temperature": [0.0, 0.5]},
+    "temperatures": {"temperature": [0.0]},
     "batch_size": {"batch_size": 4},
     "no vad": {"vad": False},
     "no vad in batches": {"vad": False, "batch_size": 4},
@@ -155,7 +156,7 @@ def test_every_option(speaker: Server, recording: Spoken, tmp_path: Path, name: 
     file_id = speaker.upload(speech)
     result = again(speaker, file_id, **options)["result"]
     found = data(speaker, file_id)
-    assert wrong(" ".join([recording.text] * 3), found["text"]) <= MOST_WRONG
+    assert wrong(" ".join([recording.text] * 3), found["text"]) <= MOST_WRONG_ELSEWHERE
     has_words = [bool(segment["words"]) for segment in found["segments"]]
     assert set(has_words) == {options.get("word_timestamps", True)}
     given = "language" in options
@@ -191,10 +192,10 @@ def test_the_bundled_model_knows_english_only(
 def test_the_same_request_is_answered_at_once(speaker: Server, tmp_path: Path) -> None:
     first = transcribed(speaker, write_speech(tmp_path / "first.wav"), beam_size=2)
     job_id = speaker.get(f"/status/{first}").json()["job_id"]
-    same = speaker.process(first, "whisper", beam_size=2, vad=True)
+    same = speaker.process(first, "whisper", temperature=0.0, beam_size=2, vad=True)
     assert (same.status_code, same.json()["job_id"]) == (200, job_id)
     second = speaker.upload(tmp_path / "first.wav", "second.wav")
-    answer = speaker.process(second, "whisper", beam_size=2)
+    answer = speaker.process(second, "whisper", temperature=0.0, beam_size=2)
     assert (answer.status_code, answer.json()["status"]) == (200, "completed")
     assert answer.json()["tracks"] == ["transcription"]
     assert speaker.process(second, "whisper", beam_size=3).status_code == 202

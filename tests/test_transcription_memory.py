@@ -36,7 +36,7 @@ def write_speech(path: Path, minutes: int) -> Path:
     """Speech with pauses, of whole minutes, written piece by piece."""
     sound = spoken().sound
     minute = np.zeros(60 * RATE_HZ, np.float32)
-    for place in (1, 23):
+    for place in (1, 31):
         minute[place * RATE_HZ :][: len(sound)] += sound
     with soundfile.SoundFile(str(path), "w", RATE_HZ, 1, "PCM_16") as file:
         for _ in range(minutes):
