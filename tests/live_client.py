@@ -39,7 +39,11 @@ class Client:
         self.events: Queue[tuple[str, Any]] = Queue()
         # The WebSocket package adds an Origin of its own, unless it is told not to.
         options = {"suppress_origin": True}
-        self.socket = socketio.Client(reconnection=False, websocket_extra_options=options)
+        self._ws: Any = None
+        self._http = requests.Session()
+        self.socket = socketio.Client(
+            reconnection=False, websocket_extra_options=options, http_session=self._http
+        )
         self._url = server.url
         for name in EVENTS:
             self.socket.on(name, self._note(name), namespace=NAMESPACE)
@@ -52,6 +56,7 @@ class Client:
             self.close()
             told = [str(data) for _, data in list(self.events.queue)]
             raise ConnectionError(" ".join([*told, str(error)])) from error
+        self._ws = self.socket.eio.ws
 
     def _note(self, name: str) -> Any:
         return lambda *data: self.events.put((name, data[0] if data else None))
@@ -69,8 +74,10 @@ class Client:
             requests.post(f"{self._url}/socket.io/", params=query, data="1", timeout=30)
             self.socket.wait()
         self.socket.disconnect()
-        if self.socket.eio.http is not None:
-            self.socket.eio.http.close()
+        self._http.close()
+        # The package leaves a connection open that the server ended.
+        if self._ws is not None:
+            self._ws.shutdown()
 
     def next(self) -> tuple[str, Any]:
         return self.events.get(timeout=WAIT_S)
