@@ -133,3 +133,16 @@ def text(server: Server, file_id: str, file_format: str = "txt") -> str:
 def data(server: Server, file_id: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(text(server, file_id, "json"))
     return found
+
+
+def make_whisper(path: Path) -> None:
+    """A checkpoint of openai-whisper with random weights: layers and heads of `tiny`, narrow."""
+    import torch
+    from whisper.model import ModelDimensions, Whisper
+
+    sound = {"n_mels": 80, "n_audio_ctx": 1500, "n_audio_state": 96, "n_audio_head": 6}
+    words = {"n_vocab": 51865, "n_text_ctx": 448, "n_text_state": 96, "n_text_head": 6}
+    dimensions = {**sound, "n_audio_layer": 1, **words, "n_text_layer": 4}
+    torch.manual_seed(7)
+    state = Whisper(ModelDimensions(**dimensions)).state_dict()
+    torch.save({"dims": dimensions, "model_state_dict": state}, path)

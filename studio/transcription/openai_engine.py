@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from studio.transcription.engine import (
@@ -26,6 +27,8 @@ class OpenaiWhisper:
     def __init__(self, checkpoint: Path, variant: str) -> None:
         import whisper
 
+        # The module keeps the key-value cache of a decoding in hooks: one caller at a time.
+        self._lock = Lock()
         self._model = whisper.load_model(str(checkpoint))
         heads = whisper._ALIGNMENT_HEADS.get(variant)
         if heads is not None:
@@ -43,7 +46,8 @@ class OpenaiWhisper:
         from whisper.audio import log_mel_spectrogram, pad_or_trim
 
         mel = log_mel_spectrogram(pad_or_trim(speech), self._model.dims.n_mels)
-        _, probabilities = self._model.detect_language(mel.to(self._model.device))
+        with self._lock:
+            _, probabilities = self._model.detect_language(mel.to(self._model.device))
         language = max(probabilities, key=lambda code: float(probabilities[code]))
         return language, float(probabilities[language])
 
@@ -52,22 +56,23 @@ class OpenaiWhisper:
     ) -> Iterator[list[Segment]]:
         prompt = " ".join(text for text in (options.hotwords, options.initial_prompt) if text)
         for window in windows:
-            found = self._model.transcribe(
-                window,
-                language=options.language,
-                task=options.task,
-                beam_size=options.beam_size if options.beam_size > 1 else None,
-                temperature=options.temperatures,
-                initial_prompt=prompt or None,
-                carry_initial_prompt=bool(prompt),
-                word_timestamps=options.word_timestamps,
-                sample_len=options.most_tokens,
-                compression_ratio_threshold=COMPRESSION_RATIO_MOST,
-                logprob_threshold=AVERAGE_LOG_PROBABILITY_LEAST,
-                no_speech_threshold=NO_SPEECH_PROBABILITY_MOST,
-                condition_on_previous_text=False,
-                fp16=self._on_cuda,
-            )
+            with self._lock:
+                found = self._model.transcribe(
+                    window,
+                    language=options.language,
+                    task=options.task,
+                    beam_size=options.beam_size if options.beam_size > 1 else None,
+                    temperature=options.temperatures,
+                    initial_prompt=prompt or None,
+                    carry_initial_prompt=bool(prompt),
+                    word_timestamps=options.word_timestamps,
+                    sample_len=options.most_tokens,
+                    compression_ratio_threshold=COMPRESSION_RATIO_MOST,
+                    logprob_threshold=AVERAGE_LOG_PROBABILITY_LEAST,
+                    no_speech_threshold=NO_SPEECH_PROBABILITY_MOST,
+                    condition_on_previous_text=False,
+                    fp16=self._on_cuda,
+                )
             yield [s for s in map(_segment, found["segments"]) if not is_silence(s)]
 
 
