@@ -52,6 +52,13 @@ GOOD: list[tuple[str, str, object]] = [
     ("SEPARATION_PRECISION", "bf16", "bf16"),
     ("DEMUCS_MODEL", "mdx_extra", "mdx_extra"),
     ("WHISPER_MODEL", "tiny", "tiny"),
+    ("WHISPER_ENGINE", "openai-whisper", "openai-whisper"),
+    ("LIVE_SESSIONS", "3", 3),
+    ("LIVE_WAITING_S", "30", 30),
+    ("LIVE_SILENCE_S", "2", 2),
+    ("LIVE_LENGTH_S", "600", 600),
+    ("LIVE_IDLE_S", "60", 60),
+    ("LIVE_CHUNK_BYTES", "65536", 65536),
     ("MUSICGEN_MODEL", "medium", "medium"),
 ]
 
@@ -82,6 +89,13 @@ BAD = [
     ("TORCH_THREADS", "-1"),
     ("DEMUCS_MODEL", ""),
     ("WHISPER_MODEL", ""),
+    ("WHISPER_ENGINE", "whisper.cpp"),
+    ("LIVE_SESSIONS", "0"),
+    ("LIVE_WAITING_S", "4"),
+    ("LIVE_SILENCE_S", "-1"),
+    ("LIVE_LENGTH_S", "long"),
+    ("LIVE_IDLE_S", "0"),
+    ("LIVE_CHUNK_BYTES", "10"),
     ("MUSICGEN_MODEL", ""),
 ]
 
