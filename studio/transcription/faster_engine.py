@@ -28,7 +28,7 @@ class FasterWhisper:
 
     def __init__(self, folder: Path, threads: int) -> None:
         import ctranslate2
-        from faster_whisper import BatchedInferencePipeline, WhisperModel
+        from faster_whisper import WhisperModel
 
         has_cuda = ctranslate2.get_cuda_device_count() > 0
         self.precision = "float16" if has_cuda else "int8"
@@ -39,7 +39,6 @@ class FasterWhisper:
             cpu_threads=threads,
             local_files_only=True,
         )
-        self._batched = BatchedInferencePipeline(self._model)
 
     @property
     def is_multilingual(self) -> bool:
@@ -76,7 +75,7 @@ class FasterWhisper:
                 found, _ = self._model.transcribe(window, **settings)
                 yield _segments(found)
 
-    def _prompt(self, options: DecodeOptions) -> str | list[int] | None:
+    def _prompt(self, options: DecodeOptions) -> str | None:
         """The prompt; next to hotwords only the end of it that fits, else decoding fails."""
         if not options.initial_prompt or not options.hotwords:
             return options.initial_prompt
@@ -85,16 +84,21 @@ class FasterWhisper:
             encoded = self._model.hf_tokenizer.encode(f" {text.strip()}", add_special_tokens=False)
             return list(encoded.ids)
 
-        room = self._model.max_length // 2 - 1 - len(tokens(options.hotwords))
-        return tokens(options.initial_prompt)[-max(room, 1) :]
+        # Text that is cut inside a character grows by a few tokens when it is read again.
+        room = self._model.max_length // 2 - 8 - len(tokens(options.hotwords))
+        kept = tokens(options.initial_prompt)[-room:] if room > 0 else []
+        return str(self._model.hf_tokenizer.decode(kept)) or None
 
     def _together(
         self, windows: Sequence[Speech], settings: dict[str, Any]
     ) -> Iterator[list[Segment]]:
         """Decode windows in one batch, laid end to end; their seams are given as clips."""
+        from faster_whisper import BatchedInferencePipeline
+
         ends = np.cumsum([len(window) for window in windows])
         starts = ends - [len(window) for window in windows]
-        found, _ = self._batched.transcribe(
+        # The pipeline keeps the time of the last word, so each call has one of its own.
+        found, _ = BatchedInferencePipeline(self._model).transcribe(
             np.concatenate(windows),
             batch_size=len(windows),
             without_timestamps=False,
