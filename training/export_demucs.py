@@ -13,7 +13,7 @@ import torch
 
 from .model import CARD_FOLDER, MODEL_FILE, save_model
 from .render import song_folder
-from .train_demucs import RUN_FOLDER
+from .train_demucs import STATE_FILE
 
 TRAINING_FILE = CARD_FOLDER / "training.json"
 
@@ -32,7 +32,7 @@ def export(state_path: Path, model_path: Path = MODEL_FILE) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--state", type=Path, default=RUN_FOLDER / "state.pt")
+    parser.add_argument("--state", type=Path, default=STATE_FILE)
     parser.add_argument("--model", type=Path, default=MODEL_FILE)
     arguments = parser.parse_args()
     export(arguments.state, arguments.model)

@@ -34,9 +34,9 @@ class Strip(NamedTuple):
 
 STRIPS = (
     Strip((45, 65), 200, (-14, -8), 2500, (0, 3), (-20.5, -17.5)),
-    Strip((38, 50), 110, (-8, -3), 300, (1, 6), (-22.0, -19.0)),
+    Strip((38, 50), 110, (-6, -2), 300, (-2, 2), (-21.5, -19.0)),
     Strip((120, 200), 300, (-4, 1), 3000, (-1, 2), (-21.5, -18.5)),
-    Strip((80, 130), 250, (-3, 1), 4000, (-1, 3), (-21.0, -18.0)),
+    Strip((80, 130), 250, (-3, 1), 4000, (-1, 3), (-20.0, -17.0)),
 )
 
 
@@ -81,7 +81,7 @@ def _channel(stem: Floats, strip: Strip, rng: np.random.Generator) -> Floats:
 
 def _to_one_side(audio: Floats, rng: np.random.Generator) -> Floats:
     """Pan (2, samples) left or right at constant power, to leave the middle to the voice."""
-    angle = math.radians(float(rng.uniform(15, 35)) * float(rng.choice([-1.0, 1.0])))
+    angle = math.radians(float(rng.uniform(25, 42)) * float(rng.choice([-1.0, 1.0])))
     gains = np.sqrt(2.0) * np.array([np.cos(np.pi / 4 + angle), np.sin(np.pi / 4 + angle)])
     panned: Floats = (audio * gains[:, None]).astype(np.float32)
     return panned

@@ -14,22 +14,20 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
 
+from . import together
 from .dataset import SongMixer
 from .model import SEGMENT_S, build_model
 from .render import RATE_HZ, SOURCES, song_folder
 
-RUN_FOLDER = Path(__file__).parent / "runs" / "demucs-mini"
+STATE_FILE = Path(__file__).parent / "runs" / "demucs-mini" / "state.pt"
 WARM_UP_PART = 0.02
-SAVE_EVERY_S = 150.0
 REPORT_EVERY_STEPS = 25
 
 
@@ -64,6 +62,10 @@ class Progress:
     before_s: float = 0.0
     recent: list[torch.Tensor] = field(default_factory=list)
 
+    def counters(self) -> dict[str, float]:
+        """What is saved with the weights."""
+        return {"step": self.step, "total_s": self.before_s + self.elapsed_s}
+
 
 def objective(stems: torch.Tensor, estimate: torch.Tensor) -> torch.Tensor:
     """Mean over items and sources of error over mixture, as amplitudes; (batch, 4, 2, samples).
@@ -85,26 +87,20 @@ def error_ratio_db(stems: torch.Tensor, estimate: torch.Tensor) -> torch.Tensor:
 
 def train(plan: Plan, continue_from: Path | None = None) -> Path:
     """Train until the plan's minutes are over; returns the state file that was written last."""
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = (plan, continue_from, f"file://{folder}/meeting-point")
-        multiprocessing.spawn(_work, arguments, nprocs=plan.processes)
-    return RUN_FOLDER / "state.pt"
+    together.run(_work, plan.processes, plan, continue_from)
+    return STATE_FILE
 
 
 def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str) -> None:
     """What each process does; the first one also averages the weights, reports and saves."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    torch.manual_seed(plan.seed)
-    distributed.init_process_group(
-        "gloo", init_method=meeting_point, rank=rank, world_size=plan.processes
-    )
+    together.join(rank, plan.processes, plan.seed, meeting_point)
     model = build_model().train()
     optimiser = torch.optim.Adam(model.parameters(), lr=plan.peak_rate, betas=(0.9, 0.99))
     average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     progress = Progress()
     if continue_from is not None:
-        progress = _restore(continue_from, model, optimiser, average)
+        before = together.restore(continue_from, model, optimiser, average)
+        progress = Progress(step=before["step"], before_s=before["total_s"])
     mixer = SongMixer(
         song_folder(held_out=False), SEGMENT_S * RATE_HZ, [plan.seed, progress.step, rank]
     )
@@ -121,14 +117,14 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
         if progress.step % REPORT_EVERY_STEPS == 0:
             mixer.refresh()
         if rank == 0:
-            _update_average(average, model, plan.average_decay, progress.step)
+            together.update_average(average, model, plan.average_decay, progress.step)
             if progress.step % REPORT_EVERY_STEPS == 0:
                 _report(progress, plan, len(mixer.songs))
-            if progress.elapsed_s - saved_s > SAVE_EVERY_S:
-                _save(model, optimiser, average, progress)
+            if progress.elapsed_s - saved_s > together.SAVE_EVERY_S:
+                together.save(STATE_FILE, model, optimiser, average, **progress.counters())
                 saved_s = progress.elapsed_s
     if rank == 0 and os.getppid() == parent:
-        _save(model, optimiser, average, progress)
+        together.save(STATE_FILE, model, optimiser, average, **progress.counters())
     distributed.destroy_process_group()
 
 
@@ -149,31 +145,10 @@ def _step(
     estimate = estimate.float()
     optimiser.zero_grad()
     objective(stems, estimate).backward()
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    shared = torch.cat([*(g.flatten() for g in gradients), torch.tensor([elapsed_s])])
-    distributed.all_reduce(shared)
-    shared /= plan.processes
-    torch._foreach_copy_(
-        gradients,
-        [
-            part.view_as(gradient)
-            for part, gradient in zip(
-                shared[:-1].split([g.numel() for g in gradients]), gradients, strict=True
-            )
-        ],
-    )
+    elapsed_s = together.share_gradients(model, elapsed_s)
     torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip_norm)
     optimiser.step()
-    return error_ratio_db(stems, estimate.detach()), float(shared[-1])
-
-
-def _update_average(
-    average: dict[str, torch.Tensor], model: torch.nn.Module, decay: float, step: int
-) -> None:
-    keep = min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            average[name].lerp_(tensor, 1.0 - keep)
+    return error_ratio_db(stems, estimate.detach()), elapsed_s
 
 
 def _report(progress: Progress, plan: Plan, songs: int) -> None:
@@ -185,38 +160,6 @@ def _report(progress: Progress, plan: Plan, songs: int) -> None:
         flush=True,
     )
     progress.recent.clear()
-
-
-def _restore(
-    path: Path,
-    model: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: dict[str, torch.Tensor],
-) -> Progress:
-    state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    average.update(state["average"])
-    return Progress(step=state["step"], before_s=state["total_s"])
-
-
-def _save(
-    model: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: dict[str, torch.Tensor],
-    progress: Progress,
-) -> None:
-    state: dict[str, Any] = {
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "average": average,
-        "step": progress.step,
-        "total_s": progress.before_s + progress.elapsed_s,
-    }
-    RUN_FOLDER.mkdir(parents=True, exist_ok=True)
-    unfinished = RUN_FOLDER / "state.part"
-    torch.save(state, unfinished)
-    unfinished.replace(RUN_FOLDER / "state.pt")
 
 
 def main() -> None:

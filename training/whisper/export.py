@@ -21,7 +21,7 @@ from whisper.model import MultiHeadAttention, ResidualAttentionBlock, Whisper
 from . import tokens
 from .network import ALIGNED_LAYERS, DIMENSIONS, MiniWhisper
 from .tokenizer_file import token_names, write_tokenizer
-from .train import RUN_FOLDER
+from .train import STATE_FILE
 
 CARD_FOLDER = Path(__file__).parents[2] / "pretrained" / "whisper-mini"
 CHECKPOINT_FILE = CARD_FOLDER / "model.pt"
@@ -147,7 +147,7 @@ def _copy_attention(spec: object, attention: MultiHeadAttention, across: bool) -
     _copy_linear(spec.linear[-1], attention.out)  # type: ignore[attr-defined]
 
 
-def export(state_file: Path = RUN_FOLDER / "state.pt") -> int:
+def export(state_file: Path = STATE_FILE) -> int:
     """Write both forms of the model; returns their size in bytes."""
     CARD_FOLDER.mkdir(parents=True, exist_ok=True)
     model = full_model(state_file)
@@ -168,7 +168,7 @@ def export(state_file: Path = RUN_FOLDER / "state.pt") -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--state", type=Path, default=RUN_FOLDER / "state.pt")
+    parser.add_argument("--state", type=Path, default=STATE_FILE)
     print(f"whisper-mini: {export(parser.parse_args().state)} bytes")
 
 

@@ -14,21 +14,20 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
 
+from .. import together
 from .losses import Losses, collate, compute
 from .network import MiniWhisper
 from .windows import Mixture, Windows
 
-RUN_FOLDER = Path(__file__).parents[1] / "runs" / "whisper-mini"
+STATE_FILE = Path(__file__).parents[1] / "runs" / "whisper-mini" / "state.pt"
 WARM_UP_PART = 0.03
-SAVE_EVERY_S = 120.0
 REPORT_EVERY_STEPS = 20
 
 
@@ -91,23 +90,24 @@ class Progress:
     windows: int = 0
     recent: list[torch.Tensor] = field(default_factory=list)
 
+    def counters(self) -> dict[str, float]:
+        """What is saved with the weights."""
+        return {
+            "step": self.step,
+            "windows": self.windows,
+            "total_s": self.before_s + self.elapsed_s,
+        }
+
 
 def train(plan: Plan, continue_from: Path | None = None) -> Path:
     """Train until the plan's minutes are over; returns the state file that was written last."""
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = (plan, continue_from, f"file://{folder}/meeting-point")
-        multiprocessing.spawn(_work, arguments, nprocs=plan.processes)
-    return RUN_FOLDER / "state.pt"
+    together.run(_work, plan.processes, plan, continue_from)
+    return STATE_FILE
 
 
 def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str) -> None:
     """What each process does; the first one also averages the weights, reports and saves."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    torch.manual_seed(plan.seed)
-    distributed.init_process_group(
-        "gloo", init_method=meeting_point, rank=rank, world_size=plan.processes
-    )
+    together.join(rank, plan.processes, plan.seed, meeting_point)
     model = MiniWhisper().train()
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=plan.peak_rate, betas=(0.9, 0.98), weight_decay=0.01, foreach=True
@@ -115,7 +115,10 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
     average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     progress = Progress()
     if continue_from is not None:
-        progress = _restore(continue_from, model, optimiser, average)
+        before = together.restore(continue_from, model, optimiser, average)
+        progress = Progress(
+            step=before["step"], before_s=before["total_s"], windows=before["windows"]
+        )
     source = Windows([plan.seed, progress.step, rank])
     start_s, saved_s, parent = time.monotonic(), 0.0, os.getppid()
     # A worker whose parent was killed must not go on, or it would overwrite a later run's state.
@@ -124,21 +127,21 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
         for group in optimiser.param_groups:
             group["lr"] = plan.rate(progress.elapsed_s)
         parts = _backward(model, source, stage, plan)
-        progress.elapsed_s = _share_gradients(model, plan, time.monotonic() - start_s)
+        progress.elapsed_s = together.share_gradients(model, time.monotonic() - start_s)
         torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip_norm)
         optimiser.step()
         progress.recent.append(parts)
         progress.step += 1
         progress.windows += stage.batch * plan.processes
         if rank == 0:
-            _update_average(average, model, plan.average_decay, progress.step)
+            together.update_average(average, model, plan.average_decay, progress.step)
             if progress.step % REPORT_EVERY_STEPS == 0:
                 _report(progress, plan, stage)
-            if progress.elapsed_s - saved_s > SAVE_EVERY_S:
-                _save(model, optimiser, average, progress)
+            if progress.elapsed_s - saved_s > together.SAVE_EVERY_S:
+                together.save(STATE_FILE, model, optimiser, average, **progress.counters())
                 saved_s = progress.elapsed_s
     if rank == 0 and os.getppid() == parent:
-        _save(model, optimiser, average, progress)
+        together.save(STATE_FILE, model, optimiser, average, **progress.counters())
     distributed.destroy_process_group()
 
 
@@ -158,31 +161,6 @@ def _backward(model: MiniWhisper, source: Windows, stage: Stage, plan: Plan) -> 
     return losses.stack()
 
 
-def _share_gradients(model: torch.nn.Module, plan: Plan, elapsed_s: float) -> float:
-    """Average the gradients of all processes.
-
-    Returns the time that has passed, averaged too: the processes must use the same rate and stop
-    together.
-    """
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    shared = torch.cat([*(g.flatten() for g in gradients), torch.tensor([elapsed_s])])
-    distributed.all_reduce(shared)
-    shared /= plan.processes
-    sizes = [gradient.numel() for gradient in gradients]
-    for part, gradient in zip(shared[:-1].split(sizes), gradients, strict=True):
-        gradient.copy_(part.view_as(gradient))
-    return float(shared[-1])
-
-
-def _update_average(
-    average: dict[str, torch.Tensor], model: torch.nn.Module, decay: float, step: int
-) -> None:
-    keep = min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            average[name].lerp_(tensor, 1.0 - keep)
-
-
 def _report(progress: Progress, plan: Plan, stage: Stage) -> None:
     names = ("tokens", "attention", "words", "phonemes", "tokens right", "words right")
     levels = torch.stack(progress.recent).mean(0).tolist()
@@ -193,39 +171,6 @@ def _report(progress: Progress, plan: Plan, stage: Stage) -> None:
         flush=True,
     )
     progress.recent.clear()
-
-
-def _restore(
-    path: Path,
-    model: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: dict[str, torch.Tensor],
-) -> Progress:
-    state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    average.update(state["average"])
-    return Progress(step=state["step"], before_s=state["total_s"], windows=state["windows"])
-
-
-def _save(
-    model: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: dict[str, torch.Tensor],
-    progress: Progress,
-) -> None:
-    state = {
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "average": average,
-        "step": progress.step,
-        "windows": progress.windows,
-        "total_s": progress.before_s + progress.elapsed_s,
-    }
-    RUN_FOLDER.mkdir(parents=True, exist_ok=True)
-    unfinished = RUN_FOLDER / "state.part"
-    torch.save(state, unfinished)
-    unfinished.replace(RUN_FOLDER / "state.pt")
 
 
 def main() -> None:

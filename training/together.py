@@ -1,0 +1,94 @@
+"""What every training here shares: one process per core, averaged gradients and weights, saving.
+
+Each process computes the gradient of its own batch on one thread, and the gradients are averaged
+at every step: this is faster than one process on all cores.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, multiprocessing
+
+SAVE_EVERY_S = 150.0
+
+Weights = dict[str, torch.Tensor]
+
+
+def run(work: Callable[..., None], processes: int, *arguments: Any) -> None:
+    """Call `work(rank, *arguments, meeting_point)` in each process; `join` is its first line."""
+    with tempfile.TemporaryDirectory() as folder:
+        everything = (*arguments, f"file://{folder}/meeting-point")
+        multiprocessing.spawn(work, everything, nprocs=processes)
+
+
+def join(rank: int, processes: int, seed: int, meeting_point: str) -> None:
+    """Prepare this process and wait for the others."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(seed)
+    distributed.init_process_group(
+        "gloo", init_method=meeting_point, rank=rank, world_size=processes
+    )
+
+
+def share_gradients(model: torch.nn.Module, elapsed_s: float) -> float:
+    """Average the gradients of all processes.
+
+    Returns the time that has passed, averaged too: the processes must use the same rate and stop
+    together.
+    """
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    shared = torch.cat([*(g.flatten() for g in gradients), torch.tensor([elapsed_s])])
+    distributed.all_reduce(shared)
+    shared /= distributed.get_world_size()
+    sizes = [gradient.numel() for gradient in gradients]
+    parts = [
+        part.view_as(gradient)
+        for part, gradient in zip(shared[:-1].split(sizes), gradients, strict=True)
+    ]
+    torch._foreach_copy_(gradients, parts)
+    return float(shared[-1])
+
+
+def update_average(average: Weights, model: torch.nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights towards the model's; faster in the first steps."""
+    keep = min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            average[name].lerp_(tensor, 1.0 - keep)
+
+
+def restore(
+    path: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer, average: Weights
+) -> dict[str, Any]:
+    """Go on from a saved state; the counters that were saved with it."""
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    model.load_state_dict(state.pop("model"))
+    optimiser.load_state_dict(state.pop("optimiser"))
+    average.update(state.pop("average"))
+    return state
+
+
+def save(
+    path: Path,
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: Weights,
+    **counters: float,
+) -> None:
+    """Write a state that `restore` reads; it appears whole, by rename."""
+    state = {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average,
+        **counters,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    torch.save(state, unfinished)
+    unfinished.replace(path)
