@@ -35,7 +35,7 @@ page:  ## fetch the Socket.IO client for the live test page (needs npm)
 
 test: dev  ## run all tests; those of the live page need npm and Chromium
 	command -v npm > /dev/null && test ! -d node_modules/socket.io-client && $(MAKE) page || true
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: dev  ## check style and types
 	$(BIN)/ruff format --check .
