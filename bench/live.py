@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import socketio
 
-from bench import measure
+from bench import material, measure
 from bench.material import ROOT
 from scripts.scores import word_errors, words_of
 from studio.transcription.engine import RATE_HZ, DecodeOptions
@@ -31,6 +31,8 @@ SPOKEN = ROOT / "samples" / "speech"
 MINI = ROOT / "pretrained" / "whisper-mini"
 CHUNK_S = 0.1
 SAME_WORD_S = 0.5
+SEPARATED_S = 3600.0
+SPEAKERS_BESIDE = 4
 ENGINES = {"bundled mini": "app:create_app()", "as slow as base": "bench.slow_app:slow_app()"}
 
 
@@ -124,8 +126,10 @@ def speakers(count: int, rounds: int) -> list[Speaker]:
     return made
 
 
-def measure_one(application: str, count: int, rounds: int, whole_errors: float) -> str:
-    """One row of the table: `count` speakers at once."""
+def measure_one(
+    application: str, count: int, rounds: int, whole_errors: float, separating: bool = False
+) -> str:
+    """One row of the table: `count` speakers at once, if asked next to a separation."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         server = Server(Path(name), WHISPER_MODEL="mini", LIVE_SESSIONS=count)
         server.start(application=application)
@@ -133,6 +137,9 @@ def measure_one(application: str, count: int, rounds: int, whole_errors: float) 
             warm = speakers(1, 1)[0]
             warm.sound = warm.sound[: 4 * RATE_HZ]
             warm.speak(server.url)
+            if separating:
+                song = material.song(Path(name) / "song.mp3", SEPARATED_S)
+                assert server.process(server.upload(song)).status_code == 202
             group = speakers(count, rounds)
             threads = [Thread(target=one.speak, args=(server.url,)) for one in group]
             for thread in threads:
@@ -145,8 +152,9 @@ def measure_one(application: str, count: int, rounds: int, whole_errors: float) 
     finals_s = [latency for one in group for latency in one.final_latencies_s()]
     counts = [word_errors(one.true_text, (one.finished or {"text": ""})["text"]) for one in group]
     errors = 100 * sum(wrong for wrong, _ in counts) / sum(words for _, words in counts)
+    beside = ", and a separation" if separating else ""
     return (
-        f"| {count} | {np.median(words_s):.2f} s | {np.percentile(finals_s, 95):.2f} s | "
+        f"| {count}{beside} | {np.median(words_s):.2f} s | {np.percentile(finals_s, 95):.2f} s | "
         f"{errors:.1f} % | {errors - whole_errors:+.1f} points |"
     )
 
@@ -176,6 +184,7 @@ def main() -> None:
             "final, 95th percentile | words wrong | against the whole file at once |",
             "|---:|---:|---:|---:|---:|",
             *(measure_one(application, count, options.rounds, whole) for count in options.clients),
+            measure_one(application, SPEAKERS_BESIDE, options.rounds, whole, separating=True),
             "",
         ]
     print("\n".join(lines), flush=True)
