@@ -251,13 +251,6 @@ def test_decoding_a_missing_file_is_an_error(tmp_path: Path) -> None:
     assert str(tmp_path) not in caught.value.sentence
 
 
-def test_a_part_can_be_decoded(tmp_path: Path) -> None:
-    sound = noise(3.0)
-    path = write_wav(tmp_path / "song.wav", sound, subtype="FLOAT")
-    part = np.concatenate(list(audio.decode(path, RATE_HZ, 2, from_s=2.0)), axis=1)
-    assert np.array_equal(part, sound[:, 2 * RATE_HZ :])
-
-
 def test_reading_back_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "stem.wav"
     sound = noise(4.0)

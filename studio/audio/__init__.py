@@ -1,0 +1,37 @@
+"""Sound in and out: the only place that runs ffmpeg or writes sound files.
+
+Sound inside the program is float32 `(channels, samples)` with full scale at 1.0. Nothing here holds
+a whole recording: decoding yields blocks, writing takes blocks.
+"""
+
+from studio.audio.child import ffmpeg_path
+from studio.audio.decoding import decode
+from studio.audio.probing import Probe, probe
+from studio.audio.sound import BLOCK_SAMPLES, Sound
+from studio.audio.stream import StreamDecoder
+from studio.audio.writing import (
+    CONTENT_TYPES,
+    ENCODINGS,
+    SoundWriter,
+    duration_s,
+    encode,
+    read_blocks,
+    shared_gain,
+)
+
+__all__ = [
+    "BLOCK_SAMPLES",
+    "CONTENT_TYPES",
+    "ENCODINGS",
+    "Probe",
+    "Sound",
+    "SoundWriter",
+    "StreamDecoder",
+    "decode",
+    "duration_s",
+    "encode",
+    "ffmpeg_path",
+    "probe",
+    "read_blocks",
+    "shared_gain",
+]

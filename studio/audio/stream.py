@@ -1,0 +1,87 @@
+"""Decodes recordings while they are made."""
+
+from contextlib import suppress
+from threading import Lock, Thread
+
+import numpy as np
+import numpy.typing as npt
+
+from studio.audio.child import GUARDS, SOUND_ONLY, Child
+from studio.errors import NotAudio
+
+CODECS = "opus,libopus,vorbis,libvorbis"
+END_TIMEOUT_S = 30.0
+# More sound than this from one piece of a stream is no recording of a voice, but a bomb.
+MOST_S = 600.0
+
+
+class StreamDecoder:
+    """Decodes one recording that comes in pieces of any length, as a browser records it.
+
+    `container` is ffmpeg's name of its format (matroska, ogg). Sound comes out mono at `rate_hz`,
+    as soon as ffmpeg has it.
+    """
+
+    def __init__(self, container: str, rate_hz: int) -> None:
+        command = ["-v", "error", *GUARDS, "-format_whitelist", container]
+        command += ["-codec_whitelist", CODECS, "-probesize", "4096", "-fflags", "nobuffer"]
+        command += ["-f", container, *SOUND_ONLY, "-fd", "0", "-i", "fd:"]
+        command += ["-ac", "1", "-ar", str(rate_hz), "-f", "f32le", "-flush_packets", "1", "pipe:1"]
+        self._child = Child(command, None)
+        self._rate_hz = rate_hz
+        self._went_well = False
+        self._decoded = bytearray()
+        self._lock = Lock()
+        self._reader = Thread(target=self._read, name="stream-decoder", daemon=True)
+        self._reader.start()
+
+    def feed(self, data: bytes) -> npt.NDArray[np.float32]:
+        """Take the next piece; what has been decoded so far, float32 (samples,).
+
+        Raises NotAudio when the recording cannot be decoded.
+        """
+        try:
+            self._child.send(data)
+        except (BrokenPipeError, ValueError):
+            raise NotAudio("The recording cannot be decoded; begin a new one.") from None
+        return self._taken()
+
+    def finish(self) -> npt.NDArray[np.float32]:
+        """The recording has ended; the rest of its sound. Raises NotAudio where it had none."""
+        self._child.send_end()
+        self._reader.join(END_TIMEOUT_S)
+        in_time = not self._reader.is_alive()
+        rest = self._taken()
+        self.close()
+        if not in_time or (len(rest) == 0 and not self._went_well):
+            raise NotAudio("The recording could not be decoded to its end.")
+        return rest
+
+    def close(self) -> None:
+        """End the child, whatever it is doing."""
+        if self._reader.is_alive():
+            self._child.kill()
+        self._reader.join()
+        self._child.close()
+
+    def _read(self) -> None:
+        """Gather what is decoded until the child ends, or is ended for taking too much."""
+        total_bytes = 0
+        while data := self._child.receive(is_live=True):
+            total_bytes += len(data)
+            self._child.allow(total_bytes / 4 / self._rate_hz)
+            with self._lock:
+                self._decoded += data
+                if len(self._decoded) > MOST_S * self._rate_hz * 4:
+                    self._child.kill()
+                    return
+        with suppress(NotAudio):
+            self._went_well = self._child.wait()
+
+    def _taken(self) -> npt.NDArray[np.float32]:
+        with self._lock:
+            whole = len(self._decoded) // 4 * 4
+            samples = np.frombuffer(bytes(self._decoded[:whole]), "<f4")
+            del self._decoded[:whole]
+        clean: npt.NDArray[np.float32] = np.nan_to_num(samples).astype(np.float32)
+        return clean

@@ -1,0 +1,165 @@
+"""Writes tracks, reads them back, and writes them in other formats."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from studio.audio.sound import BLOCK_SAMPLES, Sound
+from studio.errors import DiskFull, InternalError
+
+# A fixed-point file holds less than full scale; lossy encoders overshoot a little on top.
+FIXED_POINT_PEAK = 0.98
+# A WAV header counts bytes in 32 bits; beyond that the same layout is called RF64.
+WAV_MOST_BYTES = 0xFFFFFFFF - 4096
+
+ENCODINGS: dict[str, dict[str, Any]] = {
+    "wav": {"format": "WAV", "subtype": "FLOAT"},
+    "flac": {"format": "FLAC", "subtype": "PCM_24"},
+    "mp3": {
+        "format": "MP3",
+        "subtype": "MPEG_LAYER_III",
+        "bitrate_mode": "VARIABLE",
+        "compression_level": 0.1,
+    },
+    "ogg": {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.3},
+}
+"""Formats a track can be had in, with what libsndfile is told. WAV is 32-bit float."""
+
+CONTENT_TYPES = {
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+    "ogg": "audio/ogg",
+}
+
+
+def read_blocks(path: Path) -> Iterator[Sound]:
+    """Yield blocks float32 `(channels, samples)` of a track that `SoundWriter` wrote."""
+    import soundfile
+
+    with soundfile.SoundFile(str(path)) as file:
+        while len(frames := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
+            yield np.ascontiguousarray(frames.T)
+
+
+def duration_s(path: Path) -> float:
+    """Seconds in a track that `SoundWriter` wrote."""
+    import soundfile
+
+    info = soundfile.info(str(path))
+    return float(info.frames / info.samplerate)
+
+
+class SoundWriter:
+    """Writes one sound file block by block, and knows the highest peak it was given.
+
+    `expected_samples` decides between WAV and RF64 (above 4 GiB). `gain` is applied to every
+    sample. Raises DiskFull when the disk takes no more.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        audio_format: str,
+        sample_rate_hz: int,
+        channels: int,
+        expected_samples: int,
+        gain: float = 1.0,
+    ) -> None:
+        import soundfile
+
+        settings = dict(ENCODINGS[audio_format])
+        if audio_format == "wav" and expected_samples * channels * 4 > WAV_MOST_BYTES:
+            settings["format"] = "RF64"
+        self.path = path
+        self.gain = gain
+        self.peak = 0.0
+        try:
+            self._file = soundfile.SoundFile(
+                str(path), "w", samplerate=sample_rate_hz, channels=channels, **settings
+            )
+        except soundfile.LibsndfileError as error:
+            raise _write_error(path, error) from error
+
+    def write(self, block: Sound) -> None:
+        """Append float32 `(channels, samples)`."""
+        import soundfile
+
+        if block.shape[1] == 0:
+            return
+        self.peak = max(self.peak, float(np.abs(block).max()))
+        frames = np.ascontiguousarray(block.T)
+        try:
+            self._file.write(frames if self.gain == 1.0 else frames * np.float32(self.gain))
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            raise _write_error(self.path, error) from error
+
+    def close(self) -> None:
+        """Finish the file; its length is checked, because a full disk shows only here."""
+        frames = self._file.frames
+        self._file.close()
+        import soundfile
+
+        try:
+            complete = soundfile.info(str(self.path)).frames >= frames
+        except soundfile.LibsndfileError as error:
+            raise _write_error(self.path, error) from error
+        if not complete:
+            raise _write_error(self.path, None)
+
+    def __enter__(self) -> "SoundWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._file.close()
+
+
+def _write_error(path: Path, error: Exception | None) -> Exception:
+    import shutil
+
+    if shutil.disk_usage(path.parent).free < 1 << 20:
+        return DiskFull("The disk became full while writing a track. Free some space and retry.")
+    return InternalError(f"The track {path.name} could not be written: {error}.")
+
+
+def shared_gain(peaks: list[float]) -> float:
+    """The one gain under which none of the tracks clips in a fixed-point file (at most 1)."""
+    highest = max(peaks, default=0.0)
+    return min(1.0, FIXED_POINT_PEAK / highest) if math.isfinite(highest) and highest > 0 else 1.0
+
+
+def encode(
+    source: Path,
+    target: Path,
+    audio_format: str,
+    gain: float = 1.0,
+    on_block: Callable[[float], None] | None = None,
+) -> None:
+    """Write a track in another format, block by block; `gain` keeps fixed-point ones whole.
+
+    `on_block` is called with the share that is done; what it raises ends the encoding.
+    """
+    import soundfile
+
+    info = soundfile.info(str(source))
+    done = 0
+    with SoundWriter(
+        target, audio_format, info.samplerate, info.channels, info.frames, gain
+    ) as writer:
+        for block in read_blocks(source):
+            writer.write(block)
+            done += block.shape[1]
+            if on_block is not None:
+                on_block(done / info.frames)
