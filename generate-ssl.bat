@@ -14,6 +14,8 @@ if /i "%~1"=="--force" (
   shift
   goto arguments
 )
+if "%~1"=="-h" goto usage
+if "%~1"=="--help" goto usage
 echo %~1| findstr /r "^-" >nul && (
   echo There is no option %~1. Usage: generate-ssl.bat [--force] [NAME-OR-ADDRESS ...] 1>&2
   exit /b 2
@@ -32,7 +34,7 @@ goto arguments
 :check
 where openssl >nul 2>nul
 if errorlevel 1 (
-  echo openssl is not installed. It comes with Git for Windows: run this from Git Bash's folder, or install it with "winget install ShiningLight.OpenSSL.Light", and try again. 1>&2
+  echo openssl is not installed. Install it with "winget install ShiningLight.OpenSSL.Light", or add the one of Git for Windows to PATH, and try again. 1>&2
   exit /b 1
 )
 if "%force%"=="no" (
@@ -40,7 +42,7 @@ if "%force%"=="no" (
   if exist "%folder%\key.pem" goto exists
 )
 if not exist "%folder%" mkdir "%folder%"
-openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days %days% -keyout "%folder%\key.new" -out "%folder%\cert.new" -subj "/CN=localhost" -addext "subjectAltName=%names%" -addext "keyUsage=digitalSignature,keyEncipherment" -addext "extendedKeyUsage=serverAuth"
+openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days %days% -keyout "%folder%\key.new" -out "%folder%\cert.new" -subj "/CN=localhost" -addext "subjectAltName=%names%" -addext "basicConstraints=critical,CA:FALSE" -addext "keyUsage=digitalSignature,keyEncipherment" -addext "extendedKeyUsage=serverAuth"
 if errorlevel 1 (
   del /q "%folder%\key.new" "%folder%\cert.new" 2>nul
   exit /b 1
@@ -51,6 +53,11 @@ move /y "%folder%\key.new" "%folder%\key.pem" >nul
 move /y "%folder%\cert.new" "%folder%\cert.pem" >nul
 echo Made %folder%\cert.pem and key.pem for %names%, valid for %days% days.
 echo Browsers warn about it, because nobody but you vouches for it. For a public server use Let's Encrypt: docs\operations.md.
+exit /b 0
+
+:usage
+echo Makes a self-signed certificate for nginx: nginx\ssl\cert.pem and key.pem.
+echo Usage: generate-ssl.bat [--force] [NAME-OR-ADDRESS ...]
 exit /b 0
 
 :exists

@@ -52,6 +52,7 @@ umask 077
 if ! openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days "$days" \
   -keyout "$work/key.pem" -out "$work/cert.pem" \
   -subj "/CN=localhost" -addext "subjectAltName=$names" \
+  -addext "basicConstraints=critical,CA:FALSE" \
   -addext "keyUsage=digitalSignature,keyEncipherment" \
   -addext "extendedKeyUsage=serverAuth" 2> "$work/log"; then
   cat "$work/log" >&2

@@ -16,7 +16,10 @@ START_S = 120.0
 
 
 class Browser:
-    """One page of a headless Chromium that hears `microphone`, a WAV file, once and again."""
+    """One page of a headless Chromium that hears `microphone`, a WAV file, once and again.
+
+    `events` has what the browser told of by itself, up to the last call.
+    """
 
     def __init__(self, folder: Path, microphone: Path, *options: str) -> None:
         assert BINARY is not None
@@ -41,6 +44,7 @@ class Browser:
         address = next(page for page in pages if page["type"] == "page")["webSocketDebuggerUrl"]
         self._socket = websocket.create_connection(address, timeout=60, suppress_origin=True)
         self._number = 0
+        self.events: list[dict[str, Any]] = []
         self.call("Page.enable")
         self.call("Runtime.enable")
 
@@ -49,7 +53,7 @@ class Browser:
         message = {"id": self._number, "method": method, "params": parameters}
         self._socket.send(json.dumps(message))
         while (answer := json.loads(self._socket.recv())).get("id") != self._number:
-            pass
+            self.events.append(answer)
         assert "error" not in answer, answer
         result: dict[str, Any] = answer["result"]
         return result

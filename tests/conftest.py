@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Server, make_tiny_weights, noise, write_wav
+from tests.proxy import Proxy, make_certificate
+from tests.support import LAUNCHER, Server, make_tiny_weights, noise, write_wav
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +59,37 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iter
 def short_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds of stereo sound, 16-bit WAV."""
     return write_wav(tmp_path_factory.mktemp("sound") / "short.wav", noise(3.0))
+
+
+@pytest.fixture(scope="session")
+def production(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    """A server started by production.py, shared."""
+    server = Server(
+        tmp_path_factory.mktemp("production"),
+        SECRET_KEY="0123456789abcdef0123456789abcdef",
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="tiny",
+        SEPARATION_ENGINE="torch",
+        WHISPER_MODEL="mini",
+    )
+    server.start(command=LAUNCHER)
+    assert server.until_loaded().json()["ready"]
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for loopback and `studio.test`, its key beside it."""
+    return make_certificate(tmp_path_factory.mktemp("certificate") / "made", "studio.test")
+
+
+@pytest.fixture(scope="session")
+def proxy(
+    tmp_path_factory: pytest.TempPathFactory, production: Server, certificate: Path
+) -> Iterator[Proxy]:
+    """nginx before the production server."""
+    folder = tmp_path_factory.mktemp("proxy") / "nginx"
+    proxy = Proxy(folder, certificate, f"127.0.0.1:{production.port}").start()
+    yield proxy
+    proxy.stop()

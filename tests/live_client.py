@@ -1,6 +1,7 @@
 """A speaker over the network: the official Python client, and all that the server tells it."""
 
 import base64
+from pathlib import Path
 from queue import Queue
 from typing import Any
 
@@ -12,6 +13,7 @@ from socketio.exceptions import ConnectionError
 
 from studio.transcription.engine import RATE_HZ, Speech
 from tests.hearing import chunks
+from tests.proxy import Proxy
 from tests.support import Server
 
 NAMESPACE = "/transcribe"
@@ -33,14 +35,23 @@ def chunk(data: Any, mime_type: str | None = "audio/pcm;rate=16000") -> dict[str
 
 
 class Client:
-    """Connects, and notes every event in order."""
+    """Connects, and notes every event in order. Over TLS it trusts the `certificate` alone."""
 
-    def __init__(self, server: Server, transport: str = "websocket", **more: Any) -> None:
+    def __init__(
+        self,
+        server: Server | Proxy,
+        transport: str = "websocket",
+        certificate: Path | None = None,
+        **more: Any,
+    ) -> None:
         self.events: Queue[tuple[str, Any]] = Queue()
         # The WebSocket package adds an Origin of its own, unless it is told not to.
         options = {"suppress_origin": True}
         self._ws: Any = None
         self._http = requests.Session()
+        if certificate is not None:
+            self._http.verify = str(certificate)
+            self._http.trust_env = False
         self.socket = socketio.Client(
             reconnection=False, websocket_extra_options=options, http_session=self._http
         )
@@ -71,7 +82,7 @@ class Client:
         """End the connection. A polling client that ends itself may first wait for its poll."""
         if self.socket.connected and self.socket.transport() == "polling":
             query = {"EIO": "4", "transport": "polling", "sid": self.socket.eio.sid}
-            requests.post(f"{self._url}/socket.io/", params=query, data="1", timeout=30)
+            self._http.post(f"{self._url}/socket.io/", params=query, data="1", timeout=30)
             self.socket.wait()
         self.socket.disconnect()
         self._http.close()

@@ -19,6 +19,7 @@ from studio.separation.engines import EngineSettings
 ROOT = Path(__file__).resolve().parent.parent
 SONG = ROOT / "samples" / "song"
 RATE_HZ = 44_100
+LAUNCHER = [sys.executable, "production.py"]
 
 Sound = npt.NDArray[np.float32]
 
@@ -60,6 +61,11 @@ class Server:
             "PORT": str(self.port),
             "DEMUCS_MODEL": "mini",
             "MIN_FREE_BYTES": "0",
+            # Tests ask and connect more often than a person.
+            "RATE_LIMIT": "",
+            "RATE_LIMIT_WORK": "",
+            "MAX_CLIENT_JOBS": "0",
+            "LIVE_CLIENT_SESSIONS": "0",
             **self.settings,
         }
         gunicorn = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1"]
@@ -78,10 +84,16 @@ class Server:
             try:
                 requests.get(f"{self.url}/health", timeout=5)
                 return self
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 time.sleep(0.1)
         self.kill()
         raise AssertionError(f"the server did not start:\n{self.log.read_text()[-3000:]}")
+
+    def until_loaded(self) -> requests.Response:
+        """The answer of /ready once no model is loading any more."""
+        while "loading" in (answer := self.get("/ready")).json()["models"].values():
+            time.sleep(0.1)
+        return answer
 
     @property
     def pid(self) -> int:
@@ -108,8 +120,8 @@ class Server:
     def post(self, path: str, **more: Any) -> requests.Response:
         return requests.post(self.url + path, timeout=120, **more)
 
-    def delete(self, path: str) -> requests.Response:
-        return requests.delete(self.url + path, timeout=120)
+    def delete(self, path: str, **more: Any) -> requests.Response:
+        return requests.delete(self.url + path, timeout=120, **more)
 
     def upload(self, path: Path, filename: str | None = None) -> str:
         with open(path, "rb") as file:

@@ -1,4 +1,7 @@
-"""The curl session of the contract, line by line, against the server as it is."""
+"""The curl session of the contract, line by line: against the server, and through nginx.
+
+Through nginx the lines are run as they stand, over https with `-k`.
+"""
 
 import json
 import shlex
@@ -11,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.proxy import BINARY, Proxy
 from tests.speech import MOST_WRONG, RECORDING, spoken, wrong
-from tests.support import Server, convert, noise, read_sound, write_wav
+from tests.support import LAUNCHER, Server, convert, noise, read_sound, write_wav
 
 HOST = "https://localhost"
 ID = "abc123"
@@ -21,17 +25,17 @@ ID = "abc123"
 class Shell:
     """A folder in which lines are run as written; only the host and the id are replaced."""
 
-    def __init__(self, folder: Path, server: Server) -> None:
+    def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
         self.file_id = ID
-        self._server = server
+        self._url = url
 
     def run(self, line: str) -> str:
         """What a line prints; curl itself must have succeeded."""
-        words = shlex.split(line.replace(HOST, self._server.url).replace(ID, self.file_id))
+        words = shlex.split(line.replace(HOST, self._url).replace(ID, self.file_id))
         assert words[0] == "curl"
         done = subprocess.run(
-            [words[0], "-sS", *words[1:]],
+            [words[0], "-sS", "-k", *words[1:]],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -58,16 +62,35 @@ def published(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterat
         MODEL_DIR=model_dir,
         DEMUCS_MODEL="htdemucs",
         WHISPER_MODEL="mini",
-    ).start()
+        SECRET_KEY="0123456789abcdef0123456789abcdef",
+    ).start(command=LAUNCHER)
     yield server
     server.stop()
 
 
-@pytest.fixture
-def shell(tmp_path: Path, published: Server) -> Shell:
+@pytest.fixture(scope="module")
+def behind_nginx(
+    published: Server, certificate: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    folder = tmp_path_factory.mktemp("curl") / "nginx"
+    proxy = Proxy(folder, certificate, f"127.0.0.1:{published.port}").start()
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture(params=["http", "https"])
+def shell(tmp_path: Path, published: Server, request: pytest.FixtureRequest) -> Iterator[Shell]:
+    if request.param == "https" and BINARY is None:
+        pytest.skip("nginx is not installed; .ci/run installs it")
+    over: Server | Proxy = published
+    if request.param == "https":
+        over = request.getfixturevalue("behind_nginx")
     song = write_wav(tmp_path / "speech.wav", noise(2.0, seed=21))
     convert(song, tmp_path / "song.mp3")
-    return Shell(tmp_path, published)
+    shell = Shell(tmp_path, over.url)
+    yield shell
+    # The next one asks for the same work, and is not to find it done.
+    published.delete(f"/cleanup/{shell.file_id}")
 
 
 def test_health_and_models(shell: Shell) -> None:

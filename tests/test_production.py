@@ -3,26 +3,23 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
 import pytest
-import requests
 import socketio
 
 from config import Config
 from production import refusals, warnings
-from tests.support import ROOT, Server, noise, write_wav
+from tests.support import LAUNCHER, ROOT, Server, noise, write_wav
 
 SAFE: dict[str, Any] = {"SECRET_KEY": "0123456789abcdef0123456789abcdef"}
-LAUNCHER = [sys.executable, "production.py"]
 
 
 @pytest.fixture
-def production(tmp_path: Path, weights: Path) -> Iterator[Server]:
+def launched(tmp_path: Path, weights: Path) -> Iterator[Server]:
     server = Server(
         tmp_path / "server",
         **SAFE,
@@ -73,34 +70,34 @@ def test_open_origins_are_warned_of(tmp_path: Path) -> None:
 
 
 def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
-    production: Server, tmp_path: Path
+    launched: Server, tmp_path: Path
 ) -> None:
-    production.start(command=LAUNCHER)
-    wait_until_ready(production)
+    launched.start(command=LAUNCHER)
+    assert launched.until_loaded().json()["ready"]
     song = write_wav(tmp_path / "song.wav", noise(60.0))
-    file_id = production.upload(song)
-    assert production.process(file_id).status_code == 202
+    file_id = launched.upload(song)
+    assert launched.process(file_id).status_code == 202
     events: Queue[tuple[str, Any]] = Queue()
     client = socketio.Client(reconnection=False)
     for name in ("connected", "error"):
         client.on(name, lambda data, name=name: events.put((name, data)), namespace="/transcribe")
-    client.connect(production.url, namespaces=["/transcribe"], wait_timeout=30)
+    client.connect(launched.url, namespaces=["/transcribe"], wait_timeout=30)
     assert events.get(timeout=30)[0] == "connected"
-    os.kill(production.pid, signal.SIGTERM)
+    os.kill(launched.pid, signal.SIGTERM)
     name, data = events.get(timeout=60)
     assert (name, data["code"]) == ("error", "server_stopping")
     client.disconnect()
-    production.stop()
-    production.start(command=LAUNCHER)
-    status = production.wait(file_id)
+    launched.stop()
+    launched.start(command=LAUNCHER)
+    status = launched.wait(file_id)
     assert status["status"] == "completed", status
 
 
-def test_a_model_that_cannot_be_loaded_is_named(production: Server) -> None:
-    production.settings["WHISPER_MODEL"] = "small"
-    production.settings["HF_HUB_OFFLINE"] = "1"
-    production.start(command=LAUNCHER)
-    answer = wait_for_models(production)
+def test_a_model_that_cannot_be_loaded_is_named(launched: Server) -> None:
+    launched.settings["WHISPER_MODEL"] = "small"
+    launched.settings["HF_HUB_OFFLINE"] = "1"
+    launched.start(command=LAUNCHER)
+    answer = launched.until_loaded()
     assert answer.status_code == 503
     assert answer.json()["models"]["demucs/tiny"] == "ready"
     assert "small" in answer.json()["models"]["whisper/small"]
@@ -109,15 +106,3 @@ def test_a_model_that_cannot_be_loaded_is_named(production: Server) -> None:
 def test_the_development_server_is_ready_at_once(server: Server) -> None:
     answer = server.get("/ready")
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "models": {}})
-
-
-def wait_until_ready(server: Server) -> None:
-    assert wait_for_models(server).json()["ready"]
-
-
-def wait_for_models(server: Server) -> requests.Response:
-    """The answer of /ready once no model is loading any more."""
-    while True:
-        answer = server.get("/ready")
-        if "loading" not in answer.json()["models"].values():
-            return answer
