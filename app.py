@@ -13,6 +13,7 @@ from flask import Flask
 from flask_cors import CORS
 from flask_socketio import SocketIO
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Config, ConfigError
 from models import Models
@@ -22,13 +23,19 @@ from studio.readiness import Readiness
 from studio.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import live, pages, problems, rest
+from studio.web import live, pages, problems, rates, rest
+from studio.web.access import Access
+from studio.web.access import register as check_access
+from studio.web.bounds import UploadBounds
 from studio.web.receiving import StreamingRequest
 from studio.web.services import Services
+from studio.web.sockets import Sockets
 
 VERSION = "0.1.0"
 SHUTDOWN_S = 20.0
 POLLED_PACKETS = 10_000
+# Connections beside the live sessions: those that are about to join, or to be refused in words.
+SPARE_SOCKETS = 12
 # What a web page of another origin may read besides the usual.
 EXPOSED_HEADERS = [
     "Location",
@@ -79,7 +86,9 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     for noisy in ("urllib3", "filelock", "httpx", "httpcore", "faster_whisper"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     lock = _own_folders(config)
-    storage = Storage(config.upload_folder, config.output_folder, config.MIN_FREE_BYTES)
+    storage = Storage(
+        config.upload_folder, config.output_folder, config.MIN_FREE_BYTES, config.MAX_STORED_BYTES
+    )
     storage.open()
     store = _job_store(config, lock)
     models = Models(config, storage, store)
@@ -92,17 +101,12 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
         config.WORKERS,
         config.MAX_QUEUED_JOBS,
         scheduler.give_way,
+        config.MAX_CLIENT_JOBS,
     )
     readiness = Readiness()
+    access = Access(config.API_KEYS, config.cors_origins)
     services = Services(
-        storage,
-        store,
-        runner,
-        models,
-        config.ALLOWED_EXTENSIONS,
-        config.MAX_CONTENT_LENGTH,
-        VERSION,
-        readiness,
+        storage, store, runner, models, _upload_bounds(config), VERSION, readiness, access
     )
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
     app.request_class = StreamingRequest
@@ -110,10 +114,15 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
     CORS(app, origins=config.cors_origins, expose_headers=EXPOSED_HEADERS)
+    rates.register(app, access, config.RATE_LIMIT, config.RATE_LIMIT_WORK)
+    check_access(app, access)
     rest.register(app, services)
     pages.register(app, services)
     problems.register(app)
-    socketio = _socketio(app, config, models, scheduler)
+    socketio = _socketio(app, config, models, scheduler, access)
+    if config.TRUSTED_PROXIES:
+        trusted = config.TRUSTED_PROXIES
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted, x_proto=trusted)  # type: ignore[method-assign]
     parts = Parts(runner, scheduler, store, socketio, lock)
     app.extensions["parts"] = parts
     runner.start()
@@ -123,10 +132,23 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     return app
 
 
-def _socketio(app: Flask, config: Config, models: Models, scheduler: Scheduler) -> SocketIO:
+def _upload_bounds(config: Config) -> UploadBounds:
+    return UploadBounds(
+        config.ALLOWED_EXTENSIONS,
+        config.MAX_CONTENT_LENGTH,
+        config.MAX_UPLOADS,
+        config.MAX_DURATION_S,
+        config.MAX_DECODED_BYTES,
+    )
+
+
+def _socketio(
+    app: Flask, config: Config, models: Models, scheduler: Scheduler, access: Access
+) -> SocketIO:
     """The Socket.IO server with live transcription. Events of a client are handled in order."""
     limits = Limits(
         config.LIVE_SESSIONS,
+        config.LIVE_CLIENT_SESSIONS,
         config.LIVE_WAITING_S,
         config.LIVE_SILENCE_S,
         config.LIVE_LENGTH_S,
@@ -140,14 +162,15 @@ def _socketio(app: Flask, config: Config, models: Models, scheduler: Scheduler) 
         app,
         async_mode="threading",
         async_handlers=False,
-        cors_allowed_origins=config.cors_origins,
+        cors_allowed_origins=access.origins_for_sockets,
         # Base64 makes a third more of a chunk; what is beyond that is told in words.
         max_http_buffer_size=2 * config.LIVE_CHUNK_BYTES + (1 << 16),
     )
     whisper = models.whisper
     socketio.on_namespace(
-        live.Transcribe(socketio, scheduler, limits, whisper.default, whisper.variants)
+        live.Transcribe(socketio, scheduler, limits, whisper.default, whisper.variants, access)
     )
+    Sockets(socketio.server, live.PATH, config.LIVE_SESSIONS + SPARE_SOCKETS)
     return socketio
 
 

@@ -4,8 +4,11 @@ Each setting stands below with its default and what it means; `docs/settings.md`
 Only the standard library and python-dotenv are used here.
 """
 
+import base64
+import binascii
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,9 @@ from typing import Any, TypedDict
 from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parent
+
+LEAST_KEY_CHARACTERS = 16
+LEAST_WEBHOOK_SECRET_BYTES = 24
 
 AUDIO_FILE_TYPES = frozenset({"mp3", "wav", "flac", "m4a", "ogg"})
 
@@ -81,13 +87,54 @@ def _file_types(text: str) -> frozenset[str]:
 
 
 def _origins(text: str) -> str:
-    origins = [part.strip() for part in text.split(",") if part.strip()]
+    origins = [part.strip().rstrip("/").lower() for part in text.split(",") if part.strip()]
     if not origins:
         raise ValueError("use * or a comma-separated list of origins")
     for origin in origins:
-        if origin != "*" and not origin.startswith(("http://", "https://")):
-            raise ValueError("an origin begins with http:// or https://, or is *")
-    return ",".join(origin.rstrip("/") for origin in origins)
+        if origin != "*" and not re.fullmatch(r"https?://[\w.:\[\]-]+", origin):
+            raise ValueError("an origin is http:// or https:// and a host, or *")
+    return ",".join(origins)
+
+
+def _api_keys(text: str) -> frozenset[str]:
+    keys = frozenset(part.strip() for part in text.split(",") if part.strip())
+    for key in keys:
+        if len(key) < LEAST_KEY_CHARACTERS or not re.fullmatch(r"[!-~]+", key):
+            raise ValueError(
+                f"each key needs at least {LEAST_KEY_CHARACTERS} characters, ASCII without spaces; "
+                "`openssl rand -hex 32` makes one"
+            )
+    return keys
+
+
+def _rate(text: str) -> str:
+    if text.strip() and not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour|day)", text.strip()):
+        raise ValueError(
+            "use a number a second, minute, hour or day, such as 60/minute, or nothing"
+        )
+    return text.strip()
+
+
+def _url(text: str) -> str:
+    if text.strip() and not re.match(r"https?://[^/\s]", text.strip()):
+        raise ValueError("use an address that begins with https:// or http://, or nothing")
+    return text.strip()
+
+
+def _webhook_secret(text: str) -> str:
+    if not text.strip():
+        return ""
+    encoded = text.strip().removeprefix("whsec_")
+    try:
+        secret = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        secret = b""
+    if encoded == text.strip() or len(secret) < LEAST_WEBHOOK_SECRET_BYTES:
+        raise ValueError(
+            f"use whsec_ and the base64 of at least {LEAST_WEBHOOK_SECRET_BYTES} random bytes; "
+            "`echo whsec_$(openssl rand -base64 32)` makes one"
+        )
+    return text.strip()
 
 
 def _cache() -> Path:
@@ -102,12 +149,21 @@ def _setting(default: Any, parse: Callable[[str], Any], help_text: str) -> Any:
     return dataclasses.field(default=default, metadata={"parse": parse, "help": help_text})
 
 
+def _secret(default: Any, parse: Callable[[str], Any], help_text: str) -> Any:
+    """A setting whose value is not shown in errors and representations."""
+    metadata = {"parse": parse, "help": help_text, "secret": True}
+    return dataclasses.field(default=default, repr=False, metadata=metadata)
+
+
 @dataclass(frozen=True)
 class Config:
     """All settings. `Config()` holds the defaults; `Config.load()` reads environment and .env."""
 
     DEBUG: bool = _setting(False, _boolean, "Verbose logs. Never on in production.")
-    SECRET_KEY: str = _setting(
+    LOG_FORMAT: str = _setting(
+        "text", _one_of("text", "json"), "Lines of the log: text for people, json for programs."
+    )
+    SECRET_KEY: str = _secret(
         "change-me", _name, "Signs sessions. Set a long random text in production."
     )
     HOST: str = _setting(
@@ -116,6 +172,36 @@ class Config:
     PORT: int = _setting(8000, _integer(1, 65535), "Port the server listens on.")
     CORS_ORIGINS: str = _setting(
         "*", _origins, "Web origins that may call the server: * or a comma-separated list."
+    )
+    API_KEYS: frozenset[str] = _secret(
+        frozenset(),
+        _api_keys,
+        "Keys that callers must give, separated by commas; empty: the server is open to all.",
+    )
+    TRUSTED_PROXIES: int = _setting(
+        0,
+        _integer(0, 10),
+        "Proxies in front whose X-Forwarded-For and X-Forwarded-Proto are believed; 0: none.",
+    )
+    RATE_LIMIT: str = _setting(
+        "600/minute",
+        _rate,
+        "Requests of one client, but for polling, downloads and health; empty: no bound.",
+    )
+    RATE_LIMIT_WORK: str = _setting(
+        "60/minute", _rate, "Uploads and job requests of one client; empty: no bound."
+    )
+    MAX_UPLOADS: int = _setting(8, _integer(1, 1000), "Uploads that may arrive at the same time.")
+    MAX_CLIENT_JOBS: int = _setting(
+        20, _integer(0, 1_000_000), "Jobs of one client that may wait or run; 0: no bound."
+    )
+    MAX_DURATION_S: int = _setting(
+        14_400, _integer(1, 10**7), "Longest sound that is accepted, in seconds."
+    )
+    MAX_DECODED_BYTES: int = _setting(
+        8 * 1024**3,
+        _integer(1, 2**62),
+        "Largest sound that is accepted, in bytes once decoded (4 a sample and channel).",
     )
     MAX_CONTENT_LENGTH: int = _setting(
         500 * 1024 * 1024, _integer(1, 2**50), "Largest request body, in bytes."
@@ -137,6 +223,14 @@ class Config:
         256 * 1024 * 1024,
         _integer(0, 2**62),
         "Uploads and jobs are refused when less disk space than this would be left, in bytes.",
+    )
+    MAX_STORED_BYTES: int = _setting(
+        0, _integer(0, 2**62), "Bytes that uploads and results may take together; 0: no bound."
+    )
+    RETENTION_HOURS: int = _setting(
+        0,
+        _integer(0, 10**6),
+        "Hours after which an unused upload and its results are removed; 0: never.",
     )
     WORKERS: int = _setting(1, _integer(1, 64), "Jobs that run at the same time.")
     MAX_QUEUED_JOBS: int = _setting(
@@ -168,6 +262,9 @@ class Config:
     LIVE_SESSIONS: int = _setting(
         8, _integer(1, 1000), "Live transcriptions at the same time; each holds one thread."
     )
+    LIVE_CLIENT_SESSIONS: int = _setting(
+        4, _integer(0, 1000), "Live transcriptions of one client at the same time; 0: no bound."
+    )
     LIVE_WAITING_S: int = _setting(
         60,
         _integer(5, 3600),
@@ -184,6 +281,15 @@ class Config:
     )
     LIVE_CHUNK_BYTES: int = _setting(
         512 * 1024, _integer(1024, 10**9), "Largest chunk of live sound, in bytes."
+    )
+    WEBHOOK_URL: str = _setting(
+        "", _url, "Address that is told of the end of every job; empty: only those that jobs name."
+    )
+    WEBHOOK_SECRET: str = _secret(
+        "", _webhook_secret, "Signs webhooks: whsec_ and base64; empty: webhooks are off."
+    )
+    WEBHOOK_ALLOW_PRIVATE: bool = _setting(
+        False, _boolean, "Let the webhooks that jobs name go to private and local addresses."
     )
     MUSICGEN_MODEL: str = _setting("small", _name, "MusicGen variant used when none is asked for.")
 
@@ -205,8 +311,12 @@ class Config:
             try:
                 values[field.name] = field.metadata["parse"](text)
             except ValueError as error:
-                raise ConfigError(f"{field.name}={text!r} cannot be used: {error}.") from None
-        return cls(**values)
+                shown = "***" if "secret" in field.metadata else repr(text)
+                raise ConfigError(f"{field.name}={shown} cannot be used: {error}.") from None
+        config = cls(**values)
+        if config.WEBHOOK_URL and not config.WEBHOOK_SECRET:
+            raise ConfigError("WEBHOOK_URL cannot be used without WEBHOOK_SECRET, which signs it.")
+        return config
 
     @property
     def upload_folder(self) -> Path:

@@ -84,6 +84,14 @@ class UnknownFormat(StudioError):
     code, status, title = "unknown_format", 400, "The format is not known"
 
 
+class Unauthorized(StudioError):
+    code, status, title = "unauthorized", 401, "An API key is needed"
+
+
+class OriginRefused(StudioError):
+    code, status, title = "origin_refused", 403, "Pages of this origin may not do that"
+
+
 class UnknownFile(StudioError):
     code, status, title = "unknown_file", 404, "There is no such file"
 
@@ -128,12 +136,28 @@ class FileTooLarge(StudioError):
     code, status, title = "file_too_large", 413, "The file is too large"
 
 
+class AudioTooLong(StudioError):
+    code, status, title = "audio_too_long", 413, "The sound is too long"
+
+
 class RangeNotSatisfiable(StudioError):
     code, status, title = "range_not_satisfiable", 416, "The range lies outside the file"
 
 
 class QueueFull(StudioError):
     code, status, title = "queue_full", 429, "Too many jobs are waiting"
+
+
+class TooManyJobs(StudioError):
+    code, status, title = "too_many_jobs", 429, "Too many of your jobs wait or run"
+
+
+class TooManyRequests(StudioError):
+    code, status, title = "too_many_requests", 429, "Too many requests"
+
+
+class TooManyUploads(StudioError):
+    code, status, title = "too_many_uploads", 429, "Too many uploads at the same time"
 
 
 class ModelNotImplemented(StudioError):

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +23,9 @@ from threading import Lock
 from typing import IO
 
 from studio.errors import DiskFull, UnknownFile
+
+# Many writers ask how much is used; it is counted no more often than this.
+MEASURE_EVERY_S = 1.0
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -37,7 +41,10 @@ class Sound:
 
 @dataclass(frozen=True)
 class Upload:
-    """One uploaded file. `sound` is None for text."""
+    """One uploaded file. `sound` is None for text, `owner` None where no API key was asked for.
+
+    `created_at` is in Unix seconds.
+    """
 
     file_id: str
     filename: str
@@ -45,6 +52,8 @@ class Upload:
     size_bytes: int
     sha256: str
     sound: Sound | None
+    owner: str | None = None
+    created_at: float = 0.0
 
 
 class IncomingFile:
@@ -101,7 +110,13 @@ def disk_errors() -> Iterator[None]:
 class Storage:
     """All files of the server. Thread-safe."""
 
-    def __init__(self, uploads: Path, outputs: Path, min_free_bytes: int) -> None:
+    def __init__(
+        self, uploads: Path, outputs: Path, min_free_bytes: int, most_bytes: int = 0
+    ) -> None:
+        """`most_bytes` bounds what uploads and results take together; 0 is no bound."""
+        self._most_bytes = most_bytes
+        self._measured = (float("-inf"), 0)
+        self._measuring = Lock()
         self._uploads = uploads
         self._outputs = outputs
         self._incoming = uploads / ".incoming"
@@ -118,16 +133,34 @@ class Storage:
             path.unlink()
 
     def check_space(self, needed_bytes: int = 0) -> None:
-        """Raise DiskFull when `needed_bytes` more would leave too little free."""
-        free_bytes = min(
-            shutil.disk_usage(self._uploads).free, shutil.disk_usage(self._outputs).free
-        )
+        """Raise DiskFull when `needed_bytes` more would leave too little free, or be too much."""
+        free_bytes = self.free_bytes()
         if free_bytes - needed_bytes < self._min_free_bytes:
             raise DiskFull(
                 f"The server has {free_bytes / 1e6:,.0f} MB of disk left, and "
                 f"{(needed_bytes + self._min_free_bytes) / 1e6:,.0f} MB are needed. Delete files "
                 "that are no longer wanted (DELETE /cleanup/<file_id>) and try again."
             )
+        if self._most_bytes and self.used_bytes() + needed_bytes > self._most_bytes:
+            raise DiskFull(
+                f"Uploads and results take {self.used_bytes() / 1e6:,.0f} MB of the "
+                f"{self._most_bytes / 1e6:,.0f} MB that they may, and {needed_bytes / 1e6:,.0f} MB "
+                "more are needed. Delete files that are no longer wanted "
+                "(DELETE /cleanup/<file_id>) and try again."
+            )
+
+    def free_bytes(self) -> int:
+        """What is left on the disk of the uploads or that of the results, the smaller of both."""
+        return min(shutil.disk_usage(self._uploads).free, shutil.disk_usage(self._outputs).free)
+
+    def used_bytes(self) -> int:
+        """What uploads and results take, also those on their way; at most a second old."""
+        with self._measuring:
+            measured_s, used_bytes = self._measured
+            if time.monotonic() - measured_s > MEASURE_EVERY_S:
+                used_bytes = _size_bytes(self._uploads, self._outputs)
+                self._measured = (time.monotonic(), used_bytes)
+            return used_bytes
 
     def receive(self) -> IncomingFile:
         """Begin an upload; end it with `accept` or `discard`."""
@@ -143,12 +176,26 @@ class Storage:
             incoming.path.unlink(missing_ok=True)
 
     def accept(
-        self, incoming: IncomingFile, filename: str, file_type: str, sound: Sound | None
+        self,
+        incoming: IncomingFile,
+        filename: str,
+        file_type: str,
+        sound: Sound | None,
+        owner: str | None = None,
     ) -> Upload:
         """Make a complete upload visible under a new id."""
         incoming.close()
         file_id = secrets.token_hex(16)
-        upload = Upload(file_id, filename, file_type, incoming.size_bytes, incoming.sha256, sound)
+        upload = Upload(
+            file_id,
+            filename,
+            file_type,
+            incoming.size_bytes,
+            incoming.sha256,
+            sound,
+            owner,
+            time.time(),
+        )
         folder = self._incoming / file_id
         try:
             with disk_errors():
@@ -172,10 +219,7 @@ class Storage:
             else:
                 sound = Sound(**data.pop("sound")) if data["sound"] else None
                 return Upload(**{**data, "sound": sound})
-        raise UnknownFile(
-            f"There is no file {file_id!r}. Upload it first (POST /upload) and use the file_id "
-            "of the answer."
-        )
+        raise unknown_file(file_id)
 
     def source(self, upload: Upload) -> Path:
         return self._uploads / upload.file_id / f"source.{upload.file_type}"
@@ -250,6 +294,31 @@ class Storage:
                 except FileNotFoundError:
                     continue
                 shutil.rmtree(gone, ignore_errors=True)
+
+
+def unknown_file(file_id: str) -> UnknownFile:
+    return UnknownFile(
+        f"There is no file {file_id!r}. Upload it first (POST /upload) and use the file_id of the "
+        "answer."
+    )
+
+
+def _size_bytes(*folders: Path) -> int:
+    """Bytes of all files below some folders; a file with several names counts once."""
+    total, linked = 0, set()
+    for folder in folders:
+        for path, _, names in os.walk(folder):
+            for name in names:
+                try:
+                    about = Path(path, name).lstat()
+                except FileNotFoundError:
+                    continue
+                identity = (about.st_dev, about.st_ino)
+                if about.st_nlink > 1 and identity in linked:
+                    continue
+                linked.add(identity)
+                total += about.st_size
+    return total
 
 
 def _sync(folder: Path) -> None:

@@ -17,7 +17,13 @@ from studio.transcription.transcript import Segment, Word
 from tests.speech import Spoken
 
 LIMITS = Limits(
-    sessions=8, waiting_s=60, silence_s=1, length_s=14_400, idle_s=120, chunk_bytes=1 << 19
+    sessions=8,
+    sessions_of_a_client=0,
+    waiting_s=60,
+    silence_s=1,
+    length_s=14_400,
+    idle_s=120,
+    chunk_bytes=1 << 19,
 )
 # As many samples as are looked for at a quarter and at three quarters of a word.
 PRINT = 64

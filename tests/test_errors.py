@@ -203,6 +203,12 @@ CASES: list[tuple[str, str, Send]] = [
 
 # Codes that arise in other tests: the module and the test.
 ELSEWHERE = {
+    "unauthorized": ("test_keys", "test_everything_else_needs_a_good_key"),
+    "origin_refused": ("test_rates", "test_pages_of_other_origins_change_nothing"),
+    "too_many_requests": ("test_rates", "test_what_makes_work_has_a_stricter_rate"),
+    "too_many_uploads": ("test_bounds", "test_uploads_at_the_same_time"),
+    "too_many_jobs": ("test_bounds", "test_jobs_of_one_client"),
+    "audio_too_long": ("test_bounds", "test_seconds_and_decoded_bytes"),
     "disk_full": ("test_errors_limits", "test_a_full_disk_refuses_an_upload"),
     "queue_full": ("test_errors_limits", "test_a_full_queue_says_when_to_come_again"),
     "weights_missing": ("test_errors_jobs", "test_missing_weights"),

@@ -46,6 +46,7 @@ def test_the_service_greets_with_settings_and_limits(client: Client) -> None:
         },
         "limits": {
             "sessions": 8,
+            "sessions_of_a_client": 0,
             "waiting_s": 60,
             "silence_s": 1,
             "length_s": 14_400,

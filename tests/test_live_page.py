@@ -152,6 +152,24 @@ def test_a_refusal_is_told_and_can_be_tried_again(browser: Browser, live_server:
     browser.wait(f"{STATE}.startsWith('Connected')")
 
 
+def test_the_key_is_asked_for_and_sent(browser: Browser, tmp_path: Path) -> None:
+    key = "0123456789abcdef-key"
+    server = Server(tmp_path / "locked", WHISPER_MODEL="mini", API_KEYS=key)
+    server.folder.mkdir()
+    server.start()
+    try:
+        browser.open(f"{server.url}/websocket-test.html")
+        browser.click("#connect")
+        browser.wait(f"{ERRORS}.includes('needs an API key')")
+        assert browser.text("#connect") == "Connect"
+        browser.run(f"document.getElementById('key').value = {json.dumps(key)}")
+        browser.click("#connect")
+        browser.wait(f"{STATE}.startsWith('Connected')")
+        assert browser.text("#errors") == ""
+    finally:
+        server.stop()
+
+
 def test_the_page_works_opened_as_a_file(browser: Browser) -> None:
     """Without a server of its own it asks for an address, and tells what it cannot load."""
     from tests.support import ROOT

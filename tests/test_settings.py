@@ -28,6 +28,9 @@ DEFAULTS = {
     "WORKERS": 1,
 }
 
+KEY = "0123456789abcdef-key"
+SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
 # Key, the text it is given, what becomes of it.
 GOOD: list[tuple[str, str, object]] = [
     ("DEBUG", "true", True),
@@ -36,7 +39,23 @@ GOOD: list[tuple[str, str, object]] = [
     ("SECRET_KEY", "a long random text", "a long random text"),
     ("HOST", "0.0.0.0", "0.0.0.0"),
     ("PORT", "9001", 9001),
-    ("CORS_ORIGINS", "https://a.example, http://b.example/", "https://a.example,http://b.example"),
+    ("CORS_ORIGINS", "https://A.example, http://b.example/", "https://a.example,http://b.example"),
+    ("LOG_FORMAT", "JSON", "json"),
+    ("API_KEYS", f" {KEY}, {KEY[::-1]},", frozenset({KEY, KEY[::-1]})),
+    ("API_KEYS", "", frozenset()),
+    ("TRUSTED_PROXIES", "1", 1),
+    ("RATE_LIMIT", "5/second", "5/second"),
+    ("RATE_LIMIT", "", ""),
+    ("RATE_LIMIT_WORK", "1000/day", "1000/day"),
+    ("MAX_UPLOADS", "2", 2),
+    ("MAX_CLIENT_JOBS", "0", 0),
+    ("MAX_DURATION_S", "600", 600),
+    ("MAX_DECODED_BYTES", "1000000", 1_000_000),
+    ("MAX_STORED_BYTES", "5000000", 5_000_000),
+    ("RETENTION_HOURS", "24", 24),
+    ("LIVE_CLIENT_SESSIONS", "1", 1),
+    ("WEBHOOK_SECRET", SECRET, SECRET),
+    ("WEBHOOK_ALLOW_PRIVATE", "yes", True),
     ("MAX_CONTENT_LENGTH", "1000", 1000),
     ("ALLOWED_EXTENSIONS", ".MP3, wav", frozenset({"mp3", "wav"})),
     ("UPLOAD_FOLDER", "/srv/in", "/srv/in"),
@@ -65,7 +84,6 @@ GOOD: list[tuple[str, str, object]] = [
 BAD = [
     ("DEBUG", "maybe"),
     ("DEBUG", ""),
-    ("SECRET_KEY", " "),
     ("HOST", ""),
     ("PORT", "abc"),
     ("PORT", "0"),
@@ -73,6 +91,22 @@ BAD = [
     ("PORT", "80.5"),
     ("CORS_ORIGINS", "localhost"),
     ("CORS_ORIGINS", ","),
+    ("CORS_ORIGINS", "https://*.example"),
+    ("CORS_ORIGINS", "https://a.example/page"),
+    ("LOG_FORMAT", "xml"),
+    ("TRUSTED_PROXIES", "all"),
+    ("RATE_LIMIT", "60"),
+    ("RATE_LIMIT", "0/minute"),
+    ("RATE_LIMIT_WORK", "60 per minute"),
+    ("MAX_UPLOADS", "0"),
+    ("MAX_CLIENT_JOBS", "-1"),
+    ("MAX_DURATION_S", "0"),
+    ("MAX_DECODED_BYTES", "8GB"),
+    ("MAX_STORED_BYTES", "-1"),
+    ("RETENTION_HOURS", "1.5"),
+    ("LIVE_CLIENT_SESSIONS", "-1"),
+    ("WEBHOOK_URL", "ftp://a.example"),
+    ("WEBHOOK_ALLOW_PRIVATE", "some"),
     ("MAX_CONTENT_LENGTH", "500MB"),
     ("MAX_CONTENT_LENGTH", "-1"),
     ("ALLOWED_EXTENSIONS", "exe"),
@@ -97,6 +131,18 @@ BAD = [
     ("LIVE_IDLE_S", "0"),
     ("LIVE_CHUNK_BYTES", "10"),
     ("MUSICGEN_MODEL", ""),
+]
+
+# Values that must not be repeated in the error.
+BAD_SECRETS = [
+    ("SECRET_KEY", " "),
+    ("API_KEYS", "too-short"),
+    ("API_KEYS", f"{KEY},too-short"),
+    ("API_KEYS", "a key with spaces in it"),
+    ("API_KEYS", "schlüssel-0123456789"),
+    ("WEBHOOK_SECRET", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
+    ("WEBHOOK_SECRET", "whsec_c2hvcnQ="),
+    ("WEBHOOK_SECRET", "whsec_*"),
 ]
 
 
@@ -135,8 +181,30 @@ def test_a_setting_comes_from_the_env_file(
 
 def test_every_setting_is_tested() -> None:
     fields = {field.name for field in dataclasses.fields(Config)}
-    assert {key for key, _, _ in GOOD} == fields
-    assert fields - {key for key, _ in BAD} == {"DATABASE_URL"}
+    assert {key for key, _, _ in GOOD} | {"WEBHOOK_URL"} == fields
+    assert fields - {key for key, _ in BAD + BAD_SECRETS} == {"DATABASE_URL"}
+
+
+def test_webhooks_of_the_server_need_their_secret() -> None:
+    url = {"WEBHOOK_URL": "https://a.example/told"}
+    with pytest.raises(ConfigError, match="WEBHOOK_SECRET"):
+        Config.load(environ=url, dotenv=None)
+    config = Config.load(environ={**url, "WEBHOOK_SECRET": SECRET}, dotenv=None)
+    assert url == {"WEBHOOK_URL": config.WEBHOOK_URL}
+
+
+@pytest.mark.parametrize(("key", "text"), BAD_SECRETS)
+def test_a_bad_secret_is_named_but_not_shown(key: str, text: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Config.load(environ={key: text}, dotenv=None)
+    assert f"{key}=*** cannot be used: " in str(raised.value)
+    assert not text.strip() or text not in str(raised.value)
+
+
+def test_secrets_are_not_in_the_representation() -> None:
+    config = Config(SECRET_KEY=KEY, API_KEYS=frozenset({KEY}), WEBHOOK_SECRET=SECRET)
+    assert KEY not in repr(config)
+    assert SECRET not in repr(config)
 
 
 def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:

@@ -6,9 +6,17 @@ from collections.abc import Callable, Mapping
 from threading import Condition, Event, Thread
 from typing import Any
 
-from studio.errors import InternalError, Interrupted, NothingToCancel, QueueFull, StudioError
+from studio.errors import (
+    InternalError,
+    Interrupted,
+    NothingToCancel,
+    QueueFull,
+    StudioError,
+    TooManyJobs,
+)
 from studio.jobs.job import Job, Request, State
 from studio.jobs.store import ACTIVE, JobStore
+from studio.progress import Report
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +24,6 @@ RETRY_AFTER_S = 10
 REPORT_EVERY_S = 0.2
 CLAIM_AGAIN_S = 1.0
 
-Report = Callable[[str, float], None]
 Work = Callable[[Job, Report], dict[str, Any]]
 """Does a job: gets its record and a function (stage, progress); returns the job's result."""
 
@@ -68,7 +75,8 @@ class JobRunner:
     """Takes jobs from the store and does them with `work[model]` on `workers` threads.
 
     `discard` removes what a job published that was canceled in its last moment. `give_way` is
-    called between the steps of every job, and returns when more urgent work leaves room.
+    called between the steps of every job, and returns when more urgent work leaves room. At most
+    `most_of_a_client` jobs of one client wait or run; 0 is no bound.
     """
 
     def __init__(
@@ -79,8 +87,10 @@ class JobRunner:
         workers: int,
         most_queued: int,
         give_way: Callable[[], None] = lambda: None,
+        most_of_a_client: int = 0,
     ) -> None:
         self._store = store
+        self._most_of_a_client = most_of_a_client
         self._give_way = give_way
         self._work = work
         self._discard = discard
@@ -113,7 +123,7 @@ class JobRunner:
         for thread in self._threads:
             thread.join(timeout_s)
 
-    def submit(self, request: Request) -> Job:
+    def submit(self, request: Request, client: str | None = None) -> Job:
         """Queue a job, or answer the one that already waits or runs for the same thing."""
         with self._changed:
             for job in self._store.with_fingerprint(request.fingerprint, ACTIVE):
@@ -124,7 +134,15 @@ class JobRunner:
                     f"{self._most_queued} jobs are waiting already. Try again in a while.",
                     retry_after_s=RETRY_AFTER_S,
                 )
-            job = self._store.add(request)
+            if client is not None and 0 < self._most_of_a_client <= self._store.count_active(
+                client
+            ):
+                raise TooManyJobs(
+                    f"{self._most_of_a_client} jobs of yours wait or run already. Wait until one "
+                    "has ended, or cancel one (POST /cancel/<file_id>).",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+            job = self._store.add(request, client=client)
             self._changed.notify_all()
             return job
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import JSON, Engine, create_engine, event, func, select, update
+from sqlalchemy import JSON, Engine, create_engine, event, func, inspect, select, text, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from studio.jobs.job import Job, Request, State
@@ -46,6 +46,8 @@ class JobRow(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
+    # Whom the bound on a client's jobs counts it for.
+    client: Mapped[str | None]
 
 
 def connect(url: str) -> Engine:
@@ -72,7 +74,14 @@ class JobStore:
         self._engine = engine
 
     def open(self) -> None:
+        """Make the tables, and the columns that a database of an earlier version lacks."""
         Base.metadata.create_all(self._engine)
+        there = {column["name"] for column in inspect(self._engine).get_columns("jobs")}
+        with self._engine.begin() as connection:
+            for column in JobRow.__table__.columns:
+                if column.name not in there:
+                    kind = column.type.compile(self._engine.dialect)
+                    connection.execute(text(f"ALTER TABLE jobs ADD COLUMN {column.name} {kind}"))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -82,7 +91,11 @@ class JobStore:
         return uuid4().hex
 
     def add(
-        self, request: Request, job_id: str | None = None, result: dict[str, Any] | None = None
+        self,
+        request: Request,
+        job_id: str | None = None,
+        result: dict[str, Any] | None = None,
+        client: str | None = None,
     ) -> Job:
         """Store a job: queued, or completed at once when its `result` is already there."""
         now = time.time()
@@ -99,6 +112,7 @@ class JobStore:
             created_at=now,
             finished_at=None if result is None else now,
             result=result,
+            client=client,
         )
         with self._sessions.begin() as session:
             session.add(row)
@@ -131,6 +145,12 @@ class JobStore:
     def count(self, state: State) -> int:
         with self._sessions() as session:
             return session.scalar(select(func.count()).where(JobRow.state == state)) or 0
+
+    def count_active(self, client: str) -> int:
+        """Jobs of a client that wait or run."""
+        with self._sessions() as session:
+            mine = (JobRow.client == client, JobRow.state.in_(ACTIVE))
+            return session.scalar(select(func.count()).where(*mine)) or 0
 
     def claim(self) -> Job | None:
         """Take the oldest queued job: it is processing from now on."""

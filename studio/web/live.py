@@ -14,11 +14,13 @@ from flask import request
 from flask_socketio import ConnectionRefusedError, Namespace, SocketIO
 from pydantic import ValidationError
 
+from studio.errors import Unauthorized
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings
+from studio.web.access import Access, key_of
 
 PATH = "/transcribe"
 PROTOCOL = 1
@@ -76,8 +78,12 @@ class Transcribe(Namespace):  # type: ignore[misc]
         limits: Limits,
         default: str,
         variants: Callable[[], list[str]],
+        access: Access,
     ) -> None:
         super().__init__(PATH)
+        self._access = access
+        self._clients: dict[str, str] = {}
+        self._admitting = Lock()
         self._server = socketio
         self._scheduler = scheduler
         self._limits = limits
@@ -85,8 +91,20 @@ class Transcribe(Namespace):  # type: ignore[misc]
         self._variants = variants
         self._incoming: dict[str, _Incoming] = {}
 
-    def on_connect(self, _auth: Any = None) -> None:
+    def on_connect(self, auth: Any = None) -> None:
+        """`auth` holds the API key, where one is needed: {"token": KEY} or {"api_key": KEY}."""
+        key = key_of(auth)
+        try:
+            self._access.owner_of(key)
+        except Unauthorized:
+            raise _refusal(
+                "unauthorized",
+                "This server needs an API key. Send it as auth: {token: KEY}."
+                if key is None
+                else "The API key is not known to this server. Check it.",
+            ) from None
         sid = _sid()
+        self._admit(sid, self._access.client(key, request.remote_addr))
         settings = LiveSettings(variant=self._default)
         session = Session(
             settings,
@@ -96,19 +114,37 @@ class Transcribe(Namespace):  # type: ignore[misc]
             lambda: self._server.server.disconnect(sid, namespace=PATH),
         )
         if not self._scheduler.add(sid, session, self._limits.sessions):
-            raise ConnectionRefusedError(
-                f"{self._limits.sessions} live sessions are open already. Try again later."
+            self._forget(sid)
+            raise _refusal(
+                "too_many_sessions",
+                f"{self._limits.sessions} live sessions are open already. Try again later.",
             )
         self._incoming[sid] = _Incoming(session)
         self._send(sid, "connected", self._greeting(settings))
 
     def on_disconnect(self, _reason: Any = None) -> None:
         sid = _sid()
+        self._forget(sid)
         self._scheduler.remove(sid)
         incoming = self._incoming.pop(sid, None)
         if incoming is not None:
             with incoming.lock:
                 incoming.close()
+
+    def _admit(self, sid: str, client: str) -> None:
+        """Count a session for its client. Raises ConnectionRefusedError when it has too many."""
+        most = self._limits.sessions_of_a_client
+        with self._admitting:
+            if 0 < most <= list(self._clients.values()).count(client):
+                raise _refusal(
+                    "too_many_sessions",
+                    f"{most} live sessions of yours are open already. Close one and try again.",
+                )
+            self._clients[sid] = client
+
+    def _forget(self, sid: str) -> None:
+        with self._admitting:
+            self._clients.pop(sid, None)
 
     def on_audio(self, message: Any = None) -> Answer:
         return self._answered(lambda incoming: self._audio(incoming, message))
@@ -201,6 +237,11 @@ def say_goodbye(socketio: SocketIO) -> None:
     manager = socketio.server.manager
     for sid, _ in list(manager.get_participants(PATH, None)):
         socketio.server.disconnect(sid, namespace=PATH)
+
+
+def _refusal(code: str, sentence: str) -> ConnectionRefusedError:
+    """What a client that is not let in gets as `connect_error`: a message, and data with a code."""
+    return ConnectionRefusedError(sentence, {"code": code})
 
 
 def _sid() -> str:

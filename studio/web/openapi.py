@@ -9,8 +9,9 @@ from flask import Flask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from studio.errors import StudioError
+from studio.errors import OriginRefused, StudioError, TooManyRequests, Unauthorized
 from studio.web import problems, schemas
+from studio.web.access import CHANGES_NOTHING
 from studio.web.operations import Operation
 
 REF = "#/components/schemas/{model}"
@@ -18,6 +19,10 @@ PARAMETERS = {
     "model": "Name of a model: demucs, whisper or musicgen.",
     "file_id": "Id of an upload, from the answer of POST /upload.",
     "track": "A stem, no_<stem>, instrumental, or transcription.",
+}
+KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "One of API_KEYS."},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 
 
@@ -31,11 +36,17 @@ def described(app: Flask) -> Iterator[tuple[str, str, Operation]]:
                 yield path, method.lower(), found
 
 
-def document(app: Flask, version: str, options: list[type[BaseModel]]) -> dict[str, Any]:
-    """The whole document. `options` are the bodies that the models take."""
+def document(
+    app: Flask, version: str, options: list[type[BaseModel]], needs_key: bool
+) -> dict[str, Any]:
+    """The whole document. `options` are the bodies that the models take; `needs_key` tells whether
+    the server has API keys."""
     paths: dict[str, dict[str, Any]] = {}
     for path, method, found in described(app):
-        paths.setdefault(path, {})[method] = _operation(path, method, found)
+        paths.setdefault(path, {})[method] = {
+            **_operation(path, method, found),
+            "security": [{name: []} for name in KEYS] if needs_key and not found.is_open else [],
+        }
     answers = [
         kind
         for kind in vars(schemas).values()
@@ -54,7 +65,7 @@ def document(app: Flask, version: str, options: list[type[BaseModel]]) -> dict[s
             "description": "Stem separation, transcription and music generation.",
         },
         "paths": paths,
-        "components": {"schemas": components["$defs"]},
+        "components": {"schemas": components["$defs"], "securitySchemes": KEYS},
     }
 
 
@@ -76,7 +87,7 @@ def _operation(path: str, method: str, found: Operation) -> dict[str, Any]:
         "operationId": re.sub(r"\W+", "_", f"{method}{path}").strip("_"),
         "summary": found.summary,
         "parameters": parameters,
-        "responses": _responses(found),
+        "responses": _responses(found, (*found.errors, *_errors_at_the_door(method, found))),
     }
     if found.body:
         described["requestBody"] = {"required": found.body_required, "content": found.body}
@@ -85,7 +96,19 @@ def _operation(path: str, method: str, found: Operation) -> dict[str, Any]:
     return described
 
 
-def _responses(found: Operation) -> dict[str, Any]:
+def _errors_at_the_door(method: str, found: Operation) -> list[type[StudioError]]:
+    """What a request meets before its view does."""
+    errors: list[type[StudioError]] = []
+    if not found.is_open:
+        errors.append(Unauthorized)
+    if method.upper() not in CHANGES_NOTHING:
+        errors.append(OriginRefused)
+    if found.rate != "none":
+        errors.append(TooManyRequests)
+    return errors
+
+
+def _responses(found: Operation, errors: tuple[type[StudioError], ...]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in found.answers.items():
         responses[str(status)] = {"description": HTTPStatus(status).phrase}
@@ -95,11 +118,11 @@ def _responses(found: Operation) -> dict[str, Any]:
             schema = {"$ref": REF.format(model=answer.__name__)}
             responses[str(status)]["content"] = {"application/json": {"schema": schema}}
     by_status: dict[int, list[type[StudioError]]] = {}
-    for error in found.errors:
+    for error in errors:
         by_status.setdefault(error.status, []).append(error)
-    for status, errors in sorted(by_status.items()):
+    for status, same in sorted(by_status.items()):
         responses[str(status)] = {
-            "description": "; ".join(f"{e.title} (`{e.code}`)" for e in errors),
+            "description": "; ".join(f"{e.title} (`{e.code}`)" for e in same),
             "content": {
                 problems.MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}},
             },

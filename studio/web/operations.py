@@ -25,7 +25,9 @@ class Parameter:
 class Operation:
     """What OpenAPI says of a view.
 
-    `answers` maps a status to a schema, to a media type, or to None where there is no body.
+    `answers` maps a status to a schema, to a media type, or to None where there is no body. An open
+    operation needs no API key. `rate` names the rate that counts its requests: the general one,
+    that of work, or none.
     """
 
     summary: str
@@ -35,6 +37,8 @@ class Operation:
     body: dict[str, Any] = field(default_factory=dict)
     body_required: bool = True
     deprecated: bool = False
+    is_open: bool = False
+    rate: Literal["general", "work", "none"] = "general"
 
 
 def operation(**described: Any) -> Callable[[View], View]:

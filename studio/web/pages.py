@@ -20,7 +20,8 @@ def register(app: Flask, services: Services) -> None:
     """Add `/`, `/docs` and `/openapi.json`."""
 
     def openapi() -> dict[str, Any]:
-        return document(app, services.version, services.models.options())
+        options = services.models.options()
+        return document(app, services.version, options, services.access.needs_key)
 
     @app.get("/openapi.json")
     def openapi_json() -> Response:

@@ -13,6 +13,7 @@ from studio.errors import (
     MethodNotAllowed,
     RangeNotSatisfiable,
     StudioError,
+    Unauthorized,
     UnknownRoute,
     UnsupportedMediaType,
 )
@@ -36,6 +37,8 @@ def response(error: StudioError) -> Response:
     answer = Response(json.dumps(body), error.status, mimetype=MEDIA_TYPE)
     if "retry_after_s" in error.extra:
         answer.headers["Retry-After"] = str(error.extra["retry_after_s"])
+    if isinstance(error, Unauthorized):
+        answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
 
 

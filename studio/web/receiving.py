@@ -20,6 +20,7 @@ from studio.errors import (
     UnsupportedMediaType,
 )
 from studio.storage import IncomingFile, Sound, Storage, Upload
+from studio.web.bounds import UploadBounds
 from studio.web.services import Services
 
 FIELD = "file"
@@ -49,16 +50,18 @@ def receive(services: Services) -> Upload:
     g.storage = services.storage
     g.incoming = None
     try:
-        return _receive(services)
+        with services.uploads.place():
+            return _receive(services)
     finally:
         if g.incoming is not None:
             services.storage.discard(g.incoming)
 
 
 def _receive(services: Services) -> Upload:
-    if request.content_length is not None and request.content_length > services.most_bytes:
+    bounds = services.uploads
+    if request.content_length is not None and request.content_length > bounds.most_bytes:
         raise FileTooLarge(
-            f"The request has {request.content_length:,} bytes; at most {services.most_bytes:,} "
+            f"The request has {request.content_length:,} bytes; at most {bounds.most_bytes:,} "
             "are accepted. Send a shorter or a compressed file."
         )
     if request.mimetype != "multipart/form-data":
@@ -76,17 +79,17 @@ def _receive(services: Services) -> Upload:
         raise NoFile(f"The form has no file in a field {FIELD!r}; {found}.")
     filename = _checked_filename(sent.filename or "")
     file_type = Path(filename).suffix.lower().lstrip(".")
-    if file_type not in services.allowed_extensions:
+    if file_type not in bounds.allowed_extensions:
         raise UnsupportedFileType(
             f"{filename!r} does not end in one of "
-            f"{', '.join('.' + kind for kind in sorted(services.allowed_extensions))}."
+            f"{', '.join('.' + kind for kind in sorted(bounds.allowed_extensions))}."
         )
     incoming = cast(IncomingFile, g.incoming)
     incoming.close()
     if incoming.size_bytes == 0:
         raise EmptyFile(f"{filename!r} has no content. Check it and send it again.")
-    sound = _checked_content(incoming, file_type)
-    upload = services.storage.accept(incoming, filename, file_type, sound)
+    sound = _checked_content(incoming, file_type, bounds)
+    upload = services.storage.accept(incoming, filename, file_type, sound, g.owner)
     g.incoming = None
     return upload
 
@@ -102,9 +105,10 @@ def _checked_filename(name: str) -> str:
     return name
 
 
-def _checked_content(incoming: IncomingFile, file_type: str) -> Sound | None:
+def _checked_content(incoming: IncomingFile, file_type: str, bounds: UploadBounds) -> Sound | None:
     if file_type != "txt":
         found = audio.probe(incoming.path)
+        bounds.check_length(found)
         return Sound(found.duration_s, found.sample_rate_hz, found.channels)
     if incoming.size_bytes > MOST_TEXT_BYTES:
         raise TextUnreadable(f"The text has more than {MOST_TEXT_BYTES:,} bytes.")

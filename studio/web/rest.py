@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from flask import Blueprint, Flask, Response, jsonify, request, send_file
+from flask import Blueprint, Flask, Response, g, jsonify, request, send_file
 from pydantic import BaseModel
 from zipstream import ZIP_STORED, ZipStream
 
 from studio.errors import (
+    AudioTooLong,
     AudioTruncated,
     AudioUnsupported,
     BadFilename,
@@ -25,6 +26,8 @@ from studio.errors import (
     RangeNotSatisfiable,
     ResultsGone,
     TextUnreadable,
+    TooManyJobs,
+    TooManyUploads,
     UnknownFile,
     UnknownFormat,
     UnknownModel,
@@ -38,8 +41,9 @@ from studio.errors import (
 )
 from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
-from studio.storage import Upload
+from studio.storage import Upload, unknown_file
 from studio.web import answers, receiving, results, schemas
+from studio.web.access import given_key
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
 
@@ -73,6 +77,7 @@ PROCESS_ERRORS = (
     UnsupportedMediaType,
     FileTooLarge,
     QueueFull,
+    TooManyJobs,
     DiskFull,
 )
 TRACK_ERRORS = (UnknownFormat, UnknownFile, UnknownTrack, NotReady, ResultsGone, DiskFull)
@@ -100,8 +105,8 @@ def register(app: Flask, services: Services) -> None:
 
     @blueprint.before_request
     def limit_body() -> None:
-        most_bytes = services.most_bytes if request.path == "/upload" else MOST_JSON_BYTES
-        request.max_content_length = min(most_bytes, services.most_bytes)
+        most_bytes = services.uploads.most_bytes if request.path == "/upload" else MOST_JSON_BYTES
+        request.max_content_length = min(most_bytes, services.uploads.most_bytes)
 
     app.register_blueprint(blueprint)
 
@@ -121,7 +126,16 @@ class Views:
         self._storage = services.storage
         self._store = services.store
 
-    @operation(summary="Is the server alive", answers={200: schemas.Health})
+    def _upload(self, file_id: str) -> Upload:
+        """An upload of the caller. Raises UnknownFile, also for one of somebody else."""
+        upload = self._storage.upload(file_id)
+        if upload.owner != g.owner:
+            raise unknown_file(file_id)
+        return upload
+
+    @operation(
+        summary="Is the server alive", answers={200: schemas.Health}, is_open=True, rate="none"
+    )
     def health(self) -> Response:
         return _answer(
             schemas.Health(
@@ -139,6 +153,8 @@ class Views:
     @operation(
         summary="Are the models that the server starts with loaded",
         answers={200: schemas.Ready, 503: schemas.Ready},
+        is_open=True,
+        rate="none",
     )
     def ready(self) -> Response:
         readiness = self._services.readiness
@@ -170,13 +186,16 @@ class Views:
             BadFilename,
             UnsupportedFileType,
             NotAudio,
+            AudioTooLong,
             AudioTruncated,
             AudioUnsupported,
             TextUnreadable,
             UnsupportedMediaType,
             FileTooLarge,
+            TooManyUploads,
             DiskFull,
         ),
+        rate="work",
     )
     def upload(self) -> Response:
         upload = receiving.receive(self._services)
@@ -188,6 +207,7 @@ class Views:
         body=PROCESS_BODY,
         body_required=False,
         errors=(*PROCESS_ERRORS, UnknownModel, ModelNotImplemented),
+        rate="work",
     )
     def process(self, model: str, file_id: str) -> Response:
         return self._process(model, file_id)
@@ -199,17 +219,19 @@ class Views:
         body_required=False,
         errors=PROCESS_ERRORS,
         deprecated=True,
+        rate="work",
     )
     def separate(self, file_id: str) -> Response:
         return self._process("demucs", file_id)
 
     def _process(self, model: str, file_id: str) -> Response:
         self._services.models.get(model)
-        upload = self._storage.upload(file_id)
+        upload = self._upload(file_id)
         asked = self._services.models.request(model, upload, receiving.json_body())
         job = completed_before(self._store, self._storage, asked)
         if job is None:
-            job = self._services.runner.submit(asked)
+            client = self._services.access.client(given_key(), request.remote_addr)
+            job = self._services.runner.submit(asked, client)
         location = f"/status/{file_id}"
         if job.state is State.COMPLETED:
             return _answer(answers.job(job), 200, Location=location)
@@ -226,14 +248,15 @@ class Views:
             ),
         ),
         errors=(InvalidOption, UnknownFile),
+        rate="none",
     )
     def status(self, file_id: str) -> Response:
         wait_s = self._wait_s()
-        upload = self._storage.upload(file_id)
+        upload = self._upload(file_id)
         jobs = self._store.of_file(file_id)
         if wait_s and jobs and not jobs[0].state.is_final:
             self._services.runner.wait(jobs[0].job_id, wait_s)
-            upload = self._storage.upload(file_id)
+            upload = self._upload(file_id)
             jobs = self._store.of_file(file_id)
         waiting = bool(jobs) and not jobs[0].state.is_final
         headers = {"Retry_After": POLL_AFTER_S} if waiting else {}
@@ -255,7 +278,7 @@ class Views:
         errors=(UnknownFile, NothingToCancel),
     )
     def cancel(self, file_id: str) -> Response:
-        upload = self._storage.upload(file_id)
+        upload = self._upload(file_id)
         self._services.runner.cancel(file_id)
         return _answer(answers.status(upload, self._store.of_file(file_id)))
 
@@ -264,9 +287,10 @@ class Views:
         answers={200: TRACK, 206: TRACK, 304: None},
         parameters=(FORMAT, RANGE, IF_NONE_MATCH),
         errors=(*TRACK_ERRORS, RangeNotSatisfiable),
+        rate="none",
     )
     def download(self, file_id: str, track: str) -> Response:
-        upload = self._storage.upload(file_id)
+        upload = self._upload(file_id)
         job = self._job_with(upload, track)
         file_format = results.checked_format(job, track, request.args.get("format"))
         path = results.file_of(self._storage, upload, job, track, file_format)
@@ -281,9 +305,10 @@ class Views:
         answers={200: "application/zip"},
         parameters=(FORMAT,),
         errors=TRACK_ERRORS,
+        rate="none",
     )
     def archive(self, file_id: str) -> Response:
-        upload = self._storage.upload(file_id)
+        upload = self._upload(file_id)
         job = self._job_with(upload, None)
         separation = results.separation(job)
         assert separation is not None
@@ -327,7 +352,7 @@ class Views:
         errors=(UnknownFile,),
     )
     def files(self, file_id: str) -> Response:
-        upload = self._storage.upload(file_id)
+        upload = self._upload(file_id)
         return _answer(answers.files(upload, self._store.of_file(file_id), self._storage))
 
     @operation(
@@ -336,7 +361,7 @@ class Views:
         errors=(UnknownFile,),
     )
     def cleanup(self, file_id: str) -> Response:
-        self._storage.upload(file_id)
+        self._upload(file_id)
         try:
             self._services.runner.cancel(file_id)
         except NothingToCancel:

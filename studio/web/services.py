@@ -10,6 +10,8 @@ from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
 from studio.readiness import Readiness
 from studio.storage import Storage, Upload
+from studio.web.access import Access
+from studio.web.bounds import UploadBounds
 
 
 class Processors(Protocol):
@@ -32,7 +34,7 @@ class Services:
     store: JobStore
     runner: JobRunner
     models: Processors
-    allowed_extensions: frozenset[str]
-    most_bytes: int
+    uploads: UploadBounds
     version: str
     readiness: Readiness
+    access: Access

@@ -13,6 +13,7 @@ class Limits:
     """The bounds of live transcription; each is a setting of the server."""
 
     sessions: int
+    sessions_of_a_client: int
     waiting_s: float
     silence_s: float
     length_s: float
