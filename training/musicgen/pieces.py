@@ -16,7 +16,7 @@ from .prompts import Combination
 FRAME_RATE_HZ = 50
 BEAT_FRAMES = {"slow": (48, 50, 52), "medium": (29, 30, 31), "fast": (18, 19, 20)}
 LOWEST_PITCH = {"low": 36, "middle": 60, "high": 84}
-PROGRAMS = {"piano": 0, "guitar": 25, "organ": 16, "strings": 48, "brass": 61, "synth": 81}
+PROGRAMS = {"piano": 0, "organ": 20, "strings": 48, "synth": 81}
 KICK, SNARE, HAT = 36, 38, 42
 DRUM_KIT = 0
 DRUM_LENGTH_S = 0.15

@@ -9,15 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 # Each value with the words that may name it; the first one is its name.
-FAMILIES = ("piano", "guitar", "organ", "strings", "brass", "synth")
+FAMILIES = ("piano", "organ", "strings", "synth")
 TEMPOS = {"slow": ("slow", "calm"), "medium": ("medium", "moderate"), "fast": ("fast", "quick")}
 MOODS = {"major": ("major", "happy"), "minor": ("minor", "sad")}
-REGISTERS = {"low": ("low", "deep"), "middle": ("middle", "mid"), "high": ("high", "bright")}
+REGISTERS = {"low": ("low", "deep"), "middle": ("middle", "mid"), "high": ("high", "treble")}
 DRUMS = {
     True: ("with drums", "and drums", "with a drum beat"),
     False: ("without drums", "no drums", "without any drums"),
 }
-HELD_OUT_COUNT = 54
+HELD_OUT_COUNT = 36
 OMITTED = 0.15
 STRANGE = 0.03
 UNKNOWN_WORD = "[unk]"
@@ -90,8 +90,10 @@ def _words(combination: Combination, rng: np.random.Generator) -> dict[str, str]
 
 def vocabulary() -> list[str]:
     """Every word that a prompt can hold, in alphabetical order."""
-    texts = [phrase.format(family="", tempo="", mood="", drums="", register="") for phrase in _PHRASES]
-    groups = (TEMPOS, MOODS, REGISTERS, DRUMS)
-    texts += [text for group in groups for texts_of_value in group.values() for text in texts_of_value]
+    texts = [
+        phrase.format(family="", tempo="", mood="", drums="", register="") for phrase in _PHRASES
+    ]
+    for group in (TEMPOS, MOODS, REGISTERS, DRUMS):
+        texts += [text for wordings in group.values() for text in wordings]
     letters = "".join(character if character.isalpha() else " " for character in " ".join(texts))
     return sorted({*letters.split(), *FAMILIES})
