@@ -5,7 +5,6 @@ A processor turns a request's JSON into a checked job, and runs the job.
 
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from studio.errors import (
 )
 from studio.jobs.job import Job, Request
 from studio.jobs.store import JobStore
+from studio.progress import Report
 from studio.readiness import Leases
 from studio.registry import Registry
 from studio.separation.catalogue import Catalogue, Variant
@@ -32,13 +32,13 @@ from studio.separation.engines import EngineSettings, expected
 from studio.separation.hub import HUB_PREFIX
 from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
+from studio.separation.tracks import separation_of
 from studio.storage import Storage, Upload
 from studio.transcription.catalogue import Catalogue as WhisperCatalogue
 from studio.transcription.engine import SpeechEngine
 from studio.transcription.options import TranscriptionOptions
 
 Options = TypeVar("Options", bound=BaseModel)
-Report = Callable[[str, float], None]
 
 # Share of the work that separating takes, roughly, of a job that then transcribes the vocals.
 SEPARATION_SHARE = 0.8
@@ -144,9 +144,12 @@ class Demucs:
         from studio.separation.separate import separate
 
         report("loading model", 0.0)
+        assert upload.sound is not None
+        source, duration_s = self._storage.source(upload), upload.sound.duration_s
         with self.lease(variant) as bag:
-            source, check_space = self._storage.source(upload), self._storage.check_space
-            return separate(bag, source, options, work, report, check_space)
+            return separate(
+                bag, source, duration_s, options, work, report, self._storage.check_space
+            )
 
 
 class Whisper:
@@ -268,8 +271,7 @@ class Whisper:
     def _vocals(self, upload: Upload, variant: str | None) -> tuple[Job, Path] | None:
         """The latest job that separated the vocals of a file (with a variant), and their file."""
         for job in self._store.of_file(upload.file_id):
-            result = job.result or {}
-            separation = result if job.request.model == "demucs" else result.get("separation")
+            separation = separation_of(job.result)
             if not separation or "vocals" not in separation["stems"]:
                 continue
             path = self._storage.result(upload.file_id, job.job_id) / "vocals.wav"

@@ -20,7 +20,7 @@ ENGINE_ROOM = {
     "jobs", "storage", "separation", "transcription", "generation", "registry", "readiness",
 }  # fmt: skip
 GUARD = "studio.audio.child"
-GROUND = {"audio", "errors", "downloads", "weights"}
+GROUND = {"audio", "errors", "downloads", "weights", "progress"}
 
 
 def sources() -> dict[str, Path]:

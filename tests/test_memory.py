@@ -20,11 +20,13 @@ from studio.separation.options import SeparationOptions
 from studio.separation.separate import separate
 from studio.separation.weights import load
 
-source, weights, work = sys.argv[1:]
+source, weights, work, seconds = sys.argv[1:]
 catalogue = Catalogue(Path("pretrained/demucs-mini"), Path(weights) / "demucs")
 bag = load(catalogue, "swift", EngineSettings("torch", "f32", 0, Path("unused")))
 options = SeparationOptions(stems=["vocals"])
-result = separate(bag, Path(source), options, Path(work), lambda *_: None, lambda _: None)
+result = separate(
+    bag, Path(source), float(seconds), options, Path(work), lambda *_: None, lambda _: None
+)
 peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"samples": result["samples"], "peak_kib": peak_kib}))
 """
@@ -42,7 +44,7 @@ def peak_kib(folder: Path, weights: Path, minutes: int) -> int:
     source = write_song(folder / f"{minutes}.wav", minutes)
     work = folder / f"work-{minutes}"
     work.mkdir()
-    command = [sys.executable, "-c", JOB, str(source), str(weights), str(work)]
+    command = [sys.executable, "-c", JOB, str(source), str(weights), str(work), str(60 * minutes)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

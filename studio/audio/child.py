@@ -11,6 +11,7 @@ import math
 import os
 import re
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,8 +43,10 @@ ENVIRONMENT = {"LC_ALL": "C"}
 
 # Anonymous memory: ffmpeg alone needs 60 MB. Its address space says little: it maps a large file.
 MEMORY_BYTES = 512 << 20
-# Time to find the sound in a file of any length; large ones may be read to their end for it.
-START_S = 30.0
+# Time to find the sound in a file; large ones may be read to their end for it. Waiting may be long
+# where many programs want the processor.
+START_CPU_S = 30.0
+START_WAIT_S = 60.0
 READ_BYTES_PER_S = 20e6
 # What a second of sound may take after that: decoding is a hundred times faster, even at 192 kHz.
 CPU_PER_SOUND = 0.25
@@ -64,7 +67,8 @@ def ffmpeg_path() -> str:
     """The ffmpeg binary: the one of the imageio-ffmpeg wheel, or the system's."""
     import imageio_ffmpeg
 
-    return str(imageio_ffmpeg.get_ffmpeg_exe())
+    found = str(imageio_ffmpeg.get_ffmpeg_exe())
+    return shutil.which(found) or found
 
 
 class Report:
@@ -110,18 +114,19 @@ class Child:
         self.report = Report()
         self._lock = Lock()
         self._waited_s = 0.0
-        self._allowed_s = START_S
+        self._reading_s = 0.0
         if source is None:
             self._process = _start(arguments, subprocess.PIPE)
         else:
             with _opened(source) as file:
-                self._allowed_s += os.fstat(file.fileno()).st_size / READ_BYTES_PER_S
+                self._reading_s = os.fstat(file.fileno()).st_size / READ_BYTES_PER_S
                 self._process = _start(arguments, file)
-        self._most_cpu_s = math.ceil(self._allowed_s)
-        self._patience_s = self._allowed_s
+        self._most_cpu_s = 0
+        self._patience_s = 0.0
         self._selector = selectors.DefaultSelector()
         try:
             self._limit()
+            self.allow(0.0)
             self._connect()
         except BaseException:
             self.close()
@@ -152,8 +157,8 @@ class Child:
 
     def allow(self, sound_s: float) -> None:
         """So much sound has come out: it may take the time of so much more."""
-        self._patience_s = self._allowed_s + WAIT_PER_SOUND * sound_s
-        most_cpu_s = math.ceil(self._allowed_s + CPU_PER_SOUND * sound_s)
+        self._patience_s = START_WAIT_S + self._reading_s + WAIT_PER_SOUND * sound_s
+        most_cpu_s = math.ceil(START_CPU_S + self._reading_s + CPU_PER_SOUND * sound_s)
         if most_cpu_s > self._most_cpu_s:
             self._most_cpu_s = most_cpu_s
             with self._lock:
@@ -167,7 +172,7 @@ class Child:
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_WRITE)
             while rest:
-                if not selector.select(START_S):
+                if not selector.select(START_WAIT_S):
                     raise BrokenPipeError
                 rest = rest[os.write(pipe, rest[:PIPE_BYTES]) :]
 
@@ -239,7 +244,6 @@ class Child:
                 _, hard = resource.prlimit(self._process.pid, kind)
                 limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
                 resource.prlimit(self._process.pid, kind, (limit, limit))
-            self._limit_cpu()
 
     def _limit_cpu(self) -> None:
         """Only the soft limit is set, which ends it with SIGXCPU and can be raised again."""

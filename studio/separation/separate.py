@@ -11,13 +11,11 @@ import numpy as np
 from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.errors import NotAudio
+from studio.progress import Report
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems
 from studio.separation.options import SeparationOptions
 from studio.separation.stream import Separation
-
-Report = Callable[[str, float], None]
-"""Called with the stage and the progress 0..1; may raise to end the job."""
 
 # Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
 ENCODING_SHARE = 0.1
@@ -26,6 +24,7 @@ ENCODING_SHARE = 0.1
 def separate(
     bag: Bag,
     source: Path,
+    duration_s: float,
     options: SeparationOptions,
     work: Path,
     report: Report,
@@ -33,6 +32,7 @@ def separate(
 ) -> dict[str, Any]:
     """Separate `source` into `work`; the description of the tracks, for the job's record.
 
+    `duration_s` is what the upload was found to hold; much more than that is not decoded.
     Stems are written as 32-bit float WAV at the model's rate, all under one gain (1), so that
     they add up to the mixture as far as the model's do. `gain` in the answer is what fixed-point
     formats need. `reserve(bytes)` is asked for disk space before anything is written.
@@ -41,14 +41,14 @@ def separate(
     indices = bag.indices(options.stems or [])
     stems = [bag.sources[i] for i in indices]
     report("analysing", 0.0)
-    with closing(_blocks(bag, source)) as blocks:
+    with closing(_blocks(bag, source, duration_s)) as blocks:
         statistics = Statistics.of(_checked(blocks, report))
     if statistics.samples == 0:
         raise NotAudio("The file holds no sound.")
     reserve(statistics.samples * bag.channels * 4 * len(stems))
     share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
     report("separating", 0.0)
-    with closing(_blocks(bag, source)) as blocks:
+    with closing(_blocks(bag, source, duration_s)) as blocks:
         separation = Separation(
             bag, blocks, statistics, indices, overlap=options.overlap, shifts=options.shifts
         )
@@ -61,7 +61,7 @@ def separate(
     if options.format != "wav":
         _encode(work, stems, options.format, gain, report)
     elapsed_s = time.monotonic() - started_s
-    duration_s = statistics.samples / bag.sample_rate_hz
+    separated_s = statistics.samples / bag.sample_rate_hz
     return {
         "engine": bag.engine,
         "precision": bag.precision,
@@ -71,15 +71,15 @@ def separate(
         "sample_rate_hz": bag.sample_rate_hz,
         "channels": bag.channels,
         "samples": statistics.samples,
-        "duration_s": round(duration_s, 3),
+        "duration_s": round(separated_s, 3),
         "gain": round(gain, 6),
         "elapsed_s": round(elapsed_s, 3),
-        "real_time_factor": round(elapsed_s / duration_s, 4),
+        "real_time_factor": round(elapsed_s / separated_s, 4),
     }
 
 
-def _blocks(bag: Bag, source: Path) -> Generator[Sound, None, None]:
-    return audio.decode(source, bag.sample_rate_hz, bag.channels)
+def _blocks(bag: Bag, source: Path, duration_s: float) -> Generator[Sound, None, None]:
+    return audio.decode(source, bag.sample_rate_hz, bag.channels, duration_s)
 
 
 def _checked(blocks: Iterator[Sound], report: Report) -> Iterator[Sound]:

@@ -17,6 +17,12 @@ INSTRUMENTAL = "instrumental"
 WITHOUT = "no_"
 
 
+def separation_of(result: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The description of the stems in a job's result, which may be part of another work's."""
+    found: dict[str, Any] = result or {}
+    return found if "stems" in found else found.get("separation")
+
+
 def names(result: dict[str, Any]) -> list[str]:
     """All tracks that can be had from a separation's result."""
     stems = list(result["stems"])
@@ -62,7 +68,7 @@ def _write_rest(path: Path, source: Path, stem: Path, result: dict[str, Any]) ->
     """Write the mixture minus a stem."""
     rate_hz, channels = result["sample_rate_hz"], result["channels"]
     with (
-        closing(audio.decode(source, rate_hz, channels)) as mixture,
+        closing(audio.decode(source, rate_hz, channels, result["duration_s"])) as mixture,
         SoundWriter(path, "wav", rate_hz, channels, result["samples"]) as writer,
     ):
         for whole, part in zip(mixture, audio.read_blocks(stem), strict=True):

@@ -22,7 +22,7 @@ from studio.separation.catalogue import (
 from studio.separation.engines import EngineSettings, Weights, build
 from studio.separation.hub import HUB_PREFIX, hub_repository, release_bag
 from studio.separation.network import Bag
-from studio.weights import BUNDLED, Where
+from studio.weights import BUNDLED, Where, or_bundled
 
 RELEASE_URL = "https://dl.fbaipublicfiles.com"
 CLASSES = {"demucs.demucs.Demucs", "demucs.hdemucs.HDemucs", "demucs.htdemucs.HTDemucs"}
@@ -60,7 +60,7 @@ def load(catalogue: Catalogue, name: str, settings: EngineSettings) -> Bag:
     except (Exception, SystemExit) as error:
         raise ModelUnusable(
             f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
-            f"the files, or use the bundled variant {BUNDLED!r}."
+            f"the files{or_bundled(name)}."
         ) from error
 
 

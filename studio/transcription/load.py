@@ -12,7 +12,7 @@ from studio.transcription.catalogue import (
     repository,
 )
 from studio.transcription.engine import SpeechEngine
-from studio.weights import BUNDLED, Where
+from studio.weights import Where, or_bundled
 
 OPENAI_URL = "https://openaipublic.azureedge.net"
 
@@ -26,10 +26,8 @@ def load(catalogue: Catalogue, name: str, threads: int) -> SpeechEngine:
         )
     variant = catalogue.find(name)
     if variant.damage:
-        raise ModelUnusable(
-            f"The variant {name!r} cannot be loaded: {variant.damage}. Mend it, or use the "
-            f"bundled variant {BUNDLED!r}."
-        )
+        mend = "" if variant.where is Where.BUNDLED else f" Mend it{or_bundled(name)}."
+        raise ModelUnusable(f"The variant {name!r} cannot be loaded: {variant.damage}.{mend}")
     if variant.where is Where.AVAILABLE:
         _fetch(catalogue, name)
         variant = catalogue.find(name)
@@ -38,7 +36,7 @@ def load(catalogue: Catalogue, name: str, threads: int) -> SpeechEngine:
     except Exception as error:
         raise ModelUnusable(
             f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
-            f"{variant.path}, or use the bundled variant {BUNDLED!r}."
+            f"{variant.path}{or_bundled(name)}."
         ) from error
 
 
@@ -78,6 +76,6 @@ def _missing(catalogue: Catalogue, name: str, reason: str) -> WeightsMissing:
     kind = "a CTranslate2 directory" if catalogue.engine == FASTER_WHISPER else "a checkpoint"
     return WeightsMissing(
         f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}. "
-        f"Put {kind} at {path}, or use the bundled variant {BUNDLED!r}.",
+        f"Put {kind} at {path}{or_bundled(name)}.",
         missing=[path.name],
     )

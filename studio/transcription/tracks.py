@@ -19,15 +19,15 @@ CONTENT_TYPES = {name: content_type for name, (_, content_type) in FORMATS.items
 
 def file_of(storage: Storage, folder: Path, file_format: str) -> Path:
     """The transcript in a format, made if need be. Raises ResultsGone."""
-    try:
-        data = json.loads((folder / TRANSCRIPT_FILE).read_text("utf-8"))
-    except FileNotFoundError:
+    transcript = folder / TRANSCRIPT_FILE
+    if not transcript.is_file():
         raise ResultsGone(
             "The results of this job were removed from the server's disk. Start the job again."
-        ) from None
+        )
     write, _ = FORMATS[file_format]
 
     def make(path: Path) -> None:
+        data = json.loads(transcript.read_text("utf-8"))
         path.write_text(write(Transcript.from_dict(data)), "utf-8", newline="\n")
 
     return storage.add(folder, f"{TRACK}.{file_format}", make)

@@ -2,19 +2,17 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from studio import audio
+from studio.progress import Report
 from studio.transcription.engine import RATE_HZ, DecodeOptions, SpeechEngine
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.transcript import Segment, Transcript
 from studio.transcription.voice import Window, all_windows, voiced_windows
-
-Report = Callable[[str, float], None]
-"""Called with the stage and the progress 0..1; may raise to end the job."""
 
 TRANSCRIPT_FILE = "transcript.json"
 NOTHING_SAID = "No speech was found in the file, so the text is empty."
@@ -30,11 +28,12 @@ def transcribe(
 ) -> dict[str, Any]:
     """Transcribe `source` into `work`; the description of the transcript, for the job's record.
 
-    `duration_s` is the length of the sound, by which progress is measured.
+    `duration_s` is the length of the sound, by which progress is measured; much more than that is
+    not decoded.
     """
     started_s = time.monotonic()
     report("transcribing", 0.0)
-    with closing(_Listener(engine, source, options)) as listener:
+    with closing(_Listener(engine, source, duration_s, options)) as listener:
         segments: list[Segment] = []
         for found, heard_s in listener.run():
             segments += found
@@ -63,13 +62,19 @@ def transcribe(
 class _Listener:
     """Feeds the windows of a file to an engine, in batches, and knows the language."""
 
-    def __init__(self, engine: SpeechEngine, source: Path, options: TranscriptionOptions) -> None:
+    def __init__(
+        self,
+        engine: SpeechEngine,
+        source: Path,
+        duration_s: float,
+        options: TranscriptionOptions,
+    ) -> None:
         self.language: str | None = options.language
         self.language_probability: float | None = None
         self.speech_s = 0.0
         self._engine = engine
         self._options = options
-        self._blocks = audio.decode(source, RATE_HZ, channels=1)
+        self._blocks = audio.decode(source, RATE_HZ, 1, duration_s)
 
     def close(self) -> None:
         self._blocks.close()

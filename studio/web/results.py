@@ -15,8 +15,7 @@ ALL_FORMATS = {**CONTENT_TYPES, **transcripts.CONTENT_TYPES}
 
 def separation(job: Job) -> dict[str, Any] | None:
     """The description of the stems among a job's results, if there are any."""
-    result = job.result or {}
-    return result if "stems" in result else result.get("separation")
+    return stems.separation_of(job.result)
 
 
 def names(job: Job) -> list[str]:
