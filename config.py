@@ -291,6 +291,16 @@ class Config:
     WEBHOOK_ALLOW_PRIVATE: bool = _setting(
         False, _boolean, "Let the webhooks that jobs name go to private and local addresses."
     )
+    MUSICGEN_ENGINE: str = _setting(
+        "auto",
+        _one_of("auto", "torch", "openvino"),
+        "What MusicGen runs on: auto (the fastest there is), torch or openvino.",
+    )
+    MUSICGEN_PRECISION: str = _setting(
+        "auto",
+        _one_of("auto", "int8", "bf16", "f32"),
+        "Arithmetic of MusicGen on OpenVINO: auto or int8 (weights of 8 bits), bf16 or f32.",
+    )
     MUSICGEN_MODEL: str = _setting("small", _name, "MusicGen variant used when none is asked for.")
 
     @classmethod

@@ -5,6 +5,7 @@ A processor turns a request's JSON into a checked job, and runs the job.
 
 import hashlib
 import json
+import secrets
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,19 @@ from pydantic import BaseModel, ValidationError
 from config import MODELS, ROOT, Config
 from studio.errors import (
     InvalidOption,
-    ModelNotImplemented,
     UnknownFormat,
     UnknownModel,
     UnknownOption,
     UnknownVariant,
     WrongFileType,
 )
+from studio.generation.catalogue import Catalogue as MusicCatalogue
+from studio.generation.load import EngineSettings as MusicEngineSettings
+from studio.generation.load import expected as expected_for_music
+from studio.generation.model import MusicModel
+from studio.generation.options import GenerationOptions
+from studio.generation.prompt import read_prompt
+from studio.generation.sources import Source, music_of, sounds_of, upload_of
 from studio.jobs.job import Job, Request
 from studio.jobs.store import JobStore
 from studio.progress import Report
@@ -32,7 +39,7 @@ from studio.separation.engines import EngineSettings, expected
 from studio.separation.hub import HUB_PREFIX
 from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
-from studio.separation.tracks import separation_of
+from studio.separation.tracks import MIXTURE, separation_of
 from studio.storage import Storage, Upload
 from studio.transcription.catalogue import Catalogue as WhisperCatalogue
 from studio.transcription.engine import SpeechEngine
@@ -48,8 +55,8 @@ class Processor(Protocol):
     """What the web and the runner know of a model."""
 
     @property
-    def options(self) -> type[BaseModel] | None:
-        """The options it takes; None while it does not work."""
+    def options(self) -> type[BaseModel]:
+        """The options it takes."""
 
     def describe(self) -> dict[str, Any]:
         """Its variants and which is the default, for `GET /models`."""
@@ -66,8 +73,11 @@ class Demucs:
 
     options = SeparationOptions
 
-    def __init__(self, config: Config, storage: Storage, registry: Registry) -> None:
+    def __init__(
+        self, config: Config, storage: Storage, registry: Registry, store: JobStore
+    ) -> None:
         self.default = config.DEMUCS_MODEL
+        self._store = store
         self._engine = EngineSettings(
             config.SEPARATION_ENGINE,
             config.SEPARATION_PRECISION,
@@ -105,7 +115,8 @@ class Demucs:
             values["stems"] = sorted(set(values["stems"]))
         identity = [path.stat().st_mtime_ns for path in found.files]
         engine = [self._engine.engine, self._engine.precision]
-        key = [upload.sha256, "demucs", variant, str(found.where), identity, engine, values]
+        sound = self.source(upload, options.source).identity
+        key = [sound, "demucs", variant, str(found.where), identity, engine, values]
         return Request(upload.file_id, "demucs", variant, values, _fingerprint(key))
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:
@@ -113,9 +124,19 @@ class Demucs:
         upload = self._storage.upload(request.file_id)
         options = SeparationOptions(**request.options)
         with self._storage.work(job.job_id) as work:
-            result = self.separate(upload, request.variant, options, work, report)
+            source = self.source(upload, options.source)
+            result = self.separate(source, request.variant, options, work, report)
+            if options.source:
+                self._storage.link(source.path, work / MIXTURE)
+                result["source"] = options.source
             self._storage.publish(work, request.file_id, job.job_id)
         return result
+
+    def source(self, upload: Upload, track: str | None = None) -> Source:
+        """An upload, or a track that was generated from it. Raises NotReady, InvalidOption."""
+        if track is not None:
+            return music_of(self._storage, self._store, upload, track)
+        return upload_of(self._storage, upload)
 
     def check_variant(self, variant: str, stems: list[str] | None) -> Variant:
         """The variant, which must exist and have the stems. Raises UnknownVariant, UnknownStem."""
@@ -138,18 +159,15 @@ class Demucs:
         )
 
     def separate(
-        self, upload: Upload, variant: str, options: SeparationOptions, work: Path, report: Report
+        self, source: Source, variant: str, options: SeparationOptions, work: Path, report: Report
     ) -> dict[str, Any]:
-        """Separate an upload into a work folder; the description of the tracks."""
+        """Separate a sound into a work folder; the description of the tracks."""
         from studio.separation.separate import separate
 
         report("loading model", 0.0)
-        assert upload.sound is not None
-        source, duration_s = self._storage.source(upload), upload.sound.duration_s
         with self.lease(variant) as bag:
-            return separate(
-                bag, source, duration_s, options, work, report, self._storage.check_space
-            )
+            reserve = self._storage.check_space
+            return separate(bag, source.path, source.duration_s, options, work, report, reserve)
 
 
 class Whisper:
@@ -260,7 +278,8 @@ class Whisper:
             report(stage, SEPARATION_SHARE * progress)
 
         wanted = SeparationOptions(stems=["vocals"])
-        found = self._demucs.separate(upload, variant, wanted, work, report_part)
+        source = self._demucs.source(upload)
+        found = self._demucs.separate(source, variant, wanted, work, report_part)
         extra = {
             "source": "vocals",
             "vocals_from": job.job_id,
@@ -281,25 +300,68 @@ class Whisper:
         return None
 
 
-class NotYet:
-    """A model that is listed but does not work yet."""
+class MusicGen:
+    """Makes music from a prompt."""
 
-    options = None
+    options = GenerationOptions
 
-    def __init__(self, title: str, default: str) -> None:
-        self._title = title
-        self._default = default
+    def __init__(
+        self, config: Config, storage: Storage, registry: Registry, store: JobStore
+    ) -> None:
+        self.default = config.MUSICGEN_MODEL
+        self._engine = MusicEngineSettings(
+            config.MUSICGEN_ENGINE,
+            config.MUSICGEN_PRECISION,
+            config.TORCH_THREADS,
+            config.model_dir / ".graphs",
+        )
+        self._storage = storage
+        self._registry = registry
+        self._store = store
+        self._catalogue = MusicCatalogue(
+            ROOT / "pretrained" / "musicgen-mini", config.model_dir / "musicgen"
+        )
 
     def describe(self) -> dict[str, Any]:
-        return {"default": self._default, "variants": {}}
+        variants = self._catalogue.describe(expected_for_music(self._engine))
+        return {"default": self.default, "variants": variants}
 
     def request(self, upload: Upload, body: dict[str, Any]) -> Request:
-        raise ModelNotImplemented(
-            f"{self._title} is not part of this version yet. Demucs and Whisper are."
+        prompt = read_prompt(self._storage.source(upload))
+        options = checked(GenerationOptions, {**prompt.options, **body})
+        variant = options.model_variant or self.default
+        found = self._catalogue.check(variant, options)
+        sounds = sounds_of(self._storage, self._store, upload, options)
+        values = options.model_dump(exclude={"model_variant"})
+        if options.seed is None:
+            values["seed"] = secrets.randbelow(2**32)
+        identity = [found.identity, [sound.identity if sound else None for sound in sounds]]
+        engine = [self._engine.engine, self._engine.precision]
+        key = [upload.sha256, "musicgen", variant, identity, engine, values]
+        return Request(upload.file_id, "musicgen", variant, values, _fingerprint(key))
+
+    def lease(self, variant: str) -> AbstractContextManager[MusicModel]:
+        """The model of a variant, loaded; shared by all jobs."""
+        from studio.generation.load import load
+
+        return self._registry.lease(
+            f"musicgen/{variant}", lambda: load(self._catalogue, variant, self._engine)
         )
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:
-        raise ModelNotImplemented(f"{self._title} is not part of this version yet.")
+        from studio.generation.generate import Order, generate
+
+        request = job.request
+        upload = self._storage.upload(request.file_id)
+        prompt = read_prompt(self._storage.source(upload))
+        options = GenerationOptions(**request.options)
+        sounds = sounds_of(self._storage, self._store, upload, options)
+        report("loading model", 0.0)
+        with self.lease(request.variant) as model, self._storage.work(job.job_id) as work:
+            order = Order(prompt.text, options, *sounds)
+            result = generate(model, order, work, report, self._storage.check_space)
+            self._storage.publish(work, request.file_id, job.job_id)
+        return result
 
 
 class Models:
@@ -307,13 +369,13 @@ class Models:
 
     def __init__(self, config: Config, storage: Storage, store: JobStore) -> None:
         self.registry = Registry(config.MODEL_IDLE_S)
-        demucs = Demucs(config, storage, self.registry)
+        demucs = Demucs(config, storage, self.registry, store)
         self._demucs = demucs
         self.whisper = Whisper(config, storage, self.registry, store, demucs)
         self._processors: dict[str, Processor] = {
             "demucs": demucs,
             "whisper": self.whisper,
-            "musicgen": NotYet("MusicGen", config.MUSICGEN_MODEL),
+            "musicgen": MusicGen(config, storage, self.registry, store),
         }
 
     def names(self) -> list[str]:
@@ -327,8 +389,8 @@ class Models:
         }
 
     def options(self) -> list[type[BaseModel]]:
-        """The options of the models that work, for the API's description."""
-        return [p.options for p in self._processors.values() if p.options is not None]
+        """The options of the models, for the API's description."""
+        return [processor.options for processor in self._processors.values()]
 
     def get(self, name: str) -> Processor:
         if name not in self._processors:
@@ -349,7 +411,8 @@ class Models:
         """Check that a model takes the file and the options."""
         processor = self.get(name)
         accepted = MODELS[name]["file_types"]
-        if upload.file_type not in accepted:
+        is_music = name == "demucs" and upload.sound is None and body.get("source") is not None
+        if upload.file_type not in accepted and not is_music:
             raise WrongFileType(
                 f"{name} takes {', '.join(sorted(accepted))} files; {upload.filename!r} is "
                 f"{upload.file_type}."

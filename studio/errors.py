@@ -160,10 +160,6 @@ class TooManyUploads(StudioError):
     code, status, title = "too_many_uploads", 429, "Too many uploads at the same time"
 
 
-class ModelNotImplemented(StudioError):
-    code, status, title = "model_not_implemented", 501, "The model does not work yet"
-
-
 class WeightsMissing(StudioError):
     code, status, title = "weights_missing", 503, "The weights of the model are not there"
 

@@ -258,12 +258,16 @@ class Storage:
         """Fill a work folder with the files of another result, as hard links where possible."""
         with disk_errors():
             for path in source_folder.iterdir():
-                if path.name.startswith("."):
-                    continue
-                try:
-                    os.link(path, work / path.name)
-                except OSError:
-                    shutil.copy2(path, work / path.name)
+                if not path.name.startswith("."):
+                    self.link(path, work / path.name)
+
+    def link(self, path: Path, target: Path) -> None:
+        """Put the file `path` also at `target`, as a hard link where possible."""
+        with disk_errors():
+            try:
+                os.link(path, target)
+            except OSError:
+                shutil.copy2(path, target)
 
     def add(self, folder: Path, name: str, make: Callable[[Path], None]) -> Path:
         """The file `name` of a result folder; made first by `make(path)` when it is not there."""

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.music import make_music_model
+from tests.problems import without_network
 from tests.proxy import Proxy, make_certificate
 from tests.support import LAUNCHER, Server, make_tiny_weights, noise, write_wav
 
@@ -49,6 +51,29 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iter
         DEMUCS_MODEL="tiny",
         SEPARATION_ENGINE="torch",
         WHISPER_MODEL="mini",
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def player(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    """A running server, shared, with tiny random MusicGens, that reaches no network."""
+    folder = tmp_path_factory.mktemp("player")
+    models = folder / "weights" / "musicgen"
+    make_music_model(models / "tiny")
+    make_music_model(models / "tune", is_melody=True)
+    make_music_model(models / "wide", channels=2)
+    (folder / "weights" / "demucs").symlink_to(weights / "demucs")
+    server = Server(
+        folder,
+        MUSICGEN_MODEL="tiny",
+        MUSICGEN_ENGINE="torch",
+        DEMUCS_MODEL="swift",
+        SEPARATION_ENGINE="torch",
+        TORCH_THREADS=1,
+        **without_network(folder),
     )
     server.start()
     yield server

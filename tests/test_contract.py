@@ -76,6 +76,11 @@ def test_models(server: Server, weights: Path) -> None:
     for variant in models["whisper"]["variants"].values():
         assert variant["stems"] is None
         assert (variant["engine"], variant["licence"]) == ("faster-whisper", "MIT")
+    assert models["musicgen"]["default"] == "small"
+    music = models["musicgen"]["variants"]
+    assert {"mini", "small", "medium", "large", "melody", "stereo-small"} <= music.keys()
+    assert all("CC-BY-NC-4.0" in music[name]["licence"] for name in music if name != "mini")
+    assert (music["mini"]["licence"], music["small"]["engine"]) == ("MIT", "openvino")
     variants = models["demucs"]["variants"]
     published = {"htdemucs", "htdemucs_ft", "htdemucs_6s", "hdemucs_mmi"}
     published |= {"mdx", "mdx_extra", "mdx_q", "mdx_extra_q"}
@@ -250,16 +255,6 @@ def test_the_order_of_stems_makes_no_other_job(server: Server, done: str) -> Non
     server.wait(done)
     again = server.process(done, stems=["vocals", "bass", "vocals"])
     assert (again.status_code, again.json()["job_id"]) == (200, first.json()["job_id"])
-
-
-def test_a_model_to_come_says_so(server: Server) -> None:
-    sent = server.post("/upload", files={"file": ("prompt.txt", "slow piano")})
-    file_id = sent.json()["file_id"]
-    answer = server.process(file_id, "musicgen")
-    assert answer.status_code == 501
-    assert answer.json()["code"] == "model_not_implemented"
-    assert "not part of this version" in answer.json()["error"]
-    assert server.get(f"/status/{file_id}").json()["jobs"] == []
 
 
 def test_files(server: Server, long_wav: Path) -> None:

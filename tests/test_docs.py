@@ -60,14 +60,23 @@ def test_every_variant_is_described(name: str) -> None:
     assert f"`{name}`" in MODELS
 
 
-@pytest.mark.parametrize("name", [BUNDLED, *WHISPER_RELEASES])
-def test_every_variant_of_whisper_is_described(name: str) -> None:
-    section = MODELS.partition("\n## Whisper\n")[2].partition("\n## ")[0]
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("Whisper", name) for name in (BUNDLED, *WHISPER_RELEASES)]
+    + [("MusicGen", name) for name in (BUNDLED, *MUSICGEN_RELEASES)],
+)
+def test_every_variant_of_a_model_is_described(model: str, name: str) -> None:
+    section = MODELS.partition(f"\n## {model}\n")[2].partition("\n## ")[0]
     assert re.search(rf"^\|.*`{re.escape(name)}`.*\|$", section, re.M)
 
 
 @pytest.mark.parametrize(
-    ("model", "options"), [("demucs", SeparationOptions), ("whisper", TranscriptionOptions)]
+    ("model", "options"),
+    [
+        ("demucs", SeparationOptions),
+        ("whisper", TranscriptionOptions),
+        ("musicgen", GenerationOptions),
+    ],
 )
 def test_every_option_is_described(model: str, options: type[BaseModel]) -> None:
     table = API.partition(f"Options of `{model}`:\n\n")[2].partition("\n\n")[0]

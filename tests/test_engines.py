@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import studio.graphs
 from scripts.scores import sdr_db
 from studio.errors import ModelUnusable
 from studio.separation import engines, openvino_engine
@@ -108,14 +109,14 @@ def test_a_graph_is_converted_once(
 
 
 def test_a_graph_is_named_after_weights_segment_and_versions(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = openvino_engine.GraphCache(tmp_path)
+    key = openvino_engine.key
     first, second = (weights / "demucs" / f"tiny{n}.safetensors" for n in (0, 1))
-    keys = {cache.key(first, None), cache.key(second, None), cache.key(first, 0.8)}
+    keys = {key(first, None), key(second, None), key(first, 0.8)}
     assert len(keys) == 3
-    monkeypatch.setattr(openvino_engine, "version", lambda name: f"{name} of tomorrow")
-    assert cache.key(first, None) not in keys
+    monkeypatch.setattr(studio.graphs, "version", lambda name: f"{name} of tomorrow")
+    assert key(first, None) not in keys
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no description"])
@@ -124,7 +125,7 @@ def test_a_damaged_graph_is_converted_again(
 ) -> None:
     sound = noise(2.0)
     before = separated(bag_of(weights, "tiny", graphs, "openvino"), sound)
-    key = openvino_engine.GraphCache(graphs).key(weights / "demucs" / "tiny0.safetensors", None)
+    key = openvino_engine.key(weights / "demucs" / "tiny0.safetensors", None)
     folder = Path(shutil.copytree(graphs / key, tmp_path / key))
     layers = folder / "graph.bin"
     if damage == "cut":

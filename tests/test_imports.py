@@ -18,9 +18,10 @@ WEB_ONLY = {
 }  # fmt: skip
 ENGINE_ROOM = {
     "jobs", "storage", "separation", "transcription", "generation", "registry", "readiness",
+    "metrics",
 }  # fmt: skip
 GUARD = "studio.audio.child"
-GROUND = {"audio", "errors", "downloads", "weights", "progress"}
+GROUND = {"audio", "errors", "logs", "outgoing", "downloads", "weights", "progress", "graphs"}
 
 
 def sources() -> dict[str, Path]:

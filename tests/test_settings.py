@@ -78,6 +78,8 @@ GOOD: list[tuple[str, str, object]] = [
     ("LIVE_LENGTH_S", "600", 600),
     ("LIVE_IDLE_S", "60", 60),
     ("LIVE_CHUNK_BYTES", "65536", 65536),
+    ("MUSICGEN_ENGINE", "OpenVINO", "openvino"),
+    ("MUSICGEN_PRECISION", "bf16", "bf16"),
     ("MUSICGEN_MODEL", "medium", "medium"),
 ]
 
@@ -130,6 +132,8 @@ BAD = [
     ("LIVE_LENGTH_S", "long"),
     ("LIVE_IDLE_S", "0"),
     ("LIVE_CHUNK_BYTES", "10"),
+    ("MUSICGEN_ENGINE", "audiocraft"),
+    ("MUSICGEN_PRECISION", "int4"),
     ("MUSICGEN_MODEL", ""),
 ]
 

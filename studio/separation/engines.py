@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import ModelUnusable
+from studio.graphs import GraphCache, cuda_device, native_bf16
 from studio.separation.network import Bag, Member, Network
 from studio.separation.openvino_engine import (
+    LAYERS,
     Graph,
-    GraphCache,
     NotConvertible,
     OpenVinoNetwork,
     convert,
-    native_bf16,
+    describe,
+    described,
+    key,
 )
 from studio.separation.torch_engine import torch_network
 
@@ -96,7 +99,7 @@ def _choose(settings: EngineSettings) -> _Choice:
     """What the settings and this machine lead to, before the network is known."""
     if settings.engine == "openvino":
         return _Choice("openvino")
-    if device := _cuda_device():
+    if device := cuda_device():
         return _Choice("torch", device)
     if settings.engine == "torch":
         return _Choice("torch")
@@ -108,15 +111,6 @@ def _choose(settings: EngineSettings) -> _Choice:
 
 def _torch_name(device: str) -> str:
     return "torch" if device == "cpu" else f"torch ({device})"
-
-
-def _cuda_device() -> str | None:
-    """`cuda` where PyTorch can use one. PyTorch is only imported where a driver is there."""
-    if not any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg")):
-        return None
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else None
 
 
 def _torch_bag(
@@ -163,12 +157,13 @@ def _openvino_bag(
 
 def _graph(file: Weights, cache: GraphCache) -> tuple[Graph, Any]:
     """The graph of a weights file: from the cache, or converted and kept there."""
-    key = cache.key(file.path, file.segment_s)
-    if found := cache.find(key):
-        return found
+    name = key(file.path, file.segment_s)
+    if found := cache.find(name):
+        data, folder = found
+        return described(data), folder / f"{LAYERS}.xml"
     graph, layers = convert(file.load())
     try:
-        return graph, cache.add(key, graph, layers)
+        return graph, cache.add(name, describe(graph), {LAYERS: layers}) / f"{LAYERS}.xml"
     except OSError as error:
         log.warning("the converted network cannot be kept: %s", error)
         return graph, layers

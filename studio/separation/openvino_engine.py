@@ -1,31 +1,24 @@
 """The OpenVINO engine: HTDemucs as a compiled graph, its Fourier transforms outside of it.
 
-A network is converted once from its weights (`torch` is needed only then) and kept on disk under a
-key made of the weights' hash and the versions of everything that shapes the graph, so that another
-start reads it back and an outdated one is never used.
+A network is converted once from its weights (`torch` is needed only then) and kept on disk.
 """
 
-import hashlib
-import json
 import queue
-import secrets
-import shutil
 import warnings
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from studio.audio import Sound
+from studio.graphs import graph_key
 from studio.separation.network import Stems, Windows
 from studio.separation.spectrum import Spectrogram
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 PACKAGES = ("openvino", "torch", "demucs")
-FILES = ("graph.xml", "graph.bin")
+LAYERS = "graph"
 
 
 class NotConvertible(Exception):
@@ -43,52 +36,19 @@ class Graph:
     hop: int
 
 
-class GraphCache:
-    """Converted networks on disk: `folder/KEY/{graph.xml,graph.bin,graph.json}`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def key(self, weights: Path, segment_s: float | None) -> str:
-        """Names the graph of a weights file under the installed versions."""
-        versions = [f"{name}={version(name)}" for name in PACKAGES]
-        parts = [_digest(weights), GRAPH_VERSION, segment_s, *versions]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-    def find(self, key: str) -> tuple[Graph, Path] | None:
-        """A graph and the path of its layers; None when it is not there or was damaged."""
-        folder = self._folder / key
-        try:
-            data = json.loads((folder / "graph.json").read_text("utf-8"))
-            digests = data.pop("digests")
-            if any(_digest(folder / name) != digests[name] for name in FILES):
-                return None
-            return Graph(**{**data, "sources": tuple(data["sources"])}), folder / FILES[0]
-        except (OSError, ValueError, TypeError, LookupError):
-            return None
-
-    def add(self, key: str, graph: Graph, layers: Any) -> Path:
-        """Keep a converted network; it appears whole, by rename. The path of its layers."""
-        import openvino
-
-        unfinished = self._folder / f".{key}-{secrets.token_hex(4)}"
-        unfinished.mkdir(parents=True)
-        try:
-            openvino.save_model(layers, unfinished / FILES[0], compress_to_fp16=False)
-            digests = {name: _digest(unfinished / name) for name in FILES}
-            described = json.dumps({**asdict(graph), "digests": digests})
-            (unfinished / "graph.json").write_text(described, encoding="utf-8")
-            target = self._folder / key
-            shutil.rmtree(target, ignore_errors=True)
-            unfinished.rename(target)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-        return target / FILES[0]
+def key(weights: Path, segment_s: float | None) -> str:
+    """Names the graph of a weights file in the cache."""
+    return graph_key([weights], PACKAGES, GRAPH_VERSION, segment_s)
 
 
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def describe(graph: Graph) -> dict[str, Any]:
+    """A graph as the cache keeps it beside its layers."""
+    return asdict(graph)
+
+
+def described(data: dict[str, Any]) -> Graph:
+    """The reverse of `describe`. Raises TypeError or LookupError where it is no such graph."""
+    return Graph(**{**data, "sources": tuple(data["sources"])})
 
 
 def convert(module: Any) -> tuple[Graph, Any]:
@@ -147,14 +107,6 @@ def _core(module: Any) -> Any:
             return self.spectra, waves
 
     return Core().eval()
-
-
-@cache
-def native_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 by itself."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoNetwork:

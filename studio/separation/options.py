@@ -21,6 +21,15 @@ class SeparationOptions(BaseModel):
             examples=["htdemucs_ft"],
         ),
     ] = None
+    source: Annotated[
+        str | None,
+        Field(
+            description="A generated track of this file, such as music or music_2, to separate; "
+            "none: the file itself.",
+            pattern=r"^music(_[2-4])?$",
+            examples=["music"],
+        ),
+    ] = None
     stems: Annotated[
         list[str] | None,
         Field(

@@ -15,6 +15,8 @@ from studio.storage import Storage
 
 INSTRUMENTAL = "instrumental"
 WITHOUT = "no_"
+# The generated track that was separated, in the folder of its stems.
+MIXTURE = "mixture.wav"
 
 
 def separation_of(result: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -40,7 +42,8 @@ def file_of(
 ) -> Path:
     """The file of a track in a format, made if need be. Raises UnknownTrack or ResultsGone.
 
-    `folder` holds the job's results, `source` is the upload that they were made from.
+    `folder` holds the job's results, `source` is the upload that they were made from; where they
+    were made from another track, that lies beside them.
     """
     if track not in names(result):
         raise UnknownTrack(f"There is no track {track!r}; there are {', '.join(names(result))}.")
@@ -50,6 +53,8 @@ def file_of(
         raise ResultsGone(
             "The results of this job were removed from the server's disk. Start the job again."
         )
+    if result.get("source"):
+        source = folder / MIXTURE
     master = stem
     if name not in result["stems"]:
         master = storage.add(

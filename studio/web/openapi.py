@@ -18,7 +18,7 @@ REF = "#/components/schemas/{model}"
 PARAMETERS = {
     "model": "Name of a model: demucs, whisper or musicgen.",
     "file_id": "Id of an upload, from the answer of POST /upload.",
-    "track": "A stem, no_<stem>, instrumental, or transcription.",
+    "track": "A stem, no_<stem>, instrumental, transcription, or music.",
 }
 KEYS = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "One of API_KEYS."},

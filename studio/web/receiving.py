@@ -15,17 +15,16 @@ from studio.errors import (
     FileTooLarge,
     InvalidJson,
     NoFile,
-    TextUnreadable,
     UnsupportedFileType,
     UnsupportedMediaType,
 )
+from studio.generation.prompt import read_prompt
 from studio.storage import IncomingFile, Sound, Storage, Upload
 from studio.web.bounds import UploadBounds
 from studio.web.services import Services
 
 FIELD = "file"
 LONGEST_FILENAME = 200
-MOST_TEXT_BYTES = 1 << 20
 
 
 class StreamingRequest(Request):
@@ -110,14 +109,7 @@ def _checked_content(incoming: IncomingFile, file_type: str, bounds: UploadBound
         found = audio.probe(incoming.path)
         bounds.check_length(found)
         return Sound(found.duration_s, found.sample_rate_hz, found.channels)
-    if incoming.size_bytes > MOST_TEXT_BYTES:
-        raise TextUnreadable(f"The text has more than {MOST_TEXT_BYTES:,} bytes.")
-    try:
-        text = incoming.path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise TextUnreadable("The text is not UTF-8. Save it with that encoding.") from None
-    if not text.strip() or "\0" in text:
-        raise TextUnreadable("The file holds no text.")
+    read_prompt(incoming.path)
     return None
 
 

@@ -17,7 +17,6 @@ from studio.errors import (
     FileTooLarge,
     InvalidJson,
     InvalidOption,
-    ModelNotImplemented,
     NoFile,
     NotAudio,
     NothingToCancel,
@@ -63,8 +62,9 @@ IF_NONE_MATCH = Parameter(
 )
 SEPARATION = {"$ref": "#/components/schemas/SeparationOptions"}
 TRANSCRIPTION = {"$ref": "#/components/schemas/TranscriptionOptions"}
+GENERATION = {"$ref": "#/components/schemas/GenerationOptions"}
 SEPARATE_BODY = {"application/json": {"schema": SEPARATION}}
-PROCESS_BODY = {"application/json": {"schema": {"anyOf": [SEPARATION, TRANSCRIPTION]}}}
+PROCESS_BODY = {"application/json": {"schema": {"anyOf": [SEPARATION, TRANSCRIPTION, GENERATION]}}}
 PROCESS_ERRORS = (
     InvalidJson,
     UnknownOption,
@@ -74,6 +74,7 @@ PROCESS_ERRORS = (
     UnknownFormat,
     UnknownFile,
     WrongFileType,
+    NotReady,
     UnsupportedMediaType,
     FileTooLarge,
     QueueFull,
@@ -206,7 +207,7 @@ class Views:
         answers={202: schemas.Job, 200: schemas.Job},
         body=PROCESS_BODY,
         body_required=False,
-        errors=(*PROCESS_ERRORS, UnknownModel, ModelNotImplemented),
+        errors=(*PROCESS_ERRORS, UnknownModel, TextUnreadable),
         rate="work",
     )
     def process(self, model: str, file_id: str) -> Response:
@@ -336,10 +337,11 @@ class Views:
                 retry_after_s=POLL_AFTER_S,
             )
         if not done:
+            model = "demucs" if upload.sound else "musicgen"
             raise NotReady(
                 "There are no results of this file"
                 + (f"; its last job {jobs[0].state}" if jobs else "")
-                + f". Start a job: POST /process/demucs/{upload.file_id}."
+                + f". Start a job: POST /process/{model}/{upload.file_id}."
             )
         known = dict.fromkeys(name for job in done for name in results.names(job))
         raise UnknownTrack(

@@ -5,6 +5,7 @@ from typing import Any
 
 from studio.audio import CONTENT_TYPES
 from studio.errors import UnknownFormat
+from studio.generation import tracks as music
 from studio.jobs.job import Job
 from studio.separation import tracks as stems
 from studio.storage import Storage, Upload
@@ -22,7 +23,11 @@ def names(job: Job) -> list[str]:
     """All tracks that can be had of a job."""
     found = separation(job)
     own = [transcripts.TRACK] if job.result and job.request.model == "whisper" else []
-    return own + (stems.names(found) if found else [])
+    return own + _music(job) + (stems.names(found) if found else [])
+
+
+def _music(job: Job) -> list[str]:
+    return list((job.result or {}).get("music", ()))
 
 
 def formats(track: str) -> dict[str, str]:
@@ -34,9 +39,10 @@ def checked_format(job: Job, track: str, asked: str | None) -> str:
     """The format to send. Raises UnknownFormat."""
     known = formats(track)
     if asked is None:
-        found = separation(job)
-        if track == transcripts.TRACK or found is None:
+        if track == transcripts.TRACK:
             return transcripts.DEFAULT_FORMAT
+        found = separation(job) or job.result
+        assert found is not None
         return str(found["format"])
     if asked not in known:
         raise UnknownFormat(
@@ -50,6 +56,9 @@ def file_of(storage: Storage, upload: Upload, job: Job, track: str, file_format:
     folder = storage.result(upload.file_id, job.job_id)
     if track == transcripts.TRACK:
         return transcripts.file_of(storage, folder, file_format)
+    if track in _music(job):
+        assert job.result is not None
+        return music.file_of(storage, folder, job.result, track, file_format)
     found = separation(job)
     assert found is not None
     return stems.file_of(storage, folder, found, track, file_format, storage.source(upload))

@@ -1,0 +1,90 @@
+"""The beginning of a track that goes on from a given sound.
+
+The track begins with that sound itself, not with what the codec makes of it; over the last
+moment before the new music the one fades into the other.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import numpy as np
+import numpy.typing as npt
+
+from studio import audio
+from studio.audio import Sound
+from studio.errors import InvalidOption
+from studio.generation.model import Codes, MusicModel
+from studio.generation.sources import Source
+from studio.generation.stream import from_channels
+from studio.generation.windows import most_given
+
+FADE_S = 0.1
+LEAST_S = 1.0
+
+Blocks = npt.NDArray[np.float32]
+"""float32 (tracks, channels, samples)."""
+
+
+class Beginning:
+    """What a track begins with, and what the decoder is given of it; nothing where `source` is
+    None.
+
+    `sound` must be used up first; `joined` then takes everything that is decoded.
+    """
+
+    def __init__(self, model: MusicModel, source: Source | None, rows: int) -> None:
+        self._model = model
+        self._source = source
+        self._rows = rows
+        self.samples = 0
+        self.codes: Codes = np.zeros((rows, model.kind.codebooks, 0), np.int64)
+        self._tail = np.zeros((model.kind.channels, 0), np.float32)
+        self._decoded = 0
+
+    @property
+    def frames(self) -> int:
+        return self.codes.shape[2]
+
+    def sound(self) -> Iterator[Sound]:
+        """Yield the given sound but for its last moment, which is faded."""
+        if self._source is None:
+            return
+        kind = self._model.kind
+        heard = most_given(kind) * kind.frame_samples
+        held = self._tail
+        with closing(
+            audio.decode(
+                self._source.path, kind.sample_rate_hz, kind.channels, self._source.duration_s
+            )
+        ) as blocks:
+            for block in blocks:
+                self.samples += block.shape[1]
+                held = np.concatenate([held, block], axis=1)
+                yield held[:, : max(0, held.shape[1] - heard)]
+                held = held[:, max(0, held.shape[1] - heard) :]
+        if held.shape[1] < LEAST_S * kind.sample_rate_hz:
+            raise InvalidOption(
+                f"The sound of continue_from has less than {LEAST_S:.0f} s; there is too little "
+                "to go on from."
+            )
+        fade = round(FADE_S * kind.sample_rate_hz)
+        yield held[:, : held.shape[1] - fade]
+        self._tail = held[:, held.shape[1] - fade :]
+        whole = held.shape[1] - held.shape[1] % kind.frame_samples
+        codes = self._model.codec.encode(held[:, held.shape[1] - whole :])
+        self.codes = np.repeat(from_channels(codes, kind.channels), self._rows, axis=0)
+
+    def joined(self, decoded: Blocks) -> Iterator[Blocks]:
+        """What to write of the decoded sound: the fade, and all behind it."""
+        fade = self._tail.shape[1]
+        start = self.frames * self._model.kind.frame_samples - fade
+        skip = min(max(0, start - self._decoded), decoded.shape[2])
+        at = self._decoded + skip - start
+        self._decoded += decoded.shape[2]
+        block = decoded[:, :, skip:].copy()
+        mixed = min(max(0, fade - at), block.shape[2])
+        if mixed > 0:
+            share = ((np.arange(at, at + mixed) + 0.5) / fade).astype(np.float32)
+            given = self._tail[:, at : at + mixed]
+            block[:, :, :mixed] = given * (1 - share) + block[:, :, :mixed] * share
+        yield block

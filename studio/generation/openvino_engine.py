@@ -1,0 +1,197 @@
+"""The OpenVINO engine: decoder and codec as compiled graphs with a key-value cache inside."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.generation import parts
+from studio.generation.model import Codes, Decoding, Hidden, Kind, Logits, Sounds, States
+from studio.generation.openvino_graph import Shape, build_decoder, build_told, convert_codec
+from studio.generation.torch_engine import TorchCodec
+from studio.graphs import GraphCache, graph_key, native_bf16
+
+log = logging.getLogger(__name__)
+
+GRAPH_VERSION = 1
+PACKAGES = ("openvino", "torch", "transformers")
+PRECISIONS = ("auto", "int8", "bf16", "f32")
+CODEC_PARTS = ("embed", "recur", "synthesise")
+# A prompt has 2,000 characters at most, and a token is one at least, or a byte of one.
+MOST_PROMPT_TOKENS = 8192
+
+Networks = Callable[[str], Any]
+"""Gives a network by name: a path, or the network itself where it could not be kept."""
+
+
+class OpenVinoDecoder:
+    """The compiled decoder behind the `Decoder` protocol; each run has a request of its own."""
+
+    def __init__(self, shape: Shape, networks: Networks, settings: dict[str, Any]) -> None:
+        import openvino
+
+        core = openvino.Core()
+        self.shape = shape
+        self.network = core.compile_model(networks("decoder"), "CPU", settings)
+        self.told = None
+        if not shape.is_prefixed:
+            exact = {**settings, "INFERENCE_PRECISION_HINT": "f32"}
+            self.told = core.compile_model(networks("told"), "CPU", exact)
+
+    def begin(self, states: States, rows: int, guided: bool) -> Decoding:
+        return _OpenVinoDecoding(self, np.repeat(states[: 1 + guided], rows, axis=0))
+
+
+class _OpenVinoDecoding:
+    """One run: the request's state remembers what was given."""
+
+    def __init__(self, decoder: OpenVinoDecoder, states: States) -> None:
+        import openvino
+
+        self._tensor = openvino.Tensor
+        self._request = decoder.network.create_infer_request()
+        self._rows = states.shape[0]
+        self._length = 0
+        self._prefix: States | None = None
+        self._hidden = decoder.shape.hidden
+        # The request reads these arrays in every step, so they must stay.
+        self._kept: dict[str, Any] = {"rows": np.arange(self._rows, dtype=np.int32)}
+        if decoder.told is None:
+            self._prefix = states
+        else:
+            found = decoder.told.create_infer_request().infer({"states": states})
+            for output in decoder.told.outputs:
+                self._kept[output.get_any_name()] = np.array(found[output])
+        for name, values in self._kept.items():
+            self._request.set_tensor(name, openvino.Tensor(values, shared_memory=True))
+
+    def __call__(self, tokens: Codes) -> Logits:
+        branches = self._rows // tokens.shape[0]
+        given: dict[str, Any] = {"tokens": np.tile(tokens, (branches, 1, 1))}
+        added = tokens.shape[2]
+        if self._prefix is not None:
+            given["prefix"] = self._prefix
+            added += self._prefix.shape[1]
+            self._prefix = np.zeros((self._rows, 0, self._hidden), np.float32)
+        total = self._length + added
+        given["places"] = np.arange(self._length, total)
+        future = np.triu(np.ones((added, total), bool), self._length + 1)
+        given["mask"] = np.where(future, np.finfo(np.float32).min, np.float32(0.0))[None, None]
+        self._length = total
+        for name, values in given.items():
+            self._request.set_tensor(name, self._tensor(np.ascontiguousarray(values)))
+        self._request.infer()
+        return np.array(self._request.get_tensor("logits").data, dtype=np.float32)
+
+
+class OpenVinoCodec:
+    """EnCodec's decoding half as compiled graphs; sound is encoded by PyTorch, when it comes.
+
+    `memory` is the number of layers and the size of its recurrent part.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        settings: dict[str, Any],
+        memory: tuple[int, int],
+        encoder: Callable[[], TorchCodec],
+    ) -> None:
+        import openvino
+
+        core = openvino.Core()
+        self._memory = memory
+        self._load_encoder = encoder
+        self._embed, self._recur, self._synthesise = (
+            core.compile_model(networks(name), "CPU", settings) for name in CODEC_PARTS
+        )
+
+    @cached_property
+    def _encoder(self) -> TorchCodec:
+        return self._load_encoder()
+
+    def encode(self, sound: Sounds) -> Codes:
+        return self._encoder.encode(sound)
+
+    def embed(self, codes: Codes) -> Hidden:
+        (found,) = _run(self._embed, codes)
+        return found
+
+    def recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
+        if state is None:
+            layers, size = self._memory
+            state = [np.zeros((layers, hidden.shape[0], size), np.float32) for _ in range(2)]
+        found, *state = _run(self._recur, hidden, *state)
+        return found, state
+
+    def synthesise(self, hidden: Hidden) -> Sounds:
+        (found,) = _run(self._synthesise, hidden)
+        return found
+
+
+def _run(network: Any, *given: Any) -> list[Any]:
+    """The outputs of a compiled network; each call has a request of its own."""
+    arrays = [np.ascontiguousarray(values) for values in given]
+    found = network.create_infer_request().infer(arrays)
+    return [np.array(found[output], dtype=np.float32) for output in network.outputs]
+
+
+def build(
+    folder: Path, config: Any, kind: Kind, precision: str, threads: int, graphs: Path
+) -> tuple[OpenVinoDecoder, OpenVinoCodec, str]:
+    """Decoder and codec of a directory, and the precision. Raises NotConvertible."""
+    precision = "int8" if precision == "auto" else precision
+    bits = 8 if precision == "int8" else 32
+    shape = Shape.of(config.decoder, config.model_type == parts.MELODY, _positions(config, kind))
+    memory, networks = _networks(folder, config, shape, bits, GraphCache(graphs))
+    hint = "f32" if precision == "f32" or not native_bf16() else "bf16"
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": hint,
+        # By itself OpenVINO keeps the cache, and multiplies by 8-bit weights, with less.
+        "KV_CACHE_PRECISION": hint,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    decoder = OpenVinoDecoder(shape, networks, settings)
+    exact = {**settings, "INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+    codec = OpenVinoCodec(networks, exact, memory, lambda: TorchCodec(folder, config, "cpu"))
+    return decoder, codec, precision
+
+
+def _positions(config: Any, kind: Kind) -> int:
+    """How many tokens a window has at most, with what the decoder is told before it."""
+    before = config.chroma_length + MOST_PROMPT_TOKENS if config.model_type == parts.MELODY else 0
+    needed = kind.window_frames + kind.codebooks + 1 + before
+    return max(int(config.decoder.max_position_embeddings), needed)
+
+
+def _networks(
+    folder: Path, config: Any, shape: Shape, bits: int, cache: GraphCache
+) -> tuple[tuple[int, int], Networks]:
+    """The graphs of a directory: from the cache, or converted and kept there."""
+    key = graph_key(parts.weight_files(folder), PACKAGES, GRAPH_VERSION, bits, asdict(shape))
+    if found := cache.find(key):
+        described, kept = found
+        layers, size = described["memory"]
+        return (layers, size), lambda name: kept / f"{name}.xml"
+    codec = TorchCodec(folder, config, "cpu")
+    lstm = codec.recurrent.lstm
+    memory = (int(lstm.num_layers), int(lstm.hidden_size))
+    networks = convert_codec(codec)
+    weights = parts.read_state(folder, "decoder.")
+    networks["decoder"] = build_decoder(shape, weights, bits)
+    if not shape.is_prefixed:
+        networks["told"] = build_told(shape, weights)
+    del weights
+    try:
+        made = cache.add(key, {"memory": memory}, networks)
+    except OSError as error:
+        log.warning("the converted networks cannot be kept: %s", error)
+        return memory, networks.__getitem__
+    return memory, lambda name: made / f"{name}.xml"

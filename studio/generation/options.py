@@ -1,0 +1,104 @@
+"""What a caller may ask of generated music; checked once, frozen afterwards."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from studio.generation.sampling import Sampling
+
+AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
+FileId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
+class GenerationOptions(BaseModel):
+    """Options of `POST /process/musicgen/<file_id>`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    model_variant: Annotated[
+        str | None,
+        Field(
+            description="Variant of MusicGen, see GET /models; none: the server's default.",
+            min_length=1,
+            max_length=200,
+            examples=["medium"],
+        ),
+    ] = None
+    duration: Annotated[
+        float,
+        Field(
+            description="Seconds of new music. Beyond what the model oversees (30 s) it goes on "
+            "from the last seconds.",
+            ge=1.0,
+            le=300.0,
+        ),
+    ] = 10.0
+    seed: Annotated[
+        int | None,
+        Field(
+            description="The same seed gives the same music; none: another one each time, which "
+            "the job's options tell.",
+            ge=0,
+            lt=2**32,
+        ),
+    ] = None
+    guidance_scale: Annotated[
+        float,
+        Field(
+            description="How closely the prompt is followed; 1: no guidance, which is faster.",
+            ge=1.0,
+            le=15.0,
+        ),
+    ] = 3.0
+    temperature: Annotated[
+        float,
+        Field(description="Randomness; 0 always takes the likeliest.", ge=0.0, le=2.0),
+    ] = 1.0
+    top_k: Annotated[
+        int,
+        Field(description="Choose among so many likeliest codes; 0: among all.", ge=0, le=4096),
+    ] = 250
+    top_p: Annotated[
+        float,
+        Field(
+            description="Choose among the likeliest codes whose probabilities add up to this.",
+            gt=0.0,
+            le=1.0,
+        ),
+    ] = 1.0
+    format: Annotated[
+        AudioFormat,
+        Field(description="Format in which the tracks are made and downloaded by default."),
+    ] = "wav"
+    continue_from: Annotated[
+        FileId | None,
+        Field(
+            description="file_id of a sound, or of a prompt whose music was made: the track begins "
+            "with it, and goes on from its end.",
+        ),
+    ] = None
+    melody_from: Annotated[
+        FileId | None,
+        Field(
+            description="file_id of a sound, or of a prompt whose music was made, whose melody is "
+            "to be followed; for the melody variants.",
+        ),
+    ] = None
+    variations: Annotated[
+        int,
+        Field(description="Tracks that are made at once: music, music_2, ...", ge=1, le=4),
+    ] = 1
+    loudness: Annotated[
+        float | None,
+        Field(
+            description="Loudness of the tracks in LUFS (ITU-R BS.1770), as far as their peaks "
+            "allow; none: as the model made them.",
+            ge=-40.0,
+            le=-8.0,
+            examples=[-14.0],
+        ),
+    ] = None
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.guidance_scale, self.temperature, self.top_k, self.top_p)

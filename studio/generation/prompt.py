@@ -1,0 +1,63 @@
+"""Reads a prompt: a text, whose first line may carry options as JSON."""
+
+import json
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.errors import TextUnreadable
+
+MOST_CHARACTERS = 2000
+MOST_BYTES = 4 * MOST_CHARACTERS + 3
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is wanted, in words, and options as they were written."""
+
+    text: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def read_prompt(path: Path) -> Prompt:
+    """The prompt in a text file. Raises TextUnreadable, which says why it is none."""
+    if path.stat().st_size > MOST_BYTES:
+        raise TextUnreadable(
+            f"The text has {path.stat().st_size:,} bytes; a prompt has at most "
+            f"{MOST_CHARACTERS:,} characters. Shorten it."
+        )
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise TextUnreadable("The text is not UTF-8. Save it with that encoding.") from None
+    if len(text) > MOST_CHARACTERS:
+        raise TextUnreadable(
+            f"The text has {len(text):,} characters; a prompt has at most {MOST_CHARACTERS:,}. "
+            "Shorten it."
+        )
+    if any(unicodedata.category(letter) == "Cc" and letter not in "\t\r\n" for letter in text):
+        raise TextUnreadable(
+            "The file holds control characters, so it is no text. Save it as plain text."
+        )
+    options, text = _split(text)
+    text = " ".join(text.split())
+    if not any(unicodedata.category(letter)[0] in "LNS" for letter in text):
+        raise TextUnreadable("The file holds no text that says what to play. Describe the music.")
+    return Prompt(text, options)
+
+
+def _split(text: str) -> tuple[dict[str, Any], str]:
+    """The options of the first line, and the rest."""
+    first, _, rest = text.lstrip().partition("\n")
+    if not first.startswith("{"):
+        return {}, text
+    try:
+        options = json.loads(first)
+    except (ValueError, RecursionError) as error:
+        raise TextUnreadable(
+            f"The first line begins with {{ but is not JSON: {error}. Write options such as "
+            '{"duration": 20} on one line, and the prompt below.'
+        ) from None
+    return options, rest

@@ -1,0 +1,66 @@
+"""Chooses the next codes from the decoder's logits, for all codebooks of all tracks at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from studio.generation.model import Logits
+
+Chosen = npt.NDArray[np.int64]
+"""int64 (rows, codebooks)."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How codes are drawn. `temperature` 0 takes the likeliest; `top_k` 0 and `top_p` 1 keep all.
+
+    Above 1, `guidance_scale` leads away from what the model would play without a prompt.
+    """
+
+    guidance_scale: float = 3.0
+    temperature: float = 1.0
+    top_k: int = 250
+    top_p: float = 1.0
+
+    @property
+    def is_guided(self) -> bool:
+        return self.guidance_scale > 1.0
+
+
+class Sampler:
+    """Draws codes; each row has random numbers of its own, so it does not depend on the others."""
+
+    def __init__(self, sampling: Sampling, seed: int, rows: int) -> None:
+        self._sampling = sampling
+        self._random = [np.random.default_rng([seed, row]) for row in range(rows)]
+
+    def __call__(self, logits: Logits) -> Chosen:
+        """`logits` of the rows with the prompt and, where guided, behind them without it."""
+        scores = logits
+        if self._sampling.is_guided:
+            told, untold = np.split(logits, 2)
+            scores = untold + (told - untold) * np.float32(self._sampling.guidance_scale)
+        draws = np.stack([random.random(scores.shape[1]) for random in self._random])
+        if self._sampling.temperature == 0.0:
+            likeliest: Chosen = scores.argmax(axis=2)
+            return likeliest
+        return self._draw(scores / np.float32(self._sampling.temperature), draws)
+
+    def _draw(self, scores: Logits, draws: npt.NDArray[np.float64]) -> Chosen:
+        """The codes at which the sum of probabilities, the likeliest first, passes the draws."""
+        size = scores.shape[2]
+        kept = min(self._sampling.top_k or size, size)
+        candidates = np.argpartition(scores, size - kept, axis=2)[:, :, size - kept :]
+        values = np.take_along_axis(scores, candidates, axis=2).astype(np.float64)
+        order = np.argsort(-values, axis=2, kind="stable")
+        values = np.take_along_axis(values, order, axis=2)
+        weights = np.exp(values - values[:, :, :1])
+        sums = np.cumsum(weights, axis=2)
+        # The likeliest ones whose probabilities add up to `top_p`; the first is always among them.
+        inside = sums - weights < self._sampling.top_p * sums[:, :, -1:]
+        total = np.where(inside, sums, 0.0).max(axis=2)
+        places = (sums <= (draws * total)[:, :, None]).sum(axis=2, keepdims=True)
+        places = np.minimum(places, inside.sum(axis=2, keepdims=True) - 1)
+        chosen = np.take_along_axis(order, places, axis=2)
+        return np.take_along_axis(candidates, chosen, axis=2)[:, :, 0]

@@ -1,0 +1,99 @@
+"""Runs a decoder over music of any length, in windows of what it has learnt to oversee.
+
+The released models oversee 30 s: after the first window each further one is given the last 12 s and
+adds 18 s, as in audiocraft. All windows together are one sequence of frames, which a codec decodes
+without seeing where one ended.
+
+Inside of a window the codebooks are delayed against each other (Copet et al. 2023, section 2.2):
+the code of frame t in a codebook with delay d stands at position t + d + 1; padding is elsewhere.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from studio.generation.model import Codes, Decoder, Kind, States
+from studio.generation.sampling import Sampler
+
+KEPT_SHARE = 0.4
+
+Told = Callable[[float], States]
+"""What the decoder is told in a window that begins so many seconds into the music."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Adds `frames` behind the last `kept` frames; it begins `start` frames into the music."""
+
+    start: int
+    kept: int
+    frames: int
+
+
+def plan(kind: Kind, frames: int, given: int = 0) -> list[Window]:
+    """The windows that add `frames` behind `given` ones, the last ones of the music before."""
+    size, kept = kind.window_frames, most_given(kind)
+    windows: list[Window] = []
+    done = 0
+    while done < frames:
+        before = min(given + done, kept)
+        added = min(size - before, frames - done)
+        windows.append(Window(given + done - before, before, added))
+        done += added
+    return windows
+
+
+def most_given(kind: Kind) -> int:
+    """Frames of earlier music that a window is given at most."""
+    return round(KEPT_SHARE * kind.window_frames)
+
+
+def steps(kind: Kind, windows: list[Window]) -> int:
+    """Steps of the decoder that the windows take."""
+    return sum(window.frames + max(kind.delays) for window in windows)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a run of windows needs; `given` are the last frames of the music before it."""
+
+    kind: Kind
+    decoder: Decoder
+    told: Told
+    windows: list[Window]
+    given: Codes
+    sampler: Sampler
+    guided: bool
+
+    def frames(self, on_step: Callable[[], None]) -> Iterator[Codes]:
+        """Yield the new frames, one at a time; `on_step` is called after each step."""
+        history = self.given
+        for window in self.windows:
+            found: list[Codes] = []
+            kept = history[:, :, history.shape[2] - window.kept :]
+            for frame in self._window(window, kept, on_step):
+                found.append(frame)
+                yield frame
+            history = np.concatenate([kept, *found], axis=2)
+
+    def _window(self, window: Window, kept: Codes, on_step: Callable[[], None]) -> Iterator[Codes]:
+        delays, first = self.kind.delays, window.kept + 1
+        last = first + window.frames + max(delays)
+        grid = np.full((kept.shape[0], kept.shape[1], last), self.kind.padding, np.int64)
+        for codebook, delay in enumerate(delays):
+            grid[:, codebook, 1 + delay : first + delay] = kept[:, codebook]
+        start_s = window.start / self.kind.frames_a_second
+        decoding = self.decoder.begin(self.told(start_s), kept.shape[0], self.guided)
+        starts = first + np.array(delays)
+        tokens = grid[:, :, :first]
+        for position in range(first, last):
+            chosen = self.sampler(decoding(tokens))
+            is_code = (starts <= position) & (position < starts + window.frames)
+            grid[:, is_code, position] = chosen[:, is_code]
+            on_step()
+            tokens = grid[:, :, position : position + 1]
+            frame = position - 1 - max(delays)
+            if frame >= window.kept:
+                places = frame + 1 + np.array(delays)
+                yield grid[:, np.arange(len(delays)), places][:, :, None]
