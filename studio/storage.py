@@ -32,11 +32,15 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Sound:
-    """Duration in seconds, sample rate in Hz, and channel count of an upload."""
+    """Duration in seconds, sample rate in Hz, and channel count of an upload.
+
+    `note` says what its sender should know of it, if there is something.
+    """
 
     duration_s: float
     sample_rate_hz: int
     channels: int
+    note: str | None = None
 
 
 @dataclass(frozen=True)

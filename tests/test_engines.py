@@ -180,7 +180,9 @@ catalogue = Catalogue(Path("pretrained/demucs-mini"), Path(weights) / "demucs")
 try:
     bag = load(catalogue, "tiny", EngineSettings(engine, "auto", 0, Path(work) / "graphs"))
     song = Path("samples/song/mixture.flac")
-    result = separate(bag, song, SeparationOptions(), Path(work), lambda *_: None, lambda _: None)
+    result = separate(
+        bag, song, 60.0, SeparationOptions(), Path(work), lambda *_: None, lambda _: None
+    )
 except StudioError as error:
     result = {"code": error.code, "error": error.sentence}
 print(json.dumps(result))

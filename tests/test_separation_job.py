@@ -17,7 +17,7 @@ from studio.separation.options import SeparationOptions
 from studio.separation.separate import separate
 from studio.separation.stream import Separation
 from studio.separation.weights import load
-from tests.support import ROOT, TORCH, Sound, ffmpeg_children, noise, read_sound, write_wav
+from tests.support import RATE_HZ, ROOT, TORCH, Sound, ffmpeg_children, noise, read_sound, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 Report = Callable[[str, float], None]
@@ -75,7 +75,9 @@ def run(
     work.mkdir()
     source = write_wav(work.parent / "source.wav", sound, subtype="FLOAT")
     checked = SeparationOptions(**options)
-    return separate(bag, source, checked, work, report, lambda _bytes: None)
+    return separate(
+        bag, source, sound.shape[1] / RATE_HZ, checked, work, report, lambda _bytes: None
+    )
 
 
 def model_stems(bag: Bag, sound: Sound) -> Stems:
@@ -181,7 +183,7 @@ def test_a_file_that_breaks_off_fails_with_its_cause(tiny: Bag, tmp_path: Path) 
     source = tmp_path / "source.flac"
     source.write_bytes(b"fLaC" + bytes(1000))
     with pytest.raises(NotAudio):
-        separate(tiny, source, SeparationOptions(), work, ignore, lambda _bytes: None)
+        separate(tiny, source, 1.0, SeparationOptions(), work, ignore, lambda _bytes: None)
     assert list(work.iterdir()) == []
 
 
@@ -196,7 +198,7 @@ def test_disk_space_is_asked_for_before_anything_is_written(tiny: Bag, tmp_path:
         raise DiskFull("no space")
 
     with pytest.raises(DiskFull):
-        separate(tiny, source, SeparationOptions(stems=["vocals"]), work, ignore, refuse)
+        separate(tiny, source, 2.0, SeparationOptions(stems=["vocals"]), work, ignore, refuse)
     assert asked == [2 * 44_100 * 2 * 4]
     assert list(work.iterdir()) == []
 

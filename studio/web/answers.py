@@ -23,6 +23,7 @@ def uploaded(upload: Upload) -> schemas.Uploaded:
         duration_s=upload.sound.duration_s if upload.sound else None,
         sample_rate_hz=upload.sound.sample_rate_hz if upload.sound else None,
         channels=upload.sound.channels if upload.sound else None,
+        note=upload.sound.note if upload.sound else None,
     )
 
 

@@ -25,6 +25,10 @@ from studio.web.services import Services
 
 FIELD = "file"
 LONGEST_FILENAME = 200
+NO_END = (
+    "The file does not tell where its sound ends, so nobody can see whether some of it is missing: "
+    "{:,.1f} s were found."
+)
 
 
 class StreamingRequest(Request):
@@ -108,7 +112,8 @@ def _checked_content(incoming: IncomingFile, file_type: str, bounds: UploadBound
     if file_type != "txt":
         found = audio.probe(incoming.path)
         bounds.check_length(found)
-        return Sound(found.duration_s, found.sample_rate_hz, found.channels)
+        note = None if found.says_its_end else NO_END.format(found.duration_s)
+        return Sound(found.duration_s, found.sample_rate_hz, found.channels, note)
     read_prompt(incoming.path)
     return None
 

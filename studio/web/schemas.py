@@ -58,6 +58,9 @@ class Uploaded(Answer):
     duration_s: float | None
     sample_rate_hz: int | None
     channels: int | None
+    note: str | None = Field(
+        description="What its sender should know: that the file does not tell where it ends."
+    )
 
 
 class JobError(BaseModel):
