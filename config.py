@@ -196,7 +196,7 @@ class Config:
         20, _integer(0, 1_000_000), "Jobs of one client that may wait or run; 0: no bound."
     )
     MAX_DURATION_S: int = _setting(
-        14_400, _integer(1, 10**7), "Longest sound that is accepted, in seconds."
+        21_600, _integer(1, 10**7), "Longest sound that is accepted, in seconds."
     )
     MAX_DECODED_BYTES: int = _setting(
         8 * 1024**3,

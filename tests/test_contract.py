@@ -110,6 +110,7 @@ def test_upload_of_sound(server: Server, short_wav: Path) -> None:
         "duration_s": 3.0,
         "sample_rate_hz": 44100,
         "channels": 2,
+        "note": None,
     }
     assert answer.headers["Location"] == f"/files/{sent['file_id']}"
     assert server.get(answer.headers["Location"]).status_code == 200
