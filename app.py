@@ -12,18 +12,25 @@ from filelock import FileLock, Timeout
 from flask import Flask
 from flask_cors import CORS
 from flask_socketio import SocketIO
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Config, ConfigError
 from models import Models
+from studio import logs
+from studio.housekeeping import Housekeeper
+from studio.jobs.job import Job
+from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
+from studio.jobs.webhooks import Webhooks, WebhookSettings
+from studio.metrics import Metrics, Present
 from studio.readiness import Readiness
 from studio.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import live, pages, problems, rates, rest
+from studio.web import answers, live, pages, problems, rates, rest, watch
 from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.bounds import UploadBounds
@@ -44,6 +51,8 @@ EXPOSED_HEADERS = [
     "Content-Range",
     "Accept-Ranges",
     "ETag",
+    "WWW-Authenticate",
+    watch.HEADER,
 ]
 
 log = logging.getLogger(__name__)
@@ -58,6 +67,8 @@ class Parts:
     store: JobStore
     socketio: SocketIO
     lock: FileLock
+    webhooks: Webhooks
+    housekeeper: Housekeeper
 
     def drain(self) -> None:
         """Take no more work: sockets are told and closed, running jobs go back to the queue."""
@@ -66,6 +77,8 @@ class Parts:
         self.runner.stop(SHUTDOWN_S)
 
     def stop(self) -> None:
+        self.webhooks.stop()
+        self.housekeeper.stop()
         self.scheduler.stop()
         self.runner.stop(SHUTDOWN_S)
         self.store.close()
@@ -79,21 +92,34 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     when a setting cannot be used.
     """
     config = config or Config.load()
-    logging.basicConfig(
-        level=logging.DEBUG if config.DEBUG else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for noisy in ("urllib3", "filelock", "httpx", "httpcore", "faster_whisper"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logs.configure(config.LOG_FORMAT, logging.DEBUG if config.DEBUG else logging.INFO)
     lock = _own_folders(config)
     storage = Storage(
         config.upload_folder, config.output_folder, config.MIN_FREE_BYTES, config.MAX_STORED_BYTES
     )
     storage.open()
-    store = _job_store(config, lock)
+    engine, store = _job_store(config, lock)
+    outbox = Outbox(engine)
+    outbox.open()
+    webhooks = _webhooks(config, outbox)
     models = Models(config, storage, store)
     work = {name: models.get(name).run for name in models.names()}
     scheduler = Scheduler(models.whisper.lease)
+    metrics = Metrics(
+        Present(
+            store.count_by_model,
+            scheduler.count,
+            scheduler.lag_s,
+            storage.used_bytes,
+            storage.free_bytes,
+        )
+    )
+    models.registry.on_load = metrics.model_loaded
+
+    def on_end(job: Job) -> None:
+        metrics.job_ended(job)
+        webhooks.wake()
+
     runner = JobRunner(
         store,
         work,
@@ -102,11 +128,13 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
         config.MAX_QUEUED_JOBS,
         scheduler.give_way,
         config.MAX_CLIENT_JOBS,
+        on_end,
     )
+    housekeeper = Housekeeper(storage, store, runner, outbox, config.RETENTION_HOURS)
     readiness = Readiness()
     access = Access(config.API_KEYS, config.cors_origins)
     services = Services(
-        storage, store, runner, models, _upload_bounds(config), VERSION, readiness, access
+        storage, store, runner, models, _upload_bounds(config), VERSION, readiness, access, webhooks
     )
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
     app.request_class = StreamingRequest
@@ -114,6 +142,7 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
     CORS(app, origins=config.cors_origins, expose_headers=EXPOSED_HEADERS)
+    watch.register(app, metrics)
     rates.register(app, access, config.RATE_LIMIT, config.RATE_LIMIT_WORK)
     check_access(app, access)
     rest.register(app, services)
@@ -123,9 +152,11 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     if config.TRUSTED_PROXIES:
         trusted = config.TRUSTED_PROXIES
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted, x_proto=trusted)  # type: ignore[method-assign]
-    parts = Parts(runner, scheduler, store, socketio, lock)
+    parts = Parts(runner, scheduler, store, socketio, lock, webhooks, housekeeper)
     app.extensions["parts"] = parts
     runner.start()
+    webhooks.start()
+    housekeeper.start()
     if warm_up:
         readiness.warm_up(models.defaults())
     atexit.register(parts.stop)
@@ -193,16 +224,24 @@ def _own_folders(config: Config) -> FileLock:
     return lock
 
 
-def _job_store(config: Config, lock: FileLock) -> JobStore:
+def _webhooks(config: Config, outbox: Outbox) -> Webhooks:
+    settings = WebhookSettings(
+        config.WEBHOOK_SECRET, config.WEBHOOK_URL, config.WEBHOOK_ALLOW_PRIVATE
+    )
+    return Webhooks(outbox, settings, lambda job: answers.job(job).model_dump(mode="json"))
+
+
+def _job_store(config: Config, lock: FileLock) -> tuple[Engine, JobStore]:
     try:
-        store = JobStore(connect(config.database_url))
+        engine = connect(config.database_url)
+        store = JobStore(engine)
         store.open()
     except (SQLAlchemyError, ImportError) as error:
         lock.release()
         shown = re.sub("://[^/@]*@", "://***@", config.database_url)
         cause = str(getattr(error, "orig", None) or error).rstrip(".")
         raise ConfigError(f"DATABASE_URL={shown!r} cannot be used: {cause}.") from None
-    return store
+    return engine, store
 
 
 def main() -> None:

@@ -17,9 +17,11 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from app import create_app
 from config import Config, ConfigError
+from studio import logs
 
 log = logging.getLogger("production")
 
@@ -52,12 +54,15 @@ def refusals(config: Config) -> list[str]:
 
 def warnings(config: Config) -> list[str]:
     """What an operator should know of these settings."""
+    found = []
     if config.cors_origins == "*":
-        return [
+        found.append(
             "CORS_ORIGINS is *: every web page may call this server from its visitors' browsers. "
             "Name the origins that should."
-        ]
-    return []
+        )
+    if not config.API_KEYS:
+        found.append("API_KEYS is empty: everybody who reaches this server may use it.")
+    return found
 
 
 def _unwritable(folder: Path) -> str | None:
@@ -69,6 +74,15 @@ def _unwritable(folder: Path) -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     return None
+
+
+class OneLog(Logger):  # type: ignore[misc]
+    """Lets gunicorn write into the log of the program, in its format. Requests stand there too."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class Launcher(BaseApplication):  # type: ignore[misc]
@@ -88,7 +102,7 @@ class Launcher(BaseApplication):  # type: ignore[misc]
             "timeout": 120,
             "graceful_timeout": GRACEFUL_S,
             "keepalive": KEEP_ALIVE_S,
-            "accesslog": "-",
+            "logger_class": OneLog,
             "control_socket_disable": True,
             "post_worker_init": drain_on_sigterm,
         }
@@ -119,9 +133,7 @@ def main() -> None:
         sys.exit(f"The server cannot start: {error}")
     if found := refusals(config):
         sys.exit("The server does not start with these settings:\n- " + "\n- ".join(found))
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(config.LOG_FORMAT, logging.INFO)
     for warning in warnings(config):
         log.warning(warning)
     Launcher(config).run()

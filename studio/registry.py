@@ -37,6 +37,8 @@ class Registry:
 
     def __init__(self, idle_s: float) -> None:
         self._idle_s = idle_s
+        # Told of every model that was loaded: its name, and the seconds that it took.
+        self.on_load: Callable[[str, float], None] = lambda _name, _took_s: None
         self._slots: dict[str, _Slot] = {}
         self._lock = RLock()
 
@@ -55,7 +57,9 @@ class Registry:
                     self._unload_idle(0.0)
                     began_s = time.monotonic()
                     slot.model = load()
-                    log.info("loaded %s in %.1f s", name, time.monotonic() - began_s)
+                    took_s = time.monotonic() - began_s
+                    log.info("loaded %s in %.1f s", name, took_s)
+                    self.on_load(name, took_s)
             yield slot.model
         finally:
             self._release(slot)

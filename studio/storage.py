@@ -10,6 +10,7 @@ outputs/.work/                         results on their way
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -26,6 +27,12 @@ from studio.errors import DiskFull, UnknownFile
 
 # Many writers ask how much is used; it is counted no more often than this.
 MEASURE_EVERY_S = 1.0
+
+# On its way, but not written to for so long: whoever wrote it is gone.
+ABANDONED_AFTER_S = 24 * 3600.0
+HALF_MADE_AFTER_S = 3600.0
+
+log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -216,14 +223,23 @@ class Storage:
     def upload(self, file_id: str) -> Upload:
         """Raise UnknownFile when there is no such upload."""
         if _ID.fullmatch(file_id):
+            path = self._uploads / file_id / "upload.json"
             try:
-                data = json.loads((self._uploads / file_id / "upload.json").read_text("utf-8"))
+                data = json.loads(path.read_text("utf-8"))
+                data.setdefault("created_at", path.stat().st_mtime)
             except FileNotFoundError:
                 pass
             else:
                 sound = Sound(**data.pop("sound")) if data["sound"] else None
                 return Upload(**{**data, "sound": sound})
         raise unknown_file(file_id)
+
+    def file_ids(self) -> list[str]:
+        """All uploads that there are."""
+        return [path.name for path in self._uploads.iterdir() if _ID.fullmatch(path.name)]
+
+    def has(self, file_id: str) -> bool:
+        return (self._uploads / file_id).is_dir()
 
     def source(self, upload: Upload) -> Path:
         return self._uploads / upload.file_id / f"source.{upload.file_type}"
@@ -303,12 +319,60 @@ class Storage:
                     continue
                 shutil.rmtree(gone, ignore_errors=True)
 
+    def remove_orphans(self, now: float) -> None:
+        """Remove what belongs to nothing: uploads without a record or a source, results of uploads
+        that are gone, and what nobody has written to for long on its way. `now` in Unix seconds.
+
+        Where there is no upload at all, results stay: the disk of the uploads may be missing.
+        """
+        for aside in (self._incoming, self._work):
+            for path in aside.iterdir():
+                if now - _changed_at(path) > ABANDONED_AFTER_S:
+                    self._clear(path)
+        for path in self._uploads.iterdir():
+            if (
+                _ID.fullmatch(path.name)
+                and not _is_whole_upload(path)
+                and now - _changed_at(path) > HALF_MADE_AFTER_S
+            ):
+                self._clear(path)
+        results = [path for path in self._outputs.iterdir() if _ID.fullmatch(path.name)]
+        if not self.file_ids():
+            return
+        for path in results:
+            with self._lock:
+                if not self.has(path.name):
+                    self._clear(path)
+
+    def _clear(self, path: Path) -> None:
+        log.info("removing %s, which belongs to nothing", path)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
 
 def unknown_file(file_id: str) -> UnknownFile:
     return UnknownFile(
         f"There is no file {file_id!r}. Upload it first (POST /upload) and use the file_id of the "
         "answer."
     )
+
+
+def _is_whole_upload(folder: Path) -> bool:
+    try:
+        json.loads((folder / "upload.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return any(folder.glob("source.*"))
+
+
+def _changed_at(path: Path) -> float:
+    """When a file, or the latest of a folder's files, was written last; in Unix seconds."""
+    try:
+        return max(one.stat().st_mtime for one in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return time.time()
 
 
 def _size_bytes(*folders: Path) -> int:

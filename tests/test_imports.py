@@ -18,7 +18,7 @@ WEB_ONLY = {
 }  # fmt: skip
 ENGINE_ROOM = {
     "jobs", "storage", "separation", "transcription", "generation", "registry", "readiness",
-    "metrics",
+    "metrics", "housekeeping",
 }  # fmt: skip
 GUARD = "studio.audio.child"
 GROUND = {"audio", "errors", "logs", "outgoing", "downloads", "weights", "progress", "graphs"}

@@ -293,7 +293,7 @@ def test_a_final_state_is_set_once(store: JobStore) -> None:
     assert not store.finish(job.job_id, State.CANCELED)
     store.report(job.job_id, "separating", 0.9, 3.0)
     store.requeue(job.job_id)
-    assert store.cancel_queued(FILE) == 0
+    assert store.cancel_queued(FILE) == []
     assert store.claim() is None
     found = store.get(job.job_id)
     assert found and (found.state, found.error, found.progress) == (State.FAILED, error, 0.0)

@@ -223,3 +223,20 @@ def test_a_job_whose_result_is_known_is_completed_at_once(database: str) -> None
         assert (job.state, job.progress, job.result) == (State.COMPLETED, 1.0, RESULT)
         assert job.finished_at is not None
         assert store.claim() is None
+
+
+def test_a_database_of_an_earlier_version_gets_its_new_columns(
+    database: str, tmp_path: Path
+) -> None:
+    """Jobs of before are there, and new ones are counted for their client."""
+    with open_store(database) as store:
+        before = store.add(request())
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite3")) as old:
+        old.execute("ALTER TABLE jobs DROP COLUMN client")
+        old.commit()
+    for _ in range(2):
+        with open_store(database) as store:
+            assert store.get(before.job_id) == before
+    with open_store(database) as store:
+        store.add(request(), client="ann")
+        assert (store.count_active("ann"), store.count_active("bob")) == (1, 0)

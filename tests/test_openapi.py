@@ -20,6 +20,7 @@ from tests.support import Server, noise, write_wav
 CONTRACT = {
     "/health": {"get"},
     "/ready": {"get"},
+    "/metrics": {"get"},
     "/models": {"get"},
     "/upload": {"post"},
     "/process/{model}/{file_id}": {"post"},
@@ -84,7 +85,7 @@ def test_every_route_is_described(document: dict[str, Any]) -> None:
 def test_options_are_described(document: dict[str, Any], kind: type[BaseModel]) -> None:
     options = document["components"]["schemas"][kind.__name__]
     assert options["additionalProperties"] is False
-    assert list(options["properties"]) == list(kind.model_fields)
+    assert list(options["properties"]) == [*kind.model_fields, "webhook"]
     assert all(about["description"] for about in options["properties"].values())
 
 

@@ -76,7 +76,8 @@ class JobRunner:
 
     `discard` removes what a job published that was canceled in its last moment. `give_way` is
     called between the steps of every job, and returns when more urgent work leaves room. At most
-    `most_of_a_client` jobs of one client wait or run; 0 is no bound.
+    `most_of_a_client` jobs of one client wait or run; 0 is no bound. `on_end` is told of every job
+    that has come to its end, and must return at once.
     """
 
     def __init__(
@@ -88,8 +89,10 @@ class JobRunner:
         most_queued: int,
         give_way: Callable[[], None] = lambda: None,
         most_of_a_client: int = 0,
+        on_end: Callable[[Job], None] = lambda _: None,
     ) -> None:
         self._store = store
+        self._on_end = on_end
         self._most_of_a_client = most_of_a_client
         self._give_way = give_way
         self._work = work
@@ -152,11 +155,20 @@ class JobRunner:
             canceled = self._store.cancel_queued(file_id)
             for running in self._running.values():
                 if running.job.request.file_id == file_id:
-                    canceled += self._store.finish(running.job.job_id, State.CANCELED)
+                    if self._store.finish(running.job.job_id, State.CANCELED):
+                        canceled.append(running.job.job_id)
                     running.end.set()
             self._changed.notify_all()
+        for job_id in canceled:
+            self._tell_end(job_id)
         if not canceled:
             raise NothingToCancel(f"No job of the file {file_id} is waiting or running.")
+
+    def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
+        """Do something with a file unless a job of it waits or runs; none is added meanwhile."""
+        with self._changed:
+            if all(job.state.is_final for job in self._store.of_file(file_id)):
+                act()
 
     def wait(self, job_id: str, timeout_s: float) -> None:
         """Return when the job is final or gone, or after `timeout_s`."""
@@ -167,6 +179,18 @@ class JobRunner:
                 if job is None or job.state.is_final or self._stopping:
                     return
                 self._changed.wait(min(left_s, 1.0))
+
+    def _finish(self, job_id: str, state: State, **values: Any) -> bool:
+        """Set the terminal state; False when there was one already."""
+        is_first = self._store.finish(job_id, state, **values)
+        if is_first:
+            self._tell_end(job_id)
+        return is_first
+
+    def _tell_end(self, job_id: str) -> None:
+        job = self._store.get(job_id)
+        if job is not None:
+            self._on_end(job)
 
     def _notify(self) -> None:
         with self._changed:
@@ -210,16 +234,16 @@ class JobRunner:
                 self._store.requeue(job.job_id)
         except StudioError as error:
             log.info("job %s failed: %s", job.job_id, error.sentence)
-            self._store.finish(job.job_id, State.FAILED, error=describe(error))
+            self._finish(job.job_id, State.FAILED, error=describe(error))
         except Exception as error:
             log.exception("job %s failed", job.job_id)
             failure = InternalError(
                 f"The job failed because of a defect ({type(error).__name__}). The server's log "
                 f"has the details under job {job.job_id}."
             )
-            self._store.finish(job.job_id, State.FAILED, error=describe(failure))
+            self._finish(job.job_id, State.FAILED, error=describe(failure))
         else:
-            if not self._store.finish(job.job_id, State.COMPLETED, result=result):
+            if not self._finish(job.job_id, State.COMPLETED, result=result):
                 self._discard(job)
         log.info("job %s ended", job.job_id)
 

@@ -117,12 +117,12 @@ class JobStore:
         with self._sessions.begin() as session:
             session.add(row)
             session.flush()
-            return _job(session, row)
+            return job_of(session, row)
 
     def get(self, job_id: str) -> Job | None:
         with self._sessions() as session:
             row = session.scalar(select(JobRow).where(JobRow.job_id == job_id))
-            return _job(session, row) if row else None
+            return job_of(session, row) if row else None
 
     def of_file(self, file_id: str) -> list[Job]:
         """All jobs of a file, the latest first."""
@@ -130,7 +130,12 @@ class JobStore:
             rows = session.scalars(
                 select(JobRow).where(JobRow.file_id == file_id).order_by(JobRow.number.desc())
             )
-            return [_job(session, row) for row in rows]
+            return [job_of(session, row) for row in rows]
+
+    def file_ids(self) -> list[str]:
+        """All files that there are jobs of."""
+        with self._sessions() as session:
+            return list(session.scalars(select(JobRow.file_id).distinct()))
 
     def with_fingerprint(self, fingerprint: str, states: Iterable[State]) -> list[Job]:
         """Jobs that ask for the same thing and are in one of the states, the latest first."""
@@ -140,11 +145,21 @@ class JobStore:
                 .where(JobRow.fingerprint == fingerprint, JobRow.state.in_(list(states)))
                 .order_by(JobRow.number.desc())
             )
-            return [_job(session, row) for row in rows]
+            return [job_of(session, row) for row in rows]
 
     def count(self, state: State) -> int:
         with self._sessions() as session:
             return session.scalar(select(func.count()).where(JobRow.state == state)) or 0
+
+    def count_by_model(self) -> dict[tuple[str, State], int]:
+        """How many jobs there are of each model in each state."""
+        with self._sessions() as session:
+            rows = session.execute(
+                select(JobRow.model, JobRow.state, func.count()).group_by(
+                    JobRow.model, JobRow.state
+                )
+            )
+            return {(model, State(state)): count for model, state, count in rows}
 
     def count_active(self, client: str) -> int:
         """Jobs of a client that wait or run."""
@@ -167,7 +182,7 @@ class JobStore:
                 )
                 .returning(JobRow)
             )
-            return _job(session, row) if row else None
+            return job_of(session, row) if row else None
 
     def report(self, job_id: str, stage: str, progress: float, eta_s: float | None) -> None:
         """Note how far a processing job is."""
@@ -209,16 +224,16 @@ class JobStore:
                 .values(**WAITING_AGAIN, attempts=JobRow.attempts - 1)
             )
 
-    def cancel_queued(self, file_id: str) -> int:
-        """Cancel the waiting jobs of a file; the number of them."""
+    def cancel_queued(self, file_id: str) -> list[str]:
+        """Cancel the waiting jobs of a file; their ids."""
         with self._sessions.begin() as session:
             canceled = session.scalars(
                 update(JobRow)
                 .where(JobRow.file_id == file_id, JobRow.state == State.QUEUED)
                 .values(state=State.CANCELED, finished_at=time.time())
-                .returning(JobRow.number)
+                .returning(JobRow.job_id)
             )
-            return len(canceled.all())
+            return list(canceled)
 
     def forget_file(self, file_id: str) -> None:
         """Remove every job of a file."""
@@ -238,7 +253,7 @@ class JobStore:
             session.execute(update(JobRow).where(processing).values(**WAITING_AGAIN))
 
 
-def _job(session: Session, row: JobRow) -> Job:
+def job_of(session: Session, row: JobRow) -> Job:
     place = None
     if row.state == State.QUEUED:
         before = select(func.count()).where(

@@ -20,6 +20,12 @@ PARAMETERS = {
     "file_id": "Id of an upload, from the answer of POST /upload.",
     "track": "A stem, no_<stem>, instrumental, transcription, or music.",
 }
+# An option of every job, whatever its model.
+WEBHOOK = {
+    "type": ["string", "null"],
+    "format": "uri",
+    "description": "Address that is told of the end of the job.",
+}
 KEYS = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "One of API_KEYS."},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -57,6 +63,8 @@ def document(
         + [(kind, "validation") for kind in options],
         ref_template=REF,
     )
+    for kind in options:
+        components["$defs"][kind.__name__]["properties"]["webhook"] = WEBHOOK
     return {
         "openapi": "3.1.0",
         "info": {

@@ -17,6 +17,7 @@ from studio.errors import (
     UnknownRoute,
     UnsupportedMediaType,
 )
+from studio.logs import request_id
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ def response(error: StudioError) -> Response:
         "detail": error.sentence,
         "code": error.code,
         "error": error.sentence,
+        "request_id": request_id.get(),
         **error.extra,
     }
     answer = Response(json.dumps(body), error.status, mimetype=MEDIA_TYPE)

@@ -228,11 +228,15 @@ class Views:
     def _process(self, model: str, file_id: str) -> Response:
         self._services.models.get(model)
         upload = self._upload(file_id)
-        asked = self._services.models.request(model, upload, receiving.json_body())
+        body = receiving.json_body()
+        told = self._services.webhooks.check(body.pop("webhook", None))
+        asked = self._services.models.request(model, upload, body)
         job = completed_before(self._store, self._storage, asked)
         if job is None:
             client = self._services.access.client(given_key(), request.remote_addr)
             job = self._services.runner.submit(asked, client)
+        if told is not None:
+            self._services.webhooks.tell(job.job_id, told)
         location = f"/status/{file_id}"
         if job.state is State.COMPLETED:
             return _answer(answers.job(job), 200, Location=location)

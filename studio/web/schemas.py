@@ -146,3 +146,4 @@ class Problem(BaseModel):
     detail: str
     code: str
     error: str
+    request_id: str | None = Field(description="Names the request in the server's log.")

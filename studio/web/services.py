@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from studio.jobs.job import Request
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
+from studio.jobs.webhooks import Webhooks
 from studio.readiness import Readiness
 from studio.storage import Storage, Upload
 from studio.web.access import Access
@@ -38,3 +39,4 @@ class Services:
     version: str
     readiness: Readiness
     access: Access
+    webhooks: Webhooks

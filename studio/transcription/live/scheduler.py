@@ -81,6 +81,12 @@ class Scheduler:
         with self._changed:
             return len(self._sessions)
 
+    def lag_s(self) -> float:
+        """Seconds that the slowest session is behind its speaker."""
+        with self._changed:
+            sessions = list(self._sessions.values())
+        return max((session.lag_s for session in sessions), default=0.0)
+
     def wake(self) -> None:
         """There may be something to decode."""
         with self._changed:

@@ -234,6 +234,12 @@ class Session:
             }
 
     @property
+    def lag_s(self) -> float:
+        """Seconds of sound that have come since there was something to decode."""
+        with self._lock:
+            return self._lag_s()
+
+    @property
     def is_speaking(self) -> bool:
         """Whether there is something to decode, now or soon."""
         with self._lock:

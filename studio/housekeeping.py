@@ -1,0 +1,106 @@
+"""Removes what nobody needs any more: old uploads with their results, and what was left half-made.
+
+Runs at the start and then periodically, on a thread of its own.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from threading import Event, Thread
+
+from studio.errors import UnknownFile
+from studio.jobs.outbox import Outbox
+from studio.jobs.runner import JobRunner
+from studio.jobs.store import JobStore
+from studio.storage import Storage
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 600.0
+HOUR_S = 3600.0
+
+
+class Housekeeper:
+    """Keeps the folders of a server. `retention_h` is 0 where uploads stay for ever.
+
+    An upload is as old as the last thing that happened to it: its arrival, or the end of its
+    latest job. One with a job that waits or runs is in use, however old.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        store: JobStore,
+        runner: JobRunner,
+        outbox: Outbox,
+        retention_h: float,
+        clock: Callable[[], float] = time.time,
+        every_s: float = EVERY_S,
+    ) -> None:
+        self._storage = storage
+        self._store = store
+        self._runner = runner
+        self._outbox = outbox
+        self._retention_s = retention_h * HOUR_S
+        self._clock = clock
+        self._every_s = every_s
+        self._stopping = Event()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        self._thread = Thread(target=self._loop, name="housekeeping", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(10)
+
+    def sweep(self) -> None:
+        """Remove what is old, then what belongs to nothing."""
+        if self._retention_s:
+            for file_id in self._storage.file_ids():
+                if self._stopping.is_set():
+                    return
+                self._remove_if_old(file_id)
+        self._storage.remove_orphans(self._clock())
+        self._forget_files_that_are_gone()
+        self._outbox.remove_orphans()
+
+    def _forget_files_that_are_gone(self) -> None:
+        """Forget the jobs of removed files; not where no upload is there, as with their results."""
+        known = self._store.file_ids()
+        if not self._storage.file_ids():
+            return
+        for file_id in known:
+            if not self._storage.has(file_id):
+                self._runner.while_idle(file_id, partial(self._store.forget_file, file_id))
+
+    def _remove_if_old(self, file_id: str) -> None:
+        try:
+            upload = self._storage.upload(file_id)
+        except UnknownFile:
+            return
+
+        def remove() -> None:
+            jobs = self._store.of_file(file_id)
+            last = max([upload.created_at, *(job.finished_at or job.created_at for job in jobs)])
+            if self._clock() - last >= self._retention_s:
+                self._storage.remove(file_id)
+                self._store.forget_file(file_id)
+                log.info("removed the file %s, which nobody has used since", file_id)
+
+        try:
+            self._runner.while_idle(file_id, remove)
+        except UnknownFile:
+            # Its owner was faster.
+            return
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.sweep()
+            except Exception:
+                log.exception("housekeeping goes on after a defect")
+            self._stopping.wait(self._every_s)

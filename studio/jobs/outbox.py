@@ -1,0 +1,85 @@
+"""Messages about jobs that are still to be sent; they lie in the job database until they are."""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy import Engine, delete, select, update
+from sqlalchemy.orm import Mapped, mapped_column, sessionmaker
+
+from studio.jobs.job import Job, State
+from studio.jobs.store import Base, JobRow, job_of
+
+FINAL = [state for state in State if state.is_final]
+
+
+class MessageRow(Base):
+    __tablename__ = "messages"
+
+    message_id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(index=True)
+    url: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[float] = mapped_column(default=0.0)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message: where it goes, how often that was tried, and the job that it tells of."""
+
+    message_id: str
+    url: str
+    attempts: int
+    job: Job
+
+
+class Outbox:
+    """The face of the messages. Thread-safe: each call has its own session."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sessions = sessionmaker(engine)
+
+    def open(self) -> None:
+        Base.metadata.create_all(self._engine)
+
+    def add(self, job_id: str, url: str) -> None:
+        """Tell an address of the end of a job; once, though it may be asked for again before."""
+        with self._sessions.begin() as session:
+            same = select(MessageRow).where(MessageRow.job_id == job_id, MessageRow.url == url)
+            if session.scalar(same) is None:
+                session.add(MessageRow(message_id=f"msg_{uuid4().hex}", job_id=job_id, url=url))
+
+    def due(self, now: float, most: int) -> list[Message]:
+        """Messages about jobs that have ended, whose time has come."""
+        with self._sessions() as session:
+            rows = session.execute(
+                select(MessageRow, JobRow)
+                .join(JobRow, JobRow.job_id == MessageRow.job_id)
+                .where(JobRow.state.in_(FINAL), MessageRow.due_at <= now)
+                .order_by(MessageRow.due_at)
+                .limit(most)
+            )
+            return [
+                Message(row.message_id, row.url, row.attempts, job_of(session, job))
+                for row, job in rows
+            ]
+
+    def postpone(self, message_id: str, due_at: float) -> None:
+        """Count a failed attempt, and try again at a time."""
+        with self._sessions.begin() as session:
+            session.execute(
+                update(MessageRow)
+                .where(MessageRow.message_id == message_id)
+                .values(attempts=MessageRow.attempts + 1, due_at=due_at)
+            )
+
+    def remove(self, message_id: str) -> None:
+        """It was sent, or given up."""
+        with self._sessions.begin() as session:
+            session.execute(delete(MessageRow).where(MessageRow.message_id == message_id))
+
+    def remove_orphans(self) -> None:
+        """Remove messages about jobs that are gone."""
+        with self._sessions.begin() as session:
+            known = select(JobRow.job_id)
+            session.execute(delete(MessageRow).where(MessageRow.job_id.not_in(known)))

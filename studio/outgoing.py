@@ -1,0 +1,140 @@
+"""Requests that the server itself sends to addresses that callers name.
+
+The one place that decides where such a request may go: the address that is checked is the address
+that is connected to, redirects are not followed, and nothing that comes back is kept.
+"""
+
+import http.client
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from threading import Timer
+from urllib.parse import urlsplit
+
+MOST_CHARACTERS = 2000
+CONNECT_S = 5.0
+# For the whole exchange, however slowly the other side speaks.
+EXCHANGE_S = 15.0
+
+# Addresses that hold an IPv4 address, which a gateway on the way would connect to.
+_GATEWAYS = [ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16")]
+_PORTS = {"http": 80, "https": 443}
+
+
+class OutgoingRefused(Exception):
+    """The address is not one that the server sends to; the text says why."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A checked address: its parts, with the path and the query as they are sent."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> "Target":
+        """Raises OutgoingRefused when it is no HTTP address."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise OutgoingRefused("it is not an address") from None
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise OutgoingRefused("it must begin with https:// or http:// and a host")
+        if len(url) > MOST_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
+            raise OutgoingRefused(f"it must have at most {MOST_CHARACTERS} ASCII characters")
+        if parts.username is not None or parts.password is not None:
+            raise OutgoingRefused("it must hold no user name and no password")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], path)
+
+
+def check(url: str, allow_private: bool) -> None:
+    """Raise OutgoingRefused for what can be seen without asking for the name: a host that is an
+    address is checked here already."""
+    target = Target.of(url)
+    try:
+        address = ipaddress.ip_address(target.host)
+    except ValueError:
+        return
+    if not allow_private and not is_public(str(address)):
+        raise OutgoingRefused(f"{address} is a private or local address")
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public Internet, and of one host."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return is_public(str(parsed.ipv4_mapped))
+        if any(parsed in gateway for gateway in _GATEWAYS):
+            return False
+    return parsed.is_global and not parsed.is_multicast
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], allow_private: bool) -> int:
+    """Send a body; the status of the answer, of which nothing else is read.
+
+    Raises OutgoingRefused where the address must not be sent to, OSError or
+    http.client.HTTPException where it does not work.
+    """
+    target = Target.of(url)
+    connection = http.client.HTTPConnection(target.host, target.port)
+    with closing(_connect(target, allow_private)) as plain, _ended_in_time(plain):
+        connection.sock = _secured(plain, target)
+        with closing(connection):
+            connection.request("POST", target.path, body, dict(headers))
+            with connection.getresponse() as answer:
+                return answer.status
+
+
+def _connect(target: Target, allow_private: bool) -> socket.socket:
+    """A connection to the first address of the host that may be connected to and answers."""
+    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    allowed = [one for one in found if allow_private or is_public(str(one[4][0]))]
+    if not allowed:
+        raise OutgoingRefused(f"{target.host} leads to a private or local address")
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in allowed:
+        connecting = socket.socket(family, kind, protocol)
+        try:
+            connecting.settimeout(CONNECT_S)
+            connecting.connect(address)
+        except OSError as error:
+            connecting.close()
+            failure = error
+        else:
+            return connecting
+    assert failure is not None
+    raise failure
+
+
+def _secured(plain: socket.socket, target: Target) -> socket.socket:
+    if target.scheme == "http":
+        return plain
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=target.host)
+
+
+@contextmanager
+def _ended_in_time(connected: socket.socket) -> Iterator[None]:
+    """Break the connection off when the exchange takes too long as a whole."""
+    same = connected.dup()
+
+    def end() -> None:
+        with suppress(OSError):
+            same.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(EXCHANGE_S, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        same.close()

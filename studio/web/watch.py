@@ -1,0 +1,71 @@
+"""Watches every request: its id, its line in the log, its place in the metrics."""
+
+import logging
+import re
+import secrets
+import time
+from urllib.parse import quote
+
+from flask import Flask, Response, g, request
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from studio import logs
+from studio.metrics import Metrics
+from studio.web.operations import operation
+
+HEADER = "X-Request-ID"
+# Asked for by machines again and again: not worth a line.
+QUIET = ("/health", "/ready", "/metrics")
+_GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+log = logging.getLogger("studio.requests")
+
+
+def register(app: Flask, metrics: Metrics) -> None:
+    """Add `/metrics`, and watch all requests."""
+
+    @app.before_request
+    def begin() -> None:
+        g.began_s = time.monotonic()
+        given = request.headers.get(HEADER, "")
+        logs.request_id.set(given if _GIVEN.fullmatch(given) else secrets.token_hex(16))
+
+    @app.after_request
+    def note(answer: Response) -> Response:
+        took_s = time.monotonic() - g.began_s
+        # The paths of unknown routes, and their methods, are the callers' invention.
+        is_known = request.url_rule is not None
+        route = str(request.url_rule) if is_known else "unknown"
+        metrics.request_answered(
+            request.method if is_known else "any", route, answer.status_code, took_s
+        )
+        answer.headers[HEADER] = logs.request_id.get() or ""
+        _write_line(answer.status_code, took_s)
+        return answer
+
+    @app.teardown_request
+    def end(_error: BaseException | None) -> None:
+        logs.request_id.set(None)
+
+    @app.get("/metrics")
+    @operation(
+        summary="Counters and gauges for Prometheus", answers={200: "text/plain"}, rate="none"
+    )
+    def show_metrics() -> Response:
+        return Response(metrics.text(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _write_line(status: int, took_s: float) -> None:
+    fields = {
+        "method": request.method,
+        "path": quote(request.path),
+        "status": status,
+        "duration_ms": round(1000 * took_s, 1),
+        "client": request.remote_addr,
+    }
+    log.log(
+        logging.DEBUG if request.path in QUIET else logging.INFO,
+        "%(method)s %(path)s %(status)d %(duration_ms).1f ms %(client)s",
+        fields,
+        extra={"fields": fields},
+    )
