@@ -7,7 +7,7 @@ at every step: this is faster than one process on all cores.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,16 @@ def update_average(average: Weights, model: torch.nn.Module, decay: float, step:
 
 
 def restore(
-    path: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer, average: Weights
+    path: Path,
+    model: torch.nn.Module,
+    optimisers: Sequence[torch.optim.Optimizer],
+    average: Weights,
 ) -> dict[str, Any]:
     """Go on from a saved state; the counters that were saved with it."""
     state: dict[str, Any] = torch.load(path, weights_only=True)
     model.load_state_dict(state.pop("model"))
-    optimiser.load_state_dict(state.pop("optimiser"))
+    for optimiser, saved in zip(optimisers, state.pop("optimisers"), strict=True):
+        optimiser.load_state_dict(saved)
     average.update(state.pop("average"))
     return state
 
@@ -77,14 +81,14 @@ def restore(
 def save(
     path: Path,
     model: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimisers: Sequence[torch.optim.Optimizer],
     average: Weights,
     **counters: float,
 ) -> None:
     """Write a state that `restore` reads; it appears whole, by rename."""
     state = {
         "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
         "average": average,
         **counters,
     }

@@ -99,7 +99,7 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
     average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     progress = Progress()
     if continue_from is not None:
-        before = together.restore(continue_from, model, optimiser, average)
+        before = together.restore(continue_from, model, [optimiser], average)
         progress = Progress(step=before["step"], before_s=before["total_s"])
     mixer = SongMixer(
         song_folder(held_out=False), SEGMENT_S * RATE_HZ, [plan.seed, progress.step, rank]
@@ -121,10 +121,10 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
             if progress.step % REPORT_EVERY_STEPS == 0:
                 _report(progress, plan, len(mixer.songs))
             if progress.elapsed_s - saved_s > together.SAVE_EVERY_S:
-                together.save(STATE_FILE, model, optimiser, average, **progress.counters())
+                together.save(STATE_FILE, model, [optimiser], average, **progress.counters())
                 saved_s = progress.elapsed_s
     if rank == 0 and os.getppid() == parent:
-        together.save(STATE_FILE, model, optimiser, average, **progress.counters())
+        together.save(STATE_FILE, model, [optimiser], average, **progress.counters())
     distributed.destroy_process_group()
 
 

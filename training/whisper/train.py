@@ -109,13 +109,11 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
     """What each process does; the first one also averages the weights, reports and saves."""
     together.join(rank, plan.processes, plan.seed, meeting_point)
     model = MiniWhisper().train()
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=plan.peak_rate, betas=(0.9, 0.98), weight_decay=0.01, foreach=True
-    )
+    optimisers = _optimisers(model, plan)
     average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     progress = Progress()
     if continue_from is not None:
-        before = together.restore(continue_from, model, optimiser, average)
+        before = together.restore(continue_from, model, optimisers, average)
         progress = Progress(
             step=before["step"], before_s=before["total_s"], windows=before["windows"]
         )
@@ -124,12 +122,13 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
     # A worker whose parent was killed must not go on, or it would overwrite a later run's state.
     while progress.elapsed_s < 60.0 * plan.minutes and os.getppid() == parent:
         stage = plan.stage(progress.elapsed_s)
-        for group in optimiser.param_groups:
+        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = plan.rate(progress.elapsed_s)
         parts = _backward(model, source, stage, plan)
         progress.elapsed_s = together.share_gradients(model, time.monotonic() - start_s)
         torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip_norm)
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
         progress.recent.append(parts)
         progress.step += 1
         progress.windows += stage.batch * plan.processes
@@ -138,11 +137,31 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
             if progress.step % REPORT_EVERY_STEPS == 0:
                 _report(progress, plan, stage)
             if progress.elapsed_s - saved_s > together.SAVE_EVERY_S:
-                together.save(STATE_FILE, model, optimiser, average, **progress.counters())
+                together.save(STATE_FILE, model, optimisers, average, **progress.counters())
                 saved_s = progress.elapsed_s
     if rank == 0 and os.getppid() == parent:
-        together.save(STATE_FILE, model, optimiser, average, **progress.counters())
+        together.save(STATE_FILE, model, optimisers, average, **progress.counters())
     distributed.destroy_process_group()
+
+
+def _optimisers(model: MiniWhisper, plan: Plan) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the transformer blocks, AdamW for everything else.
+
+    Muon (Jordan et al. 2024) makes every update orthogonal; scaled as in Liu et al. 2025
+    (arXiv:2502.16982), it takes the learning rate of AdamW.
+    """
+    blocks = [*model.whisper.encoder.blocks, *model.whisper.decoder.blocks]
+    matrices = [p for block in blocks for p in block.parameters() if p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    return [
+        torch.optim.Muon(
+            matrices, lr=plan.peak_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(
+            rest, lr=plan.peak_rate, betas=(0.9, 0.98), weight_decay=0.01, foreach=True
+        ),
+    ]
 
 
 def _backward(model: MiniWhisper, source: Windows, stage: Stage, plan: Plan) -> torch.Tensor:
