@@ -1,6 +1,6 @@
 """Makes the bundled model from nothing: render, train, export, evaluate, card, sample song.
 
-Run it as `python -m training.demucs --minutes 93 --songs 320`.
+Run it as `python -m training.demucs --minutes 80 --songs 200`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .train_demucs import Plan, train
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=93.0, help="time for training")
-    parser.add_argument("--songs", type=int, default=320, help="how many songs to train on")
+    parser.add_argument("--minutes", type=float, default=80.0, help="time for training")
+    parser.add_argument("--songs", type=int, default=200, help="how many songs to train on")
     arguments = parser.parse_args()
     render_songs(evaluate_demucs.HELD_OUT_SONGS, held_out=True)
     render_songs(arguments.songs, held_out=False)
