@@ -45,3 +45,4 @@ lint: dev  ## check style and types
 bench: dev  ## measure speed and memory against demucs and openai-whisper
 	$(BIN)/python -m bench.separation
 	$(BIN)/python -m bench.transcription
+	$(BIN)/python -m bench.generation

@@ -65,6 +65,45 @@ def full_size_weights(folder: Path) -> Path:
     return folder
 
 
+def random_musicgen(folder: Path) -> Path:
+    """A MusicGen of the size of facebook/musicgen-small with random weights.
+
+    The sizes are those of its config.json: T5-base, EnCodec at 32 kHz, 24 layers of 1,024.
+    """
+    import torch
+    from transformers import (
+        EncodecConfig,
+        MusicgenConfig,
+        MusicgenDecoderConfig,
+        MusicgenForConditionalGeneration,
+        T5Config,
+    )
+
+    from tests.music import write_tokenizer
+
+    text = T5Config(d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12)
+    audio = EncodecConfig(
+        target_bandwidths=[2.2],
+        sampling_rate=32_000,
+        num_filters=64,
+        upsampling_ratios=[8, 5, 4, 4],
+        use_causal_conv=False,
+        codebook_size=2048,
+        use_conv_shortcut=False,
+    )
+    decoder = MusicgenDecoderConfig(is_decoder=True, add_cross_attention=True)
+    torch.manual_seed(0)
+    model = MusicgenForConditionalGeneration(
+        MusicgenConfig(text_encoder=text, audio_encoder=audio, decoder=decoder)
+    )
+    settings = model.generation_config
+    settings.decoder_start_token_id = settings.pad_token_id = settings.bos_token_id = 2048
+    settings.max_length = 1500
+    model.save_pretrained(str(folder))
+    write_tokenizer(folder)
+    return folder
+
+
 def random_whisper(folder: Path) -> Path:
     """A base-size Whisper with random weights, as a checkpoint and as a CTranslate2 directory."""
     import torch

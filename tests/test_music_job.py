@@ -91,13 +91,20 @@ def test_stereo(player: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["медленное пианино", "ゆっくりしたピアノ", "بيانو بطيء", "slow 🎹 piano 🌧️", "Ünïcödé — piano"],
+    ("text", "is_understood"),
+    [
+        ("slow 🎹 piano", True),
+        ("🎹🎹🎹 🌧️ piano", False),
+        ("медленное пианино", False),
+        ("ゆっくりしたピアノ", False),
+        ("بيانو بطيء", False),
+        ("Ünïcödé — piano", False),
+    ],
 )
-def test_prompts_in_any_script(player: Server, text: str) -> None:
+def test_prompts_in_any_script(player: Server, text: str, is_understood: bool) -> None:
+    """All of them are played; where the model knows few of the words the result says so."""
     job = make(player, prompt(player, text), seed=1)
-    known = "piano" in text
-    assert (job["result"]["note"] is None) == (text == "slow 🎹 piano 🌧️" or known)
+    assert (job["result"]["note"] is None) == is_understood
 
 
 def test_the_first_line_may_carry_options(player: Server) -> None:

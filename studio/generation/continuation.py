@@ -43,7 +43,7 @@ class Beginning:
 
     @property
     def frames(self) -> int:
-        return self.codes.shape[2]
+        return int(self.codes.shape[2])
 
     def sound(self) -> Iterator[Sound]:
         """Yield the given sound but for its last moment, which is faded."""

@@ -118,7 +118,7 @@ class OpenVinoCodec:
         return self._encoder.encode(sound)
 
     def embed(self, codes: Codes) -> Hidden:
-        (found,) = _run(self._embed, codes)
+        found: Hidden = _run(self._embed, codes)[0]
         return found
 
     def recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
@@ -129,7 +129,7 @@ class OpenVinoCodec:
         return found, state
 
     def synthesise(self, hidden: Hidden) -> Sounds:
-        (found,) = _run(self._synthesise, hidden)
+        found: Sounds = _run(self._synthesise, hidden)[0]
         return found
 
 

@@ -58,11 +58,6 @@ def read_config(folder: Path) -> Any:
 def read_kind(folder: Path, config: Any) -> Kind:
     """What the model makes. Raises ValueError where it is no MusicGen."""
     audio, decoder = config.audio_encoder, config.decoder
-    try:
-        settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
-        window = int(settings.get("max_length") or WINDOW_FRAMES)
-    except (OSError, ValueError):
-        window = WINDOW_FRAMES
     if audio.audio_channels != 1 or audio.normalize or audio.chunk_length_s is not None:
         raise ValueError("its codec is not the mono EnCodec of MusicGen")
     if decoder.num_codebooks > audio.num_quantizers * decoder.audio_channels:
@@ -73,8 +68,18 @@ def read_kind(folder: Path, config: Any) -> Kind:
         int(audio.hop_length),
         int(decoder.num_codebooks),
         int(decoder.vocab_size),
-        window,
+        _window_frames(folder, int(audio.frame_rate)),
     )
+
+
+def _window_frames(folder: Path, frames_a_second: int) -> int:
+    """The length, in whole seconds, that `generate` of transformers makes by itself."""
+    try:
+        settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
+        length = int(settings["max_length"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return WINDOW_FRAMES
+    return max(1, length // frames_a_second) * frames_a_second
 
 
 def read_state(folder: Path, prefix: str) -> dict[str, Any]:

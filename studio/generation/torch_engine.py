@@ -78,7 +78,8 @@ class TorchCodec:
             return codes
 
     def embed(self, codes: Codes) -> Hidden:
-        return self._run(self.embedding, codes)
+        found: Hidden = self._run(self.embedding, codes)
+        return found
 
     def recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
         torch = self._torch
@@ -91,7 +92,8 @@ class TorchCodec:
             return found.cpu().numpy(), [part.cpu() for part in state]
 
     def synthesise(self, hidden: Hidden) -> Sounds:
-        return self._run(self.synthesis, hidden)
+        found: Sounds = self._run(self.synthesis, hidden)
+        return found
 
     def _run(self, part: Any, values: Any) -> Any:
         torch = self._torch
