@@ -20,6 +20,7 @@ from config import Config, ConfigError
 from models import Models
 from studio import logs
 from studio.housekeeping import Housekeeper
+from studio.jobs import integrity
 from studio.jobs.job import Job
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
@@ -234,8 +235,12 @@ def _webhooks(config: Config, outbox: Outbox) -> Webhooks:
 def _job_store(config: Config, lock: FileLock) -> tuple[Engine, JobStore]:
     try:
         engine = connect(config.database_url)
+        integrity.check(engine)
         store = JobStore(engine)
         store.open()
+    except integrity.DamagedDatabase as error:
+        lock.release()
+        raise ConfigError(str(error)) from None
     except (SQLAlchemyError, ImportError) as error:
         lock.release()
         shown = re.sub("://[^/@]*@", "://***@", config.database_url)

@@ -6,7 +6,8 @@ A processor turns a request's JSON into a checked job, and runs the job.
 import hashlib
 import json
 import secrets
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -42,10 +43,11 @@ from studio.separation.options import SeparationOptions
 from studio.separation.tracks import MIXTURE, separation_of
 from studio.storage import Storage, Upload
 from studio.transcription.catalogue import Catalogue as WhisperCatalogue
-from studio.transcription.engine import SpeechEngine
+from studio.transcription.engine import SpeechEngine, rehearse
 from studio.transcription.options import TranscriptionOptions
 
 Options = TypeVar("Options", bound=BaseModel)
+Model = TypeVar("Model")
 
 # Share of the work that separating takes, roughly, of a job that then transcribes the vocals.
 SEPARATION_SHARE = 0.8
@@ -382,10 +384,11 @@ class Models:
         return list(self._processors)
 
     def defaults(self) -> Leases:
-        """How the default variants are leased, by model and variant."""
+        """How the default variants are leased, by model and variant; each is used once at once."""
+        bag, engine = self._demucs.default, self.whisper.default
         return {
-            f"{name}/{model.default}": partial(model.lease, model.default)
-            for name, model in (("demucs", self._demucs), ("whisper", self.whisper))
+            f"demucs/{bag}": partial(_used, partial(self._demucs.lease, bag), Bag.rehearse),
+            f"whisper/{engine}": partial(_used, partial(self.whisper.lease, engine), rehearse),
         }
 
     def options(self) -> list[type[BaseModel]]:
@@ -418,6 +421,16 @@ class Models:
                 f"{upload.file_type}."
             )
         return processor.request(upload, body)
+
+
+@contextmanager
+def _used(
+    lease: Callable[[], AbstractContextManager[Model]], use: Callable[[Model], None]
+) -> Iterator[Model]:
+    """A lease whose model was used once, so that nothing is left for its first job to make."""
+    with lease() as model:
+        use(model)
+        yield model
 
 
 def _fingerprint(key: list[Any]) -> str:

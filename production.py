@@ -17,6 +17,7 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from app import create_app
@@ -25,8 +26,11 @@ from studio import logs
 
 log = logging.getLogger("production")
 
-# Threads for requests, besides one for each live session.
-REQUEST_THREADS = 24
+# Threads for requests, besides one for each live session. A slow download, an upload and an answer
+# that is waited for hold one each.
+REQUEST_THREADS = 120
+# What examples show in the place of a key; the longer ones would pass for real.
+EXAMPLE_KEYS = ("your-secret-key-change-in-production", "your-secret-key-here-change-this")
 LEAST_SECRET_CHARACTERS = 16
 GRACEFUL_S = 30
 # Longer than nginx keeps a connection open, so that nginx is the one that closes it.
@@ -36,19 +40,24 @@ KEEP_ALIVE_S = 75
 def refusals(config: Config) -> list[str]:
     """Why the server must not start with these settings; empty if it may."""
     found = []
-    if config.SECRET_KEY == Config().SECRET_KEY or len(config.SECRET_KEY) < LEAST_SECRET_CHARACTERS:
+    known = config.SECRET_KEY in (Config().SECRET_KEY, *EXAMPLE_KEYS)
+    if known or len(config.SECRET_KEY) < LEAST_SECRET_CHARACTERS:
         found.append(
-            f"SECRET_KEY is the default or shorter than {LEAST_SECRET_CHARACTERS} characters. Set "
-            "a long random text, for example the output of `openssl rand -hex 32`."
+            f"SECRET_KEY is the default, an example, or shorter than {LEAST_SECRET_CHARACTERS} "
+            "characters. Set a long random text, for example the output of `openssl rand -hex 32`."
         )
     if config.DEBUG:
         found.append("DEBUG is on. Set DEBUG=False.")
     for key, folder in (
         ("UPLOAD_FOLDER", config.upload_folder),
         ("OUTPUT_FOLDER", config.output_folder),
+        ("MODEL_DIR", config.model_dir),
     ):
         if problem := _unwritable(folder):
-            found.append(f"{key}={folder} cannot be written: {problem}.")
+            found.append(
+                f"{key}={folder} cannot be written: {problem}. Give it to the user who runs the "
+                f"server (uid {os.getuid()}), for example with chown."
+            )
     return found
 
 
@@ -110,7 +119,12 @@ class Launcher(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        return create_app(self._config, warm_up=True)
+        try:
+            return create_app(self._config, warm_up=True)
+        except ConfigError as error:
+            log.error("The server cannot start: %s", error)
+            # Tells gunicorn not to try again.
+            sys.exit(Arbiter.APP_LOAD_ERROR)
 
 
 def drain_on_sigterm(worker: Any) -> None:

@@ -1,9 +1,13 @@
 """The production launcher refuses what is unsafe, gets ready, and stops in an orderly way."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -12,7 +16,8 @@ import pytest
 import socketio
 
 from config import Config
-from production import refusals, warnings
+from production import Launcher, refusals, warnings
+from tests.problems import BOUNDARY, FORM, part
 from tests.support import LAUNCHER, ROOT, Server, noise, write_wav
 
 SAFE: dict[str, Any] = {"SECRET_KEY": "0123456789abcdef0123456789abcdef"}
@@ -38,8 +43,11 @@ def launched(tmp_path: Path, weights: Path) -> Iterator[Server]:
     [
         ({}, ["SECRET_KEY", "openssl rand"]),
         ({"SECRET_KEY": "short"}, ["SECRET_KEY"]),
+        ({"SECRET_KEY": "your-secret-key-change-in-production"}, ["SECRET_KEY"]),
+        ({"SECRET_KEY": "your-secret-key-here-change-this"}, ["SECRET_KEY"]),
         ({**SAFE, "DEBUG": "true"}, ["DEBUG"]),
         ({**SAFE, "UPLOAD_FOLDER": "/proc/uploads"}, ["UPLOAD_FOLDER=/proc/uploads"]),
+        ({**SAFE, "MODEL_DIR": "/proc/weights"}, ["MODEL_DIR=/proc/weights", "chown"]),
         ({**SAFE, "PORT": "none"}, ["PORT='none'"]),
     ],
 )
@@ -92,6 +100,39 @@ def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
     launched.start(command=LAUNCHER)
     status = launched.wait(file_id)
     assert status["status"] == "completed", status
+
+
+def test_an_upload_that_is_on_its_way_arrives_although_the_server_stops(
+    launched: Server, short_wav: Path
+) -> None:
+    launched.start(command=LAUNCHER)
+    body = part("late.wav", short_wav.read_bytes()) + f"--{BOUNDARY}--\r\n".encode()
+    head = f"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: {FORM['Content-Type']}\r\n\r\n"
+    incoming = launched.uploads / ".incoming"
+    with socket.create_connection(("127.0.0.1", launched.port), timeout=60) as caller:
+        caller.sendall(head.encode() + body[: len(body) // 2])
+        while not list(incoming.iterdir()):
+            time.sleep(0.05)
+        os.kill(launched.pid, signal.SIGTERM)
+        while "Handling signal: term" not in launched.log.read_text():
+            time.sleep(0.05)
+        caller.sendall(body[len(body) // 2 :])
+        answer = HTTPResponse(caller)
+        answer.begin()
+        assert answer.status == 201
+        file_id = json.loads(answer.read())["file_id"]
+    launched.stop()
+    launched.start(command=LAUNCHER)
+    assert launched.get(f"/files/{file_id}").json()["filename"] == "late.wav"
+
+
+def test_one_process_has_threads_for_every_session_and_more() -> None:
+    launcher = Launcher(Config(**SAFE, LIVE_SESSIONS=50))
+    assert launcher.cfg.workers == 1
+    assert launcher.cfg.worker_class_str == "gthread"
+    assert launcher.cfg.threads > 50
+    assert launcher.cfg.worker_connections > launcher.cfg.threads
 
 
 def test_a_model_that_cannot_be_loaded_is_named(launched: Server) -> None:

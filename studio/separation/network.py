@@ -61,6 +61,12 @@ class Bag:
     precision: str = ""
     note: str | None = None
 
+    def rehearse(self) -> None:
+        """Use every network once, on silence."""
+        for member in self.members:
+            samples = member.network.window_samples(member.network.segment_samples)
+            member.network(np.zeros((1, self.channels, samples), np.float32))
+
     def indices(self, stems: Sequence[str]) -> list[int]:
         """Positions of the named stems among the sources; all of them when none is named."""
         check_stems(stems, self.sources)

@@ -62,6 +62,13 @@ class SpeechEngine(Protocol):
         """
 
 
+def rehearse(engine: SpeechEngine) -> None:
+    """Use an engine once, on a second of silence."""
+    silence = np.zeros(RATE_HZ, np.float32)
+    for _ in engine.transcribe([silence], DecodeOptions("en", temperatures=(0.0,))):
+        pass
+
+
 def is_silence(segment: Segment) -> bool:
     """Whether the model itself holds a segment for silence, or it does not say anything."""
     doubtful = segment.average_log_probability < AVERAGE_LOG_PROBABILITY_LEAST
