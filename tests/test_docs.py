@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from config import Config
 from studio.errors import all_errors
+from studio.generation.catalogue import RELEASES as MUSICGEN_RELEASES
+from studio.generation.options import GenerationOptions
 from studio.separation.catalogue import RELEASES
 from studio.separation.options import SeparationOptions
 from studio.transcription.catalogue import RELEASES as WHISPER_RELEASES

@@ -20,9 +20,7 @@ class TextListener:
 
         self.takes_melody = config.model_type == parts.MELODY
         self._tokenizer = Tokenizer.from_file(str(folder / parts.TOKENIZER))
-        self._unknown = {
-            self._tokenizer.token_to_id(name) for name in ("<unk>", "[UNK]", "<extra_id_0>")
-        }
+        self._unknown = self._tokenizer.token_to_id(parts.unknown_word(folder))
         self._lock = Lock()
         self._encoder = parts.read_part(folder, "text_encoder", config)
         self._project = _linear(folder, "enc_to_dec_proj.")
@@ -32,7 +30,7 @@ class TextListener:
 
     def unknown_share(self, prompt: str) -> float:
         ids = self._ids(prompt)[:-1]
-        return sum(number in self._unknown for number in ids) / max(1, len(ids))
+        return ids.count(self._unknown) / max(1, len(ids))
 
     def states(self, prompt: str, melody: Sound | None) -> States:
         torch = self._torch

@@ -45,6 +45,15 @@ def takes_melody(folder: Path) -> bool:
         return False
 
 
+def unknown_word(folder: Path) -> str:
+    """What the tokenizer writes for a word that it does not know."""
+    try:
+        found = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))["unk_token"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return "<unk>"
+    return str(found["content"] if isinstance(found, dict) else found)
+
+
 def read_config(folder: Path) -> Any:
     """The configuration with all defaults: MusicgenConfig or MusicgenMelodyConfig."""
     import transformers
