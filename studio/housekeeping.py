@@ -78,24 +78,29 @@ class Housekeeper:
                 self._runner.while_idle(file_id, partial(self._store.forget_file, file_id))
 
     def _remove_if_old(self, file_id: str) -> None:
-        try:
-            upload = self._storage.upload(file_id)
-        except UnknownFile:
-            return
-
         def remove() -> None:
-            jobs = self._store.of_file(file_id)
-            last = max([upload.created_at, *(job.finished_at or job.created_at for job in jobs)])
-            if self._clock() - last >= self._retention_s:
+            # A job may have ended since it was looked at.
+            if self._is_old(file_id):
                 self._storage.remove(file_id)
                 self._store.forget_file(file_id)
-                log.info("removed the file %s, which nobody has used since", file_id)
+                log.info("removed the file %s, which nobody has used for long", file_id)
 
         try:
-            self._runner.while_idle(file_id, remove)
+            if self._is_old(file_id):
+                self._runner.while_idle(file_id, remove)
         except UnknownFile:
             # Its owner was faster.
             return
+
+    def _is_old(self, file_id: str) -> bool:
+        """Whether nothing has happened to an upload for long. Raises UnknownFile."""
+        jobs = self._store.of_file(file_id)
+        last = max(
+            self._storage.upload(file_id).created_at,
+            *(job.finished_at or job.created_at for job in jobs),
+            0.0,
+        )
+        return self._clock() - last >= self._retention_s
 
     def _loop(self) -> None:
         while not self._stopping.is_set():

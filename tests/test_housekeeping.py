@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,8 +53,8 @@ class House:
         incoming.write(b"sound")
         return self.storage.accept(incoming, "song.wav", "wav", None)
 
-    def job(self, upload: Upload) -> Job:
-        return self.store.add(Request(upload.file_id, "demucs", "mini", {}, upload.file_id))
+    def job(self, upload: Upload, **options: str) -> Job:
+        return self.store.add(Request(upload.file_id, "demucs", "mini", options, upload.file_id))
 
     def finish(self, job: Job) -> None:
         with self.storage.work(job.job_id) as work:
@@ -122,6 +123,16 @@ def test_an_upload_in_use_stays_however_old(house: House, state: State) -> None:
     house.store.finish(job.job_id, State.CANCELED)
     house.sweep()
     assert not house.has(upload)
+
+
+def test_an_upload_that_a_job_of_another_names_is_in_use(house: House) -> None:
+    tune, prompt = house.upload(), house.upload()
+    job = house.job(prompt, continue_from=tune.file_id)
+    house.sweep(1000)
+    assert house.has(tune) and house.has(prompt)
+    house.store.finish(job.job_id, State.CANCELED)
+    house.sweep()
+    assert not house.has(tune)
 
 
 def test_without_retention_nothing_grows_too_old(house: House) -> None:
@@ -229,9 +240,10 @@ def test_the_thread_sweeps_at_once_and_again_and_stops(
     house.keeper.start()
     assert swept.wait(60)
     house.keeper.stop()
-    after = count
-    time.sleep(0.1)
-    assert count == after
+    ends_s = time.monotonic() + 60
+    while any(thread.name == "housekeeping" for thread in threading.enumerate()):
+        assert time.monotonic() < ends_s
+        time.sleep(0.05)
 
 
 def test_a_server_cleans_up_at_its_start(tmp_path: Path, short_wav: Path) -> None:

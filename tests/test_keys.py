@@ -111,6 +111,13 @@ def test_the_description_names_the_keys(locked: Server, server: Server) -> None:
     assert {str(op["security"]) for methods in paths.values() for op in methods.values()} == {"[]"}
 
 
+def test_the_page_of_the_documentation_tells_how_a_key_is_given(locked: Server) -> None:
+    page = locked.get("/docs").text
+    assert "Authorization: Bearer KEY" in page
+    assert "X-API-Key: KEY" in page
+    assert page.count("<span>key</span>") == len(CLOSED) + len(["/metrics"])
+
+
 def test_a_file_is_there_for_its_own_key_only(locked: Server, song: Path) -> None:
     """Others get what they get for an id that never was, to the letter."""
     file_id = upload(locked, song, ANN)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from socketio.exceptions import ConnectionError
 
+from tests.live_client import Client
 from tests.problems import FORM, assert_problem
 from tests.support import Server
 
@@ -107,8 +109,14 @@ def test_a_preflight_needs_no_key_and_is_not_counted(strict: Server) -> None:
 
 def test_pages_of_other_origins_change_nothing(tmp_path: Path, short_wav: Path) -> None:
     """As with Socket.IO: the named origins and the server's own may, others may not."""
-    server = Server(tmp_path, CORS_ORIGINS="https://page.example").start()
+    server = Server(tmp_path, CORS_ORIGINS="https://page.example", WHISPER_MODEL="mini").start()
     try:
+        for origin in (server.url, "https://page.example"):
+            with Client(server, headers={"Origin": origin}) as client:
+                client.greeting()
+        for transport in ("websocket", "polling"):
+            with pytest.raises(ConnectionError):
+                Client(server, transport, headers={"Origin": "https://evil.example"})
         file_id = server.upload(short_wav)
         for origin in ("https://evil.example", "null", "https://page.example.evil.example"):
             answer = server.delete(f"/cleanup/{file_id}", headers={"Origin": origin})

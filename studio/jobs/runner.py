@@ -165,9 +165,10 @@ class JobRunner:
             raise NothingToCancel(f"No job of the file {file_id} is waiting or running.")
 
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
-        """Do something with a file unless a job of it waits or runs; none is added meanwhile."""
+        """Do something with a file unless a job waits or runs that is of it or names it in its
+        options; none is added meanwhile."""
         with self._changed:
-            if all(job.state.is_final for job in self._store.of_file(file_id)):
+            if not any(_uses(job, file_id) for job in self._store.active()):
                 act()
 
     def wait(self, job_id: str, timeout_s: float) -> None:
@@ -246,6 +247,10 @@ class JobRunner:
             if not self._finish(job.job_id, State.COMPLETED, result=result):
                 self._discard(job)
         log.info("job %s ended", job.job_id)
+
+
+def _uses(job: Job, file_id: str) -> bool:
+    return file_id == job.request.file_id or file_id in job.request.options.values()
 
 
 def describe(error: StudioError) -> dict[str, Any]:

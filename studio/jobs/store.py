@@ -161,6 +161,12 @@ class JobStore:
             )
             return {(model, State(state)): count for model, state, count in rows}
 
+    def active(self) -> list[Job]:
+        """Jobs that wait or run."""
+        with self._sessions() as session:
+            rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
+            return [job_of(session, row) for row in rows]
+
     def count_active(self, client: str) -> int:
         """Jobs of a client that wait or run."""
         with self._sessions() as session:

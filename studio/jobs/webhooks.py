@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 DELAYS_S = (5.0, 30.0, 300.0, 1800.0, 7200.0, 28_800.0, 86_400.0)
 LOOK_EVERY_S = 2.0
 AT_ONCE = 4
+STOP_S = 3.0
 PREFIX = "whsec_"
 GONE = 410
 
@@ -83,7 +84,7 @@ class Webhooks:
         self._stopping = True
         self._woken.set()
         if self._thread is not None:
-            self._thread.join(outgoing.EXCHANGE_S)
+            self._thread.join(STOP_S)
 
     def wake(self) -> None:
         """A job has ended."""
