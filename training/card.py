@@ -44,10 +44,10 @@ other model was used.
   middle, the accompaniment to one side.
 - Steps: {steps}, each on four segments of {segment} s; half of the segments take their stems
   from four different songs; gain, polarity and channel order vary, now and then a stem is silent.
-- Time: {minutes:.0f} minutes on 2 CPU cores that had other work too, in two runs: the second went on
-  from the first with the drums and the voice mixed a little louder. The error of each item and
-  source is an amplitude relative to the mixture. Adam, warm-up and cosine decay, bfloat16 autocast.
-  The weights are a moving average.
+- Time: {minutes:.0f} minutes on 2 CPU cores that had other work too, in two runs: the second went
+  on from the first with the drums and the voice mixed a little louder. The error of each item and
+  source is an amplitude relative to the mixture. Adam, warm-up and cosine decay, bfloat16
+  autocast. The weights are a moving average.
 
 ## Results
 

@@ -1,6 +1,6 @@
 """Renders songs to disk: four stems each, as int16 arrays that training maps into memory.
 
-Run it as `python -m training.render --count 320`, and with `--held-out` for the other split.
+Run it as `python -m training.render --count 200`, and with `--held-out` for the other split.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
     """What each process does; the first one also averages the weights, reports and saves."""
     together.join(rank, plan.processes, plan.seed, meeting_point)
     model = MiniWhisper().train()
-    optimisers = _optimisers(model, plan)
+    optimisers = make_optimisers(model, plan)
     average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     progress = Progress()
     if continue_from is not None:
@@ -144,7 +144,7 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
     distributed.destroy_process_group()
 
 
-def _optimisers(model: MiniWhisper, plan: Plan) -> list[torch.optim.Optimizer]:
+def make_optimisers(model: MiniWhisper, plan: Plan) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the transformer blocks, AdamW for everything else.
 
     Muon (Jordan et al. 2024) makes every update orthogonal; scaled as in Liu et al. 2025

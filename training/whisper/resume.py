@@ -1,0 +1,51 @@
+"""Writes a training state from the published checkpoint, to train on where no state was kept.
+
+    python -m training.whisper.resume
+
+The heads that only training needs, and the optimisers, begin anew; they recover in minutes.
+"""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+from .. import together
+from . import tokens
+from .export import CHECKPOINT_FILE, TRAINING_FILE
+from .network import MiniWhisper
+from .train import STATE_FILE, Plan, make_optimisers
+
+
+def resume() -> None:
+    """Write STATE_FILE from CHECKPOINT_FILE."""
+    published = torch.load(CHECKPOINT_FILE, weights_only=True)["model_state_dict"]
+    weights = {name: tensor.float() for name, tensor in published.items()}
+    model = MiniWhisper()
+    table = weights.pop("decoder.token_embedding.weight")
+    text = list(tokens.text_tokens())
+    unused = next(number for number in range(len(table)) if number not in text)
+    weights["decoder.token_embedding.weight"] = table[[*text, unused]]
+    model.whisper.load_state_dict(weights)
+    _fit_timestamps(model, table[-tokens.TIMESTAMPS :])
+    facts = json.loads(TRAINING_FILE.read_text())
+    together.save(
+        STATE_FILE, model, make_optimisers(model, Plan(minutes=1.0)), dict(model.state_dict()),
+        step=facts["steps"], windows=facts["windows"], total_s=60.0 * facts["minutes"],
+    )  # fmt: skip
+
+
+def _fit_timestamps(model: MiniWhisper, vectors: torch.Tensor) -> None:
+    """Find the projection of times that gave the vectors (timestamps, width)."""
+    ones = torch.ones(len(vectors), 1)
+    places = torch.cat([model.times, ones], 1).double()
+    fitted = torch.linalg.lstsq(places, vectors.double(), driver="gelsd").solution.float()
+    with torch.no_grad():
+        model.timestamp_projection.weight.copy_(fitted[:-1].T)
+        model.timestamp_projection.bias.copy_(fitted[-1])
+
+
+if __name__ == "__main__":
+    resume()
+    print(f"wrote {STATE_FILE.name}")
