@@ -30,9 +30,9 @@ def export() -> int:
     model.load_state_dict({**decoder["average"], **weights})
     model.save_pretrained(CARD_FOLDER)
     build_tokenizer().save_pretrained(CARD_FOLDER)
-    EncodecFeatureExtractor(feature_size=1, sampling_rate=CONFIG.sampling_rate).save_pretrained(
-        CARD_FOLDER
-    )
+    EncodecFeatureExtractor(
+        feature_size=1, sampling_rate=CONFIG.sampling_rate, padding_side="left"
+    ).save_pretrained(CARD_FOLDER)
     facts = {
         "codec_steps": codec["step"],
         "codec_hours": round(codec["sound_s"] / 3600, 1),

@@ -43,7 +43,7 @@ class Plan:
 
     minutes: float
     peak_rate: float = 1.5e-3
-    batch: int = 6
+    batch: int = 4
     processes: int = os.cpu_count() or 1
     seed: int = 0
     clip_norm: float = 1.0
