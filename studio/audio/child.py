@@ -45,13 +45,15 @@ ENVIRONMENT = {"LC_ALL": "C"}
 MEMORY_BYTES = 512 << 20
 # Time to find the sound in a file; large ones may be read to their end for it. Waiting may be long
 # where many programs want the processor.
-START_CPU_S = 30.0
+START_CPU_S = 15.0
 START_WAIT_S = 60.0
 READ_BYTES_PER_S = 20e6
 # What a second of sound may take after that: decoding is a hundred times faster, even at 192 kHz.
 CPU_PER_SOUND = 0.25
 WAIT_PER_SOUND = 1.0
 END_S = 10.0
+# How ffmpeg ends when the kernel tells it that its time is over, at once or at the fourth telling.
+STOPPED = (255, 123, -signal.SIGXCPU)
 
 PIPE_BYTES = 1 << 16
 # Of what ffmpeg says, the tags of the file (indented by four spaces) are of no use.
@@ -190,7 +192,7 @@ class Child:
             code = self._process.wait(END_S)
         except subprocess.TimeoutExpired:
             raise NotAudio(LATE) from None
-        if code == -signal.SIGXCPU:
+        if code in STOPPED:
             raise NotAudio(LATE)
         return code == 0
 
@@ -246,7 +248,7 @@ class Child:
                 resource.prlimit(self._process.pid, kind, (limit, limit))
 
     def _limit_cpu(self) -> None:
-        """Only the soft limit is set, which ends it with SIGXCPU and can be raised again."""
+        """Only the soft limit is set: it can be raised again, and ffmpeg ends by itself at it."""
         if sys.platform == "linux":
             import resource
 

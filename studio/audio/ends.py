@@ -4,6 +4,7 @@ ffmpeg knows how much sound an MP3 with a Xing header, a FLAC and an M4A should 
 it takes as far as they go.
 """
 
+import re
 import struct
 from enum import Enum
 from pathlib import Path
@@ -17,6 +18,12 @@ SPARE_S = 0.15
 MOST_BYTES_PER_S = 192_000 * 8 * 8
 LONGEST_PAGE_BYTES = 27 + 255 + 255 * 255
 LAST_PAGE = 0x04
+
+
+CHUNK_BYTES = 1 << 20
+_PAGE = b"OggS\0"
+_FIRST_PAGE = re.compile(rb"OggS\0[\2\3\6\7]")
+_OTHER_PAGE = re.compile(rb"OggS\0[\0\1\4\5]")
 
 
 class End(Enum):
@@ -67,7 +74,7 @@ def _end_of_ogg(file: IO[bytes], size_bytes: int) -> End:
     """Look at the last page: whether it is complete, and marked as the last one."""
     file.seek(max(0, size_bytes - 2 * LONGEST_PAGE_BYTES))
     tail = file.read()
-    at = tail.rfind(b"OggS\0")
+    at = tail.rfind(_PAGE)
     if at < 0:
         return End.UNKNOWN
     segments = tail[at + 26] if len(tail) > at + 26 else 0
@@ -77,3 +84,19 @@ def _end_of_ogg(file: IO[bytes], size_bytes: int) -> End:
     if end > len(tail) or len(lengths) < segments or (rest and b"OggS".startswith(rest)):
         return End.CUT
     return End.WHOLE if tail[at + 5] & LAST_PAGE else End.UNKNOWN
+
+
+def is_chained(path: Path) -> bool:
+    """Whether several recordings follow each other in an Ogg file: a stream begins after others."""
+    wanted, rest = _OTHER_PAGE, b""
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            part = rest + chunk
+            found = wanted.search(part)
+            if found and wanted is _OTHER_PAGE:
+                wanted = _FIRST_PAGE
+                found = wanted.search(part, found.end())
+            if found:
+                return True
+            rest = part[-len(_PAGE) :]
+    return False

@@ -4,22 +4,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.audio.child import RECORDING, Child, Report
-from studio.audio.decoding import FIRST_CHANNEL
-from studio.audio.ends import End, end_of
+from studio.audio.decoding import FIRST_CHANNEL, LONGEST_S
+from studio.audio.ends import End, end_of, is_chained
 from studio.audio.header import Header
 from studio.audio.sound import MOST_CHANNELS, SAMPLE_RATES_HZ
-from studio.errors import AudioTruncated, AudioUnsupported, NotAudio
+from studio.errors import AudioTooLong, AudioTruncated, AudioUnsupported, NotAudio
 
 # Up to this length a recording is decoded whole, so that its length is exact.
 FULLY_PROBED_S = 60.0
 TAIL_S = 3.0
 # Of the tail so much more is decoded, to notice a header that promises too little.
 MORE_TAIL_S = 5.0
+# Recordings that follow each other in one file have no length but what they decode to.
+LONGEST_CHAIN_S = 6 * 3600.0
 # What a header may promise and the sound not hold: encoders count their padding differently.
 SPARE_SHARE = 0.02
 SPARE_S = 0.15
 
 _NOTHING_LEFT_OUT = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1"]
+_AT_8_KHZ = ["-ar", "8000"]
 _COUNTED = ["-af", FIRST_CHANNEL, "-f", "u8", "-c:a", "pcm_u8", "pipe:1"]
 
 
@@ -44,7 +47,7 @@ def probe(path: Path) -> Probe:
 
     The first minute is decoded. The last seconds of a longer file are too, where its header tells
     how long it is; where it does not, the length is measured without decoding.
-    Raises NotAudio, AudioTruncated or AudioUnsupported.
+    Raises NotAudio, AudioTruncated, AudioTooLong or AudioUnsupported.
     """
     header, decoded_s = _beginning(path)
     end = end_of(path, header.container)
@@ -55,9 +58,10 @@ def probe(path: Path) -> Probe:
         if declared_s is not None and decoded_s < declared_s * (1 - SPARE_SHARE) - SPARE_S:
             _raise_truncated(declared_s, f"only {decoded_s:.1f} s are there")
         duration_s = round(decoded_s, 6)
-    # The length in an Ogg file is that of the last of several recordings that follow each other.
-    elif declared_s is None or header.container == "ogg" or not _ends_at(path, declared_s):
-        duration_s = max(_measured_s(path), FULLY_PROBED_S)
+    elif header.container == "ogg" and is_chained(path):
+        duration_s = _decoded_s(path)
+    elif declared_s is None or not _ends_at(path, declared_s):
+        duration_s = round(max(_measured_s(path), FULLY_PROBED_S), 6)
     else:
         duration_s = declared_s
     says_its_end = end is End.WHOLE if end is not None else declared_s is not None
@@ -111,8 +115,7 @@ def _ends_at(path: Path, declared_s: float) -> bool:
     """
     start = ["-v", "error", "-ss", f"{declared_s - TAIL_S:.3f}", *RECORDING, *_NOTHING_LEFT_OUT]
     length_s = TAIL_S + MORE_TAIL_S
-    rate = ["-ar", "8000"]
-    with Child([*start, "-t", f"{length_s}", *rate, *_COUNTED], path) as child:
+    with Child([*start, "-t", f"{length_s}", *_AT_8_KHZ, *_COUNTED], path) as child:
         samples = _count(child)
         if not child.wait():
             raise NotAudio(f"The end could not be decoded: {child.report.last_words()}.")
@@ -121,20 +124,42 @@ def _ends_at(path: Path, declared_s: float) -> bool:
     return samples / 8000 < length_s
 
 
-def _measured_s(path: Path) -> float:
-    """The length of a recording, from the times of its packets."""
-    command = ["-v", "error", *RECORDING, *_NOTHING_LEFT_OUT, "-c", "copy", "-f", "null"]
-    told = b""
-    with Child([*command, "-progress", "pipe:1", "-"], path) as child:
+def _decoded_s(path: Path) -> float:
+    """The length of several recordings in one file, by decoding it. Raises AudioTooLong."""
+    command = ["-v", "error", *RECORDING, *_NOTHING_LEFT_OUT, *_AT_8_KHZ, *_COUNTED]
+    samples = 0
+    with Child(command, path) as child:
         while data := child.receive():
-            told = (told + data)[-2000:]
+            samples += len(data)
+            child.allow(samples / 8000)
+            if samples / 8000 > LONGEST_CHAIN_S:
+                raise AudioTooLong(
+                    f"The recordings in the file sound longer than {LONGEST_CHAIN_S:,.0f} s. Send "
+                    "them one by one."
+                )
+        if not child.wait():
+            raise NotAudio(f"The sound could not be decoded: {child.report.last_words()}.")
+    return samples / 8000
+
+
+def _measured_s(path: Path) -> float:
+    """The length of a recording: the sum of its packets. Raises AudioTooLong."""
+    command = ["-v", "error", *RECORDING, *_NOTHING_LEFT_OUT, "-c", "copy", "-f", "framecrc"]
+    tick_s, ticks, rest = 0.0, 0, b""
+    with Child([*command, "pipe:1"], path) as child:
+        while data := child.receive():
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                if line.startswith(b"#tb 0: "):
+                    count, per_s = line[7:].split(b"/")
+                    tick_s = int(count) / int(per_s)
+                elif not line.startswith(b"#"):
+                    ticks += int(line.split(b",", 4)[3])
+            if ticks * tick_s > LONGEST_S:
+                raise AudioTooLong("The file holds more than a day of sound. Send it in parts.")
         if not child.wait():
             raise NotAudio(f"The file could not be read: {child.report.last_words()}.")
-    for line in reversed(told.decode("ascii", "replace").splitlines()):
-        name, _, value = line.partition("=")
-        if name == "out_time_us" and value.isdecimal():
-            return int(value) / 1e6
-    raise NotAudio("The length of the sound cannot be found out; the file seems to be damaged.")
+    return ticks * tick_s
 
 
 def _count(child: Child) -> int:
