@@ -42,7 +42,8 @@ lint: dev  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: dev  ## measure speed and memory against demucs and openai-whisper
+bench: dev  ## measure speed and memory against peers, and the deployed server (needs nginx)
 	$(BIN)/python -m bench.separation
 	$(BIN)/python -m bench.transcription
 	$(BIN)/python -m bench.generation
+	$(BIN)/python -m bench.proxy

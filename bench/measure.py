@@ -44,8 +44,14 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
+def forget_peak(pid: int) -> int:
+    """Let the peak of a process begin anew; its resident bytes now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return int(psutil.Process(pid).memory_info().rss)
+
+
 def peak_bytes(pid: int) -> int:
-    """Highest resident size of a process so far."""
+    """Highest resident size of a process so far, or since `forget_peak`."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import soundfile
 
+from bench.measure import forget_peak, peak_bytes
 from tests.problems import BOUNDARY, FORM
 from tests.proxy import BINARY, Proxy
 from tests.support import RATE_HZ, Server
@@ -35,19 +36,6 @@ def connect(proxy: Proxy) -> http.client.HTTPSConnection:
 
 def workers(server: Server) -> list[int]:
     return [child.pid for child in psutil.Process(server.pid).children()]
-
-
-def forget_peak(pid: int) -> int:
-    """Let the peak of a process begin anew; its resident bytes now."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return int(psutil.Process(pid).memory_info().rss)
-
-
-def peak_bytes(pid: int) -> int:
-    """The largest resident size of a process since `forget_peak`."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
 
 
 def silent_form(folder: Path) -> tuple[int, Iterator[bytes]]:

@@ -1,0 +1,248 @@
+"""`python -m bench.proxy`: answers, transfers and restarts of the deployed server.
+
+production.py runs behind a real nginx over TLS, as on a server of one's own. While the job thread
+separates a long song and four people speak, `/health` and `/status` are asked at a steady rate and
+polled by many; then a large file is uploaded, and the server started anew.
+"""
+
+import argparse
+import http.client
+import json
+import multiprocessing
+import ssl
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import psutil
+import soundfile
+
+from bench import live, material, measure
+from tests.proxy import BINARY, Proxy, make_certificate
+from tests.support import LAUNCHER, RATE_HZ, Server
+
+REPORT = material.ROOT / "docs" / "benchmarks-proxy.md"
+PACKAGES = ["flask", "flask-socketio", "gunicorn"]
+MB = 1e6
+SPEAKERS = 4
+ASKERS = 10
+REQUESTS_S = 50.0
+UPLOAD_BYTES = 500_000_000
+# Of the same song with other options: enough work for the whole time.
+MOST_JOBS = 16
+SECRET = "only-for-this-benchmark-0123456789"
+
+
+@dataclass
+class Asked:
+    """What came of many requests: milliseconds of each answer, and what went wrong."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def row(self, name: str, target: str) -> str:
+        p50_ms = statistics.median(self.milliseconds)
+        p99_ms = statistics.quantiles(self.milliseconds, n=100)[98]
+        return (
+            f"| {name} | {target} | p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms of "
+            f"{len(self.milliseconds)} requests, {len(self.errors)} errors |"
+        )
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The server, nginx before it, and a song whose job keeps the worker busy."""
+
+    server: Server
+    proxy: Proxy
+    folder: Path
+
+    def connect(self, number: int) -> http.client.HTTPSConnection:
+        """A connection from an address of its own: the rate limit counts each alone."""
+        return http.client.HTTPSConnection(
+            "127.0.0.1",
+            self.proxy.port,
+            context=ssl.create_default_context(cafile=str(self.proxy.certificate)),
+            source_address=(f"127.0.1.{number + 1}", 0),
+            timeout=30,
+        )
+
+    def processes(self) -> list[int]:
+        served = [child.pid for child in psutil.Process(self.server.pid).children()]
+        return [*served, *self.proxy.workers()]
+
+
+def deploy(folder: Path) -> Deployed:
+    server = Server(
+        folder,
+        SECRET_KEY=SECRET,
+        DEMUCS_MODEL="mini",
+        WHISPER_MODEL="mini",
+        TRUSTED_PROXIES=1,
+        RATE_LIMIT="",
+    )
+    server.start(command=LAUNCHER)
+    assert server.until_loaded().json()["ready"]
+    certificate = make_certificate(folder / "certificate")
+    proxy = Proxy(folder / "nginx", certificate, f"127.0.0.1:{server.port}").start()
+    return Deployed(server, proxy, folder)
+
+
+def ask(deployed: Deployed, number: int, path: str, times_s: list[float], asked: Asked) -> None:
+    """Ask at the given times of the monotonic clock, on one kept connection."""
+    caller = deployed.connect(number)
+    for at_s in times_s:
+        time.sleep(max(0.0, at_s - time.monotonic()))
+        began_s = time.monotonic()
+        try:
+            caller.request("GET", path)
+            answer = caller.getresponse()
+            answer.read()
+            if answer.status != 200:
+                asked.errors.append(f"status {answer.status}")
+        except (OSError, http.client.HTTPException) as error:
+            asked.errors.append(repr(error))
+            caller.close()
+        asked.milliseconds.append((time.monotonic() - began_s) * 1000)
+    caller.close()
+
+
+def steadily(deployed: Deployed, path: str, clients: int, rate_s: float, seconds: float) -> Asked:
+    """Ask `rate_s` times a second from so many clients in turn."""
+    asked = Asked()
+    began_s = time.monotonic() + 0.5
+    times_s = [began_s + number / rate_s for number in range(round(seconds * rate_s))]
+    threads = [
+        Thread(target=ask, args=(deployed, number, path, times_s[number::clients], asked))
+        for number in range(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return asked
+
+
+def speak(url: str, number: int) -> None:
+    """Say the bundled recording again and again, until the process is ended."""
+    while True:
+        live.speakers(SPEAKERS, 2)[number].speak(url)
+
+
+@contextmanager
+def busy(deployed: Deployed) -> Iterator[str]:
+    """A long song is separated and SPEAKERS people speak meanwhile; the song's id."""
+    server = deployed.server
+    file_id = server.upload(material.song(deployed.folder / "long.mp3", 1800))
+    for number in range(MOST_JOBS):
+        server.process(file_id, overlap=round(0.1 + number / 100, 2))
+    spawn = multiprocessing.get_context("spawn")
+    speaking = [
+        spawn.Process(target=speak, args=(server.url, number), daemon=True)
+        for number in range(SPEAKERS)
+    ]
+    for process in speaking:
+        process.start()
+    try:
+        while server.get(f"/status/{file_id}").json()["progress"] == 0:
+            time.sleep(0.2)
+        yield file_id
+        assert server.get(f"/status/{file_id}").json()["status"] == "processing"
+    finally:
+        for process in speaking:
+            process.terminate()
+            process.join()
+        server.delete(f"/cleanup/{file_id}")
+
+
+def answers(deployed: Deployed, seconds: float, polling_s: float) -> list[str]:
+    with busy(deployed) as file_id:
+        status = f"/status/{file_id}"
+        rows = [
+            steadily(deployed, path, ASKERS, REQUESTS_S, seconds).row(
+                f"`GET {name}`, {REQUESTS_S:.0f} requests/s", target
+            )
+            for path, name, target in (
+                ("/health", "/health", "p99 ≤ 50 ms"),
+                (status, "/status", "p99 ≤ 80 ms"),
+            )
+        ]
+        polled = steadily(deployed, status, 100, 100.0, polling_s)
+        name = f"100 clients polling `/status` each second for {polling_s:.0f} s"
+        rows.append(polled.row(name, "no error"))
+    return rows
+
+
+def upload(deployed: Deployed) -> str:
+    """curl sends a file of 500 MB that lies in the page cache."""
+    path = deployed.folder / "long.wav"
+    with soundfile.SoundFile(str(path), "w", RATE_HZ, 2, "PCM_16") as file:
+        block = np.zeros((RATE_HZ, 2), np.int16)
+        for _ in range((UPLOAD_BYTES - 44) // block.nbytes):
+            file.write(block)
+    before = {pid: measure.forget_peak(pid) for pid in deployed.processes()}
+    command = ["curl", "-sS", "--cacert", str(deployed.proxy.certificate), "-F", f"file=@{path}"]
+    command += ["-w", "\n%{speed_upload} %{time_total}", f"{deployed.proxy.url}/upload"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    body, _, numbers = told.rpartition("\n")
+    grown = sum(measure.peak_bytes(pid) - resident for pid, resident in before.items())
+    deployed.server.delete(f"/cleanup/{json.loads(body)['file_id']}")
+    path.unlink()
+    speed, total_s = (float(number) for number in numbers.split())
+    return (
+        f"| upload of {UPLOAD_BYTES / MB:.0f} MB | ≥ 200 MB/s, < 100 MB more memory | "
+        f"{speed / MB:.0f} MB/s, answered after {total_s:.1f} s, {grown / MB:.0f} MB more |"
+    )
+
+
+def restart(deployed: Deployed) -> str:
+    began_s = time.monotonic()
+    deployed.server.stop()
+    stopped_s = time.monotonic()
+    deployed.server.start(command=LAUNCHER)
+    started_s = time.monotonic()
+    deployed.server.until_loaded()
+    return (
+        f"| restart, to the first answer | < 3 s | {started_s - stopped_s:.1f} s (stopping "
+        f"{stopped_s - began_s:.1f} s before, models after {time.monotonic() - started_s:.1f} s) |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each steady asking")
+    parser.add_argument("--polling", type=float, default=60.0, help="seconds of polling")
+    parser.add_argument("--write", action="store_true", help=f"write docs/{REPORT.name}")
+    options = parser.parse_args()
+    if BINARY is None:
+        raise SystemExit("nginx is not installed.")
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as cleanup:
+        deployed = deploy(Path(name))
+        cleanup.callback(deployed.server.stop)
+        cleanup.callback(deployed.proxy.stop)
+        lines = [
+            f"Machine: {measure.machine(PACKAGES)}.",
+            "",
+            "The first three rows while a song is separated and four people speak.",
+            "",
+            "| | to reach | measured |",
+            "|---|---|---|",
+            *answers(deployed, options.seconds, options.polling),
+            upload(deployed),
+            restart(deployed),
+        ]
+    print("\n".join(lines), flush=True)
+    if options.write:
+        made_by = "Made by `.venv/bin/python -m bench.proxy --write`; `make bench` prints it."
+        REPORT.write_text("\n".join(["# Benchmarks behind nginx", "", made_by, "", *lines]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
