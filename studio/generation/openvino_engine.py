@@ -39,8 +39,7 @@ class OpenVinoDecoder:
         self.network = core.compile_model(networks("decoder"), "CPU", settings)
         self.told = None
         if not shape.is_prefixed:
-            exact = {**settings, "INFERENCE_PRECISION_HINT": "f32"}
-            self.told = core.compile_model(networks("told"), "CPU", exact)
+            self.told = core.compile_model(networks("told"), "CPU", settings)
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
         return _OpenVinoDecoding(self, np.repeat(states[: 1 + guided], rows, axis=0))
@@ -187,7 +186,7 @@ def _networks(
     weights = parts.read_state(folder, "decoder.")
     networks["decoder"] = build_decoder(shape, weights, bits)
     if not shape.is_prefixed:
-        networks["told"] = build_told(shape, weights)
+        networks["told"] = build_told(shape, weights, bits)
     del weights
     try:
         made = cache.add(key, {"memory": memory}, networks)

@@ -70,11 +70,11 @@ def build_decoder(shape: Shape, weights: Weights, bits: int) -> Any:
     return openvino.Model(*_DecoderGraph(shape, weights, bits).build(), "decoder")
 
 
-def build_told(shape: Shape, weights: Weights) -> Any:
+def build_told(shape: Shape, weights: Weights, bits: int) -> Any:
     """States (rows, tokens, hidden) -> keys and values of every layer of the decoder."""
     import openvino
 
-    graph = _DecoderGraph(shape, weights, 32)
+    graph = _DecoderGraph(shape, weights, bits)
     states = graph.input("states", [-1, -1, shape.hidden], "f32")
     results = []
     for layer in range(shape.layers):
