@@ -3,7 +3,6 @@
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from config import Config
 from studio import audio
 from studio.audio.child import LATE
 from studio.errors import StudioError
-from tests.problems import assert_sentence
+from tests.problems import BOUNDARY, FORM, assert_sentence, part
 from tests.support import RATE_HZ, convert, ffmpeg_children, noise, write_wav
 
 # Endings that may be uploaded, with how ffmpeg makes a small file of each.
@@ -90,7 +89,8 @@ def open_door(folder: Path) -> Iterator[FlaskClient]:
 
 def send(door: FlaskClient, content: bytes, name: str) -> TestResponse:
     """Upload a file. Nothing that is refused may leave anything behind."""
-    answer = door.post("/upload", data={"file": (BytesIO(content), name)})
+    body = part(name, content) + f"--{BOUNDARY}--\r\n".encode()
+    answer = door.post("/upload", data=body, headers=FORM)
     assert answer.status_code == 201 or 400 <= answer.status_code < 500, answer.text
     return answer
 

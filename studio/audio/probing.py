@@ -60,7 +60,7 @@ def probe(path: Path) -> Probe:
         duration_s = round(decoded_s, 6)
     elif header.container == "ogg" and is_chained(path):
         duration_s = _decoded_s(path)
-    elif declared_s is None or not _ends_at(path, declared_s):
+    elif declared_s is None or declared_s < FULLY_PROBED_S or not _ends_at(path, declared_s):
         duration_s = round(max(_measured_s(path), FULLY_PROBED_S), 6)
     else:
         duration_s = declared_s
