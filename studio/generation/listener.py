@@ -20,7 +20,8 @@ class TextListener:
 
         self.takes_melody = config.model_type == parts.MELODY
         self._tokenizer = Tokenizer.from_file(str(folder / parts.TOKENIZER))
-        self._unknown = self._tokenizer.token_to_id(parts.unknown_word(folder))
+        unknown = self._tokenizer.token_to_id(parts.unknown_word(folder))
+        self._unknown = -1 if unknown is None else unknown
         self._lock = Lock()
         self._encoder = parts.read_part(folder, "text_encoder", config)
         self._project = _linear(folder, "enc_to_dec_proj.")
