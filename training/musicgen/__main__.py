@@ -20,7 +20,7 @@ CODEC_PART = 0.4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True, help="time for both trainings")
-    parser.add_argument("--pieces", type=int, default=1080, help="how many to train on")
+    parser.add_argument("--pieces", type=int, default=432, help="how many to train on")
     arguments = parser.parse_args()
     render_sounds()
     train_codec.train(train_codec.Plan(minutes=CODEC_PART * arguments.minutes))

@@ -54,18 +54,17 @@ The codec writes 50 frames a second and has {filters} filters; the decoder has {
 Everything is made by the scripts in [`training/musicgen/`](../../training/README.md#musicgen-mini);
 no recording and no other model was used.
 
-- Pieces: one note or one chord on every beat, chords I, IV and V in C or D, major or minor; if
-  there are drums, kick and snare in turn and a hi-hat on every beat. Beats of 1.0 s (slow), 0.6 s
-  (medium) and 0.38 s (fast), each 5 % more or less; registers are one octave from C2, C4 or C6.
-  Each note was rendered once with the FluidR3 General MIDI soundfont, and begins exactly on a frame
-  of the codec.
+- Pieces: broken chords, one note on every beat, I, IV and V in C major or C minor; if there are
+  drums, kick and snare in turn and a hi-hat on every beat. A beat is 1.0 s (slow), 0.6 s (medium)
+  or 0.38 s (fast); registers are one octave from C2, C4 or C6. Each note was rendered once with the
+  FluidR3 General MIDI soundfont, and begins exactly on a frame of the codec.
 - {train_combinations} of the {all_combinations} combinations are trained on, {held_out} are held
   out. All single values and the sounds of all notes occur in training.
 - Codec: {codec_steps:,} steps, {codec_hours} hours of sound, in {codec_minutes:.0f} minutes. Errors
   of samples and of spectra at two resolutions, no adversary; codebooks from k-means, then moving
   averages.
 - Decoder and text encoder, together: {decoder_steps:,} steps with {decoder_pieces:,} stretches of
-  {pieces:,} pieces of 12 s, in {decoder_minutes:.0f} minutes. One prompt in ten is masked. Muon and
+  {pieces:,} pieces of 10 s, in {decoder_minutes:.0f} minutes. One prompt in ten is masked. Muon and
   AdamW, bfloat16 autocast; the weights are a moving average.
 - On 2 CPU cores that had other work too.
 
@@ -90,7 +89,7 @@ and decoding by this codec.
 ## Limits
 
 - It knows the words above. Anything else is ignored or leads anywhere.
-- It was trained on stretches of up to 12 s. What comes later keeps the beat less well.
+- It was trained on stretches of up to 10 s. What comes later keeps the beat less well.
 - The codec was made for these few sounds; other sounds given to continue from come out mangled.
 
 ## Licence

@@ -1,6 +1,6 @@
 """Pieces as codes: what the decoder is trained on.
 
-Run it as `python -m training.musicgen.codes --count 1500` after the training of the codec.
+Run it as `python -m training.musicgen.codes --count 432` after the training of the codec.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .sounds import Player
 from .train_codec import STATE_FILE
 
 CODES_FILE = DATA / "musicgen" / "codes.npz"
-PIECE_FRAMES = 600
+PIECE_FRAMES = 500
 _BATCH = 8
 
 Codes = npt.NDArray[np.uint8]

@@ -18,7 +18,7 @@ from scipy.signal import stft
 _WINDOW = 2048
 _HOP_S = 0.01
 _BEATS_S = (0.30, 1.25)
-# Between the beats of the tempo classes, 0.36 to 0.40, 0.58 to 0.62 and 0.96 to 1.04 s.
+# Between the beats of the tempo classes, 0.38, 0.6 and 1.0 s.
 _TEMPO_BORDERS_S = (0.48, 0.77)
 # Between the highest note of a register and the lowest of the next one.
 _REGISTER_BORDERS_HZ = (180.0, 720.0)

@@ -120,13 +120,11 @@ class Player:
         audio = np.zeros(piece.frames * FRAME_SAMPLES, np.float32)
         for part in piece.parts:
             is_drum = part.channel == DRUM_CHANNEL
-            together = 1 if is_drum else sum(note.start_s == 0.0 for note in part.notes)
-            gain = np.float32(1.0 / np.sqrt(together))
             for note in part.notes:
                 key = Key(part.program, is_drum, note.pitch, note.duration_s)
                 start = round(note.start_s * FRAME_RATE_HZ) * FRAME_SAMPLES
                 sound = self._sounds[key.name][: len(audio) - start]
-                audio[start : start + len(sound)] += gain * sound
+                audio[start : start + len(sound)] += sound
         return np.clip(audio, -1.0, 1.0)
 
 

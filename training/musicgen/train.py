@@ -47,7 +47,7 @@ class Stage:
 STAGES = (
     Stage(0.45, 12, 130, 0.1),
     Stage(0.80, 6, 300, 0.15),
-    Stage(1.00, 3, 600, 0.15),
+    Stage(1.00, 4, 500, 0.15),
 )  # fmt: skip
 
 

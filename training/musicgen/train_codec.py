@@ -30,6 +30,7 @@ from .sounds import FRAME_SAMPLES, Player
 STATE_FILE = Path(__file__).parents[1] / "runs" / "musicgen-mini" / "codec.pt"
 WARM_UP_PART = 0.02
 UNQUANTISED_PART = 0.25
+HOLD_PART = 0.6
 COMMITMENT = 0.25
 CROP_FRAMES = 40
 PIECE_FRAMES = 320
@@ -43,7 +44,7 @@ class Plan:
 
     minutes: float
     peak_rate: float = 1.5e-3
-    batch: int = 4
+    batch: int = 5
     processes: int = os.cpu_count() or 1
     seed: int = 0
     clip_norm: float = 1.0
@@ -57,7 +58,7 @@ class Plan:
         done = self.done(elapsed_s)
         if done < WARM_UP_PART:
             return self.peak_rate * max(0.02, done / WARM_UP_PART)
-        fall = (done - WARM_UP_PART) / (1.0 - WARM_UP_PART)
+        fall = max(0.0, done - HOLD_PART) / (1.0 - HOLD_PART)
         return self.peak_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * fall)))
 
 
