@@ -49,11 +49,8 @@ def probe(path: Path) -> Probe:
     how long it is; where it does not, the length is measured without decoding.
     Raises NotAudio, AudioTruncated, AudioTooLong or AudioUnsupported.
     """
-    header, decoded_s = _beginning(path)
-    end = end_of(path, header.container)
+    header, end, decoded_s = _beginning(path)
     declared_s = header.declared_s
-    if end is End.CUT:
-        raise AudioTruncated("The file breaks off before its end. Upload it again in full.")
     if decoded_s < FULLY_PROBED_S:
         if declared_s is not None and decoded_s < declared_s * (1 - SPARE_SHARE) - SPARE_S:
             _raise_truncated(declared_s, f"only {decoded_s:.1f} s are there")
@@ -70,18 +67,21 @@ def probe(path: Path) -> Probe:
     )
 
 
-def _beginning(path: Path) -> tuple[Header, float]:
-    """The header, and how many seconds decode from the beginning, at most FULLY_PROBED_S."""
+def _beginning(path: Path) -> tuple[Header, End | None, float]:
+    """The header, the end, and how many seconds decode at first, at most FULLY_PROBED_S."""
     command = [*RECORDING, *_NOTHING_LEFT_OUT, "-t", f"{FULLY_PROBED_S}", *_COUNTED]
     with Child(command, path) as child:
         samples = _count(child)
         went_well = child.wait()
         header = _checked(child.report)
+        end = end_of(path, header.container)
+        if end is End.CUT:
+            raise AudioTruncated("The file breaks off before its end. Upload it again in full.")
         if not went_well:
             raise NotAudio(f"The sound could not be decoded: {child.report.last_words()}.")
     if samples == 0:
         raise NotAudio("The file has a sound header, but no sound can be decoded from it.")
-    return header, samples / (header.output_rate_hz or header.rate_hz)
+    return header, end, samples / (header.output_rate_hz or header.rate_hz)
 
 
 def _checked(report: Report) -> Header:
