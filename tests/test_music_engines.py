@@ -127,6 +127,10 @@ def test_a_graph_is_kept_and_its_weights_may_have_8_bits(model_dir: Path) -> Non
     tokens = np.random.default_rng(4).integers(0, 64, (1, 4, 20))
     logits = [model.decoder.begin(states, 1, True)(tokens) for model in (exact, small)]
     assert 0 < np.abs(logits[0] - logits[1]).max() < 0.2 * np.abs(logits[0]).max()
+    run = small.decoder.begin(states, 1, True)
+    for step in range(20):
+        last = run(tokens[:, :, step : step + 1])
+    assert np.abs(logits[1] - last).max() < 0.05 * np.abs(last).max(), "at once, or step by step"
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])

@@ -17,7 +17,7 @@ from studio.graphs import GraphCache, graph_key, native_bf16
 
 log = logging.getLogger(__name__)
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 PACKAGES = ("openvino", "torch", "transformers")
 PRECISIONS = ("auto", "int8", "bf16", "f32")
 CODEC_PARTS = ("embed", "recur", "synthesise")
@@ -79,7 +79,9 @@ class _OpenVinoDecoding:
         total = self._length + added
         given["places"] = np.arange(self._length, total)
         future = np.triu(np.ones((added, total), bool), self._length + 1)
-        given["mask"] = np.where(future, np.finfo(np.float32).min, np.float32(0.0))[None, None]
+        mask = np.where(future, np.finfo(np.float32).min, np.float32(0.0))
+        # In bf16 OpenVINO misreads one mask for all rows in all but the first of them.
+        given["mask"] = np.tile(mask, (self._rows, 1, 1, 1))
         self._length = total
         for name, values in given.items():
             self._request.set_tensor(name, self._tensor(np.ascontiguousarray(values)))

@@ -61,7 +61,7 @@ class Shape:
 def build_decoder(shape: Shape, weights: Weights, bits: int) -> Any:
     """The decoder: tokens int64 (rows, codebooks, length) -> logits (rows, codebooks, vocabulary).
 
-    Further inputs are `places` (length of all states), `mask` (1, 1, states, all states so far),
+    Further inputs are `places` (length of all states), `mask` (rows, 1, states, all states so far),
     `rows` (0, 1, ... for the cache) and `prefix` (rows, tokens, hidden) or, for each layer, the
     keys and values of what the decoder is told. `bits` of the weights: 8 or 32.
     """
@@ -107,7 +107,7 @@ class _DecoderGraph:
         """Results, sinks and parameters of the model."""
         shape, ops = self._shape, self.ops
         tokens = self.input("tokens", [-1, shape.codebooks, -1], "i64")
-        self._mask = self.input("mask", [1, 1, -1, -1], "f32")
+        self._mask = self.input("mask", [-1, 1, -1, -1], "f32")
         self._rows = self.input("rows", [-1], "i32")
         hidden = ops.add(self._embed(tokens), self._positions())
         for layer in range(shape.layers):
