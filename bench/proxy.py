@@ -140,7 +140,7 @@ def speak(url: str, number: int) -> None:
 def busy(deployed: Deployed) -> Iterator[str]:
     """A long song is separated and SPEAKERS people speak meanwhile; the song's id."""
     server = deployed.server
-    file_id = server.upload(material.song(deployed.folder / "long.mp3", 1800))
+    file_id = server.upload(material.song(deployed.folder / "long.flac", 900))
     for number in range(MOST_JOBS):
         server.process(file_id, overlap=round(0.1 + number / 100, 2))
     spawn = multiprocessing.get_context("spawn")
@@ -151,15 +151,20 @@ def busy(deployed: Deployed) -> Iterator[str]:
     for process in speaking:
         process.start()
     try:
-        while server.get(f"/status/{file_id}").json()["progress"] == 0:
+        while not is_working(server, file_id):
             time.sleep(0.2)
         yield file_id
-        assert server.get(f"/status/{file_id}").json()["status"] == "processing"
+        assert is_working(server, file_id), "the jobs ended too early"
     finally:
         for process in speaking:
             process.terminate()
             process.join()
         server.delete(f"/cleanup/{file_id}")
+
+
+def is_working(server: Server, file_id: str) -> bool:
+    jobs = server.get(f"/status/{file_id}").json()["jobs"]
+    return any(job["status"] == "processing" and job["progress"] > 0 for job in jobs)
 
 
 def answers(deployed: Deployed, seconds: float, polling_s: float) -> list[str]:
