@@ -19,7 +19,9 @@ from tests.support import (
 )
 
 # What the model must reach on the song of samples/; its card has the median over many songs.
-LEAST_SDR_DB = {"drums": 1.0, "bass": 3.7, "other": 3.2, "vocals": 5.0}
+LEAST_SDR_DB = {"drums": 6.6, "bass": 6.4, "other": 6.1, "vocals": 6.7}
+# The model tells the accompaniment by its place, too, which a mono song does not have.
+LEAST_MONO_SDR_DB = LEAST_SDR_DB | {"other": 1.0}
 # The mixture itself, taken for a stem, is the answer of a model that does nothing.
 LEAST_GAIN_DB = 6.0
 MP3_LOSS_DB = 1.0
@@ -54,10 +56,14 @@ def separated(server: Server, song: Path, folder: Path) -> dict[str, Sound]:
 
 
 def assert_separated(
-    true: dict[str, Sound], mixture: Sound, stems: dict[str, Sound], loss_db: float = 0.0
+    true: dict[str, Sound],
+    mixture: Sound,
+    stems: dict[str, Sound],
+    loss_db: float = 0.0,
+    least: dict[str, float] = LEAST_SDR_DB,
 ) -> None:
-    reached = {stem: sdr_db(true[stem], stems[stem]) for stem in LEAST_SDR_DB}
-    for stem, least_db in LEAST_SDR_DB.items():
+    reached = {stem: sdr_db(true[stem], stems[stem]) for stem in least}
+    for stem, least_db in least.items():
         assert stems[stem].shape == true[stem].shape
         assert reached[stem] >= least_db - loss_db, reached
         assert reached[stem] >= sdr_db(true[stem], mixture) + LEAST_GAIN_DB - loss_db, reached
@@ -97,7 +103,7 @@ def test_the_stems_of_a_mono_song(
     song = write_wav(tmp_path / "mono.wav", mixture.mean(axis=0, keepdims=True), subtype="FLOAT")
     stems = separated(mini, song, tmp_path)
     mono = {stem: mono_of(sound) for stem, sound in true_stems.items()}
-    assert_separated(mono, mono_of(mixture), stems, MP3_LOSS_DB)
+    assert_separated(mono, mono_of(mixture), stems, MP3_LOSS_DB, LEAST_MONO_SDR_DB)
 
 
 def mono_of(sound: Sound) -> Sound:
