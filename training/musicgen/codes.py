@@ -1,13 +1,12 @@
 """Pieces as codes: what the decoder is trained on.
 
-Run it as `python -m training.musicgen.codes --count 432` after the training of the codec.
+Run it as `python -m training.musicgen.codes --count 432` after that of the codec.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,24 +14,16 @@ import torch
 from transformers import EncodecModel
 
 from ..render import DATA
-from .codec import build_codec
+from .codec import load_codec
 from .pieces import write_piece
 from .prompts import Combination, split_combinations
 from .sounds import Player
-from .train_codec import STATE_FILE
 
 CODES_FILE = DATA / "musicgen" / "codes.npz"
 PIECE_FRAMES = 500
 _BATCH = 8
 
 Codes = npt.NDArray[np.uint8]
-
-
-def load_codec(state_file: Path = STATE_FILE) -> EncodecModel:
-    """The trained codec."""
-    codec = build_codec()
-    codec.load_state_dict(torch.load(state_file, weights_only=True)["model"])
-    return codec.eval()
 
 
 def encode_pieces(count: int, codec: EncodecModel) -> None:

@@ -1,4 +1,4 @@
-"""Writes `pretrained/musicgen-mini` from the saved states of both trainings.
+"""Writes `pretrained/musicgen-mini` from the codec and the saved state of the training.
 
 Run it as `python -m training.musicgen.export`. The layout is that of transformers, float32.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from transformers import EncodecFeatureExtractor
 
-from . import train, train_codec
-from .codec import CONFIG
+from . import train
+from .codec import CONFIG, load_codec
 from .network import build_model
 from .tokenizer import build_tokenizer
 
@@ -23,10 +23,10 @@ MAX_BYTES = 20_000_000
 
 def export() -> int:
     """Write the model with its tokenizer; returns the size of everything in bytes."""
-    codec = torch.load(train_codec.STATE_FILE, weights_only=True)
+    codec = load_codec().state_dict()
     decoder = torch.load(train.STATE_FILE, weights_only=True)
     model = build_model()
-    weights = {f"audio_encoder.{name}": tensor for name, tensor in codec["model"].items()}
+    weights = {f"audio_encoder.{name}": tensor for name, tensor in codec.items()}
     model.load_state_dict({**decoder["average"], **weights})
     model.save_pretrained(CARD_FOLDER)
     build_tokenizer().save_pretrained(CARD_FOLDER)
@@ -34,12 +34,9 @@ def export() -> int:
         feature_size=1, sampling_rate=CONFIG.sampling_rate, padding_side="left"
     ).save_pretrained(CARD_FOLDER)
     facts = {
-        "codec_steps": codec["step"],
-        "codec_hours": round(codec["sound_s"] / 3600, 1),
-        "codec_minutes": round(codec["total_s"] / 60, 1),
-        "decoder_steps": decoder["step"],
-        "decoder_pieces": decoder["pieces"],
-        "decoder_minutes": round(decoder["total_s"] / 60, 1),
+        "steps": decoder["step"],
+        "pieces": decoder["pieces"],
+        "minutes": round(decoder["total_s"] / 60, 1),
     }
     TRAINING_FILE.write_text(json.dumps(facts, indent=2) + "\n")
     size_bytes = sum(path.stat().st_size for path in CARD_FOLDER.iterdir())

@@ -16,7 +16,7 @@ from .prompts import Combination
 FRAME_RATE_HZ = 50
 BEAT_FRAMES = {"slow": 50, "medium": 30, "fast": 19}
 LOWEST_PITCH = {"low": 36, "middle": 60, "high": 84}
-PROGRAMS = {"piano": 0, "organ": 20, "strings": 48, "synth": 81}
+PROGRAMS = {"piano": 0, "organ": 20, "guitar": 25, "synth": 81}
 KICK, SNARE, HAT = 36, 38, 42
 DRUM_KIT = 0
 DRUM_LENGTH_S = 0.15

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 # Each value with the words that may name it; the first one is its name.
-FAMILIES = ("piano", "organ", "strings", "synth")
+FAMILIES = ("piano", "organ", "guitar", "synth")
 TEMPOS = {"slow": ("slow", "calm"), "medium": ("medium", "moderate"), "fast": ("fast", "quick")}
 MOODS = {"major": ("major", "happy"), "minor": ("minor", "sad")}
 REGISTERS = {"low": ("low", "deep"), "middle": ("middle", "mid"), "high": ("high", "treble")}
