@@ -19,7 +19,7 @@ from .sounds import render_sounds
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True, help="time for the training")
-    parser.add_argument("--pieces", type=int, default=432, help="how many to train on")
+    parser.add_argument("--pieces", type=int, default=324, help="how many to train on")
     arguments = parser.parse_args()
     render_sounds()
     fit_codec()

@@ -60,12 +60,13 @@ no recording and no other model was used.
   FluidR3 General MIDI soundfont, and begins exactly on a frame of the codec.
 - {train_combinations} of the {all_combinations} combinations are trained on, {held_out} are held
   out. All single values and the sounds of all notes occur in training.
-- Codec: {codec_steps:,} steps, {codec_hours} hours of sound, in {codec_minutes:.0f} minutes. Errors
-  of samples and of spectra at two resolutions, no adversary; codebooks from k-means, then moving
-  averages.
-- Decoder and text encoder, together: {decoder_steps:,} steps with {decoder_pieces:,} stretches of
-  {pieces:,} pieces of 10 s, in {decoder_minutes:.0f} minutes. One prompt in ten is masked. Muon and
-  AdamW, bfloat16 autocast; the weights are a moving average.
+- Codec: computed, not trained by gradients. With biases that keep every ELU linear, its
+  convolutions are an MDCT of 640 coefficients, of which the {components} principal components over
+  the training pieces are kept; the codebooks are k-means of these, each one of what is left over by
+  the one before.
+- Decoder and text encoder, together: {steps:,} steps with {pieces:,} stretches of {rendered}
+  pieces of 10 s, in {minutes:.0f} minutes. One prompt in ten is masked. Muon and AdamW, bfloat16
+  autocast; the weights are a moving average.
 - On 2 CPU cores that had other work too.
 
 ## Does it listen?
@@ -90,7 +91,8 @@ and decoding by this codec.
 
 - It knows the words above. Anything else is ignored or leads anywhere.
 - It was trained on stretches of up to 10 s. What comes later keeps the beat less well.
-- The codec was made for these few sounds; other sounds given to continue from come out mangled.
+- The codec was made for these few sounds, with an error {left_db:.0f} dB below them; other sounds,
+  given to continue from, come out mangled. Samples beyond full scale are compressed.
 
 ## Licence
 
@@ -157,11 +159,13 @@ def write_card() -> None:
         train_combinations=len(split.train),
         held_out=len(split.held_out),
         all_combinations=len(split.train) + len(split.held_out),
-        pieces=len(load_codes()[0]),
+        components=CONFIG.hidden_size,
+        rendered=len(load_codes()[0]),
         prompts=scores["prompts"],
         duration_s=scores["duration_s"],
         table=_table(scores),
         goals=_goals(scores),
+        left_db=-scores["codec_error_db"],
         **scores["thresholds"],
         **json.loads(TRAINING_FILE.read_text()),
     )

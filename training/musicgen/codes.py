@@ -1,6 +1,6 @@
 """Pieces as codes: what the decoder is trained on.
 
-Run it as `python -m training.musicgen.codes --count 432` after that of the codec.
+Run it as `python -m training.musicgen.codes --count 324` after that of the codec.
 """
 
 from __future__ import annotations

@@ -55,6 +55,12 @@ def through_codec(codec: EncodecModel, sounds: Sequence[Floats]) -> Iterator[Flo
             yield codec.decode(codes, [None]).audio_values[0, 0].numpy()
 
 
+def error_db(originals: Sequence[Floats], decoded: Sequence[Floats]) -> float:
+    """The power of all errors over that of all sounds."""
+    whole, errors = np.stack(originals), np.stack(originals) - np.stack(decoded)
+    return float(10 * np.log10((errors**2).mean() / (whole**2).mean()))
+
+
 def shares(asked: Sequence[Combination], heard: Sequence[Heard]) -> dict[str, Any]:
     """The share of cases that are right: of all, and by what was asked for."""
     right: dict[str, Any] = {}
@@ -97,13 +103,15 @@ def evaluate() -> dict[str, Any]:
     for seed, start in enumerate(range(0, len(prompts), _BATCH)):
         generated += list(generate(model, prompts[start : start + _BATCH], seed, frames))
     heard = hear(generated)
+    decoded = list(through_codec(model.audio_encoder, originals))
     return {
         "prompts": len(prompts),
         "duration_s": DURATION_S,
         "thresholds": asdict(thresholds),
+        "codec_error_db": round(error_db(originals, decoded), 1),
         "generated": shares(asked, heard),
         "rendered": shares(asked, hear(originals)),
-        "through_codec": shares(asked, hear(list(through_codec(model.audio_encoder, originals)))),
+        "through_codec": shares(asked, hear(decoded)),
         "cases": [
             {"prompt": prompt, "asked": combination._asdict(), "heard": one._asdict()}
             for prompt, combination, one in zip(prompts, asked, heard, strict=True)
