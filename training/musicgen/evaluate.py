@@ -25,7 +25,7 @@ from .sounds import RATE_HZ, Player, render_sounds
 
 SCORES_FILE = CARD_FOLDER / "scores.json"
 PROMPTS_PER_COMBINATION = 2
-DURATION_S = 8
+DURATION_S = 6
 _BATCH = 24
 
 Floats = npt.NDArray[np.float32]
