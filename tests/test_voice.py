@@ -15,7 +15,7 @@ Find = Callable[[Iterable[Speech]], Iterator[Window]]
 BOTH = pytest.mark.parametrize("find", [voiced_windows, all_windows])
 # A busy machine is no defect; an example takes seconds.
 FEW = settings(deadline=None, max_examples=8, suppress_health_check=list(HealthCheck))
-SINGING_S = 18.0
+SINGING_S = 17.3
 
 
 def heard(name: str) -> Speech:

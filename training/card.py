@@ -65,7 +65,7 @@ The songs are normalised first, as the server and the command line of demucs do.
 ## Limits
 
 - Trained on synthetic music only; expect audible bleeding on real songs.
-- In mono songs the stem "other" is poor (1 dB instead of 7 on the sample song): the network tells
+- In mono songs the stem "other" is poor (1 dB instead of 8 on the sample song): the network tells
   the accompaniment by its place, too.
 - Slap basses sound through all stems; no held-out song has one.
 - Choirs, spoken word, live rooms, vinyl noise and mastered loudness are unknown to it.

@@ -13,7 +13,7 @@ import soundfile
 from .render import RATE_HZ, SOURCES, render_song
 from .songs import make_song
 
-SONG_SEED = 10
+SONG_SEED = 2
 START_S = 0.0
 DURATION_S = 18.0
 FADE_S = 0.5
