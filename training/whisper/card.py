@@ -55,8 +55,9 @@ no recording and no other model was used.
   noise and music without a word; recordings that end early and sentences that the window cuts off.
 - Steps: {steps:,} with {windows:,} windows, in {minutes:.0f} minutes on 2 CPU cores that had other
   work too, in several runs that each continued from the last. First windows of 7 s at random places
-  of the 30 s, then of 14 s, then whole ones with prompts and cut sentences. Adam, warm-up and
-  cosine decay, bfloat16 autocast. The weights are a moving average.
+  of the 30 s, then of 14 s, then whole ones with prompts and cut sentences. Adam,
+  and in the last run Muon for the matrices of the blocks; warm-up and cosine decay, bfloat16
+  autocast. The weights are a moving average.
 - Helps that are not in the files: two linear layers on the encoder name the phoneme and the word
   of each frame, and the cross-attention is pulled towards the frames of the word that is written.
 
