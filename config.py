@@ -258,6 +258,12 @@ class Config:
         _one_of("faster-whisper", "openai-whisper"),
         "What Whisper runs on: faster-whisper, or openai-whisper where that package is installed.",
     )
+    WHISPER_ENCODER: str = _setting(
+        "auto",
+        _one_of("auto", "ctranslate2", "openvino"),
+        "What faster-whisper's encoder runs on: auto (OpenVINO where the processor has bf16), "
+        "ctranslate2 or openvino.",
+    )
     WHISPER_MODEL: str = _setting("base", _name, "Whisper variant used when none is asked for.")
     LIVE_SESSIONS: int = _setting(
         8, _integer(1, 1000), "Live transcriptions at the same time; each holds one thread."

@@ -182,6 +182,7 @@ class Whisper:
     ) -> None:
         self.default = config.WHISPER_MODEL
         self._threads = config.TORCH_THREADS
+        self._encoder = config.WHISPER_ENCODER
         self._storage = storage
         self._registry = registry
         self._store = store
@@ -241,7 +242,8 @@ class Whisper:
         from studio.transcription.load import load
 
         return self._registry.lease(
-            f"whisper/{variant}", lambda: load(self._catalogue, variant, self._threads)
+            f"whisper/{variant}",
+            lambda: load(self._catalogue, variant, self._threads, self._encoder),
         )
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:

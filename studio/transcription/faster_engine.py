@@ -1,11 +1,15 @@
 """Whisper on CTranslate2 through faster-whisper: the engine of the server."""
 
+import logging
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from studio.graphs import native_bf16
 from studio.transcription.engine import (
     AVERAGE_LOG_PROBABILITY_LEAST,
     COMPRESSION_RATIO_MOST,
@@ -15,18 +19,22 @@ from studio.transcription.engine import (
     Speech,
     is_silence,
 )
+from studio.transcription.openvino_encoder import NotReadable, OpenVinoEncoder
 from studio.transcription.transcript import Segment, Word
+
+log = logging.getLogger(__name__)
 
 
 class FasterWhisper:
     """A loaded CTranslate2 model: int8 on a CPU, float16 on a CUDA device.
 
-    `threads` is how many it uses on a CPU, 0 for its own choice.
+    `threads` is how many it uses on a CPU, 0 for its own choice. `encoder` is what its encoder
+    runs on: `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO on a CPU that has bf16.
     """
 
     name = "faster-whisper"
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, encoder: str = "auto") -> None:
         import ctranslate2
         from faster_whisper import WhisperModel
 
@@ -39,6 +47,27 @@ class FasterWhisper:
             cpu_threads=threads,
             local_files_only=True,
         )
+        if not has_cuda and _takes_openvino(encoder):
+            self._encode_with_openvino(folder, threads, encoder)
+
+    def _encode_with_openvino(self, folder: Path, threads: int, encoder: str) -> None:
+        """Replace the model's encoder; where it cannot be read, `auto` leaves it as it is."""
+        from ctranslate2 import StorageView
+
+        precision = "bf16" if native_bf16() else "f32"
+        try:
+            encode = OpenVinoEncoder(folder, precision, threads)
+        except (NotReadable, LookupError, RuntimeError) as error:
+            if encoder == "openvino":
+                raise
+            log.warning("the encoder stays on CTranslate2: %s", error)
+            return
+
+        def encoded(features: npt.NDArray[np.float32]) -> Any:
+            return StorageView.from_array(encode(features.reshape(-1, *features.shape[-2:])))
+
+        self._model.encode = encoded
+        self.precision = f"int8, encoder {precision}"
 
     @property
     def is_multilingual(self) -> bool:
@@ -114,6 +143,12 @@ class FasterWhisper:
             start_s = float(start / RATE_HZ)
             own = [one for one in segments if one.seek == int(start_s * 100)]
             yield _segments(own, start_s)
+
+
+def _takes_openvino(encoder: str) -> bool:
+    if encoder == "auto":
+        return find_spec("openvino") is not None and native_bf16()
+    return encoder == "openvino"
 
 
 def _segments(found: Any, start_s: float = 0.0) -> list[Segment]:
