@@ -1,7 +1,8 @@
 """Jobs in a database (SQLAlchemy). Each change is a transaction; a final state is set once."""
 
 import time
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -130,7 +131,7 @@ class JobStore:
             rows = session.scalars(
                 select(JobRow).where(JobRow.file_id == file_id).order_by(JobRow.number.desc())
             )
-            return [job_of(session, row) for row in rows]
+            return jobs_of(session, rows.all())
 
     def file_ids(self) -> list[str]:
         """All files that there are jobs of."""
@@ -145,7 +146,7 @@ class JobStore:
                 .where(JobRow.fingerprint == fingerprint, JobRow.state.in_(list(states)))
                 .order_by(JobRow.number.desc())
             )
-            return [job_of(session, row) for row in rows]
+            return jobs_of(session, rows.all())
 
     def count(self, state: State) -> int:
         with self._sessions() as session:
@@ -165,7 +166,7 @@ class JobStore:
         """Jobs that wait or run."""
         with self._sessions() as session:
             rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
-            return [job_of(session, row) for row in rows]
+            return jobs_of(session, rows.all())
 
     def count_active(self, client: str) -> int:
         """Jobs of a client that wait or run."""
@@ -259,13 +260,21 @@ class JobStore:
             session.execute(update(JobRow).where(processing).values(**WAITING_AGAIN))
 
 
+def jobs_of(session: Session, rows: Sequence[JobRow]) -> list[Job]:
+    """Jobs of rows, in their order; the places in the queue are counted once for all of them."""
+    waiting: list[int] = []
+    last = max((row.number for row in rows if row.state == State.QUEUED), default=None)
+    if last is not None:
+        queued = select(JobRow.number).where(JobRow.state == State.QUEUED, JobRow.number <= last)
+        waiting = sorted(session.scalars(queued))
+    return [_job_of(row, bisect_right(waiting, row.number)) for row in rows]
+
+
 def job_of(session: Session, row: JobRow) -> Job:
-    place = None
-    if row.state == State.QUEUED:
-        before = select(func.count()).where(
-            JobRow.state == State.QUEUED, JobRow.number <= row.number
-        )
-        place = session.scalar(before)
+    return jobs_of(session, [row])[0]
+
+
+def _job_of(row: JobRow, place: int) -> Job:
     request = Request(row.file_id, row.model, row.variant, row.options, row.fingerprint)
     return Job(
         row.job_id,
@@ -278,7 +287,7 @@ def job_of(session: Session, row: JobRow) -> Job:
         row.started_at,
         row.finished_at,
         row.attempts,
-        place,
+        place if row.state == State.QUEUED else None,
         row.error,
         row.result,
     )

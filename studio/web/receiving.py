@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from flask import Request, g, request
+from werkzeug.formparser import FormDataParser, MultiPartParser
 
 from studio import audio
 from studio.errors import (
@@ -25,14 +26,40 @@ from studio.web.services import Services
 
 FIELD = "file"
 LONGEST_FILENAME = 200
+# Below the 500 kB that a form's texts may have: werkzeug counts a piece of a file among them.
+PIECE_BYTES = 1 << 18
 NO_END = (
     "The file does not tell where its sound ends, so nobody can see whether some of it is missing: "
     "{:,.1f} s were found."
 )
 
 
+class _FormDataParser(FormDataParser):
+    """Reads a form in larger pieces than werkzeug's 64 KiB.
+
+    gunicorn copies all that it has read ahead for every piece that is taken.
+    """
+
+    def _parse_multipart(
+        self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str]
+    ) -> Any:
+        boundary = options.get("boundary", "").encode("ascii")
+        if not boundary:
+            raise ValueError("Missing boundary")
+        parser = MultiPartParser(
+            stream_factory=self.stream_factory,
+            max_form_memory_size=self.max_form_memory_size,
+            cls=self.cls,
+            buffer_size=PIECE_BYTES,
+            max_form_parts=self.max_form_parts,
+        )
+        return (stream, *parser.parse(stream, boundary, content_length))
+
+
 class StreamingRequest(Request):
     """Writes uploaded files straight to where they belong instead of to a temporary file."""
+
+    form_data_parser_class = _FormDataParser
 
     def _get_file_stream(
         self,
