@@ -70,6 +70,7 @@ class Parts:
     lock: FileLock
     webhooks: Webhooks
     housekeeper: Housekeeper
+    readiness: Readiness
 
     def drain(self) -> None:
         """Take no more work: sockets are told and closed, running jobs go back to the queue."""
@@ -78,6 +79,7 @@ class Parts:
         self.runner.stop(SHUTDOWN_S)
 
     def stop(self) -> None:
+        self.readiness.stop()
         self.webhooks.stop()
         self.housekeeper.stop()
         self.scheduler.stop()
@@ -153,7 +155,7 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     if config.TRUSTED_PROXIES:
         trusted = config.TRUSTED_PROXIES
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted, x_proto=trusted)  # type: ignore[method-assign]
-    parts = Parts(runner, scheduler, store, socketio, lock, webhooks, housekeeper)
+    parts = Parts(runner, scheduler, store, socketio, lock, webhooks, housekeeper, readiness)
     app.extensions["parts"] = parts
     runner.start()
     webhooks.start()

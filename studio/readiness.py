@@ -1,9 +1,14 @@
-"""Loads the configured models when the server starts, and tells when it is ready for work."""
+"""Loads the configured models when the server starts, and tells when it is ready for work.
+
+A model that cannot be loaded is tried again, ever more rarely: a download that failed may succeed
+later, and weights may be put into their place.
+"""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from threading import Lock, Thread
+from itertools import chain, repeat
+from threading import Event, Lock, Thread
 from typing import Any
 
 from studio.errors import StudioError
@@ -11,6 +16,9 @@ from studio.errors import StudioError
 log = logging.getLogger(__name__)
 
 LOADING, READY = "loading", "ready"
+# Seconds between one attempt and the next; the last is repeated.
+DELAYS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+AGAIN = "The server tries again by itself."
 
 Leases = Mapping[str, Callable[[], AbstractContextManager[Any]]]
 """For each model, by name, how it is leased."""
@@ -19,14 +27,20 @@ Leases = Mapping[str, Callable[[], AbstractContextManager[Any]]]
 class Readiness:
     """Which models are loaded. Ready when all are; at once where none is waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, delays_s: Sequence[float] = DELAYS_S) -> None:
+        self._delays_s = delays_s
         self._states: dict[str, str] = {}
         self._lock = Lock()
+        self._stopping = Event()
 
     def warm_up(self, leases: Leases) -> None:
         """Load the models one after the other, in the background."""
         self._states = dict.fromkeys(leases, LOADING)
-        Thread(target=self._load, args=(leases,), name="warm-up", daemon=True).start()
+        Thread(target=self._run, args=(leases,), name="warm-up", daemon=True).start()
+
+    def stop(self) -> None:
+        """Try no more."""
+        self._stopping.set()
 
     @property
     def states(self) -> dict[str, str]:
@@ -38,7 +52,16 @@ class Readiness:
     def is_ready(self) -> bool:
         return all(state == READY for state in self.states.values())
 
-    def _load(self, leases: Leases) -> None:
+    def _run(self, leases: Leases) -> None:
+        missing = self._load(leases)
+        for delay_s in chain(self._delays_s, repeat(self._delays_s[-1])):
+            if not missing or self._stopping.wait(delay_s):
+                return
+            missing = self._load(missing)
+
+    def _load(self, leases: Leases) -> Leases:
+        """Load some models; those that may be tried again."""
+        missing = {}
         # All are held until the last is loaded: an idle one would make room for the next.
         with ExitStack() as held:
             for name, lease in leases.items():
@@ -46,10 +69,12 @@ class Readiness:
                     held.enter_context(lease())
                     state = READY
                 except StudioError as error:
-                    state = error.sentence
+                    missing[name] = lease
+                    state = f"{error.sentence} {AGAIN}"
                     log.error("the model %s cannot be used: %s", name, state)
                 except Exception:
                     state = "It cannot be loaded because of a defect; the log has the cause."
                     log.exception("the model %s cannot be loaded", name)
                 with self._lock:
                     self._states[name] = state
+        return missing

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -142,7 +143,31 @@ def test_a_model_that_cannot_be_loaded_is_named(launched: Server) -> None:
     answer = launched.until_loaded()
     assert answer.status_code == 503
     assert answer.json()["models"]["demucs/tiny"] == "ready"
-    assert "small" in answer.json()["models"]["whisper/small"]
+    why = answer.json()["models"]["whisper/small"]
+    assert "small" in why and why.endswith("The server tries again by itself.")
+
+
+def test_a_model_that_comes_later_is_loaded_without_a_restart(
+    launched: Server, tmp_path: Path, weights: Path
+) -> None:
+    """Whether its download fails at first, or somebody forgot to put it there."""
+    late = tmp_path / "late"
+    launched.settings |= {"MODEL_DIR": str(late), "DEMUCS_MODEL": "htdemucs"}
+    launched.settings |= {"HF_HUB_OFFLINE": "1", "TORCH_HOME": str(tmp_path / "torch")}
+    # The network is not there: nothing listens at the proxy's address.
+    launched.settings |= {"https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    launched.start(command=LAUNCHER)
+    answer = launched.until_loaded()
+    assert answer.status_code == 503
+    assert answer.json()["models"]["whisper/mini"] == "ready"
+    assert str(late) in answer.json()["models"]["demucs/htdemucs"]
+    shutil.copytree(weights / "demucs", late / "demucs")
+    (late / "demucs" / "tiny.yaml").rename(late / "demucs" / "htdemucs.yaml")
+    ends_s = time.monotonic() + 120
+    while (answer := launched.get("/ready")).status_code == 503:
+        assert time.monotonic() < ends_s, answer.json()
+        time.sleep(0.2)
+    assert answer.json()["models"] == {"demucs/htdemucs": "ready", "whisper/mini": "ready"}
 
 
 def test_the_development_server_is_ready_at_once(server: Server) -> None:
