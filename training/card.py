@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 from demucs.hf import load_safetensors_model
 
@@ -44,11 +45,9 @@ other model was used.
   middle, the accompaniment to one side.
 - Steps: {steps}, each on four segments of {segment} s; half of the segments take their stems
   from four different songs; gain, polarity and channel order vary, now and then a stem is silent.
-- Time: {minutes:.0f} minutes on 2 CPU cores that had other work too, in two runs: the second went
-  on from the first with the drums and the voice mixed a little louder, and the drums of the
-  held-out songs are another decibel louder. The error of each item and source is an amplitude
-  relative to the mixture. Adam, warm-up and cosine decay, bfloat16 autocast. The weights are a
-  moving average.
+{time}
+- The error of each item and source is an amplitude relative to the mixture. Adam, warm-up and
+  cosine decay, bfloat16 autocast. The weights are a moving average.
 
 ## Results
 
@@ -94,9 +93,16 @@ def write_card() -> None:
         other_low=OTHER_RANGE[0],
         held_out=len(scores),
         table=table(scores, result["mixture"]),
+        time=_time(facts["minutes"], facts["remarks"]),
         **facts,
     )
     (CARD_FOLDER / "README.md").write_text(text)
+
+
+def _time(minutes: float, remarks: list[str]) -> str:
+    """How long it was trained, and what a person has to say of that, as an item of a list."""
+    text = " ".join([f"- Time: {minutes:.0f} minutes.", *remarks])
+    return textwrap.fill(text, 100, subsequent_indent="  ")
 
 
 if __name__ == "__main__":

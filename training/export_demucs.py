@@ -26,6 +26,8 @@ def export(state_path: Path, model_path: Path = MODEL_FILE) -> None:
         "steps": state["step"],
         "minutes": round(state["total_s"] / 60.0, 1),
         "songs": len(list(song_folder(held_out=False).glob("*.npy"))),
+        # Sentences for the card that only a person can write: what was special about this training.
+        "remarks": [],
     }
     (model_path.parent / TRAINING_FILE.name).write_text(json.dumps(facts, indent=2) + "\n")
 
