@@ -18,7 +18,7 @@ import socketio
 
 from config import Config
 from production import Launcher, refusals, warnings
-from tests.problems import BOUNDARY, FORM, part
+from tests.problems import BOUNDARY, FORM, part, without_network
 from tests.support import LAUNCHER, ROOT, Server, noise, write_wav
 
 SAFE: dict[str, Any] = {"SECRET_KEY": "0123456789abcdef0123456789abcdef"}
@@ -153,9 +153,7 @@ def test_a_model_that_comes_later_is_loaded_without_a_restart(
     """Whether its download fails at first, or somebody forgot to put it there."""
     late = tmp_path / "late"
     launched.settings |= {"MODEL_DIR": str(late), "DEMUCS_MODEL": "htdemucs"}
-    launched.settings |= {"HF_HUB_OFFLINE": "1", "TORCH_HOME": str(tmp_path / "torch")}
-    # The network is not there: nothing listens at the proxy's address.
-    launched.settings |= {"https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    launched.settings |= {name: str(text) for name, text in without_network(tmp_path).items()}
     launched.start(command=LAUNCHER)
     answer = launched.until_loaded()
     assert answer.status_code == 503
