@@ -13,10 +13,11 @@ import numpy as np
 
 from studio.audio import Sound
 from studio.graphs import graph_key
+from studio.separation.channels_last import rearrange
 from studio.separation.network import Stems, Windows
 from studio.separation.spectrum import Spectrogram
 
-GRAPH_VERSION = 2
+GRAPH_VERSION = 3
 PACKAGES = ("openvino", "torch", "demucs")
 LAYERS = "graph"
 
@@ -52,7 +53,10 @@ def described(data: dict[str, Any]) -> Graph:
 
 
 def convert(module: Any) -> tuple[Graph, Any]:
-    """A loaded HTDemucs as a graph. Raises NotConvertible for other networks."""
+    """A loaded HTDemucs as a graph; it is rearranged in place.
+
+    Raises NotConvertible for other networks.
+    """
     import openvino
     import torch
     from demucs.htdemucs import HTDemucs
@@ -69,6 +73,7 @@ def convert(module: Any) -> tuple[Graph, Any]:
         segment,
         int(module.hop_length),
     )
+    rearrange(module)
     mixture = torch.zeros(1, graph.channels, segment)
     with torch.no_grad(), warnings.catch_warnings():
         # Shapes are fixed on purpose, and a trace is what OpenVINO's converter reads.
