@@ -70,7 +70,13 @@ def prices(_folder: Path) -> list[str]:
         lost = " | ".join(f"{v:.4f}" for v in (base - found).max(0))
         lines.append(f"| {name} | {values} | {took_s / base_s:.2f} |")
         lines.append(f"| largest loss of any song | {lost} | |")
-    return lines
+    return [
+        *lines,
+        "",
+        "These values may lie below those of the model's card: demucs normalises by the mean of "
+        "the song and gives it back to every stem, and some rendered songs have a DC offset in "
+        "one stem.",
+    ]
 
 
 def separated(bag: Bag, sound: Sound, overlap: float = 0.25) -> Stems:
