@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import psutil
@@ -153,10 +154,10 @@ def busy(deployed: Deployed) -> Iterator[str]:
     for process in speaking:
         process.start()
     try:
-        while not is_working(server, file_id):
+        while not jobs(server, file_id, "processing"):
             time.sleep(0.2)
         yield file_id
-        assert is_working(server, file_id), "the jobs ended too early"
+        assert jobs(server, file_id, "queued"), "the jobs ended too early"
     finally:
         for process in speaking:
             process.terminate()
@@ -164,9 +165,10 @@ def busy(deployed: Deployed) -> Iterator[str]:
         server.delete(f"/cleanup/{file_id}")
 
 
-def is_working(server: Server, file_id: str) -> bool:
-    jobs = server.get(f"/status/{file_id}").json()["jobs"]
-    return any(job["status"] == "processing" and job["progress"] > 0 for job in jobs)
+def jobs(server: Server, file_id: str, state: str) -> list[Any]:
+    """The jobs of a file that are in a state."""
+    found = server.get(f"/status/{file_id}").json()["jobs"]
+    return [job for job in found if job["status"] == state]
 
 
 def answers(deployed: Deployed, seconds: float, polling_s: float) -> list[str]:
