@@ -53,6 +53,8 @@ def save_model(weights: dict[str, torch.Tensor], path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(path), metadata)
+    # safetensors writes for its owner alone; in a container another user reads it.
+    path.chmod(0o644)
     size_bytes = path.stat().st_size
     if size_bytes > MAX_FILE_BYTES:
         raise ValueError(f"{path.name} is {size_bytes} bytes, over {MAX_FILE_BYTES}")
