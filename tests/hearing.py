@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech
-from studio.transcription.live.session import Session, Task
+from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings
+from studio.transcription.live.tasks import Task
 from studio.transcription.transcript import Segment, Word
 from tests.speech import Spoken
 

@@ -91,6 +91,20 @@ class Endpoints:
         return self._from if self._voiced >= LEAST_VOICED else None
 
     @property
+    def is_pause(self) -> bool:
+        """Whether the utterance that goes on may just have ended."""
+        return self.voice_from is not None and self._silent_from is not None
+
+    @property
+    def likely(self) -> Span | None:
+        """The utterance that goes on as it will have been if the present silence lasts; None while
+        there is no silence, or too little of it was heard yet."""
+        if self._from is None or not self.is_pause:
+            return None
+        end = (self._silent_from or 0) + PAD
+        return Span(self._from, end) if self.position >= end else None
+
+    @property
     def needed_from(self) -> int:
         """No later utterance begins before this."""
         return max(self.position - PAD, 0) if self._from is None else self._from

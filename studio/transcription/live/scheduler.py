@@ -14,7 +14,8 @@ from threading import Condition, Thread
 from studio.errors import StudioError
 from studio.transcription.engine import DecodeOptions, SpeechEngine
 from studio.transcription.live.engines import Engines, Lease
-from studio.transcription.live.session import Session, Task
+from studio.transcription.live.session import Session
+from studio.transcription.live.tasks import Task
 from studio.transcription.transcript import Segment
 
 log = logging.getLogger(__name__)
@@ -188,8 +189,8 @@ class Scheduler:
             language,
             initial_prompt=settings.prompt or None,
             hotwords=settings.hotwords or None,
-            beam_size=FINAL_BEAM if task.is_final else 1,
-            temperatures=FINAL_TEMPERATURES if task.is_final else (0.0,),
+            beam_size=FINAL_BEAM if task.is_thorough else 1,
+            temperatures=FINAL_TEMPERATURES if task.is_thorough else (0.0,),
             most_tokens=MOST_TOKENS,
         )
         return next(iter(engine.transcribe([task.speech], options)), [])

@@ -7,17 +7,17 @@ depends on time is given the time.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
-from studio.transcription.live.endpoints import Endpoints, Span
+from studio.transcription.live.endpoints import PAD, Endpoints, Span
 from studio.transcription.live.events import SessionError, Utterance
 from studio.transcription.live.loops import without_loops
 from studio.transcription.live.settings import Limits, LiveSettings
+from studio.transcription.live.tasks import Closed, Early, Task
 from studio.transcription.transcript import Segment
 
 Emit = Callable[[str, dict[str, Any]], None]
@@ -27,24 +27,6 @@ SHORTEST_S = 1.0
 # The client is told that the machine lags from so many seconds on, and down to so many.
 LAGS_FROM_S = 3.0
 LAGS_TO_S = 1.0
-
-
-@dataclass(frozen=True)
-class Task:
-    """A stretch of sound to decode: an utterance that has ended, or one that goes on."""
-
-    span: Span
-    speech: Speech
-    is_final: bool
-
-
-@dataclass(frozen=True)
-class _Closed:
-    """An utterance that has ended: when, and how many samples had come by then."""
-
-    span: Span
-    at_s: float
-    received: int
 
 
 class Session:
@@ -74,7 +56,8 @@ class Session:
         self._sound_from = 0
         self._received = 0
         self._decoded_to = 0
-        self._closed: deque[_Closed] = deque()
+        self._closed: deque[Closed] = deque()
+        self._early: Early | None = None
         self._utterance = Utterance(0, self.settings.words)
         self._texts: list[str] = []
         self._busy = False
@@ -162,8 +145,12 @@ class Session:
         with self._lock:
             if self._closed:
                 return False, self._closed[0].at_s
+            if self._foreseen() is not None:
+                return False, self._last_heard_s
             start = self._endpoints.voice_from
             if start is None or not self.settings.interim_results:
+                return None
+            if self._foresees and self._endpoints.is_pause:
                 return None
             fresh_s = (self._endpoints.position - max(start, self._decoded_to)) / RATE_HZ
             if fresh_s < self.interim_every_s:
@@ -173,14 +160,18 @@ class Session:
     def task(self) -> Task | None:
         """Take what is due; its result must be given to `apply` or `fail`."""
         with self._lock:
+            foreseen = self._foreseen()
             if self._closed:
                 span = self._closed[0].span
+            elif foreseen is not None:
+                span = foreseen
             elif self._endpoints.voice_from is not None:
                 span = Span(self._endpoints.voice_from, self._endpoints.position)
             else:
                 return None
             self._busy = True
-            return Task(span, self._between(span), bool(self._closed))
+            is_final = bool(self._closed)
+            return Task(span, self._between(span), is_final, not is_final and span == foreseen)
 
     def apply(self, task: Task, segments: Sequence[Segment], took_s: float) -> None:
         """Take the result of a task, and send what it says."""
@@ -194,6 +185,7 @@ class Session:
             event = self._result(task, segments)
             if event is not None:
                 self._emit("transcription", event)
+            self._settle()
             self._tell_lag()
 
     def fail(self, task: Task, code: str, message: str) -> None:
@@ -246,13 +238,41 @@ class Session:
             return bool(self._closed) or self._endpoints.voice_from is not None
 
     def _close(self, spans: Iterable[Span], now_s: float) -> None:
-        self._closed.extend(_Closed(span, now_s, self._received) for span in spans)
+        self._closed.extend(Closed(span, now_s, self._received) for span in spans)
+        self._settle()
+
+    @property
+    def _foresees(self) -> bool:
+        """Whether an utterance is decoded once it has probably ended, while the silence is awaited
+        that makes it certain. Its result is the final text then, which so comes without delay."""
+        return self.language is not None and self.settings.endpointing_ms * RATE_HZ > 1000 * PAD
+
+    def _foreseen(self) -> Span | None:
+        """The utterance that has probably ended and was not decoded as such yet."""
+        likely = self._endpoints.likely if self._foresees else None
+        return None if self._early and self._early.span == likely else likely
+
+    def _settle(self) -> None:
+        """Make what has ended as foreseen final."""
+        early = self._early
+        while (
+            early is not None
+            and early.segments is not None
+            and not self._busy
+            and self._closed
+            and self._closed[0].span == early.span
+        ):
+            event = self._final(early.span, early.segments)
+            if event is not None:
+                self._emit("transcription", event)
 
     def _waiting_s(self) -> float:
         """Seconds of sound from the first speech on that no decoding has covered yet."""
         if self._closed:
             start = self._closed[0].span.start
         elif self._endpoints.voice_from is not None and self.settings.interim_results:
+            if self._early and self._early.span == self._endpoints.likely:
+                return 0.0
             start = self._endpoints.voice_from
         else:
             return 0.0
@@ -283,13 +303,19 @@ class Session:
         """The event that a result makes; `segments` is None where decoding failed."""
         self._busy = False
         self._decoded_to = task.span.end
-        if not task.is_final:
-            if segments is None:
-                return None
-            return self._utterance.interim(task.span, segments, self.language)
+        if task.is_final:
+            return self._final(task.span, segments or [])
+        if task.is_early:
+            self._early = Early(task.span, segments)
+        if segments is None or not self.settings.interim_results:
+            return None
+        return self._utterance.interim(task.span, segments, self.language)
+
+    def _final(self, span: Span, segments: Sequence[Segment]) -> dict[str, Any] | None:
+        """The event for the first of the utterances that have ended."""
         self._closed.popleft()
         self._let_go()
-        event = self._utterance.final(task.span, segments or [], self.language)
+        event = self._utterance.final(span, segments, self.language)
         number = self._utterance.segment + (event is not None)
         self._utterance = Utterance(number, self.settings.words)
         if event is not None and event["transcription"]:
