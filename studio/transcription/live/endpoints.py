@@ -21,7 +21,10 @@ VOICE_AT = 0.5
 SILENCE_BELOW = 0.35
 # A sound with fewer windows of a voice than this, a tenth of a second, is a click and no word.
 LEAST_VOICED = 3
-PAD = round(0.2 * RATE_HZ)
+# Sound that is kept before and after a voice: words begin softly, and models miss a first word that
+# comes at once.
+BEFORE = round(0.3 * RATE_HZ)
+AFTER = round(0.2 * RATE_HZ)
 # Whisper hears 30 s at once; an utterance is cut between these two lengths.
 CUT_FROM = 15 * RATE_HZ
 CUT_AT = 20 * RATE_HZ
@@ -101,13 +104,13 @@ class Endpoints:
         there is no silence, or too little of it was heard yet."""
         if self._from is None or not self.is_pause:
             return None
-        end = (self._silent_from or 0) + PAD
+        end = (self._silent_from or 0) + AFTER
         return Span(self._from, end) if self.position >= end else None
 
     @property
     def needed_from(self) -> int:
         """No later utterance begins before this."""
-        return max(self.position - PAD, 0) if self._from is None else self._from
+        return max(self.position - BEFORE, 0) if self._from is None else self._from
 
     def feed(self, speech: Speech) -> Iterator[Span]:
         """Listen to what comes next; yield the utterances that ended in it."""
@@ -141,7 +144,7 @@ class Endpoints:
         if self._from is None:
             if probability < VOICE_AT:
                 return
-            self._from = max(start - PAD, self._last_end)
+            self._from = max(start - BEFORE, self._last_end)
             self._voiced = 0
             self._levels = [np.inf] * ((start - self._from) // WINDOW)
         self._voiced += probability >= VOICE_AT
@@ -152,7 +155,7 @@ class Endpoints:
             self._silent_from = start
         silence = self.endpointing_ms * RATE_HZ // 1000
         if self._silent_from is not None and self.position - self._silent_from >= silence:
-            yield from self._end(min(self._silent_from + PAD, self.position))
+            yield from self._end(min(self._silent_from + AFTER, self.position))
         elif self.position - self._from >= CUT_AT:
             yield from self._cut(self._quietest())
 

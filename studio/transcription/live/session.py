@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
-from studio.transcription.live.endpoints import PAD, Endpoints, Span
+from studio.transcription.live.endpoints import AFTER, Endpoints, Span
 from studio.transcription.live.events import SessionError, Utterance
 from studio.transcription.live.loops import without_loops
 from studio.transcription.live.settings import Limits, LiveSettings
@@ -245,7 +245,7 @@ class Session:
     def _foresees(self) -> bool:
         """Whether an utterance is decoded once it has probably ended, while the silence is awaited
         that makes it certain. Its result is the final text then, which so comes without delay."""
-        return self.language is not None and self.settings.endpointing_ms * RATE_HZ > 1000 * PAD
+        return self.language is not None and self.settings.endpointing_ms * RATE_HZ > 1000 * AFTER
 
     def _foreseen(self) -> Span | None:
         """The utterance that has probably ended and was not decoded as such yet."""
