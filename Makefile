@@ -46,4 +46,6 @@ bench: dev  ## measure speed and memory against peers, and the deployed server (
 	$(BIN)/python -m bench.separation
 	$(BIN)/python -m bench.transcription
 	$(BIN)/python -m bench.generation
+	$(BIN)/python -m bench.live
+	$(BIN)/python -m bench.live_long
 	$(BIN)/python -m bench.proxy

@@ -26,11 +26,10 @@ import numpy as np
 import psutil
 import soundfile
 
-from bench import live, material, measure
+from bench import live, material, measure, report
 from tests.proxy import BINARY, Proxy, make_certificate
 from tests.support import LAUNCHER, RATE_HZ, Server
 
-REPORT = material.ROOT / "docs" / "benchmarks-proxy.md"
 PACKAGES = ["flask", "flask-socketio", "gunicorn"]
 MB = 1e6
 SPEAKERS = 4
@@ -234,7 +233,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each steady asking")
     parser.add_argument("--polling", type=float, default=60.0, help="seconds of polling")
-    parser.add_argument("--write", action="store_true", help=f"write docs/{REPORT.name}")
+    parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     options = parser.parse_args()
     if BINARY is None:
         raise SystemExit("nginx is not installed.")
@@ -255,8 +254,7 @@ def main() -> None:
         ]
     print("\n".join(lines), flush=True)
     if options.write:
-        made_by = "Made by `.venv/bin/python -m bench.proxy --write`; `make bench` prints it."
-        REPORT.write_text("\n".join(["# Benchmarks behind nginx", "", made_by, "", *lines]) + "\n")
+        report.write("proxy", "Behind nginx", lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes what a benchmark printed into its own part of docs/benchmarks.md."""
+"""Writes what a benchmark printed into a section of its own in docs/benchmarks.md."""
 
 import re
 from collections.abc import Sequence
@@ -8,18 +8,19 @@ from bench.material import ROOT
 REPORT = ROOT / "docs" / "benchmarks.md"
 
 
-def write(part: str, title: str, lines: Sequence[str]) -> None:
-    """Replace the part of one benchmark, or add it at the end; the other parts stay.
+def write(module: str, title: str, lines: Sequence[str]) -> None:
+    """Replace the section with this title, or add it at the end; the other sections stay.
 
-    `part` is the module in `bench` that made it, which also marks the part's borders.
+    `module` is the one in `bench` that made it. Headings in `lines` become those of the section.
     """
-    begin, end = f"<!-- {part} -->", f"<!-- end of {part} -->"
-    made_by = f"Made by `.venv/bin/python -m bench.{part} --write`."
-    text = "\n".join([begin, f"# {title}", "", made_by, "", *lines]).rstrip() + f"\n{end}"
-    report = REPORT.read_text("utf-8")
-    borders = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if borders.search(report):
-        report = borders.sub(lambda _: text, report)
+    made_by = f"Made by `.venv/bin/python -m bench.{module} --write`."
+    body = [f"#{line}" if line.startswith("#") else line for line in lines]
+    text = "\n".join([f"## {title}", "", made_by, "", *body]).strip()
+    head, *sections = re.split(r"^(?=## )", REPORT.read_text("utf-8"), flags=re.MULTILINE)
+    sections = [section.strip() for section in sections]
+    titles = [section.splitlines()[0] for section in sections]
+    if f"## {title}" in titles:
+        sections[titles.index(f"## {title}")] = text
     else:
-        report = f"{report.rstrip()}\n\n{text}\n"
-    REPORT.write_text(report, "utf-8")
+        sections.append(text)
+    REPORT.write_text("\n\n".join([head.strip(), *sections]) + "\n", "utf-8")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import measure
+from bench import measure, report
 from bench.material import ROOT, random_whisper
 from scripts.scores import word_errors
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
@@ -23,7 +23,6 @@ from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.openai_engine import OpenaiWhisper
 from tests.support import decode_all
 
-REPORT = ROOT / "docs" / "benchmarks-speech.md"
 PACKAGES = ["torch", "openai-whisper", "faster-whisper", "ctranslate2"]
 ENGINES = ("openai-whisper", "faster-whisper")
 MINI = ROOT / "pretrained" / "whisper-mini"
@@ -37,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--windows", type=int, default=4, help="windows of 29 s in the first part")
     parser.add_argument("--long-windows", type=int, default=16, help="windows in the second part")
-    parser.add_argument("--write", action="store_true", help=f"write docs/{REPORT.name}")
+    parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     parser.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -54,8 +53,7 @@ def main() -> None:
             lines += [*part, ""]
             print("\n".join(part) + "\n", flush=True)
     if options.write:
-        made_by = "Made by `.venv/bin/python -m bench.transcription --write`."
-        REPORT.write_text("\n".join(["# Benchmarks of speech", "", made_by, "", *lines]))
+        report.write("transcription", "Speech to text", lines)
 
 
 def against_openai(weights: Path, windows: int) -> list[str]:
