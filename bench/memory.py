@@ -26,8 +26,6 @@ def short_and_long(folder: Path, short: float, long: float) -> list[str]:
         finally:
             server.stop()
     return [
-        "## Peak memory of the server, bundled model `mini`",
-        "",
         f"| {short:g} minutes | {long:g} minutes | ratio |",
         "|---|---|---|",
         f"| {peaks[0] / MB:,.0f} MB | {peaks[1] / MB:,.0f} MB | {peaks[1] / peaks[0]:.3f} |",

@@ -40,9 +40,9 @@ def parity(folder: Path, weights: Path) -> list[str]:
         ours = separated(_bag("htdemucs", weights, engine, precision), sound)
         rows.append(f"| {engine} | {precision} | {float(np.abs(ours - theirs).max()):.1e} |")
     return [
-        f"## Difference to `apply_model(shifts=0)`, full-size htdemucs, {PARITY_S:g} s",
+        f"Full-size htdemucs, {PARITY_S:g} s; full scale is 1.",
         "",
-        "| engine | precision | largest difference (full scale is 1) |",
+        "| engine | precision | largest difference |",
         "|---|---|---|",
         *rows,
     ]
@@ -55,7 +55,7 @@ def prices(_folder: Path) -> list[str]:
     with_bf16 = _bag("mini", Config().model_dir, "openvino", "bf16")
     base, base_s = _sdr(with_f32, songs, 0.25)
     lines = [
-        f"## SDR of the bundled model, median of {len(songs)} held-out songs, in dB",
+        f"Median of {len(songs)} held-out songs, in dB.",
         "",
         f"| | {' | '.join(with_f32.sources)} | time against the first row |",
         "|---|" + "---|" * (len(with_f32.sources) + 1),

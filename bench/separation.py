@@ -10,16 +10,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import material, measure, memory, quality, speed
+from bench import material, measure, memory, quality, report, speed
 
-REPORT = material.ROOT / "docs" / "benchmarks.md"
 PACKAGES = ["torch", "demucs", "openvino"]
-PARTS = ["speed", "parity", "together", "quality", "memory"]
-HEAD = (
-    "# Benchmarks\n\n"
-    "Made by `.venv/bin/python -m bench.separation --write`; `make bench` prints it. The machine\n"
-    "may be shared, so absolute times vary from day to day; compare within one table.\n"
-)
+PARTS = {
+    "speed": "Separation: one song",
+    "parity": "Separation: difference to `apply_model(shifts=0)`",
+    "together": "Separation: two songs at once",
+    "quality": "Separation: SDR of the bundled model",
+    "memory": "Separation: peak memory of the server, bundled model",
+}
 
 
 def main() -> None:
@@ -47,30 +47,12 @@ def main() -> None:
             ),
         }
         machine = f"Machine: {measure.machine(PACKAGES)}."
-        for part in PARTS:
+        for part, title in PARTS.items():
             if part in options.only and part not in options.skip:
-                heading, *rest = parts[part]()
-                section = "\n".join([heading, "", machine, *rest]) + "\n"
-                print(f"\n{section}", flush=True)
+                lines = [machine, "", *parts[part]()]
+                print("\n".join([f"## {title}", "", *lines, ""]), flush=True)
                 if options.write:
-                    REPORT.write_text(_replaced(REPORT.read_text("utf-8"), section), "utf-8")
-
-
-def _replaced(report: str, section: str) -> str:
-    """The report with a section in the place of the one whose heading begins alike, or added."""
-    old = report.split("\n## ")[1:]
-    sections = [f"## {text.strip()}\n" for text in old]
-    same = [i for i, text in enumerate(sections) if _subject(text) == _subject(section)]
-    if same:
-        sections[same[0]] = section
-    else:
-        sections.append(section)
-    return "\n".join([HEAD, *sections])
-
-
-def _subject(section: str) -> list[str]:
-    """The first words of a heading: the rest tells sizes, which may differ from run to run."""
-    return section.split()[1:3]
+                    report.write("separation", title, lines)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,8 @@ def against_demucs(folder: Path, weights: Path, minutes: float) -> list[str]:
     theirs = measure.run(command, folder / "theirs.log")
     converted_s = _convert(folder, weights)
     lines = [
-        f"## One song of {minutes:g} minutes, full-size htdemucs",
-        "",
-        "From the beginning of the upload to `completed`, on a server just started: the model is "
+        f"{minutes:g} minutes, full-size htdemucs, from the beginning of the upload to "
+        "`completed`, on a server just started: the model is "
         f"loaded in the measured time. The graph was converted before, once, in {converted_s:.0f} "
         "s. Ratios above 1: the server needs less.",
         "",
@@ -74,7 +73,7 @@ def two_songs(folder: Path, weights: Path, minutes: float) -> list[str]:
         finally:
             server.stop()
     return [
-        f"## Two songs of {minutes:g} minutes",
+        f"{minutes:g} minutes each, full-size htdemucs:",
         "",
         "| one after the other | at once | ratio |",
         "|---|---|---|",
