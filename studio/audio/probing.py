@@ -57,6 +57,11 @@ def probe(path: Path) -> Probe:
         duration_s = round(decoded_s, 6)
     elif header.container == "ogg" and is_chained(path):
         duration_s = _decoded_s(path)
+    elif header.container == "flac":
+        # Frames tell their own times, so that a search for the end can be led anywhere.
+        duration_s = round(max(_measured_s(path), FULLY_PROBED_S), 6)
+        if declared_s is not None and duration_s < declared_s * (1 - SPARE_SHARE) - SPARE_S:
+            _raise_truncated(declared_s, f"only {duration_s:.1f} s are there")
     elif declared_s is None or declared_s < FULLY_PROBED_S or not _ends_at(path, declared_s):
         duration_s = round(max(_measured_s(path), FULLY_PROBED_S), 6)
     else:
