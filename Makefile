@@ -27,7 +27,7 @@ dev: $(VENV)/installed-dev
 run: setup  ## start the development server on PORT (default 8000)
 	$(BIN)/python app.py
 
-demo: setup  ## separate the bundled song, transcribe the bundled speech
+demo: setup  ## separate the bundled song, transcribe the bundled speech, make 5 s of music
 	$(BIN)/python -m scripts.demo
 
 page:  ## fetch the Socket.IO client for the live test page (needs npm)

@@ -1,4 +1,4 @@
-"""`make demo`: the way of a song and of speech through a server started for it, bundled models."""
+"""`make demo`: a song, speech and a prompt through a server started for it, bundled models."""
 
 import json
 import os
@@ -20,17 +20,21 @@ from scripts.scores import sdr_db, word_errors
 ROOT = Path(__file__).resolve().parent.parent
 SONG = ROOT / "samples" / "song"
 SPEECH = ROOT / "samples" / "speech"
+PROMPT = "fast happy piano in the high register, with drums"
+MUSIC_S = 5
+MUSIC_SEED = 1
 TARGET = ROOT / "outputs" / "demo"
 START_TIMEOUT_S = 120
 ANSWER_TIMEOUT_S = 120
 
 
 def main() -> None:
-    """Separate a song, transcribe speech, compare; ends with a status of 0 or with the cause."""
+    """Separate a song, transcribe speech, make music; ends with a status of 0 or with the cause."""
     TARGET.mkdir(parents=True, exist_ok=True)
     with server() as url, requests.Session() as session:
         separate(url, session)
         transcribe(url, session)
+        make_music(url, session)
     shown = TARGET.relative_to(ROOT)
     print(f"\nThe results lie in {shown}/. Listen to them, then go on with your own recordings:")
     print("  make run                                   starts the server")
@@ -75,22 +79,41 @@ def transcribe(url: str, session: requests.Session) -> None:
     print(f"{errors} of {words} words wrong")
 
 
+def make_music(url: str, session: requests.Session) -> None:
+    path = TARGET / "prompt.txt"
+    path.write_text(PROMPT + "\n", "utf-8")
+    print()
+    file_id = upload(url, session, path)
+    with step("make music") as say:
+        wanted = {"duration": MUSIC_S, "seed": MUSIC_SEED}
+        result = process(url, session, "musicgen", file_id, **wanted)
+        factor = result["real_time_factor"]
+        say(f"{result['duration_s']:.1f} s of music, real-time factor {factor:.2f}")
+    with step("download") as say:
+        download(url, session, file_id, "music", "music.wav")
+        say("music.wav")
+    print(f"\nprompt      {PROMPT}")
+
+
 def upload(url: str, session: requests.Session, path: Path) -> str:
     with step("upload") as say, open(path, "rb") as file:
         uploaded = asked(
             session.post(f"{url}/upload", files={"file": file}, timeout=ANSWER_TIMEOUT_S)
         )
         megabytes = uploaded["bytes"] / 1e6
-        say(f"{uploaded['filename']}, {uploaded['duration_s']:.1f} s, {megabytes:.1f} MB")
+        length = f", {uploaded['duration_s']:.1f} s" if uploaded.get("duration_s") else ""
+        say(f"{uploaded['filename']}{length}, {megabytes:.1f} MB")
     return str(uploaded["file_id"])
 
 
-def process(url: str, session: requests.Session, model: str, file_id: str) -> dict[str, Any]:
+def process(
+    url: str, session: requests.Session, model: str, file_id: str, **options: Any
+) -> dict[str, Any]:
     """Run a model's bundled variant on a file; the result of the job."""
     asked(
         session.post(
             f"{url}/process/{model}/{file_id}",
-            json={"model_variant": "mini"},
+            json={"model_variant": "mini", **options},
             timeout=ANSWER_TIMEOUT_S,
         )
     )

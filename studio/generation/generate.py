@@ -116,10 +116,10 @@ def _write(
     windows = plan(kind, new_frames, beginning.frames)
     total, done = steps(kind, windows), 0
     assert options.seed is not None
-    sampler = Sampler(options.sampling, options.seed, options.variations)
-    guided = options.sampling.is_guided
+    sampling = options.sampling(kind.guidance_scale)
+    sampler = Sampler(sampling, options.seed, options.variations)
     told = _told(model, order)
-    run = Run(kind, model.decoder, told, windows, beginning.codes, sampler, guided)
+    run = Run(kind, model.decoder, told, windows, beginning.codes, sampler, sampling.is_guided)
 
     def on_step() -> None:
         nonlocal done

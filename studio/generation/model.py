@@ -32,7 +32,8 @@ Hidden = npt.NDArray[np.float32]
 class Kind:
     """What a model makes: rate in Hz, channels, samples of a frame, codebooks, and their size.
 
-    `window_frames` is the length of the music that it has learnt to oversee.
+    `window_frames` is the length of the music that it has learnt to oversee, `guidance_scale` what
+    it does best with.
     """
 
     sample_rate_hz: int
@@ -41,6 +42,7 @@ class Kind:
     codebooks: int
     vocabulary: int
     window_frames: int
+    guidance_scale: float
 
     @property
     def frames_a_second(self) -> float:

@@ -14,8 +14,9 @@ INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 MELODY = "musicgen_melody"
-# What the released models oversee, where a directory does not say it.
+# What the released models oversee and are guided by, where a directory does not say it.
 WINDOW_FRAMES = 1500
+GUIDANCE_SCALE = 3.0
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -78,7 +79,17 @@ def read_kind(folder: Path, config: Any) -> Kind:
         int(decoder.num_codebooks),
         int(decoder.vocab_size),
         _window_frames(folder, int(audio.frame_rate)),
+        _guidance_scale(folder),
     )
+
+
+def _guidance_scale(folder: Path) -> float:
+    """The guidance that `generate` of transformers takes by itself, within the API's limits."""
+    try:
+        settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
+        return min(15.0, max(1.0, float(settings["guidance_scale"])))
+    except (OSError, ValueError, LookupError, TypeError):
+        return GUIDANCE_SCALE
 
 
 def _window_frames(folder: Path, frames_a_second: int) -> int:

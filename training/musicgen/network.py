@@ -49,7 +49,7 @@ DECODER_CONFIG = MusicgenDecoderConfig(
 )
 GENERATION_CONFIG = GenerationConfig(
     do_sample=True,
-    guidance_scale=3.0,
+    guidance_scale=1.5,
     max_length=503,
     top_k=250,
     pad_token_id=NO_CODE,

@@ -145,7 +145,7 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
     together.join(rank, plan.processes, plan.seed, meeting_point)
     model = build_model().train()
     del model.audio_encoder
-    optimisers = _optimisers(model, plan)
+    optimisers = make_optimisers(model, plan)
     average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     progress = Progress()
     if continue_from is not None:
@@ -180,7 +180,9 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
     distributed.destroy_process_group()
 
 
-def _optimisers(model: MusicgenForConditionalGeneration, plan: Plan) -> list[torch.optim.Optimizer]:
+def make_optimisers(
+    model: MusicgenForConditionalGeneration, plan: Plan
+) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for everything else."""
     layers = [*model.text_encoder.encoder.block, *model.decoder.model.decoder.layers]
     matrices = [
