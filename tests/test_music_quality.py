@@ -48,7 +48,10 @@ def test_the_bundled_model_does_as_the_prompt_says(model: MusicModel, tmp_path: 
         heard.append(decide(analyse(sound, model.kind.sample_rate_hz), thresholds))
         asked.append(Heard(combination.tempo, combination.drums, combination.register))
     for attribute in Heard._fields:
-        followed = [getattr(a, attribute) == getattr(h, attribute) for a, h in zip(asked, heard)]
+        followed = [
+            getattr(a, attribute) == getattr(h, attribute)
+            for a, h in zip(asked, heard, strict=True)
+        ]
         assert sum(followed) >= LEAST_FOLLOWED * PROMPTS, (attribute, asked, heard)
 
 

@@ -45,8 +45,8 @@ class GenerationOptions(BaseModel):
     guidance_scale: Annotated[
         float | None,
         Field(
-            description="How closely the prompt is followed; 1: no guidance, which is faster; none: "
-            "what the variant does best with (3, `mini` 1.5).",
+            description="How closely the prompt is followed; 1: no guidance, which is faster; "
+            "none: what the variant does best with (3, `mini` 1.5).",
             ge=1.0,
             le=15.0,
         ),
