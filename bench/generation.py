@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import measure
+from bench import measure, report
 from bench.material import ROOT, random_musicgen
 from studio.generation.catalogue import Catalogue
 from studio.generation.generate import Order, generate
@@ -24,7 +24,6 @@ from studio.generation.load import EngineSettings, load
 from studio.generation.model import Logits, MusicModel
 from studio.generation.options import GenerationOptions
 
-REPORT = ROOT / "docs" / "benchmarks-music.md"
 PACKAGES = ["torch", "transformers", "openvino"]
 MINI = ROOT / "pretrained" / "musicgen-mini"
 THEIRS = "transformers"
@@ -44,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the music")
     parser.add_argument("--steps", type=int, default=200, help="steps of the second part")
     parser.add_argument("--only", choices=["speed", "price"], help="one part")
-    parser.add_argument("--write", action="store_true", help=f"write docs/{REPORT.name}")
+    parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -61,8 +60,7 @@ def main() -> None:
             lines += [*price(models, options.steps), ""]
         print("\n".join(lines[1:]), flush=True)
     if options.write:
-        made_by = "Made by `.venv/bin/python -m bench.generation --write`."
-        REPORT.write_text("\n".join(["# Benchmarks of music", "", made_by, "", *lines]))
+        report.write("generation", "Music", lines)
 
 
 def against_transformers(models: Path, seconds: float) -> list[str]:
