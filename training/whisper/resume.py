@@ -17,6 +17,8 @@ from .export import CHECKPOINT_FILE, TRAINING_FILE
 from .network import MiniWhisper
 from .train import STATE_FILE, Plan, make_optimisers
 
+_RIDGE = 1e-3
+
 
 def resume() -> None:
     """Write STATE_FILE from CHECKPOINT_FILE."""
@@ -40,7 +42,10 @@ def _fit_timestamps(model: MiniWhisper, vectors: torch.Tensor) -> None:
     """Find the projection of times that gave the vectors (timestamps, width)."""
     ones = torch.ones(len(vectors), 1)
     places = torch.cat([model.times, ones], 1).double()
-    fitted = torch.linalg.lstsq(places, vectors.double(), driver="gelsd").solution.float()
+    # The slowest sinusoids are nearly constant: without the ridge, huge weights would cancel each
+    # other, which bfloat16 cannot do.
+    square = places.T @ places + _RIDGE * torch.eye(places.shape[1], dtype=torch.double)
+    fitted = torch.linalg.solve(square, places.T @ vectors.double()).float()
     with torch.no_grad():
         model.timestamp_projection.weight.copy_(fitted[:-1].T)
         model.timestamp_projection.bias.copy_(fitted[-1])

@@ -16,7 +16,7 @@ from scipy.signal import resample_poly
 from ..render import song_folder
 from ..songs import make_song
 from ..voices import WORDS
-from .speech import FOLDER, split_name
+from .speech import FOLDER, save_whole, split_name
 from .words import WORD_IDS
 
 _LONGEST_LINE_WORDS = 8
@@ -78,7 +78,7 @@ def prepare(count: int, held_out: bool) -> None:
             np.asarray(stems[:3], np.float32).sum(0).mean(0),
         ])  # fmt: skip
         low = resample_poly(mono, 160, 441, axis=1)
-        np.save(target, np.clip(np.round(low), -32768, 32767).astype(np.int16))
+        save_whole(target, np.clip(np.round(low), -32768, 32767).astype(np.int16))
         print(f"wrote {target.name}", flush=True)
 
 

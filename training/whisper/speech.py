@@ -105,6 +105,12 @@ def _make_shard(task: tuple[int, int, bool]) -> str:
     names: dict[str, int] = {}
     seeds = range(shard * SHARD, shard * SHARD + count)
     utterances = [speak(speaker, seed, held_out, names) for seed in seeds]
+    write_shard(path, utterances, json.dumps(list(names)))
+    return f"wrote {path.name}"
+
+
+def write_shard(path: Path, utterances: list[Utterance], names: str) -> None:
+    """Write utterances; `names` is the JSON list of phoneme names that they refer to."""
     np.savez(
         path.with_suffix(".npz"),
         lengths=[len(item.samples) for item in utterances],
@@ -113,10 +119,17 @@ def _make_shard(task: tuple[int, int, bool]) -> str:
         phoneme_counts=[len(item.phonemes) for item in utterances],
         phonemes=np.concatenate([item.phonemes for item in utterances]),
         voices=[item.voice for item in utterances],
-        names=json.dumps(list(names)),
+        names=names,
     )
-    np.save(path, np.concatenate([item.samples for item in utterances]))
-    return f"wrote {path.name}"
+    save_whole(path, np.concatenate([item.samples for item in utterances]))
+
+
+def save_whole(path: Path, samples: npt.NDArray[np.int16]) -> None:
+    """Save an array that appears at once: a training that runs may look for it at any time."""
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("wb") as file:
+        np.save(file, samples)
+    unfinished.replace(path)
 
 
 _speakers: list[Speaker] = []

@@ -5,8 +5,8 @@
 
 One process per CPU core computes the gradient of its own batch on one thread, and the gradients
 are averaged at every step. The learning rate warms up and then falls along a cosine of the time
-that has passed. Windows grow in stages: short ones at random places of the 30 s first, which is
-where words are learnt at little cost, then whole ones with silence, songs and prompts.
+that has passed. Short windows at random places of the 30 s, where words are learnt at little cost,
+take turns with whole ones with silence, songs and prompts; there are more of the latter in the end.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ REPORT_EVERY_STEPS = 20
 
 @dataclass(frozen=True)
 class Stage:
-    """What is trained up to the part `until` of the time. `batch` is per process."""
+    """What is trained up to the part `until` of the time.
+
+    The steps take turns with `turns`: how many windows a process takes, and what they hold.
+    """
 
     until: float
-    batch: int
-    mixture: Mixture
+    turns: tuple[tuple[int, Mixture], ...]
     attention: float
     frames: float
 
 
+_SHORT = Mixture(10.0, silent=0.03, sung=0.05, clean=0.5)
+_LONG = Mixture(30.0, silent=0.08, sung=0.08, prompts=0.1, cuts=0.6, clean=0.5)
 STAGES = (
-    Stage(0.55, 8, Mixture(7.0, silent=0.03, sung=0.07, clean=0.7), 0.5, 1.0),
-    Stage(0.75, 4, Mixture(14.0, silent=0.05, sung=0.10, clean=0.5), 0.5, 0.8),
-    Stage(
-        1.00, 2, Mixture(30.0, silent=0.10, sung=0.10, prompts=0.1, cuts=0.6, clean=0.5), 0.8, 0.5,
-    ),
-)  # fmt: skip
+    Stage(0.50, ((10, _SHORT), (3, _LONG)), 0.5, 1.0),
+    Stage(1.00, ((10, _SHORT), (3, _LONG), (3, _LONG), (3, _LONG)), 0.6, 0.5),
+)
 
 
 @dataclass(frozen=True)
@@ -124,21 +125,25 @@ def _work(rank: int, plan: Plan, continue_from: Path | None, meeting_point: str)
         stage = plan.stage(progress.elapsed_s)
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = plan.rate(progress.elapsed_s)
-        parts = _backward(model, source, stage, plan)
+        count, mixture = stage.turns[progress.step % len(stage.turns)]
+        parts = _backward(model, source, stage, count, mixture, plan)
         progress.elapsed_s = together.share_gradients(model, time.monotonic() - start_s)
         torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip_norm)
         for optimiser in optimisers:
             optimiser.step()
         progress.recent.append(parts)
         progress.step += 1
-        progress.windows += stage.batch * plan.processes
+        progress.windows += count * plan.processes
         if rank == 0:
             together.update_average(average, model, plan.average_decay, progress.step)
             if progress.step % REPORT_EVERY_STEPS == 0:
-                _report(progress, plan, stage)
-            if progress.elapsed_s - saved_s > together.SAVE_EVERY_S:
+                _report(progress, plan)
+        if progress.elapsed_s - saved_s > together.SAVE_EVERY_S:
+            if rank == 0:
                 together.save(STATE_FILE, model, optimisers, average, **progress.counters())
-                saved_s = progress.elapsed_s
+            saved_s = progress.elapsed_s
+            # There may be more speech and songs on the disk by now.
+            source = Windows([plan.seed, progress.step, rank])
     if rank == 0 and os.getppid() == parent:
         together.save(STATE_FILE, model, optimisers, average, **progress.counters())
     distributed.destroy_process_group()
@@ -164,9 +169,11 @@ def make_optimisers(model: MiniWhisper, plan: Plan) -> list[torch.optim.Optimize
     ]
 
 
-def _backward(model: MiniWhisper, source: Windows, stage: Stage, plan: Plan) -> torch.Tensor:
-    """The gradient of one batch of this process; returns the parts of the loss."""
-    batch = collate([source.example(stage.mixture) for _ in range(stage.batch)])
+def _backward(
+    model: MiniWhisper, source: Windows, stage: Stage, count: int, mixture: Mixture, plan: Plan
+) -> torch.Tensor:
+    """The gradient of `count` windows in this process; returns the parts of the loss."""
+    batch = collate([source.example(mixture) for _ in range(count)])
     model.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=plan.bfloat16):
         outputs = model(batch.mel, batch.offset, batch.inputs)
@@ -180,12 +187,12 @@ def _backward(model: MiniWhisper, source: Windows, stage: Stage, plan: Plan) -> 
     return losses.stack()
 
 
-def _report(progress: Progress, plan: Plan, stage: Stage) -> None:
+def _report(progress: Progress, plan: Plan) -> None:
     names = ("tokens", "attention", "words", "phonemes", "tokens right", "words right")
     levels = torch.stack(progress.recent).mean(0).tolist()
     named = "  ".join(f"{name} {level:.3f}" for name, level in zip(names, levels, strict=True))
     print(
-        f"step {progress.step}  {progress.elapsed_s:.0f} s  {stage.mixture.seconds:.0f} s windows  "
+        f"step {progress.step}  {progress.elapsed_s:.0f} s  "
         f"rate {plan.rate(progress.elapsed_s):.1e}  {named}",
         flush=True,
     )

@@ -54,8 +54,13 @@ class Windows:
         self.rng = np.random.default_rng(seeds)
         self.utterances, self.names = load_speech(held_out)
         self.songs: list[SungSong] = load_songs(held_out)
+        # In training an utterance is drawn as often as it has words: there is more to learn from.
+        drawn = self.utterances
+        if not held_out:
+            drawn = [item for item in self.utterances for _ in item.words]
+        self.drawn = drawn
         self.by_voice: dict[str, list[Utterance]] = {}
-        for utterance in self.utterances:
+        for utterance in drawn:
             self.by_voice.setdefault(utterance.voice, []).append(utterance)
         # Class 0 of a frame is silence, which has several names.
         self.classes = np.array([
@@ -205,7 +210,7 @@ class Windows:
         return self.utterances[self.rng.integers(len(self.utterances))].voice
 
     def _utterance(self, voice: str | None) -> Utterance:
-        among = self.by_voice[voice] if voice else self.utterances
+        among = self.by_voice[voice] if voice else self.drawn
         return among[self.rng.integers(len(among))]
 
     def _prompt(self) -> list[Floats]:
