@@ -55,7 +55,7 @@ def peak_kib(folder: Path, minutes: int, **options: object) -> int:
     source.unlink()
     found = json.loads(done.stdout)
     words = 2 * len(spoken().words)
-    assert found["words"] == pytest.approx(words * minutes, rel=0.15)
+    assert found["words"] == pytest.approx(words * minutes, rel=0.2)
     assert found["speech_s"] > 30 * minutes
     return int(found["peak_kib"])
 
