@@ -198,10 +198,9 @@ class Desk:
         events: Queue[tuple[str, Any]] = Queue()
         settings = LiveSettings(variant=variant, language="en", interim_results=False)
         session = Session(settings, LIMITS, lambda *event: events.put(event), 0.0)
-        assert self.scheduler.add(name, session, 10)
         session.feed(sound, 1e9)
         session.finish(1e9)
-        self.scheduler.wake()
+        assert self.scheduler.add(name, session, 10)
         return events
 
 
