@@ -17,9 +17,11 @@ from studio.graphs import GraphCache, graph_key, native_bf16
 
 log = logging.getLogger(__name__)
 
-GRAPH_VERSION = 2
+GRAPH_VERSION = 3
 PACKAGES = ("openvino", "torch", "transformers")
 PRECISIONS = ("auto", "int8", "bf16", "f32")
+# So many values share a scale when they are multiplied by 8-bit weights.
+GROUP_SIZE = 64
 CODEC_PARTS = ("embed", "recur", "synthesise")
 # A prompt has 2,000 characters at most, and a token is one at least, or a byte of one.
 MOST_PROMPT_TOKENS = 8192
@@ -149,18 +151,22 @@ def build(
     bits = 8 if precision == "int8" else 32
     shape = Shape.of(config.decoder, config.model_type == parts.MELODY, _positions(config, kind))
     memory, networks = _networks(folder, config, shape, bits, GraphCache(graphs))
-    hint = "f32" if precision == "f32" or not native_bf16() else "bf16"
-    settings: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": hint,
+    exact: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
         # By itself OpenVINO keeps the cache, and multiplies by 8-bit weights, with less.
-        "KV_CACHE_PRECISION": hint,
+        "KV_CACHE_PRECISION": "f32",
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
         "PERFORMANCE_HINT": "LATENCY",
     }
     if threads:
-        settings["INFERENCE_NUM_THREADS"] = threads
-    decoder = OpenVinoDecoder(shape, networks, settings)
-    exact = {**settings, "INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+        exact["INFERENCE_NUM_THREADS"] = threads
+    changed: dict[str, Any] = {}
+    if precision == "int8":
+        # In bf16 the weights would be unpacked in every step, which takes longer than to multiply.
+        changed = {"KV_CACHE_PRECISION": "u8", "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE}
+    elif precision == "bf16" and native_bf16():
+        changed = {"INFERENCE_PRECISION_HINT": "bf16", "KV_CACHE_PRECISION": "bf16"}
+    decoder = OpenVinoDecoder(shape, networks, {**exact, **changed})
     codec = OpenVinoCodec(networks, exact, memory, lambda: TorchCodec(folder, config, "cpu"))
     return decoder, codec, precision
 

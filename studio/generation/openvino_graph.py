@@ -151,8 +151,11 @@ class _DecoderGraph:
             return ops.constant(weight)
         scale = np.abs(weight).max(axis=1, keepdims=True) / 127.0
         scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
-        small = np.clip(np.rint(weight / scale), -127, 127).astype(np.int8)
-        return ops.multiply(ops.convert(ops.constant(small), "f32"), ops.constant(scale))
+        # Only unsigned weights are multiplied by values of 8 bits, without being unpacked first.
+        small = (np.clip(np.rint(weight / scale), -127, 127) + 128).astype(np.uint8)
+        zero = ops.convert(ops.constant(np.full_like(scale, 128, np.uint8)), "f32")
+        signed = ops.subtract(ops.convert(ops.constant(small), "f32"), zero)
+        return ops.multiply(signed, ops.constant(scale))
 
     def _embed(self, tokens: Any) -> Any:
         """The sum of the codebooks' embeddings; behind the prefix, if there is one."""
