@@ -21,6 +21,9 @@ def rearrange(network: Any) -> None:
             module.forward = MethodType(_decode, module)
         elif isinstance(module, MyGroupNorm) and module.num_groups == 1:
             module.forward = MethodType(_group_norm, module)
+    wave = network.tencoder[-1]
+    if not wave.empty and _is_plain(wave):
+        wave.forward = MethodType(_encode_last, wave)
 
 
 def _is_plain(layer: Any) -> bool:
@@ -46,15 +49,14 @@ def _is_plain_branch(branch: Any) -> bool:
 
 
 def _encode(self: Any, x: Any, inject: Any = None) -> Any:
-    """`HEncLayer.forward`: (1, C, F, T) or (1, C, T), by layer."""
+    """`HEncLayer.forward`: (1, C, F, T); a wave is (1, C, T), and (1, C, 1, T) between layers."""
     from torch.nn import functional
 
     if not self.freq:
-        if x.dim() == 4:
-            x = x.view(x.shape[0], -1, x.shape[-1])
+        x = _flat(x)
         if missing := -x.shape[-1] % self.stride:
             x = functional.pad(x, (0, missing))
-    y = self.conv(x)
+    y = _convolve(self.conv, x, self.conv.weight, self.conv.bias)
     if inject is not None:
         y = y + (inject[:, :, None] if inject.dim() < y.dim() else inject)
     y = _residual(self.dconv, functional.gelu(y))
@@ -62,11 +64,18 @@ def _encode(self: Any, x: Any, inject: Any = None) -> Any:
     return first * second.sigmoid()
 
 
+def _encode_last(self: Any, x: Any) -> Any:
+    """`_encode` of a wave for those behind it, who take (1, C, T)."""
+    return _encode(self, x).squeeze(2)
+
+
 def _decode(self: Any, x: Any, skip: Any, length: int) -> tuple[Any, Any]:
-    """`HDecLayer.forward`: (1, C, F, T) or (1, C, T), by layer."""
+    """`HDecLayer.forward`: (1, C, F, T); a wave is (1, C, T), and (1, C, 1, T) between layers."""
     from torch.nn import functional
 
-    if self.freq and x.dim() == 3:
+    if not self.freq:
+        x, skip = _flat(x), _flat(skip)
+    elif x.dim() == 3:
         x = x.view(x.shape[0], self.chin, -1, x.shape[-1])
     first, second = _halves(self.rewrite, x + skip)
     y = _residual(self.dconv, first * second.sigmoid())
@@ -79,73 +88,86 @@ def _decode(self: Any, x: Any, skip: Any, length: int) -> tuple[Any, Any]:
     return z if self.last else functional.gelu(z), y
 
 
+def _flat(x: Any) -> Any:
+    """A wave (1, C, T) as an image of one line, (1, C, 1, T), whose channels may lie last."""
+    return x[:, :, None] if x.dim() == 3 else x
+
+
 def _last(x: Any) -> Any:
-    """(1, C, ...) -> (1, ..., C)."""
+    """(1, C, F, T) -> (1, F, T, C)."""
     return x.movedim(1, -1)
 
 
 def _first(x: Any) -> Any:
-    """(1, ..., C) -> (1, C, ...)."""
+    """(1, F, T, C) -> (1, C, F, T)."""
     return x.movedim(-1, 1)
 
 
+def _convolve(conv: Any, x: Any, weight: Any, bias: Any) -> Any:
+    """A Conv1d or Conv2d with some of its channels, on (1, C, F, T)."""
+    from torch.nn import functional
+
+    stride, padding = conv.stride, conv.padding
+    if weight.dim() == 3:
+        weight, stride, padding = weight[:, :, None], (1, *stride), (0, *padding)
+    return functional.conv2d(x, weight, bias, stride=stride, padding=padding)
+
+
 def _residual(dconv: Any, x: Any) -> Any:
-    """`DConv.forward` on (1, C, F, T) or (1, C, T); each frequency is normalised by itself."""
+    """`DConv.forward` on (1, C, F, T); each frequency is normalised by itself."""
     from torch.nn import functional
 
     if not dconv:
         return x
+    x = _last(x)
     for narrow, norm, act, wide, wide_norm, _glu, scale in dconv.layers:
-        y = act(_group_norm(norm, _last(_along_time(narrow, x))))
+        y = act(_group_norm(norm, _along_time(narrow, x)))
         y = _group_norm(wide_norm, functional.linear(y, wide.weight[:, :, 0], wide.bias))
         first, second = y.chunk(2, dim=-1)
-        x = _first(_last(x) + scale.scale * first * second.sigmoid())
-    return x
+        x = x + scale.scale * first * second.sigmoid()
+    return _first(x)
 
 
 def _along_time(conv: Any, x: Any) -> Any:
-    """A Conv1d over the last axis of (1, C, T) or of each frequency of (1, C, F, T)."""
+    """A Conv1d of a few outputs over the second to last axis of (..., T, C), without its layout.
+
+    All taps are multiplied at once; their products are shifted and added.
+    """
     from torch.nn import functional
 
-    if x.dim() == 3:
-        return conv(x)
-    return functional.conv2d(
-        x,
-        conv.weight[:, :, None],
-        conv.bias,
-        padding=(0, conv.padding[0]),
-        dilation=(1, conv.dilation[0]),
-    )
+    outputs, _, taps = conv.weight.shape
+    weight = conv.weight.permute(2, 0, 1).flatten(0, 1)
+    padding, length = conv.padding[0], x.shape[-2]
+    y = functional.pad(functional.linear(x, weight), (0, 0, padding, padding))
+    total = conv.bias
+    for tap in range(taps):
+        start = tap * conv.dilation[0]
+        total = total + y[..., start : start + length, tap * outputs : (tap + 1) * outputs]
+    return total
 
 
 def _halves(conv: Any, x: Any) -> tuple[Any, Any]:
     """The two halves of a convolution's channels, each computed by itself: no copies to split."""
-    from torch.nn import functional
-
-    convolve = functional.conv1d if x.dim() == 3 else functional.conv2d
-    first, second = (
-        convolve(x, weight, bias, padding=conv.padding)
-        for weight, bias in zip(conv.weight.chunk(2), conv.bias.chunk(2), strict=True)
-    )
-    return first, second
+    weights, biases = conv.weight.chunk(2), conv.bias.chunk(2)
+    return _convolve(conv, x, weights[0], biases[0]), _convolve(conv, x, weights[1], biases[1])
 
 
 def _upsample(conv: Any, x: Any) -> Any:
-    """A ConvTranspose1d of twice its stride as a convolution of two taps.
+    """A ConvTranspose1d of twice its stride, on (1, C, 1, T), as a convolution of two taps.
 
     Each block of `stride` outputs depends on two inputs; the block is computed as channels.
     """
     from torch.nn import functional
 
     (kernel,), (stride,) = conv.kernel_size, conv.stride
-    if kernel != 2 * stride or x.shape[0] != 1:
-        return conv(x)
+    if kernel != 2 * stride:
+        return _flat(conv(x.squeeze(2)))
     outputs = conv.out_channels
     # (in, out, two blocks, stride) -> (stride, out, in, two taps), the later input first.
     taps = conv.weight.view(-1, outputs, 2, stride).permute(3, 1, 0, 2).flip(3)
-    bias = conv.bias.repeat(stride)
-    y = functional.conv1d(x, taps.reshape(stride * outputs, -1, 2), bias, padding=1)
-    return _first(_last(y).reshape(1, -1, outputs))
+    weight = taps.reshape(stride * outputs, -1, 1, 2)
+    y = functional.conv2d(x, weight, conv.bias.repeat(stride), padding=(0, 1))
+    return _first(_last(y).reshape(1, 1, -1, outputs))
 
 
 def _group_norm(self: Any, x: Any) -> Any:

@@ -5,6 +5,8 @@ A network is converted once from its weights (`torch` is needed only then) and k
 
 import queue
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from studio.separation.channels_last import rearrange
 from studio.separation.network import Stems, Windows
 from studio.separation.spectrum import Spectrogram
 
-GRAPH_VERSION = 3
+GRAPH_VERSION = 5
 PACKAGES = ("openvino", "torch", "demucs")
 LAYERS = "graph"
 
@@ -75,7 +77,7 @@ def convert(module: Any) -> tuple[Graph, Any]:
     )
     rearrange(module)
     mixture = torch.zeros(1, graph.channels, segment)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _plain_attention():
         # Shapes are fixed on purpose, and a trace is what OpenVINO's converter reads.
         warnings.simplefilter("ignore")
         spectrum = module._magnitude(module._spec(mixture))
@@ -85,11 +87,25 @@ def convert(module: Any) -> tuple[Graph, Any]:
         return graph, openvino.convert_model(traced, example_input=example, input=shapes)
 
 
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """PyTorch's fused attention is off: its keys would be moved around before OpenVINO fuses it."""
+    import torch
+
+    is_fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_fused)
+
+
 def _core(module: Any) -> Any:
     """The network between the Fourier transforms: (mixture, spectrum) -> (spectra, waves).
 
     It is the module's own `forward`; the transforms around it are replaced by what they get and
-    give.
+    give. The spectra come from the last layer as it leaves them, (1, bins, frames, channels):
+    their order is changed by the inverse transform, which has to read them anyway.
     """
     import torch
 
@@ -97,19 +113,24 @@ def _core(module: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.network = module
+            self.last_layer = module.decoder[-1].forward
+            module.decoder[-1].forward = self.keep
             module._spec = lambda _mixture: self.spectrum
             module._magnitude = lambda spectrum: spectrum
-            module._mask = self.keep
+            module._mask = lambda _spectrum, spectra: spectra
             module._ispec = lambda _spectra, _length: torch.zeros(())
 
-        def keep(self, _spectrum: Any, spectra: Any) -> Any:
-            self.spectra = spectra
-            return spectra
+        def keep(self, *given: Any) -> tuple[Any, Any]:
+            self.spectra, before = self.last_layer(*given)
+            return self.spectra, before
 
         def forward(self, mixture: Any, spectrum: Any) -> Any:
             self.spectrum = spectrum
             waves = self.network(mixture)
-            return self.spectra, waves
+            everything = (1, 2, 3)
+            mean = spectrum.mean(everything, keepdim=True)
+            spectra = self.spectra * spectrum.std(everything, keepdim=True) + mean
+            return spectra.permute(0, 2, 3, 1), waves
 
     return Core().eval()
 
@@ -150,9 +171,9 @@ class OpenVinoNetwork:
         request = self._requests.get()
         try:
             request.infer([window[None], spectrum[None]], share_inputs=True)
-            spectra = np.array(request.get_output_tensor(0).data[0], dtype=np.float32)
+            signals = self._spectrogram.inverse(request.get_output_tensor(0).data[0])
             waves = np.array(request.get_output_tensor(1).data[0], dtype=np.float32)
         finally:
             self._requests.put(request)
-        waves += self._spectrogram.inverse(spectra)
+        waves += signals.reshape(waves.shape)
         return waves

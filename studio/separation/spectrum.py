@@ -10,12 +10,14 @@ import numpy.typing as npt
 import scipy.fft
 
 from studio.audio import Sound
-from studio.separation.network import Stems
 
 FRAMES_PER_WINDOW = 4
 SQUARED_WINDOWS = 1.5
+# So many bins of all frames and signals fit into a processor's own cache while they change order.
+BINS_AT_ONCE = 32
 
 Spectrum = npt.NDArray[np.float32]
+Signals = npt.NDArray[np.float32]
 
 
 class Spectrogram:
@@ -46,19 +48,21 @@ class Spectrogram:
             parts.transpose(0, 1, 3, 2).reshape(-1, self.bins, self.frames), dtype=np.float32
         )
 
-    def inverse(self, spectrum: Spectrum) -> Stems:
-        """float32 (sources, 2 * channels, bins, frames) -> float32 (sources, channels, samples)."""
-        sources, doubled = spectrum.shape[:2]
-        parts = spectrum.reshape(sources, doubled // 2, 2, self.bins, self.frames)
-        bins = np.zeros((sources, doubled // 2, self.frames, self.bins + 1), np.complex64)
-        bins[..., :-1].real = parts[:, :, 0].swapaxes(2, 3)
-        bins[..., :-1].imag = parts[:, :, 1].swapaxes(2, 3)
-        framed = scipy.fft.irfft(bins, n=self._size, axis=3, overwrite_x=True)
+    def inverse(self, spectra: Spectrum) -> Signals:
+        """float32 (bins, frames, 2 * signals) -> float32 (signals, samples).
+
+        Real and imaginary part of a signal lie side by side, as the network leaves them.
+        """
+        pairs = np.ascontiguousarray(spectra, dtype=np.float32).view(np.complex64)
+        signals = pairs.shape[2]
+        bins = np.zeros((signals, self.frames, self.bins + 1), np.complex64)
+        for start in range(0, self.bins, BINS_AT_ONCE):
+            part = pairs[start : start + BINS_AT_ONCE]
+            bins[:, :, start : start + len(part)] = part.transpose(2, 1, 0)
+        framed = scipy.fft.irfft(bins, n=self._size, axis=2, overwrite_x=True)
         framed *= self._hann * np.float32(np.sqrt(self._size) / SQUARED_WINDOWS)
-        hops = framed.reshape(*framed.shape[:3], FRAMES_PER_WINDOW, self._hop)
-        shape = (*framed.shape[:2], self.frames + FRAMES_PER_WINDOW - 1, self._hop)
-        out = np.zeros(shape, np.float32)
+        hops = framed.reshape(signals, self.frames, FRAMES_PER_WINDOW, self._hop)
+        out = np.zeros((signals, self.frames + FRAMES_PER_WINDOW - 1, self._hop), np.float32)
         for number in range(FRAMES_PER_WINDOW):
-            out[:, :, number : number + self.frames] += hops[:, :, :, number]
-        joined = out.reshape(*shape[:2], -1)
-        return joined[:, :, self._pad : self._pad + self._samples]
+            out[:, number : number + self.frames] += hops[:, :, number]
+        return out.reshape(signals, -1)[:, self._pad : self._pad + self._samples]
