@@ -14,6 +14,7 @@ import psutil
 import requests
 
 PROBE_EVERY_S = 0.05
+LOOK_EVERY_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,17 @@ def run(command: list[str], log: Path) -> Cost:
     began_s = time.monotonic()
     with open(log, "wb") as output:
         child = subprocess.Popen(command, stdout=output, stderr=output)
-        _, status, usage = os.wait4(child.pid, 0)
+        # The system's own count of a child's peak includes the process that started it.
+        peak, ended = 0, 0
+        while not ended:
+            peak = max(peak, _peak_bytes_or_0(child.pid))
+            time.sleep(LOOK_EVERY_S)
+            ended, status, usage = os.wait4(child.pid, os.WNOHANG)
     wall_s = time.monotonic() - began_s
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
         raise SystemExit(f"{command[0]} failed:\n{log.read_text()[-2000:]}")
-    return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, peak)
 
 
 def cpu_s(pid: int) -> float:
@@ -52,10 +58,17 @@ def forget_peak(pid: int) -> int:
 
 def peak_bytes(pid: int) -> int:
     """Highest resident size of a process so far, or since `forget_peak`."""
+    if found := _peak_bytes_or_0(pid):
+        return found
+    raise SystemExit("this system does not tell peak memory (/proc/PID/status)")
+
+
+def _peak_bytes_or_0(pid: int) -> int:
+    """The same; 0 where the process has ended, though nobody waited for it yet."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise SystemExit("this system does not tell peak memory (/proc/PID/status)")
+    return 0
 
 
 @dataclass

@@ -21,7 +21,17 @@ ENGINE_ROOM = {
     "metrics", "housekeeping",
 }  # fmt: skip
 GUARD = "studio.audio.child"
-GROUND = {"audio", "errors", "logs", "outgoing", "downloads", "weights", "progress", "graphs"}
+GROUND = {
+    "audio",
+    "errors",
+    "logs",
+    "outgoing",
+    "downloads",
+    "weights",
+    "progress",
+    "graphs",
+    "threads",
+}
 
 
 def sources() -> dict[str, Path]:

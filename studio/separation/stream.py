@@ -19,7 +19,7 @@ import numpy.typing as npt
 from studio.audio import Sound
 from studio.separation.mixture import Mixture, Statistics
 from studio.separation.network import Bag, Member, Stems, Windows
-from studio.separation.threads import NetworkThreads
+from studio.threads import WorkerThreads
 
 # Demucs shifts by up to half a second.
 MOST_SHIFT_S = 0.5
@@ -173,7 +173,7 @@ class Separation:
         flying: deque[_Flight] = deque()
         parallel = max(lane.network.parallel for lane in self._lanes)
         done = emitted = 0
-        with NetworkThreads(parallel) as threads:
+        with WorkerThreads(parallel) as threads:
             try:
                 while emitted < self._length:
                     self._launch(threads, flying, parallel + 1)
@@ -194,7 +194,7 @@ class Separation:
                 for _, _, result in flying:
                     result.cancel()
 
-    def _launch(self, threads: NetworkThreads, flying: "deque[_Flight]", most: int) -> None:
+    def _launch(self, threads: WorkerThreads, flying: "deque[_Flight]", most: int) -> None:
         """Cut windows and hand them to the networks, the earliest first."""
         while len(flying) < most:
             open_lanes = [i for i, lane in enumerate(self._lanes) if not lane.all_cut]

@@ -58,7 +58,8 @@ class SpeechEngine(Protocol):
     ) -> Iterator[list[Segment]]:
         """For each window, in order, its segments, with times from the window's start.
 
-        Several windows of at most 30 s each are decoded together; a single one may be longer.
+        Several windows of at most 30 s each are decoded at the same time; a single one may be
+        longer.
         """
 
 

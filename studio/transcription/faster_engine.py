@@ -1,7 +1,8 @@
 """Whisper on CTranslate2 through faster-whisper: the engine of the server."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.graphs import native_bf16
+from studio.threads import WorkerThreads
 from studio.transcription.engine import (
     AVERAGE_LOG_PROBABILITY_LEAST,
     COMPRESSION_RATIO_MOST,
@@ -24,11 +26,14 @@ from studio.transcription.transcript import Segment, Word
 
 log = logging.getLogger(__name__)
 
+# Start of transcript, language, task.
+START_TOKENS = 3
+
 
 class FasterWhisper:
     """A loaded CTranslate2 model: int8 on a CPU, float16 on a CUDA device.
 
-    `threads` is how many it uses on a CPU, 0 for its own choice. `encoder` is what its encoder
+    `threads` is how many it uses on a CPU, 0 for all cores. `encoder` is what its encoder
     runs on: `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO on a CPU that has bf16.
     """
 
@@ -40,34 +45,22 @@ class FasterWhisper:
 
         has_cuda = ctranslate2.get_cuda_device_count() > 0
         self.precision = "float16" if has_cuda else "int8"
+        encode = None if has_cuda else _openvino_encoder(folder, threads, encoder)
+        cores = threads or os.cpu_count() or 1
+        # What CTranslate2 decodes is so small that threads cost it more than they bring: windows
+        # are decoded side by side instead. Its own encoder is another matter.
+        self._workers = cores if encode else 1
         self._model = WhisperModel(
             str(folder),
             device="cuda" if has_cuda else "cpu",
             compute_type=self.precision,
-            cpu_threads=threads,
+            cpu_threads=1 if encode else threads,
+            num_workers=self._workers,
             local_files_only=True,
         )
-        if not has_cuda and _takes_openvino(encoder):
-            self._encode_with_openvino(folder, threads, encoder)
-
-    def _encode_with_openvino(self, folder: Path, threads: int, encoder: str) -> None:
-        """Replace the model's encoder; where it cannot be read, `auto` leaves it as it is."""
-        from ctranslate2 import StorageView
-
-        precision = "bf16" if native_bf16() else "f32"
-        try:
-            encode = OpenVinoEncoder(folder, precision, threads)
-        except (NotReadable, LookupError, RuntimeError) as error:
-            if encoder == "openvino":
-                raise
-            log.warning("the encoder stays on CTranslate2: %s", error)
-            return
-
-        def encoded(features: npt.NDArray[np.float32]) -> Any:
-            return StorageView.from_array(encode(features.reshape(-1, *features.shape[-2:])))
-
-        self._model.encode = encoded
-        self.precision = f"int8, encoder {precision}"
+        if encode:
+            self._model.encode = _encoded_by(encode)
+            self.precision = f"int8, encoder {encode.precision}"
 
     @property
     def is_multilingual(self) -> bool:
@@ -90,32 +83,65 @@ class FasterWhisper:
             "initial_prompt": self._prompt(options),
             "hotwords": options.hotwords,
             "word_timestamps": options.word_timestamps,
-            "max_new_tokens": options.most_tokens,
+            "max_new_tokens": self._most_new_tokens(options),
             "compression_ratio_threshold": COMPRESSION_RATIO_MOST,
             "log_prob_threshold": AVERAGE_LOG_PROBABILITY_LEAST,
             "no_speech_threshold": NO_SPEECH_PROBABILITY_MOST,
             "condition_on_previous_text": False,
             "vad_filter": False,
         }
-        if len(windows) > 1:
-            yield from self._together(windows, settings)
+        if len(windows) == 1 or self._workers > 1:
+            yield from self._side_by_side(windows, settings)
         else:
-            for window in windows:
-                found, _ = self._model.transcribe(window, **settings)
-                yield _segments(found)
+            yield from self._together(windows, settings)
+
+    def _side_by_side(
+        self, windows: Sequence[Speech], settings: dict[str, Any]
+    ) -> Iterator[list[Segment]]:
+        """Decode as many windows at the same time as there are workers."""
+
+        def decode(window: Speech) -> list[Segment]:
+            found, _ = self._model.transcribe(window, **settings)
+            return _segments(found)
+
+        if len(windows) == 1:
+            yield decode(windows[0])
+            return
+        with WorkerThreads(min(len(windows), self._workers)) as threads:
+            results = [threads.submit(decode, window) for window in windows]
+            try:
+                for result in results:
+                    yield result.result()
+            finally:
+                for result in results:
+                    result.cancel()
+
+    def _most_new_tokens(self, options: DecodeOptions) -> int | None:
+        """What faster-whisper must be told for `most_tokens` of text.
+
+        It adds the length of the prompt, and CTranslate2 takes half of the sum for the text, or
+        the sum without the prompt, whichever is less.
+        """
+        if options.most_tokens is None:
+            return None
+        prompt = START_TOKENS
+        if given := [text for text in (options.hotwords, options.initial_prompt) if text]:
+            prompt += 1 + sum(len(self._tokens(text)) for text in given)
+        together = max(2 * options.most_tokens, prompt + options.most_tokens)
+        return max(1, min(together, int(self._model.max_length)) - prompt)
+
+    def _tokens(self, text: str) -> list[int]:
+        encoded = self._model.hf_tokenizer.encode(f" {text.strip()}", add_special_tokens=False)
+        return list(encoded.ids)
 
     def _prompt(self, options: DecodeOptions) -> str | None:
         """The prompt; next to hotwords only the end of it that fits, else decoding fails."""
         if not options.initial_prompt or not options.hotwords:
             return options.initial_prompt
 
-        def tokens(text: str) -> list[int]:
-            encoded = self._model.hf_tokenizer.encode(f" {text.strip()}", add_special_tokens=False)
-            return list(encoded.ids)
-
         # Text that is cut inside a character grows by a few tokens when it is read again.
-        room = self._model.max_length // 2 - 8 - len(tokens(options.hotwords))
-        kept = tokens(options.initial_prompt)[-room:] if room > 0 else []
+        room = self._model.max_length // 2 - 8 - len(self._tokens(options.hotwords))
+        kept = self._tokens(options.initial_prompt)[-room:] if room > 0 else []
         return str(self._model.hf_tokenizer.decode(kept)) or None
 
     def _together(
@@ -143,6 +169,29 @@ class FasterWhisper:
             start_s = float(start / RATE_HZ)
             own = [one for one in segments if one.seek == int(start_s * 100)]
             yield _segments(own, start_s)
+
+
+def _openvino_encoder(folder: Path, threads: int, encoder: str) -> OpenVinoEncoder | None:
+    """The encoder on OpenVINO; None where CTranslate2's own is to be used, or must be."""
+    if not _takes_openvino(encoder):
+        return None
+    try:
+        return OpenVinoEncoder(folder, "bf16" if native_bf16() else "f32", threads)
+    except (NotReadable, LookupError, RuntimeError) as error:
+        if encoder == "openvino":
+            raise
+        log.warning("the encoder stays on CTranslate2: %s", error)
+        return None
+
+
+def _encoded_by(encode: OpenVinoEncoder) -> Callable[[npt.NDArray[np.float32]], Any]:
+    """A replacement of `WhisperModel.encode`."""
+    from ctranslate2 import StorageView
+
+    def encoded(features: npt.NDArray[np.float32]) -> Any:
+        return StorageView.from_array(encode(features.reshape(-1, *features.shape[-2:])))
+
+    return encoded
 
 
 def _takes_openvino(encoder: str) -> bool:

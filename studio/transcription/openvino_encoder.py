@@ -100,6 +100,7 @@ class OpenVinoEncoder:
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
         import openvino
 
+        self.precision = precision
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",

@@ -75,7 +75,8 @@ class TranscriptionOptions(BaseModel):
     batch_size: Annotated[
         int,
         Field(
-            description="Windows that are decoded together: faster on long files. Above 1 only "
+            description="Windows that are decoded at the same time: faster on long files. On "
+            "CUDA devices, and on processors without bf16, they are one batch, and above 1 only "
             "the first temperature is used.",
             ge=1,
             le=64,

@@ -1,4 +1,4 @@
-"""Threads that networks run on, ahead of the caller.
+"""Threads that models run on, beside or ahead of the caller.
 
 Those of `concurrent.futures` refuse work as soon as the interpreter begins to end, before the
 server could bring its jobs to their ends in order; these go on until they are told.
@@ -13,13 +13,13 @@ from typing import Any
 _Task = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...]]
 
 
-class NetworkThreads:
+class WorkerThreads:
     """`count` threads; leaving the block waits for the calls that run."""
 
     def __init__(self, count: int) -> None:
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._threads = [
-            Thread(target=self._work, name=f"network-{number}", daemon=True)
+            Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(count)
         ]
 
@@ -29,7 +29,7 @@ class NetworkThreads:
         self._tasks.put((future, call, arguments))
         return future
 
-    def __enter__(self) -> "NetworkThreads":
+    def __enter__(self) -> "WorkerThreads":
         for thread in self._threads:
             thread.start()
         return self
