@@ -2,6 +2,8 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +85,35 @@ def test_both_engines_understand_the_same(
     ]
     assert len(differences) >= 0.9 * len(said)
     assert np.median(differences) <= 0.1
+
+
+class Counting:
+    """CTranslate2's model, which counts the tokens that it gives."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.counts: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def generate(self, *given: Any, **settings: Any) -> Any:
+        found = self.model.generate(*given, **settings)
+        self.counts += [len(one.sequences_ids[0]) for one in found]
+        return found
+
+
+@pytest.mark.parametrize("prompt", [None, "red", "red green " * 4, "red green " * 40])
+def test_tokens_are_bounded_as_asked(
+    recording: Spoken, monkeypatch: pytest.MonkeyPatch, prompt: str | None
+) -> None:
+    """CTranslate2 counts the prompt, and only half of the rest; faster-whisper does not."""
+    engine = FasterWhisper(MINI / "ctranslate2", 0)
+    counting = Counting(engine._model.model)
+    monkeypatch.setattr(engine._model, "model", counting)
+    options = replace(PLAIN, most_tokens=12, word_timestamps=False, initial_prompt=prompt)
+    heard(engine, recording.sound, options=options)
+    assert max(counting.counts) == 12
 
 
 @pytest.mark.parametrize("name", ["faster", "openai"])

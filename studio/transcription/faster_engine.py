@@ -120,14 +120,14 @@ class FasterWhisper:
         """What faster-whisper must be told for `most_tokens` of text.
 
         It adds the length of the prompt, and CTranslate2 takes half of the sum for the text, or
-        the sum without the prompt, whichever is less.
+        the sum without the prompt and one more, whichever is less.
         """
         if options.most_tokens is None:
             return None
         prompt = START_TOKENS
         if given := [text for text in (options.hotwords, options.initial_prompt) if text]:
             prompt += 1 + sum(len(self._tokens(text)) for text in given)
-        together = max(2 * options.most_tokens, prompt + options.most_tokens)
+        together = max(2 * options.most_tokens, prompt + options.most_tokens - 1)
         return max(1, min(together, int(self._model.max_length)) - prompt)
 
     def _tokens(self, text: str) -> list[int]:
