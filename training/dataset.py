@@ -14,24 +14,17 @@ class SongMixer:
 
     Half of the items are a stretch of one song, so that the stems share key and beat; the
     other half take every stem from another song. Stems change gain, polarity and channel order,
-    and now and then one is silent. The folder is read again when `refresh` is called, so songs
-    may be added during training.
+    and now and then one is silent.
     """
 
     def __init__(self, folder: Path, segment_samples: int, seed: list[int]) -> None:
-        self.folder = folder
         self.segment_samples = segment_samples
         self.rng = np.random.default_rng(seed)
-        self.songs: list[npt.NDArray[np.int16]] = []
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Find the songs that are on disk now; each is int16 of (4, 2, samples)."""
-        paths = sorted(self.folder.glob("*.npy"))
+        paths = sorted(folder.glob("*.npy"))
         if not paths:
-            raise FileNotFoundError(f"no rendered songs in {self.folder}")
-        if len(paths) > len(self.songs):
-            self.songs = [np.load(path, mmap_mode="r") for path in paths]
+            raise FileNotFoundError(f"no rendered songs in {folder}")
+        # Each is int16 of (4, 2, samples).
+        self.songs: list[npt.NDArray[np.int16]] = [np.load(path, mmap_mode="r") for path in paths]
 
     def batch(self, size: int) -> torch.Tensor:
         """Stems as float32 of shape (size, 4, 2, segment_samples); their sum is the mixture."""

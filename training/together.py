@@ -1,8 +1,4 @@
-"""What every training here shares: one process per core, averaged gradients and weights, saving.
-
-Each process computes the gradient of its own batch on one thread, and the gradients are averaged
-at every step: this is faster than one process on all cores.
-"""
+"""Several processes that train together: averaged gradients and weights, saved states."""
 
 from __future__ import annotations
 

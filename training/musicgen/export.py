@@ -35,7 +35,7 @@ def export() -> int:
     ).save_pretrained(CARD_FOLDER)
     facts = {
         "steps": decoder["step"],
-        "pieces": decoder["pieces"],
+        "pieces": decoder["examples"],
         "minutes": round(decoder["total_s"] / 60, 1),
     }
     TRAINING_FILE.write_text(json.dumps(facts, indent=2) + "\n")

@@ -35,7 +35,7 @@ def resume() -> None:
         train.make_optimisers(model, train.Plan(minutes=1.0)),
         dict(model.state_dict()),
         step=facts["steps"],
-        pieces=facts["pieces"],
+        examples=facts["pieces"],
         total_s=60.0 * facts["minutes"],
     )
 

@@ -156,7 +156,7 @@ def export(state_file: Path = STATE_FILE) -> int:
     state = torch.load(state_file, weights_only=True)
     facts = {
         "steps": state["step"],
-        "windows": state["windows"],
+        "windows": state["examples"],
         "minutes": round(state["total_s"] / 60, 1),
     }
     TRAINING_FILE.write_text(json.dumps(facts, indent=2) + "\n")

@@ -34,7 +34,7 @@ def resume() -> None:
     facts = json.loads(TRAINING_FILE.read_text())
     together.save(
         STATE_FILE, model, make_optimisers(model, Plan(minutes=1.0)), dict(model.state_dict()),
-        step=facts["steps"], windows=facts["windows"], total_s=60.0 * facts["minutes"],
+        step=facts["steps"], examples=facts["windows"], total_s=60.0 * facts["minutes"],
     )  # fmt: skip
 
 
