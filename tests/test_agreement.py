@@ -128,19 +128,24 @@ def segment(said: str, ratio: float = LOOPING) -> Segment:
     ],
 )
 def test_what_is_repeated_for_ever_is_said_once(said: str, left: str) -> None:
-    cut = without_loops(segment(said))
+    (cut,) = without_loops([segment(said)])
     assert text(list(cut.words)) == cut.text.strip() == left
     assert cut.end_s == cut.words[-1].end_s
 
 
 def test_ordinary_text_may_repeat_itself() -> None:
     usual = segment("no no no no no", ratio=COMPRESSION_RATIO_MOST)
-    assert without_loops(usual) is usual
+    assert without_loops([usual])[0] is usual
 
 
 def test_a_segment_without_words_is_left_alone() -> None:
     bare = Segment(0.0, 1.0, " la la la la la la", compression_ratio=LOOPING)
-    assert without_loops(bare) is bare
+    assert without_loops([bare])[0] is bare
+
+
+def left(segments: list[Segment]) -> list[str]:
+    """The words that are kept."""
+    return [word.text.strip() for one in without_loops(segments) for word in one.words]
 
 
 def loops(said: list[str]) -> list[str]:
@@ -158,7 +163,7 @@ def loops(said: list[str]) -> list[str]:
 @given(st.lists(st.tuples(PHRASES, st.integers(1, 7)), max_size=6))
 def test_no_loop_is_left(parts: list[tuple[str, int]]) -> None:
     said = " ".join(" ".join([phrase] * times) for phrase, times in parts).split()
-    cut = [word.text.strip() for word in without_loops(segment(" ".join(said))).words]
+    cut = left([segment(" ".join(said))] if said else [])
     assert loops(cut) == []
     assert set(cut) == set(said)
     if not loops(said):
@@ -167,5 +172,11 @@ def test_no_loop_is_left(parts: list[tuple[str, int]]) -> None:
 
 def test_a_loop_that_only_shows_once_another_is_cut() -> None:
     said = "a b c " + "a b c a " * 4 + "b c a b c"
-    cut = [word.text.strip() for word in without_loops(segment(said)).words]
-    assert loops(cut) == []
+    assert loops(left([segment(said)])) == []
+
+
+def test_a_loop_through_several_segments_is_cut() -> None:
+    """As the model writes it with time marks: each round is a segment of its own."""
+    said = [segment("play the song", ratio=1.0), *[segment("thank you")] * 8, segment("now")]
+    assert left(said) == ["play", "the", "song", "thank", "you", "now"]
+    assert len(without_loops(said)) == 3

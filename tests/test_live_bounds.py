@@ -1,5 +1,6 @@
 """Bounds of a live session, what is told at each, and what happens when decoding fails."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -111,14 +112,16 @@ def test_who_waits_for_the_last_words_is_not_idle(recording: Spoken, engine: Hea
     assert speaker.session.expires(speaker.now_s + 1000)
 
 
-def test_lag_is_told_once_and_taken_back(recording: Spoken, engine: Hearing) -> None:
+def test_lag_is_told_as_it_grows_and_taken_back(recording: Spoken, engine: Hearing) -> None:
     speaker = Speaker()
     for chunk in chunks(recording.sound[: 12 * RATE_HZ], 4000):
         speaker.say(chunk)
-    (lagging,) = speaker.sent("lagging")
-    assert 3 < lagging["seconds"] < 5
+    told = [data["seconds"] for data in speaker.sent("lagging")]
+    assert 3 < told[0] < 5
+    assert all(2 <= after - before < 3 for before, after in itertools.pairwise(told))
+    assert speaker.session.lag_s - told[-1] < 2
     speaker.serve(engine)
-    assert [data["seconds"] for data in speaker.sent("lagging")] == [lagging["seconds"], 0.0]
+    assert speaker.sent("lagging")[-1] == {"seconds": 0.0}
 
 
 @pytest.mark.parametrize("interim_results", [True, False])

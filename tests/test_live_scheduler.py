@@ -203,7 +203,7 @@ def test_interims_become_rarer_when_the_engine_is_slow(room: Room, sentence: Spe
     assert seen[0] < 0.5 < seen[2] < seen[3] == MOST_INTERVAL_S == other.interim_every_s
 
 
-def test_lag_is_told_once_and_taken_back(room: Room, recording: Spoken) -> None:
+def test_lag_is_told_and_taken_back(room: Room, recording: Spoken) -> None:
     room.enter("speaker")
     room.engine.go_on.clear()
     for start in range(0, 12 * RATE_HZ, RATE_HZ // 2):
@@ -211,9 +211,8 @@ def test_lag_is_told_once_and_taken_back(room: Room, recording: Spoken) -> None:
     room.engine.go_on.set()
     room.finish("speaker")
     told = [data for event, data in room.until("speaker", "finished") if event == "lagging"]
-    assert len(told) == 2
     assert told[0]["seconds"] > 3
-    assert told[1] == {"seconds": 0.0}
+    assert told[-1] == {"seconds": 0.0}
 
 
 def test_other_work_goes_on_while_nobody_waits(room: Room, sentence: Speech) -> None:

@@ -42,15 +42,22 @@ class _Incoming:
         self._receiver: Receiver | None = None
 
     def take(self, mime_type: str, data: bytes) -> None:
-        """Give the session the sound of a chunk. Raises SessionError."""
-        known = self._receiver
+        """Give the session the sound of a chunk. Raises SessionError.
+
+        What was wrong with the recording before is told once the chunk of the new one is taken.
+        """
+        known, broken = self._receiver, None
         if known is None or mime_type != self._mime_type or known.is_new(data):
-            fresh = receiver(mime_type)
-            self.end()
-            self._mime_type, self._receiver = mime_type, fresh
-            known = fresh
+            known = receiver(mime_type)
+            try:
+                self.end()
+            except SessionError as error:
+                broken = error
+            self._mime_type, self._receiver = mime_type, known
         self.session.admit(known.seconds(data))
         self.session.feed(known.feed(data), time.monotonic())
+        if broken is not None:
+            raise broken
 
     def end(self) -> None:
         """The recording is over: its rest is taken too. Raises SessionError."""

@@ -1,5 +1,6 @@
 """Cuts what a model repeats over and over, as Whisper does on sounds it cannot place."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from studio.transcription.engine import COMPRESSION_RATIO_MOST
@@ -10,33 +11,46 @@ LONGEST_PHRASE = 6
 MOST_REPEATS = 3
 
 
-def without_loops(segment: Segment) -> Segment:
-    """The segment with a phrase that is said more than MOST_REPEATS times in a row said once.
+Placed = tuple[int, Word]
+"""A word and the number of its segment."""
 
-    Only text that compresses unusually well is looked at: people do say "no, no, no, no".
+
+def without_loops(segments: Sequence[Segment]) -> list[Segment]:
+    """One utterance, a phrase that it says more than MOST_REPEATS times in a row said once.
+
+    Only text that compresses unusually well is looked at: people do say "no, no, no, no". A loop
+    may run through several segments; those of which nothing is left are left out.
     """
-    words = list(segment.words)
-    if segment.compression_ratio <= COMPRESSION_RATIO_MOST or not words:
-        return segment
+    doubtful = {
+        number: segment
+        for number, segment in enumerate(segments)
+        if segment.compression_ratio > COMPRESSION_RATIO_MOST and segment.words
+    }
+    words = [(number, word) for number, segment in doubtful.items() for word in segment.words]
     count = 0
     while count != len(words):
         count = len(words)
         for length in range(1, LONGEST_PHRASE + 1):
             words = _once(words, length)
-    text = "".join(word.text for word in words)
-    return replace(segment, words=tuple(words), text=text, end_s=words[-1].end_s)
+    found = []
+    for number, segment in enumerate(segments):
+        kept = tuple(word for place, word in words if place == number)
+        if number not in doubtful or kept == segment.words:
+            found.append(segment)
+        elif kept:
+            text = "".join(word.text for word in kept)
+            found.append(replace(segment, words=kept, text=text, end_s=kept[-1].end_s))
+    return found
 
 
-def _once(words: list[Word], length: int) -> list[Word]:
-    kept: list[Word] = []
+def _once(words: list[Placed], length: int) -> list[Placed]:
+    kept: list[Placed] = []
+    said = [plain(word.text) for _, word in words]
     place = 0
     while place < len(words):
-        phrase = [plain(word.text) for word in words[place : place + length]]
+        phrase = said[place : place + length]
         count = 1
-        while [
-            plain(word.text)
-            for word in words[place + count * length : place + (count + 1) * length]
-        ] == phrase:
+        while said[place + count * length : place + (count + 1) * length] == phrase:
             count += 1
         if count > MOST_REPEATS and len(phrase) == length:
             kept += words[place : place + length]

@@ -27,6 +27,8 @@ SHORTEST_S = 1.0
 # The client is told that the machine lags from so many seconds on, and down to so many.
 LAGS_FROM_S = 3.0
 LAGS_TO_S = 1.0
+# While it does, it is told again whenever the lag has changed by so much.
+LAG_STEP_S = 2.0
 
 
 class Session:
@@ -64,6 +66,7 @@ class Session:
         self._finishing = False
         self._decoding_s = 0.0
         self._lagging = False
+        self._told_lag_s = 0.0
 
     def configure(self, settings: LiveSettings) -> None:
         """Change the settings. Raises SessionError while something is being said."""
@@ -175,11 +178,9 @@ class Session:
 
     def apply(self, task: Task, segments: Sequence[Segment], took_s: float) -> None:
         """Take the result of a task, and send what it says."""
-        segments = [
-            without_loops(segment).placed(task.span.start / RATE_HZ, task.span.end / RATE_HZ)
-            for segment in segments
-            if not is_silence(segment)
-        ]
+        heard = without_loops([segment for segment in segments if not is_silence(segment)])
+        start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
+        segments = [segment.placed(start_s, end_s) for segment in heard]
         with self._lock:
             self._decoding_s += took_s
             event = self._result(task, segments)
@@ -323,9 +324,10 @@ class Session:
         return event
 
     def _tell_lag(self) -> None:
-        """Say when the machine falls behind, and when it has caught up."""
+        """Say when the machine falls behind, how far, and when it has caught up."""
         lag_s, bound_s = self._lag_s(), LAGS_TO_S if self._lagging else LAGS_FROM_S
         lagging = lag_s > bound_s + self.interim_every_s
-        if lagging != self._lagging:
-            self._lagging = lagging
-            self._emit("lagging", {"seconds": round(lag_s, 1) if lagging else 0.0})
+        told_s = round(lag_s, 1) if lagging else 0.0
+        if lagging != self._lagging or abs(told_s - self._told_lag_s) >= LAG_STEP_S:
+            self._lagging, self._told_lag_s = lagging, told_s
+            self._emit("lagging", {"seconds": told_s})
