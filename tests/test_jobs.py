@@ -329,3 +329,17 @@ def test_a_worker_survives_a_database_that_fails_for_a_while(
         database.execute("ALTER TABLE away RENAME TO jobs")
         job = runner.submit(request())
         assert finished(store, runner, job).state is State.COMPLETED
+
+
+def test_other_work_is_given_way_between_the_steps_of_a_job(database: str) -> None:
+    with open_store(database) as store:
+        work, gave_way = Work(), threading.Semaphore(0)
+        runner = JobRunner(store, {"demucs": work}, work.discard, 1, 10, give_way=gave_way.release)
+        runner.start()
+        try:
+            runner.submit(request())
+            for _ in range(3):
+                assert gave_way.acquire(timeout=30)
+        finally:
+            work.go.set()
+            runner.stop()

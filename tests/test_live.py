@@ -183,6 +183,14 @@ def test_what_is_no_recording_is_told_and_a_new_one_may_begin(
     assert ffmpeg_children() == []
 
 
+def test_a_broken_recording_costs_no_chunk_of_the_next(speaker: Client) -> None:
+    speaker.emit("audio", chunk(b"no recording" * 1000, "audio/webm;codecs=opus"))
+    answer = speaker.call("audio", chunk(SECOND))
+    assert answer["error"]["code"] == "bad_audio"
+    assert answer["received_s"] == 1.0
+    assert speaker.call("audio", chunk(SECOND))["received_s"] == 2.0
+
+
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
     """A server whose bounds are soon met."""

@@ -1,5 +1,7 @@
 """The official JavaScript client runs the contract of docs/protocol.md against gunicorn."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -49,6 +51,18 @@ def run(script: str, *arguments: object) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def test_the_page_knows_the_client_of_the_cdn(client: Path) -> None:
+    """Its hash is that of the same version on npm."""
+    file = client / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"
+    version = json.loads((file.parents[1] / "package.json").read_text())["version"]
+    page = (ROOT / "websocket-test.html").read_text("utf-8")
+    if f"/{version}/socket.io.min.js" in page:
+        digest = base64.b64encode(hashlib.sha384(file.read_bytes()).digest()).decode()
+        assert f"'sha384-{digest}'" in page
+    else:
+        assert version == VERSIONS[1]
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])

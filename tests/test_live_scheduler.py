@@ -298,3 +298,14 @@ def test_an_idle_session_gets_its_last_words_before_it_ends(
     ((event, error),) = room.until("speaker", "error")
     assert (event, error["code"]) == ("error", "idle")
     assert room.scheduler.get("speaker") is None
+
+
+def test_the_settings_reach_the_engine(room: Room, sentence: Speech) -> None:
+    room.enter("speaker", hotwords="yankee zulu")
+    room.say("speaker", sentence)
+    room.finish("speaker")
+    room.until("speaker", "finished")
+    asked = room.engine.asked[-1]
+    assert (asked.hotwords, asked.initial_prompt, asked.language) == (
+        "yankee zulu", "speaker", "en",
+    )  # fmt: skip

@@ -91,6 +91,25 @@ def test_the_last_words_are_not_lost(live_server: Server, recording: Spoken) -> 
             assert len(said.split()) == count
 
 
+def test_a_connection_that_breaks_keeps_its_finals(live_server: Server, recording: Spoken) -> None:
+    """What went on is gone, as the protocol says; the next connection begins anew."""
+    with Client(live_server) as client:
+        client.greeting()
+        client.say(recording.part(0, 2), 4000)
+        client.say(np.append(silence(0.6), recording.part(2, 3)[:RATE_HZ]), 4000)
+        kept: list[dict[str, Any]] = []
+        while len(kept) < 2:
+            kept += finals(client.until("transcription"))
+    assert [data["segment"] for data in kept] == [0, 1]
+    with Client(live_server) as again:
+        again.greeting()
+        again.say(recording.part(2, 3), 4000)
+        events = again.finish()
+    assert [data["segment"] for data in finals(events)] == [0]
+    true = " ".join(recording.sentences[:3])
+    assert wrong(true, text([*kept, *finals(events)])) <= MOST_WRONG
+
+
 @pytest.mark.parametrize("name", ["silence", "noise", "music"])
 def test_where_nobody_speaks_nothing_comes(live_server: Server, name: str) -> None:
     sound = {"silence": silence(20), "noise": hiss(20), "music": instrumental()[0]}[name]

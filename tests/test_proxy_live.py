@@ -1,5 +1,7 @@
 """Live transcription over TLS: the official Python client, and a real Chromium."""
 
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +13,10 @@ from studio.web.pages import SOCKETIO_CLIENT
 from tests import browser
 from tests.browser import Browser
 from tests.hearing import silence
-from tests.live_client import Client
+from tests.live_client import Client, pcm
 from tests.proxy import BINARY, Proxy
 from tests.speech import MOST_WRONG, MOST_WRONG_ELSEWHERE, Spoken, spoken, wrong
-from tests.support import write_wav
+from tests.support import ROOT, write_wav
 
 pytestmark = pytest.mark.skipif(
     BINARY is None, reason="nginx is not installed; .ci/run installs it"
@@ -39,6 +41,28 @@ def test_the_official_client_is_understood(proxy: Proxy, recording: Spoken, tran
     assert events[-1][0] == "finished"
     true = " ".join(recording.sentences[:2])
     assert wrong(true, events[-1][1]["text"]) <= MOST_WRONG_ELSEWHERE
+
+
+@pytest.mark.skipif(not SOCKETIO_CLIENT.is_file(), reason="`make page` was not run")
+def test_the_calls_of_the_users_document_work(
+    proxy: Proxy, recording: Spoken, tmp_path: Path
+) -> None:
+    speech = tmp_path / "speech.pcm"
+    speech.write_bytes(pcm(recording.part(0, 2)))
+    script = ROOT / "tests" / "javascript" / "secure.js"
+    done = subprocess.run(
+        ["node", str(script), str(ROOT), proxy.url, str(speech)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["connects"] == 1
+    assert told["texts"][-1]
+    true = " ".join(recording.sentences[:2])
+    assert wrong(true, told["finished"]["text"]) <= MOST_WRONG_ELSEWHERE
 
 
 @pytest.fixture
