@@ -19,6 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from config import Config, ConfigError
 from models import Models
 from studio import logs
+from studio.errors import UnknownVariant
 from studio.housekeeping import Housekeeper
 from studio.jobs import integrity
 from studio.jobs.job import Job
@@ -106,6 +107,7 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     outbox.open()
     webhooks = _webhooks(config, outbox)
     models = Models(config, storage, store)
+    _check_defaults(models, lock)
     work = {name: models.get(name).run for name in models.names()}
     scheduler = Scheduler(models.whisper.lease)
     metrics = Metrics(
@@ -225,6 +227,18 @@ def _own_folders(config: Config) -> FileLock:
             "this one folders of its own (UPLOAD_FOLDER, OUTPUT_FOLDER)."
         ) from None
     return lock
+
+
+def _check_defaults(models: Models, lock: FileLock) -> None:
+    """Raise ConfigError where the variant that is used by default does not exist."""
+    for name in models.names():
+        processor = models.get(name)
+        try:
+            processor.check_variant(processor.default)
+        except UnknownVariant as error:
+            lock.release()
+            setting = f"{name.upper()}_MODEL={processor.default!r}"
+            raise ConfigError(f"{setting} cannot be used: {error.sentence}") from None
 
 
 def _webhooks(config: Config, outbox: Outbox) -> Webhooks:

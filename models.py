@@ -43,6 +43,7 @@ from studio.separation.options import SeparationOptions
 from studio.separation.tracks import MIXTURE, separation_of
 from studio.storage import Storage, Upload
 from studio.transcription.catalogue import Catalogue as WhisperCatalogue
+from studio.transcription.catalogue import Variant as WhisperVariant
 from studio.transcription.engine import SpeechEngine, rehearse
 from studio.transcription.options import TranscriptionOptions
 
@@ -59,6 +60,12 @@ class Processor(Protocol):
     @property
     def options(self) -> type[BaseModel]:
         """The options it takes."""
+
+    default: str
+    """The variant that is used unless a request names one."""
+
+    def check_variant(self, variant: str) -> Any:
+        """What is known of a variant. Raises UnknownVariant."""
 
     def describe(self) -> dict[str, Any]:
         """Its variants and which is the default, for `GET /models`."""
@@ -140,7 +147,7 @@ class Demucs:
             return music_of(self._storage, self._store, upload, track)
         return upload_of(self._storage, upload)
 
-    def check_variant(self, variant: str, stems: list[str] | None) -> Variant:
+    def check_variant(self, variant: str, stems: list[str] | None = None) -> Variant:
         """The variant, which must exist and have the stems. Raises UnknownVariant, UnknownStem."""
         if not self._catalogue.knows(variant):
             raise UnknownVariant(
@@ -211,11 +218,7 @@ class Whisper:
     def request(self, upload: Upload, body: dict[str, Any]) -> Request:
         options = checked(TranscriptionOptions, body)
         variant = options.model_variant or self.default
-        if variant not in self._catalogue.names():
-            raise UnknownVariant(
-                f"Whisper has no variant {variant!r}; it has {', '.join(self._catalogue.names())}."
-            )
-        found = self._catalogue.find(variant)
+        found = self.check_variant(variant)
         if found.is_english_only and (options.language or "en", options.task) != (
             "en",
             "transcribe",
@@ -236,6 +239,13 @@ class Whisper:
 
     def variants(self) -> list[str]:
         return self._catalogue.names()
+
+    def check_variant(self, variant: str) -> WhisperVariant:
+        if variant not in self._catalogue.names():
+            raise UnknownVariant(
+                f"Whisper has no variant {variant!r}; it has {', '.join(self._catalogue.names())}."
+            )
+        return self._catalogue.find(variant)
 
     def lease(self, variant: str) -> AbstractContextManager[SpeechEngine]:
         """The engine of a variant, loaded; shared by files and live sessions."""
@@ -329,6 +339,9 @@ class MusicGen:
     def describe(self) -> dict[str, Any]:
         variants = self._catalogue.describe(expected_for_music(self._engine))
         return {"default": self.default, "variants": variants}
+
+    def check_variant(self, variant: str) -> Any:
+        return self._catalogue.check(variant, GenerationOptions())
 
     def request(self, upload: Upload, body: dict[str, Any]) -> Request:
         prompt = read_prompt(self._storage.source(upload))

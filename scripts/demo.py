@@ -134,6 +134,9 @@ def server() -> Iterator[str]:
             "UPLOAD_FOLDER": f"{folder}/uploads",
             "OUTPUT_FOLDER": f"{folder}/outputs",
             "DATABASE_URL": "",
+            # The settings of a server for the internet may stand in .env.
+            "API_KEYS": "",
+            "WEBHOOK_URL": "",
         }
         log_path = Path(folder) / "server.log"
         with open(log_path, "wb") as log:

@@ -18,6 +18,10 @@ from tests.proxy import BINARY, Proxy
 from tests.speech import MOST_WRONG, RECORDING, spoken, wrong
 from tests.support import LAUNCHER, Server, convert, noise, read_sound, write_wav
 
+pytestmark = pytest.mark.skipif(
+    shutil.which("curl") is None, reason="curl is not installed; .ci/run installs it"
+)
+
 HOST = "https://localhost"
 ID = "abc123"
 

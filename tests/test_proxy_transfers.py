@@ -88,7 +88,8 @@ def test_a_download_is_resumed(
 ) -> None:
     """By curl, as a person would, after a transfer that was cut."""
     curl = shutil.which("curl")
-    assert curl is not None
+    if curl is None:
+        pytest.skip("curl is not installed; .ci/run installs it")
     file_id = production.separate(short_wav)
     whole = production.get(f"/download/{file_id}/vocals").content
     url = f"{proxy.url}/download/{file_id}/vocals"

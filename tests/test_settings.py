@@ -267,6 +267,13 @@ def test_a_bad_value_stops_the_start(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("key", ["DEMUCS_MODEL", "WHISPER_MODEL", "MUSICGEN_MODEL"])
+def test_a_default_variant_that_does_not_exist_stops_the_start(tmp_path: Path, key: str) -> None:
+    done = start(tmp_path, **{key: "nonsense"})
+    assert_ends_with(done, f"The server cannot start: {key}='nonsense' cannot be used: ")
+    assert "mini" in done.stderr
+
+
 def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     done = start(tmp_path, UPLOAD_FOLDER=str(tmp_path / "file" / "uploads"))

@@ -166,6 +166,8 @@ def build(
         changed = {"KV_CACHE_PRECISION": "u8", "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE}
     elif precision == "bf16" and native_bf16():
         changed = {"INFERENCE_PRECISION_HINT": "bf16", "KV_CACHE_PRECISION": "bf16"}
+    else:
+        precision = "f32"
     decoder = OpenVinoDecoder(shape, networks, {**exact, **changed})
     codec = OpenVinoCodec(networks, exact, memory, lambda: TorchCodec(folder, config, "cpu"))
     return decoder, codec, precision
