@@ -17,6 +17,7 @@ from scripts.scores import sdr_db
 from studio.errors import ModelUnusable
 from studio.separation import engines, openvino_engine
 from studio.separation.catalogue import Catalogue
+from studio.separation.conversion import convert_apart
 from studio.separation.engines import EngineSettings
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Member, Stems
@@ -89,13 +90,12 @@ def test_the_spectrogram_is_that_of_htdemucs() -> None:
 def converted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Counts real conversions."""
     calls: list[object] = []
-    real = openvino_engine.convert
 
-    def counted(module: Any) -> Any:
-        calls.append(module)
-        return real(module)
+    def counted(*given: Any) -> bool:
+        calls.append(given)
+        return convert_apart(*given)
 
-    monkeypatch.setattr(engines, "convert", counted)
+    monkeypatch.setattr(engines, "convert_apart", counted)
     return calls
 
 

@@ -1,4 +1,4 @@
-"""Runs ffmpeg on recordings that strangers send: the only module that starts a program.
+"""Runs ffmpeg on recordings that strangers send: the only module that starts another program.
 
 ffmpeg gets the recording on its standard input, opened here, and `fd` is the only protocol that it
 may use: whatever a playlist or a container names, it opens no file and no connection. It sees

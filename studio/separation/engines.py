@@ -13,6 +13,7 @@ from typing import Any
 
 from studio.errors import ModelUnusable
 from studio.graphs import GraphCache, cuda_device, native_bf16
+from studio.separation.conversion import convert_apart
 from studio.separation.network import Bag, Member, Network
 from studio.separation.openvino_engine import (
     LAYERS,
@@ -20,7 +21,6 @@ from studio.separation.openvino_engine import (
     NotConvertible,
     OpenVinoNetwork,
     convert,
-    describe,
     described,
     key,
 )
@@ -141,8 +141,7 @@ def _openvino_bag(
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if native_bf16() else "f32"
-    cache = GraphCache(settings.graphs)
-    graphs = [_graph(file, cache) for file in files]
+    graphs = [_graph(file, settings.graphs) for file in files]
     kinds = [(graph.sources, graph.sample_rate_hz, graph.channels) for graph, _ in graphs]
     networks = [
         OpenVinoNetwork(graph, layers, precision, settings.threads) for graph, layers in graphs
@@ -155,18 +154,17 @@ def _openvino_bag(
     )
 
 
-def _graph(file: Weights, cache: GraphCache) -> tuple[Graph, Any]:
+def _graph(file: Weights, graphs: Path) -> tuple[Graph, Any]:
     """The graph of a weights file: from the cache, or converted and kept there."""
-    name = key(file.path, file.segment_s)
-    if found := cache.find(name):
+    name, cache = key(file.path, file.segment_s), GraphCache(graphs)
+    found = cache.find(name)
+    if not found and convert_apart(file.path, file.segment_s, graphs):
+        found = cache.find(name)
+    if found:
         data, folder = found
         return described(data), folder / f"{LAYERS}.xml"
-    graph, layers = convert(file.load())
-    try:
-        return graph, cache.add(name, describe(graph), {LAYERS: layers}) / f"{LAYERS}.xml"
-    except OSError as error:
-        log.warning("the converted network cannot be kept: %s", error)
-        return graph, layers
+    log.warning("the converted network cannot be kept in %s", graphs)
+    return convert(file.load())
 
 
 def _members(
