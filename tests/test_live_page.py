@@ -1,6 +1,9 @@
 """A real Chromium opens the live test page, speaks into its microphone, and reads its words."""
 
+import base64
+import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from studio.web.pages import SOCKETIO_CLIENT
 from tests.browser import BINARY, Browser
 from tests.hearing import silence
 from tests.speech import MOST_WRONG, Spoken, spoken, write_speech, wrong
-from tests.support import Server, write_wav
+from tests.support import ROOT, Server, write_wav
 
 pytestmark = [
     pytest.mark.skipif(BINARY is None, reason="Chromium is not installed; .ci/run installs it"),
@@ -21,6 +24,7 @@ pytestmark = [
 WIDTHS = [1200, 390]
 STATE = "document.getElementById('state').innerText"
 ERRORS = "document.getElementById('errors').innerText"
+TRACKS = "streams.flatMap((stream) => stream.getTracks().map((track) => track.readyState))"
 
 
 @pytest.fixture(scope="module")
@@ -172,14 +176,72 @@ def test_the_key_is_asked_for_and_sent(browser: Browser, tmp_path: Path) -> None
 
 def test_the_page_works_opened_as_a_file(browser: Browser) -> None:
     """Without a server of its own it asks for an address, and tells what it cannot load."""
-    from tests.support import ROOT
-
     browser.open((ROOT / "websocket-test.html").as_uri())
     assert browser.run("document.getElementById('address').value").startswith("https://")
     assert browser.text("#state") == "Not connected"
     assert browser.text("#errors") == ""
     names = browser.run("[...document.querySelectorAll('button, input')].map((one) => one.id)")
     assert {"connect", "microphone", "file", "finish", "copy", "save-txt", "save-srt"} <= set(names)
+
+
+def test_a_page_opened_as_a_file_speaks(
+    browser: Browser, live_server: Server, tmp_path: Path
+) -> None:
+    """With the client from the CDN, whose place the copy of npm takes here."""
+    client = SOCKETIO_CLIENT.read_bytes()
+    known = base64.b64encode(hashlib.sha384(client).digest()).decode()
+    text = (ROOT / "websocket-test.html").read_text("utf-8")
+    page = tmp_path / "websocket-test.html"
+    page.write_text(re.sub("sha384-[^']+", f"sha384-{known}", text), "utf-8")
+    browser.open(page.as_uri())
+    browser.run(f"document.getElementById('address').value = {json.dumps(live_server.url)}")
+    browser.call("Fetch.enable", patterns=[{"urlPattern": "https://cdn.socket.io/*"}])
+    browser.click("#connect")
+    browser.answer_request(client, "text/javascript")
+    browser.wait(f"{STATE}.startsWith('Connected')")
+    browser.click("#microphone")
+    browser.wait("document.querySelector('.interim, .final') !== null")
+    assert browser.text("#errors") == ""
+
+
+def test_a_microphone_that_cannot_be_used_is_let_go(browser: Browser, live_server: Server) -> None:
+    connect(browser, live_server)
+    keep_streams(browser)
+    browser.run("AudioWorklet.prototype.addModule = () => Promise.reject(new Error('No module.'))")
+    browser.click("#microphone")
+    browser.wait(f"{ERRORS} === 'The microphone cannot be used: No module.'")
+    assert browser.run(TRACKS) == ["ended"]
+    assert browser.text("#microphone") == "Start microphone"
+
+
+def test_a_microphone_granted_after_the_end_is_let_go(
+    browser: Browser, live_server: Server
+) -> None:
+    connect(browser, live_server)
+    keep_streams(browser)
+    browser.run("void (grant = new Promise((resolve) => { granted = resolve; }))")
+    browser.click("#microphone")
+    browser.click("#connect")
+    assert browser.text("#state") == "Not connected"
+    browser.run("granted()")
+    browser.wait(f"{TRACKS}.length === 1 && {TRACKS}[0] === 'ended'")
+    assert browser.run("source") is None
+    assert browser.text("#microphone") == "Start microphone"
+
+
+def keep_streams(browser: Browser) -> None:
+    """What the page gets from the microphone is kept in `streams`, and waits for `grant`."""
+    browser.run("""void (() => {
+        window.streams = [];
+        window.grant = null;
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+            const stream = await ask(wanted);
+            await grant;
+            streams.push(stream);
+            return stream;
+        };
+    })()""")
 
 
 @pytest.mark.parametrize("dark", [False, True])
