@@ -108,6 +108,72 @@ def test_a_file_is_streamed(
     assert starts[-1] > 22
 
 
+def test_stopping_the_microphone_ends_the_recording(browser: Browser, live_server: Server) -> None:
+    connect(browser, live_server)
+    browser.click("#microphone")
+    browser.wait("document.querySelector('.interim') !== null")
+    browser.click("#microphone")
+    browser.wait(f"{STATE}.startsWith('Finished')")
+    assert browser.run("document.querySelectorAll('.interim').length") == 0
+    assert browser.run("document.querySelectorAll('.final').length") > 0
+    assert browser.text("#microphone") == "Start microphone"
+
+
+def test_the_microphone_takes_over_from_a_file(
+    browser: Browser, live_server: Server, tmp_path: Path
+) -> None:
+    connect(browser, live_server)
+    browser.choose_file("#file", write_speech(tmp_path / "speech.wav"))
+    browser.wait("document.querySelector('.interim') !== null")
+    browser.click("#microphone")
+    browser.wait("source !== null && source.isMicrophone === true")
+    assert browser.text("#microphone") == "Stop microphone"
+    # The words of the file are final, and those of the microphone follow.
+    browser.wait("document.querySelector('.final') !== null && beforeSeconds > 0")
+    browser.wait("document.querySelector('.interim') !== null")
+
+
+def test_what_the_server_cannot_take_yet_is_sent_again(
+    browser: Browser, recording: Spoken, tmp_path: Path
+) -> None:
+    """A file comes much faster than it is decoded, and is longer than a session may be."""
+    server = Server(
+        tmp_path / "short", WHISPER_MODEL="mini", LIVE_LENGTH_S=10, LIVE_WAITING_S=5
+    )
+    server.folder.mkdir()
+    server.start()
+    try:
+        connect(browser, server)
+        browser.run("""void (() => {
+            const now = performance.now.bind(performance);
+            performance.now = () => 20 * now();
+            window.refused = new Set();
+            socket.on('error', (data) => refused.add(data.code));
+            window.sessions = [];
+            socket.on('finished', (data) => sessions.push(data.audio_s));
+        })()""")
+        browser.choose_file("#file", write_speech(tmp_path / "speech.wav"))
+        browser.wait(f"{STATE}.startsWith('Finished')")
+        assert browser.run("[...refused].sort()") == ["session_too_long", "too_far_behind"]
+        lengths = browser.run("sessions")
+        assert len(lengths) == 3 and max(lengths) <= 10
+        # The pause after the speech is 6 s long.
+        assert sum(lengths) == pytest.approx(len(recording.sound) / RATE_HZ + 6, abs=0.01)
+        said = " ".join(browser.text("#text").split())
+        # Each session ends within a word.
+        assert wrong(recording.text, said) <= 2 * MOST_WRONG
+        assert browser.text("#errors") == ""
+    finally:
+        server.stop()
+
+
+def test_the_latest_lag_is_shown(browser: Browser, live_server: Server) -> None:
+    connect(browser, live_server)
+    for seconds, shown in ((3.5, "3.5 s"), (7.1, "7.1 s"), (4, "4.0 s"), (0, "no")):
+        browser.run(f"socket.listeners('lagging').forEach((show) => show({{seconds: {seconds}}}))")
+        assert browser.text("#lag") == shown
+
+
 def test_what_is_no_sound_is_told(browser: Browser, live_server: Server, tmp_path: Path) -> None:
     text = tmp_path / "letter.txt"
     text.write_text("This is no sound.")
