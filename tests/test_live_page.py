@@ -23,6 +23,7 @@ pytestmark = [
 ]
 WIDTHS = [1200, 390]
 STATE = "document.getElementById('state').innerText"
+WORD_TITLES = "[...document.querySelectorAll('#text span')].map((word) => word.title)"
 ERRORS = "document.getElementById('errors').innerText"
 TRACKS = "streams.flatMap((stream) => stream.getTracks().map((track) => track.readyState))"
 
@@ -81,7 +82,7 @@ def test_the_microphone_is_written_down(
     assert wrong(recording.text, said) <= 2 * MOST_WRONG
     assert browser.run("document.querySelectorAll('.interim').length") == 0
     assert browser.text("#errors") == ""
-    titles = browser.run("[...document.querySelectorAll('#text span')].map((word) => word.title)")
+    titles = browser.run(WORD_TITLES)
     assert titles
     assert all(" s, " in title and title.endswith(" %") for title in titles)
     assert browser.run("asText()").split() == said.split()
@@ -106,6 +107,45 @@ def test_a_file_is_streamed(
     starts = browser.run("finals.map((data) => data.start)")
     assert starts == sorted(starts)
     assert starts[-1] > 22
+    titles = browser.run(WORD_TITLES)
+    shown = [float(title.split()[0]) for title in titles]
+    assert shown == sorted(shown)
+    assert abs(shown[-1] - browser.run("finals.at(-1).end")) < 2
+
+
+def test_words_are_joined_as_in_the_text(browser: Browser, live_server: Server) -> None:
+    browser.open(f"{live_server.url}/websocket-test.html")
+    for texts, joined in ((["你好", "世界"], "你好世界"), (["Good", "day,", "you"], "Good day, you")):
+        words = [
+            {"text": text, "start": n, "end": n + 1, "probability": 1}
+            for n, text in enumerate(texts)
+        ]
+        event = {"transcription": joined, "words": words, "start": 0, "end": 3}
+        stable = joined[: joined.index(texts[1])].strip()
+        browser.run(f"showTranscription({json.dumps({**event, 'stable': stable})})")
+        assert browser.run("document.querySelector('.interim').textContent") == joined
+        assert browser.run("document.querySelector('.interim .stable').textContent") == texts[0]
+        assert browser.run("document.querySelectorAll('.interim .stable').length") == 1
+        browser.run(f"showTranscription({json.dumps({**event, 'is_final': True})})")
+        assert browser.run("[...document.querySelectorAll('.final')].at(-1).textContent") == joined
+
+
+def test_words_survive_a_lost_connection(
+    browser: Browser, live_server: Server, recording: Spoken, tmp_path: Path
+) -> None:
+    connect(browser, live_server)
+    browser.choose_file("#file", write_speech(tmp_path / "speech.wav"))
+    browser.wait("document.querySelector('.interim') !== null")
+    shown = browser.run(
+        "(() => { const text = interim.transcription; socket.io.engine.close(); return text; })()"
+    )
+    browser.wait("document.querySelector('.interim') === null")
+    assert browser.text("#text").split("\n")[-1] == f"{shown} (connection lost)"
+    assert browser.run("asText()").endswith(f"{shown} (connection lost)\n")
+    # What was not answered goes over the next connection, and is finished there.
+    browser.wait(f"{STATE}.startsWith('Finished') && socket.connected && queue.length === 0")
+    assert browser.text("#microphone") == "Start microphone"
+    assert not browser.run("document.getElementById('microphone').disabled")
 
 
 def test_stopping_the_microphone_ends_the_recording(browser: Browser, live_server: Server) -> None:
