@@ -115,7 +115,10 @@ def test_a_file_is_streamed(
 
 def test_words_are_joined_as_in_the_text(browser: Browser, live_server: Server) -> None:
     browser.open(f"{live_server.url}/websocket-test.html")
-    for texts, joined in ((["你好", "世界"], "你好世界"), (["Good", "day,", "you"], "Good day, you")):
+    for texts, joined in (
+        (["你好", "世界"], "你好世界"),
+        (["Good", "day,", "you"], "Good day, you"),
+    ):
         words = [
             {"text": text, "start": n, "end": n + 1, "probability": 1}
             for n, text in enumerate(texts)
@@ -131,7 +134,7 @@ def test_words_are_joined_as_in_the_text(browser: Browser, live_server: Server) 
 
 
 def test_words_survive_a_lost_connection(
-    browser: Browser, live_server: Server, recording: Spoken, tmp_path: Path
+    browser: Browser, live_server: Server, tmp_path: Path
 ) -> None:
     connect(browser, live_server)
     browser.choose_file("#file", write_speech(tmp_path / "speech.wav"))
@@ -177,9 +180,7 @@ def test_what_the_server_cannot_take_yet_is_sent_again(
     browser: Browser, recording: Spoken, tmp_path: Path
 ) -> None:
     """A file comes much faster than it is decoded, and is longer than a session may be."""
-    server = Server(
-        tmp_path / "short", WHISPER_MODEL="mini", LIVE_LENGTH_S=10, LIVE_WAITING_S=5
-    )
+    server = Server(tmp_path / "short", WHISPER_MODEL="mini", LIVE_LENGTH_S=10, LIVE_WAITING_S=5)
     server.folder.mkdir()
     server.start()
     try:
@@ -230,6 +231,7 @@ def test_errors_are_readable(browser: Browser, live_server: Server, tmp_path: Pa
     browser.run(wanted)
     browser.click("#connect")
     browser.wait(f"{ERRORS}.includes('Cannot connect to http://127.0.0.1:9')")
+    assert browser.text("#errors").endswith(". Is the address right?")
     for width in WIDTHS:
         browser.look(width, dark=True)
         assert fits(browser)
@@ -255,6 +257,7 @@ def test_a_refusal_is_told_and_can_be_tried_again(browser: Browser, live_server:
     })""")
     browser.click("#connect")
     browser.wait(f"{ERRORS}.includes('8 live sessions are open already')")
+    assert "Is the address right" not in browser.text("#errors")
     assert browser.text("#connect") == "Connect"
     assert browser.run("document.getElementById('microphone').disabled")
     browser.run("others.forEach((one) => one.disconnect())")
@@ -278,6 +281,48 @@ def test_the_key_is_asked_for_and_sent(browser: Browser, tmp_path: Path) -> None
         assert browser.text("#errors") == ""
     finally:
         server.stop()
+
+
+def test_an_untrusted_certificate_is_asked_about(browser: Browser) -> None:
+    browser.open((ROOT / "websocket-test.html").as_uri())
+    browser.run("""void (() => {
+        window.handlers = {};
+        const on = (name, handle) => { handlers[name] = handle; };
+        window.io = () => ({on, io: {on}, active: true, disconnect() {}});
+    })()""")
+    browser.run("connect()")
+    browser.run("handlers.connect_error(new Error('websocket error'))")
+    question = ". Is the address right, and does the browser trust its certificate?"
+    assert browser.text("#errors").endswith(f"websocket error{question}")
+
+
+def test_all_of_the_file_button_can_be_clicked(browser: Browser, live_server: Server) -> None:
+    connect(browser, live_server)
+    for width in WIDTHS:
+        browser.look(width, dark=False)
+        hit = browser.run("""(() => {
+            const box = document.getElementById('file-button').getBoundingClientRect();
+            const across = [box.left + 3, box.left + box.width / 2, box.right - 3];
+            const down = [box.top + 3, box.top + box.height / 2, box.bottom - 3];
+            return across.flatMap((x) => down.map((y) => {
+                const label = document.elementFromPoint(x, y).closest('label');
+                return label !== null && label.control.id === 'file' && box.height >= 44;
+            }));
+        })()""")
+        assert all(hit) and len(hit) == 9
+
+
+def test_copying_is_told(browser: Browser, live_server: Server) -> None:
+    browser.open(f"{live_server.url}/websocket-test.html")
+    grant = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    browser.call("Browser.grantPermissions", origin=live_server.url, **grant)
+    browser.run(
+        """showTranscription({transcription: 'Good day', is_final: true, start: 0, end: 1})"""
+    )
+    browser.call("Page.bringToFront")
+    browser.click("#copy")
+    browser.wait(f"{STATE} === 'Copied'")
+    assert browser.run("navigator.clipboard.readText()") == "Good day\n"
 
 
 def test_the_page_works_opened_as_a_file(browser: Browser) -> None:
