@@ -92,6 +92,23 @@ class Browser:
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
+    def answer_request(self, body: bytes, kind: str) -> None:
+        """Answer the next request that `Fetch.enable` holds back."""
+        paused = "Fetch.requestPaused"
+        ends_s = time.monotonic() + START_S
+        while not (held := [event for event in self.events if event["method"] == paused]):
+            assert time.monotonic() < ends_s, "no request was held back"
+            self.run("1")
+        headers = {"Content-Type": kind, "Access-Control-Allow-Origin": "*"}
+        self.call(
+            "Fetch.fulfillRequest",
+            requestId=held[0]["params"]["requestId"],
+            responseCode=200,
+            responseHeaders=[{"name": name, "value": headers[name]} for name in headers],
+            body=base64.b64encode(body).decode(),
+        )
+        self.events.remove(held[0])
+
     def look(self, width: int, dark: bool) -> None:
         """Show the page at a width, in light or dark colours."""
         self.call(
