@@ -114,6 +114,16 @@ def test_one_prompt_and_seed_give_the_same_codes_on_both_engines(model_dir: Path
     assert (exact == fast).mean() > 0.95
 
 
+def test_the_default_engine_repeats_a_seed_and_a_track_is_its_own(model_dir: Path) -> None:
+    """The same whether it is made again, or as one of several."""
+    model = loaded(model_dir, "plain", "openvino", "int8")
+    once, again, several = (codes_of(model, Sampling(), rows=rows) for rows in (1, 1, 3))
+    assert np.array_equal(once, again)
+    assert np.array_equal(once[0], several[0])
+    assert not np.array_equal(several[0], several[1])
+    assert not np.array_equal(once, codes_of(model, Sampling(), seed=2))
+
+
 def test_a_graph_is_kept_and_its_weights_may_have_8_bits(model_dir: Path) -> None:
     """8-bit weights cost a little accuracy, and are chosen by default."""
     exact = loaded(model_dir, "plain", "openvino", "f32")
