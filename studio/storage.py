@@ -128,6 +128,8 @@ class Storage:
         self._most_bytes = most_bytes
         self._measured = (float("-inf"), 0)
         self._measuring = Lock()
+        self._promised_bytes = 0
+        self._promising = Lock()
         self._uploads = uploads
         self._outputs = outputs
         self._incoming = uploads / ".incoming"
@@ -269,6 +271,7 @@ class Storage:
                 target.parent.mkdir(exist_ok=True)
                 shutil.rmtree(target, ignore_errors=True)
                 work.rename(target)
+        self._measure_anew()
 
     def discard_result(self, file_id: str, job_id: str) -> None:
         """Remove the results of one job, if there are any."""
@@ -289,16 +292,21 @@ class Storage:
             except OSError:
                 shutil.copy2(path, target)
 
-    def add(self, folder: Path, name: str, make: Callable[[Path], None]) -> Path:
-        """The file `name` of a result folder; made first by `make(path)` when it is not there."""
+    def add(self, folder: Path, name: str, needed_bytes: int, make: Callable[[Path], None]) -> Path:
+        """The file `name` of a result folder; made first by `make(path)` when it is not there.
+
+        It may take `needed_bytes` at most. Raises DiskFull when there is no room for so many.
+        """
         target = folder / name
         if target.exists():
             return target
         unfinished = folder / f".{secrets.token_hex(8)}-{name}"
         try:
-            with disk_errors():
+            with self._promise(needed_bytes), disk_errors():
                 make(unfinished)
+                size_bytes = unfinished.stat().st_size
                 unfinished.rename(target)
+                self._count(size_bytes)
         except Exception:
             if not folder.is_dir():
                 raise UnknownFile("The file was removed in the meantime.") from None
@@ -306,6 +314,32 @@ class Storage:
         finally:
             unfinished.unlink(missing_ok=True)
         return target
+
+    @contextmanager
+    def _promise(self, needed_bytes: int) -> Iterator[None]:
+        """Hold room for a file while it is made, so that many at once do not share the same room.
+
+        What is written already counts twice until it ends: rather too much than too little.
+        """
+        with self._promising:
+            self.check_space(self._promised_bytes + needed_bytes)
+            self._promised_bytes += needed_bytes
+        try:
+            yield
+        finally:
+            with self._promising:
+                self._promised_bytes -= needed_bytes
+
+    def _measure_anew(self) -> None:
+        """Forget what was measured: a whole job's results have come since."""
+        with self._measuring:
+            self._measured = (float("-inf"), 0)
+
+    def _count(self, size_bytes: int) -> None:
+        """Count a new file at once: many are made between one measurement and the next."""
+        with self._measuring:
+            measured_s, used_bytes = self._measured
+            self._measured = (measured_s, used_bytes + size_bytes)
 
     def remove(self, file_id: str) -> None:
         """Remove an upload and all its results; they vanish at once."""

@@ -181,7 +181,7 @@ def test_a_file_that_is_there_is_not_made_again(folders: Folders) -> None:
     folder = folders.publish(folders.upload(), vocals=b"stem")
 
     made: list[Path] = []
-    assert folders.storage.add(folder, "vocals.wav", made.append).read_bytes() == b"stem"
+    assert folders.storage.add(folder, "vocals.wav", 9, made.append).read_bytes() == b"stem"
     assert made == []
 
 
@@ -193,7 +193,7 @@ def test_a_file_that_cannot_be_made_leaves_nothing(folders: Folders) -> None:
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
-        folders.storage.add(folder, "vocals.mp3", make)
+        folders.storage.add(folder, "vocals.mp3", 9, make)
     assert [path.name for path in folder.iterdir()] == ["vocals.wav"]
 
 
@@ -206,8 +206,42 @@ def test_a_file_of_results_that_are_removed_meanwhile_is_unknown(folders: Folder
         folders.storage.remove(upload.file_id)
 
     with pytest.raises(UnknownFile):
-        folders.storage.add(folder, "vocals.mp3", make)
+        folders.storage.add(folder, "vocals.mp3", 9, make)
     assert folders.on_their_way == []
+
+
+def test_a_file_that_does_not_fit_is_not_made(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folder = folders.publish(folders.upload(), vocals=b"stem")
+    made: list[Path] = []
+    for bounds in ({"min_free_bytes": 2**62}, {"min_free_bytes": 0, "most_bytes": 10_000}):
+        storage = Storage(folders.uploads, folders.outputs, **bounds)
+        with pytest.raises(DiskFull, match="DELETE /cleanup"):
+            storage.add(folder, "vocals.mp3", 10_000, made.append)
+        assert storage.add(folder, "vocals.wav", 10_000, made.append).read_bytes() == b"stem"
+    assert made == []
+    assert [path.name for path in folder.iterdir()] == ["vocals.wav"]
+
+
+def test_files_that_are_made_in_the_same_second_all_count(tmp_path: Path) -> None:
+    """Also those that are still being made; what is on disk is measured once a second only."""
+    folders = Folders(tmp_path)
+    folder = folders.publish(folders.upload(), vocals=b"stem")
+    storage = Storage(folders.uploads, folders.outputs, 0, most_bytes=10_000)
+
+    def make_another(path: Path) -> None:
+        with pytest.raises(DiskFull):
+            storage.add(folder, "vocals.flac", 5_000, make_small)
+        path.write_bytes(bytes(3_000))
+
+    def make_small(path: Path) -> None:
+        path.write_bytes(bytes(3_000))
+
+    storage.add(folder, "vocals.mp3", 5_000, make_another)
+    storage.add(folder, "vocals.flac", 5_000, make_small)
+    with pytest.raises(DiskFull):
+        storage.add(folder, "vocals.ogg", 5_000, make_small)
+    assert not (folder / "vocals.ogg").exists()
 
 
 def test_remove_takes_the_upload_and_all_its_results(folders: Folders) -> None:
