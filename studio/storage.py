@@ -378,6 +378,31 @@ class Storage:
                 if not self.has(path.name):
                     self._clear(path)
 
+    def results(self) -> list[tuple[str, str]]:
+        """File id and job id of all results that there are."""
+        return [
+            (path.parent.name, path.name)
+            for path in self._outputs.glob("*/*")
+            if _ID.fullmatch(path.parent.name) and _ID.fullmatch(path.name) and path.is_dir()
+        ]
+
+    def remove_stray_result(self, file_id: str, job_id: str, now: float) -> None:
+        """Remove the results of one job, at once, unless they were written to within the hour.
+
+        `now` is in Unix seconds. Results lie there for a moment before their job is known.
+        """
+        path = self.result(file_id, job_id)
+        if now - _changed_at(path) <= HALF_MADE_AFTER_S:
+            return
+        gone = self._work / f"gone-{secrets.token_hex(8)}"
+        with self._lock:
+            try:
+                path.rename(gone)
+            except FileNotFoundError:
+                return
+        log.info("removing %s, which belongs to no job", path)
+        shutil.rmtree(gone, ignore_errors=True)
+
     def _clear(self, path: Path) -> None:
         log.info("removing %s, which belongs to nothing", path)
         if path.is_dir():

@@ -166,6 +166,12 @@ class JobStore:
         with self._sessions() as session:
             return list(session.scalars(select(JobRow.file_id).distinct()))
 
+    def states(self) -> dict[str, State]:
+        """The state of every job, by its id."""
+        with self._sessions() as session:
+            rows = session.execute(select(JobRow.job_id, JobRow.state))
+            return {job_id: State(state) for job_id, state in rows}
+
     def with_fingerprint(self, fingerprint: str, states: Iterable[State]) -> list[Job]:
         """Jobs that ask for the same thing and are in one of the states, the latest first."""
         with self._sessions() as session:
