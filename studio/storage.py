@@ -217,6 +217,7 @@ class Storage:
                 incoming.path.rename(folder / f"source.{file_type}")
                 _sync(folder)
                 folder.rename(self._uploads / file_id)
+                _sync_names(self._uploads)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -271,6 +272,9 @@ class Storage:
                 target.parent.mkdir(exist_ok=True)
                 shutil.rmtree(target, ignore_errors=True)
                 work.rename(target)
+                _sync_names(target.parent)
+                # Its first result made the file's own folder.
+                _sync_names(self._outputs)
         self._measure_anew()
 
     def discard_result(self, file_id: str, job_id: str) -> None:
@@ -305,7 +309,9 @@ class Storage:
             with self._promise(needed_bytes), disk_errors():
                 make(unfinished)
                 size_bytes = unfinished.stat().st_size
+                _sync_content(unfinished)
                 unfinished.rename(target)
+                _sync_names(folder)
                 self._count(size_bytes)
         except Exception:
             if not folder.is_dir():
@@ -453,7 +459,27 @@ def _size_bytes(*folders: Path) -> int:
 
 
 def _sync(folder: Path) -> None:
-    """Bring a folder's files to the disk, so that a power cut cannot leave a visible half."""
+    """Bring a folder's files and their names to the disk, before a rename makes it visible.
+
+    So a power cut cannot leave a visible half. The rename itself is on the disk once the folder
+    that it moved to is (`_sync_names`).
+    """
     for path in folder.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
+        _sync_content(path)
+    _sync_names(folder)
+
+
+def _sync_content(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_names(folder: Path) -> None:
+    """Bring the names in a folder to the disk. Windows opens no folders, and does it by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -279,6 +279,55 @@ def test_opening_clears_what_a_crash_left(folders: Folders, tmp_path: Path) -> N
     incoming.close()
 
 
+class Disk:
+    """Notes what is brought to the disk and what is renamed, in their order, as paths."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.events: list[tuple[str, Path]] = []
+        fsync, rename = os.fsync, Path.rename
+
+        def noted_fsync(descriptor: int) -> None:
+            fsync(descriptor)
+            self.events.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+        def noted_rename(path: Path, target: Path) -> Path:
+            self.events.append(("rename", target))
+            return rename(path, target)
+
+        patch.setattr("studio.storage.os.fsync", noted_fsync)
+        patch.setattr(Path, "rename", noted_rename)
+
+    def around(self, target: Path) -> tuple[list[str], list[Path]]:
+        """Names that were brought to the disk before `target` appeared, and paths after it."""
+        place = self.events.index(("rename", target))
+        before = [path.name for kind, path in self.events[:place] if kind == "sync"]
+        return before, [path for kind, path in self.events[place:] if kind == "sync"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
+def test_what_appears_is_on_the_disk_before_and_its_name_after(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    upload = folders.upload()
+    before, after = disk.around(folders.uploads / upload.file_id)
+    assert sorted(before) == sorted(["source.wav", "upload.json", upload.file_id])
+    assert after == [folders.uploads]
+
+    disk.events.clear()
+    result = folders.publish(upload, vocals=b"stem")
+    before, after = disk.around(result)
+    assert before[0] == "vocals.wav"
+    assert before[1].startswith(JOB)
+    assert after == [result.parent, folders.outputs]
+
+    disk.events.clear()
+    made = folders.storage.add(result, "vocals.mp3", 9, lambda path: path.touch())
+    before, after = disk.around(made)
+    assert before[0].endswith("-vocals.mp3")
+    assert after == [result]
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_has_a_name(code: int) -> None:
     with pytest.raises(DiskFull), disk_errors():
