@@ -10,6 +10,7 @@ from functools import partial
 from threading import Event, Thread
 
 from studio.errors import UnknownFile
+from studio.jobs.job import State
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
@@ -65,8 +66,27 @@ class Housekeeper:
                     return
                 self._remove_if_old(file_id)
         self._storage.remove_orphans(self._clock())
+        self._remove_results_without_a_job()
         self._forget_files_that_are_gone()
         self._outbox.remove_orphans()
+
+    def _remove_results_without_a_job(self) -> None:
+        """Remove results that no job has: their job is not known, or failed, or was canceled.
+
+        A crash leaves them between publishing and the end of the job. Where the database knows of
+        none of the results, it is not theirs, but new, or another: unknown ones stay. So do all
+        where no upload is there.
+        """
+        # The disk first: a job that is added meanwhile is then known.
+        results = self._storage.results()
+        states = self._store.states()
+        if not self._storage.file_ids():
+            return
+        is_theirs = any(states.get(job_id) is State.COMPLETED for _, job_id in results)
+        for file_id, job_id in results:
+            state = states.get(job_id)
+            if state in (State.FAILED, State.CANCELED) or (state is None and is_theirs):
+                self._storage.remove_stray_result(file_id, job_id, self._clock())
 
     def _forget_files_that_are_gone(self) -> None:
         """Forget the jobs of removed files; not where no upload is there, as with their results."""

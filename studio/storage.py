@@ -128,6 +128,8 @@ class Storage:
         self._most_bytes = most_bytes
         self._measured = (float("-inf"), 0)
         self._measuring = Lock()
+        self._promised_bytes = 0
+        self._promising = Lock()
         self._uploads = uploads
         self._outputs = outputs
         self._incoming = uploads / ".incoming"
@@ -215,6 +217,7 @@ class Storage:
                 incoming.path.rename(folder / f"source.{file_type}")
                 _sync(folder)
                 folder.rename(self._uploads / file_id)
+                _sync_names(self._uploads)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -269,6 +272,10 @@ class Storage:
                 target.parent.mkdir(exist_ok=True)
                 shutil.rmtree(target, ignore_errors=True)
                 work.rename(target)
+                _sync_names(target.parent)
+                # Its first result made the file's own folder.
+                _sync_names(self._outputs)
+        self._measure_anew()
 
     def discard_result(self, file_id: str, job_id: str) -> None:
         """Remove the results of one job, if there are any."""
@@ -289,16 +296,23 @@ class Storage:
             except OSError:
                 shutil.copy2(path, target)
 
-    def add(self, folder: Path, name: str, make: Callable[[Path], None]) -> Path:
-        """The file `name` of a result folder; made first by `make(path)` when it is not there."""
+    def add(self, folder: Path, name: str, needed_bytes: int, make: Callable[[Path], None]) -> Path:
+        """The file `name` of a result folder; made first by `make(path)` when it is not there.
+
+        It may take `needed_bytes` at most. Raises DiskFull when there is no room for so many.
+        """
         target = folder / name
         if target.exists():
             return target
         unfinished = folder / f".{secrets.token_hex(8)}-{name}"
         try:
-            with disk_errors():
+            with self._promise(needed_bytes), disk_errors():
                 make(unfinished)
+                size_bytes = unfinished.stat().st_size
+                _sync_content(unfinished)
                 unfinished.rename(target)
+                _sync_names(folder)
+                self._count(size_bytes)
         except Exception:
             if not folder.is_dir():
                 raise UnknownFile("The file was removed in the meantime.") from None
@@ -306,6 +320,32 @@ class Storage:
         finally:
             unfinished.unlink(missing_ok=True)
         return target
+
+    @contextmanager
+    def _promise(self, needed_bytes: int) -> Iterator[None]:
+        """Hold room for a file while it is made, so that many at once do not share the same room.
+
+        What is written already counts twice until it ends: rather too much than too little.
+        """
+        with self._promising:
+            self.check_space(self._promised_bytes + needed_bytes)
+            self._promised_bytes += needed_bytes
+        try:
+            yield
+        finally:
+            with self._promising:
+                self._promised_bytes -= needed_bytes
+
+    def _measure_anew(self) -> None:
+        """Forget what was measured: a whole job's results have come since."""
+        with self._measuring:
+            self._measured = (float("-inf"), 0)
+
+    def _count(self, size_bytes: int) -> None:
+        """Count a new file at once: many are made between one measurement and the next."""
+        with self._measuring:
+            measured_s, used_bytes = self._measured
+            self._measured = (measured_s, used_bytes + size_bytes)
 
     def remove(self, file_id: str) -> None:
         """Remove an upload and all its results; they vanish at once."""
@@ -343,6 +383,31 @@ class Storage:
             with self._lock:
                 if not self.has(path.name):
                     self._clear(path)
+
+    def results(self) -> list[tuple[str, str]]:
+        """File id and job id of all results that there are."""
+        return [
+            (path.parent.name, path.name)
+            for path in self._outputs.glob("*/*")
+            if _ID.fullmatch(path.parent.name) and _ID.fullmatch(path.name) and path.is_dir()
+        ]
+
+    def remove_stray_result(self, file_id: str, job_id: str, now: float) -> None:
+        """Remove the results of one job, at once, unless they were written to within the hour.
+
+        `now` is in Unix seconds. Results lie there for a moment before their job is known.
+        """
+        path = self.result(file_id, job_id)
+        if now - _changed_at(path) <= HALF_MADE_AFTER_S:
+            return
+        gone = self._work / f"gone-{secrets.token_hex(8)}"
+        with self._lock:
+            try:
+                path.rename(gone)
+            except FileNotFoundError:
+                return
+        log.info("removing %s, which belongs to no job", path)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def _clear(self, path: Path) -> None:
         log.info("removing %s, which belongs to nothing", path)
@@ -394,7 +459,27 @@ def _size_bytes(*folders: Path) -> int:
 
 
 def _sync(folder: Path) -> None:
-    """Bring a folder's files to the disk, so that a power cut cannot leave a visible half."""
+    """Bring a folder's files and their names to the disk, before a rename makes it visible.
+
+    So a power cut cannot leave a visible half. The rename itself is on the disk once the folder
+    that it moved to is (`_sync_names`).
+    """
     for path in folder.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
+        _sync_content(path)
+    _sync_names(folder)
+
+
+def _sync_content(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_names(folder: Path) -> None:
+    """Bring the names in a folder to the disk. Windows opens no folders, and does it by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

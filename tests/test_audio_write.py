@@ -164,3 +164,19 @@ def test_an_rf64_file_of_more_than_4_gib_is_read_to_its_end(tmp_path: Path) -> N
 )
 def test_the_shared_gain_lowers_only_what_would_clip(peaks: list[float], gain: float) -> None:
     assert audio.shared_gain(peaks) == pytest.approx(gain)
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(44_100, 2), (32_000, 1), (16_000, 1)])
+@pytest.mark.parametrize("audio_format", FORMATS)
+def test_no_format_takes_more_than_was_reckoned_with(
+    tmp_path: Path, audio_format: str, rate_hz: int, channels: int
+) -> None:
+    """Loud white noise is what no encoder can make small; a moment of it is all header."""
+    for seconds in (0.01, 5.0):
+        samples = (channels, round(seconds * rate_hz))
+        loud = np.random.default_rng(0).uniform(-0.98, 0.98, samples).astype(np.float32)
+        source = write_wav(tmp_path / "loud.wav", loud, rate_hz, subtype="FLOAT")
+        path = tmp_path / f"made.{audio_format}"
+        audio.encode(source, path, audio_format)
+        assert path.stat().st_size <= audio.most_bytes(source, audio_format)
+        assert audio.most_bytes(source, "wav") < 1.1 * source.stat().st_size + (16 << 10)

@@ -209,3 +209,34 @@ def test_a_quota_refuses_uploads_and_jobs(tmp_path: Path, weights: Path) -> None
         assert server.upload(song)
     finally:
         server.stop()
+
+
+def test_formats_made_at_download_keep_the_quota(tmp_path: Path, weights: Path) -> None:
+    quota_bytes = 6_000_000
+    song = write_wav(tmp_path / "song.wav", noise(3.0))
+    server = Server(
+        tmp_path / "server", MODEL_DIR=weights, DEMUCS_MODEL="swift", MAX_STORED_BYTES=quota_bytes
+    )
+    server.folder.mkdir()
+    server.start()
+    try:
+        file_id = server.separate(song)
+        stems = ("drums", "bass", "other", "vocals")
+        refused = made = 0
+        for track in (*stems, *(f"no_{stem}" for stem in stems), "instrumental"):
+            for audio_format in ("wav", "flac", "mp3", "ogg"):
+                answer = server.get(f"/download/{file_id}/{track}?format={audio_format}")
+                if answer.status_code != 200:
+                    assert_problem(answer, "disk_full", "of the 6 MB")
+                    refused += 1
+                else:
+                    made += 1
+        assert made > len(stems)
+        assert refused
+        files = [path for root in (server.uploads, server.outputs) for path in root.rglob("*")]
+        assert sum(path.stat().st_size for path in files if path.is_file()) <= quota_bytes
+        # What is there already can still be had.
+        for stem in stems:
+            assert server.get(f"/download/{file_id}/{stem}?format=wav").status_code == 200
+    finally:
+        server.stop()

@@ -88,7 +88,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 def test_an_old_upload_goes_with_its_results(house: House) -> None:
     old = house.upload()
     house.finish(house.job(old))
-    house.outbox.add(house.store.of_file(old.file_id)[0].job_id, "https://receiver.example")
+    house.store.tell(house.store.of_file(old.file_id)[0].job_id, "https://receiver.example")
     house.sweep(1.9)
     assert house.has(old)
     house.sweep(0.2)
@@ -177,6 +177,60 @@ def test_a_missing_disk_of_uploads_costs_no_results(house: House) -> None:
     assert [one.job_id for one in house.store.of_file(upload.file_id)] == [job.job_id]
     aside.rename(house.uploads / upload.file_id)
     assert house.has(upload)
+
+
+def leave_result(house: House, upload: Upload, job_id: str) -> Path:
+    """Results as a death between publishing them and ending the job leaves them."""
+    with house.storage.work(job_id) as work:
+        (work / "vocals.wav").write_bytes(b"stem")
+        house.storage.publish(work, upload.file_id, job_id)
+    return house.storage.result(upload.file_id, job_id)
+
+
+@pytest.mark.parametrize("state", [None, State.FAILED, State.CANCELED])
+def test_results_without_a_job_go_after_an_hour(house: House, state: State | None) -> None:
+    house.keeper = house.housekeeper(0.0)
+    upload = house.upload()
+    done = house.job(upload)
+    house.finish(done)
+    job_id = "e" * 32
+    if state is not None:
+        job_id = house.job(upload).job_id
+        house.store.finish(job_id, state)
+    stray = leave_result(house, upload, job_id)
+    (stray.parent / "notes").mkdir()
+    house.sweep(0.9)
+    assert stray.is_dir()
+    house.sweep(0.2)
+    assert not stray.exists()
+    assert (house.storage.result(upload.file_id, done.job_id) / "vocals.wav").is_file()
+    assert (stray.parent / "notes").is_dir()
+    assert house.has(upload)
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING])
+def test_results_of_a_job_that_runs_again_stay(house: House, state: State) -> None:
+    house.keeper = house.housekeeper(0.0)
+    upload, other = house.upload(), house.upload()
+    house.finish(house.job(other))
+    job = house.job(upload)
+    if state is State.PROCESSING:
+        assert house.store.claim() is not None
+    result = leave_result(house, upload, job.job_id)
+    house.sweep(1000)
+    assert result.is_dir()
+
+
+@pytest.mark.parametrize("has_a_new_job", [False, True])
+def test_a_database_that_is_new_costs_no_results(house: House, has_a_new_job: bool) -> None:
+    """As if the old one was moved away, or DATABASE_URL names another."""
+    house.keeper = house.housekeeper(0.0)
+    upload = house.upload()
+    result = leave_result(house, upload, "e" * 32)
+    if has_a_new_job:
+        house.job(upload)
+    house.sweep(1000)
+    assert (result / "vocals.wav").is_file()
 
 
 @pytest.mark.parametrize("missing", ["upload.json", "source.wav", "half a record"])

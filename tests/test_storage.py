@@ -181,7 +181,7 @@ def test_a_file_that_is_there_is_not_made_again(folders: Folders) -> None:
     folder = folders.publish(folders.upload(), vocals=b"stem")
 
     made: list[Path] = []
-    assert folders.storage.add(folder, "vocals.wav", made.append).read_bytes() == b"stem"
+    assert folders.storage.add(folder, "vocals.wav", 9, made.append).read_bytes() == b"stem"
     assert made == []
 
 
@@ -193,7 +193,7 @@ def test_a_file_that_cannot_be_made_leaves_nothing(folders: Folders) -> None:
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
-        folders.storage.add(folder, "vocals.mp3", make)
+        folders.storage.add(folder, "vocals.mp3", 9, make)
     assert [path.name for path in folder.iterdir()] == ["vocals.wav"]
 
 
@@ -206,8 +206,42 @@ def test_a_file_of_results_that_are_removed_meanwhile_is_unknown(folders: Folder
         folders.storage.remove(upload.file_id)
 
     with pytest.raises(UnknownFile):
-        folders.storage.add(folder, "vocals.mp3", make)
+        folders.storage.add(folder, "vocals.mp3", 9, make)
     assert folders.on_their_way == []
+
+
+def test_a_file_that_does_not_fit_is_not_made(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folder = folders.publish(folders.upload(), vocals=b"stem")
+    made: list[Path] = []
+    for bounds in ({"min_free_bytes": 2**62}, {"min_free_bytes": 0, "most_bytes": 10_000}):
+        storage = Storage(folders.uploads, folders.outputs, **bounds)
+        with pytest.raises(DiskFull, match="DELETE /cleanup"):
+            storage.add(folder, "vocals.mp3", 10_000, made.append)
+        assert storage.add(folder, "vocals.wav", 10_000, made.append).read_bytes() == b"stem"
+    assert made == []
+    assert [path.name for path in folder.iterdir()] == ["vocals.wav"]
+
+
+def test_files_that_are_made_in_the_same_second_all_count(tmp_path: Path) -> None:
+    """Also those that are still being made; what is on disk is measured once a second only."""
+    folders = Folders(tmp_path)
+    folder = folders.publish(folders.upload(), vocals=b"stem")
+    storage = Storage(folders.uploads, folders.outputs, 0, most_bytes=10_000)
+
+    def make_another(path: Path) -> None:
+        with pytest.raises(DiskFull):
+            storage.add(folder, "vocals.flac", 5_000, make_small)
+        path.write_bytes(bytes(3_000))
+
+    def make_small(path: Path) -> None:
+        path.write_bytes(bytes(3_000))
+
+    storage.add(folder, "vocals.mp3", 5_000, make_another)
+    storage.add(folder, "vocals.flac", 5_000, make_small)
+    with pytest.raises(DiskFull):
+        storage.add(folder, "vocals.ogg", 5_000, make_small)
+    assert not (folder / "vocals.ogg").exists()
 
 
 def test_remove_takes_the_upload_and_all_its_results(folders: Folders) -> None:
@@ -243,6 +277,55 @@ def test_opening_clears_what_a_crash_left(folders: Folders, tmp_path: Path) -> N
     assert [path.name for path in result.iterdir()] == ["vocals.wav"]
     assert again.storage.upload(upload.file_id) == upload
     incoming.close()
+
+
+class Disk:
+    """Notes what is brought to the disk and what is renamed, in their order, as paths."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.events: list[tuple[str, Path]] = []
+        fsync, rename = os.fsync, Path.rename
+
+        def noted_fsync(descriptor: int) -> None:
+            fsync(descriptor)
+            self.events.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+        def noted_rename(path: Path, target: Path) -> Path:
+            self.events.append(("rename", target))
+            return rename(path, target)
+
+        patch.setattr("studio.storage.os.fsync", noted_fsync)
+        patch.setattr(Path, "rename", noted_rename)
+
+    def around(self, target: Path) -> tuple[list[str], list[Path]]:
+        """Names that were brought to the disk before `target` appeared, and paths after it."""
+        place = self.events.index(("rename", target))
+        before = [path.name for kind, path in self.events[:place] if kind == "sync"]
+        return before, [path for kind, path in self.events[place:] if kind == "sync"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
+def test_what_appears_is_on_the_disk_before_and_its_name_after(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    upload = folders.upload()
+    before, after = disk.around(folders.uploads / upload.file_id)
+    assert sorted(before) == sorted(["source.wav", "upload.json", upload.file_id])
+    assert after == [folders.uploads]
+
+    disk.events.clear()
+    result = folders.publish(upload, vocals=b"stem")
+    before, after = disk.around(result)
+    assert before[0] == "vocals.wav"
+    assert before[1].startswith(JOB)
+    assert after == [result.parent, folders.outputs]
+
+    disk.events.clear()
+    made = folders.storage.add(result, "vocals.mp3", 9, lambda path: path.touch())
+    before, after = disk.around(made)
+    assert before[0].endswith("-vocals.mp3")
+    assert after == [result]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

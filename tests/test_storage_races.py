@@ -32,7 +32,7 @@ def test_a_file_that_is_added_by_many_is_made_whole(folders: Folders) -> None:
             file.write(half)
 
     def add() -> bytes:
-        return folders.storage.add(folder, "vocals.mp3", make).read_bytes()
+        return folders.storage.add(folder, "vocals.mp3", 2 << 20, make).read_bytes()
 
     with ThreadPoolExecutor(callers) as pool:
         answers = [future.result() for future in [pool.submit(add) for _ in range(callers)]]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import standardwebhooks
 
 from studio.jobs.job import Job, Request, State
@@ -54,7 +55,7 @@ class Desk:
     def add(self, *urls: str) -> Job:
         job = self.store.add(Request("f" * 32, "demucs", "mini", {}, "same"))
         for url in urls:
-            self.webhooks.tell(job.job_id, url)
+            self.store.tell(job.job_id, url)
         return job
 
     def end(self, job: Job, state: State = State.COMPLETED) -> None:
@@ -214,6 +215,38 @@ def test_a_message_survives_a_kill(tmp_path: Path, weights: Path, short_wav: Pat
             assert told["data"]["file_id"] == file_id
     finally:
         server.kill()
+
+
+def test_a_message_comes_with_its_job(tmp_path: Path, weights: Path, short_wav: Path) -> None:
+    """The server is killed as soon as the job is stored, before anything else is."""
+    with Receiver() as receiver:
+        server = Server(
+            tmp_path,
+            MODEL_DIR=weights,
+            DEMUCS_MODEL="swift",
+            WEBHOOK_SECRET=SECRET,
+            WEBHOOK_URL=receiver.url,
+        )
+        server.start(application="tests.dying:create_app()")
+        try:
+            file_id = server.upload(short_wav)
+            with pytest.raises(requests.ConnectionError):
+                server.process(file_id)
+            server.kill()
+            server.start()
+            assert receiver.next().verified()["data"]["file_id"] == file_id
+            # A second upload of the same song is answered from the first one's results.
+            server.stop()
+            server.start(application="tests.dying:create_app()")
+            again = server.upload(short_wav)
+            with pytest.raises(requests.ConnectionError):
+                server.process(again)
+            server.kill()
+            server.start()
+            assert receiver.next().verified()["data"]["file_id"] == again
+            assert receiver.got.empty()
+        finally:
+            server.kill()
 
 
 def test_a_message_is_tried_again_under_the_same_id(desk: Desk) -> None:

@@ -15,6 +15,7 @@ from studio.audio.writing import (
     SoundWriter,
     duration_s,
     encode,
+    most_bytes,
     read_blocks,
     shared_gain,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "duration_s",
     "encode",
     "ffmpeg_path",
+    "most_bytes",
     "probe",
     "read_blocks",
     "shared_gain",

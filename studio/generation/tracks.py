@@ -32,5 +32,6 @@ def file_of(
     return storage.add(
         folder,
         f"{track}.{audio_format}",
+        audio.most_bytes(master, audio_format),
         lambda path: audio.encode(master, path, audio_format, result["gain"]),
     )

@@ -1,25 +1,14 @@
 """Messages about jobs that are still to be sent; they lie in the job database until they are."""
 
 from dataclasses import dataclass
-from uuid import uuid4
 
 from sqlalchemy import Engine, delete, select, update
-from sqlalchemy.orm import Mapped, mapped_column, sessionmaker
+from sqlalchemy.orm import sessionmaker
 
 from studio.jobs.job import Job, State
-from studio.jobs.store import Base, JobRow, job_of
+from studio.jobs.store import Base, JobRow, MessageRow, job_of
 
 FINAL = [state for state in State if state.is_final]
-
-
-class MessageRow(Base):
-    __tablename__ = "messages"
-
-    message_id: Mapped[str] = mapped_column(primary_key=True)
-    job_id: Mapped[str] = mapped_column(index=True)
-    url: Mapped[str]
-    attempts: Mapped[int] = mapped_column(default=0)
-    due_at: Mapped[float] = mapped_column(default=0.0)
 
 
 @dataclass(frozen=True)
@@ -33,7 +22,7 @@ class Message:
 
 
 class Outbox:
-    """The face of the messages. Thread-safe: each call has its own session."""
+    """Reads the messages that came with jobs. Thread-safe: each call has its own session."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -41,13 +30,6 @@ class Outbox:
 
     def open(self) -> None:
         Base.metadata.create_all(self._engine)
-
-    def add(self, job_id: str, url: str) -> None:
-        """Tell an address of the end of a job; once, though it may be asked for again before."""
-        with self._sessions.begin() as session:
-            same = select(MessageRow).where(MessageRow.job_id == job_id, MessageRow.url == url)
-            if session.scalar(same) is None:
-                session.add(MessageRow(message_id=f"msg_{uuid4().hex}", job_id=job_id, url=url))
 
     def due(self, now: float, most: int) -> list[Message]:
         """Messages about jobs that have ended, whose time has come."""

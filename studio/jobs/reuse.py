@@ -6,10 +6,12 @@ from studio.jobs.store import JobStore
 from studio.storage import Storage
 
 
-def completed_before(store: JobStore, storage: Storage, request: Request) -> Job | None:
+def completed_before(
+    store: JobStore, storage: Storage, request: Request, webhook: str | None = None
+) -> Job | None:
     """A completed job for the request: the file's latest, or a new one that shares the files of
     an earlier one (of any upload of the same owner with the same content). None when the work is
-    still to be done.
+    still to be done. `webhook` is told of the job that is found.
     """
     owner = storage.upload(request.file_id).owner
     for earlier in store.with_fingerprint(request.fingerprint, [State.COMPLETED]):
@@ -19,6 +21,8 @@ def completed_before(store: JobStore, storage: Storage, request: Request) -> Job
         if not _belongs_to(storage, earlier, owner):
             continue
         if store.of_file(request.file_id)[:1] == [earlier]:
+            if webhook is not None:
+                store.tell(earlier.job_id, webhook)
             return earlier
         job_id = store.new_id()
         try:
@@ -27,7 +31,7 @@ def completed_before(store: JobStore, storage: Storage, request: Request) -> Job
                 storage.publish(work, request.file_id, job_id)
         except FileNotFoundError:
             continue
-        return store.add(request, job_id=job_id, result=earlier.result)
+        return store.add(request, job_id=job_id, result=earlier.result, webhook=webhook)
     return None
 
 

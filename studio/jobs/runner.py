@@ -126,11 +126,18 @@ class JobRunner:
         for thread in self._threads:
             thread.join(timeout_s)
 
-    def submit(self, request: Request, client: str | None = None) -> Job:
-        """Queue a job, or answer the one that already waits or runs for the same thing."""
+    def submit(
+        self, request: Request, client: str | None = None, webhook: str | None = None
+    ) -> Job:
+        """Queue a job, or answer the one that already waits or runs for the same thing.
+
+        `webhook` is told of the job's end.
+        """
         with self._changed:
             for job in self._store.with_fingerprint(request.fingerprint, ACTIVE):
                 if job.request.file_id == request.file_id:
+                    if webhook is not None:
+                        self._store.tell(job.job_id, webhook)
                     return job
             if self._store.count(State.QUEUED) >= self._most_queued:
                 raise QueueFull(
@@ -145,7 +152,7 @@ class JobRunner:
                     "has ended, or cancel one (POST /cancel/<file_id>).",
                     retry_after_s=RETRY_AFTER_S,
                 )
-            job = self._store.add(request, client=client)
+            job = self._store.add(request, client=client, webhook=webhook)
             self._changed.notify_all()
             return job
 

@@ -51,6 +51,18 @@ class JobRow(Base):
     client: Mapped[str | None]
 
 
+class MessageRow(Base):
+    """A message about a job that is still to be sent; studio.jobs.outbox reads them."""
+
+    __tablename__ = "messages"
+
+    message_id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(index=True)
+    url: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[float] = mapped_column(default=0.0)
+
+
 def connect(url: str) -> Engine:
     """An engine for the address; SQLite gets a write-ahead log and waits for its lock."""
     engine = create_engine(url)
@@ -97,8 +109,12 @@ class JobStore:
         job_id: str | None = None,
         result: dict[str, Any] | None = None,
         client: str | None = None,
+        webhook: str | None = None,
     ) -> Job:
-        """Store a job: queued, or completed at once when its `result` is already there."""
+        """Store a job: queued, or completed at once when its `result` is already there.
+
+        The message to `webhook` comes with it, in one transaction: no death can part them.
+        """
         now = time.time()
         row = JobRow(
             job_id=job_id or self.new_id(),
@@ -117,8 +133,20 @@ class JobStore:
         )
         with self._sessions.begin() as session:
             session.add(row)
+            if webhook is not None:
+                session.add(_message(row.job_id, webhook))
             session.flush()
             return job_of(session, row)
+
+    def tell(self, job_id: str, webhook: str) -> None:
+        """Tell an address of the end of a job that is there; once, though asked for twice before
+        it is sent."""
+        with self._sessions.begin() as session:
+            there = select(MessageRow.message_id).where(
+                MessageRow.job_id == job_id, MessageRow.url == webhook
+            )
+            if session.scalar(there) is None:
+                session.add(_message(job_id, webhook))
 
     def get(self, job_id: str) -> Job | None:
         with self._sessions() as session:
@@ -137,6 +165,12 @@ class JobStore:
         """All files that there are jobs of."""
         with self._sessions() as session:
             return list(session.scalars(select(JobRow.file_id).distinct()))
+
+    def states(self) -> dict[str, State]:
+        """The state of every job, by its id."""
+        with self._sessions() as session:
+            rows = session.execute(select(JobRow.job_id, JobRow.state))
+            return {job_id: State(state) for job_id, state in rows}
 
     def with_fingerprint(self, fingerprint: str, states: Iterable[State]) -> list[Job]:
         """Jobs that ask for the same thing and are in one of the states, the latest first."""
@@ -258,6 +292,10 @@ class JobStore:
                 .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
             )
             session.execute(update(JobRow).where(processing).values(**WAITING_AGAIN))
+
+
+def _message(job_id: str, url: str) -> MessageRow:
+    return MessageRow(message_id=f"msg_{uuid4().hex}", job_id=job_id, url=url)
 
 
 def jobs_of(session: Session, rows: Sequence[JobRow]) -> list[Job]:

@@ -87,7 +87,7 @@ class Webhooks:
             self._thread.join(STOP_S)
 
     def wake(self) -> None:
-        """A job has ended."""
+        """A job has ended, or a message about one that had ended has come."""
         self._woken.set()
 
     def check(self, url: Any) -> str | None:
@@ -109,11 +109,6 @@ class Webhooks:
         except outgoing.OutgoingRefused as error:
             raise InvalidOption(f"The option 'webhook' cannot be used: {error}.") from None
         return url
-
-    def tell(self, job_id: str, url: str) -> None:
-        """Send a message to an address once the job has ended."""
-        self._outbox.add(job_id, url)
-        self.wake()
 
     def send_due(self) -> int:
         """Send what is due; the number of messages that were tried."""

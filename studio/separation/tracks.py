@@ -58,13 +58,17 @@ def file_of(
     master = stem
     if name not in result["stems"]:
         master = storage.add(
-            folder, f"{name}.wav", lambda path: _write_rest(path, source, stem, result)
+            folder,
+            f"{name}.wav",
+            audio.most_bytes(stem, "wav"),
+            lambda path: _write_rest(path, source, stem, result),
         )
     if audio_format == "wav":
         return master
     return storage.add(
         folder,
         f"{name}.{audio_format}",
+        audio.most_bytes(master, audio_format),
         lambda path: audio.encode(master, path, audio_format, result["gain"]),
     )
 

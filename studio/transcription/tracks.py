@@ -30,4 +30,6 @@ def file_of(storage: Storage, folder: Path, file_format: str) -> Path:
         data = json.loads(transcript.read_text("utf-8"))
         path.write_text(write(Transcript.from_dict(data)), "utf-8", newline="\n")
 
-    return storage.add(folder, f"{TRACK}.{file_format}", make)
+    # No format says more than the transcript; marks and line ends may make some of it longer.
+    needed_bytes = 2 * transcript.stat().st_size
+    return storage.add(folder, f"{TRACK}.{file_format}", needed_bytes, make)

@@ -231,12 +231,12 @@ class Views:
         body = receiving.json_body()
         told = self._services.webhooks.check(body.pop("webhook", None))
         asked = self._services.models.request(model, upload, body)
-        job = completed_before(self._store, self._storage, asked)
+        job = completed_before(self._store, self._storage, asked, told)
         if job is None:
             client = self._services.access.client(given_key(), request.remote_addr)
-            job = self._services.runner.submit(asked, client)
+            job = self._services.runner.submit(asked, client, told)
         if told is not None:
-            self._services.webhooks.tell(job.job_id, told)
+            self._services.webhooks.wake()
         location = f"/status/{file_id}"
         if job.state is State.COMPLETED:
             return _answer(answers.job(job), 200, Location=location)
