@@ -94,7 +94,7 @@ def test_chromium_speaks_over_tls(page: Browser, recording: Spoken) -> None:
     assert wrong(recording.text, said) <= 2 * MOST_WRONG
     assert page.text("#errors") == ""
     loaded = page.run("performance.getEntriesByType('resource').map((one) => one.name)")
-    assert loaded and all(name.startswith(("https:", "blob:")) for name in loaded)
+    assert loaded and all(name.startswith("https:") for name in loaded)
     assert not mixed_content(page)
     # The same browser refuses, and tells of, what is not secure.
     insecure = f"try {{ new WebSocket('ws://{HOST}:9') }} catch (error) {{ return error.name }}"
