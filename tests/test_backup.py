@@ -2,9 +2,11 @@
 
 Each line runs as it stands. Replaced are the two programs that need a Docker engine:
 `docker-compose exec` runs its command here, `stop` and `start` act on the server of the test, and
-`docker run ... alpine` runs its command here with folders in the place of its volumes.
+`docker run ... alpine` runs its command here with folders in the place of its volumes. The lines of
+the host run as by a user of it who does not own the folders: root without its power over files.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,8 +20,10 @@ from tests import sandbox
 from tests.support import ROOT, Server, noise, write_wav
 
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
+USER = 1000
 INSIDE = "docker-compose exec -T ai-backend "
 VOLUME = 'docker run --rm -v aimusicseparator-backend_ai_models:/data -v "$(pwd)":/backup alpine '
+HOST = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "sh", "-c"]
 
 
 def commands(section: str) -> list[str]:
@@ -34,6 +38,9 @@ class Machine:
     def __init__(self, folder: Path, server: Server) -> None:
         self.folder = folder
         self.server = server
+        self.runs = 0
+        for owned in (server.uploads, server.outputs):
+            shutil.chown(owned, USER)
         (folder / "volume").mkdir()
         (folder / "volume" / "model.safetensors").write_bytes(b"weights")
         shutil.copy(ROOT / "docker-compose.yml", folder)
@@ -41,6 +48,7 @@ class Machine:
         (folder / ".env").write_text("SECRET_KEY=0123456789abcdef\n")
 
     def run(self, section: str) -> None:
+        self.runs += 1
         for number, line in enumerate(commands(section)):
             if line == "docker-compose stop ai-backend":
                 self.server.stop()
@@ -48,14 +56,20 @@ class Machine:
                 self.server.start()
             elif line.startswith(VOLUME):
                 volumes = {"/data": self.folder / "volume", "/backup": self.folder}
-                place = self.folder.parent / f"{section}-{number}"
+                place = self.folder.parent / f"{section}-{self.runs}-{number}"
                 done = sandbox.run(line.removeprefix(VOLUME), place, volumes)
                 assert done.returncode == 0, f"{line}\n{done.stderr}"
             else:
                 inside = line.removeprefix(INSIDE).replace("python ", f"{sys.executable} ", 1)
-                command = inside if line.startswith(INSIDE) else line
-                assert "docker" not in command.split(" ")[0]
-                subprocess.run(["sh", "-c", command], cwd=self.folder, check=True, timeout=120)
+                if line.startswith(INSIDE):
+                    command = ["sh", "-c", inside]
+                elif line.startswith("sudo "):
+                    command = ["sh", "-c", line.removeprefix("sudo ")]
+                else:
+                    command = [*HOST, line]
+                    assert "docker" not in line.split(" ")[0]
+                environment = {**os.environ, "TAR_OPTIONS": "--no-same-owner"}
+                subprocess.run(command, cwd=self.folder, env=environment, check=True, timeout=120)
 
 
 @pytest.fixture
@@ -78,6 +92,8 @@ def test_what_was_backed_up_comes_back(machine: Machine, short_wav: Path, tmp_pa
     while server.get(f"/status/{busy}").json()["status"] == "queued":
         pass
     machine.run("Backup")
+    between = server.separate(short_wav)
+    machine.run("Backup")
     later = server.upload(short_wav)
     server.stop()
 
@@ -90,7 +106,10 @@ def test_what_was_backed_up_comes_back(machine: Machine, short_wav: Path, tmp_pa
     machine.run("Restore")
     assert server.get(f"/download/{done}/vocals").content == track
     assert server.get(f"/status/{done}").json()["status"] == "completed"
+    assert server.get(f"/status/{between}").json()["status"] == "completed"
     assert server.wait(busy)["status"] == "completed"
+    for owned in (server.uploads / done, server.outputs / done):
+        assert {path.stat().st_uid for path in (owned, *owned.rglob("*"))} == {USER}
     assert server.get(f"/status/{later}").json()["code"] == "unknown_file"
     assert (folder / "volume" / "model.safetensors").read_bytes() == b"weights"
     assert "SECRET_KEY" in (folder / ".env").read_text()
