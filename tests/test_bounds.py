@@ -1,5 +1,7 @@
 """What one client may take: places for uploads, seconds of sound, disk, jobs, live sessions."""
 
+import json
+import selectors
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from socketio.exceptions import ConnectionError
 
 from studio.errors import DiskFull
 from studio.storage import Storage
+from studio.web.rest import MOST_WAITING_OF_A_CLIENT
 from studio.web.sockets import STRANGERS_OF_AN_ADDRESS
 from tests.live_client import Client
 from tests.problems import FORM, assert_problem, left_on, part
@@ -106,17 +109,6 @@ def test_jobs_of_one_client(bounded: Server, tmp_path: Path) -> None:
         bounded.delete(f"/cleanup/{file_id}")
 
 
-def test_live_sessions_of_one_client(bounded: Server) -> None:
-    with Client(bounded) as first, Client(bounded) as second:
-        assert first.greeting()["limits"]["sessions_of_a_client"] == 2
-        second.greeting()
-        for transport in ("websocket", "polling"):
-            with pytest.raises(ConnectionError, match="2 live sessions of yours"):
-                Client(bounded, transport)
-    with Client(bounded) as again:
-        again.greeting()
-
-
 def test_jobs_and_sessions_are_counted_by_key(
     tmp_path: Path, weights: Path, short_wav: Path
 ) -> None:
@@ -160,6 +152,123 @@ def test_websockets_that_join_nothing_are_few(bounded: Server) -> None:
         with pytest.raises(websocket.WebSocketBadStatusException):
             websocket.create_connection(address, timeout=30, suppress_origin=True)
         assert bounded.get("/health").status_code == 200
+
+
+def test_answers_that_are_waited_for_are_few(bounded: Server, tmp_path: Path) -> None:
+    """More than the server has threads: what has no place is answered at once, as is all else."""
+    file_id = bounded.upload(write_wav(tmp_path / "song.wav", noise(9.0, 1, 8_000), 8_000))
+    assert bounded.process(file_id, **SLOW).status_code == 202
+    ask = f"GET /status/{file_id}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    count = 50
+    with ExitStack() as waiting, selectors.DefaultSelector() as answered:
+        for _ in range(count):
+            one = waiting.enter_context(socket.create_connection(("127.0.0.1", bounded.port)))
+            one.sendall(ask)
+            answered.register(one, selectors.EVENT_READ)
+        assert bounded.get("/health").status_code == 200
+        ends_s = time.monotonic() + 30
+        while len(answered.select(1)) < count - MOST_WAITING_OF_A_CLIENT:
+            assert time.monotonic() < ends_s
+        assert len(answered.select(1)) == count - MOST_WAITING_OF_A_CLIENT
+        assert bounded.get(f"/status/{file_id}").json()["status"] == "processing"
+        bounded.post(f"/cancel/{file_id}")
+        while len(answered.select(1)) < count:
+            assert time.monotonic() < ends_s + 60
+    bounded.delete(f"/cleanup/{file_id}")
+
+
+class Polling:
+    """A Socket.IO connection that polls by hand."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._path = "/socket.io/?EIO=4&transport=polling"
+        self.answer = server.get(self._path)
+        self.sid = json.loads(self.answer.text[1:])["sid"] if self.answer.ok else ""
+        self._hanging: list[socket.socket] = []
+
+    def hang(self, transport: str = "polling", head: str = "") -> socket.socket:
+        """Poll, or ask for a WebSocket, and do not wait for the answer."""
+        one = socket.create_connection(("127.0.0.1", self._server.port), timeout=60)
+        one.sendall(
+            f"GET /socket.io/?EIO=4&transport={transport}&sid={self.sid} HTTP/1.1\r\n"
+            f"Host: localhost\r\n{head}\r\n".encode()
+        )
+        self._hanging.append(one)
+        return one
+
+    def close(self) -> None:
+        if self.sid:
+            self._server.post(f"{self._path}&sid={self.sid}", data="1")
+        for one in self._hanging:
+            one.close()
+
+
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+def test_polling_connections_that_join_nothing_are_few(bounded: Server) -> None:
+    """More than the server has threads: those that were let in poll, and all else goes on."""
+    with ExitStack() as idle:
+        answers = []
+        for _ in range(40):
+            one = Polling(bounded)
+            idle.callback(one.close)
+            answers.append(one.answer.status_code)
+            if one.sid:
+                one.hang()
+        assert answers.count(200) == STRANGERS_OF_AN_ADDRESS
+        assert set(answers) == {200, 401}
+        assert bounded.get("/health").status_code == 200
+    with Client(bounded, "polling") as client:
+        client.greeting()
+
+
+@pytest.mark.parametrize(
+    ("transport", "head"), [("polling", ""), ("websocket", UPGRADE)], ids=["polls", "upgrades"]
+)
+def test_a_connection_hangs_on_one_request_of_a_kind(
+    bounded: Server, transport: str, head: str
+) -> None:
+    one = Polling(bounded)
+    try:
+        assert one.sid
+        one.hang(transport, head)
+        time.sleep(0.5)
+        for _ in range(40):
+            answer, refused = b"", one.hang(transport, head)
+            while b"still being answered" not in answer:
+                received = refused.recv(4096)
+                assert received, answer
+                answer += received
+        assert bounded.get("/health").status_code == 200
+    finally:
+        one.close()
+
+
+def test_a_websocket_that_never_came_about_ends_with_its_connection(bounded: Server) -> None:
+    one = Polling(bounded)
+    waiting = one.hang("websocket", UPGRADE)
+    assert waiting.recv(4096).startswith(b"HTTP/1.1 101 ")
+    one.sid, sid = "", one.sid
+    bounded.post(f"/socket.io/?EIO=4&transport=polling&sid={sid}", data="1")
+    while waiting.recv(4096):
+        pass
+    one.close()
+
+
+def test_live_sessions_of_one_client(bounded: Server) -> None:
+    with Client(bounded) as first, Client(bounded) as second:
+        assert first.greeting()["limits"]["sessions_of_a_client"] == 2
+        second.greeting()
+        for transport in ("websocket", "polling"):
+            with pytest.raises(ConnectionError, match="2 live sessions of yours"):
+                Client(bounded, transport)
+    with Client(bounded) as again:
+        again.greeting()
 
 
 def test_a_quota_on_all_that_is_stored(tmp_path: Path) -> None:

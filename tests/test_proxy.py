@@ -11,11 +11,12 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 
 from tests.proxy import BINARY, CONFIGURATION, Proxy
-from tests.support import Server, free_port
+from tests.support import RATE_HZ, Server, free_port, write_wav
 
 pytestmark = pytest.mark.skipif(
     BINARY is None, reason="nginx is not installed; .ci/run installs it"
@@ -30,6 +31,8 @@ SECURITY = {
 }
 # More requests at once than the rate limit lets through: 20, and one each 0.1 s.
 MANY = 60
+# Downloads of one address at the same time.
+DOWNLOADS = 16
 
 
 def context(certificate: Path) -> ssl.SSLContext:
@@ -185,9 +188,11 @@ def test_a_server_that_does_not_answer_is_told(tmp_path: Path, certificate: Path
         assert answer.headers.get_all("Retry-After") == ["5"]
 
 
-def at_once(proxy: Proxy, path: str, client: str) -> list[http.client.HTTPResponse]:
-    """The answers to MANY requests that are sent at the same moment."""
-    callers = [connection(proxy, client) for _ in range(MANY)]
+def at_once(
+    proxy: Proxy, path: str, client: str, count: int = MANY
+) -> list[http.client.HTTPResponse]:
+    """The answers to requests that are sent at the same moment."""
+    callers = [connection(proxy, client) for _ in range(count)]
     for caller in callers:
         caller.connect()
     for caller in callers:
@@ -217,12 +222,37 @@ def test_downloads_polling_and_sockets_are_not_limited(
     proxy: Proxy, production: Server, short_wav: Path
 ) -> None:
     file_id = production.separate(short_wav)
-    for path in (
-        f"/download/{file_id}/vocals",
-        f"/status/{file_id}",
-        "/socket.io/?EIO=4&transport=polling",
-    ):
-        assert {answer.status for answer in at_once(proxy, path, "127.0.0.3")} == {200}
+    found = at_once(proxy, f"/status/{file_id}", "127.0.0.3")
+    for _ in range(MANY // DOWNLOADS + 1):
+        found += at_once(proxy, f"/download/{file_id}/vocals", "127.0.0.3", DOWNLOADS)
+    assert {answer.status for answer in found} == {200}
+    # The server itself lets few in that join nothing.
+    found = at_once(proxy, "/socket.io/?EIO=4&transport=polling", "127.0.0.3")
+    assert {answer.status for answer in found} == {200, 401}
+
+
+def test_downloads_of_one_client_at_the_same_time_are_few(
+    proxy: Proxy, production: Server, tmp_path: Path
+) -> None:
+    """Each that is read slowly holds a thread of the server."""
+    # More than the buffers of the sockets on the way hold.
+    sound = write_wav(tmp_path / "minute.wav", np.zeros((2, 60 * RATE_HZ), np.float32))
+    file_id = production.separate(sound, model_variant="swift", stems=["vocals"])
+    path = f"/download/{file_id}/vocals"
+    slow = [connection(proxy, "127.0.0.4") for _ in range(DOWNLOADS)]
+    try:
+        for caller in slow:
+            caller.request("GET", path)
+            assert caller.getresponse().status == 200
+        refused = at_once(proxy, path, "127.0.0.4", 1)[0]
+        assert_problem(refused, 429, "too_many_requests")
+        assert f"{DOWNLOADS} downloads" in json.loads(refused.body)["error"]  # type: ignore[attr-defined]
+        assert refused.headers.get_all("Retry-After") == ["5"]
+        assert at_once(proxy, f"/status/{file_id}", "127.0.0.4", 1)[0].status == 200
+        assert at_once(proxy, path, "127.0.0.5", 1)[0].status == 200
+    finally:
+        for caller in slow:
+            caller.close()
 
 
 class Echo(BaseHTTPRequestHandler):

@@ -43,10 +43,14 @@ from studio.jobs.reuse import completed_before
 from studio.storage import Upload, unknown_file
 from studio.web import answers, receiving, results, schemas
 from studio.web.access import given_key
+from studio.web.bounds import Places
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
 
 LONGEST_WAIT_S = 60
+# Each answer that is waited for holds a thread: these are a part of the server's, and of a part.
+MOST_WAITING = 40
+MOST_WAITING_OF_A_CLIENT = 8
 POLL_AFTER_S = 2
 MOST_JSON_BYTES = 1 << 20
 TRACK = "*/*"
@@ -126,6 +130,10 @@ class Views:
         self._services = services
         self._storage = services.storage
         self._store = services.store
+        self._waiting = Places(MOST_WAITING, MOST_WAITING_OF_A_CLIENT)
+
+    def _client(self) -> str:
+        return self._services.access.client(given_key(), request.remote_addr)
 
     def _upload(self, file_id: str) -> Upload:
         """An upload of the caller. Raises UnknownFile, also for one of somebody else."""
@@ -233,8 +241,7 @@ class Views:
         asked = self._services.models.request(model, upload, body)
         job = completed_before(self._store, self._storage, asked, told)
         if job is None:
-            client = self._services.access.client(given_key(), request.remote_addr)
-            job = self._services.runner.submit(asked, client, told)
+            job = self._services.runner.submit(asked, self._client(), told)
         if told is not None:
             self._services.webhooks.wake()
         location = f"/status/{file_id}"
@@ -248,7 +255,8 @@ class Views:
         parameters=(
             Parameter(
                 "wait",
-                "Hold the answer until the latest job is final, or for this many seconds.",
+                "Hold the answer until the latest job is final, or for this many seconds; where "
+                "too many answers are held already, it comes at once.",
                 {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S},
             ),
         ),
@@ -260,12 +268,22 @@ class Views:
         upload = self._upload(file_id)
         jobs = self._store.of_file(file_id)
         if wait_s and jobs and not jobs[0].state.is_final:
-            self._services.runner.wait(jobs[0].job_id, wait_s)
+            self._wait(jobs[0].job_id, wait_s)
             upload = self._upload(file_id)
             jobs = self._store.of_file(file_id)
         waiting = bool(jobs) and not jobs[0].state.is_final
         headers = {"Retry_After": POLL_AFTER_S} if waiting else {}
         return _answer(answers.status(upload, jobs), **headers)
+
+    def _wait(self, job_id: str, wait_s: float) -> None:
+        """Return when the job is final, after `wait_s`, or at once where too many wait already."""
+        client = self._client()
+        if self._waiting.take(client) is not None:
+            return
+        try:
+            self._services.runner.wait(job_id, wait_s)
+        finally:
+            self._waiting.leave(client)
 
     def _wait_s(self) -> float:
         text = request.args.get("wait", "0")
