@@ -173,6 +173,7 @@ def _upload_bounds(config: Config) -> UploadBounds:
         config.ALLOWED_EXTENSIONS,
         config.MAX_CONTENT_LENGTH,
         config.MAX_UPLOADS,
+        config.MAX_CLIENT_UPLOADS,
         config.MAX_DURATION_S,
         config.MAX_DECODED_BYTES,
     )

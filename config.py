@@ -192,6 +192,11 @@ class Config:
         "60/minute", _rate, "Uploads and job requests of one client; empty: no bound."
     )
     MAX_UPLOADS: int = _setting(8, _integer(1, 1000), "Uploads that may arrive at the same time.")
+    MAX_CLIENT_UPLOADS: int = _setting(
+        3,
+        _integer(0, 1000),
+        "Uploads of one client that may arrive at the same time; 0: no bound.",
+    )
     MAX_CLIENT_JOBS: int = _setting(
         20, _integer(0, 1_000_000), "Jobs of one client that may wait or run; 0: no bound."
     )

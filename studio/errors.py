@@ -160,6 +160,10 @@ class TooManyUploads(StudioError):
     code, status, title = "too_many_uploads", 429, "Too many uploads at the same time"
 
 
+class UploadTooSlow(StudioError):
+    code, status, title = "upload_too_slow", 408, "The upload is too slow"
+
+
 class WeightsMissing(StudioError):
     code, status, title = "weights_missing", 503, "The weights of the model are not there"
 

@@ -64,6 +64,7 @@ class Server:
             # Tests ask and connect more often than a person.
             "RATE_LIMIT": "",
             "RATE_LIMIT_WORK": "",
+            "MAX_CLIENT_UPLOADS": "0",
             "MAX_CLIENT_JOBS": "0",
             "LIVE_CLIENT_SESSIONS": "0",
             **self.settings,

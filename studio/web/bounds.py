@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, Semaphore
+from threading import Lock
 
 from studio.audio import Probe
 from studio.errors import AudioTooLong, TooManyUploads
@@ -46,28 +46,33 @@ class UploadBounds:
         allowed_extensions: frozenset[str],
         most_bytes: int,
         most_at_once: int,
+        most_at_once_of_a_client: int,
         longest_s: float,
         most_decoded_bytes: int,
     ) -> None:
         self.allowed_extensions = allowed_extensions
         self.most_bytes = most_bytes
-        self._most_at_once = most_at_once
-        self._free = Semaphore(most_at_once)
+        self._places = Places(most_at_once, most_at_once_of_a_client)
         self._longest_s = longest_s
         self._most_decoded_bytes = most_decoded_bytes
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, client: str) -> Iterator[None]:
         """A place for an upload while it arrives. Raises TooManyUploads when all are taken."""
-        if not self._free.acquire(blocking=False):
+        taken_by = self._places.take(client)
+        if taken_by is not None:
+            count = (
+                f"{self._places.most_of_a_client} uploads of yours"
+                if taken_by == "client"
+                else f"{self._places.most} uploads"
+            )
             raise TooManyUploads(
-                f"{self._most_at_once} uploads are arriving already. Try again in a moment.",
-                retry_after_s=RETRY_AFTER_S,
+                f"{count} are arriving already. Try again in a moment.", retry_after_s=RETRY_AFTER_S
             )
         try:
             yield
         finally:
-            self._free.release()
+            self._places.leave(client)
 
     def check_length(self, found: Probe) -> None:
         """Raises AudioTooLong where a sound has more seconds, or decodes to more bytes."""

@@ -21,6 +21,8 @@ from studio.errors import (
 )
 from studio.generation.prompt import read_prompt
 from studio.storage import IncomingFile, Sound, Storage, Upload
+from studio.web import pace
+from studio.web.access import given_key
 from studio.web.bounds import UploadBounds
 from studio.web.services import Services
 
@@ -80,7 +82,8 @@ def receive(services: Services) -> Upload:
     g.storage = services.storage
     g.incoming = None
     try:
-        with services.uploads.place():
+        client = services.access.client(given_key(), request.remote_addr)
+        with services.uploads.place(client):
             return _receive(services)
     finally:
         if g.incoming is not None:
@@ -100,7 +103,8 @@ def _receive(services: Services) -> Upload:
             f'the field {FIELD!r}, for example with curl -F "file=@song.mp3".'
         )
     services.storage.check_space(request.content_length or 0)
-    sent = request.files.get(FIELD)
+    with pace.watched(request.environ):
+        sent = request.files.get(FIELD)
     if sent is None and FIELD in request.form:
         raise NoFile(f"The field {FIELD!r} holds a text, not a file: give it a file name.")
     if sent is None:

@@ -36,6 +36,7 @@ from studio.errors import (
     UnknownVariant,
     UnsupportedFileType,
     UnsupportedMediaType,
+    UploadTooSlow,
     WrongFileType,
 )
 from studio.jobs.job import Job, State
@@ -202,6 +203,7 @@ class Views:
             UnsupportedMediaType,
             FileTooLarge,
             TooManyUploads,
+            UploadTooSlow,
             DiskFull,
         ),
         rate="work",

@@ -1,0 +1,79 @@
+"""Ends an upload that is too slow as a whole: it holds a place, and a thread of the server."""
+
+import io
+import time
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import IO, Any, cast
+
+from studio.errors import UploadTooSlow
+from studio.web.sockets import stop_reading, tcp_of
+
+LEAST_BYTES_A_SECOND = 10_000
+JUDGED_AFTER_S = 60.0
+JUDGE_EVERY_S = 5.0
+
+
+class _Counted(io.RawIOBase):
+    """What a request sends, and how many bytes of it were read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        # With what the read that goes on has asked for, of which some may have arrived.
+        self.most_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            size = 1 << 16
+        before = self.most_bytes
+        self.most_bytes += size
+        data = self._stream.read(size)
+        self.most_bytes = before + len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def watched(environ: MutableMapping[str, Any]) -> Iterator[None]:
+    """Read the body of a request inside. Raises UploadTooSlow in the place of what reading raises
+    when the connection was cut for that."""
+    body = _Counted(environ["wsgi.input"])
+    environ["wsgi.input"] = cast(IO[bytes], body)
+    tcp = tcp_of(environ)
+    ended, too_slow = Event(), Event()
+    began_s = time.monotonic()
+
+    def watch() -> None:
+        wait_s = JUDGED_AFTER_S
+        while not ended.wait(wait_s):
+            wait_s = JUDGE_EVERY_S
+            if body.most_bytes < LEAST_BYTES_A_SECOND * (time.monotonic() - began_s):
+                too_slow.set()
+                if tcp is not None:
+                    stop_reading(tcp)
+                return
+
+    watcher = Thread(target=watch, name="pace", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except Exception:
+        if not too_slow.is_set():
+            raise
+    finally:
+        ended.set()
+        watcher.join()
+    if too_slow.is_set():
+        raise UploadTooSlow(
+            f"The upload brought less than {LEAST_BYTES_A_SECOND / 1000:.0f} kB/s in "
+            f"{time.monotonic() - began_s:.0f} s. Send it over a faster connection, or compress it "
+            "first."
+        )
