@@ -227,7 +227,7 @@ class Config:
     MIN_FREE_BYTES: int = _setting(
         256 * 1024 * 1024,
         _integer(0, 2**62),
-        "Uploads and jobs are refused when less disk space than this would be left, in bytes.",
+        "Uploads, jobs and formats are refused when less disk than this would be left, in bytes.",
     )
     MAX_STORED_BYTES: int = _setting(
         0, _integer(0, 2**62), "Bytes that uploads and results may take together; 0: no bound."
