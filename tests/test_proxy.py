@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -289,7 +290,11 @@ def test_what_the_server_is_told_of_a_request(tmp_path: Path, certificate: Path)
             assert at_root["X-Forwarded-For"] == at_root["X-Real-IP"] == "127.0.0.9"
             assert at_root["X-Forwarded-Proto"] == "https"
             assert len(at_root["X-Request-ID"]) == 32
-            assert at_root["X-Request-ID"] in proxy.access_log.read_text()
+            # nginx writes the line once the answer is sent.
+            ends_s = time.monotonic() + 30
+            while at_root["X-Request-ID"] not in proxy.access_log.read_text():
+                assert time.monotonic() < ends_s, proxy.access_log.read_text()
+                time.sleep(0.05)
             assert "Upgrade" not in at_root
             assert "Upgrade" not in told("/socket.io/", "h2c")
             socketio = told("/socket.io/?transport=websocket", "WebSocket")
