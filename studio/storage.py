@@ -7,7 +7,6 @@ outputs/<file_id>/<job_id>/            the results of one completed job
 outputs/.work/                         results on their way
 """
 
-import errno
 import hashlib
 import json
 import logging
@@ -23,10 +22,9 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
+from studio.durable import sync, sync_content, sync_names
 from studio.errors import DiskFull, UnknownFile
-
-# Many writers ask how much is used; it is counted no more often than this.
-MEASURE_EVERY_S = 1.0
+from studio.space import DiskSpace, disk_errors
 
 # On its way, but not written to for so long: whoever wrote it is gone.
 ABANDONED_AFTER_S = 24 * 3600.0
@@ -107,17 +105,6 @@ class IncomingFile:
         return self._hash.hexdigest()
 
 
-@contextmanager
-def disk_errors() -> Iterator[None]:
-    """Turn "no space left" of the operating system into DiskFull."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull("The server's disk is full. Free some space and try again.") from error
-        raise
-
-
 class Storage:
     """All files of the server. Thread-safe."""
 
@@ -125,16 +112,11 @@ class Storage:
         self, uploads: Path, outputs: Path, min_free_bytes: int, most_bytes: int = 0
     ) -> None:
         """`most_bytes` bounds what uploads and results take together; 0 is no bound."""
-        self._most_bytes = most_bytes
-        self._measured = (float("-inf"), 0)
-        self._measuring = Lock()
-        self._promised_bytes = 0
-        self._promising = Lock()
+        self._space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes)
         self._uploads = uploads
         self._outputs = outputs
         self._incoming = uploads / ".incoming"
         self._work = outputs / ".work"
-        self._min_free_bytes = min_free_bytes
         self._lock = Lock()
 
     def open(self) -> None:
@@ -147,33 +129,13 @@ class Storage:
 
     def check_space(self, needed_bytes: int = 0) -> None:
         """Raise DiskFull when `needed_bytes` more would leave too little free, or be too much."""
-        free_bytes = self.free_bytes()
-        if free_bytes - needed_bytes < self._min_free_bytes:
-            raise DiskFull(
-                f"The server has {free_bytes / 1e6:,.0f} MB of disk left, and "
-                f"{(needed_bytes + self._min_free_bytes) / 1e6:,.0f} MB are needed. Delete files "
-                "that are no longer wanted (DELETE /cleanup/<file_id>) and try again."
-            )
-        if self._most_bytes and self.used_bytes() + needed_bytes > self._most_bytes:
-            raise DiskFull(
-                f"Uploads and results take {self.used_bytes() / 1e6:,.0f} MB of the "
-                f"{self._most_bytes / 1e6:,.0f} MB that they may, and {needed_bytes / 1e6:,.0f} MB "
-                "more are needed. Delete files that are no longer wanted "
-                "(DELETE /cleanup/<file_id>) and try again."
-            )
+        self._space.check(needed_bytes)
 
     def free_bytes(self) -> int:
-        """What is left on the disk of the uploads or that of the results, the smaller of both."""
-        return min(shutil.disk_usage(self._uploads).free, shutil.disk_usage(self._outputs).free)
+        return self._space.free_bytes()
 
     def used_bytes(self) -> int:
-        """What uploads and results take, also those on their way; at most a second old."""
-        with self._measuring:
-            measured_s, used_bytes = self._measured
-            if time.monotonic() - measured_s > MEASURE_EVERY_S:
-                used_bytes = _size_bytes(self._uploads, self._outputs)
-                self._measured = (time.monotonic(), used_bytes)
-            return used_bytes
+        return self._space.used_bytes()
 
     def receive(self) -> IncomingFile:
         """Begin an upload; end it with `accept` or `discard`."""
@@ -215,9 +177,9 @@ class Storage:
                 folder.mkdir()
                 (folder / "upload.json").write_text(json.dumps(asdict(upload)), encoding="utf-8")
                 incoming.path.rename(folder / f"source.{file_type}")
-                _sync(folder)
+                sync(folder)
                 folder.rename(self._uploads / file_id)
-                _sync_names(self._uploads)
+                sync_names(self._uploads)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -268,14 +230,14 @@ class Storage:
             self.upload(file_id)
             target = self.result(file_id, job_id)
             with disk_errors():
-                _sync(work)
+                sync(work)
                 target.parent.mkdir(exist_ok=True)
                 shutil.rmtree(target, ignore_errors=True)
                 work.rename(target)
-                _sync_names(target.parent)
+                sync_names(target.parent)
                 # Its first result made the file's own folder.
-                _sync_names(self._outputs)
-        self._measure_anew()
+                sync_names(self._outputs)
+        self._space.measure_anew()
 
     def discard_result(self, file_id: str, job_id: str) -> None:
         """Remove the results of one job, if there are any."""
@@ -306,13 +268,13 @@ class Storage:
             return target
         unfinished = folder / f".{secrets.token_hex(8)}-{name}"
         try:
-            with self._promise(needed_bytes), disk_errors():
+            with self._space.promise(needed_bytes), disk_errors():
                 make(unfinished)
                 size_bytes = unfinished.stat().st_size
-                _sync_content(unfinished)
+                sync_content(unfinished)
                 unfinished.rename(target)
-                _sync_names(folder)
-                self._count(size_bytes)
+                sync_names(folder)
+                self._space.count(size_bytes)
         except Exception:
             if not folder.is_dir():
                 raise UnknownFile("The file was removed in the meantime.") from None
@@ -320,32 +282,6 @@ class Storage:
         finally:
             unfinished.unlink(missing_ok=True)
         return target
-
-    @contextmanager
-    def _promise(self, needed_bytes: int) -> Iterator[None]:
-        """Hold room for a file while it is made, so that many at once do not share the same room.
-
-        What is written already counts twice until it ends: rather too much than too little.
-        """
-        with self._promising:
-            self.check_space(self._promised_bytes + needed_bytes)
-            self._promised_bytes += needed_bytes
-        try:
-            yield
-        finally:
-            with self._promising:
-                self._promised_bytes -= needed_bytes
-
-    def _measure_anew(self) -> None:
-        """Forget what was measured: a whole job's results have come since."""
-        with self._measuring:
-            self._measured = (float("-inf"), 0)
-
-    def _count(self, size_bytes: int) -> None:
-        """Count a new file at once: many are made between one measurement and the next."""
-        with self._measuring:
-            measured_s, used_bytes = self._measured
-            self._measured = (measured_s, used_bytes + size_bytes)
 
     def remove(self, file_id: str) -> None:
         """Remove an upload and all its results; they vanish at once."""
@@ -438,48 +374,3 @@ def _changed_at(path: Path) -> float:
         return max(one.stat().st_mtime for one in (path, *path.rglob("*")))
     except FileNotFoundError:
         return time.time()
-
-
-def _size_bytes(*folders: Path) -> int:
-    """Bytes of all files below some folders; a file with several names counts once."""
-    total, linked = 0, set()
-    for folder in folders:
-        for path, _, names in os.walk(folder):
-            for name in names:
-                try:
-                    about = Path(path, name).lstat()
-                except FileNotFoundError:
-                    continue
-                identity = (about.st_dev, about.st_ino)
-                if about.st_nlink > 1 and identity in linked:
-                    continue
-                linked.add(identity)
-                total += about.st_size
-    return total
-
-
-def _sync(folder: Path) -> None:
-    """Bring a folder's files and their names to the disk, before a rename makes it visible.
-
-    So a power cut cannot leave a visible half. The rename itself is on the disk once the folder
-    that it moved to is (`_sync_names`).
-    """
-    for path in folder.iterdir():
-        _sync_content(path)
-    _sync_names(folder)
-
-
-def _sync_content(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_names(folder: Path) -> None:
-    """Bring the names in a folder to the disk. Windows opens no folders, and does it by itself."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

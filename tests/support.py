@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def until(true: Callable[[], object], within_s: float = 120.0) -> None:
+    """Wait until something holds."""
+    ends_s = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < ends_s, "it did not happen"
+        time.sleep(0.02)
 
 
 class Server:

@@ -18,7 +18,7 @@ from studio.web.rest import MOST_WAITING_OF_A_CLIENT
 from studio.web.sockets import STRANGERS_OF_AN_ADDRESS
 from tests.live_client import Client
 from tests.problems import FORM, assert_problem, left_on, part
-from tests.support import Server, noise, write_wav
+from tests.support import Server, noise, until, write_wav
 
 ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 SLOW = {"shifts": 20, "overlap": 0.75}
@@ -63,10 +63,7 @@ def test_uploads_at_the_same_time(bounded: Server, tmp_path: Path) -> None:
 
 
 def until_incoming(server: Server, count: int) -> None:
-    ends_s = time.monotonic() + 60
-    while len(list((server.uploads / ".incoming").iterdir())) != count:
-        assert time.monotonic() < ends_s
-        time.sleep(0.05)
+    until(lambda: len(list((server.uploads / ".incoming").iterdir())) == count)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,13 @@
 
 import hashlib
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import RATE_HZ, Server, noise, read_sound, write_wav
+from tests.support import RATE_HZ, Server, noise, read_sound, until, write_wav
 
 JOB_S = 60.0
 
@@ -33,13 +32,6 @@ def mortal(tmp_path: Path, weights: Path) -> Iterator[Server]:
     server.start()
     yield server
     server.kill()
-
-
-def until(true: Callable[[], object], within_s: float = 120.0) -> None:
-    ends_s = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < ends_s, "it did not happen"
-        time.sleep(0.05)
 
 
 def status(server: Server, file_id: str) -> dict[str, Any]:

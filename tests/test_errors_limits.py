@@ -3,8 +3,7 @@
 import contextlib
 import errno
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from studio.errors import DiskFull
 from studio.storage import IncomingFile, Storage
 from tests.problems import BOUNDARY, FORM, assert_problem, left_on, part, send
-from tests.support import Server, convert, noise, write_wav
+from tests.support import Server, convert, noise, until, write_wav
 
 LIMIT_BYTES = 100_000
 SLOW = {"shifts": 20, "overlap": 0.75}
@@ -52,13 +51,6 @@ def small_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("songs")
     song = write_wav(folder / "song.wav", noise(20.0, channels=1, rate_hz=8_000), 8_000)
     return convert(song, folder / "song.mp3", "-b:a", "16k")
-
-
-def until(done: Callable[[], bool]) -> None:
-    ends_s = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < ends_s
-        time.sleep(0.02)
 
 
 def incoming(server: Server) -> list[Path]:

@@ -33,6 +33,8 @@ GROUND = {
     "progress",
     "graphs",
     "threads",
+    "space",
+    "durable",
 }
 
 

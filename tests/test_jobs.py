@@ -14,6 +14,7 @@ from studio.errors import NotAudio, NothingToCancel, QueueFull, UnknownOption
 from studio.jobs.job import Job, Request, State
 from studio.jobs.runner import JobRunner, Report
 from studio.jobs.store import JobStore, connect
+from tests.support import until
 
 RESULT = {"stems": ["vocals"]}
 FILE = "f" * 32
@@ -77,13 +78,6 @@ def store(database: str) -> Iterator[JobStore]:
 @pytest.fixture
 def work() -> Work:
     return Work()
-
-
-def until(true: Callable[[], object], within_s: float = 30.0) -> None:
-    ends_s = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < ends_s, "it did not happen"
-        time.sleep(0.01)
 
 
 def finished(store: JobStore, runner: JobRunner, job: Job) -> Job:

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
 from studio.registry import Registry
+from tests.support import until
 
 LONG_S = 3600.0
 
@@ -31,13 +32,6 @@ class Loader:
         if self.loads <= self._failures:
             raise OSError("the disk is slow today")
         return Model()
-
-
-def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
-    ends_s = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < ends_s, "it did not happen"
-        time.sleep(0.01)
 
 
 @pytest.fixture

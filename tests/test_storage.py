@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from studio.errors import DiskFull, UnknownFile
-from studio.storage import IncomingFile, Sound, Storage, Upload, disk_errors
+from studio.space import disk_errors
+from studio.storage import IncomingFile, Sound, Storage, Upload
 
 SOUND = Sound(3.5, 44_100, 2)
 JOB = "a" * 32
@@ -294,7 +295,7 @@ class Disk:
             self.events.append(("rename", target))
             return rename(path, target)
 
-        patch.setattr("studio.storage.os.fsync", noted_fsync)
+        patch.setattr("studio.durable.os.fsync", noted_fsync)
         patch.setattr(Path, "rename", noted_rename)
 
     def around(self, target: Path) -> tuple[list[str], list[Path]]:

@@ -54,6 +54,10 @@ class Access:
             owner = None
         return f"key:{owner}" if owner else f"address:{_network(address or 'unknown')}"
 
+    def caller(self) -> str:
+        """Whom limits count for the current request."""
+        return self.client(given_key(), request.remote_addr)
+
     def allows(self, origin: str | None, environ: Mapping[str, Any]) -> bool:
         """Whether pages of an origin may use the server: those that are named, and its own."""
         if self._origins == "*":

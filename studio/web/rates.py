@@ -8,7 +8,7 @@ from flask import Flask, request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 
 from studio.errors import TooManyRequests
-from studio.web.access import Access, asked_operation, given_key
+from studio.web.access import Access, asked_operation
 
 
 def register(app: Flask, access: Access, general: str, work: str) -> None:
@@ -22,7 +22,7 @@ def register(app: Flask, access: Access, general: str, work: str) -> None:
         if rate
     ]
     Limiter(
-        lambda: access.client(given_key(), request.remote_addr),
+        access.caller,
         app=app,
         application_limits=limits,
         on_breach=_refuse,

@@ -22,7 +22,6 @@ from studio.errors import (
 from studio.generation.prompt import read_prompt
 from studio.storage import IncomingFile, Sound, Storage, Upload
 from studio.web import pace
-from studio.web.access import given_key
 from studio.web.bounds import UploadBounds
 from studio.web.services import Services
 
@@ -82,8 +81,7 @@ def receive(services: Services) -> Upload:
     g.storage = services.storage
     g.incoming = None
     try:
-        client = services.access.client(given_key(), request.remote_addr)
-        with services.uploads.place(client):
+        with services.uploads.place(services.access.caller()):
             return _receive(services)
     finally:
         if g.incoming is not None:

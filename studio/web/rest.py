@@ -43,7 +43,6 @@ from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
 from studio.storage import Upload, unknown_file
 from studio.web import answers, receiving, results, schemas
-from studio.web.access import given_key
 from studio.web.bounds import Places
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
@@ -132,9 +131,6 @@ class Views:
         self._storage = services.storage
         self._store = services.store
         self._waiting = Places(MOST_WAITING, MOST_WAITING_OF_A_CLIENT)
-
-    def _client(self) -> str:
-        return self._services.access.client(given_key(), request.remote_addr)
 
     def _upload(self, file_id: str) -> Upload:
         """An upload of the caller. Raises UnknownFile, also for one of somebody else."""
@@ -243,7 +239,7 @@ class Views:
         asked = self._services.models.request(model, upload, body)
         job = completed_before(self._store, self._storage, asked, told)
         if job is None:
-            job = self._services.runner.submit(asked, self._client(), told)
+            job = self._services.runner.submit(asked, self._services.access.caller(), told)
         if told is not None:
             self._services.webhooks.wake()
         location = f"/status/{file_id}"
@@ -279,7 +275,7 @@ class Views:
 
     def _wait(self, job_id: str, wait_s: float) -> None:
         """Return when the job is final, after `wait_s`, or at once where too many wait already."""
-        client = self._client()
+        client = self._services.access.caller()
         if self._waiting.take(client) is not None:
             return
         try:

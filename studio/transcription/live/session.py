@@ -65,7 +65,6 @@ class Session:
         self._busy = False
         self._finishing = False
         self._decoding_s = 0.0
-        self._lagging = False
         self._told_lag_s = 0.0
 
     def configure(self, settings: LiveSettings) -> None:
@@ -325,9 +324,9 @@ class Session:
 
     def _tell_lag(self) -> None:
         """Say when the machine falls behind, how far, and when it has caught up."""
-        lag_s, bound_s = self._lag_s(), LAGS_TO_S if self._lagging else LAGS_FROM_S
-        lagging = lag_s > bound_s + self.interim_every_s
-        told_s = round(lag_s, 1) if lagging else 0.0
-        if lagging != self._lagging or abs(told_s - self._told_lag_s) >= LAG_STEP_S:
-            self._lagging, self._told_lag_s = lagging, told_s
+        lag_s, before_s = self._lag_s(), self._told_lag_s
+        bound_s = LAGS_TO_S if before_s else LAGS_FROM_S
+        told_s = round(lag_s, 1) if lag_s > bound_s + self.interim_every_s else 0.0
+        if bool(told_s) != bool(before_s) or abs(told_s - before_s) >= LAG_STEP_S:
+            self._told_lag_s = told_s
             self._emit("lagging", {"seconds": told_s})
