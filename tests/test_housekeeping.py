@@ -17,7 +17,7 @@ from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
 from studio.storage import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, Storage, Upload
-from tests.support import Server
+from tests.support import Server, until
 
 RETENTION_H = 2.0
 
@@ -294,10 +294,7 @@ def test_the_thread_sweeps_at_once_and_again_and_stops(
     house.keeper.start()
     assert swept.wait(60)
     house.keeper.stop()
-    ends_s = time.monotonic() + 60
-    while any(thread.name == "housekeeping" for thread in threading.enumerate()):
-        assert time.monotonic() < ends_s
-        time.sleep(0.05)
+    until(lambda: all(thread.name != "housekeeping" for thread in threading.enumerate()))
 
 
 def test_a_server_cleans_up_at_its_start(tmp_path: Path, short_wav: Path) -> None:
@@ -311,10 +308,7 @@ def test_a_server_cleans_up_at_its_start(tmp_path: Path, short_wav: Path) -> Non
         orphan = server.outputs / ("f" * 32)
         orphan.mkdir()
         server.start()
-        ends_s = time.monotonic() + 60
-        while orphan.exists():
-            assert time.monotonic() < ends_s
-            time.sleep(0.1)
+        until(lambda: not orphan.exists())
         assert server.get(f"/files/{old}").status_code == 404
         assert server.get(f"/files/{fresh}").status_code == 200
     finally:
