@@ -3,26 +3,16 @@
 A processor turns a request's JSON into a checked job, and runs the job.
 """
 
-import hashlib
-import json
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from config import MODELS, ROOT, Config
-from studio.errors import (
-    InvalidOption,
-    UnknownFormat,
-    UnknownModel,
-    UnknownOption,
-    UnknownVariant,
-    WrongFileType,
-)
+from studio.errors import InvalidOption, UnknownModel, UnknownVariant, WrongFileType
 from studio.generation.catalogue import Catalogue as MusicCatalogue
 from studio.generation.load import EngineSettings as MusicEngineSettings
 from studio.generation.load import expected as expected_for_music
@@ -30,25 +20,23 @@ from studio.generation.model import MusicModel
 from studio.generation.options import GenerationOptions
 from studio.generation.prompt import read_prompt
 from studio.generation.sources import Source, music_of, sounds_of, upload_of
+from studio.jobs.body import checked, fingerprint
 from studio.jobs.job import Job, Request
 from studio.jobs.store import JobStore
 from studio.progress import Report
-from studio.readiness import Leases
+from studio.readiness import Leases, used
 from studio.registry import Registry
 from studio.separation.catalogue import Catalogue, Variant
 from studio.separation.engines import EngineSettings, expected
 from studio.separation.hub import HUB_PREFIX
 from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
-from studio.separation.tracks import MIXTURE, separation_of
+from studio.separation.tracks import MIXTURE, stem_there
 from studio.storage import Storage, Upload
 from studio.transcription.catalogue import Catalogue as WhisperCatalogue
 from studio.transcription.catalogue import Variant as WhisperVariant
 from studio.transcription.engine import SpeechEngine, rehearse
 from studio.transcription.options import TranscriptionOptions
-
-Options = TypeVar("Options", bound=BaseModel)
-Model = TypeVar("Model")
 
 # Share of the work that separating takes, roughly, of a job that then transcribes the vocals.
 SEPARATION_SHARE = 0.8
@@ -126,7 +114,7 @@ class Demucs:
         engine = [self._engine.engine, self._engine.precision]
         sound = self.source(upload, options.source).identity
         key = [sound, "demucs", variant, str(found.where), identity, engine, values]
-        return Request(upload.file_id, "demucs", variant, values, _fingerprint(key))
+        return Request(upload.file_id, "demucs", variant, values, fingerprint(key))
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:
         request = job.request
@@ -235,7 +223,7 @@ class Whisper:
         path = found.path
         identity = [str(path), path.stat().st_mtime_ns] if path and path.exists() else None
         key = [upload.sha256, "whisper", variant, identity, self._catalogue.engine, values]
-        return Request(upload.file_id, "whisper", variant, values, _fingerprint(key))
+        return Request(upload.file_id, "whisper", variant, values, fingerprint(key))
 
     def variants(self) -> list[str]:
         return self._catalogue.names()
@@ -283,7 +271,9 @@ class Whisper:
         """The sound to listen to, what the result says of it, and the progress so far."""
         if options.source == "mixture":
             return self._storage.source(upload), {"source": "mixture"}, 0.0
-        if there := self._vocals(upload, options.separation_variant):
+        if there := stem_there(
+            self._storage, self._store, upload.file_id, "vocals", options.separation_variant
+        ):
             earlier, path = there
             return path, {"source": "vocals", "vocals_from": earlier.job_id}, 0.0
         variant = options.separation_variant or self._demucs.default
@@ -300,18 +290,6 @@ class Whisper:
             "separation": {**found, "variant": variant},
         }
         return work / "vocals.wav", extra, SEPARATION_SHARE
-
-    def _vocals(self, upload: Upload, variant: str | None) -> tuple[Job, Path] | None:
-        """The latest job that separated the vocals of a file (with a variant), and their file."""
-        for job in self._store.of_file(upload.file_id):
-            separation = separation_of(job.result)
-            if not separation or "vocals" not in separation["stems"]:
-                continue
-            path = self._storage.result(upload.file_id, job.job_id) / "vocals.wav"
-            used = separation.get("variant", job.request.variant)
-            if path.is_file() and variant in (None, used):
-                return job, path
-        return None
 
 
 class MusicGen:
@@ -355,7 +333,7 @@ class MusicGen:
         identity = [found.identity, [sound.identity if sound else None for sound in sounds]]
         engine = [self._engine.engine, self._engine.precision]
         key = [upload.sha256, "musicgen", variant, identity, engine, values]
-        return Request(upload.file_id, "musicgen", variant, values, _fingerprint(key))
+        return Request(upload.file_id, "musicgen", variant, values, fingerprint(key))
 
     def lease(self, variant: str) -> AbstractContextManager[MusicModel]:
         """The model of a variant, loaded; shared by all jobs."""
@@ -402,8 +380,8 @@ class Models:
         """How the default variants are leased, by model and variant; each is used once at once."""
         bag, engine = self._demucs.default, self.whisper.default
         return {
-            f"demucs/{bag}": partial(_used, partial(self._demucs.lease, bag), Bag.rehearse),
-            f"whisper/{engine}": partial(_used, partial(self.whisper.lease, engine), rehearse),
+            f"demucs/{bag}": partial(used, partial(self._demucs.lease, bag), Bag.rehearse),
+            f"whisper/{engine}": partial(used, partial(self.whisper.lease, engine), rehearse),
         }
 
     def options(self) -> list[type[BaseModel]]:
@@ -436,34 +414,3 @@ class Models:
                 f"{upload.file_type}."
             )
         return processor.request(upload, body)
-
-
-@contextmanager
-def _used(
-    lease: Callable[[], AbstractContextManager[Model]], use: Callable[[Model], None]
-) -> Iterator[Model]:
-    """A lease whose model was used once, so that nothing is left for its first job to make."""
-    with lease() as model:
-        use(model)
-        yield model
-
-
-def _fingerprint(key: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-
-
-def checked(kind: type[Options], body: dict[str, Any]) -> Options:
-    """The options of a request body. Raises UnknownOption, UnknownFormat or InvalidOption."""
-    try:
-        return kind(**body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise UnknownOption(
-                f"There is no option {name!r}; there are {', '.join(kind.model_fields)}."
-            ) from None
-        sentence = f"The option {name!r} is {first['input']!r}: {first['msg']}."
-        if name == "format":
-            raise UnknownFormat(sentence) from None
-        raise InvalidOption(sentence) from None

@@ -3,24 +3,28 @@
 import re
 from collections.abc import Sequence
 
+from bench import measure
 from bench.material import ROOT
 
 REPORT = ROOT / "docs" / "benchmarks.md"
 
 
 def write(module: str, title: str, lines: Sequence[str]) -> None:
-    """Replace the section with this title, or add it at the end; the other sections stay.
+    """Replace the section with this title and processor, or add it behind its like.
 
-    `module` is the one in `bench` that made it. Headings in `lines` become those of the section.
+    Other sections stay, those of other processors too. `module` is the one in `bench` that made
+    it. Headings in `lines` become those of the section.
     """
+    heading = f"## {title} ({measure.processor()})"
     made_by = f"Made by `.venv/bin/python -m bench.{module} --write`."
     body = [f"#{line}" if line.startswith("#") else line for line in lines]
-    text = "\n".join([f"## {title}", "", made_by, "", *body]).strip()
+    text = "\n".join([heading, "", made_by, "", *body]).strip()
     head, *sections = re.split(r"^(?=## )", REPORT.read_text("utf-8"), flags=re.MULTILINE)
     sections = [section.strip() for section in sections]
-    titles = [section.splitlines()[0] for section in sections]
-    if f"## {title}" in titles:
-        sections[titles.index(f"## {title}")] = text
+    headings = [section.splitlines()[0] for section in sections]
+    alike = [place for place, one in enumerate(headings) if one.startswith(f"## {title} (")]
+    if heading in headings:
+        sections[headings.index(heading)] = text
     else:
-        sections.append(text)
+        sections.insert(alike[-1] + 1 if alike else len(sections), text)
     REPORT.write_text("\n\n".join([head.strip(), *sections]) + "\n", "utf-8")

@@ -5,11 +5,11 @@ later, and weights may be put into their place.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain, repeat
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, TypeVar
 
 from studio.errors import StudioError
 
@@ -20,8 +20,19 @@ LOADING, READY = "loading", "ready"
 DELAYS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 AGAIN = "The server tries again by itself."
 
+Model = TypeVar("Model")
 Leases = Mapping[str, Callable[[], AbstractContextManager[Any]]]
 """For each model, by name, how it is leased."""
+
+
+@contextmanager
+def used(
+    lease: Callable[[], AbstractContextManager[Model]], use: Callable[[Model], None]
+) -> Iterator[Model]:
+    """A lease whose model was used once, so that nothing is left for its first job to make."""
+    with lease() as model:
+        use(model)
+        yield model
 
 
 class Readiness:

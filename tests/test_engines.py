@@ -17,7 +17,7 @@ from scripts.scores import sdr_db
 from studio.errors import ModelUnusable
 from studio.separation import engines, openvino_engine
 from studio.separation.catalogue import Catalogue
-from studio.separation.conversion import convert_apart
+from studio.separation.conversion import keep_graph
 from studio.separation.engines import EngineSettings
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Member, Stems
@@ -93,9 +93,9 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     def counted(*given: Any) -> bool:
         calls.append(given)
-        return convert_apart(*given)
+        return keep_graph(*given)
 
-    monkeypatch.setattr(engines, "convert_apart", counted)
+    monkeypatch.setattr(engines, "keep_graph", counted)
     return calls
 
 

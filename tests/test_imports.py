@@ -22,7 +22,7 @@ ENGINE_ROOM = {
 }  # fmt: skip
 GUARD = "studio.audio.child"
 # It starts this Python again, with a module of its own.
-CONVERSION = "studio.separation.conversion"
+CONVERSION = "studio.conversion"
 GROUND = {
     "audio",
     "errors",
@@ -32,6 +32,7 @@ GROUND = {
     "weights",
     "progress",
     "graphs",
+    "conversion",
     "threads",
     "space",
     "durable",

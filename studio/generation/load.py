@@ -11,7 +11,7 @@ from studio.errors import ModelUnusable, WeightsMissing
 from studio.generation import parts
 from studio.generation.catalogue import Catalogue, Variant, repository
 from studio.generation.model import Kind, MusicModel
-from studio.graphs import cuda_device
+from studio.graphs import NotConvertible, cuda_device
 from studio.weights import BUNDLED, Where
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,6 @@ def _on_openvino(
             "openvino`, or set MUSICGEN_ENGINE=auto."
         )
     from studio.generation.openvino_engine import build
-    from studio.generation.openvino_graph import NotConvertible
 
     try:
         decoder, codec, precision = build(

@@ -2,29 +2,24 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from studio.generation import parts
+from studio.generation.conversion import Description, convert, keep_graphs, key, shape_of
 from studio.generation.model import Codes, Decoding, Hidden, Kind, Logits, Sounds, States
-from studio.generation.openvino_graph import Shape, build_decoder, build_told, convert_codec
+from studio.generation.openvino_graph import Shape
 from studio.generation.torch_engine import TorchCodec
-from studio.graphs import GraphCache, graph_key, native_bf16
+from studio.graphs import GraphCache, native_bf16
 
 log = logging.getLogger(__name__)
 
-GRAPH_VERSION = 3
-PACKAGES = ("openvino", "torch", "transformers")
 PRECISIONS = ("auto", "int8", "bf16", "f32")
 # So many values share a scale when they are multiplied by 8-bit weights.
 GROUP_SIZE = 64
 CODEC_PARTS = ("embed", "recur", "synthesise")
-# A prompt has 2,000 characters at most, and a token is one at least, or a byte of one.
-MOST_PROMPT_TOKENS = 8192
 
 Networks = Callable[[str], Any]
 """Gives a network by name: a path, or the network itself where it could not be kept."""
@@ -149,8 +144,8 @@ def build(
     """Decoder and codec of a directory, and the precision. Raises NotConvertible."""
     precision = "int8" if precision == "auto" else precision
     bits = 8 if precision == "int8" else 32
-    shape = Shape.of(config.decoder, config.model_type == parts.MELODY, _positions(config, kind))
-    memory, networks = _networks(folder, config, shape, bits, GraphCache(graphs))
+    shape = shape_of(config, kind)
+    described, networks = _networks(folder, config, shape, bits, graphs)
     exact: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
         # By itself OpenVINO keeps the cache, and multiplies by 8-bit weights, with less.
@@ -169,38 +164,24 @@ def build(
     else:
         precision = "f32"
     decoder = OpenVinoDecoder(shape, networks, {**exact, **changed})
-    codec = OpenVinoCodec(networks, exact, memory, lambda: TorchCodec(folder, config, "cpu"))
+    layers, size = described["memory"]
+    codec = OpenVinoCodec(
+        networks, exact, (layers, size), lambda: TorchCodec(folder, config, "cpu")
+    )
     return decoder, codec, precision
 
 
-def _positions(config: Any, kind: Kind) -> int:
-    """How many tokens a window has at most, with what the decoder is told before it."""
-    before = config.chroma_length + MOST_PROMPT_TOKENS if config.model_type == parts.MELODY else 0
-    needed = kind.window_frames + kind.codebooks + 1 + before
-    return max(int(config.decoder.max_position_embeddings), needed)
-
-
 def _networks(
-    folder: Path, config: Any, shape: Shape, bits: int, cache: GraphCache
-) -> tuple[tuple[int, int], Networks]:
+    folder: Path, config: Any, shape: Shape, bits: int, graphs: Path
+) -> tuple[Description, Networks]:
     """The graphs of a directory: from the cache, or converted and kept there."""
-    key = graph_key(parts.weight_files(folder), PACKAGES, GRAPH_VERSION, bits, asdict(shape))
-    if found := cache.find(key):
+    name, cache = key(folder, shape, bits), GraphCache(graphs)
+    found = cache.find(name)
+    if not found and keep_graphs(folder, bits, graphs):
+        found = cache.find(name)
+    if found:
         described, kept = found
-        layers, size = described["memory"]
-        return (layers, size), lambda name: kept / f"{name}.xml"
-    codec = TorchCodec(folder, config, "cpu")
-    lstm = codec.recurrent.lstm
-    memory = (int(lstm.num_layers), int(lstm.hidden_size))
-    networks = convert_codec(codec)
-    weights = parts.read_state(folder, "decoder.")
-    networks["decoder"] = build_decoder(shape, weights, bits)
-    if not shape.is_prefixed:
-        networks["told"] = build_told(shape, weights, bits)
-    del weights
-    try:
-        made = cache.add(key, {"memory": memory}, networks)
-    except OSError as error:
-        log.warning("the converted networks cannot be kept: %s", error)
-        return memory, networks.__getitem__
-    return memory, lambda name: made / f"{name}.xml"
+        return described, lambda part: kept / f"{part}.xml"
+    log.warning("the converted networks cannot be kept in %s", graphs)
+    described, networks = convert(folder, config, shape, bits)
+    return described, networks.__getitem__

@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from studio.graphs import NotConvertible
+
 Weights = dict[str, Any]
 """PyTorch tensors by their names in transformers."""
 
 ACTIVATIONS = ("gelu", "relu")
 EPSILON = 1e-5
-
-
-class NotConvertible(Exception):
-    """This network cannot run as a graph; the text says why."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import ModelUnusable
-from studio.graphs import GraphCache, cuda_device, native_bf16
-from studio.separation.conversion import convert_apart
+from studio.graphs import GraphCache, NotConvertible, cuda_device, native_bf16
+from studio.separation.conversion import keep_graph
 from studio.separation.network import Bag, Member, Network
 from studio.separation.openvino_engine import (
     LAYERS,
     Graph,
-    NotConvertible,
     OpenVinoNetwork,
     convert,
     described,
@@ -158,7 +157,7 @@ def _graph(file: Weights, graphs: Path) -> tuple[Graph, Any]:
     """The graph of a weights file: from the cache, or converted and kept there."""
     name, cache = key(file.path, file.segment_s), GraphCache(graphs)
     found = cache.find(name)
-    if not found and convert_apart(file.path, file.segment_s, graphs):
+    if not found and keep_graph(file.path, file.segment_s, graphs):
         found = cache.find(name)
     if found:
         data, folder = found

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from studio.audio import Sound
-from studio.graphs import graph_key
+from studio.graphs import NotConvertible, graph_key
 from studio.separation.channels_last import rearrange
 from studio.separation.network import Stems, Windows
 from studio.separation.spectrum import Spectrogram
@@ -22,10 +22,6 @@ from studio.separation.spectrum import Spectrogram
 GRAPH_VERSION = 5
 PACKAGES = ("openvino", "torch", "demucs")
 LAYERS = "graph"
-
-
-class NotConvertible(Exception):
-    """This network cannot run as a graph; the text says why."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import Any
 from studio import audio
 from studio.audio import SoundWriter
 from studio.errors import ResultsGone, UnknownTrack
+from studio.jobs.job import Job
+from studio.jobs.store import JobStore
 from studio.storage import Storage
 
 INSTRUMENTAL = "instrumental"
@@ -23,6 +25,21 @@ def separation_of(result: dict[str, Any] | None) -> dict[str, Any] | None:
     """The description of the stems in a job's result, which may be part of another work's."""
     found: dict[str, Any] = result or {}
     return found if "stems" in found else found.get("separation")
+
+
+def stem_there(
+    storage: Storage, store: JobStore, file_id: str, stem: str, variant: str | None
+) -> tuple[Job, Path] | None:
+    """The latest job that separated a stem of a file (with a variant), and the stem's file."""
+    for job in store.of_file(file_id):
+        separation = separation_of(job.result)
+        if not separation or stem not in separation["stems"]:
+            continue
+        path = storage.result(file_id, job.job_id) / f"{stem}.wav"
+        used = separation.get("variant", job.request.variant)
+        if path.is_file() and variant in (None, used):
+            return job, path
+    return None
 
 
 def names(result: dict[str, Any]) -> list[str]:

@@ -36,8 +36,8 @@ class Stage:
     frames: float
 
 
-_SHORT = Mixture(10.0, silent=0.03, sung=0.05, clean=0.5)
-_LONG = Mixture(30.0, silent=0.08, sung=0.08, prompts=0.1, cuts=0.6, clean=0.5)
+_SHORT = Mixture(10.0, silent=0.03, sung=0.06, clean=0.3)
+_LONG = Mixture(30.0, silent=0.06, sung=0.1, prompts=0.1, cuts=0.5, clean=0.25)
 STAGES = (
     Stage(0.50, ((10, _SHORT), (3, _LONG)), 0.5, 1.0),
     Stage(1.00, ((10, _SHORT), (3, _LONG), (3, _LONG), (3, _LONG)), 0.6, 0.5),

@@ -98,7 +98,7 @@ class Windows:
         phonemes = []
         while len(scene.sentences) < limit:
             utterance = self._utterance(voice)
-            speed = float(rng.uniform(0.88, 1.14)) if rng.random() < 0.7 else 1.0
+            speed = float(rng.uniform(0.84, 1.18)) if rng.random() < 0.7 else 1.0
             speech = sound.change_speed(utterance.samples, speed)
             first = round(at_s * RATE_HZ)
             room = len(scene.audio) - first
@@ -186,10 +186,10 @@ class Windows:
             scene.audio = sound.reverberate(scene.audio, rng)
         if rng.random() < 0.55:
             noise = sound.noise(rng, len(scene.audio))
-            scene.audio = sound.add(scene.audio, noise, float(rng.uniform(5, 40)))
-        if rng.random() < 0.3 and self.songs:
+            scene.audio = sound.add(scene.audio, noise, float(rng.uniform(5, 32)))
+        if rng.random() < 0.35 and self.songs:
             music = self.music(len(scene.audio))
-            scene.audio = sound.add(scene.audio, music, float(rng.uniform(6, 28)))
+            scene.audio = sound.add(scene.audio, music, float(rng.uniform(6, 27)))
         self._set_level(scene)
 
     def _set_level(self, scene: Scene) -> None:
