@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from studio.generation import openvino_engine
 from studio.generation.catalogue import Catalogue
+from studio.generation.conversion import convert
 from studio.generation.load import EngineSettings, load
 from studio.generation.model import Codes, MusicModel
 from studio.generation.sampling import Sampler, Sampling
@@ -35,9 +37,11 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @cache
-def loaded(model_dir: Path, name: str, engine: str, precision: str = "f32") -> MusicModel:
+def loaded(
+    model_dir: Path, name: str, engine: str, precision: str = "f32", graphs: str = "graphs"
+) -> MusicModel:
     catalogue = Catalogue(model_dir / "none", model_dir / "musicgen")
-    settings = EngineSettings(engine, precision, 1, model_dir / "graphs")
+    settings = EngineSettings(engine, precision, 1, model_dir / graphs)
     model = load(catalogue, name, settings)
     assert (model.engine, model.note) == (engine, None)
     return model
@@ -122,6 +126,24 @@ def test_the_default_engine_repeats_a_seed_and_a_track_is_its_own(model_dir: Pat
     assert np.array_equal(once[0], several[0])
     assert not np.array_equal(several[0], several[1])
     assert not np.array_equal(once, codes_of(model, Sampling(), seed=2))
+
+
+def test_graphs_are_converted_elsewhere_and_here_only_where_they_cannot_be_kept(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted_here: list[str] = []
+
+    def counted(folder: Path, *rest: Any) -> Any:
+        converted_here.append(folder.name)
+        return convert(folder, *rest)
+
+    monkeypatch.setattr(openvino_engine, "convert", counted)
+    elsewhere = loaded.__wrapped__(model_dir, "plain", "openvino", "int8", "fresh")
+    assert converted_here == []
+    (model_dir / "no-folder").write_text("a file, where the graphs' folder should be")
+    here = loaded.__wrapped__(model_dir, "plain", "openvino", "int8", "no-folder")
+    assert converted_here == ["plain"]
+    assert np.array_equal(codes_of(elsewhere, Sampling()), codes_of(here, Sampling()))
 
 
 def test_a_graph_is_kept_and_its_weights_may_have_8_bits(model_dir: Path) -> None:
