@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from studio.transcription.engine import RATE_HZ
+from tests.browser import Browser
+from tests.hearing import silence
 from tests.music import make_music_model
 from tests.problems import without_network
 from tests.proxy import Proxy, make_certificate
+from tests.speech import Spoken, spoken
 from tests.support import LAUNCHER, Server, make_tiny_weights, noise, write_wav
 
 
@@ -119,3 +124,22 @@ def proxy(
     proxy = Proxy(folder, certificate, f"127.0.0.1:{production.port}").start()
     yield proxy
     proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def recording() -> Spoken:
+    return spoken()
+
+
+@pytest.fixture(scope="session")
+def microphone(recording: Spoken, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the browser hears: the recording, a little silence before and after."""
+    sound = np.concatenate([silence(1), recording.sound, silence(2)])
+    return write_wav(tmp_path_factory.mktemp("sound") / "microphone.wav", sound[None], RATE_HZ)
+
+
+@pytest.fixture
+def browser(tmp_path: Path, microphone: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path, microphone)
+    yield browser
+    browser.close()

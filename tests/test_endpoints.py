@@ -11,16 +11,11 @@ from hypothesis import strategies as st
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.endpoints import CUT_AT, CUT_FROM, WINDOW, Endpoints, Span
 from tests.hearing import chunks, hiss, silence
-from tests.speech import Spoken, instrumental, spoken
+from tests.speech import Spoken, instrumental
 from tests.support import SONG, decode_all
 
 # A busy machine is no defect; an example listens to half a minute.
 FEW = settings(deadline=None, max_examples=10)
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
 
 
 @pytest.fixture(scope="module")

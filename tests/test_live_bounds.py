@@ -20,14 +20,9 @@ from studio.transcription.live.session import Session
 from studio.transcription.live.settings import LiveSettings
 from studio.transcription.transcript import Segment
 from tests.hearing import LIMITS, Hearing, Speaker, chunks, silence
-from tests.speech import Spoken, spoken
+from tests.speech import Spoken
 
 WAIT_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
 
 
 @pytest.fixture

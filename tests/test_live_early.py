@@ -5,12 +5,7 @@ import pytest
 
 from studio.transcription.engine import RATE_HZ
 from tests.hearing import Hearing, Speaker, chunks, silence
-from tests.speech import Spoken, spoken
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
+from tests.speech import Spoken
 
 
 @pytest.fixture

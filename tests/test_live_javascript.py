@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.live_client import pcm
-from tests.speech import Spoken, spoken
+from tests.speech import Spoken
 from tests.support import ROOT, Server
 
 SCRIPTS = Path(__file__).parent / "javascript"
@@ -30,11 +30,6 @@ def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
     subprocess.run([*command, f"socket.io-client@{request.param}"], check=True, timeout=300)
     return folder
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from studio.transcription.live.session import Session
 from studio.transcription.live.settings import LiveSettings
 from studio.transcription.transcript import Segment
 from tests.hearing import LIMITS, Hearing, chunks, silence
-from tests.speech import Spoken, spoken
+from tests.speech import Spoken
 
 WAIT_S = 60.0
 IDLE_S = 100_000
@@ -105,11 +105,6 @@ class Room:
 
     def turns(self, count: int) -> list[str]:
         return [self.engine.began.get(timeout=WAIT_S) for _ in range(count)]
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
 
 
 @pytest.fixture

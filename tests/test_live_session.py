@@ -14,14 +14,9 @@ from studio.transcription.live.events import SessionError
 from studio.transcription.live.settings import LiveSettings
 from studio.transcription.transcript import Segment
 from tests.hearing import LIMITS, Hearing, Speaker, chunks, hiss, silence
-from tests.speech import Spoken, instrumental, spoken
+from tests.speech import Spoken, instrumental
 
 FEW = settings(deadline=None, max_examples=8, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
 
 
 @pytest.fixture

@@ -11,13 +11,8 @@ import pytest
 from studio.transcription.engine import RATE_HZ
 from tests.hearing import chunks, hiss, silence
 from tests.live_client import Client, chunk, finals
-from tests.speech import MOST_WRONG, RECORDING, Spoken, instrumental, spoken, wrong
+from tests.speech import MOST_WRONG, RECORDING, Spoken, instrumental, wrong
 from tests.support import Server, convert, noise, write_wav
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
 
 
 def heard(client: Client, recording: Spoken, *sizes: int, **more: Any) -> list[dict[str, Any]]:

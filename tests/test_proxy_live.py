@@ -5,31 +5,21 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from studio.transcription.engine import RATE_HZ
-from studio.web.pages import SOCKETIO_CLIENT
-from tests import browser
 from tests.browser import Browser
-from tests.hearing import silence
 from tests.live_client import Client, pcm
+from tests.page import NEEDS_CHROMIUM, NEEDS_CLIENT, STATE
 from tests.proxy import BINARY, Proxy
-from tests.speech import MOST_WRONG, MOST_WRONG_ELSEWHERE, Spoken, spoken, wrong
-from tests.support import ROOT, write_wav
+from tests.speech import MOST_WRONG, MOST_WRONG_ELSEWHERE, Spoken, wrong
+from tests.support import ROOT
 
 pytestmark = pytest.mark.skipif(
     BINARY is None, reason="nginx is not installed; .ci/run installs it"
 )
 
-STATE = "document.getElementById('state').innerText"
 # A name that no browser takes for the machine itself, to which it would be lenient.
 HOST = "studio.test"
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
@@ -43,7 +33,7 @@ def test_the_official_client_is_understood(proxy: Proxy, recording: Spoken, tran
     assert wrong(true, events[-1][1]["text"]) <= MOST_WRONG_ELSEWHERE
 
 
-@pytest.mark.skipif(not SOCKETIO_CLIENT.is_file(), reason="`make page` was not run")
+@NEEDS_CLIENT
 def test_the_calls_of_the_users_document_work(
     proxy: Proxy, recording: Spoken, tmp_path: Path
 ) -> None:
@@ -66,10 +56,8 @@ def test_the_calls_of_the_users_document_work(
 
 
 @pytest.fixture
-def page(proxy: Proxy, recording: Spoken, tmp_path: Path) -> Iterator[Browser]:
+def page(proxy: Proxy, microphone: Path, tmp_path: Path) -> Iterator[Browser]:
     """The test page, opened over https under a name of its own."""
-    sound = np.concatenate([silence(1), recording.sound, silence(2)])
-    microphone = write_wav(tmp_path / "microphone.wav", sound[None], RATE_HZ)
     options = ["--ignore-certificate-errors", f"--host-resolver-rules=MAP {HOST} 127.0.0.1"]
     found = Browser(tmp_path, microphone, *options)
     found.call("Log.enable")
@@ -78,8 +66,8 @@ def page(proxy: Proxy, recording: Spoken, tmp_path: Path) -> Iterator[Browser]:
     found.close()
 
 
-@pytest.mark.skipif(browser.BINARY is None, reason="Chromium is not installed")
-@pytest.mark.skipif(not SOCKETIO_CLIENT.is_file(), reason="`make page` was not run")
+@NEEDS_CHROMIUM
+@NEEDS_CLIENT
 def test_chromium_speaks_over_tls(page: Browser, recording: Spoken) -> None:
     page.click("#connect")
     page.wait(f"{STATE}.startsWith('Connected')")

@@ -19,7 +19,6 @@ from tests.speech import (
     Spoken,
     instrumental,
     late_s,
-    spoken,
     text_of,
     wrong,
 )
@@ -31,11 +30,6 @@ ENGLISH = DecodeOptions("en")
 # Without a second try at another temperature, whose draws are random.
 PLAIN = DecodeOptions("en", temperatures=(0.0,))
 TIME_OFF_S = 0.25
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from tests.speech import (
     Spoken,
     again,
     make_whisper,
-    spoken,
     text,
     watch,
     write_speech,
@@ -92,11 +91,6 @@ def openai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = lonely(tmp_path_factory.mktemp("openai"), WHISPER_ENGINE="openai-whisper").start()
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
 
 
 @pytest.fixture(scope="module")

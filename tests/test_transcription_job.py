@@ -20,7 +20,6 @@ from tests.speech import (
     again,
     data,
     late_s,
-    spoken,
     text,
     transcribed,
     watch,
@@ -39,11 +38,6 @@ CONTENT_TYPES = {
     "tsv": "text/tab-separated-values; charset=utf-8",
     "lrc": "text/plain; charset=utf-8",
 }
-
-
-@pytest.fixture(scope="module")
-def recording() -> Spoken:
-    return spoken()
 
 
 @pytest.fixture(scope="module")
