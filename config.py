@@ -309,8 +309,8 @@ class Config:
     )
     MUSICGEN_PRECISION: str = _setting(
         "auto",
-        _one_of("auto", "int8", "bf16", "f32"),
-        "Arithmetic of MusicGen on OpenVINO: auto or int8 (weights of 8 bits), bf16 or f32.",
+        _one_of("auto", "int8", "int4", "bf16", "f32"),
+        "Arithmetic of MusicGen on OpenVINO: auto or int8 (weights of 8 bits), int4, bf16 or f32.",
     )
     MUSICGEN_MODEL: str = _setting("small", _name, "MusicGen variant used when none is asked for.")
 

@@ -33,8 +33,9 @@ ENGINES = {
     "this server, OpenVINO f32": ("openvino", "f32"),
     "this server, OpenVINO bf16": ("openvino", "bf16"),
     "this server, OpenVINO int8 (the default)": ("openvino", "int8"),
+    "this server, OpenVINO int4": ("openvino", "int4"),
 }
-PRECISIONS = ("f32", "bf16", "int8")
+PRECISIONS = ("f32", "bf16", "int8", "int4")
 SEED = 1
 
 

@@ -26,11 +26,13 @@ LEAST_FOLLOWED = 0.67
 GOAL = 0.8
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> MusicModel:
+@pytest.fixture(scope="module", params=["int8", "int4"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MusicModel:
     folder = tmp_path_factory.mktemp("music")
-    settings = EngineSettings("openvino", "auto", 1, folder / "graphs")
-    return load(Catalogue(MINI, folder / "none"), "mini", settings)
+    settings = EngineSettings("openvino", request.param, 1, folder / "graphs")
+    model = load(Catalogue(MINI, folder / "none"), "mini", settings)
+    assert model.precision == request.param
+    return model
 
 
 def test_the_bundled_model_does_as_the_prompt_says(model: MusicModel, tmp_path: Path) -> None:

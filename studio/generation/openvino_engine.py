@@ -11,14 +11,13 @@ import numpy as np
 from studio.generation.conversion import Description, convert, keep_graphs, key, shape_of
 from studio.generation.model import Codes, Decoding, Hidden, Kind, Logits, Sounds, States
 from studio.generation.openvino_graph import Shape
+from studio.generation.small_weights import GROUP_SIZE
 from studio.generation.torch_engine import TorchCodec
 from studio.graphs import GraphCache, native_bf16
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = ("auto", "int8", "bf16", "f32")
-# So many values share a scale when they are multiplied by 8-bit weights.
-GROUP_SIZE = 64
+BITS = {"int8": 8, "int4": 4, "bf16": 32, "f32": 32}
 CODEC_PARTS = ("embed", "recur", "synthesise")
 
 Networks = Callable[[str], Any]
@@ -143,9 +142,8 @@ def build(
 ) -> tuple[OpenVinoDecoder, OpenVinoCodec, str]:
     """Decoder and codec of a directory, and the precision. Raises NotConvertible."""
     precision = "int8" if precision == "auto" else precision
-    bits = 8 if precision == "int8" else 32
     shape = shape_of(config, kind)
-    described, networks = _networks(folder, config, shape, bits, graphs)
+    described, networks = _networks(folder, config, shape, BITS[precision], graphs)
     exact: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
         # By itself OpenVINO keeps the cache, and multiplies by 8-bit weights, with less.
@@ -156,7 +154,7 @@ def build(
     if threads:
         exact["INFERENCE_NUM_THREADS"] = threads
     changed: dict[str, Any] = {}
-    if precision == "int8":
+    if BITS[precision] < 32:
         # In bf16 the weights would be unpacked in every step, which takes longer than to multiply.
         changed = {"KV_CACHE_PRECISION": "u8", "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE}
     elif precision == "bf16" and native_bf16():
