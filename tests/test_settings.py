@@ -137,7 +137,7 @@ BAD = [
     ("LIVE_IDLE_S", "0"),
     ("LIVE_CHUNK_BYTES", "10"),
     ("MUSICGEN_ENGINE", "audiocraft"),
-    ("MUSICGEN_PRECISION", "int4"),
+    ("MUSICGEN_PRECISION", "int2"),
     ("MUSICGEN_MODEL", ""),
 ]
 
