@@ -1,4 +1,4 @@
-"""Makes whisper-mini from nothing: python -m training.whisper --minutes 50
+"""Makes whisper-mini from nothing: python -m training.whisper --minutes 190
 
 Speech, songs' vocals, training, export, evaluation, the card and the spoken sample. The songs must
 be rendered first (`python -m training.render`); without them it works, but learns no singing and
@@ -21,11 +21,11 @@ from .train import Plan, train
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True, help="time for the training")
-    parser.add_argument("--utterances", type=int, default=16000)
+    parser.add_argument("--utterances", type=int, default=30000)
     parser.add_argument("--songs", type=int, default=200, help="how many rendered songs to use")
     arguments = parser.parse_args()
     synthesise(arguments.utterances, held_out=False)
-    synthesise(400, held_out=True)
+    synthesise(480, held_out=True)
     prepare(arguments.songs, held_out=False)
     prepare(16, held_out=True)
     state_file = train(Plan(minutes=arguments.minutes))

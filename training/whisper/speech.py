@@ -1,6 +1,6 @@
 """Synthesises utterances once, to disk: 16 kHz int16 with the times of words and phonemes.
 
-python -m training.whisper.speech --count 16000
+python -m training.whisper.speech --count 30000
 python -m training.whisper.speech --count 480 --held-out
 """
 
