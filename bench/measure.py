@@ -106,7 +106,7 @@ class Latency:
 
 
 # The widest unit for matrix products decides more about these figures than the processor's name.
-_UNITS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+_UNITS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
 
 
 def processor() -> str:
@@ -116,7 +116,11 @@ def processor() -> str:
     for line in info.read_text().splitlines() if info.exists() else []:
         name, _, value = line.partition(":")
         facts.setdefault(name.strip(), value.strip())
-    name = re.sub(r"\((R|TM)\)| Processor$", "", facts.get("model name", platform.processor()))
+    name = re.sub(
+        r"\((R|TM)\)| Processor$",
+        "",
+        facts.get("model name", platform.processor() or platform.machine()),
+    )
     flags = facts.get("flags", "").split()
     return f"{name} with {unit}" if (unit := next(filter(flags.__contains__, _UNITS), "")) else name
 

@@ -4,6 +4,7 @@ A conversion holds Python's lock for long and takes much memory: in the server i
 answer, and the memory would stay.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -12,46 +13,72 @@ from pathlib import Path
 
 from studio.graphs import NotConvertible
 
+log = logging.getLogger(__name__)
+
 ROOT = Path(__file__).resolve().parents[1]
-REFUSED, NOT_KEPT = 3, 4
+REFUSED, NOT_KEPT, NOT_READ = 3, 4, 5
 
 
 def convert_apart(module: str, graphs: Path, *given: object) -> bool:
     """Run a module that converts what is `given` and keeps it in `graphs`; whether it was kept.
 
-    Raises NotConvertible, or RuntimeError where it fails otherwise.
+    Raises NotConvertible, ValueError where the weights cannot be read, or RuntimeError where the
+    conversion fails.
     """
     try:
         graphs.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except OSError as error:
+        log.warning("the graphs' folder cannot be made: %s", error)
         return False
     if not os.access(graphs, os.W_OK):
+        log.warning("the graphs' folder %s cannot be written", graphs)
         return False
-    done = subprocess.run(
-        [sys.executable, "-m", module, str(graphs.resolve()), *map(str, given)],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module, str(graphs.absolute()), *map(str, given)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise RuntimeError(f"the conversion cannot be started: {error}") from error
+    # Libraries may have written something, too, but not after it.
+    reason = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
     if done.returncode == REFUSED:
-        raise NotConvertible(done.stdout.strip())
+        raise NotConvertible(reason)
+    if done.returncode == NOT_READ:
+        raise ValueError(reason)
     if done.returncode not in (0, NOT_KEPT):
-        raise RuntimeError(f"the conversion failed: {done.stderr[-2000:]}")
+        log.warning("a conversion ended with %d:\n%s", done.returncode, done.stderr)
+        raise RuntimeError(f"the conversion ended with {done.returncode}: {reason}")
+    if done.returncode == NOT_KEPT:
+        log.warning("a converted network was not kept: %s", reason)
     return done.returncode == 0
 
 
 def answer(convert: Callable[[], Callable[[], object]]) -> int:
-    """What such a module ends with; `convert` gives what keeps the converted network."""
+    """What such a module ends with; `convert` gives what keeps the converted network.
+
+    The reason is the last line of the standard error.
+    """
     try:
         keep = convert()
     except NotConvertible as error:
-        sys.stdout.write(str(error))
-        return REFUSED
+        return _because(REFUSED, str(error))
+    except RuntimeError:
+        raise
+    except Exception as error:
+        return _because(NOT_READ, f"{type(error).__name__}: {error}")
     try:
         keep()
     except OSError as error:
-        sys.stderr.write(str(error))
-        return NOT_KEPT
+        return _because(NOT_KEPT, str(error))
     return 0
+
+
+def _because(code: int, reason: str) -> int:
+    sys.stderr.write(f"\n{' '.join(reason.split())}\n")
+    return code

@@ -8,6 +8,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = "graph.json"
+# No graph takes longer to write.
+UNFINISHED_S = 3600.0
 
 
 class NotConvertible(Exception):
@@ -52,6 +55,7 @@ class GraphCache:
         """Keep converted networks by name; they appear whole, by rename. Their folder."""
         import openvino
 
+        self._forget_unfinished()
         unfinished = self._folder / f".{key}-{secrets.token_hex(4)}"
         unfinished.mkdir(parents=True)
         try:
@@ -66,6 +70,12 @@ class GraphCache:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         return target
+
+    def _forget_unfinished(self) -> None:
+        """Remove what processes left that were killed while they wrote."""
+        for folder in self._folder.glob(".*-*"):
+            if time.time() - folder.stat().st_mtime > UNFINISHED_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest(path: Path) -> str:

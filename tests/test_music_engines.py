@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from safetensors.torch import load_file, save_file
 
+from studio.errors import ModelUnusable
 from studio.generation import openvino_engine
 from studio.generation.catalogue import Catalogue
 from studio.generation.conversion import convert
@@ -219,3 +221,17 @@ def test_the_steps_are_the_frames_and_the_delays(model_dir: Path) -> None:
     assert plan(kind, 100, given=600)[0].start == 0
     stereo = loaded(model_dir, "stereo", "torch").kind
     assert stereo.delays == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize(
+    "lost", ["decoder.lm_heads.0.weight", "audio_encoder.decoder.layers.0.conv.bias"]
+)
+def test_a_model_that_lacks_weights_is_not_run(tmp_path: Path, engine: str, lost: str) -> None:
+    folder = tmp_path / "musicgen" / "plain"
+    make_music_model(folder)
+    tensors = load_file(str(folder / "model.safetensors"))
+    del tensors[lost]
+    save_file(tensors, str(folder / "model.safetensors"), {"format": "pt"})
+    with pytest.raises(ModelUnusable, match="cannot be loaded"):
+        loaded.__wrapped__(tmp_path, "plain", engine)

@@ -37,12 +37,13 @@ answers = {}
 catalogue = Catalogue(
     Path("pretrained/demucs-mini"), Path(sys.argv[1]), Config().torch_checkpoints
 )
-torch = EngineSettings("torch", "f32", 0, Path("unused"))
-for name in sys.argv[2:]:
+engine = EngineSettings(sys.argv[2], "f32", 0, Path(sys.argv[1]).parent / "graphs")
+for name in sys.argv[3:]:
     found = catalogue.find(name)
     answer = {"where": found.where, "stems": found.stems, "size_bytes": found.size_bytes}
     try:
-        bag = load(catalogue, name, torch)
+        bag = load(catalogue, name, engine)
+        answer["engine"] = bag.engine
         answer["members"] = [member.weights for member in bag.members]
         answer["segments"] = [member.network.segment_samples for member in bag.members]
     except StudioError as error:
@@ -54,14 +55,20 @@ print(json.dumps(answers))
 NO_NETWORK = "http://127.0.0.1:9"
 
 
-def ask(folder: Path, *names: str, proxy: str = NO_NETWORK, **environment: str) -> dict[str, Any]:
+def ask(
+    folder: Path,
+    *names: str,
+    engine: str = "torch",
+    proxy: str = NO_NETWORK,
+    **environment: str,
+) -> dict[str, Any]:
     """What the catalogue and the loader say in a fresh process with caches of its own."""
     caches = {"HF_HOME": str(folder / "hf"), "TORCH_HOME": str(folder / "torch")}
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy)
     removed = ("HF_HUB_CACHE", "HF_HUB_OFFLINE", "NO_PROXY", "no_proxy", "HF_ENDPOINT")
     inherited = {name: value for name, value in os.environ.items() if name not in removed}
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(folder / "demucs"), *names],
+        [sys.executable, "-c", CHILD, str(folder / "demucs"), engine, *names],
         cwd=ROOT,
         env={**inherited, **caches, **proxies, **environment},
         capture_output=True,
@@ -75,15 +82,18 @@ def ask(folder: Path, *names: str, proxy: str = NO_NETWORK, **environment: str) 
 
 
 def in_hub_cache(folder: Path, repository: str, *files: Path) -> None:
-    """Place files as huggingface_hub keeps what it has downloaded."""
+    """Place files as huggingface_hub keeps what it has downloaded: as links to their content."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     home = folder / "hf" / "hub" / f"models--{repository.replace('/', '--')}"
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text(commit)
     snapshot = home / "snapshots" / commit
     snapshot.mkdir(parents=True)
+    (home / "blobs").mkdir()
     for file in files:
-        shutil.copy(file, snapshot / file.name)
+        blob = home / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
+        shutil.copy(file, blob)
+        (snapshot / file.name).symlink_to(os.path.relpath(blob, snapshot))
 
 
 def bag_file(folder: Path, name: str, **bag: Any) -> Path:
@@ -108,6 +118,7 @@ def test_what_the_hub_cache_holds_is_used(tmp_path: Path, weights: Path) -> None
         "where": "downloaded",
         "stems": ["drums", "bass", "other", "vocals"],
         "size_bytes": (ours / "tiny0.safetensors").stat().st_size,
+        "engine": "torch",
         "members": [[1, 1, 1, 1]],
         "segments": [22_050],
     }
@@ -117,13 +128,44 @@ def test_what_the_hub_cache_holds_is_used(tmp_path: Path, weights: Path) -> None
         assert (found[name]["where"], found[name]["code"]) == ("available", "weights_missing")
 
 
-def test_a_hub_model_with_a_foreign_class_is_refused(tmp_path: Path) -> None:
+def test_what_the_hub_cache_holds_becomes_a_graph(tmp_path: Path, weights: Path) -> None:
+    bag = bag_file(tmp_path / "a", "my_model", models=["tiny0"])
+    in_hub_cache(tmp_path, "someone/Demucs-my_model", bag, weights / "demucs" / "tiny0.safetensors")
+    found = ask(tmp_path, "hf://someone/my_model", engine="openvino")["hf://someone/my_model"]
+    assert (found["where"], found["engine"]) == ("downloaded", "openvino")
+
+
+class Runs:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_a_pickle_under_the_name_of_safetensors_is_not_run(tmp_path: Path, engine: str) -> None:
+    bag = bag_file(tmp_path / "a", "evil", models=["x"])
+    network = tmp_path / "a" / "x.safetensors"
+    torch.save({"klass": Runs(tmp_path / "was run")}, network)
+    in_hub_cache(tmp_path, "evil/Demucs-evil", bag, network)
+    found = ask(tmp_path, "hf://evil/evil", engine=engine)["hf://evil/evil"]
+    assert found["code"] == "model_unusable"
+    assert not (tmp_path / "was run").exists()
+    torch.load(shutil.copy(network, tmp_path / "x.th"), weights_only=False)
+    assert (tmp_path / "was run").exists(), "it runs where nobody looks first"
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_a_hub_model_with_a_foreign_class_is_refused(tmp_path: Path, engine: str) -> None:
     bag = bag_file(tmp_path / "a", "evil", models=["x"])
     network = tmp_path / "a" / "x.safetensors"
     arguments = {"args": json.dumps([str(tmp_path / "was run")]), "kwargs": "{}"}
     save_file({"x": torch.zeros(1)}, str(network), {"klass": "os.mkdir", **arguments})
     in_hub_cache(tmp_path, "evil/Demucs-evil", bag, network)
-    found = ask(tmp_path, "hf://evil/evil")["hf://evil/evil"]
+    found = ask(tmp_path, "hf://evil/evil", engine=engine)["hf://evil/evil"]
     assert (found["where"], found["code"]) == ("downloaded", "model_unusable")
     assert not (tmp_path / "was run").exists()
 

@@ -53,9 +53,10 @@ def convert(
 def keep_graphs(folder: Path, bits: int, graphs: Path) -> bool:
     """Convert a directory and keep its graphs in `graphs`; whether they could be kept.
 
-    Raises NotConvertible, or RuntimeError where it fails otherwise.
+    Raises NotConvertible, ValueError where the weights cannot be read, or RuntimeError where the
+    conversion fails.
     """
-    return convert_apart(__name__, graphs, folder.resolve(), bits)
+    return convert_apart(__name__, graphs, folder.absolute(), bits)
 
 
 def main(graphs: str, folder: str, bits: str) -> int:

@@ -1,6 +1,5 @@
 """The OpenVINO engine: decoder and codec as compiled graphs with a key-value cache inside."""
 
-import logging
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +13,6 @@ from studio.generation.openvino_graph import Shape
 from studio.generation.small_weights import GROUP_SIZE
 from studio.generation.torch_engine import TorchCodec
 from studio.graphs import GraphCache, native_bf16
-
-log = logging.getLogger(__name__)
 
 BITS = {"int8": 8, "int4": 4, "bf16": 32, "f32": 32}
 CODEC_PARTS = ("embed", "recur", "synthesise")
@@ -175,11 +172,12 @@ def _networks(
     """The graphs of a directory: from the cache, or converted and kept there."""
     name, cache = key(folder, shape, bits), GraphCache(graphs)
     found = cache.find(name)
-    if not found and keep_graphs(folder, bits, graphs):
+    if not found:
+        keep_graphs(folder, bits, graphs)
+        # Another server may have kept them meanwhile.
         found = cache.find(name)
     if found:
         described, kept = found
         return described, lambda part: kept / f"{part}.xml"
-    log.warning("the converted networks cannot be kept in %s", graphs)
     described, networks = convert(folder, config, shape, bits)
     return described, networks.__getitem__

@@ -117,7 +117,10 @@ def read_state(folder: Path, prefix: str) -> dict[str, Any]:
 
 
 def read_part(folder: Path, part: str, config: Any) -> Any:
-    """A part of the model (text_encoder, audio_encoder, decoder) as a module of transformers."""
+    """A part of the model (text_encoder, audio_encoder, decoder) as a module of transformers.
+
+    Raises ValueError where weights are missing: transformers would make some up.
+    """
     import torch
     import transformers
     from transformers.models.musicgen_melody.modeling_musicgen_melody import (
@@ -132,7 +135,9 @@ def read_part(folder: Path, part: str, config: Any) -> Any:
     }
     settings = getattr(config, part)
     state = read_state(folder, f"{part}.")
-    module = kinds[settings.model_type].from_pretrained(
-        None, config=settings, state_dict=state, dtype=torch.float32
+    module, told = kinds[settings.model_type].from_pretrained(
+        None, config=settings, state_dict=state, dtype=torch.float32, output_loading_info=True
     )
+    if missing := sorted(told["missing_keys"]):
+        raise ValueError(f"{part} lacks {len(missing)} weights, {missing[0]} among them")
     return module.eval().requires_grad_(False)

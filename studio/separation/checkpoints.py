@@ -34,6 +34,8 @@ def _load_module(path: Path) -> Any:
     if path.suffix == ".safetensors":
         _check_classes(path)
         return load_safetensors_model(path)
+    if path.suffix != ".th":
+        raise ModelUnusable(f"{path.name} is no weights file: neither .safetensors nor .th.")
     _, dash, checksum = path.stem.rpartition("-")
     if dash:
         check_checksum(path, checksum)

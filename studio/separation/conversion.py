@@ -13,10 +13,12 @@ from studio.separation.openvino_engine import LAYERS, convert, describe, key
 def keep_graph(weights: Path, segment_s: float | None, graphs: Path) -> bool:
     """Convert a weights file and keep the graph in `graphs`; whether it could be kept.
 
-    Raises NotConvertible, or RuntimeError where it fails otherwise.
+    Raises NotConvertible, ValueError where the weights cannot be read, or RuntimeError where the
+    conversion fails.
     """
+    # Links stay: what they lead to has no ending that tells how it may be read.
     segment = "" if segment_s is None else repr(segment_s)
-    return convert_apart(__name__, graphs, weights.resolve(), segment)
+    return convert_apart(__name__, graphs, weights.absolute(), segment)
 
 
 def main(graphs: str, weights: str, segment: str) -> int:

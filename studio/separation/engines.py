@@ -27,9 +27,6 @@ from studio.separation.torch_engine import torch_network
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("auto", "torch", "openvino")
-PRECISIONS = ("auto", "f32", "bf16")
-
 Kind = tuple[tuple[str, ...], int, int]
 """What the networks of a bag must agree in: sources, sample rate in Hz, channels."""
 
@@ -78,7 +75,8 @@ def build(
         return _openvino_bag(files, weights, settings)
     except NotConvertible as error:
         note = f"PyTorch was used: {error}."
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
+        # Weights that cannot be read are refused by PyTorch as well, which says it best.
         log.warning("OpenVINO refused the network", exc_info=error)
         note = "OpenVINO refused this network; PyTorch was used, which is slower on a CPU."
     return _torch_bag(files, weights, settings, choice.device, note)
@@ -157,12 +155,13 @@ def _graph(file: Weights, graphs: Path) -> tuple[Graph, Any]:
     """The graph of a weights file: from the cache, or converted and kept there."""
     name, cache = key(file.path, file.segment_s), GraphCache(graphs)
     found = cache.find(name)
-    if not found and keep_graph(file.path, file.segment_s, graphs):
+    if not found:
+        keep_graph(file.path, file.segment_s, graphs)
+        # Another server may have kept it meanwhile.
         found = cache.find(name)
     if found:
         data, folder = found
         return described(data), folder / f"{LAYERS}.xml"
-    log.warning("the converted network cannot be kept in %s", graphs)
     return convert(file.load())
 
 
