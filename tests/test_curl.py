@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.proxy import BINARY, Proxy
-from tests.speech import MOST_WRONG, RECORDING, spoken, wrong
+from tests.speech import MOST_WRONG, RECORDING, Spoken, wrong
 from tests.support import LAUNCHER, Server, convert, noise, read_sound, write_wav
 
 pytestmark = pytest.mark.skipif(
@@ -154,7 +154,7 @@ def test_the_old_name(shell: Shell, published: Server) -> None:
     assert published.wait(shell.file_id)["status"] == "completed"
 
 
-def test_speech_becomes_text(shell: Shell, published: Server) -> None:
+def test_speech_becomes_text(shell: Shell, published: Server, recording: Spoken) -> None:
     convert(RECORDING, shell.folder / "speech.wav")
     sent = shell.json('curl -k -X POST -F "file=@speech.wav" https://localhost/upload')
     shell.file_id = sent["file_id"]
@@ -164,7 +164,7 @@ def test_speech_becomes_text(shell: Shell, published: Server) -> None:
     assert published.wait(shell.file_id)["status"] == "completed"
     shell.run("curl -k https://localhost/download/abc123/transcription -o transcript.txt")
     said = (shell.folder / "transcript.txt").read_text("utf-8")
-    assert wrong(spoken().text, said) <= MOST_WRONG
+    assert wrong(recording.text, said) <= MOST_WRONG
 
 
 def test_a_name_that_is_not_ascii(shell: Shell) -> None:

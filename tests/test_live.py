@@ -11,6 +11,7 @@ from socketio.exceptions import ConnectionError as RefusedError
 from studio.transcription.engine import RATE_HZ
 from tests.hearing import silence
 from tests.live_client import NAMESPACE, Client, chunk, pcm
+from tests.speech import Spoken
 from tests.support import Server, ffmpeg_children
 
 SECOND = pcm(silence(1.0))
@@ -270,15 +271,13 @@ def test_other_web_pages_are_refused_where_origins_are_set(strict: Server) -> No
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_a_variant_that_is_not_here_is_told(live_server: Server) -> None:
+def test_a_variant_that_is_not_here_is_told(live_server: Server, recording: Spoken) -> None:
     """`tiny` would have to be downloaded; the connection goes on with another variant."""
-    from tests.speech import spoken
-
     with Client(live_server) as client:
         client.greeting()
         client.emit("configure", {"variant": "tiny", "interim_results": False})
         assert client.next()[0] == "configured"
-        client.say(spoken().part(0, 1), RATE_HZ)
+        client.say(recording.part(0, 1), RATE_HZ)
         events = client.finish()
         assert [(name, data["code"]) for name, data in events[:-1]] == [
             ("error", "weights_missing")

@@ -22,7 +22,7 @@ from studio.transcription.openvino_encoder import (
     OpenVinoEncoder,
     read_encoder,
 )
-from tests.speech import MINI, spoken, text_of
+from tests.speech import MINI, Spoken, text_of
 
 FOLDER = MINI / "ctranslate2"
 PLAIN = DecodeOptions("en", temperatures=(0.0,))
@@ -57,10 +57,10 @@ def with_types(folder: Path, kind: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def features() -> Floats:
+def features(recording: Spoken) -> Floats:
     """Two log-mel windows of the bundled recording, float32 (2, 80, FRAMES)."""
     model = WhisperModel(str(FOLDER), device="cpu", local_files_only=True)
-    sound = spoken().sound
+    sound = recording.sound
     parts = [model.feature_extractor(part)[:, :FRAMES] for part in (sound, sound[::-1].copy())]
     return np.stack([np.pad(one, ((0, 0), (0, FRAMES - one.shape[1]))) for one in parts])
 
@@ -113,8 +113,7 @@ def test_other_files_are_refused(tmp_path: Path, spoil: object) -> None:
         read_encoder(path)
 
 
-def test_the_text_stays_and_the_precision_tells() -> None:
-    recording = spoken()
+def test_the_text_stays_and_the_precision_tells(recording: Spoken) -> None:
     said = {}
     for encoder in ("ctranslate2", "openvino"):
         engine = FasterWhisper(FOLDER, 0, encoder)

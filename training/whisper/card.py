@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from ..voices import WORDS as SUNG_WORDS
 from .evaluate import SCORES_FILE
 from .export import CARD_FOLDER, CHECKPOINT_FILE, CTRANSLATE2_FOLDER, TRAINING_FILE
 from .network import DIMENSIONS, MiniWhisper
+from .pieces import FIRST_SHARD
 from .singing import load_songs
-from .speech import load_speech
+from .speech import FOLDER, load_speech
 from .tokens import VOCABULARY_SIZE
 from .words import HELD_OUT_VARIANTS, SPOKEN, TRAIN_VARIANTS
+
+# What came before the last run of a model that was not trained from nothing at once; see there.
+HISTORY_FILE = CARD_FOLDER / "history.md"
 
 _TEXT = """\
 # whisper-mini
@@ -28,11 +34,6 @@ of hours of real speech.
 It knows, spoken: {vocabulary}.
 
 Only sung: {sung_vocabulary}.
-
-Former models were trained to know 76 more words when they are spoken: those of the songs, and
-commands such as "on", "no" and "back". They were left out because so small a model confuses them;
-which ones was decided with the errors of the former model on its held-out recordings in view. The
-results below are for the smaller vocabulary and must not be compared with those of former models.
 
 ## The network
 
@@ -59,23 +60,18 @@ Everything is made by the scripts in [`training/whisper/`](../../training/README
 no recording and no other model was used.
 
 - Speech: {utterances:,} utterances of 1 to 12 random words by libespeak-ng in {accents} English
-  accents and {voices} voice variants, at 110 to 220 words a minute, with the time of every word. In
-  the runs before the last there were 16,000 of them, and 28,622 pieces, of the words in use, of the
-  utterances of former models. Some utterances were made while training ran, and used from then on.
-  {songs} songs.
-- Windows of up to 30 s: several utterances with pauses, speed and level varied, rooms, noise, music
-  below; sung vocals of the synthetic songs (words on a melody, moved there by a vocoder); silence,
-  noise and music without a word; recordings that end early and sentences that the window cuts off.
+  accents and {voices} voice variants, at 110 to 220 words a minute, with the time of every word;
+  the vocals and the music of {songs} synthetic songs.
+- Windows of 10 s and, more and more, of 30 s: several utterances with pauses, speed and level
+  varied, rooms, noise, music below, three of four disturbed; sung vocals (words on a melody, moved
+  there by a vocoder); silence, noise and music without a word; prompts; recordings that end early
+  and sentences that the window cuts off.
 - Steps: {steps:,} with {windows:,} windows, in {minutes:.0f} minutes on 2 CPU cores that had other
-  work too, in several runs that each continued from the last. First windows of 7 s at random places
-  of the 30 s, then of 14 s, then whole ones with prompts and cut sentences; later, for the smaller
-  vocabulary, windows of 10 s and of 30 s took turns. The last run, of 78 minutes, began with the
-  published weights of the run before, whose WER was 16.7 %: three of four windows were disturbed,
-  not half of them, and most were 30 s long. Adam, and later Muon for the matrices of the blocks;
-  warm-up and cosine decay, bfloat16 autocast. The weights are a moving average.
+  work too. Muon for the matrices of the blocks, AdamW for the rest; warm-up and cosine decay,
+  bfloat16 autocast. The weights are a moving average.
 - Helps that are not in the files: two linear layers on the encoder name the phoneme and the word
   of each frame, and the cross-attention is pulled towards the frames of the word that is written.
-
+{history}
 ## Results
 
 Printed by `python -m training.whisper.evaluate` and stored in `wer.json`. The voices
@@ -157,6 +153,8 @@ def write_card() -> None:
     result = json.loads(SCORES_FILE.read_text())
     utterances, _ = load_speech(held_out=False)
     sung = [word for word in dict.fromkeys(SUNG_WORDS.split()) if word not in SPOKEN]
+    shards = [FOLDER / f"train-{FIRST_SHARD + number:03d}.npz" for number in range(100)]
+    pieces = sum(len(np.load(path)["lengths"]) for path in shards if path.exists())
     spare = DIMENSIONS.n_text_state * VOCABULARY_SIZE
     network = MiniWhisper().whisper
     network.decoder.token_embedding = None
@@ -172,7 +170,7 @@ def write_card() -> None:
         parameters=(rest + spare) / 1e6,
         embedding=spare / 1e6,
         dimensions=json.dumps(DIMENSIONS.__dict__, indent=2),
-        utterances=len(utterances),
+        utterances=len(utterances) - pieces,
         songs=len(load_songs(held_out=False)),
         accents=len({item.voice.split("+")[0] for item in utterances}),
         voices=len(TRAIN_VARIANTS),
@@ -185,6 +183,7 @@ def write_card() -> None:
         differ=len(result["engines_differ"]),
         recordings=result["recordings"],
         goals=_goals(result),
+        history=f"\n{HISTORY_FILE.read_text()}" if HISTORY_FILE.exists() else "",
         **json.loads(TRAINING_FILE.read_text()),
     )
     (CARD_FOLDER / "README.md").write_text(text)
