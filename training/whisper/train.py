@@ -4,7 +4,8 @@
     python -m training.whisper.train --minutes 20 --start 0.5 --continue-from STATE
 
 Short windows at random places of the 30 s, where words are learnt at little cost, take turns with
-whole ones with silence, songs and prompts; there are more of the latter in the end.
+whole ones with silence, songs and prompts; there are more of the latter later, and more silence in
+the end.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ class Stage:
 
 _SHORT = Mixture(10.0, silent=0.03, sung=0.06, clean=0.3)
 _LONG = Mixture(30.0, silent=0.06, sung=0.1, prompts=0.1, cuts=0.5, clean=0.25)
+_QUIET = Mixture(30.0, silent=0.3, sung=0.1, prompts=0.1, cuts=0.5, clean=0.25)
 STAGES = (
     Stage(0.50, ((10, _SHORT), (3, _LONG)), 0.5, 1.0),
-    Stage(1.00, ((10, _SHORT), (3, _LONG), (3, _LONG), (3, _LONG)), 0.6, 0.5),
+    Stage(0.95, ((10, _SHORT), (3, _LONG), (3, _LONG), (3, _LONG)), 0.6, 0.5),
+    Stage(1.00, ((10, _SHORT), (3, _LONG), (3, _QUIET), (3, _QUIET)), 0.6, 0.5),
 )
 
 
