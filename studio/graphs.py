@@ -10,6 +10,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -74,8 +75,10 @@ class GraphCache:
     def _forget_unfinished(self) -> None:
         """Remove what processes left that were killed while they wrote."""
         for folder in self._folder.glob(".*-*"):
-            if time.time() - folder.stat().st_mtime > UNFINISHED_S:
-                shutil.rmtree(folder, ignore_errors=True)
+            # Another server may remove the same one.
+            with suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > UNFINISHED_S:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest(path: Path) -> str:
