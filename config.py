@@ -263,11 +263,11 @@ class Config:
         _one_of("faster-whisper", "openai-whisper"),
         "What Whisper runs on: faster-whisper, or openai-whisper where that package is installed.",
     )
-    WHISPER_ENCODER: str = _setting(
+    WHISPER_RUNTIME: str = _setting(
         "auto",
         _one_of("auto", "ctranslate2", "openvino"),
-        "What faster-whisper's encoder runs on: auto (OpenVINO where the processor has bf16), "
-        "ctranslate2 or openvino.",
+        "What faster-whisper runs on: auto (OpenVINO where the processor has AVX-512 VNNI and no "
+        "CUDA device is there, else CTranslate2), ctranslate2 or openvino.",
     )
     WHISPER_MODEL: str = _setting("base", _name, "Whisper variant used when none is asked for.")
     LIVE_SESSIONS: int = _setting(

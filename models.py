@@ -177,7 +177,7 @@ class Whisper:
     ) -> None:
         self.default = config.WHISPER_MODEL
         self._threads = config.TORCH_THREADS
-        self._encoder = config.WHISPER_ENCODER
+        self._runtime = config.WHISPER_RUNTIME
         self._storage = storage
         self._registry = registry
         self._store = store
@@ -241,7 +241,7 @@ class Whisper:
 
         return self._registry.lease(
             f"whisper/{variant}",
-            lambda: load(self._catalogue, variant, self._threads, self._encoder),
+            lambda: load(self._catalogue, variant, self._threads, self._runtime),
         )
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:

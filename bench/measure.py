@@ -14,6 +14,8 @@ from threading import Event, Thread
 import psutil
 import requests
 
+from studio.graphs import processor_flags
+
 PROBE_EVERY_S = 0.05
 LOOK_EVERY_S = 0.02
 
@@ -121,8 +123,8 @@ def processor() -> str:
         "",
         facts.get("model name", platform.processor() or platform.machine()),
     )
-    flags = facts.get("flags", "").split()
-    return f"{name} with {unit}" if (unit := next(filter(flags.__contains__, _UNITS), "")) else name
+    unit = next(filter(processor_flags().__contains__, _UNITS), "")
+    return f"{name} with {unit}" if unit else name
 
 
 def machine(packages: list[str]) -> str:

@@ -36,6 +36,7 @@ GROUND = {
     "threads",
     "space",
     "durable",
+    "small_weights",
 }
 
 

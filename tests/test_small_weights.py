@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from studio.generation.small_weights import GROUP_SIZE, constant
+from studio.small_weights import GROUP_SIZE, constant
 
 ROUNDED = {8: 0.015, 4: 0.11}
 

@@ -240,6 +240,12 @@ class TestEngine:
 
     def test_the_engine_names_itself(self, engine: SpeechEngine, name: str) -> None:
         assert engine.name == {"faster": "faster-whisper", "openai": "openai-whisper"}[name]
-        precisions = ("int8", "int8, encoder bf16", "float16", "float32")
+        precisions = (
+            "int8",
+            "int8 (OpenVINO)",
+            "int8, encoder bf16 (OpenVINO)",
+            "float16",
+            "float32",
+        )
         assert engine.precision in precisions
         assert engine.is_multilingual

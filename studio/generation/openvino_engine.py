@@ -10,9 +10,9 @@ import numpy as np
 from studio.generation.conversion import Description, convert, keep_graphs, key, shape_of
 from studio.generation.model import Codes, Decoding, Hidden, Kind, Logits, Sounds, States
 from studio.generation.openvino_graph import Shape
-from studio.generation.small_weights import GROUP_SIZE
 from studio.generation.torch_engine import TorchCodec
 from studio.graphs import GraphCache, native_bf16
+from studio.small_weights import GROUP_SIZE
 
 BITS = {"int8": 8, "int4": 4, "bf16": 32, "f32": 32}
 CODEC_PARTS = ("embed", "recur", "synthesise")

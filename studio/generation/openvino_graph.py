@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from studio.generation.small_weights import constant
 from studio.graphs import NotConvertible
+from studio.small_weights import constant
 
 Weights = dict[str, Any]
 """PyTorch tensors by their names in transformers."""

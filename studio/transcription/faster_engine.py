@@ -1,17 +1,19 @@
 """Whisper on CTranslate2 through faster-whisper: the engine of the server."""
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from studio.graphs import native_bf16
+from studio.graphs import multiplies_bytes
 from studio.threads import WorkerThreads
+from studio.transcription.decoding.model import OpenVinoModel
+from studio.transcription.decoding.networks import fastest
+from studio.transcription.decoding.weights import NotReadable
 from studio.transcription.engine import (
     AVERAGE_LOG_PROBABILITY_LEAST,
     COMPRESSION_RATIO_MOST,
@@ -21,7 +23,6 @@ from studio.transcription.engine import (
     Speech,
     is_silence,
 )
-from studio.transcription.openvino_encoder import NotReadable, OpenVinoEncoder
 from studio.transcription.transcript import Segment, Word
 
 log = logging.getLogger(__name__)
@@ -33,34 +34,43 @@ START_TOKENS = 3
 class FasterWhisper:
     """A loaded CTranslate2 model: int8 on a CPU, float16 on a CUDA device.
 
-    `threads` is how many it uses on a CPU, 0 for all cores. `encoder` is what its encoder
-    runs on: `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO on a CPU that has bf16.
+    `threads` is how many it uses on a CPU, 0 for all cores. `runtime` is what it runs on there:
+    `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO where it is known to be quicker.
     """
 
     name = "faster-whisper"
 
-    def __init__(self, folder: Path, threads: int, encoder: str = "auto") -> None:
+    def __init__(self, folder: Path, threads: int, runtime: str = "auto") -> None:
         import ctranslate2
         from faster_whisper import WhisperModel
 
         has_cuda = ctranslate2.get_cuda_device_count() > 0
         self.precision = "float16" if has_cuda else "int8"
-        encode = None if has_cuda else _openvino_encoder(folder, threads, encoder)
-        cores = threads or os.cpu_count() or 1
-        # What CTranslate2 decodes is so small that threads cost it more than they bring: windows
-        # are decoded side by side instead. Its own encoder is another matter.
-        self._workers = cores if encode else 1
         self._model = WhisperModel(
             str(folder),
             device="cuda" if has_cuda else "cpu",
             compute_type=self.precision,
-            cpu_threads=1 if encode else threads,
-            num_workers=self._workers,
+            cpu_threads=threads,
             local_files_only=True,
         )
-        if encode:
-            self._model.encode = _encoded_by(encode)
-            self.precision = f"int8, encoder {encode.precision}"
+        self._extracting = Lock()
+        self._decoder = None if has_cuda else self._on_openvino(folder, threads, runtime)
+        if self._decoder:
+            self._model.model = self._decoder
+            self.precision = self._decoder.precision
+
+    def _on_openvino(self, folder: Path, threads: int, runtime: str) -> OpenVinoModel | None:
+        """The model on OpenVINO; None where CTranslate2 is to run it, or must."""
+        if not _takes_openvino(runtime):
+            return None
+        given = self._model.model, folder, self._model.hf_tokenizer
+        try:
+            return OpenVinoModel(*given, fastest(), threads)
+        except (NotReadable, LookupError, RuntimeError) as error:
+            if runtime == "openvino":
+                raise
+            log.warning("the model stays on CTranslate2: %s", error)
+            return None
 
     @property
     def is_multilingual(self) -> bool:
@@ -90,31 +100,32 @@ class FasterWhisper:
             "condition_on_previous_text": False,
             "vad_filter": False,
         }
-        if len(windows) == 1 or self._workers > 1:
-            yield from self._side_by_side(windows, settings)
+        if len(windows) == 1:
+            found, _ = self._model.transcribe(windows[0], **settings)
+            yield _segments(found)
+        elif self._decoder:
+            yield from self._side_by_side(self._decoder, windows, settings)
         else:
             yield from self._together(windows, settings)
 
     def _side_by_side(
-        self, windows: Sequence[Speech], settings: dict[str, Any]
+        self, model: OpenVinoModel, windows: Sequence[Speech], settings: dict[str, Any]
     ) -> Iterator[list[Segment]]:
-        """Decode as many windows at the same time as there are workers."""
+        """Each window on a thread of its own; what they decode at the same time is one batch."""
+        group = model.gathering(len(windows))
 
         def decode(window: Speech) -> list[Segment]:
-            found, _ = self._model.transcribe(window, **settings)
-            return _segments(found)
+            with model.joined(group):
+                # Spectra are made at once, the text when it is read.
+                with self._extracting:
+                    found, _ = self._model.transcribe(window, **settings)
+                return _segments(found)
 
-        if len(windows) == 1:
-            yield decode(windows[0])
-            return
-        with WorkerThreads(min(len(windows), self._workers)) as threads:
+        with WorkerThreads(len(windows)) as threads:
             results = [threads.submit(decode, window) for window in windows]
-            try:
-                for result in results:
-                    yield result.result()
-            finally:
-                for result in results:
-                    result.cancel()
+            group.serve()
+        for result in results:
+            yield result.result()
 
     def _most_new_tokens(self, options: DecodeOptions) -> int | None:
         """What faster-whisper must be told for `most_tokens` of text.
@@ -171,33 +182,10 @@ class FasterWhisper:
             yield _segments(own, start_s)
 
 
-def _openvino_encoder(folder: Path, threads: int, encoder: str) -> OpenVinoEncoder | None:
-    """The encoder on OpenVINO; None where CTranslate2's own is to be used, or must be."""
-    if not _takes_openvino(encoder):
-        return None
-    try:
-        return OpenVinoEncoder(folder, "bf16" if native_bf16() else "f32", threads)
-    except (NotReadable, LookupError, RuntimeError) as error:
-        if encoder == "openvino":
-            raise
-        log.warning("the encoder stays on CTranslate2: %s", error)
-        return None
-
-
-def _encoded_by(encode: OpenVinoEncoder) -> Callable[[npt.NDArray[np.float32]], Any]:
-    """A replacement of `WhisperModel.encode`."""
-    from ctranslate2 import StorageView
-
-    def encoded(features: npt.NDArray[np.float32]) -> Any:
-        return StorageView.from_array(encode(features.reshape(-1, *features.shape[-2:])))
-
-    return encoded
-
-
-def _takes_openvino(encoder: str) -> bool:
-    if encoder == "auto":
-        return find_spec("openvino") is not None and native_bf16()
-    return encoder == "openvino"
+def _takes_openvino(runtime: str) -> bool:
+    if runtime == "auto":
+        return find_spec("openvino") is not None and multiplies_bytes()
+    return runtime == "openvino"
 
 
 def _segments(found: Any, start_s: float = 0.0) -> list[Segment]:

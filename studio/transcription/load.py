@@ -17,20 +17,20 @@ from studio.weights import Where, or_bundled
 OPENAI_URL = "https://openaipublic.azureedge.net"
 
 
-def load(catalogue: Catalogue, name: str, threads: int, encoder: str) -> SpeechEngine:
+def load(catalogue: Catalogue, name: str, threads: int, runtime: str) -> SpeechEngine:
     """The loaded engine of a variant. Raises WeightsMissing or ModelUnusable, with the mend.
 
-    `encoder` is what the encoder of faster-whisper runs on.
+    `runtime` is what faster-whisper runs on.
     """
     if find_spec(catalogue.engine.replace("-", "_").replace("openai_", "")) is None:
         raise ModelUnusable(
             f"WHISPER_ENGINE is {catalogue.engine}, and that package is not installed: run "
             f"`pip install {catalogue.engine}`, or set WHISPER_ENGINE={FASTER_WHISPER}."
         )
-    if encoder == "openvino" and find_spec("openvino") is None:
+    if runtime == "openvino" and find_spec("openvino") is None:
         raise ModelUnusable(
-            "WHISPER_ENCODER is openvino, but the package is not installed. Run `pip install "
-            "openvino`, or set WHISPER_ENCODER=auto."
+            "WHISPER_RUNTIME is openvino, but the package is not installed. Run `pip install "
+            "openvino`, or set WHISPER_RUNTIME=auto."
         )
     variant = catalogue.find(name)
     if variant.damage:
@@ -40,7 +40,7 @@ def load(catalogue: Catalogue, name: str, threads: int, encoder: str) -> SpeechE
         _fetch(catalogue, name)
         variant = catalogue.find(name)
     try:
-        return _build(catalogue, variant, threads, encoder)
+        return _build(catalogue, variant, threads, runtime)
     except Exception as error:
         raise ModelUnusable(
             f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
@@ -48,12 +48,12 @@ def load(catalogue: Catalogue, name: str, threads: int, encoder: str) -> SpeechE
         ) from error
 
 
-def _build(catalogue: Catalogue, variant: Variant, threads: int, encoder: str) -> SpeechEngine:
+def _build(catalogue: Catalogue, variant: Variant, threads: int, runtime: str) -> SpeechEngine:
     assert variant.path is not None
     if catalogue.engine == FASTER_WHISPER:
         from studio.transcription.faster_engine import FasterWhisper
 
-        return FasterWhisper(variant.path, threads, encoder)
+        return FasterWhisper(variant.path, threads, runtime)
     from studio.transcription.openai_engine import OpenaiWhisper
 
     return OpenaiWhisper(variant.path, variant.name)

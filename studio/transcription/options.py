@@ -75,9 +75,8 @@ class TranscriptionOptions(BaseModel):
     batch_size: Annotated[
         int,
         Field(
-            description="Windows that are decoded at the same time: faster on long files. On "
-            "CUDA devices, and on processors without bf16, they are one batch, and above 1 only "
-            "the first temperature is used.",
+            description="Windows that are decoded at the same time: faster on long files. Where "
+            "Whisper does not run on OpenVINO, only the first temperature is used above 1.",
             ge=1,
             le=64,
         ),

@@ -9,6 +9,7 @@ Matrix = npt.NDArray[np.float32]
 
 # So many values of a row share a scale: weights of 4 bits, and what is multiplied by small weights.
 GROUP_SIZE = 64
+ROWS_AT_ONCE = 4096
 _LEVELS_OF_4_BITS = 15
 
 
@@ -30,8 +31,13 @@ def _of_8_bits(weight: Matrix) -> Any:
     """Each row with a scale. Unsigned, or they would be unpacked before they are multiplied."""
     from openvino import opset15 as ops
 
-    scale = _no_zero(np.abs(weight).max(axis=1, keepdims=True) / 127.0)
-    small = (np.clip(np.rint(weight / scale), -127, 127) + 128).astype(np.uint8)
+    most = np.maximum(weight.max(axis=1, keepdims=True), -weight.min(axis=1, keepdims=True))
+    scale = _no_zero(most / 127.0)
+    small = np.empty(weight.shape, np.uint8)
+    # A vocabulary's matrix as a whole would be copied several times.
+    for start in range(0, len(weight), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        small[part] = np.clip(np.rint(weight[part] / scale[part]), -127, 127) + 128
     zero = np.full_like(scale, 128, np.uint8)
     return _unpacked(ops.constant(small), ops.constant(zero), scale)
 

@@ -1,0 +1,268 @@
+"""Whisper's networks, compiled by OpenVINO: what a search needs of encoder and decoder."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from studio.graphs import has_amx, native_bf16
+from studio.transcription.decoding.graph import (
+    STATES,
+    build_decoder,
+    build_encoder,
+    build_head,
+    build_told,
+    told_name,
+)
+from studio.transcription.decoding.scores import Floats, Integers, Scores
+from studio.transcription.decoding.weights import MODEL_FILE, read_weights
+
+# Keys and values of what was heard may take so much, and so many hypotheses are followed at a time:
+# more of them take more memory, and no less time. Further windows are decoded after those.
+MOST_TOLD_BYTES = 256 * 2**20
+MOST_ROWS = 24
+
+
+@dataclass(frozen=True)
+class Precision:
+    """`bits` of the weights in the encoder and in the decoder; `kind` of what is not a weight."""
+
+    encoder_bits: int
+    decoder_bits: int
+    kind: str
+
+    @property
+    def element_bytes(self) -> int:
+        return 2 if self.kind == "bf16" else 4
+
+
+EXACT = Precision(32, 32, "f32")
+
+
+def fastest() -> Precision:
+    """What this processor is quickest with; nothing has more error than CTranslate2's int8."""
+    kind = "bf16" if native_bf16() else "f32"
+    return Precision(32 if has_amx() else 8, 8, kind)
+
+
+class Networks:
+    """The compiled networks of a CTranslate2 directory; any number of threads may use them.
+
+    `threads` is how many they use, 0 for OpenVINO's own choice; `end` is the token that ends a
+    text. Raises NotReadable, LookupError or RuntimeError where the weights are of another kind.
+    """
+
+    def __init__(self, folder: Path, precision: Precision, threads: int, end: int) -> None:
+        encoder, decoder = read_weights(folder / MODEL_FILE)
+        kind = precision.kind
+        self._weights = decoder
+        self._positions = decoder.floats("position_encodings/encodings")
+        self.layers = decoder.layers
+        self.width = decoder.shape("layer_norm/gamma")[0]
+        self.heads = decoder.number("num_heads")
+        self.vocabulary = decoder.shape("embeddings/weight")[0]
+        self.end = end
+        self.no_bias: Floats = np.zeros((1, self.vocabulary), np.float32)
+        self._precision = precision
+        self._threads = threads
+        bits = precision.decoder_bits
+        self._encoder = self._compiled(build_encoder(encoder, precision.encoder_bits), kind)
+        self._told = self._compiled(build_told(decoder, bits, kind), kind)
+        self._decoder = self._compiled(build_decoder(decoder, bits, kind), kind)
+        # In bf16 likely tokens would be equally likely.
+        self._head = self._compiled(build_head(decoder, bits, end), "f32")
+        self._encoding = Request(self._encoder)
+        self._lock = Lock()
+        self._free: SimpleQueue[Room] = SimpleQueue()
+
+    def most_windows(self, hypotheses: int) -> int:
+        """How many windows are best decoded at the same time."""
+        each = 2 * self.layers * STATES * self.width * self._precision.element_bytes
+        return max(1, min(MOST_TOLD_BYTES // each, MOST_ROWS // hypotheses))
+
+    def encode(self, features: Floats) -> Floats:
+        """Log-mel windows float32 (windows, mels, FRAMES) to states (windows, STATES, width)."""
+        return np.concatenate([self._encode(one[None]) for one in features])
+
+    def _encode(self, features: Floats) -> Floats:
+        with self._lock:
+            self._encoding.give("features", features)
+            self._encoding.infer()
+            return self._encoding.read("states")
+
+    def _compiled(self, graph: Any, kind: str) -> Any:
+        import openvino
+
+        precision = self._precision
+        bits = min(precision.encoder_bits, precision.decoder_bits)
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": kind,
+            "KV_CACHE_PRECISION": kind,
+            "PERFORMANCE_HINT": "LATENCY",
+            # A whole row of what is multiplied shares a scale, like in CTranslate2.
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": self.width if bits < 32 else 0,
+        }
+        if self._threads:
+            settings["INFERENCE_NUM_THREADS"] = self._threads
+        return openvino.Core().compile_model(graph, "CPU", settings)
+
+    def room(self) -> "Room":
+        """Where a run of the decoder takes place; to be given back."""
+        try:
+            return self._free.get_nowait()
+        except Empty:
+            return Room(Request(self._told), Request(self._decoder), Request(self._head))
+
+    def give_back(self, room: "Room") -> None:
+        room.decoder.forget()
+        self._free.put(room)
+
+    def tell(self, states: Floats, room: "Room") -> None:
+        """Leave in a room keys and values of all layers of (windows, STATES, width)."""
+        shape = (len(states), self.heads, STATES, self.width // self.heads)
+        if len(states) > room.most_windows:
+            element = np.uint16 if self._precision.kind == "bf16" else np.float32
+            room.most_windows = len(states)
+            room.told = {
+                told_name(layer, part): np.empty(shape, element)
+                for layer in range(self.layers)
+                for part in "kv"
+            }
+        # One window after the other: together they do not fit into the processor's cache.
+        for number in range(len(states)):
+            for name, values in room.told.items():
+                room.teller.share(name, self.told_tensor(values[number : number + 1]))
+            room.teller.give("states", states[number : number + 1])
+            room.teller.infer()
+
+    def told_tensor(self, values: npt.NDArray[Any]) -> Any:
+        import openvino
+
+        kind = getattr(openvino.Type, self._precision.kind)
+        return openvino.Tensor(values, openvino.Shape(list(values.shape)), kind)
+
+    def embed(self, tokens: Integers, start: int) -> Floats:
+        """Tokens (rows, length) with the places from `start` on -> (rows, length, width)."""
+        places = self._positions[start : start + tokens.shape[1]]
+        return self._weights.rows("embeddings/weight", tokens) + places
+
+
+class Request:
+    """A request of a compiled network, and what it was given."""
+
+    def __init__(self, network: Any) -> None:
+        self._request = network.create_infer_request()
+        self._given: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
+
+    def give(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Copy an input, if it is another object than before."""
+        import openvino
+
+        before, kept = self._given.get(name, (None, None))
+        if values is before:
+            return
+        if kept is not None and kept.shape == values.shape:
+            kept[...] = values
+        else:
+            kept = np.array(values, order="C")
+            self._request.set_tensor(name, openvino.Tensor(kept, shared_memory=True))
+        self._given[name] = values, kept
+
+    def share(self, name: str, tensor: Any) -> None:
+        """Have an input or output in memory of the caller's, who keeps it."""
+        self._request.set_tensor(name, tensor)
+
+    def infer(self) -> None:
+        self._request.infer(share_outputs=True)
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        return np.array(self._request.get_tensor(name).data)
+
+    def forget(self) -> None:
+        """Empty the state of the network."""
+        self._request.reset_state()
+
+
+@dataclass
+class Room:
+    """Requests of one run, and memory that is kept, because fresh memory is slow to come by.
+
+    `told` has arrays (windows, heads, STATES, size of a head) by their inputs' names.
+    """
+
+    teller: Request
+    decoder: Request
+    head: Request
+    most_windows: int = 0
+    told: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+class Decoding:
+    """One run of the decoder over windows of the same prompt's length; use as a context."""
+
+    def __init__(self, networks: Networks, states: Floats) -> None:
+        self._networks = networks
+        self._states = states
+        self._length = 0
+        self.no_bias = networks.no_bias
+
+    def __enter__(self) -> "Decoding":
+        self._room = self._networks.room()
+        self._networks.tell(self._states, self._room)
+        self._listen_to(len(self._states))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._networks.give_back(self._room)
+
+    def _listen_to(self, windows: int) -> None:
+        self._windows = windows
+        for name, values in self._room.told.items():
+            self._room.decoder.share(name, self._networks.told_tensor(values[:windows]))
+
+    def keep(self, windows: Integers) -> None:
+        """Go on with some of the windows only, in order; the next parents are rows of those."""
+        for values in self._room.told.values():
+            for number, window in enumerate(windows):
+                if number != window:
+                    values[number] = values[window]
+        self._listen_to(len(windows))
+
+    def step(self, tokens: Integers, parents: Integers, wanted: Integers | None = None) -> Floats:
+        """States after tokens (rows, length), each row going on from a row of the last step.
+
+        Rows are hypotheses, equally many of each window. The states are those after the `wanted`
+        tokens, by default the last: (rows, wanted, width).
+        """
+        rows, added = tokens.shape
+        total = self._length + added
+        future = np.triu(np.ones((added, total), bool), self._length + 1)
+        mask = np.where(future, np.finfo(np.float32).min, np.float32(0.0))
+        wanted = np.array([added - 1]) if wanted is None else wanted
+        decoder = self._room.decoder
+        given = {
+            "embedded": self._networks.embed(tokens, self._length),
+            # In bf16 OpenVINO misreads one mask for all rows in all but the first of them.
+            "mask": np.broadcast_to(mask, (rows, 1, added, total)),
+            "parents": parents.astype(np.int32),
+            "wanted": wanted.astype(np.int64),
+            "windows": np.array([self._windows], np.int64),
+        }
+        for name, values in given.items():
+            decoder.give(name, values)
+        decoder.infer()
+        self._length = total
+        return decoder.read("hidden")
+
+    def scores(self, hidden: Floats, bias: Floats) -> Scores:
+        """What follows states (rows, width), with a bias, (rows or 1, vocabulary), added."""
+        head = self._room.head
+        head.give("hidden", hidden)
+        head.give("bias", bias)
+        head.infer()
+        best, places, total, rest = map(head.read, ("best", "places", "total", "rest"))
+        return Scores(self._networks.end, best, places.astype(np.int64), total[:, 0], rest)

@@ -1,0 +1,111 @@
+"""What may follow a text: the logits of the next token, and the rules for timestamps.
+
+The rules are those of the program of Radford et al. 2022.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+NEVER = np.float32(-np.inf)
+# So many of the likeliest tokens of text are looked at: one more than the widest beam.
+MOST_BEST = 21
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The special tokens of a vocabulary; timestamps go from `times` to its last token.
+
+    All tokens before `end`, the end of a text, are text.
+    """
+
+    end: int
+    start: int
+    no_speech: int
+    no_times: int
+    blank: int
+
+    @property
+    def times(self) -> int:
+        return self.no_times + 1
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Logits of the next token of each row, float32.
+
+    Of text the `best`, (rows, MOST_BEST) with the likeliest first, at tokens `places`; `total` of
+    all text, (rows,), the logarithm of the sum of exponentials; `rest`, (rows, others), of the
+    tokens from `end` on.
+    """
+
+    end: int
+    best: Floats
+    places: Integers
+    total: Floats
+    rest: Floats
+
+    @property
+    def everything(self) -> Floats:
+        """The logarithm of the sum of exponentials of all tokens, (rows,)."""
+        found: Floats = np.logaddexp(self.total, log_sum(self.rest))
+        return found
+
+    def likeliest(self, count: int) -> tuple[Integers, Floats]:
+        """The likeliest tokens of each row and their logits, (rows, count), in order."""
+        behind = np.argpartition(-self.rest, count, axis=1)[:, :count]
+        logits = np.concatenate(
+            [self.best[:, :count], np.take_along_axis(self.rest, behind, axis=1)], axis=1
+        )
+        tokens = np.concatenate([self.places[:, :count], behind + self.end], axis=1)
+        order = np.argsort(-logits, axis=1, kind="stable")[:, :count]
+        return np.take_along_axis(tokens, order, axis=1), np.take_along_axis(logits, order, axis=1)
+
+
+def obeying(scores: Scores, texts: Integers, tokens: Tokens, most_first_time: int) -> Scores:
+    """Scores under the rules for timestamps after `texts`, (rows, tokens so far).
+
+    The first token is a timestamp of at most number `most_first_time`; later ones come in pairs,
+    except before the end; they do not go back, and where timestamps together are likelier than any
+    other token, one of them follows.
+    """
+    rest = scores.rest.copy()
+    others, times = np.split(rest, [tokens.times - tokens.end], axis=1)
+    others[:, tokens.no_times - tokens.end] = NEVER
+    if not texts.shape[1]:
+        others[:] = NEVER
+        times[:, most_first_time + 1 :] = NEVER
+        is_text = np.zeros(len(rest), bool)
+    else:
+        is_time = texts >= tokens.times
+        was_time = is_time[:, -1]
+        began_pair = was_time & ~is_time[:, -2] if texts.shape[1] > 1 else np.zeros_like(was_time)
+        is_text = ~began_pair
+        times[was_time & ~began_pair] = NEVER
+        last = np.where(is_time, texts - tokens.times, -1).max(axis=1)
+        # A segment that began has to end later than that.
+        first = last + (1 - began_pair) * (last >= 0)
+        times[np.arange(times.shape[1]) < first[:, None]] = NEVER
+    most_other = np.maximum(np.where(is_text, scores.best[:, 0], NEVER), others.max(axis=1))
+    must = log_sum(times) > most_other
+    others[must] = NEVER
+    is_text &= ~must
+    return replace(
+        scores,
+        best=np.where(is_text[:, None], scores.best, NEVER),
+        total=np.where(is_text, scores.total, NEVER),
+        rest=rest,
+    )
+
+
+def log_sum(values: Floats) -> Floats:
+    """The logarithm of the sum of exponentials of each row."""
+    most = values.max(axis=1, keepdims=True)
+    most[most == NEVER] = 0.0
+    with np.errstate(divide="ignore"):
+        found: Floats = np.log(np.exp(values - most).sum(axis=1)) + most[:, 0]
+    return found

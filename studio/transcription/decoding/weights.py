@@ -1,0 +1,112 @@
+"""Reads the weights of a CTranslate2 directory, for the graphs that OpenVINO runs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+MODEL_FILE = "model.bin"
+_FORMAT_VERSION = 6
+_SPECIFICATION = "WhisperSpec"
+# By their numbers in the file; bfloat16 (5), which NumPy lacks, is read as its bits.
+_TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16, 5: np.uint16}
+_BFLOAT16 = 5
+
+
+class NotReadable(Exception):
+    """The weights are not laid out as expected; the text says how."""
+
+
+class Weights:
+    """The variables of one half of a model, by their names in it; mapped from disk."""
+
+    def __init__(self, variables: dict[str, Array], half: str) -> None:
+        self._variables = {
+            name.removeprefix(f"{half}/"): value
+            for name, value in variables.items()
+            if name.startswith(f"{half}/")
+        }
+
+    @property
+    def layers(self) -> int:
+        return sum(
+            name.startswith("layer_") and name.endswith("/self_attention/linear_0/weight")
+            for name in self._variables
+        )
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._variables[name].shape
+
+    def number(self, name: str) -> int:
+        return int(self._variables[name])
+
+    def floats(self, name: str, scale: str | None = None) -> Floats:
+        """A variable as float32; integer weights have a scale for each row of the output.
+
+        `scale` names the variable that shares its scales, where it has none of its own.
+        """
+        value = self._variables[name]
+        floats: Floats = value.astype(np.float32)
+        scales = self._variables.get(f"{scale or name}_scale")
+        if scales is not None and np.issubdtype(value.dtype, np.integer):
+            floats /= scales.astype(np.float32).reshape(-1, *[1] * (value.ndim - 1))
+        return floats
+
+    def rows(self, name: str, indices: npt.NDArray[np.int64]) -> Floats:
+        """Some rows of a matrix as float32, (*indices.shape, columns)."""
+        value = self._variables[name]
+        found: Floats = value[indices].astype(np.float32)
+        scales = self._variables.get(f"{name}_scale")
+        if scales is not None:
+            found /= scales[indices].astype(np.float32)[..., None]
+        return found
+
+
+def read_weights(path: Path) -> tuple[Weights, Weights]:
+    """Encoder and decoder of a `model.bin`. Raises NotReadable for another format."""
+    variables = _variables(path)
+    return Weights(variables, "encoder"), Weights(variables, "decoder")
+
+
+def _variables(path: Path) -> dict[str, Array]:
+    """The variables of CTranslate2's binary format (`ModelSpec._serialize`)."""
+    at = 0
+
+    def take(length: int) -> npt.NDArray[np.uint8]:
+        nonlocal at
+        at += length
+        if at > len(data):
+            raise NotReadable(f"{path.name} is cut off")
+        return data[at - length : at]
+
+    def number(size: int) -> int:
+        return int.from_bytes(take(size).tobytes(), "little")
+
+    def text() -> str:
+        return take(number(2))[:-1].tobytes().decode()
+
+    try:
+        data = np.memmap(path, np.uint8, "r")
+        version, name, _revision = number(4), text(), number(4)
+        if version != _FORMAT_VERSION or name != _SPECIFICATION:
+            raise NotReadable(f"{path.name} is {name} in format {version}")
+        variables: dict[str, Array] = {}
+        for _ in range(number(4)):
+            name = text()
+            shape = [number(4) for _ in range(number(1))]
+            kind = number(1)
+            value = take(number(4)).view(_TYPES[kind]).reshape(shape)
+            if kind == _BFLOAT16:
+                value = (value.astype(np.uint32) << 16).view(np.float32)
+            variables[name] = value
+        # Equal variables are kept once.
+        for _ in range(number(4)):
+            name = text()
+            variables[name] = variables[text()]
+        return variables
+    except (LookupError, ValueError) as error:
+        raise NotReadable(f"{path.name} cannot be read: {error}") from error
