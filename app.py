@@ -28,9 +28,9 @@ from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
 from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.metrics import Metrics, Present
+from studio.process import prepare_process
 from studio.readiness import Readiness
 from studio.storage import Storage
-from studio.threads import share_process
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
 from studio.web import answers, live, pages, problems, rates, rest, watch
@@ -97,7 +97,7 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     when a setting cannot be used.
     """
     config = config or Config.load()
-    share_process()
+    prepare_process()
     logs.configure(config.LOG_FORMAT, logging.DEBUG if config.DEBUG else logging.INFO)
     lock = _own_folders(config)
     storage = Storage(

@@ -18,7 +18,7 @@ import numpy as np
 from bench import measure, report
 from bench.material import ROOT, random_whisper
 from scripts.scores import word_errors
-from studio.threads import share_process
+from studio.process import prepare_process
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.openai_engine import OpenaiWhisper
@@ -135,7 +135,7 @@ def _worker(engine: str, weights: Path, windows: int, batch: int, beam: int) -> 
 
 def _work(engine: str, weights: str, windows: str, batch: str, beam: str) -> None:
     """What the process does: print the seconds that transcribing took."""
-    share_process()
+    prepare_process()
     model = load(engine, Path(weights))
     options = DecodeOptions(
         "en", word_timestamps=False, beam_size=int(beam), temperatures=(0.0,), most_tokens=TOKENS

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from studio.graphs import NotConvertible
+from studio.process import send_nothing
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def answer(convert: Callable[[], Callable[[], object]]) -> int:
 
     The reason is the last line of the standard error.
     """
+    send_nothing()
     try:
         keep = convert()
     except NotConvertible as error:

@@ -1,35 +1,16 @@
-"""Threads that models run on, beside or ahead of the caller, and what they share.
+"""Threads that models run on, beside or ahead of the caller.
 
 Those of `concurrent.futures` refuse work as soon as the interpreter begins to end, before the
 server could bring its jobs to their ends in order; these go on until they are told.
 """
 
-import ctypes
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-MOST_ARENAS = 2
-# Of glibc's malloc.h.
-_M_ARENA_MAX = -8
-
 _Task = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...]]
-
-
-def share_process() -> None:
-    """Settings of this process that leave its cores and its memory to the models.
-
-    NumPy multiplies matrices on the caller's thread: its own ones wait busily for a while after
-    every product. Few arenas: with one for each thread, glibc keeps what many threads once needed.
-    """
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(limits=1, user_api="blas")
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MOST_ARENAS)
 
 
 class WorkerThreads:
