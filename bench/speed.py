@@ -1,13 +1,15 @@
 """Wall time, CPU time and peak memory of separating one song, and of two songs at once."""
 
+import math
 import sys
 import time
 from pathlib import Path
 
 import psutil
 
-from bench import material, measure
+from bench import bound, material, measure
 from bench.measure import Cost
+from studio.separation.openvino_engine import LAYERS
 from tests.support import Server
 
 MB = 1e6
@@ -48,9 +50,31 @@ def against_demucs(folder: Path, weights: Path, minutes: float) -> list[str]:
     return [
         *lines,
         "",
+        _bound(weights, minutes, theirs),
+        "",
         f"`GET /health` during the job with `auto`, {len(busy.milliseconds)} requests: median "
         f"{busy.p50_ms:.1f} ms, 99th percentile {busy.p99_ms:.1f} ms.",
     ]
+
+
+def _bound(weights: Path, minutes: float, theirs: Cost) -> str:
+    """What no engine that multiplies as much can do better."""
+    layers = next(weights.rglob(f"{LAYERS}.xml"))
+    stride_s = 0.75 * float(material.SEGMENT)
+    segments = math.ceil(minutes * 60 / stride_s)
+    each = bound.products(layers)
+    texts = []
+    for precision in ("f32", "bf16"):
+        speed = bound.per_second(precision)
+        least_s = segments * each / speed
+        texts.append(
+            f"in {precision} at least {least_s:.1f} s, at {speed / 1e9:,.0f} GFLOP/s, so that "
+            f"{theirs.wall_s / least_s:.2f} times would be the most"
+        )
+    return (
+        f"The network's products alone, {each / 1e9:.0f} GFLOP for each of {segments} segments, "
+        f"take {'; '.join(texts)}. That is how fast OpenVINO multiplies matrices of that size here."
+    )
 
 
 def two_songs(folder: Path, weights: Path, minutes: float) -> list[str]:

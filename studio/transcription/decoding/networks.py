@@ -59,7 +59,7 @@ class Networks:
     def __init__(self, folder: Path, precision: Precision, threads: int, end: int) -> None:
         encoder, decoder = read_weights(folder / MODEL_FILE)
         kind = precision.kind
-        self._weights = decoder
+        self._embeddings = decoder.table("embeddings/weight")
         self._positions = decoder.floats("position_encodings/encodings")
         self.layers = decoder.layers
         self.width = decoder.shape("layer_norm/gamma")[0]
@@ -148,7 +148,7 @@ class Networks:
     def embed(self, tokens: Integers, start: int) -> Floats:
         """Tokens (rows, length) with the places from `start` on -> (rows, length, width)."""
         places = self._positions[start : start + tokens.shape[1]]
-        return self._weights.rows("embeddings/weight", tokens) + places
+        return self._embeddings.rows(tokens) + places
 
 
 class Request:

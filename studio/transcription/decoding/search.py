@@ -116,7 +116,9 @@ class _Search:
         else:
             self._choose(hidden, bias)
         self._end_open()
-        return [max(window.ended, key=lambda one: one[1]) for window in self._windows]
+        return [
+            max(window.ended, key=lambda one: one[1], default=([], 0.0)) for window in self._windows
+        ]
 
     def _choose(self, hidden: Floats, bias: Floats) -> Integers:
         """Go on with every row; of which rows of before the new ones are the continuations."""

@@ -1,5 +1,6 @@
 """Reads the weights of a CTranslate2 directory, for the graphs that OpenVINO runs."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,24 @@ class Weights:
             floats /= scales.astype(np.float32).reshape(-1, *[1] * (value.ndim - 1))
         return floats
 
-    def rows(self, name: str, indices: npt.NDArray[np.int64]) -> Floats:
-        """Some rows of a matrix as float32, (*indices.shape, columns)."""
-        value = self._variables[name]
-        found: Floats = value[indices].astype(np.float32)
+    def table(self, name: str) -> "Table":
         scales = self._variables.get(f"{name}_scale")
-        if scales is not None:
-            found /= scales[indices].astype(np.float32)[..., None]
+        # In memory: a file that is written over would end the process that reads it.
+        return Table(np.array(self._variables[name]), None if scales is None else np.array(scales))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A matrix of which rows are looked up; integers have a scale for each row."""
+
+    values: Array
+    scales: Array | None
+
+    def rows(self, indices: npt.NDArray[np.int64]) -> Floats:
+        """float32 (*indices.shape, columns)."""
+        found: Floats = self.values[indices].astype(np.float32)
+        if self.scales is not None:
+            found /= self.scales[indices].astype(np.float32)[..., None]
         return found
 
 

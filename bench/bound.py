@@ -1,0 +1,66 @@
+"""How fast a separation could be at most: the time that its products alone take.
+
+What a graph multiplies is counted; how fast this processor multiplies is measured, on products of
+the size of the network's largest ones.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# The network's widest layers: rows, inputs and outputs.
+ROWS, NARROW, WIDE = 2688, 512, 2048
+PAIRS, ROUNDS = 4, 10
+
+
+def products(layers: Path) -> float:
+    """Additions and multiplications in the products of a kept graph."""
+    import openvino
+
+    return sum(_of(node) for node in openvino.Core().read_model(layers).get_ordered_ops())
+
+
+def _of(node: Any) -> float:
+    """Those of one operation; 0 where it multiplies no matrices."""
+    first, second = (
+        list(node.input(number).get_shape()) if number < node.get_input_size() else []
+        for number in (0, 1)
+    )
+    made = float(np.prod(node.output(0).get_shape()))
+    match node.get_type_name():
+        case "MatMul":
+            is_turned = node.get_attributes()["transpose_a"]
+            return 2 * made * first[-2 if is_turned else -1]
+        case "Convolution":
+            return 2 * made * float(np.prod(second[1:]))
+        case "ConvolutionBackpropData":
+            return 2 * float(np.prod(first)) * float(np.prod(second[1:]))
+        case "ScaledDotProductAttention":
+            # Queries with all keys, and what comes of it with all values.
+            return 2 * 2 * float(np.prod(first)) * second[-2]
+    return 0.0
+
+
+def per_second(precision: str) -> float:
+    """Additions and multiplications a second that OpenVINO reaches on all cores."""
+    import openvino
+    from openvino import opset15 as ops
+
+    rng = np.random.default_rng(0)
+    x = given = ops.parameter([1, ROWS, NARROW], np.float32)
+    for _ in range(PAIRS):
+        for outputs, inputs in ((WIDE, NARROW), (NARROW, WIDE)):
+            weight = rng.normal(0, inputs**-0.5, (outputs, inputs)).astype(np.float32)
+            x = ops.matmul(x, ops.constant(weight), False, True)
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    model = openvino.Model([ops.result(x)], [given], "products")
+    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    sound = rng.normal(size=(1, ROWS, NARROW)).astype(np.float32)
+    seconds = []
+    for _ in range(ROUNDS):
+        began_s = time.perf_counter()
+        request.infer([sound])
+        seconds.append(time.perf_counter() - began_s)
+    return 2 * PAIRS * 2 * ROWS * NARROW * WIDE / min(seconds)
