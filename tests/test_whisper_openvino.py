@@ -23,7 +23,7 @@ from studio.transcription.decoding.weights import MODEL_FILE, NotReadable, read_
 from studio.transcription.engine import DecodeOptions, Speech
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.load import load
-from tests.speech import MINI, Spoken, text_of
+from tests.speech import MINI, MOST_WRONG, Spoken, text_of, wrong
 
 FOLDER = MINI / "ctranslate2"
 PLAIN = DecodeOptions("en", temperatures=(0.0,))
@@ -115,11 +115,11 @@ def test_in_f32_the_encoder_equals_ctranslate2s(
     assert np.abs(found - reference).max() < 1e-4
 
 
-@pytest.mark.parametrize("precision", [Precision(8, 8, "f32"), Precision(8, 8, "bf16")])
+@pytest.mark.parametrize("kind", ["f32", "bf16"])
 def test_in_8_bits_the_encoder_is_as_near_as_ctranslate2s(
-    features: Floats, reference: Floats, plain: WhisperModel, precision: Precision
+    features: Floats, reference: Floats, plain: WhisperModel, kind: str
 ) -> None:
-    found = small(plain, precision).encode(features)
+    found = small(plain, Precision(8, kind, 8, kind)).encode(features)
     other = WhisperModel(str(FOLDER), device="cpu", compute_type="int8", local_files_only=True)
     error, most = (
         np.abs(one - reference).mean() for one in (found, np.array(other.encode(features)))
@@ -295,6 +295,24 @@ def test_the_text_stays_and_the_precision_tells(recording: Spoken) -> None:
     left, right = (heard(engine, recording.sound)[0].split() for engine in (own, other))
     differing = sum(a != b for a, b in zip(left, right, strict=False)) + abs(len(left) - len(right))
     assert differing <= 0.05 * len(left)
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [
+        Precision(8, "bf16", 8, "bf16"),
+        Precision(8, "f32", 8, "f32"),
+        Precision(32, "bf16", 8, "f32"),
+        EXACT,
+    ],
+    ids=["with bf16", "without", "with AMX", "exact"],
+)
+def test_what_any_processor_takes_understands_the_recording(
+    recording: Spoken, monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    monkeypatch.setattr(faster_engine, "fastest", lambda: precision)
+    engine = FasterWhisper(FOLDER, 0, "openvino")
+    assert wrong(recording.text, heard(engine, recording.sound)[0]) <= MOST_WRONG
 
 
 def test_a_window_that_is_tried_again_leaves_the_others_alone(recording: Spoken) -> None:

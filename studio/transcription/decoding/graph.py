@@ -61,8 +61,8 @@ def build_decoder(weights: Weights, bits: int, kind: str) -> Any:
     """`embedded` tokens (rows, length, width) -> `hidden` (rows, wanted, width).
 
     Rows are `hypotheses` of each window, one window after the other. Further inputs: `told.*` of
-    the windows; `mask` (rows, 1, length, all so far); `parents`: for each row, which row of the
-    cache it goes on from; `wanted`: places whose states are given.
+    the `windows`, of which this is the number; `mask` (rows, 1, length, all so far); `parents`:
+    which row of the cache each row goes on from; `wanted`: places whose states are given.
     """
     if weights.number("activation") != _GELU or weights.number("alibi"):
         raise NotReadable("the decoder is not laid out like Whisper's")

@@ -54,7 +54,7 @@ class OpenVinoModel:
         self._tokens = _special_tokens(vocabulary)
         self._networks = Networks(folder, precision, threads, self._tokens.end)
         self._here = local()
-        encoder = f", encoder {precision.kind}" if precision.encoder_bits == 32 else ""
+        encoder = f", encoder {precision.encoder_kind}" if precision.encoder_bits == 32 else ""
         self.precision = f"int8{encoder} (OpenVINO)"
 
     def __getattr__(self, name: str) -> Any:

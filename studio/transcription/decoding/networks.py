@@ -29,24 +29,24 @@ MOST_ROWS = 24
 
 @dataclass(frozen=True)
 class Precision:
-    """`bits` of the weights in the encoder and in the decoder; `kind` of what is not a weight."""
+    """`bits` of the weights of encoder and decoder, and the `kind` of all that is no weight."""
 
     encoder_bits: int
+    encoder_kind: str
     decoder_bits: int
-    kind: str
-
-    @property
-    def element_bytes(self) -> int:
-        return 2 if self.kind == "bf16" else 4
+    decoder_kind: str
 
 
-EXACT = Precision(32, 32, "f32")
+EXACT = Precision(32, "f32", 32, "f32")
 
 
 def fastest() -> Precision:
     """What this processor is quickest with; nothing has more error than CTranslate2's int8."""
+    if has_amx():
+        # Weights of 8 bits would be unpacked in every step to be multiplied in bf16.
+        return Precision(32, "bf16", 8, "f32")
     kind = "bf16" if native_bf16() else "f32"
-    return Precision(32 if has_amx() else 8, 8, kind)
+    return Precision(8, kind, 8, kind)
 
 
 class Networks:
@@ -58,7 +58,6 @@ class Networks:
 
     def __init__(self, folder: Path, precision: Precision, threads: int, end: int) -> None:
         encoder, decoder = read_weights(folder / MODEL_FILE)
-        kind = precision.kind
         self._embeddings = decoder.table("embeddings/weight")
         self._positions = decoder.floats("position_encodings/encodings")
         self.layers = decoder.layers
@@ -67,21 +66,21 @@ class Networks:
         self.vocabulary = decoder.shape("embeddings/weight")[0]
         self.end = end
         self.no_bias: Floats = np.zeros((1, self.vocabulary), np.float32)
-        self._precision = precision
         self._threads = threads
-        bits = precision.decoder_bits
-        self._encoder = self._compiled(build_encoder(encoder, precision.encoder_bits), kind)
-        self._told = self._compiled(build_told(decoder, bits, kind), kind)
-        self._decoder = self._compiled(build_decoder(decoder, bits, kind), kind)
+        bits, kind = precision.encoder_bits, precision.encoder_kind
+        self._encoder = self._compiled(build_encoder(encoder, bits), bits, kind)
+        bits, self._kind = precision.decoder_bits, precision.decoder_kind
+        self._told = self._compiled(build_told(decoder, bits, self._kind), bits, self._kind)
+        self._decoder = self._compiled(build_decoder(decoder, bits, self._kind), bits, self._kind)
         # In bf16 likely tokens would be equally likely.
-        self._head = self._compiled(build_head(decoder, bits, end), "f32")
+        self._head = self._compiled(build_head(decoder, bits, end), bits, "f32")
         self._encoding = Request(self._encoder)
         self._lock = Lock()
         self._free: SimpleQueue[Room] = SimpleQueue()
 
     def most_windows(self, hypotheses: int) -> int:
         """How many windows are best decoded at the same time."""
-        each = 2 * self.layers * STATES * self.width * self._precision.element_bytes
+        each = 2 * self.layers * STATES * self.width * self._element.itemsize
         return max(1, min(MOST_TOLD_BYTES // each, MOST_ROWS // hypotheses))
 
     def encode(self, features: Floats) -> Floats:
@@ -94,11 +93,14 @@ class Networks:
             self._encoding.infer()
             return self._encoding.read("states")
 
-    def _compiled(self, graph: Any, kind: str) -> Any:
+    @property
+    def _element(self) -> np.dtype[Any]:
+        """What keys and values are kept in; NumPy has no bf16."""
+        return np.dtype(np.uint16 if self._kind == "bf16" else np.float32)
+
+    def _compiled(self, graph: Any, bits: int, kind: str) -> Any:
         import openvino
 
-        precision = self._precision
-        bits = min(precision.encoder_bits, precision.decoder_bits)
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": kind,
             "KV_CACHE_PRECISION": kind,
@@ -125,10 +127,9 @@ class Networks:
         """Leave in a room keys and values of all layers of (windows, STATES, width)."""
         shape = (len(states), self.heads, STATES, self.width // self.heads)
         if len(states) > room.most_windows:
-            element = np.uint16 if self._precision.kind == "bf16" else np.float32
             room.most_windows = len(states)
             room.told = {
-                told_name(layer, part): np.empty(shape, element)
+                told_name(layer, part): np.empty(shape, self._element)
                 for layer in range(self.layers)
                 for part in "kv"
             }
@@ -142,7 +143,7 @@ class Networks:
     def told_tensor(self, values: npt.NDArray[Any]) -> Any:
         import openvino
 
-        kind = getattr(openvino.Type, self._precision.kind)
+        kind = getattr(openvino.Type, self._kind)
         return openvino.Tensor(values, openvino.Shape(list(values.shape)), kind)
 
     def embed(self, tokens: Integers, start: int) -> Floats:
