@@ -36,6 +36,7 @@ from studio.storage import Storage, Upload
 from studio.transcription.catalogue import Catalogue as WhisperCatalogue
 from studio.transcription.catalogue import Variant as WhisperVariant
 from studio.transcription.engine import SpeechEngine, rehearse
+from studio.transcription.load import SpeechSettings
 from studio.transcription.options import TranscriptionOptions
 
 # Share of the work that separating takes, roughly, of a job that then transcribes the vocals.
@@ -176,8 +177,9 @@ class Whisper:
         self, config: Config, storage: Storage, registry: Registry, store: JobStore, demucs: Demucs
     ) -> None:
         self.default = config.WHISPER_MODEL
-        self._threads = config.TORCH_THREADS
-        self._runtime = config.WHISPER_RUNTIME
+        self._engine = SpeechSettings(
+            config.WHISPER_RUNTIME, config.TORCH_THREADS, config.model_dir / ".graphs"
+        )
         self._storage = storage
         self._registry = registry
         self._store = store
@@ -241,7 +243,7 @@ class Whisper:
 
         return self._registry.lease(
             f"whisper/{variant}",
-            lambda: load(self._catalogue, variant, self._threads, self._runtime),
+            lambda: load(self._catalogue, variant, self._engine),
         )
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:

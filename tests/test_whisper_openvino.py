@@ -15,14 +15,14 @@ from faster_whisper import WhisperModel
 from studio.errors import ModelUnusable
 from studio.transcription import faster_engine
 from studio.transcription.catalogue import FASTER_WHISPER, Catalogue
-from studio.transcription.decoding import weights
+from studio.transcription.decoding import conversion, weights
+from studio.transcription.decoding.conversion import EXACT, Precision
 from studio.transcription.decoding.graph import FRAMES
 from studio.transcription.decoding.model import OpenVinoModel
-from studio.transcription.decoding.networks import EXACT, Precision
 from studio.transcription.decoding.weights import MODEL_FILE, NotReadable, read_weights
 from studio.transcription.engine import DecodeOptions, Speech
 from studio.transcription.faster_engine import FasterWhisper
-from studio.transcription.load import load
+from studio.transcription.load import SpeechSettings, load
 from tests.speech import MINI, MOST_WRONG, Spoken, text_of, wrong
 
 FOLDER = MINI / "ctranslate2"
@@ -70,11 +70,11 @@ def plain() -> WhisperModel:
 @pytest.fixture(scope="module")
 def exact(plain: WhisperModel) -> OpenVinoModel:
     """OpenVINO in float32."""
-    return OpenVinoModel(plain.model, FOLDER, plain.hf_tokenizer, EXACT, 0)
+    return OpenVinoModel(plain.model, FOLDER, plain.hf_tokenizer, EXACT, 0, None)
 
 
 def small(plain: WhisperModel, precision: Precision) -> OpenVinoModel:
-    return OpenVinoModel(plain.model, FOLDER, plain.hf_tokenizer, precision, 1)
+    return OpenVinoModel(plain.model, FOLDER, plain.hf_tokenizer, precision, 1, None)
 
 
 @pytest.fixture(scope="module")
@@ -325,6 +325,31 @@ def test_a_window_that_is_tried_again_leaves_the_others_alone(recording: Spoken)
     assert [found[0], found[2]] == alone * 2
 
 
+def test_large_graphs_are_made_elsewhere_and_kept(
+    recording: Spoken, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(conversion, "KEPT_FROM_BYTES", 0)
+    (tmp_path / "no-folder").write_text("a file, where the graphs' folder should be")
+    said = [
+        heard(FasterWhisper(FOLDER, 0, "openvino", tmp_path / graphs), recording.sound)
+        for graphs in ("graphs", "graphs", "no-folder")
+    ]
+    assert said[0] == said[1] == said[2]
+    (kept,) = (tmp_path / "graphs").iterdir()
+    assert {path.stem for path in kept.glob("*.xml")} == {"encoder", "told", "decoder", "head"}
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("it is there already")
+
+    monkeypatch.setattr(conversion, "convert_apart", refuse)
+    monkeypatch.setattr(conversion, "build", refuse)
+    assert heard(FasterWhisper(FOLDER, 0, "openvino", tmp_path / "graphs"), recording.sound)
+    with (kept / "head.bin").open("r+b") as file:
+        file.write(b"damage")
+    with pytest.raises(AssertionError, match="already"):
+        FasterWhisper(FOLDER, 0, "openvino", tmp_path / "graphs")
+
+
 def test_auto_takes_ctranslate2_where_it_may_be_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faster_engine, "multiplies_bytes", lambda: False)
     assert FasterWhisper(FOLDER, 0).precision == "int8"
@@ -339,4 +364,4 @@ def test_auto_stays_on_ctranslate2_where_the_weights_cannot_be_read(
     assert FasterWhisper(FOLDER, 0).precision == "int8"
     catalogue = Catalogue(MINI, tmp_path, tmp_path, FASTER_WHISPER)
     with pytest.raises(ModelUnusable, match=r"'mini' cannot be loaded.*NotReadable"):
-        load(catalogue, "mini", 0, "openvino")
+        load(catalogue, "mini", SpeechSettings("openvino", 0, tmp_path))

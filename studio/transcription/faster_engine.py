@@ -11,8 +11,8 @@ import numpy as np
 
 from studio.graphs import multiplies_bytes
 from studio.threads import WorkerThreads
+from studio.transcription.decoding.conversion import fastest
 from studio.transcription.decoding.model import OpenVinoModel
-from studio.transcription.decoding.networks import fastest
 from studio.transcription.decoding.weights import NotReadable
 from studio.transcription.engine import (
     AVERAGE_LOG_PROBABILITY_LEAST,
@@ -36,11 +36,14 @@ class FasterWhisper:
 
     `threads` is how many it uses on a CPU, 0 for all cores. `runtime` is what it runs on there:
     `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO where it is known to be quicker.
+    OpenVINO's graphs of large models are kept in `graphs`.
     """
 
     name = "faster-whisper"
 
-    def __init__(self, folder: Path, threads: int, runtime: str = "auto") -> None:
+    def __init__(
+        self, folder: Path, threads: int, runtime: str = "auto", graphs: Path | None = None
+    ) -> None:
         import ctranslate2
         from faster_whisper import WhisperModel
 
@@ -54,19 +57,21 @@ class FasterWhisper:
             local_files_only=True,
         )
         self._extracting = Lock()
-        self._decoder = None if has_cuda else self._on_openvino(folder, threads, runtime)
+        self._decoder = None if has_cuda else self._on_openvino(folder, threads, runtime, graphs)
         if self._decoder:
             self._model.model = self._decoder
             self.precision = self._decoder.precision
 
-    def _on_openvino(self, folder: Path, threads: int, runtime: str) -> OpenVinoModel | None:
+    def _on_openvino(
+        self, folder: Path, threads: int, runtime: str, graphs: Path | None
+    ) -> OpenVinoModel | None:
         """The model on OpenVINO; None where CTranslate2 is to run it, or must."""
         if not _takes_openvino(runtime):
             return None
         given = self._model.model, folder, self._model.hf_tokenizer
         try:
-            return OpenVinoModel(*given, fastest(), threads)
-        except (NotReadable, LookupError, RuntimeError) as error:
+            return OpenVinoModel(*given, fastest(), threads, graphs)
+        except (NotReadable, LookupError, ValueError, RuntimeError) as error:
             if runtime == "openvino":
                 raise
             log.warning("the model stays on CTranslate2: %s", error)

@@ -1,6 +1,8 @@
 """Loads a variant of Whisper, from this machine or, the first time, from its release."""
 
+from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from studio.downloads import any_reachable, hub_address
 from studio.errors import ModelUnusable, WeightsMissing
@@ -17,17 +19,25 @@ from studio.weights import Where, or_bundled
 OPENAI_URL = "https://openaipublic.azureedge.net"
 
 
-def load(catalogue: Catalogue, name: str, threads: int, runtime: str) -> SpeechEngine:
-    """The loaded engine of a variant. Raises WeightsMissing or ModelUnusable, with the mend.
-
-    `runtime` is what faster-whisper runs on.
+@dataclass(frozen=True)
+class SpeechSettings:
+    """What the operator wants: what faster-whisper runs on, threads (0: its own choice), graphs'
+    folder.
     """
+
+    runtime: str
+    threads: int
+    graphs: Path
+
+
+def load(catalogue: Catalogue, name: str, settings: SpeechSettings) -> SpeechEngine:
+    """The loaded engine of a variant. Raises WeightsMissing or ModelUnusable, with the mend."""
     if find_spec(catalogue.engine.replace("-", "_").replace("openai_", "")) is None:
         raise ModelUnusable(
             f"WHISPER_ENGINE is {catalogue.engine}, and that package is not installed: run "
             f"`pip install {catalogue.engine}`, or set WHISPER_ENGINE={FASTER_WHISPER}."
         )
-    if runtime == "openvino" and find_spec("openvino") is None:
+    if settings.runtime == "openvino" and find_spec("openvino") is None:
         raise ModelUnusable(
             "WHISPER_RUNTIME is openvino, but the package is not installed. Run `pip install "
             "openvino`, or set WHISPER_RUNTIME=auto."
@@ -40,7 +50,7 @@ def load(catalogue: Catalogue, name: str, threads: int, runtime: str) -> SpeechE
         _fetch(catalogue, name)
         variant = catalogue.find(name)
     try:
-        return _build(catalogue, variant, threads, runtime)
+        return _build(catalogue, variant, settings)
     except Exception as error:
         raise ModelUnusable(
             f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
@@ -48,12 +58,12 @@ def load(catalogue: Catalogue, name: str, threads: int, runtime: str) -> SpeechE
         ) from error
 
 
-def _build(catalogue: Catalogue, variant: Variant, threads: int, runtime: str) -> SpeechEngine:
+def _build(catalogue: Catalogue, variant: Variant, settings: SpeechSettings) -> SpeechEngine:
     assert variant.path is not None
     if catalogue.engine == FASTER_WHISPER:
         from studio.transcription.faster_engine import FasterWhisper
 
-        return FasterWhisper(variant.path, threads, runtime)
+        return FasterWhisper(variant.path, settings.threads, settings.runtime, settings.graphs)
     from studio.transcription.openai_engine import OpenaiWhisper
 
     return OpenaiWhisper(variant.path, variant.name)

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from studio.transcription.decoding.conversion import Precision
 from studio.transcription.decoding.gathering import Gathering
-from studio.transcription.decoding.networks import Decoding, Networks, Precision
+from studio.transcription.decoding.networks import Decoding, Networks
 from studio.transcription.decoding.scores import Floats, Tokens
 from studio.transcription.decoding.search import Found, Settings, search
 from studio.transcription.languages import LANGUAGES
@@ -43,16 +44,23 @@ class _Request:
 class OpenVinoModel:
     """Stands for `ctranslate2.models.Whisper`; `vocabulary` is its tokenizer.
 
-    Raises NotReadable, LookupError or RuntimeError where the weights are of another kind.
+    Raises NotReadable, LookupError, ValueError or RuntimeError where the weights are of another
+    kind.
     """
 
     def __init__(
-        self, model: Any, folder: Path, vocabulary: Any, precision: Precision, threads: int
+        self,
+        model: Any,
+        folder: Path,
+        vocabulary: Any,
+        precision: Precision,
+        threads: int,
+        graphs: Path | None,
     ) -> None:
         self._model = model
         self._vocabulary = vocabulary
         self._tokens = _special_tokens(vocabulary)
-        self._networks = Networks(folder, precision, threads, self._tokens.end)
+        self._networks = Networks(folder, precision, threads, self._tokens.end, graphs)
         self._here = local()
         encoder = f", encoder {precision.encoder_kind}" if precision.encoder_bits == 32 else ""
         self.precision = f"int8{encoder} (OpenVINO)"

@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from studio.graphs import has_amx, native_bf16
-from studio.transcription.decoding.graph import (
-    STATES,
-    build_decoder,
-    build_encoder,
-    build_head,
-    build_told,
-    told_name,
-)
+from studio.transcription.decoding.conversion import Precision, networks
+from studio.transcription.decoding.graph import STATES, told_name
 from studio.transcription.decoding.scores import Floats, Integers, Scores
 from studio.transcription.decoding.weights import MODEL_FILE, read_weights
 
@@ -27,37 +20,18 @@ MOST_TOLD_BYTES = 256 * 2**20
 MOST_ROWS = 24
 
 
-@dataclass(frozen=True)
-class Precision:
-    """`bits` of the weights of encoder and decoder, and the `kind` of all that is no weight."""
-
-    encoder_bits: int
-    encoder_kind: str
-    decoder_bits: int
-    decoder_kind: str
-
-
-EXACT = Precision(32, "f32", 32, "f32")
-
-
-def fastest() -> Precision:
-    """What this processor is quickest with; nothing has more error than CTranslate2's int8."""
-    if has_amx():
-        # Weights of 8 bits would be unpacked in every step to be multiplied in bf16.
-        return Precision(32, "bf16", 8, "f32")
-    kind = "bf16" if native_bf16() else "f32"
-    return Precision(8, kind, 8, kind)
-
-
 class Networks:
     """The compiled networks of a CTranslate2 directory; any number of threads may use them.
 
     `threads` is how many they use, 0 for OpenVINO's own choice; `end` is the token that ends a
-    text. Raises NotReadable, LookupError or RuntimeError where the weights are of another kind.
+    text; large graphs are kept in `graphs`. Raises NotReadable, LookupError, ValueError or
+    RuntimeError where the weights are of another kind.
     """
 
-    def __init__(self, folder: Path, precision: Precision, threads: int, end: int) -> None:
-        encoder, decoder = read_weights(folder / MODEL_FILE)
+    def __init__(
+        self, folder: Path, precision: Precision, threads: int, end: int, graphs: Path | None
+    ) -> None:
+        _, decoder = read_weights(folder / MODEL_FILE)
         self._embeddings = decoder.table("embeddings/weight")
         self._positions = decoder.floats("position_encodings/encodings")
         self.layers = decoder.layers
@@ -67,13 +41,14 @@ class Networks:
         self.end = end
         self.no_bias: Floats = np.zeros((1, self.vocabulary), np.float32)
         self._threads = threads
+        found = networks(folder, precision, end, graphs)
         bits, kind = precision.encoder_bits, precision.encoder_kind
-        self._encoder = self._compiled(build_encoder(encoder, bits), bits, kind)
+        self._encoder = self._compiled(found["encoder"], bits, kind)
         bits, self._kind = precision.decoder_bits, precision.decoder_kind
-        self._told = self._compiled(build_told(decoder, bits, self._kind), bits, self._kind)
-        self._decoder = self._compiled(build_decoder(decoder, bits, self._kind), bits, self._kind)
+        self._told = self._compiled(found["told"], bits, self._kind)
+        self._decoder = self._compiled(found["decoder"], bits, self._kind)
         # In bf16 likely tokens would be equally likely.
-        self._head = self._compiled(build_head(decoder, bits, end), bits, "f32")
+        self._head = self._compiled(found["head"], bits, "f32")
         self._encoding = Request(self._encoder)
         self._lock = Lock()
         self._free: SimpleQueue[Room] = SimpleQueue()
