@@ -266,8 +266,8 @@ class Config:
     WHISPER_RUNTIME: str = _setting(
         "auto",
         _one_of("auto", "ctranslate2", "openvino"),
-        "What faster-whisper runs on: auto (OpenVINO where the processor has AVX-512 VNNI and no "
-        "CUDA device is there, else CTranslate2), ctranslate2 or openvino.",
+        "What faster-whisper runs on without a CUDA device: auto (OpenVINO where the processor has "
+        "AVX-512 VNNI, else CTranslate2), ctranslate2 or openvino.",
     )
     WHISPER_MODEL: str = _setting("base", _name, "Whisper variant used when none is asked for.")
     LIVE_SESSIONS: int = _setting(

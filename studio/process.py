@@ -23,7 +23,13 @@ def prepare_process() -> None:
         with suppress(OSError, AttributeError):
             ctypes.CDLL(str(path)).scipy_openblas_set_num_threads64_(1)
     # With an arena for each thread, glibc keeps what many threads once needed.
-    with suppress(OSError, AttributeError):
+    if sys.platform == "linux":
+        _limit_arenas()
+
+
+def _limit_arenas() -> None:
+    # Other libraries than glibc have no such function.
+    with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MOST_ARENAS)
 
 

@@ -30,8 +30,14 @@ class WorkerThreads:
         return future
 
     def __enter__(self) -> "WorkerThreads":
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:
+            # The system gives no more threads: those that it gave have to end.
+            self._threads = [thread for thread in self._threads if thread.ident is not None]
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -71,7 +71,7 @@ class FasterWhisper:
         given = self._model.model, folder, self._model.hf_tokenizer
         try:
             return OpenVinoModel(*given, fastest(), threads, graphs)
-        except (NotReadable, LookupError, ValueError, RuntimeError) as error:
+        except (NotReadable, LookupError, ValueError, RuntimeError, ImportError) as error:
             if runtime == "openvino":
                 raise
             log.warning("the model stays on CTranslate2: %s", error)
@@ -116,6 +116,14 @@ class FasterWhisper:
     def _side_by_side(
         self, model: OpenVinoModel, windows: Sequence[Speech], settings: dict[str, Any]
     ) -> Iterator[list[Segment]]:
+        """As many windows at a time as are decoded together."""
+        most = model.most_windows(settings["beam_size"])
+        for start in range(0, len(windows), most):
+            yield from self._at_once(model, windows[start : start + most], settings)
+
+    def _at_once(
+        self, model: OpenVinoModel, windows: Sequence[Speech], settings: dict[str, Any]
+    ) -> list[list[Segment]]:
         """Each window on a thread of its own; what they decode at the same time is one batch."""
         group = model.gathering(len(windows))
 
@@ -129,8 +137,7 @@ class FasterWhisper:
         with WorkerThreads(len(windows)) as threads:
             results = [threads.submit(decode, window) for window in windows]
             group.serve()
-        for result in results:
-            yield result.result()
+        return [result.result() for result in results]
 
     def _most_new_tokens(self, options: DecodeOptions) -> int | None:
         """What faster-whisper must be told for `most_tokens` of text.
@@ -140,9 +147,11 @@ class FasterWhisper:
         """
         if options.most_tokens is None:
             return None
-        prompt = START_TOKENS
+        prompt = START_TOKENS if self.is_multilingual else 1
         if given := [text for text in (options.hotwords, options.initial_prompt) if text]:
-            prompt += 1 + sum(len(self._tokens(text)) for text in given)
+            # Of each, faster-whisper takes so much.
+            most = int(self._model.max_length) // 2 - 1
+            prompt += 1 + sum(min(len(self._tokens(text)), most) for text in given)
         together = max(2 * options.most_tokens, prompt + options.most_tokens - 1)
         return max(1, min(together, int(self._model.max_length)) - prompt)
 

@@ -64,7 +64,7 @@ def build_decoder(weights: Weights, bits: int, kind: str) -> Any:
     the `windows`, of which this is the number; `mask` (rows, 1, length, all so far); `parents`:
     which row of the cache each row goes on from; `wanted`: places whose states are given.
     """
-    if weights.number("activation") != _GELU or weights.number("alibi"):
+    if weights.number("activation") != _GELU or weights.number("alibi", missing=0):
         raise NotReadable("the decoder is not laid out like Whisper's")
     graph = _Graph(weights, bits)
     x = graph.input("embedded", [-1, -1, graph.width], "f32")

@@ -74,6 +74,10 @@ class OpenVinoModel:
         found: Floats = states
         return found
 
+    def most_windows(self, beam_size: int) -> int:
+        """How many windows are decoded at the same time."""
+        return self._networks.most_windows(beam_size)
+
     def gathering(self, members: int) -> Gathering:
         """A group of threads whose windows are decoded in one batch; see `joined`."""
         return Gathering(members, self._answer)

@@ -18,6 +18,8 @@ from studio.transcription.decoding.weights import MODEL_FILE, read_weights
 # more of them take more memory, and no less time. Further windows are decoded after those.
 MOST_TOLD_BYTES = 256 * 2**20
 MOST_ROWS = 24
+# A file's and the live sessions'. More are made where they are needed, and not kept.
+MOST_ROOMS = 2
 
 
 class Networks:
@@ -96,7 +98,8 @@ class Networks:
 
     def give_back(self, room: "Room") -> None:
         room.decoder.forget()
-        self._free.put(room)
+        if self._free.qsize() < MOST_ROOMS:
+            self._free.put(room)
 
     def tell(self, states: Floats, room: "Room") -> None:
         """Leave in a room keys and values of all layers of (windows, STATES, width)."""
@@ -132,21 +135,18 @@ class Request:
 
     def __init__(self, network: Any) -> None:
         self._request = network.create_infer_request()
-        self._given: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
+        self._given: dict[str, npt.NDArray[Any]] = {}
 
     def give(self, name: str, values: npt.NDArray[Any]) -> None:
-        """Copy an input, if it is another object than before."""
+        """Copy an input."""
         import openvino
 
-        before, kept = self._given.get(name, (None, None))
-        if values is before:
-            return
+        kept = self._given.get(name)
         if kept is not None and kept.shape == values.shape:
             kept[...] = values
         else:
-            kept = np.array(values, order="C")
+            self._given[name] = kept = np.array(values, order="C")
             self._request.set_tensor(name, openvino.Tensor(kept, shared_memory=True))
-        self._given[name] = values, kept
 
     def share(self, name: str, tensor: Any) -> None:
         """Have an input or output in memory of the caller's, who keeps it."""
@@ -185,6 +185,7 @@ class Decoding:
         self._states = states
         self._length = 0
         self.no_bias = networks.no_bias
+        self._bias: Floats | None = None
 
     def __enter__(self) -> "Decoding":
         self._room = self._networks.room()
@@ -238,7 +239,9 @@ class Decoding:
         """What follows states (rows, width), with a bias, (rows or 1, vocabulary), added."""
         head = self._room.head
         head.give("hidden", hidden)
-        head.give("bias", bias)
+        if bias is not self._bias:
+            head.give("bias", bias)
+            self._bias = bias
         head.infer()
         best, places, total, rest = map(head.read, ("best", "places", "total", "rest"))
         return Scores(self._networks.end, best, places.astype(np.int64), total[:, 0], rest)

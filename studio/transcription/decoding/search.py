@@ -4,15 +4,15 @@ As in the program of Radford et al. 2022. Windows of a batch are searched togeth
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from studio.transcription.decoding.networks import Decoding
 from studio.transcription.decoding.scores import NEVER, Floats, Integers, Scores, Tokens, obeying
 
-# Of what is drawn 0 has no logarithm.
-LEAST = np.finfo(np.float32).tiny
+# Some of what is drawn is rounded to 0, which has no logarithm.
+LEAST = np.float32(2**-24)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,13 @@ class _Search:
         shape = len(parents), bias.shape[1]
         drawn = self._draw.standard_exponential(shape, np.float32)
         noise = -np.float32(self._settings.temperature) * np.log(np.maximum(drawn, LEAST))
-        noisy = self._allowed(self._decoding.scores(hidden[parents], bias + noise))
+        noisy = self._decoding.scores(hidden[parents], bias + noise)
+        # The rules look at what is probable, not at what is drawn.
+        noisy = replace(
+            noisy,
+            best=np.where(scores.total[parents, None] == NEVER, NEVER, noisy.best),
+            rest=np.where(scores.rest[parents] == NEVER, NEVER, noisy.rest),
+        )
         first, logits = noisy.likeliest(1)
         tokens = first[:, 0]
         found = (logits - np.take_along_axis(noise, first, axis=1))[:, 0]

@@ -42,7 +42,10 @@ class Weights:
     def shape(self, name: str) -> tuple[int, ...]:
         return self._variables[name].shape
 
-    def number(self, name: str) -> int:
+    def number(self, name: str, missing: int | None = None) -> int:
+        """A setting of the network; `missing` is what older files mean, which lack it."""
+        if name not in self._variables and missing is not None:
+            return missing
         return int(self._variables[name])
 
     def floats(self, name: str, scale: str | None = None) -> Floats:
@@ -58,9 +61,10 @@ class Weights:
         return floats
 
     def table(self, name: str) -> "Table":
-        scales = self._variables.get(f"{name}_scale")
         # In memory: a file that is written over would end the process that reads it.
-        return Table(np.array(self._variables[name]), None if scales is None else np.array(scales))
+        values, scales = np.array(self._variables[name]), self._variables.get(f"{name}_scale")
+        # 16 bits have one scale for all rows.
+        return Table(values, None if scales is None else np.resize(scales, len(values)))
 
 
 @dataclass(frozen=True)
