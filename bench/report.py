@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import date
 
 from bench import measure
 from bench.material import ROOT
@@ -16,7 +17,7 @@ def write(module: str, title: str, lines: Sequence[str]) -> None:
     it. Headings in `lines` become those of the section.
     """
     heading = f"## {title} ({measure.processor()})"
-    made_by = f"Made by `.venv/bin/python -m bench.{module} --write`."
+    made_by = f"Made on {date.today()} by `.venv/bin/python -m bench.{module} --write`."
     body = [f"#{line}" if line.startswith("#") else line for line in lines]
     text = "\n".join([heading, "", made_by, "", *body]).strip()
     head, *sections = re.split(r"^(?=## )", REPORT.read_text("utf-8"), flags=re.MULTILINE)
