@@ -66,7 +66,7 @@ def matches(truth: list[str], guess: list[str]) -> tuple[int, list[tuple[int, in
 
 
 def faster_whisper_engine(vad: bool = False) -> Callable[[Recording], Transcript]:
-    """The CTranslate2 folder, as the server uses it."""
+    """The CTranslate2 folder on CTranslate2, which decodes the same on every processor."""
     model = WhisperModel(
         str(CTRANSLATE2_FOLDER), device="cpu", compute_type="int8", cpu_threads=1,
         local_files_only=True,
