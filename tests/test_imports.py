@@ -37,6 +37,7 @@ GROUND = {
     "space",
     "durable",
     "small_weights",
+    "graph_writer",
     "process",
 }
 

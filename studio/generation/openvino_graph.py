@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from studio.graph_writer import GraphWriter
 from studio.graphs import NotConvertible
 from studio.small_weights import constant
 
@@ -52,10 +53,6 @@ class Shape:
             is_prefixed,
         )
 
-    @property
-    def head_size(self) -> int:
-        return self.hidden // self.heads
-
 
 def build_decoder(shape: Shape, weights: Weights, bits: int) -> Any:
     """The decoder: tokens int64 (rows, codebooks, length) -> logits (rows, codebooks, vocabulary).
@@ -89,18 +86,14 @@ def _told_name(layer: int, part: str) -> str:
     return f"told.{layer}.{part}"
 
 
-class _DecoderGraph:
+class _DecoderGraph(GraphWriter):
     """Builds the decoder; each method adds one of its parts."""
 
     def __init__(self, shape: Shape, weights: Weights, bits: int) -> None:
-        from openvino import opset15
-
-        self.ops: Any = opset15
-        self.inputs: list[Any] = []
+        super().__init__(shape.heads, shape.hidden)
         self._shape = shape
         self._weights = weights
         self._bits = bits
-        self._sinks: list[Any] = []
 
     def build(self) -> tuple[list[Any], list[Any], list[Any]]:
         """Results, sinks and parameters of the model."""
@@ -118,32 +111,13 @@ class _DecoderGraph:
         # What is wrong here is wrong in the codes, and the heads are a fiftieth of all weights.
         logits = ops.reshape(self.linear(last, names, least_bits=8), sizes, special_zero=False)
         logits.output(0).set_names({"logits"})
-        return [ops.result(logits)], self._sinks, self.inputs
-
-    def input(self, name: str, sizes: list[int], kind: str) -> Any:
-        import openvino
-
-        parameter = self.ops.parameter(openvino.PartialShape(sizes), getattr(openvino.Type, kind))
-        parameter.set_friendly_name(name)
-        parameter.output(0).set_names({name})
-        self.inputs.append(parameter)
-        return parameter
-
-    def integers(self, values: Any) -> Any:
-        return self.ops.constant(np.array(values, np.int64))
+        return [ops.result(logits)], self.sinks, self.inputs
 
     def linear(self, values: Any, names: list[str], least_bits: int = 4) -> Any:
         """Values times the weights of those names, which are put side by side."""
         weight = np.concatenate([_array(self._weights[name]) for name in names])
         bits = max(self._bits, least_bits)
         return self.ops.matmul(values, constant(weight, bits), False, True)
-
-    def heads(self, values: Any) -> Any:
-        """(rows, length, hidden) -> (rows, heads, length, size of a head)."""
-        ops, shape = self.ops, self._shape
-        sizes = self.integers([0, 0, shape.heads, shape.head_size])
-        apart = ops.reshape(values, sizes, special_zero=True)
-        return ops.transpose(apart, self.integers([0, 2, 1, 3]))
 
     def _embed(self, tokens: Any) -> Any:
         """The sum of the codebooks' embeddings; behind the prefix, if there is one."""
@@ -196,43 +170,21 @@ class _DecoderGraph:
         query, key, value = (
             self.heads(part) for part in self.ops.split(together, self.integers(-1), 3).outputs()
         )
-        keys, kept = self._remember(key, f"{layer}.k"), self._remember(value, f"{layer}.v")
+        keys = self.remembered(key, self._rows, f"{layer}.k")
+        kept = self.remembered(value, self._rows, f"{layer}.v")
         found = self.ops.scaled_dot_product_attention(query, keys, kept, self._mask)
         return self._joined(found, name)
 
     def _listening(self, values: Any, name: str, layer: int) -> Any:
         """Attention to what the decoder was told."""
         shape = self._shape
-        sizes = [-1, shape.heads, -1, shape.head_size]
+        sizes = [-1, shape.heads, -1, self.head_size]
         query = self.heads(self.linear(values, [f"{name}q_proj.weight"]))
         key, value = (self.input(_told_name(layer, part), sizes, "f32") for part in ("k", "v"))
         return self._joined(self.ops.scaled_dot_product_attention(query, key, value), name)
 
     def _joined(self, found: Any, name: str) -> Any:
-        ops = self.ops
-        together = ops.transpose(found, self.integers([0, 2, 1, 3]))
-        sizes = self.integers([0, 0, self._shape.hidden])
-        flat = ops.reshape(together, sizes, special_zero=True)
-        return self.linear(flat, [f"{name}out_proj.weight"])
-
-    def _remember(self, values: Any, name: str) -> Any:
-        """The values behind all earlier ones, (rows, heads, length so far, size of a head)."""
-        import openvino
-        from openvino.op.util import Variable, VariableInfo
-
-        ops, shape = self.ops, self._shape
-        info = VariableInfo()
-        info.data_shape = openvino.PartialShape([-1, shape.heads, -1, shape.head_size])
-        info.data_type = openvino.Type.f32
-        info.variable_id = name
-        variable = Variable(info)
-        count = ops.shape_of(self._rows)
-        sizes = ops.concat([count, self.integers([shape.heads, 0, shape.head_size])], 0)
-        nothing = ops.broadcast(ops.constant(np.float32(0.0)), sizes)
-        past = ops.gather(ops.read_value(nothing, variable), self._rows, self.integers(0))
-        together = ops.concat([past, values], 2)
-        self._sinks.append(ops.assign(together, variable))
-        return together
+        return self.linear(self.joined(found), [f"{name}out_proj.weight"])
 
 
 def _array(tensor: Any) -> npt.NDArray[np.float32]:

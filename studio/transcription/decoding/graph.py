@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from studio.graph_writer import GraphWriter
 from studio.small_weights import constant
 from studio.transcription.decoding.scores import MOST_BEST
 from studio.transcription.decoding.weights import NotReadable, Weights
@@ -111,19 +112,13 @@ def build_head(weights: Weights, bits: int, end: int) -> Any:
     )
 
 
-class _Graph:
+class _Graph(GraphWriter):
     """Writes parts of a network; names are those of the weights."""
 
     def __init__(self, weights: Weights, bits: int) -> None:
-        from openvino import opset15
-
-        self.ops: Any = opset15
-        self.width = weights.shape("layer_norm/gamma")[0]
-        self._head_count = weights.number("num_heads")
+        super().__init__(weights.number("num_heads"), weights.shape("layer_norm/gamma")[0])
         self._weights = weights
         self._bits = bits
-        self._inputs: list[Any] = []
-        self._sinks: list[Any] = []
 
     def layers(self) -> list[str]:
         return [f"layer_{number}" for number in range(self._weights.layers)]
@@ -136,19 +131,7 @@ class _Graph:
             result = self.ops.result(value)
             result.output(0).set_names({key})
             results.append(result)
-        return openvino.Model(results, self._sinks, self._inputs, name)
-
-    def input(self, name: str, sizes: list[int], kind: str) -> Any:
-        import openvino
-
-        parameter = self.ops.parameter(openvino.PartialShape(sizes), getattr(openvino.Type, kind))
-        parameter.set_friendly_name(name)
-        parameter.output(0).set_names({name})
-        self._inputs.append(parameter)
-        return parameter
-
-    def integers(self, values: Any) -> Any:
-        return self.ops.constant(np.array(values, np.int64))
+        return openvino.Model(results, self.sinks, self.inputs, name)
 
     def floats(self, name: str) -> Any:
         return self.ops.constant(self._weights.floats(name))
@@ -177,48 +160,20 @@ class _Graph:
         inner = self.linear(self.norm(x, f"{layer}/ffn"), f"{layer}/ffn/linear_0")
         return self.add(x, self.ops.gelu(inner, "erf"), f"{layer}/ffn/linear_1")
 
-    def heads(self, x: Any) -> Any:
-        """(rows, length, width) -> (rows, heads, length, size of a head)."""
-        sizes = self.integers([0, 0, self._head_count, self.width // self._head_count])
-        return self.ops.transpose(self.ops.reshape(x, sizes, True), self.integers([0, 2, 1, 3]))
-
-    def joined(self, x: Any) -> Any:
-        """The reverse of `heads`."""
-        turned = self.ops.transpose(x, self.integers([0, 2, 1, 3]))
-        return self.ops.reshape(turned, self.integers([0, 0, self.width]), True)
-
     def split(self, x: Any, layer: str) -> list[Any]:
         """Query, key and value of a layer's self-attention, by heads."""
         together = self.linear(x, f"{layer}/self_attention/linear_0")
         parts = self.ops.split(together, self.integers(-1), 3).outputs()
         return [self.heads(part) for part in parts]
 
-    def remembered(self, x: Any, parents: Any, name: str) -> Any:
-        """The values behind all earlier ones, (rows, heads, length so far, size of a head)."""
-        import openvino
-        from openvino.op.util import Variable, VariableInfo
-
-        ops, size = self.ops, self.width // self._head_count
-        info = VariableInfo()
-        info.data_shape = openvino.PartialShape([-1, self._head_count, -1, size])
-        info.data_type = openvino.Type.f32
-        info.variable_id = name
-        variable = Variable(info)
-        sizes = ops.concat([ops.shape_of(parents), self.integers([self._head_count, 0, size])], 0)
-        nothing = ops.broadcast(ops.constant(np.float32(0.0)), sizes)
-        past = ops.gather(ops.read_value(nothing, variable), parents, self.integers(0))
-        together = ops.concat([past, x], 2)
-        self._sinks.append(ops.assign(together, variable))
-        return together
-
     def listening(self, x: Any, windows: Any, number: int, kind: str) -> Any:
         """Attention to what was heard. Hypotheses of a window are queries of one product."""
-        ops, size = self.ops, self.width // self._head_count
+        ops = self.ops
         layer = f"layer_{number}"
         query = self.linear(self.norm(x, f"{layer}/attention"), f"{layer}/attention/linear_0")
-        sizes = ops.concat([windows, self.integers([-1, self._head_count, size])], 0)
+        sizes = ops.concat([windows, self.integers([-1, self.head_count, self.head_size])], 0)
         query = ops.transpose(ops.reshape(query, sizes, False), self.integers([0, 2, 1, 3]))
-        shape = [-1, self._head_count, STATES, size]
+        shape = [-1, self.head_count, STATES, self.head_size]
         key, value = (
             ops.convert(self.input(told_name(number, part), shape, kind), "f32") for part in "kv"
         )
