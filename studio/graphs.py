@@ -9,7 +9,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
@@ -51,6 +51,16 @@ class GraphCache:
             return described, folder
         except (OSError, ValueError, TypeError, LookupError, AttributeError):
             return None
+
+    def find_or_make(
+        self, key: str, make: Callable[[], object]
+    ) -> tuple[dict[str, Any], Path] | None:
+        """The same after `make` was called, where they are not there yet."""
+        if found := self.find(key):
+            return found
+        make()
+        # Whether or not it could keep them, another server may have done so meanwhile.
+        return self.find(key)
 
     def add(self, key: str, described: dict[str, Any], networks: Mapping[str, Any]) -> Path:
         """Keep converted networks by name; they appear whole, by rename. Their folder."""

@@ -170,12 +170,9 @@ def _networks(
     folder: Path, config: Any, shape: Shape, bits: int, graphs: Path
 ) -> tuple[Description, Networks]:
     """The graphs of a directory: from the cache, or converted and kept there."""
-    name, cache = key(folder, shape, bits), GraphCache(graphs)
-    found = cache.find(name)
-    if not found:
-        keep_graphs(folder, bits, graphs)
-        # Another server may have kept them meanwhile.
-        found = cache.find(name)
+    found = GraphCache(graphs).find_or_make(
+        key(folder, shape, bits), lambda: keep_graphs(folder, bits, graphs)
+    )
     if found:
         described, kept = found
         return described, lambda part: kept / f"{part}.xml"

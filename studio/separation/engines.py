@@ -153,12 +153,9 @@ def _openvino_bag(
 
 def _graph(file: Weights, graphs: Path) -> tuple[Graph, Any]:
     """The graph of a weights file: from the cache, or converted and kept there."""
-    name, cache = key(file.path, file.segment_s), GraphCache(graphs)
-    found = cache.find(name)
-    if not found:
-        keep_graph(file.path, file.segment_s, graphs)
-        # Another server may have kept it meanwhile.
-        found = cache.find(name)
+    found = GraphCache(graphs).find_or_make(
+        key(file.path, file.segment_s), lambda: keep_graph(file.path, file.segment_s, graphs)
+    )
     if found:
         data, folder = found
         return described(data), folder / f"{LAYERS}.xml"

@@ -53,13 +53,10 @@ def networks(
     """
     if graphs is None or (folder / MODEL_FILE).stat().st_size < KEPT_FROM_BYTES:
         return build(folder, precision, end)
-    name, cache = _key(folder, precision, end), GraphCache(graphs)
-    found = cache.find(name)
-    if not found:
-        given = folder.absolute(), end, *astuple(precision)
-        convert_apart(__name__, graphs, *given)
-        # Another server may have kept them meanwhile.
-        found = cache.find(name)
+    given = folder.absolute(), end, *astuple(precision)
+    found = GraphCache(graphs).find_or_make(
+        _key(folder, precision, end), lambda: convert_apart(__name__, graphs, *given)
+    )
     if found:
         _, kept = found
         return {part.stem: part for part in kept.glob("*.xml")}
