@@ -7,6 +7,7 @@ the alignment of words, stays with it.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from threading import local
@@ -39,6 +40,12 @@ class _Request:
     states: Floats
     prompt: tuple[int, ...]
     settings: Settings
+
+    def generator(self) -> np.random.Generator:
+        """Random numbers that belong to this request: equal requests draw equal texts."""
+        asked = repr((self.prompt, self.settings)).encode()
+        digest = sha256(self.states.tobytes() + asked).digest()
+        return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
 
 class OpenVinoModel:
@@ -187,7 +194,7 @@ class OpenVinoModel:
                 [one.prompt for one in requests],
                 self._tokens,
                 requests[0].settings,
-                np.random.default_rng(),
+                [one.generator() for one in requests],
             )
 
 
