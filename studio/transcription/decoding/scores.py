@@ -65,7 +65,6 @@ class Scores:
         order = np.argsort(-logits, axis=1, kind="stable")[:, :count]
         return np.take_along_axis(tokens, order, axis=1), np.take_along_axis(logits, order, axis=1)
 
-
     def with_one_time(self, tokens: Tokens) -> "Scores":
         """The same scores with only the likeliest timestamp left, which has the logit of all
         timestamps together."""

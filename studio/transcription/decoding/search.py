@@ -1,18 +1,21 @@
 """Finds the text of windows token by token: greedily, with a beam, or by drawing at random.
 
-The rules are those of the program of Radford et al. 2022. The beam differs from it in two ways,
-because it lost whole sentences: a hypothesis that skipped to the last sentence won, its variants
-with other timestamps filled the beam, and the search ended when enough of them had ended.
+The rules are those of the program of Radford et al. 2022. The beam differs from it, because it lost
+whole sentences: a hypothesis that skipped to the last sentence won, its variants with other
+timestamps filled the beam, and the search ended when enough of them had ended.
 
 - Hypotheses are ranked by what they say. Where a timestamp comes next, the rank counts the
   probability of all timestamps together, and only the likeliest one is followed. A text does not
   become unlikely because the model is unsure by some hundredths of a second where a segment ends.
-- A window is done when `hypotheses` texts have ended and none that is still open ranks higher.
+- The first row of a window is the greedy hypothesis. It is never dropped, so that the text that is
+  found ranks at least as high.
+- A window is done when `hypotheses` texts have ended, the greedy one among them, and no open
+  hypothesis ranks higher.
 
 Windows of a batch are searched together; what is drawn for one does not depend on the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,12 +27,14 @@ from studio.transcription.decoding.scores import (
     Integers,
     Scores,
     Tokens,
-    log_sum,
     obeying,
 )
 
 # Some of what is drawn is rounded to 0, which has no logarithm.
 LEAST = np.float32(2**-24)
+# A loop: the last so many tokens of text repeat with a period of at most so many.
+LOOP_TOKENS = 32
+MAX_PERIOD = 10
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class _Window:
 
     generator: np.random.Generator
     ended: list[_Text] = field(default_factory=list)
+    follows_greedy: bool = True
 
     @property
     def best_rank(self) -> float:
@@ -168,12 +174,22 @@ class _Search:
     def _done(self) -> list[bool]:
         """Which open windows need no further step."""
         best = np.max(self._normalised(self._ranks).reshape(len(self._open), -1), axis=1)
-        is_drawn = self._settings.temperature > 0
+        rows = len(self._texts) // len(self._open)
+        is_beam = self._settings.temperature == 0 and self._settings.hypotheses > 1
         return [
             len(window.ended) >= self._settings.hypotheses
-            and (is_drawn or window.best_rank >= rank)
-            for window, rank in zip(self._open, best, strict=True)
+            and not (
+                is_beam and (window.best_rank < rank or self._awaits_greedy(window, number * rows))
+            )
+            for number, (window, rank) in enumerate(zip(self._open, best, strict=True))
         ]
+
+    def _awaits_greedy(self, window: _Window, row: int) -> bool:
+        """Whether the greedy hypothesis goes on. One that repeats itself is given up."""
+        if window.follows_greedy:
+            text = self._texts[row][self._texts[row] < self._tokens.end]
+            window.follows_greedy = not repeats_itself(text)
+        return window.follows_greedy
 
     def _normalised(self, ranks: Floats) -> Floats:
         """Ranks of rows for each token of text: timestamps make no hypothesis better."""
@@ -189,27 +205,39 @@ class _Search:
     def _take_likeliest(self, scores: Scores) -> Integers:
         count = self._settings.hypotheses
         tokens, sums, ranks = self._continuations(scores, count + 1)
-        by_window = ranks.reshape(len(self._open), -1)
         rows = len(self._texts) // len(self._open)
-        parents, columns = [], []
+        parents: list[int] = []
+        columns: list[int] = []
         for number, window in enumerate(self._open):
-            kept = 0
-            for place in np.argsort(-by_window[number], kind="stable").tolist():
-                parent, column = divmod(place, count + 1)
-                parent += number * rows
+            for parent, column in self._best_first(window, ranks, number * rows, rows):
                 if tokens[parent, column] != self._tokens.end:
                     parents.append(parent)
                     columns.append(column)
-                    kept += 1
                 elif ranks[parent, column] > NEVER:
-                    given = float(sums[parent, column]), float(ranks[parent, column])
-                    self._end(window, parent, *given)
-                if kept == count:
+                    self._end(
+                        window, parent, float(sums[parent, column]), float(ranks[parent, column])
+                    )
+                    if window.follows_greedy and (parent, column) == (number * rows, 0):
+                        window.follows_greedy = False
+                if len(parents) == (number + 1) * count:
                     break
         chosen = np.array(parents), np.array(columns)
         self._texts = np.concatenate([self._texts[chosen[0]], tokens[chosen][:, None]], axis=1)
         self._sums, self._ranks = sums[chosen], ranks[chosen]
         return chosen[0]
+
+    def _best_first(
+        self, window: _Window, ranks: Floats, first: int, rows: int
+    ) -> Iterator[tuple[int, int]]:
+        """Row and column of a window's continuations: the greedy one, then by rank."""
+        own = ranks[first : first + rows].reshape(-1)
+        has_greedy = window.follows_greedy
+        if has_greedy:
+            yield first, 0
+        for place in np.argsort(-own, kind="stable").tolist():
+            row, column = divmod(place, ranks.shape[1])
+            if place or not has_greedy:
+                yield first + row, column
 
     def _continuations(self, scores: Scores, count: int) -> tuple[Integers, Floats, Floats]:
         """The likeliest next tokens of each row, and the row's sums with each: (rows, count)."""
@@ -279,3 +307,11 @@ class _Search:
             for row in sorted(own, key=lambda row: -self._ranks[row]):
                 if self._ranks[row] > NEVER and len(window.ended) < self._settings.hypotheses:
                     self._end(window, row, float(self._sums[row]), float(self._ranks[row]))
+
+
+def repeats_itself(text: Integers) -> bool:
+    """Whether the end of a text is a short sequence of tokens over and over again."""
+    end = text[-LOOP_TOKENS:]
+    return len(end) == LOOP_TOKENS and any(
+        np.array_equal(end[period:], end[:-period]) for period in range(1, MAX_PERIOD + 1)
+    )

@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from studio.transcription.decoding.gathering import Gathering
-
 
 def test_those_that_have_not_left_are_answered_together() -> None:
     seen: list[list[tuple[int, int]]] = []
