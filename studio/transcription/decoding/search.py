@@ -10,7 +10,7 @@ timestamps filled the beam, and the search ended when enough of them had ended.
 - The first row of a window is the greedy hypothesis. It is never dropped, so that the text that is
   found ranks at least as high.
 - A window is done when `hypotheses` texts have ended, the greedy one among them, and no open
-  hypothesis ranks higher.
+  hypothesis ranks higher. Hypotheses that repeat themselves are not waited for.
 
 Windows of a batch are searched together; what is drawn for one does not depend on the others.
 """
@@ -173,23 +173,29 @@ class _Search:
 
     def _done(self) -> list[bool]:
         """Which open windows need no further step."""
-        best = np.max(self._normalised(self._ranks).reshape(len(self._open), -1), axis=1)
         rows = len(self._texts) // len(self._open)
-        is_beam = self._settings.temperature == 0 and self._settings.hypotheses > 1
+        ranks = self._normalised(self._ranks)
         return [
             len(window.ended) >= self._settings.hypotheses
-            and not (
-                is_beam and (window.best_rank < rank or self._awaits_greedy(window, number * rows))
-            )
-            for number, (window, rank) in enumerate(zip(self._open, best, strict=True))
+            and not self._goes_on(window, ranks, number * rows, rows)
+            for number, window in enumerate(self._open)
         ]
 
-    def _awaits_greedy(self, window: _Window, row: int) -> bool:
-        """Whether the greedy hypothesis goes on. One that repeats itself is given up."""
-        if window.follows_greedy:
-            text = self._texts[row][self._texts[row] < self._tokens.end]
-            window.follows_greedy = not repeats_itself(text)
-        return window.follows_greedy
+    def _goes_on(self, window: _Window, ranks: Floats, first: int, rows: int) -> bool:
+        """Whether an open hypothesis of a beam is worth following: the greedy one, or one that
+        ranks above all that ended. Those that repeat themselves are not.
+        """
+        if self._settings.temperature > 0 or self._settings.hypotheses == 1:
+            return False
+        best_rank = window.best_rank
+        worth = [row for row in range(first, first + rows) if ranks[row] > best_rank]
+        if window.follows_greedy and first not in worth:
+            worth.append(first)
+        return any(not repeats_itself(self._text_of(row)) for row in worth)
+
+    def _text_of(self, row: int) -> Integers:
+        tokens: Integers = self._texts[row]
+        return tokens[tokens < self._tokens.end]
 
     def _normalised(self, ranks: Floats) -> Floats:
         """Ranks of rows for each token of text: timestamps make no hypothesis better."""
