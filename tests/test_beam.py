@@ -111,14 +111,13 @@ def test_a_text_does_not_lose_to_one_that_skips_to_its_end(beam_size: int) -> No
 
 
 def test_timestamps_take_one_place_of_the_beam() -> None:
-    """With all of them, the second best text would fall out of a beam of two."""
-    table = {
-        (): {TIME: 1.0, 1: 0.6, 2: 0.4},
-        (1,): {3: 0.2, **spread(0.8)},
-        (2,): {4: 1.0},
-        (1, 3): {TOKENS.end: 1.0},
+    """With both of them, the better text would fall out of a beam of two."""
+    table: dict[tuple[int, ...], dict[int, float]] = {
+        (): {TIME: 1.0, 1: 0.8, 2: 0.2},
+        (1,): {3: 0.001, TIME + 1: 0.4995, TIME + 2: 0.4995},
+        (1, 3): {TOKENS.end: 0.05, **dict.fromkeys(range(50, 70), 0.95 / 20)},
     }
-    for number in range(5, 20):
+    for number in range(4, 20):
         table[(2, *range(4, number))] = {number: 1.0}
     table[(2, *range(4, 20))] = {TOKENS.end: 1.0}
     assert text_of(found(table, 2)) == [2, *range(4, 20)]
