@@ -4,13 +4,17 @@ Music is a sequence of frames (50 a second), each of which has one code a codebo
 predicts the codes, a codec turns frames into sound and back.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from studio.audio import Sound
+
+if TYPE_CHECKING:
+    from studio.generation.sampling import Sampler
 
 Codes = npt.NDArray[np.int64]
 """int64 (rows, codebooks, frames). Of stereo, codebooks of left and right take turns."""
@@ -23,6 +27,9 @@ Logits = npt.NDArray[np.float32]
 
 Sounds = npt.NDArray[np.float32]
 """float32 (rows, samples), full scale 1.0."""
+
+Flags = npt.NDArray[np.bool_]
+"""bool (codebooks, positions)."""
 
 Hidden = npt.NDArray[np.float32]
 """float32 (rows, channels, frames) inside of the codec."""
@@ -80,8 +87,24 @@ class Decoding(Protocol):
         """
 
 
+@runtime_checkable
+class Filling(Decoding, Protocol):
+    """A run that draws codes by itself, so that logits need not leave its device."""
+
+    def fill(self, grid: Codes, is_code: Flags, first: int, sampler: "Sampler") -> Iterator[int]:
+        """Draw the codes of `grid` where `is_code`, in place, from position `first` on.
+
+        Yields each position once it is there. `grid` is what the run was given before `first`.
+        """
+
+
 class Decoder(Protocol):
-    """The network that predicts codes. Shared; each `begin` is a run of its own."""
+    """The network that predicts codes. Shared; each `begin` is a run of its own.
+
+    `note` says what went wrong on its device meanwhile.
+    """
+
+    note: str | None
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
         """A new run for `rows` tracks at once; `guided`: also predict without prompt."""

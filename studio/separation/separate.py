@@ -65,7 +65,7 @@ def separate(
     return {
         "engine": bag.engine,
         "precision": bag.precision,
-        "note": bag.note,
+        "note": bag.remark,
         "stems": stems,
         "format": options.format,
         "sample_rate_hz": bag.sample_rate_hz,
