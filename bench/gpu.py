@@ -18,28 +18,30 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.gpu_workers import WORKERS
-from bench.material import ROOT
-
+ROOT = Path(__file__).resolve().parent.parent
 TOTAL_S = 480.0
 INSTALL_S = 150.0
-SONG_S, MUSIC_S = 240.0, 30.0
-ROUNDS = 3
+SONG_S = 240.0
 # Import name and requirement of what the parts need besides PyTorch.
-NEEDED = {
-    "demucs": "demucs==4.1.0",
-    "transformers": "transformers",
-    "faster_whisper": "faster-whisper==1.2.1",
-    "ctranslate2": "ctranslate2==4.8.5",
+COMMON = {
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "safetensors": "safetensors",
+    "yaml": "pyyaml",
+    "psutil": "psutil",
+    "requests": "requests",
+    "pydantic": "pydantic",
     "soundfile": "soundfile",
     "soxr": "soxr",
     "imageio_ffmpeg": "imageio-ffmpeg",
-    "pydantic": "pydantic",
-    "psutil": "psutil",
-    "yaml": "pyyaml",
-    "scipy": "scipy",
-    "requests": "requests",
-    "openvino": "openvino",
+}
+NEEDED = {
+    "separation": {"demucs": "demucs==4.1.0"},
+    "generation": {"transformers": "transformers"},
+    "transcription": {
+        "ctranslate2": "ctranslate2==4.8.5",
+        "faster_whisper": "faster-whisper==1.2.1",
+    },
 }
 GB = 1e9
 
@@ -53,8 +55,12 @@ class PartFailed(Exception):
 class Bench:
     """Runs workers, each in a process of its own, until the time is over."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, environment: dict[str, str], rounds: int, music_s: float
+    ) -> None:
         self.folder = folder
+        self.rounds = rounds
+        self.music_s = music_s
         self.results: dict[str, list[Result]] = {}
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
         self._ends_s = time.monotonic() + TOTAL_S
@@ -96,6 +102,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), help="some of the parts")
     parser.add_argument("--out", type=Path, help="folder for gpu.md and gpu.json")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of which the median counts")
+    parser.add_argument("--music", type=float, default=30.0, help="seconds of music")
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     parser.add_argument(
         "--cublas-13",
@@ -107,15 +115,19 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
+        # What it needs may have to be installed first.
+        from bench.gpu_workers import WORKERS
+
         name, given = options.worker
         print("\n" + json.dumps(WORKERS[name](options.folder, **json.loads(given))))
         return
-    missing = install()
+    names = options.only or list(PARTS)
+    missing = install(names)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         environment = renamed_cublas(folder) if options.cublas_13 else {}
-        bench = Bench(folder, environment)
-        lines = [*_parts(bench, options.only or list(PARTS), missing, bool(environment))]
+        bench = Bench(folder, environment, options.rounds, options.music)
+        lines = [*_parts(bench, names, missing, bool(environment))]
     text = "\n".join(lines)
     print(text, flush=True)
     if options.out:
@@ -151,19 +163,24 @@ def _parts(bench: Bench, names: list[str], missing: list[str], renamed: bool) ->
             yield f"Not measured: {error}."
 
 
-def install() -> list[str]:
-    """Install what is missing; what could not be installed."""
+def install(names: list[str]) -> list[str]:
+    """Install what the parts lack; what could not be installed."""
+    needed = {**COMMON}
+    for name in names:
+        needed |= NEEDED[name]
     ends_s = time.monotonic() + INSTALL_S
-    for module, requirement in NEEDED.items():
-        left_s = ends_s - time.monotonic()
-        if find_spec(module) is None and left_s > 0:
-            print(f"installing {requirement}", flush=True)
-            command = [sys.executable, "-m", "pip", "install", "-q", "--retries", "0"]
-            try:
-                subprocess.run([*command, requirement], timeout=left_s, check=False)
-            except subprocess.TimeoutExpired:
-                print(f"{requirement} could not be installed in time", flush=True)
-    return [name for module, name in NEEDED.items() if find_spec(module) is None]
+    for module, requirement in needed.items():
+        if find_spec(module) is not None:
+            continue
+        print(f"installing {requirement}", flush=True)
+        command = [sys.executable, "-m", "pip", "install", "-q", "--retries", "0", requirement]
+        try:
+            subprocess.run(command, timeout=ends_s - time.monotonic(), check=True)
+        except (subprocess.SubprocessError, OSError) as error:
+            # pip finds no index, most likely, and would look for it in vain each time.
+            print(f"{requirement} cannot be installed: {error}", flush=True)
+            break
+    return [name for module, name in needed.items() if find_spec(module) is None]
 
 
 def renamed_cublas(folder: Path) -> dict[str, str]:
@@ -184,7 +201,7 @@ def renamed_cublas(folder: Path) -> dict[str, str]:
 def separation(bench: Bench) -> Iterator[str]:
     bench.call("separation_prepare", 60, seconds=SONG_S)
     rounds: dict[str, list[Result]] = {"separation_theirs": [], "separation_ours": []}
-    for _ in range(ROUNDS):
+    for _ in range(bench.rounds):
         for worker, costs in rounds.items():
             costs.append(bench.call(worker, 60, songs=1))
     theirs = bench.call("separation_theirs", 90, songs=4)
@@ -193,7 +210,7 @@ def separation(bench: Bench) -> Iterator[str]:
     yield (
         f"htdemucs of full size, random weights; a song of {SONG_S:.0f} s as WAV. The command line "
         "of demucs writes 16-bit files, this server 32-bit ones. `Process`: a process that "
-        f"separates one song, from its start to its end, median of {ROUNDS} that take turns. "
+        f"separates one song, from its start to its end, median of {bench.rounds} that take turns. "
         "`Further songs`: the median of what each took after the first, in one process. `4 songs`: "
         "one after the other by demucs, at once here; neither counts loading."
     )
@@ -230,14 +247,14 @@ def separation(bench: Bench) -> Iterator[str]:
 
 def generation(bench: Bench) -> Iterator[str]:
     bench.call("generation_prepare", 90)
-    ours = bench.call("generation_ours", 120, seconds=MUSIC_S)
+    ours = bench.call("generation_ours", 120, seconds=bench.music_s)
     rows = [(f"this server, {ours['precision']}", ours, median(ours["songs_s"]))]
     for precision in ("f16", "f32"):
-        theirs = bench.call("generation_theirs", 110, seconds=MUSIC_S, precision=precision)
+        theirs = bench.call("generation_theirs", 110, seconds=bench.music_s, precision=precision)
         rows.append((f"`generate` of transformers, {precision}", theirs, theirs["song_s"]))
-    steps = round(MUSIC_S * 50) + 3
+    steps = round(bench.music_s * 50) + 3
     yield (
-        f"MusicGen of small size, random weights; {MUSIC_S:.0f} s of music with guidance and "
+        f"MusicGen of small size, random weights; {bench.music_s:.0f} s of music with guidance and "
         f"sampling, {steps} steps and the codec. Here the median of {len(ours['songs_s'])} runs, "
         "of transformers one run after a short first one."
     )
@@ -257,9 +274,9 @@ def generation(bench: Bench) -> Iterator[str]:
     parity = bench.call("generation_parity", 90, steps=50)
     yield ""
     yield (
-        f"Against its own result on the CPU in f32, over {parity['steps']} steps on the same "
-        f"codes: relative error of the logits {parity['logits']:.1e}, the likeliest code the same in "
-        f"{parity['same']:.1%}; of the codec's sound {parity['codec']:.1e}."
+        f"Against its own result on the CPU in f32, {parity['steps']} steps on the same "
+        f"codes: relative error of the logits {parity['logits']:.1e}, the likeliest code the same "
+        f"in {parity['same']:.1%}; of the codec's sound {parity['codec']:.1e}."
     )
 
 
@@ -268,7 +285,7 @@ def transcription(bench: Bench) -> Iterator[str]:
         "Random weights with the vocabulary of the bundled model; 8 windows of 29 s, 50 tokens "
         "each, beam 5, without word times. `One by one`: each window by itself; `8 together`: "
         "`BatchedInferencePipeline` of faster-whisper, and `batch_size` 8 here. Medians of "
-        f"{ROUNDS}."
+        f"{bench.rounds}."
     )
     yield ""
     yield "| size | | load | one by one | 8 together | 4 jobs at once | device memory |"
@@ -282,7 +299,7 @@ def transcription(bench: Bench) -> Iterator[str]:
             ("this server", "transcription_ours"),
         ):
             try:
-                cost = costs[name] = bench.call(worker, 75, size=size, rounds=ROUNDS)
+                cost = costs[name] = bench.call(worker, 75, size=size, rounds=bench.rounds)
             except PartFailed as error:
                 notes.append(f"{name}, {size}: {error}.")
                 continue

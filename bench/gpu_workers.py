@@ -224,11 +224,12 @@ def transcription_theirs(home: Path, size: str, rounds: int) -> Result:
     settings: dict[str, Any] = {
         "language": "en", "beam_size": 5, "temperature": 0.0, "max_new_tokens": TOKENS,
         "condition_on_previous_text": False, "without_timestamps": False,
+        "vad_filter": False,
     }  # fmt: skip
 
     def single() -> None:
         for window in windows:
-            list(model.transcribe(window, vad_filter=False, **settings)[0])
+            list(model.transcribe(window, **settings)[0])
 
     def batch() -> None:
         length = WINDOW_S * 16_000

@@ -11,7 +11,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 # One of them exists where a driver of NVIDIA is installed: Linux, WSL, Windows.
-DRIVERS = ("/dev/nvidiactl", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
+DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
 PROBE_SIZE = 64
 # Half precision keeps three digits; a product of PROBE_SIZE terms stays far below this.
 PROBE_ERROR_MOST = 0.02
