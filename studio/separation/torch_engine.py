@@ -2,7 +2,6 @@
 
 import copy
 import logging
-from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any
 
@@ -22,7 +21,8 @@ MEMORY_SHARE = 0.5
 class TorchNetwork:
     """A Demucs, HDemucs or HTDemucs module behind the `Network` protocol.
 
-    On CUDA it runs in half precision, `batch` windows at a time. If the device's memory is too
+    On CUDA it runs in half precision, unless its values leave that range, `batch` windows at a
+    time. If the device's memory is too
     small for them, it takes fewer, and in the end the CPU takes over; `note` then says so.
     """
 
@@ -36,6 +36,7 @@ class TorchNetwork:
         self._device = device
         self._lock = Lock()
         self._on_cpu: Any = None
+        self._is_half = True
 
     def window_samples(self, length: int) -> int:
         if hasattr(self.module, "valid_length"):
@@ -67,13 +68,24 @@ class TorchNetwork:
             separated = self.module(given)
         else:
             # Copies from and to pinned memory are several times as fast.
-            with self._half():
-                found = self.module(given.pin_memory().to(self._device, non_blocking=True))
+            found = self._on_device(given.pin_memory().to(self._device, non_blocking=True))
             separated = torch.empty(found.shape, dtype=torch.float32, pin_memory=True)
             separated.copy_(found, non_blocking=True)
             torch.cuda.current_stream(self._device).synchronize()
         stems: Stems = separated.numpy()
         return stems
+
+    def _on_device(self, windows: Any) -> Any:
+        import torch
+
+        if self._is_half:
+            with torch.autocast("cuda", dtype=torch.float16):
+                found = self.module(windows)
+            if bool(found.isfinite().all()):
+                return found
+            log.warning("the network leaves the range of half precision; it goes on in float32")
+            self._is_half = False
+        return self.module(windows)
 
     def _run_on_cpu(self, windows: Windows, reason: str) -> Stems:
         import torch
@@ -86,12 +98,6 @@ class TorchNetwork:
         with torch.inference_mode():
             stems: Stems = self._on_cpu(torch.from_numpy(np.ascontiguousarray(windows))).numpy()
             return stems
-
-    def _half(self) -> AbstractContextManager[Any]:
-        import torch
-
-        half: AbstractContextManager[Any] = torch.autocast("cuda", dtype=torch.float16)
-        return half
 
 
 def torch_network(module: Any, device: str, threads: int) -> TorchNetwork:
