@@ -4,17 +4,13 @@ Music is a sequence of frames (50 a second), each of which has one code a codebo
 predicts the codes, a codec turns frames into sound and back.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from studio.audio import Sound
-
-if TYPE_CHECKING:
-    from studio.generation.sampling import Sampler
 
 Codes = npt.NDArray[np.int64]
 """int64 (rows, codebooks, frames). Of stereo, codebooks of left and right take turns."""
@@ -84,17 +80,6 @@ class Decoding(Protocol):
     def __call__(self, tokens: Codes) -> Logits:
         """Append tokens; the logits behind the last of them, those without prompt behind all
         others.
-        """
-
-
-@runtime_checkable
-class Filling(Decoding, Protocol):
-    """A run that draws codes by itself, so that logits need not leave its device."""
-
-    def fill(self, grid: Codes, is_code: Flags, first: int, sampler: "Sampler") -> Iterator[int]:
-        """Draw the codes of `grid` where `is_code`, in place, from position `first` on.
-
-        Yields each position once it is there. `grid` is what the run was given before `first`.
         """
 
 

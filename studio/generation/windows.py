@@ -10,10 +10,11 @@ the code of frame t in a codebook with delay d stands at position t + d + 1; pad
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from studio.generation.model import Codes, Decoder, Decoding, Filling, Flags, Kind, States
+from studio.generation.model import Codes, Decoder, Decoding, Flags, Kind, States
 from studio.generation.sampling import Sampler
 
 KEPT_SHARE = 0.4
@@ -52,6 +53,17 @@ def most_given(kind: Kind) -> int:
 def steps(kind: Kind, windows: list[Window]) -> int:
     """Steps of the decoder that the windows take."""
     return sum(window.frames + max(kind.delays) for window in windows)
+
+
+@runtime_checkable
+class Filling(Decoding, Protocol):
+    """A run that draws codes by itself, so that logits need not leave its device."""
+
+    def fill(self, grid: Codes, is_code: Flags, first: int, sampler: Sampler) -> Iterator[int]:
+        """Draw the codes of `grid` where `is_code`, in place, from position `first` on.
+
+        Yields each position once it is there. `grid` is what the run was given before `first`.
+        """
 
 
 @dataclass(frozen=True)
