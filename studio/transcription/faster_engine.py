@@ -8,10 +8,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
+from studio.devices import fallback_note
 from studio.graphs import multiplies_bytes
 from studio.threads import WorkerThreads
 from studio.transcription.batching import BatchedModel
 from studio.transcription.ctranslate2_model import CTranslate2Model
+from studio.transcription.cuda import device_index
 from studio.transcription.decoding.conversion import COMPACT, fastest
 from studio.transcription.decoding.model import OpenVinoModel
 from studio.transcription.decoding.weights import NotReadable
@@ -19,6 +23,7 @@ from studio.transcription.engine import (
     AVERAGE_LOG_PROBABILITY_LEAST,
     COMPRESSION_RATIO_MOST,
     NO_SPEECH_PROBABILITY_MOST,
+    RATE_HZ,
     DecodeOptions,
     Speech,
     is_silence,
@@ -29,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # Start of transcript, language, task.
 START_TOKENS = 3
+# A whole window of the encoder.
+SILENCE_S = 30
 
 
 class FasterWhisper:
@@ -36,36 +43,50 @@ class FasterWhisper:
 
     `threads` is how many it uses on a CPU, 0 for all cores. `runtime` is what it runs on there:
     `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO where it is known to be quicker.
-    OpenVINO's graphs of large models are kept in `graphs`.
+    OpenVINO's graphs of large models are kept in `graphs`. `note` says why a CUDA device was not
+    used.
     """
 
     name = "faster-whisper"
 
     def __init__(
-        self, folder: Path, threads: int, runtime: str = "auto", graphs: Path | None = None
+        self,
+        folder: Path,
+        threads: int,
+        runtime: str = "auto",
+        graphs: Path | None = None,
+        device: str = "auto",
     ) -> None:
-        import ctranslate2
-        from faster_whisper import WhisperModel
-
-        has_cuda = ctranslate2.get_cuda_device_count() > 0
-        self.precision = "float16" if has_cuda else "int8"
-        self._model = WhisperModel(
-            str(folder),
-            device="cuda" if has_cuda else "cpu",
-            compute_type=self.precision,
-            cpu_threads=threads,
-            local_files_only=True,
-        )
+        self.note: str | None = None
         self._extracting = Lock()
+        self._model = on_cuda = self._on_cuda(folder, device)
+        self.precision = "float16" if on_cuda else "int8"
+        if not on_cuda:
+            self._model = _loaded(folder, self.precision, device="cpu", cpu_threads=threads)
         own = self._model.model
-        openvino = None if has_cuda else self._on_openvino(folder, threads, runtime, graphs)
+        openvino = None if on_cuda else self._on_openvino(folder, threads, runtime, graphs)
         if openvino:
             self.precision = openvino.precision
             self._batched = BatchedModel(openvino)
         else:
             drawer = partial(self._drawer, own, folder, threads, graphs)
-            self._batched = BatchedModel(CTranslate2Model(own, None if has_cuda else drawer))
+            self._batched = BatchedModel(CTranslate2Model(own, None if on_cuda else drawer))
         self._model.model = self._batched
+
+    def _on_cuda(self, folder: Path, device: str) -> Any:
+        """The model on a CUDA device that has run it; None for the CPU."""
+        try:
+            if (index := device_index(device)) is None:
+                return None
+            model = _loaded(folder, "float16", device="cuda", device_index=index)
+            # cuBLAS is loaded at the first product only.
+            silence = model.feature_extractor(np.zeros(SILENCE_S * RATE_HZ, np.float32))
+            model.encode(silence[:, : model.feature_extractor.nb_max_frames])
+        except (RuntimeError, ValueError) as error:
+            self.note = fallback_note(error)
+            log.warning(self.note)
+            return None
+        return model
 
     def _on_openvino(
         self, folder: Path, threads: int, runtime: str, graphs: Path | None
@@ -168,6 +189,12 @@ class FasterWhisper:
         room = self._model.max_length // 2 - 8 - len(self._tokens(options.hotwords))
         kept = self._tokens(options.initial_prompt)[-room:] if room > 0 else []
         return str(self._model.hf_tokenizer.decode(kept)) or None
+
+
+def _loaded(folder: Path, precision: str, **settings: Any) -> Any:
+    from faster_whisper import WhisperModel
+
+    return WhisperModel(str(folder), compute_type=precision, local_files_only=True, **settings)
 
 
 def _takes_openvino(runtime: str) -> bool:
