@@ -49,6 +49,7 @@ bench: dev  ## measure speed and memory against peers, and the deployed server (
 	$(BIN)/python -m bench.separation
 	$(BIN)/python -m bench.transcription
 	test ! -e data/voices/complete || $(BIN)/python -m bench.voices
+	test ! -e data/voices/complete || $(BIN)/python -m bench.voices_speed
 	$(BIN)/python -m bench.generation
 	$(BIN)/python -m bench.live
 	$(BIN)/python -m bench.live_long

@@ -15,17 +15,17 @@ from pathlib import Path
 
 from bench import measure, report
 from bench.voices_score import Score, normaliser
-from bench.voices_speed import speed
 from bench.voices_work import SERVERS, work
 from scripts import voices
 
-PACKAGES = ["openai-whisper", "faster-whisper", "ctranslate2", "openvino"]
+PACKAGES = ["openai-whisper", "faster-whisper", "ctranslate2", "openvino", "openvino-genai"]
 PROMPTS = {"en": 64}
 PROMPTS_ELSE = 40
 NAMES = {"en": "English", "fr": "French", "it": "Italian", "es": "Spanish", "ru": "Russian"}
 REFERENCE = "openai-whisper, f32"
 LIBRARY = "faster-whisper, library"
-ENGINES = (*SERVERS, LIBRARY, REFERENCE)
+GENAI = "openvino-genai, `WhisperPipeline`"
+ENGINES = (*SERVERS, LIBRARY, GENAI, REFERENCE)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ def main() -> None:
     parser.add_argument("--languages", nargs="*", default=list(voices.LANGUAGES))
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=ENGINES)
     parser.add_argument("--count", type=int, help="prompts in each language (English 64, else 40)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of the speed measurement")
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -66,7 +65,6 @@ def main() -> None:
     lines = [f"Machine: {measure.machine(PACKAGES)}.", ""]
     for title, of in _TABLES.items():
         lines += [f"### {title}", "", *table(runs, options.languages, options.engines, of), ""]
-    lines += ["### Speed", "", *speed(PROMPTS["en"], options.rounds)]
     print("\n".join(lines))
     if options.write:
         report.write("voices", "Speech to text: recordings of people", lines)

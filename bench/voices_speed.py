@@ -1,12 +1,20 @@
 """The time of this server's engines and of faster-whisper as a library on one long recording."""
 
+import argparse
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-from bench import measure
+from bench import measure, report
+from bench.voices_work import one_recording, transcriber
+from scripts import voices
+from studio.process import prepare_process
+from studio.transcription.engine import RATE_HZ
+from tests.support import decode_all
 
+PACKAGES = ["faster-whisper", "ctranslate2", "openvino", "openvino-genai"]
 LIBRARY = "faster-whisper, library"
 ROWS = (
     LIBRARY,
@@ -14,6 +22,7 @@ ROWS = (
     "this server, OpenVINO, greedy",
     "this server, OpenVINO, `batch_size` 8",
     "this server, CTranslate2",
+    "openvino-genai, `WhisperPipeline`",
 )
 
 
@@ -25,7 +34,7 @@ def speed(count: int, rounds: int) -> list[str]:
         log = Path(name) / "log"
         for _ in range(rounds):
             for row in ROWS:
-                command = [sys.executable, "-m", "bench.voices_speed", row, str(count)]
+                command = [sys.executable, "-m", "bench.voices_speed", "--worker", row, str(count)]
                 measure.run(command, log)
                 audio_s, took_s = map(float, log.read_text().splitlines()[-1].split())
                 seconds[row].append(took_s)
@@ -44,17 +53,9 @@ def speed(count: int, rounds: int) -> list[str]:
     return lines
 
 
-def main() -> None:
-    import time
-
-    from bench.voices_work import one_recording, transcriber
-    from scripts import voices
-    from studio.process import prepare_process
-    from studio.transcription.engine import RATE_HZ
-    from tests.support import decode_all
-
+def _work(row: str, count: str) -> None:
+    """What a process does: print the seconds of sound, and those that transcribing took."""
     prepare_process()
-    row, count = sys.argv[1:]
     run = transcriber(row)
     prompts = voices.prompts("en", int(count))
     sounds = [decode_all(prompt.path, RATE_HZ, 1)[0] for prompt in prompts]
@@ -65,6 +66,24 @@ def main() -> None:
         began_s = time.monotonic()
         run(path, sound)
         print(len(sound) / RATE_HZ, time.monotonic() - began_s)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=64, help="prompts in the recording")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        _work(*options.worker)
+        return
+    if not voices.is_fetched():
+        raise SystemExit(f"bench.voices_speed {voices.MISSING}.")
+    lines = [f"Machine: {measure.machine(PACKAGES)}.", "", *speed(options.count, options.rounds)]
+    print("\n".join(lines))
+    if options.write:
+        report.write("voices_speed", "Speech to text: speed on recordings of people", lines)
 
 
 if __name__ == "__main__":

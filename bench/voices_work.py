@@ -70,7 +70,7 @@ def transcriber(engine: str) -> Transcribe:
         runtime, options = SERVERS[engine]
         model = FasterWhisper(voices.weights(), 0, runtime, GRAPHS)
         return partial(_by_server, model, TranscriptionOptions(**options))
-    return _openai() if engine.startswith("openai") else _library()
+    return {"openai": _openai, "faster": _library, "openvi": _genai}[engine[:6]]()
 
 
 def _by_server(
@@ -106,3 +106,13 @@ def _openai() -> Transcribe:
         return str(found["text"])
 
     return run
+
+
+def _genai() -> Transcribe:
+    from bench import genai
+
+    folder = voices.FOLDER / "genai"
+    if not (folder / "config.json").exists():
+        genai.make_graphs(voices.weights(), folder)
+    pipeline = genai.transcriber(folder, beam_size=5)
+    return lambda _, sound: pipeline(sound)
