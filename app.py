@@ -246,7 +246,10 @@ def _check_defaults(models: Models, lock: FileLock) -> None:
 
 def _webhooks(config: Config, outbox: Outbox) -> Webhooks:
     settings = WebhookSettings(
-        config.WEBHOOK_SECRET, config.WEBHOOK_URL, config.WEBHOOK_ALLOW_PRIVATE
+        config.WEBHOOK_SECRET,
+        config.WEBHOOK_URL,
+        config.WEBHOOK_ALLOW_PRIVATE,
+        config.MAX_CLIENT_WEBHOOKS,
     )
     return Webhooks(outbox, settings, lambda job: answers.job(job).model_dump(mode="json"))
 

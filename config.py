@@ -302,6 +302,9 @@ class Config:
     WEBHOOK_ALLOW_PRIVATE: bool = _setting(
         False, _boolean, "Let the webhooks that jobs name go to private and local addresses."
     )
+    MAX_CLIENT_WEBHOOKS: int = _setting(
+        500, _integer(0, 1_000_000), "Webhooks of one client that may wait to be sent; 0: no bound."
+    )
     MUSICGEN_ENGINE: str = _setting(
         "auto",
         _one_of("auto", "torch", "openvino"),

@@ -160,6 +160,10 @@ class TooManyUploads(StudioError):
     code, status, title = "too_many_uploads", 429, "Too many uploads at the same time"
 
 
+class TooManyWebhooks(StudioError):
+    code, status, title = "too_many_webhooks", 429, "Too many of your webhooks wait"
+
+
 class UploadTooSlow(StudioError):
     code, status, title = "upload_too_slow", 408, "The upload is too slow"
 

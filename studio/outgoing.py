@@ -6,6 +6,7 @@ that is connected to, redirects are not followed, and nothing that comes back is
 
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,9 @@ EXCHANGE_S = 15.0
 # Addresses that hold an IPv4 address, which a gateway on the way would connect to.
 _GATEWAYS = [ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16")]
 _PORTS = {"http": 80, "https": 443}
+# What name resolution takes (RFC 1123, and the underscore that people use).
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_LONGEST_NAME = 253
 
 
 class OutgoingRefused(Exception):
@@ -51,8 +55,37 @@ class Target:
             raise OutgoingRefused(f"it must have at most {MOST_CHARACTERS} ASCII characters")
         if parts.username is not None or parts.password is not None:
             raise OutgoingRefused("it must hold no user name and no password")
+        if port == 0:
+            raise OutgoingRefused("it names the port 0")
+        if not _is_address(parts.hostname) and not _is_name(parts.hostname):
+            raise OutgoingRefused(
+                f"{parts.hostname[:80]!r} is no host name: between its dots it must have 1 to 63 "
+                f"letters, digits and hyphens, at most {_LONGEST_NAME} characters in all"
+            )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], path)
+
+
+def authority(url: str) -> str:
+    """The host and port of an address, to tell which addresses lead to the same place."""
+    try:
+        target = Target.of(url)
+    except OutgoingRefused:
+        return ""
+    return f"{target.host}:{target.port}"
+
+
+def _is_name(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, labels))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def check(url: str, allow_private: bool) -> None:

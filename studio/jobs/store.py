@@ -61,6 +61,8 @@ class MessageRow(Base):
     url: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[float] = mapped_column(default=0.0)
+    # Who asked for it: clients take turns.
+    client: Mapped[str | None]
 
 
 def connect(url: str) -> Engine:
@@ -89,12 +91,15 @@ class JobStore:
     def open(self) -> None:
         """Make the tables, and the columns that a database of an earlier version lacks."""
         Base.metadata.create_all(self._engine)
-        there = {column["name"] for column in inspect(self._engine).get_columns("jobs")}
-        with self._engine.begin() as connection:
-            for column in JobRow.__table__.columns:
-                if column.name not in there:
-                    kind = column.type.compile(self._engine.dialect)
-                    connection.execute(text(f"ALTER TABLE jobs ADD COLUMN {column.name} {kind}"))
+        for table in Base.metadata.sorted_tables:
+            there = {column["name"] for column in inspect(self._engine).get_columns(table.name)}
+            with self._engine.begin() as connection:
+                for column in table.columns:
+                    if column.name not in there:
+                        kind = column.type.compile(self._engine.dialect)
+                        connection.execute(
+                            text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+                        )
 
     def close(self) -> None:
         self._engine.dispose()
@@ -134,11 +139,11 @@ class JobStore:
         with self._sessions.begin() as session:
             session.add(row)
             if webhook is not None:
-                session.add(_message(row.job_id, webhook))
+                session.add(_message(row.job_id, webhook, client))
             session.flush()
             return job_of(session, row)
 
-    def tell(self, job_id: str, webhook: str) -> None:
+    def tell(self, job_id: str, webhook: str, client: str | None = None) -> None:
         """Tell an address of the end of a job that is there; once, though asked for twice before
         it is sent."""
         with self._sessions.begin() as session:
@@ -146,7 +151,7 @@ class JobStore:
                 MessageRow.job_id == job_id, MessageRow.url == webhook
             )
             if session.scalar(there) is None:
-                session.add(_message(job_id, webhook))
+                session.add(_message(job_id, webhook, client))
 
     def get(self, job_id: str) -> Job | None:
         with self._sessions() as session:
@@ -294,8 +299,8 @@ class JobStore:
             session.execute(update(JobRow).where(processing).values(**WAITING_AGAIN))
 
 
-def _message(job_id: str, url: str) -> MessageRow:
-    return MessageRow(message_id=f"msg_{uuid4().hex}", job_id=job_id, url=url)
+def _message(job_id: str, url: str, client: str | None) -> MessageRow:
+    return MessageRow(message_id=f"msg_{uuid4().hex}", job_id=job_id, url=url, client=client)
 
 
 def jobs_of(session: Session, rows: Sequence[JobRow]) -> list[Job]:

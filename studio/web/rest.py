@@ -27,6 +27,7 @@ from studio.errors import (
     TextUnreadable,
     TooManyJobs,
     TooManyUploads,
+    TooManyWebhooks,
     UnknownFile,
     UnknownFormat,
     UnknownModel,
@@ -83,6 +84,7 @@ PROCESS_ERRORS = (
     FileTooLarge,
     QueueFull,
     TooManyJobs,
+    TooManyWebhooks,
     DiskFull,
 )
 TRACK_ERRORS = (UnknownFormat, UnknownFile, UnknownTrack, NotReady, ResultsGone, DiskFull)
@@ -235,11 +237,12 @@ class Views:
         self._services.models.get(model)
         upload = self._upload(file_id)
         body = receiving.json_body()
-        told = self._services.webhooks.check(body.pop("webhook", None))
+        client = self._services.access.caller()
+        told = self._services.webhooks.check(body.pop("webhook", None), client)
         asked = self._services.models.request(model, upload, body)
-        job = completed_before(self._store, self._storage, asked, told)
+        job = completed_before(self._store, self._storage, asked, told, client)
         if job is None:
-            job = self._services.runner.submit(asked, self._services.access.caller(), told)
+            job = self._services.runner.submit(asked, client, told)
         if told is not None:
             self._services.webhooks.wake()
         location = f"/status/{file_id}"
