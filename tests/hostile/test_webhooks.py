@@ -131,7 +131,8 @@ def test_any_defect_is_a_failed_attempt(desk: Desk, monkeypatch: pytest.MonkeyPa
 def test_receivers_that_never_answer_delay_no_other_client(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They do not answer before the test ends, and they hold more messages than there are places."""
+    """They do not answer before the test ends, and more messages than places are for them."""
+    monkeypatch.setattr(outgoing, "CONNECT_S", 3600.0)
     monkeypatch.setattr(outgoing, "EXCHANGE_S", 3600.0)
     with listener(hangs=True) as hole, Receiver() as receiver:
         for number in range(3 * AT_ONCE):
