@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Stem = Annotated[str, Field(min_length=1, max_length=100)]
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 
 
@@ -27,11 +28,12 @@ class SeparationOptions(BaseModel):
             description="A generated track of this file, such as music or music_2, to separate; "
             "none: the file itself.",
             pattern=r"^music(_[2-4])?$",
+            max_length=7,
             examples=["music"],
         ),
     ] = None
     stems: Annotated[
-        list[str] | None,
+        list[Stem] | None,
         Field(
             description="Stems that are wanted; none: all. Fewer can be faster: of a bag of "
             "specialists only the needed ones run.",
