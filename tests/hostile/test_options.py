@@ -11,6 +11,18 @@ from tests.support import Server
 
 Schema = dict[str, Any]
 
+# Of each type, the keywords of which at least one of every group must be there.
+NUMBER = [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")]
+BOUNDS: dict[str, list[tuple[str, ...]]] = {
+    "boolean": [],
+    "null": [],
+    "string": [("maxLength",)],
+    "integer": NUMBER,
+    "number": NUMBER,
+    "array": [("maxItems",), ("items",)],
+    "object": [("additionalProperties",)],
+}
+
 
 def unbounded(schema: Schema, known: Schema, name: str = "") -> list[str]:
     """The places of a JSON schema that take a text, list, number or object of any size."""
@@ -27,20 +39,13 @@ def is_bounded(schema: Schema) -> bool:
     """Whether the outermost level of a schema bounds what it takes."""
     if schema.keys() & {"enum", "const", "anyOf", "oneOf", "allOf"}:
         return True
-    match schema.get("type"):
-        case "string":
-            return "maxLength" in schema
-        case "integer" | "number":
-            least, most = {"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}
-            return bool(least & schema.keys() and most & schema.keys())
-        case "array":
-            return {"maxItems", "items"} <= schema.keys()
-        case "object":
-            return schema.get("additionalProperties") is False
-        case list(kinds):
-            return all(is_bounded({**schema, "type": kind}) for kind in kinds)
-        case kind:
-            return kind in ("boolean", "null")
+    kinds = schema.get("type")
+    return all(
+        kind in BOUNDS
+        and all(any(key in schema for key in keys) for keys in BOUNDS[kind])
+        and (kind != "object" or schema["additionalProperties"] is False)
+        for kind in (kinds if isinstance(kinds, list) else [kinds])
+    )
 
 
 @pytest.mark.parametrize(
