@@ -101,7 +101,11 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     logs.configure(config.LOG_FORMAT, logging.DEBUG if config.DEBUG else logging.INFO)
     lock = _own_folders(config)
     storage = Storage(
-        config.upload_folder, config.output_folder, config.MIN_FREE_BYTES, config.MAX_STORED_BYTES
+        config.upload_folder,
+        config.output_folder,
+        config.MIN_FREE_BYTES,
+        config.MAX_STORED_BYTES,
+        (config.hub_folder,),
     )
     storage.open()
     engine, store = _job_store(config, lock)

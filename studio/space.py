@@ -30,8 +30,16 @@ class DiskSpace:
     """The bounds of two folders: bytes that stay free on their disks, and bytes that both may take
     together (`most_bytes`; 0 is no bound). Thread-safe."""
 
-    def __init__(self, uploads: Path, outputs: Path, min_free_bytes: int, most_bytes: int) -> None:
+    def __init__(
+        self,
+        uploads: Path,
+        outputs: Path,
+        min_free_bytes: int,
+        most_bytes: int,
+        also_counted: tuple[Path, ...] = (),
+    ) -> None:
         self._folders = (uploads, outputs)
+        self._counted = (*self._folders, *also_counted)
         self._min_free_bytes = min_free_bytes
         self._most_bytes = most_bytes
         self._measured = (float("-inf"), 0)
@@ -50,7 +58,7 @@ class DiskSpace:
             )
         if self._most_bytes and self.used_bytes() + needed_bytes > self._most_bytes:
             raise DiskFull(
-                f"Uploads and results take {self.used_bytes() / 1e6:,.0f} MB of the "
+                f"Uploads, results and hub downloads take {self.used_bytes() / 1e6:,.0f} MB of the "
                 f"{self._most_bytes / 1e6:,.0f} MB that they may, and {needed_bytes / 1e6:,.0f} MB "
                 "more are needed. Delete files that are no longer wanted "
                 "(DELETE /cleanup/<file_id>) and try again."
@@ -65,7 +73,7 @@ class DiskSpace:
         with self._measuring:
             measured_s, used_bytes = self._measured
             if time.monotonic() - measured_s > MEASURE_EVERY_S:
-                used_bytes = _size_bytes(*self._folders)
+                used_bytes = _size_bytes(*self._counted)
                 self._measured = (time.monotonic(), used_bytes)
             return used_bytes
 

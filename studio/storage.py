@@ -109,10 +109,16 @@ class Storage:
     """All files of the server. Thread-safe."""
 
     def __init__(
-        self, uploads: Path, outputs: Path, min_free_bytes: int, most_bytes: int = 0
+        self,
+        uploads: Path,
+        outputs: Path,
+        min_free_bytes: int,
+        most_bytes: int = 0,
+        also_counted: tuple[Path, ...] = (),
     ) -> None:
-        """`most_bytes` bounds what uploads and results take together; 0 is no bound."""
-        self._space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes)
+        """`most_bytes` bounds what uploads, results and the folders `also_counted` take together; 0
+        is no bound."""
+        self._space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes, also_counted)
         self._uploads = uploads
         self._outputs = outputs
         self._incoming = uploads / ".incoming"
