@@ -206,6 +206,9 @@ def _socketio(
         async_mode="threading",
         async_handlers=False,
         cors_allowed_origins=access.origins_for_sockets,
+        # Their own loggers print each error a second time.
+        logger=logging.getLogger("socketio"),
+        engineio_logger=logging.getLogger("engineio"),
         # Base64 makes a third more of a chunk; what is beyond that is told in words.
         max_http_buffer_size=2 * config.LIVE_CHUNK_BYTES + (1 << 16),
     )
@@ -213,7 +216,8 @@ def _socketio(
     socketio.on_namespace(
         live.Transcribe(socketio, scheduler, limits, whisper.default, whisper.variants, access)
     )
-    Sockets(socketio.server, live.PATH, config.LIVE_SESSIONS + SPARE_SOCKETS)
+    socketio.on_error_default(live.on_defect)
+    Sockets(socketio.server, live.PATH, SPARE_SOCKETS)
     return socketio
 
 

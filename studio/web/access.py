@@ -52,7 +52,7 @@ class Access:
             owner = self.owner_of(key)
         except Unauthorized:
             owner = None
-        return f"key:{owner}" if owner else f"address:{_network(address or 'unknown')}"
+        return f"key:{owner}" if owner else f"address:{network(address or 'unknown')}"
 
     def caller(self) -> str:
         """Whom limits count for the current request."""
@@ -120,7 +120,8 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _network(address: str) -> str:
+def network(address: str) -> str:
+    """What counts as one address: itself, or its network where it is one of IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
