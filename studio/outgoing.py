@@ -20,8 +20,28 @@ CONNECT_S = 5.0
 # For the whole exchange, however slowly the other side speaks.
 EXCHANGE_S = 15.0
 
-# Addresses that hold an IPv4 address, which a gateway on the way would connect to.
-_GATEWAYS = [ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16")]
+# All that is not of this is link-local, site-local, unique to an organisation, or a translation.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Of what remains: protocols, documentation, tunnels and relays, and Azure's platform address, which
+# is public in form only. Later versions of Python know some of them.
+_NOT_PUBLIC = [
+    ipaddress.ip_network(one)
+    for one in (
+        "192.0.0.0/24",
+        "192.31.196.0/24",
+        "192.52.193.0/24",
+        "192.88.99.0/24",
+        "192.175.48.0/24",
+        "168.63.129.16/32",
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "2620:4f:8000::/48",
+        "3fff::/20",
+    )
+]
+# In the middle of an address of ISATAP, before the IPv4 address that it tunnels to.
+_ISATAP = (0x00005EFE, 0x02005EFE)
 _PORTS = {"http": 80, "https": 443}
 # What name resolution takes (RFC 1123, and the underscore that people use).
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
@@ -101,14 +121,13 @@ def check(url: str, allow_private: bool) -> None:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public Internet, and of one host."""
+    """Whether an IP address is one host's on the public Internet, and no way to another one."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return is_public(str(parsed.ipv4_mapped))
-        if any(parsed in gateway for gateway in _GATEWAYS):
-            return False
-    return parsed.is_global and not parsed.is_multicast
+    if not parsed.is_global or parsed.is_multicast or any(parsed in one for one in _NOT_PUBLIC):
+        return False
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return True
+    return parsed in _GLOBAL_UNICAST and (int(parsed) >> 32) & 0xFFFFFFFF not in _ISATAP
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], allow_private: bool) -> int:
