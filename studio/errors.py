@@ -160,6 +160,10 @@ class TooManyUploads(StudioError):
     code, status, title = "too_many_uploads", 429, "Too many uploads at the same time"
 
 
+class TooManyConversions(StudioError):
+    code, status, title = "too_many_conversions", 429, "Too many formats are being made"
+
+
 class UploadTooSlow(StudioError):
     code, status, title = "upload_too_slow", 408, "The upload is too slow"
 

@@ -207,6 +207,10 @@ ELSEWHERE = {
     "too_many_requests": ("test_rates", "test_what_makes_work_has_a_stricter_rate"),
     "too_many_uploads": ("test_bounds", "test_uploads_at_the_same_time"),
     "upload_too_slow": ("test_pace", "test_a_slow_upload_is_ended_and_told"),
+    "too_many_conversions": (
+        "hostile.test_dropped_downloads",
+        "test_a_client_waits_for_a_few_formats_only",
+    ),
     "too_many_jobs": ("test_bounds", "test_jobs_of_one_client"),
     "audio_too_long": ("test_bounds", "test_seconds_and_decoded_bytes"),
     "disk_full": ("test_errors_limits", "test_a_full_disk_refuses_an_upload"),

@@ -1,5 +1,6 @@
 """The REST routes: upload, process, status, download, files, cleanup."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from flask import Blueprint, Flask, Response, g, jsonify, request, send_file
@@ -25,6 +26,7 @@ from studio.errors import (
     RangeNotSatisfiable,
     ResultsGone,
     TextUnreadable,
+    TooManyConversions,
     TooManyJobs,
     TooManyUploads,
     UnknownFile,
@@ -41,11 +43,13 @@ from studio.errors import (
 )
 from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
+from studio.on_demand import Abandoned, Requester, requested_by
+from studio.places import Places
 from studio.storage import Upload, unknown_file
 from studio.web import answers, receiving, results, schemas
-from studio.web.bounds import Places
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
+from studio.web.sockets import has_hung_up, tcp_of
 
 LONGEST_WAIT_S = 60
 # Each answer that is waited for holds a thread: these are a part of the server's, and of a part.
@@ -54,6 +58,8 @@ MOST_WAITING_OF_A_CLIENT = 8
 POLL_AFTER_S = 2
 MOST_JSON_BYTES = 1 << 20
 TRACK = "*/*"
+# As nginx logs a request whose client closed the connection; nobody reads the answer.
+CLIENT_LEFT = 499
 
 FORMAT = Parameter(
     "format",
@@ -85,7 +91,15 @@ PROCESS_ERRORS = (
     TooManyJobs,
     DiskFull,
 )
-TRACK_ERRORS = (UnknownFormat, UnknownFile, UnknownTrack, NotReady, ResultsGone, DiskFull)
+TRACK_ERRORS = (
+    UnknownFormat,
+    UnknownFile,
+    UnknownTrack,
+    NotReady,
+    ResultsGone,
+    TooManyConversions,
+    DiskFull,
+)
 
 
 def register(app: Flask, services: Services) -> None:
@@ -113,6 +127,10 @@ def register(app: Flask, services: Services) -> None:
         most_bytes = services.uploads.most_bytes if request.path == "/upload" else MOST_JSON_BYTES
         request.max_content_length = min(most_bytes, services.uploads.most_bytes)
 
+    @blueprint.errorhandler(Abandoned)
+    def answer_nobody(_error: Abandoned) -> Response:
+        return Response(status=CLIENT_LEFT)
+
     app.register_blueprint(blueprint)
 
 
@@ -138,6 +156,12 @@ class Views:
         if upload.owner != g.owner:
             raise unknown_file(file_id)
         return upload
+
+    def _request(self) -> AbstractContextManager[None]:
+        """What is made inside is made for the current request, as long as its client is there."""
+        tcp = tcp_of(request.environ)
+        client = self._services.access.caller()
+        return requested_by(Requester(client, lambda: tcp is not None and has_hung_up(tcp)))
 
     @operation(
         summary="Is the server alive", answers={200: schemas.Health}, is_open=True, rate="none"
@@ -314,7 +338,8 @@ class Views:
         upload = self._upload(file_id)
         job = self._job_with(upload, track)
         file_format = results.checked_format(job, track, request.args.get("format"))
-        path = results.file_of(self._storage, upload, job, track, file_format)
+        with self._request():
+            path = results.file_of(self._storage, upload, job, track, file_format)
         name = answers.download_name(upload, track, file_format)
         content_type = results.formats(track)[file_format]
         answer = send_file(path, mimetype=content_type, conditional=True)
@@ -336,7 +361,8 @@ class Views:
         archive = ZipStream(compress_type=ZIP_STORED, sized=True)
         for stem in separation["stems"]:
             file_format = results.checked_format(job, stem, request.args.get("format"))
-            path = results.file_of(self._storage, upload, job, stem, file_format)
+            with self._request():
+                path = results.file_of(self._storage, upload, job, stem, file_format)
             archive.add_path(str(path), answers.download_name(upload, stem, file_format))
         answer = Response(archive, mimetype="application/zip")
         answer.content_length = len(archive)
