@@ -192,7 +192,7 @@ CASES: list[tuple[str, str, Send]] = [
     ("text_unreadable", "UTF-8", upload("prompt.txt", b"\xff\xfe\x00")),
     ("text_unreadable", "no text", upload("prompt.txt", b" \n\t ")),
     ("text_unreadable", "bytes", upload("prompt.txt", b"a" * ((1 << 20) + 1))),
-    ("file_too_large", "1,048,576", raw(b'{"stems": ["' + b"a" * (1 << 20) + b'"]}')),
+    ("file_too_large", "65,536", raw(b'{"stems": ["' + b"a" * (1 << 16) + b'"]}')),
     (
         "file_too_large",
         "beside the file",

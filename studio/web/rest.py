@@ -56,7 +56,8 @@ LONGEST_WAIT_S = 60
 MOST_WAITING = 40
 MOST_WAITING_OF_A_CLIENT = 8
 POLL_AFTER_S = 2
-MOST_JSON_BYTES = 1 << 20
+# The longest options that make sense have a few kB.
+MAX_JSON_BYTES = 1 << 16
 TRACK = "*/*"
 # As nginx logs a request whose client closed the connection; nobody reads the answer.
 CLIENT_LEFT = 499
@@ -124,7 +125,7 @@ def register(app: Flask, services: Services) -> None:
 
     @blueprint.before_request
     def limit_body() -> None:
-        most_bytes = services.uploads.most_bytes if request.path == "/upload" else MOST_JSON_BYTES
+        most_bytes = services.uploads.most_bytes if request.path == "/upload" else MAX_JSON_BYTES
         request.max_content_length = min(most_bytes, services.uploads.most_bytes)
 
     @blueprint.errorhandler(Abandoned)
@@ -272,9 +273,14 @@ class Views:
         return _answer(answers.job(job), 202, Location=location, Retry_After=POLL_AFTER_S)
 
     @operation(
-        summary="State of the latest job of a file, and all its jobs",
+        summary="State of the latest job of a file, and its jobs",
         answers={200: schemas.Status},
         parameters=(
+            Parameter(
+                "before",
+                "List the jobs before the one with this id, as the link `next` does.",
+                {"type": "string"},
+            ),
             Parameter(
                 "wait",
                 "Hold the answer until the latest job is final, or for this many seconds; where "
@@ -295,7 +301,10 @@ class Views:
             jobs = self._store.of_file(file_id)
         waiting = bool(jobs) and not jobs[0].state.is_final
         headers = {"Retry_After": POLL_AFTER_S} if waiting else {}
-        return _answer(answers.status(upload, jobs), **headers)
+        before = request.args.get("before")
+        if before is not None and all(job.job_id != before for job in jobs):
+            raise InvalidOption(f"before={before!r} is not the id of a job of this file.")
+        return _answer(answers.status(upload, jobs, before), **headers)
 
     def _wait(self, job_id: str, wait_s: float) -> None:
         """Return when the job is final, after `wait_s`, or at once where too many wait already."""

@@ -93,7 +93,7 @@ class Job(Answer):
 
 
 class Status(Answer):
-    """The latest job of a file, and all of them under `jobs`; `uploaded` before the first."""
+    """The latest job of a file, and the latest 20 under `jobs`; `uploaded` before the first."""
 
     file_id: str
     filename: str
@@ -108,6 +108,8 @@ class Status(Answer):
     error: JobError | None
     tracks: list[str]
     jobs: list[Job]
+    jobs_total: int = Field(description="How many jobs of the file are kept, 100 at most.")
+    next: str | None = Field(description="Address that lists the jobs before these; null: none.")
 
 
 class TrackFormat(Answer):
