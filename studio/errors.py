@@ -180,6 +180,10 @@ class DiskFull(StudioError):
     code, status, title = "disk_full", 507, "The server's disk is full"
 
 
+class StorageUnavailable(StudioError):
+    code, status, title = "storage_unavailable", 503, "The server cannot write its files"
+
+
 class Interrupted(StudioError):
     code, status, title = "interrupted", 500, "The server stopped in the middle of the job"
 

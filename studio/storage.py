@@ -139,6 +139,10 @@ class Storage:
         """Raise DiskFull when `needed_bytes` more would leave too little free, or be too much."""
         self._space.check(needed_bytes)
 
+    def check_writable(self) -> None:
+        """Raise DiskFull or StorageUnavailable when uploads and results cannot be written."""
+        self._space.check_writable()
+
     def free_bytes(self) -> int:
         return self._space.free_bytes()
 

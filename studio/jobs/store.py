@@ -2,7 +2,7 @@
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -74,6 +74,15 @@ class MessageRow(Base):
     url: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[float] = mapped_column(default=0.0)
+
+
+class ProbeRow(Base):
+    """Written and removed again to see whether the database takes rows; see studio.jobs.faults."""
+
+    __tablename__ = "probes"
+
+    probe_id: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[str]
 
 
 def connect(url: str) -> Engine:
@@ -296,16 +305,19 @@ class JobStore:
             for row in session.scalars(select(JobRow).where(JobRow.file_id == file_id)):
                 session.delete(row)
 
-    def recover(self, interrupted: dict[str, Any]) -> None:
-        """After a start: queue again what was processing, or fail it after the last attempt."""
+    def recover(self, interrupted: dict[str, Any], held: Collection[str] = ()) -> None:
+        """Queue again what was processing, or fail it after the last attempt.
+
+        `held` are the jobs that a runner does at this moment; none after a start.
+        """
         with self._sessions.begin() as session:
-            processing = JobRow.state == State.PROCESSING
+            lost = (JobRow.state == State.PROCESSING, JobRow.job_id.not_in(held))
             session.execute(
                 update(JobRow)
-                .where(processing, JobRow.attempts >= MOST_ATTEMPTS)
+                .where(*lost, JobRow.attempts >= MOST_ATTEMPTS)
                 .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
             )
-            session.execute(update(JobRow).where(processing).values(**WAITING_AGAIN))
+            session.execute(update(JobRow).where(*lost).values(**WAITING_AGAIN))
 
 
 def _forget_oldest(session: Session, file_id: str) -> None:

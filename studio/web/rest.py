@@ -25,6 +25,7 @@ from studio.errors import (
     QueueFull,
     RangeNotSatisfiable,
     ResultsGone,
+    StorageUnavailable,
     TextUnreadable,
     TooManyConversions,
     TooManyJobs,
@@ -45,6 +46,7 @@ from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
 from studio.on_demand import Abandoned, Requester, requested_by
 from studio.places import Places
+from studio.readiness import READY
 from studio.storage import Upload, unknown_file
 from studio.web import answers, receiving, results, schemas
 from studio.web.operations import Parameter, operation
@@ -91,6 +93,7 @@ PROCESS_ERRORS = (
     QueueFull,
     TooManyJobs,
     DiskFull,
+    StorageUnavailable,
 )
 TRACK_ERRORS = (
     UnknownFormat,
@@ -100,6 +103,7 @@ TRACK_ERRORS = (
     ResultsGone,
     TooManyConversions,
     DiskFull,
+    StorageUnavailable,
 )
 
 
@@ -182,14 +186,19 @@ class Views:
         )
 
     @operation(
-        summary="Are the models that the server starts with loaded",
+        summary="Check readiness: models are loaded, and the disk and the database can be written",
         answers={200: schemas.Ready, 503: schemas.Ready},
         is_open=True,
         rate="none",
     )
     def ready(self) -> Response:
         readiness = self._services.readiness
-        body = schemas.Ready(ready=readiness.is_ready, models=readiness.states)
+        storage = self._services.storage_check.states()
+        body = schemas.Ready(
+            ready=readiness.is_ready and set(storage.values()) == {READY},
+            models=readiness.states,
+            storage=storage,
+        )
         return _answer(body, 200 if body.ready else 503)
 
     @operation(
@@ -226,6 +235,7 @@ class Views:
             TooManyUploads,
             UploadTooSlow,
             DiskFull,
+            StorageUnavailable,
         ),
         rate="work",
     )
@@ -329,7 +339,7 @@ class Views:
     @operation(
         summary="Cancel the waiting and running jobs of a file",
         answers={200: schemas.Status},
-        errors=(UnknownFile, NothingToCancel),
+        errors=(UnknownFile, NothingToCancel, DiskFull, StorageUnavailable),
     )
     def cancel(self, file_id: str) -> Response:
         upload = self._upload(file_id)
@@ -415,7 +425,7 @@ class Views:
     @operation(
         summary="Remove a file and its results; a running job is canceled first",
         answers={200: schemas.Deleted},
-        errors=(UnknownFile,),
+        errors=(UnknownFile, DiskFull, StorageUnavailable),
     )
     def cleanup(self, file_id: str) -> Response:
         self._upload(file_id)

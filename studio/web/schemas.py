@@ -25,6 +25,9 @@ class Ready(Answer):
     models: dict[str, str] = Field(
         description="For each model that is loaded at the start: loading, ready, or why not."
     )
+    storage: dict[str, str] = Field(
+        description="For the disk and the job database: ready, or why they cannot be written."
+    )
 
 
 class Variant(Answer):
