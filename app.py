@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 from engineio.payload import Payload
 from filelock import FileLock, Timeout
@@ -21,7 +22,7 @@ from models import Models
 from studio import logs
 from studio.errors import UnknownVariant
 from studio.housekeeping import Housekeeper
-from studio.jobs import integrity
+from studio.jobs import faults, integrity
 from studio.jobs.job import Job
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
@@ -29,7 +30,7 @@ from studio.jobs.store import JobStore, connect
 from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.metrics import Metrics, Present
 from studio.process import prepare_process
-from studio.readiness import Readiness
+from studio.readiness import Readiness, StorageCheck
 from studio.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
@@ -145,7 +146,18 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     readiness = Readiness()
     access = Access(config.API_KEYS, config.cors_origins)
     services = Services(
-        storage, store, runner, models, _upload_bounds(config), VERSION, readiness, access, webhooks
+        storage,
+        store,
+        runner,
+        models,
+        _upload_bounds(config),
+        VERSION,
+        readiness,
+        StorageCheck(
+            {"disk": storage.check_writable, "database": partial(faults.check_writable, engine)}
+        ),
+        access,
+        webhooks,
     )
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
     app.request_class = StreamingRequest

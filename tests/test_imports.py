@@ -39,6 +39,8 @@ GROUND = {
     "small_weights",
     "graph_writer",
     "process",
+    "on_demand",
+    "places",
 }
 
 
