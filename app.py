@@ -27,9 +27,11 @@ from studio.jobs.job import Job
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
+from studio.jobs.usage import Usage
 from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.metrics import Metrics, Present
 from studio.process import prepare_process
+from studio.quota import Quota
 from studio.readiness import Readiness, StorageCheck
 from studio.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
@@ -128,8 +130,11 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     )
     models.registry.on_load = metrics.model_loaded
 
+    quota = _quota(config, storage, engine)
+
     def on_end(job: Job) -> None:
         metrics.job_ended(job)
+        quota.charge(job)
         webhooks.wake()
 
     runner = JobRunner(
@@ -158,12 +163,9 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
         ),
         access,
         webhooks,
+        quota,
     )
-    app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
-    app.request_class = StreamingRequest
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
+    app = _flask(config)
     CORS(app, origins=config.cors_origins, expose_headers=EXPOSED_HEADERS)
     watch.register(app, metrics)
     rates.register(app, access, config.RATE_LIMIT, config.RATE_LIMIT_WORK)
@@ -183,6 +185,15 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     if warm_up:
         readiness.warm_up(models.defaults())
     atexit.register(parts.stop)
+    return app
+
+
+def _flask(config: Config) -> Flask:
+    app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
+    app.request_class = StreamingRequest
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
     return app
 
 
@@ -272,6 +283,12 @@ def _webhooks(config: Config, outbox: Outbox) -> Webhooks:
         config.MAX_CLIENT_WEBHOOKS,
     )
     return Webhooks(outbox, settings, lambda job: answers.job(job).model_dump(mode="json"))
+
+
+def _quota(config: Config, storage: Storage, engine: Engine) -> Quota:
+    usage = Usage(engine)
+    usage.open()
+    return Quota(storage, usage, config.MAX_CLIENT_BYTES, config.MAX_CLIENT_MINUTES)
 
 
 def _job_store(config: Config, lock: FileLock) -> tuple[Engine, JobStore]:

@@ -240,6 +240,22 @@ class Config:
     MAX_CLIENT_JOBS: int = _setting(
         20, _integer(0, 1_000_000), "Jobs of one client that may wait or run; 0: no bound."
     )
+    MAX_CLIENT_BYTES: int = _setting(
+        0,
+        _integer(0, 2**62),
+        "Bytes that uploads and results of one API key may take; 0: no bound.",
+    )
+    MAX_CLIENT_MINUTES: int = _setting(
+        0,
+        _integer(0, 10**6),
+        "Minutes that the jobs of one client may work in 24 hours before it gets no more; "
+        "0: no bound.",
+    )
+    MAX_SEPARATION_S: int = _setting(
+        43_200,
+        _integer(1, 10**9),
+        "Largest separation, in seconds of sound times shifts, over 1 - overlap.",
+    )
     MAX_DURATION_S: int = _setting(
         21_600, _integer(1, 10**7), "Longest sound that is accepted, in seconds."
     )

@@ -75,6 +75,7 @@ class Demucs:
         self, config: Config, storage: Storage, registry: Registry, store: JobStore
     ) -> None:
         self.default = config.DEMUCS_MODEL
+        self._max_work_s = config.MAX_SEPARATION_S
         self._store = store
         self._engine = EngineSettings(
             config.SEPARATION_ENGINE,
@@ -109,13 +110,14 @@ class Demucs:
         options = checked(SeparationOptions, body)
         variant = options.model_variant or self.default
         found = self.check_variant(variant, options.stems)
+        source = self.source(upload, options.source)
+        options.check_work(source.duration_s, self._max_work_s)
         values = options.model_dump(exclude={"model_variant"})
         if values["stems"]:
             values["stems"] = sorted(set(values["stems"]))
         identity = [path.stat().st_mtime_ns for path in found.files]
         engine = [self._engine.engine, self._engine.precision]
-        sound = self.source(upload, options.source).identity
-        key = [sound, "demucs", variant, str(found.where), identity, engine, values]
+        key = [source.identity, "demucs", variant, str(found.where), identity, engine, values]
         return Request(upload.file_id, "demucs", variant, values, fingerprint(key))
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:

@@ -180,6 +180,10 @@ class ModelUnusable(StudioError):
     code, status, title = "model_unusable", 503, "The model cannot be loaded"
 
 
+class QuotaExceeded(StudioError):
+    code, status, title = "quota_exceeded", 429, "Your quota is used up"
+
+
 class DiskFull(StudioError):
     code, status, title = "disk_full", 507, "The server's disk is full"
 

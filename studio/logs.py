@@ -14,7 +14,7 @@ from typing import Any
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-NOISY = ("urllib3", "filelock", "httpx", "httpcore", "faster_whisper", "werkzeug", "flask-limiter")
+NOISY = ("urllib3", "filelock", "httpx", "httpcore", "faster_whisper", "werkzeug")
 
 # They log what strangers send.
 TALKATIVE = ("engineio", "socketio")

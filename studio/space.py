@@ -99,7 +99,7 @@ class DiskSpace:
         with self._measuring:
             measured_s, used_bytes = self._measured
             if time.monotonic() - measured_s > MEASURE_EVERY_S:
-                used_bytes = _size_bytes(*self._counted)
+                used_bytes = size_bytes(*self._counted)
                 self._measured = (time.monotonic(), used_bytes)
             return used_bytes
 
@@ -130,7 +130,7 @@ class DiskSpace:
             self._measured = (measured_s, used_bytes + size_bytes)
 
 
-def _size_bytes(*folders: Path) -> int:
+def size_bytes(*folders: Path) -> int:
     """Bytes of all files below some folders; a file with several names counts once."""
     total, linked = 0, set()
     for folder in folders:

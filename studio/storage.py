@@ -25,7 +25,7 @@ from typing import IO
 from studio.durable import sync, sync_content, sync_names
 from studio.errors import DiskFull, UnknownFile
 from studio.on_demand import OnDemand
-from studio.space import DiskSpace, disk_errors
+from studio.space import DiskSpace, disk_errors, size_bytes
 
 # On its way, but not written to for so long: whoever wrote it is gone.
 ABANDONED_AFTER_S = 24 * 3600.0
@@ -148,6 +148,17 @@ class Storage:
 
     def used_bytes(self) -> int:
         return self._space.used_bytes()
+
+    def used_bytes_of(self, owner: str) -> int:
+        """What the uploads and results of an owner take; counted anew each time."""
+        folders = []
+        for file_id in self.file_ids():
+            try:
+                if self.upload(file_id).owner == owner:
+                    folders += [self._uploads / file_id, self._outputs / file_id]
+            except UnknownFile:
+                continue
+        return size_bytes(*folders)
 
     def receive(self) -> IncomingFile:
         """Begin an upload; end it with `accept` or `discard`."""

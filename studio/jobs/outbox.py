@@ -59,7 +59,7 @@ class Outbox:
                 .limit(most)
             )
             return [
-                Message(row.message_id, row.url, row.attempts, row.client, job_of(session, job))
+                Message(row.message_id, row.url, row.attempts, row.client, job_of(job))
                 for row, job in rows
             ]
 

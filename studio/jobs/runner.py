@@ -1,4 +1,4 @@
-"""Runs jobs on background threads, first come first served, in a bounded queue."""
+"""Runs jobs on background threads, clients in turn, in a bounded queue."""
 
 import logging
 import time

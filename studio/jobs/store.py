@@ -1,8 +1,9 @@
 """Jobs in a database (SQLAlchemy). Each change is a transaction; a final state is set once."""
 
+import itertools
 import time
-from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
+from threading import Lock
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from studio.jobs.job import Job, Request, State
+from studio.jobs.turns import Turns
 
 # The first attempt and two more after crashes.
 MOST_ATTEMPTS = 3
@@ -109,6 +111,8 @@ class JobStore:
     def __init__(self, engine: Engine) -> None:
         self._sessions = sessionmaker(engine)
         self._engine = engine
+        self._turns = Turns()
+        self._turns_lock = Lock()
 
     def open(self) -> None:
         """Make the tables, and the columns that a database of an earlier version lacks."""
@@ -164,7 +168,7 @@ class JobStore:
                 session.add(_message(row.job_id, webhook, client))
             session.flush()
             _forget_oldest(session, request.file_id)
-            return job_of(session, row)
+            return self._jobs(session, [row])[0]
 
     def tell(self, job_id: str, webhook: str, client: str | None = None) -> None:
         """Tell an address of the end of a job that is there; once, though asked for twice before
@@ -179,7 +183,7 @@ class JobStore:
     def get(self, job_id: str) -> Job | None:
         with self._sessions() as session:
             row = session.scalar(select(JobRow).where(JobRow.job_id == job_id))
-            return job_of(session, row) if row else None
+            return self._jobs(session, [row])[0] if row else None
 
     def of_file(self, file_id: str) -> list[Job]:
         """All jobs of a file, the latest first."""
@@ -187,7 +191,7 @@ class JobStore:
             rows = session.scalars(
                 select(JobRow).where(JobRow.file_id == file_id).order_by(JobRow.number.desc())
             )
-            return jobs_of(session, rows.all())
+            return self._jobs(session, rows.all())
 
     def file_ids(self) -> list[str]:
         """All files that there are jobs of."""
@@ -208,7 +212,7 @@ class JobStore:
                 .where(JobRow.fingerprint == fingerprint, JobRow.state.in_(list(states)))
                 .order_by(JobRow.number.desc())
             )
-            return jobs_of(session, rows.all())
+            return self._jobs(session, rows.all())
 
     def count(self, state: State) -> int:
         with self._sessions() as session:
@@ -228,7 +232,7 @@ class JobStore:
         """Jobs that wait or run."""
         with self._sessions() as session:
             rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
-            return jobs_of(session, rows.all())
+            return self._jobs(session, rows.all())
 
     def count_active(self, client: str) -> int:
         """Jobs of a client that wait or run."""
@@ -237,12 +241,15 @@ class JobStore:
             return session.scalar(select(func.count()).where(*mine)) or 0
 
     def claim(self) -> Job | None:
-        """Take the oldest queued job: it is processing from now on."""
-        with self._sessions.begin() as session:
-            oldest = select(func.min(JobRow.number)).where(JobRow.state == State.QUEUED)
+        """Take a queued job: it is processing from now on. Clients take turns; of the jobs of one
+        client the oldest is next."""
+        with self._turns_lock, self._sessions.begin() as session:
+            client, numbers = next(iter(self._queue(session)), (None, []))
+            if not numbers:
+                return None
             row = session.scalar(
                 update(JobRow)
-                .where(JobRow.number == oldest.scalar_subquery(), JobRow.state == State.QUEUED)
+                .where(JobRow.number == numbers[0], JobRow.state == State.QUEUED)
                 .values(
                     state=State.PROCESSING,
                     stage="starting",
@@ -251,7 +258,34 @@ class JobStore:
                 )
                 .returning(JobRow)
             )
-            return job_of(session, row) if row else None
+            if row is None:
+                return None
+            self._turns.take(client)
+            return job_of(row)
+
+    def _queue(self, session: Session) -> list[tuple[str | None, list[int]]]:
+        """The clients with queued jobs in the order of their turns, and the numbers of the jobs."""
+        rows = session.execute(
+            select(JobRow.client, JobRow.number)
+            .where(JobRow.state == State.QUEUED)
+            .order_by(JobRow.number)
+        )
+        numbers: dict[str | None, list[int]] = {}
+        for client, number in rows:
+            numbers.setdefault(client, []).append(number)
+        return [(client, numbers[client]) for client in self._turns.order(numbers)]
+
+    def _jobs(self, session: Session, rows: Sequence[JobRow]) -> list[Job]:
+        """Jobs of rows, in their order, with their places in the queue."""
+        if all(row.state != State.QUEUED for row in rows):
+            return [job_of(row) for row in rows]
+        with self._turns_lock:
+            queues = [numbers for _, numbers in self._queue(session)]
+        # The first job of each client, then the second one of each, and so on.
+        rounds = itertools.zip_longest(*queues)
+        order = [number for turn in rounds for number in turn if number is not None]
+        places = {number: place for place, number in enumerate(order, 1)}
+        return [job_of(row, places.get(row.number)) for row in rows]
 
     def report(self, job_id: str, stage: str, progress: float, eta_s: float | None) -> None:
         """Note how far a processing job is."""
@@ -347,21 +381,7 @@ def _message(job_id: str, url: str, client: str | None) -> MessageRow:
     return MessageRow(message_id=f"msg_{uuid4().hex}", job_id=job_id, url=url, client=client)
 
 
-def jobs_of(session: Session, rows: Sequence[JobRow]) -> list[Job]:
-    """Jobs of rows, in their order; the places in the queue are counted once for all of them."""
-    waiting: list[int] = []
-    last = max((row.number for row in rows if row.state == State.QUEUED), default=None)
-    if last is not None:
-        queued = select(JobRow.number).where(JobRow.state == State.QUEUED, JobRow.number <= last)
-        waiting = sorted(session.scalars(queued))
-    return [_job_of(row, bisect_right(waiting, row.number)) for row in rows]
-
-
-def job_of(session: Session, row: JobRow) -> Job:
-    return jobs_of(session, [row])[0]
-
-
-def _job_of(row: JobRow, place: int) -> Job:
+def job_of(row: JobRow, place: int | None = None) -> Job:
     request = Request(row.file_id, row.model, row.variant, row.options, row.fingerprint)
     return Job(
         row.job_id,
@@ -375,6 +395,7 @@ def _job_of(row: JobRow, place: int) -> Job:
         row.finished_at,
         row.attempts,
         place if row.state == State.QUEUED else None,
+        row.client,
         row.error,
         row.result,
     )

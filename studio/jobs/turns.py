@@ -37,10 +37,13 @@ class Pauses:
     def __init__(self) -> None:
         self._pauses: dict[Hashable, _Pause] = {}
 
-    def until_s(self, host: Hashable) -> float:
+    def until_s(self, host: Hashable, now_s: float) -> float:
         """When the host may be tried again; 0 if at once."""
         pause = self._pauses.get(host)
-        return pause.until_s if pause else 0.0
+        # No pause is that long: the clock was set back.
+        if pause is None or pause.until_s > now_s + LONGEST_PAUSE_S:
+            return 0.0
+        return pause.until_s
 
     def failed(self, host: Hashable, now_s: float) -> None:
         self._pauses = {

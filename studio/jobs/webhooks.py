@@ -182,7 +182,7 @@ class Webhooks:
             if message.message_id not in self._sending
         ]:
             for message in due:
-                until_s = self._pauses.until_s(_host(message))
+                until_s = self._pauses.until_s(_host(message), now_s)
                 if until_s <= now_s:
                     return message
                 self._outbox.put_off(message.message_id, until_s)

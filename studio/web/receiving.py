@@ -103,6 +103,7 @@ def _receive(services: Services) -> Upload:
             f'the field {FIELD!r}, for example with curl -F "file=@song.mp3".'
         )
     services.storage.check_space(request.content_length or 0)
+    services.quota.check_bytes(g.owner, request.content_length or 0)
     with pace.watched(request.environ), _body_errors():
         sent = request.files.get(FIELD)
     if sent is None and FIELD in request.form:
@@ -122,6 +123,7 @@ def _receive(services: Services) -> Upload:
     incoming.close()
     if incoming.size_bytes == 0:
         raise EmptyFile(f"{filename!r} has no content. Check it and send it again.")
+    services.quota.check_bytes(g.owner, incoming.size_bytes)
     sound = _checked_content(incoming, file_type, bounds)
     upload = services.storage.accept(incoming, filename, file_type, sound, g.owner)
     g.incoming = None

@@ -23,6 +23,7 @@ from studio.errors import (
     NothingToCancel,
     NotReady,
     QueueFull,
+    QuotaExceeded,
     RangeNotSatisfiable,
     ResultsGone,
     StorageUnavailable,
@@ -94,6 +95,7 @@ PROCESS_ERRORS = (
     QueueFull,
     TooManyJobs,
     TooManyWebhooks,
+    QuotaExceeded,
     DiskFull,
     StorageUnavailable,
 )
@@ -236,6 +238,7 @@ class Views:
             FileTooLarge,
             TooManyUploads,
             UploadTooSlow,
+            QuotaExceeded,
             DiskFull,
             StorageUnavailable,
         ),
@@ -277,6 +280,8 @@ class Views:
         asked = self._services.models.request(model, upload, body)
         job = completed_before(self._store, self._storage, asked, told, client)
         if job is None:
+            self._services.quota.check_work(client)
+            self._services.quota.check_bytes(g.owner)
             job = self._services.runner.submit(asked, client, told)
         if told is not None:
             self._services.webhooks.wake()

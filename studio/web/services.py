@@ -9,6 +9,7 @@ from studio.jobs.job import Request
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
+from studio.quota import Quota
 from studio.readiness import Readiness, StorageCheck
 from studio.storage import Storage, Upload
 from studio.web.access import Access
@@ -41,3 +42,4 @@ class Services:
     storage_check: StorageCheck
     access: Access
     webhooks: Webhooks
+    quota: Quota
