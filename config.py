@@ -52,10 +52,9 @@ def _boolean(text: str) -> bool:
 
 def _integer(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise ValueError("use a whole number") from None
+        if not re.fullmatch(r"\s*-?[0-9]{1,20}\s*", text):
+            raise ValueError("use a whole number")
+        number = int(text)
         if not least <= number <= most:
             raise ValueError(f"use a number from {least} to {most}")
         return number
