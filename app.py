@@ -7,6 +7,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from engineio.payload import Payload
 from filelock import FileLock, Timeout
@@ -20,6 +21,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from config import Config, ConfigError
 from models import Models
 from studio import logs
+from studio.devices import has_driver
 from studio.errors import UnknownVariant
 from studio.housekeeping import Housekeeper
 from studio.jobs import faults, integrity
@@ -36,7 +38,7 @@ from studio.readiness import Readiness, StorageCheck
 from studio.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import answers, live, pages, problems, rates, rest, watch
+from studio.web import answers, hosts, live, pages, problems, rates, rest, watch
 from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.bounds import UploadBounds
@@ -102,6 +104,7 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     config = config or Config.load()
     prepare_process()
     logs.configure(config.LOG_FORMAT, logging.DEBUG if config.DEBUG else logging.INFO)
+    _check_device(config)
     lock = _own_folders(config)
     storage = Storage(
         config.upload_folder,
@@ -149,7 +152,7 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     )
     housekeeper = Housekeeper(storage, store, runner, outbox, config.RETENTION_HOURS)
     readiness = Readiness()
-    access = Access(config.API_KEYS, config.cors_origins)
+    access = Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY)
     services = Services(
         storage,
         store,
@@ -166,17 +169,15 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
         quota,
     )
     app = _flask(config)
-    CORS(app, origins=config.cors_origins, expose_headers=EXPOSED_HEADERS)
-    watch.register(app, metrics)
+    CORS(app, origins=_cors_patterns(config), expose_headers=EXPOSED_HEADERS)
+    watch.register(app, metrics, access)
     rates.register(app, access, config.RATE_LIMIT, config.RATE_LIMIT_WORK)
     check_access(app, access)
     rest.register(app, services)
     pages.register(app, services)
     problems.register(app)
     socketio = _socketio(app, config, models, scheduler, access)
-    if config.TRUSTED_PROXIES:
-        trusted = config.TRUSTED_PROXIES
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted, x_proto=trusted)  # type: ignore[method-assign]
+    _guard(app, config)
     parts = Parts(runner, scheduler, store, socketio, lock, webhooks, housekeeper, readiness)
     app.extensions["parts"] = parts
     runner.start()
@@ -195,6 +196,23 @@ def _flask(config: Config) -> Flask:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
     return app
+
+
+def _guard(app: Flask, config: Config) -> None:
+    """Check hosts and believe trusted proxies before any request, those of Socket.IO included."""
+    outer: Any = app.wsgi_app
+    if config.allowed_hosts is not None:
+        outer = hosts.only_for(outer, config.allowed_hosts)
+    if trusted := config.TRUSTED_PROXIES:
+        outer = ProxyFix(outer, x_for=trusted, x_proto=trusted)
+    app.wsgi_app = outer  # type: ignore[method-assign]
+
+
+def _cors_patterns(config: Config) -> str | list[re.Pattern[str]]:
+    """The origins for Flask-CORS, which takes a text with brackets, as of IPv6, for a pattern."""
+    if config.cors_origins == "*":
+        return "*"
+    return [re.compile(rf"{re.escape(one)}\Z", re.IGNORECASE) for one in config.cors_origins]
 
 
 def _upload_bounds(config: Config) -> UploadBounds:
@@ -242,6 +260,15 @@ def _socketio(
     socketio.on_error_default(live.on_defect)
     Sockets(socketio.server, live.PATH, SPARE_SOCKETS)
     return socketio
+
+
+def _check_device(config: Config) -> None:
+    """Raise ConfigError where a CUDA device is demanded of a machine that cannot have one."""
+    if config.DEVICE.startswith("cuda") and not has_driver():
+        raise ConfigError(
+            f"DEVICE={config.DEVICE!r} cannot be used: this machine has no driver for a CUDA "
+            "device. Install the driver of NVIDIA, or set DEVICE=auto or DEVICE=cpu."
+        )
 
 
 def _own_folders(config: Config) -> FileLock:

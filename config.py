@@ -52,10 +52,9 @@ def _boolean(text: str) -> bool:
 
 def _integer(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise ValueError("use a whole number") from None
+        if not re.fullmatch(r"\s*-?[0-9]{1,20}\s*", text):
+            raise ValueError("use a whole number")
+        number = int(text)
         if not least <= number <= most:
             raise ValueError(f"use a number from {least} to {most}")
         return number
@@ -76,6 +75,12 @@ def _one_of(*words: str) -> Callable[[str], str]:
         return text.strip().lower()
 
     return parse
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text.strip().lower()):
+        raise ValueError("use auto, cpu, cuda, or cuda:N with the number of a device")
+    return text.strip().lower()
 
 
 def _file_types(text: str) -> frozenset[str]:
@@ -310,6 +315,12 @@ class Config:
     )
     TORCH_THREADS: int = _setting(
         0, _integer(0, 1024), "Threads of the engine for one network; 0: as many as it chooses."
+    )
+    DEVICE: str = _setting(
+        "auto",
+        _device,
+        "What the models run on: auto (a CUDA device that works, else the CPU), cpu, cuda, or "
+        "cuda:N for one of several.",
     )
     SEPARATION_ENGINE: str = _setting(
         "auto",

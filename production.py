@@ -72,6 +72,11 @@ def warnings(config: Config) -> list[str]:
         )
     if not config.API_KEYS:
         found.append("API_KEYS is empty: everybody who reaches this server may use it.")
+        if config.ALLOWED_HOSTS == "auto":
+            found.append(
+                "ALLOWED_HOSTS is not set: the server answers for localhost and IP addresses only. "
+                "Name the host that people use."
+            )
     return found
 
 

@@ -140,6 +140,14 @@ class AudioTooLong(StudioError):
     code, status, title = "audio_too_long", 413, "The sound is too long"
 
 
+class UnknownHost(StudioError):
+    code, status, title = "unknown_host", 421, "The server does not go by this name"
+
+
+class DecoderEnded(StudioError):
+    code, status, title = "decoder_ended", 503, "The system ended the decoder"
+
+
 class RangeNotSatisfiable(StudioError):
     code, status, title = "range_not_satisfiable", 416, "The range lies outside the file"
 

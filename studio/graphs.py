@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = "graph.json"
+# For stateful graphs. Their fused attention and OpenVINO's cache of primitives hold each other, so
+# that a thread and some memory of each compiled network would outlive it.
+RELEASED_WHOLE: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": 0}
 # No graph takes longer to write.
 UNFINISHED_S = 3600.0
 
@@ -127,12 +130,3 @@ def multiplies_bytes() -> bool:
 def has_amx() -> bool:
     """Whether the processor has a unit for products of matrices, which is quickest in bf16."""
     return "amx_bf16" in processor_flags()
-
-
-def cuda_device() -> str | None:
-    """`cuda` where PyTorch can use one. PyTorch is only imported where a driver is there."""
-    if not any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg")):
-        return None
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else None

@@ -207,6 +207,11 @@ ELSEWHERE = {
     "too_many_requests": ("test_rates", "test_what_makes_work_has_a_stricter_rate"),
     "too_many_uploads": ("test_bounds", "test_uploads_at_the_same_time"),
     "upload_too_slow": ("test_pace", "test_a_slow_upload_is_ended_and_told"),
+    "unknown_host": ("hostile.test_origins_and_hosts", "test_a_rebound_name_reaches_nothing"),
+    "decoder_ended": (
+        "hostile.test_killed_decoder",
+        "test_a_decoder_that_is_killed_is_the_servers_trouble",
+    ),
     "too_many_conversions": (
         "hostile.test_dropped_downloads",
         "test_a_client_waits_for_a_few_formats_only",

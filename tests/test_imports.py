@@ -41,6 +41,7 @@ GROUND = {
     "process",
     "on_demand",
     "places",
+    "devices",
 }
 
 

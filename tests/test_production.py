@@ -74,7 +74,11 @@ def test_unsafe_settings_are_refused(
 def test_open_origins_are_warned_of(tmp_path: Path) -> None:
     safe = Config(**SAFE, UPLOAD_FOLDER=str(tmp_path), OUTPUT_FOLDER=str(tmp_path))
     assert refusals(safe) == []
-    assert [text.split()[0] for text in warnings(safe)] == ["CORS_ORIGINS", "API_KEYS"]
+    assert [text.split()[0] for text in warnings(safe)] == [
+        "CORS_ORIGINS",
+        "API_KEYS",
+        "ALLOWED_HOSTS",
+    ]
     closed = {"CORS_ORIGINS": "https://example.org", "API_KEYS": frozenset({"k" * 16})}
     assert warnings(Config(**SAFE, **closed)) == []
 

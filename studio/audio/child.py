@@ -22,7 +22,7 @@ from threading import Lock
 from types import TracebackType
 from typing import IO
 
-from studio.errors import NotAudio
+from studio.errors import DecoderEnded, NotAudio
 
 FORMATS = "mp3,wav,w64,flac,ogg,mov,aac"
 CODECS = (
@@ -55,6 +55,7 @@ END_S = 10.0
 # How ffmpeg ends when the kernel tells it that its time is over, at once or at the fourth telling.
 STOPPED = (255, 123, -signal.SIGXCPU)
 
+RETRY_AFTER_S = 30
 PIPE_BYTES = 1 << 16
 # Of what ffmpeg says, the tags of the file (indented by four spaces) are of no use.
 MOST_LINES = 200
@@ -115,6 +116,7 @@ class Child:
     def __init__(self, arguments: list[str], source: Path | None) -> None:
         self.report = Report()
         self._lock = Lock()
+        self._is_killed = False
         self._waited_s = 0.0
         self._reading_s = 0.0
         if source is None:
@@ -186,12 +188,20 @@ class Child:
     def wait(self) -> bool:
         """Wait until it has ended, its output being read; whether all went well.
 
-        Raises NotAudio when it was ended for its use of the processor.
+        Raises NotAudio when it was ended for its use of the processor, and DecoderEnded when it was
+        ended from outside.
         """
         try:
             code = self._process.wait(END_S)
         except subprocess.TimeoutExpired:
             raise NotAudio(LATE) from None
+        # Its own bounds end it with another signal.
+        if code == -signal.SIGKILL and not self._is_killed:
+            raise DecoderEnded(
+                "The decoder was ended by the system, which may be out of memory. The file may be "
+                "fine: try again later.",
+                retry_after_s=RETRY_AFTER_S,
+            )
         if code in STOPPED:
             raise NotAudio(LATE)
         return code == 0
@@ -199,6 +209,7 @@ class Child:
     def kill(self) -> None:
         """End it, whatever it is doing; `close` must follow."""
         with self._lock:
+            self._is_killed = True
             self._process.kill()
 
     def close(self) -> None:

@@ -123,5 +123,6 @@ def download_name(upload: Upload, track: str, file_type: str) -> str:
 def disposition(name: str) -> str:
     """The Content-Disposition of a download (RFC 6266; the name as RFC 5987, with a plain one)."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    plain = re.sub(r'[\\"%]', "_", plain).strip(" -") or "track"
+    # What letters of full width become may be a path.
+    plain = re.sub(r'[\x00-\x1f\x7f\\/:*?"<>|%]', "_", plain).strip(" -").lstrip(".") or "track"
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -1,6 +1,8 @@
 """The REST routes: upload, process, status, download, files, cleanup."""
 
+import re
 from contextlib import AbstractContextManager
+from threading import Lock
 from typing import Any
 
 from flask import Blueprint, Flask, Response, g, jsonify, request, send_file
@@ -63,6 +65,8 @@ POLL_AFTER_S = 2
 # The longest options that make sense have a few kB.
 MAX_JSON_BYTES = 1 << 16
 TRACK = "*/*"
+# float() takes more than people mean: "1_0", "infinity", digits of all scripts.
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 # As nginx logs a request whose client closed the connection; nobody reads the answer.
 CLIENT_LEFT = 499
 
@@ -157,6 +161,8 @@ class Views:
         self._services = services
         self._storage = services.storage
         self._store = services.store
+        # Whoever adds jobs to a file, or removes it, does so one after the other.
+        self._turns = [Lock() for _ in range(64)]
         self._waiting = Places(MOST_WAITING, MOST_WAITING_OF_A_CLIENT)
 
     def _upload(self, file_id: str) -> Upload:
@@ -165,6 +171,9 @@ class Views:
         if upload.owner != g.owner:
             raise unknown_file(file_id)
         return upload
+
+    def _turn(self, file_id: str) -> Lock:
+        return self._turns[hash(file_id) % len(self._turns)]
 
     def _request(self) -> AbstractContextManager[None]:
         """What is made inside is made for the current request, as long as its client is there."""
@@ -278,11 +287,13 @@ class Views:
         client = self._services.access.caller()
         told = self._services.webhooks.check(body.pop("webhook", None), client)
         asked = self._services.models.request(model, upload, body)
-        job = completed_before(self._store, self._storage, asked, told, client)
-        if job is None:
-            self._services.quota.check_work(client)
-            self._services.quota.check_bytes(g.owner)
-            job = self._services.runner.submit(asked, client, told)
+        with self._turn(file_id):
+            self._upload(file_id)
+            job = completed_before(self._store, self._storage, asked, told, client)
+            if job is None:
+                self._services.quota.check_work(client)
+                self._services.quota.check_bytes(g.owner)
+                job = self._services.runner.submit(asked, client, told)
         if told is not None:
             self._services.webhooks.wake()
         location = f"/status/{file_id}"
@@ -336,10 +347,7 @@ class Views:
 
     def _wait_s(self) -> float:
         text = request.args.get("wait", "0")
-        try:
-            wait_s = float(text)
-        except ValueError:
-            wait_s = -1.0
+        wait_s = float(text) if _NUMBER.fullmatch(text) else -1.0
         if not 0 <= wait_s <= LONGEST_WAIT_S:
             raise InvalidOption(f"wait={text!r} must be a number from 0 to {LONGEST_WAIT_S}.")
         return wait_s
@@ -436,13 +444,14 @@ class Views:
         errors=(UnknownFile, DiskFull, StorageUnavailable),
     )
     def cleanup(self, file_id: str) -> Response:
-        self._upload(file_id)
-        try:
-            self._services.runner.cancel(file_id)
-        except NothingToCancel:
-            pass
-        self._storage.remove(file_id)
-        self._store.forget_file(file_id)
+        with self._turn(file_id):
+            self._upload(file_id)
+            try:
+                self._services.runner.cancel(file_id)
+            except NothingToCancel:
+                pass
+            self._storage.remove(file_id)
+            self._store.forget_file(file_id)
         return _answer(
             schemas.Deleted(file_id=file_id, message="The file and its results are gone.")
         )
