@@ -26,7 +26,7 @@ SECURITY = {
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "X-XSS-Protection": "1; mode=block",
-    "Strict-Transport-Security": "max-age=63072000; includeSubDomains; preload",
+    "Strict-Transport-Security": "max-age=63072000",
     "Referrer-Policy": "no-referrer",
 }
 # More requests at once than the rate limit lets through: 20, and one each 0.1 s.
