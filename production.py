@@ -23,7 +23,7 @@ from gunicorn.glogging import Logger
 
 from app import create_app
 from config import Config, ConfigError
-from studio import logs
+from studio import logs, process
 
 log = logging.getLogger("production")
 
@@ -125,6 +125,7 @@ class Launcher(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
+        process.hide()
         try:
             return create_app(self._config, warm_up=True)
         except ConfigError as error:

@@ -103,3 +103,31 @@ def test_the_decoder_knows_nothing_of_the_server(
     assert "API_KEYS" not in told and "SECRET" not in told
     descriptors = {int(line) for line in told.splitlines() if line.isdigit()}
     assert descriptors <= {0, 1, 2, 3}
+
+
+READ_PARENT = """
+import os
+for name in ("environ", "mem", "maps"):
+    try:
+        with open(f"/proc/{os.getppid()}/{name}", "rb") as file:
+            print(name, "open")
+    except PermissionError:
+        print(name, "closed")
+"""
+PARENT = f"""
+import subprocess, sys
+from studio import process
+process.hide()
+subprocess.run([sys.executable, "-c", {READ_PARENT!r}], check=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_child_of_the_same_user_reads_nothing_of_the_server() -> None:
+    """Without capabilities, as in the container: with them, root may read everything."""
+    command = [sys.executable, "-c", PARENT]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    expected = ["environ", "closed", "mem", "closed", "maps", "closed"]
+    assert done.stdout.split() == expected, done.stderr
