@@ -48,6 +48,8 @@ MEMORY_BYTES = 512 << 20
 START_CPU_S = 15.0
 START_WAIT_S = 60.0
 READ_BYTES_PER_S = 20e6
+# Advice to callers whose decoder the system killed.
+RETRY_AFTER_S = 30
 # What a second of sound may take after that: decoding is a hundred times faster, even at 192 kHz.
 CPU_PER_SOUND = 0.25
 WAIT_PER_SOUND = 1.0
@@ -55,7 +57,6 @@ END_S = 10.0
 # How ffmpeg ends when the kernel tells it that its time is over, at once or at the fourth telling.
 STOPPED = (255, 123, -signal.SIGXCPU)
 
-RETRY_AFTER_S = 30
 PIPE_BYTES = 1 << 16
 # Of what ffmpeg says, the tags of the file (indented by four spaces) are of no use.
 MOST_LINES = 200

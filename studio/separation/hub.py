@@ -97,10 +97,11 @@ class HubAccess:
             hf_hub_download(repository, name, revision=one.commit_hash, cache_dir=self.folder)
             for name, one in zip(filenames, about, strict=True)
         ]
-        home = Path(self.folder or constants.HF_HUB_CACHE)
-        refs = home / repo_folder_name(repo_id=repository, repo_type="model") / "refs"
-        refs.mkdir(exist_ok=True)
-        (refs / "main").write_text(about[0].commit_hash or "")
+        if revision := about[0].commit_hash:
+            home = Path(self.folder or constants.HF_HUB_CACHE)
+            refs = home / repo_folder_name(repo_id=repository, repo_type="model") / "refs"
+            refs.mkdir(exist_ok=True)
+            (refs / "main").write_text(revision)
         return [Path(path) for path in paths]
 
 
