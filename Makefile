@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run demo page voices test lint bench
+.PHONY: help setup dev run demo page voices test lint lock bench
 
 help:  ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +44,9 @@ lint: dev  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+lock: dev  ## write requirements.lock, the server's packages with their hashes
+	$(BIN)/python -m scripts.lock
 
 bench: dev  ## measure speed and memory against peers, and the deployed server (needs nginx)
 	$(BIN)/python -m bench.separation

@@ -6,6 +6,8 @@ import re
 import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from engineio.payload import Payload
 from filelock import FileLock, Timeout
@@ -22,19 +24,21 @@ from studio import logs
 from studio.devices import has_driver
 from studio.errors import UnknownVariant
 from studio.housekeeping import Housekeeper
-from studio.jobs import integrity
+from studio.jobs import faults, integrity
 from studio.jobs.job import Job
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
+from studio.jobs.usage import Usage
 from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.metrics import Metrics, Present
 from studio.process import prepare_process
-from studio.readiness import Readiness
+from studio.quota import Quota
+from studio.readiness import Readiness, StorageCheck
 from studio.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import answers, live, pages, problems, rates, rest, watch
+from studio.web import answers, hosts, live, pages, problems, rates, rest, watch
 from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.bounds import UploadBounds
@@ -103,7 +107,11 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     _check_device(config)
     lock = _own_folders(config)
     storage = Storage(
-        config.upload_folder, config.output_folder, config.MIN_FREE_BYTES, config.MAX_STORED_BYTES
+        config.upload_folder,
+        config.output_folder,
+        config.MIN_FREE_BYTES,
+        config.MAX_STORED_BYTES,
+        (config.hub_folder,),
     )
     storage.open()
     engine, store = _job_store(config, lock)
@@ -125,8 +133,11 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     )
     models.registry.on_load = metrics.model_loaded
 
+    quota = _quota(config, storage, engine)
+
     def on_end(job: Job) -> None:
         metrics.job_ended(job)
+        quota.charge(job)
         webhooks.wake()
 
     runner = JobRunner(
@@ -141,26 +152,32 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     )
     housekeeper = Housekeeper(storage, store, runner, outbox, config.RETENTION_HOURS)
     readiness = Readiness()
-    access = Access(config.API_KEYS, config.cors_origins)
+    access = Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY)
     services = Services(
-        storage, store, runner, models, _upload_bounds(config), VERSION, readiness, access, webhooks
+        storage,
+        store,
+        runner,
+        models,
+        _upload_bounds(config),
+        VERSION,
+        readiness,
+        StorageCheck(
+            {"disk": storage.check_writable, "database": partial(faults.check_writable, engine)}
+        ),
+        access,
+        webhooks,
+        quota,
     )
-    app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
-    app.request_class = StreamingRequest
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
-    CORS(app, origins=config.cors_origins, expose_headers=EXPOSED_HEADERS)
-    watch.register(app, metrics)
+    app = _flask(config)
+    CORS(app, origins=_cors_patterns(config), expose_headers=EXPOSED_HEADERS)
+    watch.register(app, metrics, access)
     rates.register(app, access, config.RATE_LIMIT, config.RATE_LIMIT_WORK)
     check_access(app, access)
     rest.register(app, services)
     pages.register(app, services)
     problems.register(app)
     socketio = _socketio(app, config, models, scheduler, access)
-    if config.TRUSTED_PROXIES:
-        trusted = config.TRUSTED_PROXIES
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted, x_proto=trusted)  # type: ignore[method-assign]
+    _guard(app, config)
     parts = Parts(runner, scheduler, store, socketio, lock, webhooks, housekeeper, readiness)
     app.extensions["parts"] = parts
     runner.start()
@@ -170,6 +187,32 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
         readiness.warm_up(models.defaults())
     atexit.register(parts.stop)
     return app
+
+
+def _flask(config: Config) -> Flask:
+    app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
+    app.request_class = StreamingRequest
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
+    return app
+
+
+def _guard(app: Flask, config: Config) -> None:
+    """Check hosts and believe trusted proxies before any request, those of Socket.IO included."""
+    outer: Any = app.wsgi_app
+    if config.allowed_hosts is not None:
+        outer = hosts.only_for(outer, config.allowed_hosts)
+    if trusted := config.TRUSTED_PROXIES:
+        outer = ProxyFix(outer, x_for=trusted, x_proto=trusted)
+    app.wsgi_app = outer  # type: ignore[method-assign]
+
+
+def _cors_patterns(config: Config) -> str | list[re.Pattern[str]]:
+    """The origins for Flask-CORS, which takes a text with brackets, as of IPv6, for a pattern."""
+    if config.cors_origins == "*":
+        return "*"
+    return [re.compile(rf"{re.escape(one)}\Z", re.IGNORECASE) for one in config.cors_origins]
 
 
 def _upload_bounds(config: Config) -> UploadBounds:
@@ -204,6 +247,9 @@ def _socketio(
         async_mode="threading",
         async_handlers=False,
         cors_allowed_origins=access.origins_for_sockets,
+        # Their own loggers print each error a second time.
+        logger=logging.getLogger("socketio"),
+        engineio_logger=logging.getLogger("engineio"),
         # Base64 makes a third more of a chunk; what is beyond that is told in words.
         max_http_buffer_size=2 * config.LIVE_CHUNK_BYTES + (1 << 16),
     )
@@ -211,7 +257,8 @@ def _socketio(
     socketio.on_namespace(
         live.Transcribe(socketio, scheduler, limits, whisper.default, whisper.variants, access)
     )
-    Sockets(socketio.server, live.PATH, config.LIVE_SESSIONS + SPARE_SOCKETS)
+    socketio.on_error_default(live.on_defect)
+    Sockets(socketio.server, live.PATH, SPARE_SOCKETS)
     return socketio
 
 
@@ -257,9 +304,18 @@ def _check_defaults(models: Models, lock: FileLock) -> None:
 
 def _webhooks(config: Config, outbox: Outbox) -> Webhooks:
     settings = WebhookSettings(
-        config.WEBHOOK_SECRET, config.WEBHOOK_URL, config.WEBHOOK_ALLOW_PRIVATE
+        config.WEBHOOK_SECRET,
+        config.WEBHOOK_URL,
+        config.WEBHOOK_ALLOW_PRIVATE,
+        config.MAX_CLIENT_WEBHOOKS,
     )
     return Webhooks(outbox, settings, lambda job: answers.job(job).model_dump(mode="json"))
+
+
+def _quota(config: Config, storage: Storage, engine: Engine) -> Quota:
+    usage = Usage(engine)
+    usage.open()
+    return Quota(storage, usage, config.MAX_CLIENT_BYTES, config.MAX_CLIENT_MINUTES)
 
 
 def _job_store(config: Config, lock: FileLock) -> tuple[Engine, JobStore]:

@@ -52,10 +52,9 @@ def _boolean(text: str) -> bool:
 
 def _integer(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise ValueError("use a whole number") from None
+        if not re.fullmatch(r"\s*-?[0-9]{1,20}\s*", text):
+            raise ValueError("use a whole number")
+        number = int(text)
         if not least <= number <= most:
             raise ValueError(f"use a number from {least} to {most}")
         return number
@@ -111,6 +110,37 @@ def _api_keys(text: str) -> frozenset[str]:
                 "`openssl rand -hex 32` makes one"
             )
     return keys
+
+
+def _key(text: str) -> str:
+    if not text.strip():
+        return ""
+    keys = _api_keys(text)
+    if len(keys) != 1:
+        raise ValueError("use one key")
+    return next(iter(keys))
+
+
+def _hub_repositories(text: str) -> str:
+    repositories = [part.strip() for part in text.split(",") if part.strip()]
+    if repositories in (["auto"], ["*"]):
+        return repositories[0]
+    for repository in repositories:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+            raise ValueError("a repository is NAMESPACE/NAME; or use auto, *, or nothing")
+    return ",".join(repositories)
+
+
+def _hosts(text: str) -> str:
+    hosts = [part.strip().lower() for part in text.split(",") if part.strip()]
+    if hosts in (["auto"], ["*"]):
+        return hosts[0]
+    if not hosts:
+        raise ValueError("use auto, *, or a comma-separated list of host names")
+    for host in hosts:
+        if not re.fullmatch(r"(?=.*\w)[\w.-]+|\[[\da-f:.]+\]", host):
+            raise ValueError("a host is a name or an address without a port; [...] for IPv6")
+    return ",".join(hosts)
 
 
 def _rate(text: str) -> str:
@@ -184,6 +214,15 @@ class Config:
         _api_keys,
         "Keys that callers must give, separated by commas; empty: the server is open to all.",
     )
+    METRICS_KEY: str = _secret(
+        "", _key, "Key that opens /metrics; empty: /metrics answers this machine only."
+    )
+    ALLOWED_HOSTS: str = _setting(
+        "auto",
+        _hosts,
+        "Host names that requests may address: a comma-separated list, or * for all; auto: all "
+        "where API_KEYS is set, else localhost and IP addresses.",
+    )
     TRUSTED_PROXIES: int = _setting(
         0,
         _integer(0, 10),
@@ -206,6 +245,22 @@ class Config:
     MAX_CLIENT_JOBS: int = _setting(
         20, _integer(0, 1_000_000), "Jobs of one client that may wait or run; 0: no bound."
     )
+    MAX_CLIENT_BYTES: int = _setting(
+        0,
+        _integer(0, 2**62),
+        "Bytes that uploads and results of one API key may take; 0: no bound.",
+    )
+    MAX_CLIENT_MINUTES: int = _setting(
+        0,
+        _integer(0, 10**6),
+        "Minutes that the jobs of one client may work in 24 hours before it gets no more; "
+        "0: no bound.",
+    )
+    MAX_SEPARATION_S: int = _setting(
+        43_200,
+        _integer(1, 10**9),
+        "Largest separation, in seconds of sound times shifts, over 1 - overlap.",
+    )
     MAX_DURATION_S: int = _setting(
         21_600, _integer(1, 10**7), "Longest sound that is accepted, in seconds."
     )
@@ -227,6 +282,12 @@ class Config:
     MODEL_DIR: str = _setting(
         "weights", _name, "Folder with weights of your own, one folder a model inside."
     )
+    HUB_REPOSITORIES: str = _setting(
+        "auto",
+        _hub_repositories,
+        "Hugging Face repositories that jobs may name (hf://): a comma-separated list of "
+        "NAMESPACE/NAME, * for all, empty for none; auto: all, but none under production.py.",
+    )
     DATABASE_URL: str = _setting(
         "", _any, "SQLAlchemy address of the job database; empty: SQLite in OUTPUT_FOLDER."
     )
@@ -236,7 +297,9 @@ class Config:
         "Uploads, jobs and formats are refused when less disk than this would be left, in bytes.",
     )
     MAX_STORED_BYTES: int = _setting(
-        0, _integer(0, 2**62), "Bytes that uploads and results may take together; 0: no bound."
+        0,
+        _integer(0, 2**62),
+        "Bytes that uploads, results and hub downloads may take together; 0: no bound.",
     )
     RETENTION_HOURS: int = _setting(
         0,
@@ -314,6 +377,9 @@ class Config:
     WEBHOOK_ALLOW_PRIVATE: bool = _setting(
         False, _boolean, "Let the webhooks that jobs name go to private and local addresses."
     )
+    MAX_CLIENT_WEBHOOKS: int = _setting(
+        500, _integer(0, 1_000_000), "Webhooks of one client that may wait to be sent; 0: no bound."
+    )
     MUSICGEN_ENGINE: str = _setting(
         "auto",
         _one_of("auto", "torch", "openvino"),
@@ -362,6 +428,25 @@ class Config:
     @property
     def model_dir(self) -> Path:
         return ROOT / self.MODEL_DIR
+
+    @property
+    def hub_folder(self) -> Path:
+        """Where repositories are kept that jobs name."""
+        return self.model_dir / ".hub"
+
+    @property
+    def hub_repositories(self) -> frozenset[str] | None:
+        """The repositories that jobs may name; None for all."""
+        if self.HUB_REPOSITORIES in ("auto", "*"):
+            return None
+        return frozenset(filter(None, self.HUB_REPOSITORIES.split(",")))
+
+    @property
+    def allowed_hosts(self) -> frozenset[str] | None:
+        """The hosts that requests may address besides localhost and IP addresses; None for all."""
+        if self.ALLOWED_HOSTS == "*" or (self.ALLOWED_HOSTS == "auto" and self.API_KEYS):
+            return None
+        return frozenset([] if self.ALLOWED_HOSTS == "auto" else self.ALLOWED_HOSTS.split(","))
 
     @property
     def torch_checkpoints(self) -> Path:

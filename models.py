@@ -28,7 +28,7 @@ from studio.readiness import Leases, used
 from studio.registry import Registry
 from studio.separation.catalogue import Catalogue, Variant
 from studio.separation.engines import EngineSettings, expected
-from studio.separation.hub import HUB_PREFIX
+from studio.separation.hub import HUB_PREFIX, HubAccess, hub_repository, is_hub_name
 from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
 from studio.separation.tracks import MIXTURE, stem_there
@@ -75,6 +75,7 @@ class Demucs:
         self, config: Config, storage: Storage, registry: Registry, store: JobStore
     ) -> None:
         self.default = config.DEMUCS_MODEL
+        self._max_work_s = config.MAX_SEPARATION_S
         self._store = store
         self._engine = EngineSettings(
             config.SEPARATION_ENGINE,
@@ -89,6 +90,7 @@ class Demucs:
             ROOT / "pretrained" / "demucs-mini",
             config.model_dir / "demucs",
             config.torch_checkpoints,
+            HubAccess(config.hub_repositories, config.hub_folder),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -109,13 +111,14 @@ class Demucs:
         options = checked(SeparationOptions, body)
         variant = options.model_variant or self.default
         found = self.check_variant(variant, options.stems)
+        source = self.source(upload, options.source)
+        options.check_work(source.duration_s, self._max_work_s)
         values = options.model_dump(exclude={"model_variant"})
         if values["stems"]:
             values["stems"] = sorted(set(values["stems"]))
         identity = [path.stat().st_mtime_ns for path in found.files]
         engine = [self._engine.engine, self._engine.precision, self._engine.device]
-        sound = self.source(upload, options.source).identity
-        key = [sound, "demucs", variant, str(found.where), identity, engine, values]
+        key = [source.identity, "demucs", variant, str(found.where), identity, engine, values]
         return Request(upload.file_id, "demucs", variant, values, fingerprint(key))
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:
@@ -140,6 +143,7 @@ class Demucs:
     def check_variant(self, variant: str, stems: list[str] | None = None) -> Variant:
         """The variant, which must exist and have the stems. Raises UnknownVariant, UnknownStem."""
         if not self._catalogue.knows(variant):
+            self._check_repository(variant)
             raise UnknownVariant(
                 f"Demucs has no variant {variant!r}; it has "
                 f"{', '.join(self._catalogue.names())}, and {HUB_PREFIX}NAMESPACE/NAME."
@@ -149,12 +153,23 @@ class Demucs:
             check_stems(stems, found.stems)
         return found
 
+    def _check_repository(self, variant: str) -> None:
+        """Raise UnknownVariant when a variant of the hub is not among HUB_REPOSITORIES."""
+        if not is_hub_name(variant) or self._catalogue.hub.allows(variant):
+            return
+        allowed = ", ".join(sorted(self._catalogue.hub.repositories or ())) or "none"
+        raise UnknownVariant(
+            f"{variant!r} is in the hub repository {hub_repository(variant)[0]!r}, which is not "
+            f"among the HUB_REPOSITORIES of this server ({allowed}). Use a variant of GET /models."
+        )
+
     def lease(self, variant: str) -> AbstractContextManager[Bag]:
         """The bag of a variant, loaded; shared by all jobs."""
         from studio.separation.weights import load
 
         return self._registry.lease(
-            f"demucs/{variant}", lambda: load(self._catalogue, variant, self._engine)
+            f"demucs/{variant}",
+            lambda: load(self._catalogue, variant, self._engine, self._storage.check_space),
         )
 
     def separate(

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from types import FrameType
@@ -22,7 +23,7 @@ from gunicorn.glogging import Logger
 
 from app import create_app
 from config import Config, ConfigError
-from studio import logs
+from studio import logs, process
 
 log = logging.getLogger("production")
 
@@ -71,6 +72,11 @@ def warnings(config: Config) -> list[str]:
         )
     if not config.API_KEYS:
         found.append("API_KEYS is empty: everybody who reaches this server may use it.")
+        if config.ALLOWED_HOSTS == "auto":
+            found.append(
+                "ALLOWED_HOSTS is not set: the server answers for localhost and IP addresses only. "
+                "Name the host that people use."
+            )
     return found
 
 
@@ -119,6 +125,7 @@ class Launcher(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
+        process.hide()
         try:
             return create_app(self._config, warm_up=True)
         except ConfigError as error:
@@ -147,6 +154,8 @@ def main() -> None:
         sys.exit(f"The server cannot start: {error}")
     if found := refusals(config):
         sys.exit("The server does not start with these settings:\n- " + "\n- ".join(found))
+    if config.HUB_REPOSITORIES == "auto":
+        config = replace(config, HUB_REPOSITORIES="")
     logs.configure(config.LOG_FORMAT, logging.INFO)
     for warning in warnings(config):
         log.warning(warning)

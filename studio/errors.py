@@ -140,6 +140,14 @@ class AudioTooLong(StudioError):
     code, status, title = "audio_too_long", 413, "The sound is too long"
 
 
+class UnknownHost(StudioError):
+    code, status, title = "unknown_host", 421, "The server does not go by this name"
+
+
+class DecoderEnded(StudioError):
+    code, status, title = "decoder_ended", 503, "The system ended the decoder"
+
+
 class RangeNotSatisfiable(StudioError):
     code, status, title = "range_not_satisfiable", 416, "The range lies outside the file"
 
@@ -160,6 +168,14 @@ class TooManyUploads(StudioError):
     code, status, title = "too_many_uploads", 429, "Too many uploads at the same time"
 
 
+class TooManyWebhooks(StudioError):
+    code, status, title = "too_many_webhooks", 429, "Too many of your webhooks wait"
+
+
+class TooManyConversions(StudioError):
+    code, status, title = "too_many_conversions", 429, "Too many formats are being made"
+
+
 class UploadTooSlow(StudioError):
     code, status, title = "upload_too_slow", 408, "The upload is too slow"
 
@@ -172,8 +188,16 @@ class ModelUnusable(StudioError):
     code, status, title = "model_unusable", 503, "The model cannot be loaded"
 
 
+class QuotaExceeded(StudioError):
+    code, status, title = "quota_exceeded", 429, "Your quota is used up"
+
+
 class DiskFull(StudioError):
     code, status, title = "disk_full", 507, "The server's disk is full"
+
+
+class StorageUnavailable(StudioError):
+    code, status, title = "storage_unavailable", 503, "The server cannot write its files"
 
 
 class Interrupted(StudioError):

@@ -20,6 +20,15 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
 HOUR_S = 3600.0
+# A clock that is set by more is not believed until it has gone on for so long.
+MOST_JUMP_S = 600.0
+BELIEVED_AFTER_S = 86_400.0
+
+
+def steady_s() -> float:
+    """Seconds of a clock that nobody sets; on Linux it also goes on while the machine sleeps."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class Housekeeper:
@@ -38,6 +47,7 @@ class Housekeeper:
         retention_h: float,
         clock: Callable[[], float] = time.time,
         every_s: float = EVERY_S,
+        steady: Callable[[], float] = steady_s,
     ) -> None:
         self._storage = storage
         self._store = store
@@ -46,6 +56,9 @@ class Housekeeper:
         self._retention_s = retention_h * HOUR_S
         self._clock = clock
         self._every_s = every_s
+        self._steady = steady
+        self._offset_s = clock() - steady()
+        self._set_s: float | None = None
         self._stopping = Event()
         self._thread: Thread | None = None
 
@@ -59,7 +72,9 @@ class Housekeeper:
             self._thread.join(10)
 
     def sweep(self) -> None:
-        """Remove what is old, then what belongs to nothing."""
+        """Remove what is old, then what belongs to nothing; nothing while the clock is in doubt."""
+        if not self._clock_is_believed():
+            return
         if self._retention_s:
             for file_id in self._storage.file_ids():
                 if self._stopping.is_set():
@@ -69,6 +84,26 @@ class Housekeeper:
         self._remove_results_without_a_job()
         self._forget_files_that_are_gone()
         self._outbox.remove_orphans()
+
+    def _clock_is_believed(self) -> bool:
+        """Whether the clock was not set lately: by it, all files may look old."""
+        offset_s, steady_s = self._clock() - self._steady(), self._steady()
+        jump_s = offset_s - self._offset_s
+        if abs(jump_s) <= MOST_JUMP_S:
+            self._offset_s, self._set_s = offset_s, None
+            return True
+        if self._set_s is None:
+            self._set_s = steady_s
+            log.warning(
+                "the clock was set by %.0f s; nothing is removed by age until it has gone on for "
+                "%.0f h, or the server is started again",
+                jump_s,
+                BELIEVED_AFTER_S / HOUR_S,
+            )
+        if steady_s - self._set_s < BELIEVED_AFTER_S:
+            return False
+        self._offset_s, self._set_s = offset_s, None
+        return True
 
     def _remove_results_without_a_job(self) -> None:
         """Remove results that no job has: their job is not known, or failed, or was canceled.

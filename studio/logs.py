@@ -5,13 +5,26 @@ While a request is answered, its id stands in every line.
 
 import json
 import logging
+import re
+import threading
+import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-NOISY = ("urllib3", "filelock", "httpx", "httpcore", "faster_whisper", "werkzeug", "flask-limiter")
+NOISY = ("urllib3", "filelock", "httpx", "httpcore", "faster_whisper", "werkzeug")
+
+# They log what strangers send.
+TALKATIVE = ("engineio", "socketio")
+# Control characters, and those that end a line or turn the direction of writing.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def one_line(text: str) -> str:
+    """A text with its control characters escaped: callers' words end no line and move no cursor."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class TextFormatter(logging.Formatter):
@@ -21,9 +34,12 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of logging
-        line = super().formatMessage(record)
+        line = one_line(super().formatMessage(record))
         known = request_id.get()
         return f"{line} [{known}]" if known else line
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name of logging
+        return "\n".join(map(one_line, super().formatException(ei).split("\n")))
 
 
 class JsonFormatter(logging.Formatter):
@@ -44,10 +60,64 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class OneLine(logging.Filter):
+    """Turns a traceback into the name and the text of its error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            record.msg = f"{record.getMessage()}: {type(error).__name__}: {error!s:.200}"
+            record.args, record.exc_info, record.exc_text = (), None, None
+        return True
+
+
+class Limited:
+    """Writes at most one line a second, and how many were left out since the last one."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._written_s = float("-inf")
+        self._left_out = 0
+
+    def warning(self, text: str, *values: object) -> None:
+        self._write(logging.WARNING, text, values, None)
+
+    def exception(self, text: str, *values: object, error: BaseException) -> None:
+        self._write(logging.ERROR, text, values, error)
+
+    def _write(
+        self, level: int, text: str, values: tuple[object, ...], error: BaseException | None
+    ) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            if now_s - self._written_s < 1.0:
+                self._left_out += 1
+                return
+            left_out, self._left_out, self._written_s = self._left_out, 0, now_s
+        if left_out:
+            text += f" (since the last such line: {left_out} more)"
+        self._log.log(level, text, *values, exc_info=error)
+
+
+def _log_thread(ended: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread; by default it would be printed, in no format."""
+    if ended.exc_type is not SystemExit and ended.exc_value is not None:
+        name = ended.thread.name if ended.thread else "unknown"
+        logging.getLogger(__name__).error("the thread %s broke", name, exc_info=ended.exc_value)
+
+
 def configure(log_format: str, level: int) -> None:
     """Write the log to stderr in a format, `text` or `json`; nothing where that is done already."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler])
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _log_thread
     for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    for name in TALKATIVE:
+        talkative = logging.getLogger(name)
+        talkative.setLevel(logging.ERROR)
+        if not talkative.filters:
+            talkative.addFilter(OneLine())

@@ -6,6 +6,7 @@ that is connected to, redirects are not followed, and nothing that comes back is
 
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -19,9 +20,32 @@ CONNECT_S = 5.0
 # For the whole exchange, however slowly the other side speaks.
 EXCHANGE_S = 15.0
 
-# Addresses that hold an IPv4 address, which a gateway on the way would connect to.
-_GATEWAYS = [ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16")]
+# All that is not of this is link-local, site-local, unique to an organisation, or a translation.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Of what remains: protocols, documentation, tunnels and relays, and Azure's platform address, which
+# is public in form only. Later versions of Python know some of them.
+_NOT_PUBLIC = [
+    ipaddress.ip_network(one)
+    for one in (
+        "192.0.0.0/24",
+        "192.31.196.0/24",
+        "192.52.193.0/24",
+        "192.88.99.0/24",
+        "192.175.48.0/24",
+        "168.63.129.16/32",
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "2620:4f:8000::/48",
+        "3fff::/20",
+    )
+]
+# In the middle of an address of ISATAP, before the IPv4 address that it tunnels to.
+_ISATAP = (0x00005EFE, 0x02005EFE)
 _PORTS = {"http": 80, "https": 443}
+# What name resolution takes (RFC 1123, and the underscore that people use).
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_LONGEST_NAME = 253
 
 
 class OutgoingRefused(Exception):
@@ -51,8 +75,37 @@ class Target:
             raise OutgoingRefused(f"it must have at most {MOST_CHARACTERS} ASCII characters")
         if parts.username is not None or parts.password is not None:
             raise OutgoingRefused("it must hold no user name and no password")
+        if port == 0:
+            raise OutgoingRefused("it names the port 0")
+        if not _is_address(parts.hostname) and not _is_name(parts.hostname):
+            raise OutgoingRefused(
+                f"{parts.hostname[:80]!r} is no host name: between its dots it must have 1 to 63 "
+                f"letters, digits and hyphens, at most {_LONGEST_NAME} characters in all"
+            )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], path)
+
+
+def authority(url: str) -> str:
+    """The host and port of an address, to tell which addresses lead to the same place."""
+    try:
+        target = Target.of(url)
+    except OutgoingRefused:
+        return ""
+    return f"{target.host}:{target.port}"
+
+
+def _is_name(host: str) -> bool:
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, labels))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def check(url: str, allow_private: bool) -> None:
@@ -68,14 +121,13 @@ def check(url: str, allow_private: bool) -> None:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public Internet, and of one host."""
+    """Whether an IP address is one host's on the public Internet, and no way to another one."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return is_public(str(parsed.ipv4_mapped))
-        if any(parsed in gateway for gateway in _GATEWAYS):
-            return False
-    return parsed.is_global and not parsed.is_multicast
+    if not parsed.is_global or parsed.is_multicast or any(parsed in one for one in _NOT_PUBLIC):
+        return False
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return True
+    return parsed in _GLOBAL_UNICAST and (int(parsed) >> 32) & 0xFFFFFFFF not in _ISATAP
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], allow_private: bool) -> int:

@@ -13,6 +13,8 @@ BLAS = "numpy.libs/libscipy_openblas*"
 MOST_ARENAS = 2
 # Of glibc's malloc.h.
 _M_ARENA_MAX = -8
+# Of prctl.h.
+_PR_SET_DUMPABLE = 4
 
 
 def prepare_process() -> None:
@@ -25,6 +27,13 @@ def prepare_process() -> None:
     # With an arena for each thread, glibc keeps what many threads once needed.
     if sys.platform == "linux":
         _limit_arenas()
+
+
+def hide() -> None:
+    """Keep other processes of the same user, such as a decoder that was taken over, from reading
+    the environment, the memory and the open files of this one. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _limit_arenas() -> None:

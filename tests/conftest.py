@@ -98,6 +98,7 @@ def production(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Itera
         tmp_path_factory.mktemp("production"),
         SECRET_KEY="0123456789abcdef0123456789abcdef",
         TRUSTED_PROXIES=1,
+        ALLOWED_HOSTS="studio.test",
         MODEL_DIR=weights,
         DEMUCS_MODEL="tiny",
         SEPARATION_ENGINE="torch",

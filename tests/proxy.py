@@ -51,6 +51,11 @@ class Proxy:
         rewritten = {
             "        http2 on;\n": "",
             "listen 443 ssl;": f"listen 127.0.0.1:{self.port} ssl http2;",
+            "listen 443 ssl default_server;": (
+                f"listen 127.0.0.1:{self.port} ssl http2 default_server;"
+            ),
+            "listen 80 default_server;": f"listen 127.0.0.1:{self.http_port} default_server;",
+            "server_name localhost ": "server_name localhost studio.test ",
             "listen 80;": f"listen 127.0.0.1:{self.http_port};",
             "/etc/nginx/ssl": str(certificate.parent),
             "/tmp/nginx.pid": str(folder / "nginx.pid"),

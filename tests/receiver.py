@@ -38,12 +38,13 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 names = {name.lower(): text for name, text in self.headers.items()}
+                # Before the answer: who has been answered may look at once.
+                got.put(Delivery(names, body))
                 self.send_response(left.pop(0) if len(left) > 1 else left[0])
                 if location:
                     self.send_header("Location", location)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
-                got.put(Delivery(names, body))
 
             do_GET = do_POST  # noqa: N815
 

@@ -46,6 +46,7 @@ class House:
             retention_h,
             clock=lambda: self.now,
             every_s=0.01,
+            steady=lambda: self.now,
         )
 
     def upload(self) -> Upload:
@@ -93,7 +94,7 @@ def test_an_old_upload_goes_with_its_results(house: House) -> None:
     assert house.has(old)
     house.sweep(0.2)
     assert not house.has(old)
-    assert house.outbox.due(house.now, 9) == []
+    assert house.outbox.clients(house.now) == []
 
 
 def test_the_end_of_the_latest_job_keeps_an_upload(

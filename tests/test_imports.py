@@ -14,11 +14,11 @@ from tests.support import ROOT
 FRONT_DOORS = {"app", "config", "models", "production"}
 HEAVY = {"torch", "demucs", "openvino", "ctranslate2", "transformers", "faster_whisper", "whisper"}
 WEB_ONLY = {
-    "flask", "flask_cors", "flask_limiter", "flask_socketio", "werkzeug", "socketio", "engineio",
+    "flask", "flask_cors", "flask_socketio", "werkzeug", "socketio", "engineio",
 }  # fmt: skip
 ENGINE_ROOM = {
     "jobs", "storage", "separation", "transcription", "generation", "registry", "readiness",
-    "metrics", "housekeeping",
+    "metrics", "housekeeping", "quota",
 }  # fmt: skip
 GUARD = "studio.audio.child"
 # It starts this Python again, with a module of its own.
@@ -39,6 +39,8 @@ GROUND = {
     "small_weights",
     "graph_writer",
     "process",
+    "on_demand",
+    "places",
     "devices",
 }
 

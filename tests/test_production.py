@@ -74,7 +74,11 @@ def test_unsafe_settings_are_refused(
 def test_open_origins_are_warned_of(tmp_path: Path) -> None:
     safe = Config(**SAFE, UPLOAD_FOLDER=str(tmp_path), OUTPUT_FOLDER=str(tmp_path))
     assert refusals(safe) == []
-    assert [text.split()[0] for text in warnings(safe)] == ["CORS_ORIGINS", "API_KEYS"]
+    assert [text.split()[0] for text in warnings(safe)] == [
+        "CORS_ORIGINS",
+        "API_KEYS",
+        "ALLOWED_HOSTS",
+    ]
     closed = {"CORS_ORIGINS": "https://example.org", "API_KEYS": frozenset({"k" * 16})}
     assert warnings(Config(**SAFE, **closed)) == []
 
@@ -170,4 +174,7 @@ def test_a_model_that_comes_later_is_loaded_without_a_restart(
 
 def test_the_development_server_is_ready_at_once(server: Server) -> None:
     answer = server.get("/ready")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "models": {}})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"ready": True, "models": {}, "storage": {"disk": "ready", "database": "ready"}},
+    )

@@ -26,7 +26,7 @@ SECURITY = {
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "X-XSS-Protection": "1; mode=block",
-    "Strict-Transport-Security": "max-age=63072000; includeSubDomains; preload",
+    "Strict-Transport-Security": "max-age=63072000",
     "Referrer-Policy": "no-referrer",
 }
 # More requests at once than the rate limit lets through: 20, and one each 0.1 s.
@@ -226,9 +226,9 @@ def test_downloads_polling_and_sockets_are_not_limited(
     for _ in range(MANY // DOWNLOADS + 1):
         found += at_once(proxy, f"/download/{file_id}/vocals", "127.0.0.3", DOWNLOADS)
     assert {answer.status for answer in found} == {200}
-    # The server itself lets few in that join nothing.
+    # Of those that join nothing, the server itself ends the oldest ones.
     found = at_once(proxy, "/socket.io/?EIO=4&transport=polling", "127.0.0.3")
-    assert {answer.status for answer in found} == {200, 401}
+    assert {answer.status for answer in found} == {200}
 
 
 def test_downloads_of_one_client_at_the_same_time_are_few(

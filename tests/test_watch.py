@@ -109,11 +109,15 @@ def test_live_sessions_are_counted(watched: Server) -> None:
         assert scrape(watched).value("studio_live_lag_seconds") == 0
 
 
-def test_metrics_need_a_key_where_there_are_keys(tmp_path: Path) -> None:
-    server = Server(tmp_path, API_KEYS=KEY).start()
+def test_metrics_have_a_key_of_their_own(tmp_path: Path) -> None:
+    server = Server(tmp_path, API_KEYS=KEY, METRICS_KEY=KEY[::-1]).start()
     try:
-        assert_problem(server.get("/metrics"), "unauthorized", "key")
-        assert scrape(server, headers={"Authorization": f"Bearer {KEY}"}).value("studio_jobs") == 0
+        assert_problem(server.get("/metrics"), "unauthorized", "METRICS_KEY")
+        given = {"Authorization": f"Bearer {KEY}"}
+        assert_problem(server.get("/metrics", headers=given), "unauthorized", "METRICS_KEY")
+        given = {"Authorization": f"Bearer {KEY[::-1]}"}
+        assert scrape(server, headers=given).value("studio_queue_depth") == 0
+        assert_problem(server.get("/models", headers=given), "unauthorized", "key")
     finally:
         server.stop()
 

@@ -22,7 +22,7 @@ from threading import Lock
 from types import TracebackType
 from typing import IO
 
-from studio.errors import NotAudio
+from studio.errors import DecoderEnded, NotAudio
 
 FORMATS = "mp3,wav,w64,flac,ogg,mov,aac"
 CODECS = (
@@ -48,6 +48,8 @@ MEMORY_BYTES = 512 << 20
 START_CPU_S = 15.0
 START_WAIT_S = 60.0
 READ_BYTES_PER_S = 20e6
+# Advice to callers whose decoder the system killed.
+RETRY_AFTER_S = 30
 # What a second of sound may take after that: decoding is a hundred times faster, even at 192 kHz.
 CPU_PER_SOUND = 0.25
 WAIT_PER_SOUND = 1.0
@@ -115,6 +117,7 @@ class Child:
     def __init__(self, arguments: list[str], source: Path | None) -> None:
         self.report = Report()
         self._lock = Lock()
+        self._is_killed = False
         self._waited_s = 0.0
         self._reading_s = 0.0
         if source is None:
@@ -186,12 +189,20 @@ class Child:
     def wait(self) -> bool:
         """Wait until it has ended, its output being read; whether all went well.
 
-        Raises NotAudio when it was ended for its use of the processor.
+        Raises NotAudio when it was ended for its use of the processor, and DecoderEnded when it was
+        ended from outside.
         """
         try:
             code = self._process.wait(END_S)
         except subprocess.TimeoutExpired:
             raise NotAudio(LATE) from None
+        # Its own bounds end it with another signal.
+        if code == -signal.SIGKILL and not self._is_killed:
+            raise DecoderEnded(
+                "The decoder was ended by the system, which may be out of memory. The file may be "
+                "fine: try again later.",
+                retry_after_s=RETRY_AFTER_S,
+            )
         if code in STOPPED:
             raise NotAudio(LATE)
         return code == 0
@@ -199,6 +210,7 @@ class Child:
     def kill(self) -> None:
         """End it, whatever it is doing; `close` must follow."""
         with self._lock:
+            self._is_killed = True
             self._process.kill()
 
     def close(self) -> None:

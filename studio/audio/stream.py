@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.audio.child import GUARDS, SOUND_ONLY, Child
-from studio.errors import NotAudio
+from studio.errors import DecoderEnded, NotAudio
 
 CODECS = "opus,libopus,vorbis,libvorbis"
 END_TIMEOUT_S = 30.0
@@ -75,7 +75,7 @@ class StreamDecoder:
                 if len(self._decoded) > MOST_S * self._rate_hz * 4:
                     self._child.kill()
                     return
-        with suppress(NotAudio):
+        with suppress(NotAudio, DecoderEnded):
             self._went_well = self._child.wait()
 
     def _taken(self) -> npt.NDArray[np.float32]:

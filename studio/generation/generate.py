@@ -69,16 +69,19 @@ def generate(
         ]
         samples, done = _write(model, order, new_frames, writers, report)
     peaks = [writer.peak for writer in writers]
+
+    def on_block(_share: float) -> None:
+        report("encoding", 1.0)
+
     levels = [
-        _level(work / f"{name}.wav", peak, kind.sample_rate_hz, options.loudness)
+        _level(work / f"{name}.wav", peak, kind.sample_rate_hz, options.loudness, on_block)
         for name, peak in zip(names, peaks, strict=True)
     ]
     gain = audio.shared_gain([level.peak for level in levels])
     if options.format != "wav":
         for name in names:
-            report("encoding", 1.0)
             target = work / f"{name}.{options.format}"
-            audio.encode(work / f"{name}.wav", target, options.format, gain)
+            audio.encode(work / f"{name}.wav", target, options.format, gain, on_block)
     elapsed_s = time.monotonic() - started_s
     made_s = new_frames * kind.frame_samples / kind.sample_rate_hz
     return {
@@ -178,17 +181,30 @@ class _Level:
     peak: float
 
 
-def _level(path: Path, peak: float, rate_hz: int, wanted_lufs: float | None) -> _Level:
+def _level(
+    path: Path,
+    peak: float,
+    rate_hz: int,
+    wanted_lufs: float | None,
+    on_block: Callable[[float], None],
+) -> _Level:
     """Measure a track; bring it to the wanted loudness, as far as its peak allows."""
-    found = loudness.integrated_lufs(audio.read_blocks(path), rate_hz)
+    found = loudness.integrated_lufs(_checked(audio.read_blocks(path), on_block), rate_hz)
     if found is None or wanted_lufs is None:
         return _Level(None if found is None else round(found, 2), peak)
     gain = float(10 ** ((wanted_lufs - found) / 20))
     gain *= audio.shared_gain([peak * gain])
     changed = path.with_name(f".{path.name}")
-    audio.encode(path, changed, "wav", gain)
+    audio.encode(path, changed, "wav", gain, on_block)
     changed.replace(path)
     return _Level(round(found + 20 * math.log10(gain), 2), peak * gain)
+
+
+def _checked(blocks: Iterator[Sound], on_block: Callable[[float], None]) -> Iterator[Sound]:
+    """The same blocks; a cancel is noticed at each."""
+    for block in blocks:
+        on_block(1.0)
+        yield block
 
 
 def _note(model: MusicModel, order: Order) -> str | None:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from studio.generation.sampling import Sampling
 
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
-FileId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+FileId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", max_length=32)]
 
 
 class GenerationOptions(BaseModel):

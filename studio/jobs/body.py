@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 from studio.errors import InvalidOption, UnknownFormat, UnknownOption
 
 Options = TypeVar("Options", bound=BaseModel)
+# Of a name or a value that a sentence repeats.
+MOST_SHOWN = 200
 
 
 def checked(kind: type[Options], body: dict[str, Any]) -> Options:
@@ -17,12 +19,15 @@ def checked(kind: type[Options], body: dict[str, Any]) -> Options:
         return kind(**body)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = ".".join(str(part) for part in first["loc"])[:MOST_SHOWN]
         if first["type"] == "extra_forbidden":
             raise UnknownOption(
                 f"There is no option {name!r}; there are {', '.join(kind.model_fields)}."
             ) from None
-        sentence = f"The option {name!r} is {first['input']!r}: {first['msg']}."
+        value = repr(first["input"])
+        if len(value) > MOST_SHOWN:
+            value = f"{value[:MOST_SHOWN]}..."
+        sentence = f"The option {name!r} is {value}: {first['msg']}."
         if name == "format":
             raise UnknownFormat(sentence) from None
         raise InvalidOption(sentence) from None

@@ -35,7 +35,8 @@ class Job:
     """One job as the store knows it. Times are Unix seconds; progress is 0..1, measured.
 
     `result` describes the tracks of a completed job, `error` the cause of a failed one.
-    `place` counts from 1 for the job that is taken next; it is None unless queued.
+    `place` counts from 1 for the job that is taken next; it is None unless queued. `client` is who
+    asked for it.
     """
 
     job_id: str
@@ -49,5 +50,6 @@ class Job:
     finished_at: float | None = None
     attempts: int = 0
     place: int | None = None
+    client: str | None = None
     error: dict[str, Any] | None = None
     result: dict[str, Any] | None = field(default=None, repr=False)

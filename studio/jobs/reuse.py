@@ -7,11 +7,15 @@ from studio.storage import Storage
 
 
 def completed_before(
-    store: JobStore, storage: Storage, request: Request, webhook: str | None = None
+    store: JobStore,
+    storage: Storage,
+    request: Request,
+    webhook: str | None = None,
+    client: str | None = None,
 ) -> Job | None:
     """A completed job for the request: the file's latest, or a new one that shares the files of
     an earlier one (of any upload of the same owner with the same content). None when the work is
-    still to be done. `webhook` is told of the job that is found.
+    still to be done. `webhook` is told of the job that is found, at the wish of `client`.
     """
     owner = storage.upload(request.file_id).owner
     for earlier in store.with_fingerprint(request.fingerprint, [State.COMPLETED]):
@@ -22,7 +26,7 @@ def completed_before(
             continue
         if store.of_file(request.file_id)[:1] == [earlier]:
             if webhook is not None:
-                store.tell(earlier.job_id, webhook)
+                store.tell(earlier.job_id, webhook, client)
             return earlier
         job_id = store.new_id()
         try:
@@ -31,7 +35,9 @@ def completed_before(
                 storage.publish(work, request.file_id, job_id)
         except FileNotFoundError:
             continue
-        return store.add(request, job_id=job_id, result=earlier.result, webhook=webhook)
+        return store.add(
+            request, job_id=job_id, result=earlier.result, client=client, webhook=webhook
+        )
     return None
 
 

@@ -1,18 +1,33 @@
 """Jobs in a database (SQLAlchemy). Each change is a transaction; a final state is set once."""
 
+import itertools
 import time
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from threading import Lock
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import JSON, Engine, create_engine, event, func, inspect, select, text, update
+from sqlalchemy import (
+    JSON,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    func,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from studio.jobs.job import Job, Request, State
+from studio.jobs.turns import Turns
 
 # The first attempt and two more after crashes.
 MOST_ATTEMPTS = 3
+# Of a file; its oldest final jobs give way to new ones.
+MAX_JOBS_KEPT = 100
 ACTIVE = (State.QUEUED, State.PROCESSING)
 WAITING_AGAIN: dict[str, Any] = {
     "state": State.QUEUED,
@@ -61,6 +76,17 @@ class MessageRow(Base):
     url: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[float] = mapped_column(default=0.0)
+    # Who asked for it: clients take turns.
+    client: Mapped[str | None]
+
+
+class ProbeRow(Base):
+    """Written and removed again to see whether the database takes rows; see studio.jobs.faults."""
+
+    __tablename__ = "probes"
+
+    probe_id: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[str]
 
 
 def connect(url: str) -> Engine:
@@ -85,16 +111,21 @@ class JobStore:
     def __init__(self, engine: Engine) -> None:
         self._sessions = sessionmaker(engine)
         self._engine = engine
+        self._turns = Turns()
+        self._turns_lock = Lock()
 
     def open(self) -> None:
         """Make the tables, and the columns that a database of an earlier version lacks."""
         Base.metadata.create_all(self._engine)
-        there = {column["name"] for column in inspect(self._engine).get_columns("jobs")}
-        with self._engine.begin() as connection:
-            for column in JobRow.__table__.columns:
-                if column.name not in there:
-                    kind = column.type.compile(self._engine.dialect)
-                    connection.execute(text(f"ALTER TABLE jobs ADD COLUMN {column.name} {kind}"))
+        for table in Base.metadata.sorted_tables:
+            there = {column["name"] for column in inspect(self._engine).get_columns(table.name)}
+            with self._engine.begin() as connection:
+                for column in table.columns:
+                    if column.name not in there:
+                        kind = column.type.compile(self._engine.dialect)
+                        connection.execute(
+                            text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+                        )
 
     def close(self) -> None:
         self._engine.dispose()
@@ -134,11 +165,12 @@ class JobStore:
         with self._sessions.begin() as session:
             session.add(row)
             if webhook is not None:
-                session.add(_message(row.job_id, webhook))
+                session.add(_message(row.job_id, webhook, client))
             session.flush()
-            return job_of(session, row)
+            _forget_oldest(session, request.file_id)
+            return self._jobs(session, [row])[0]
 
-    def tell(self, job_id: str, webhook: str) -> None:
+    def tell(self, job_id: str, webhook: str, client: str | None = None) -> None:
         """Tell an address of the end of a job that is there; once, though asked for twice before
         it is sent."""
         with self._sessions.begin() as session:
@@ -146,12 +178,12 @@ class JobStore:
                 MessageRow.job_id == job_id, MessageRow.url == webhook
             )
             if session.scalar(there) is None:
-                session.add(_message(job_id, webhook))
+                session.add(_message(job_id, webhook, client))
 
     def get(self, job_id: str) -> Job | None:
         with self._sessions() as session:
             row = session.scalar(select(JobRow).where(JobRow.job_id == job_id))
-            return job_of(session, row) if row else None
+            return self._jobs(session, [row])[0] if row else None
 
     def of_file(self, file_id: str) -> list[Job]:
         """All jobs of a file, the latest first."""
@@ -159,7 +191,7 @@ class JobStore:
             rows = session.scalars(
                 select(JobRow).where(JobRow.file_id == file_id).order_by(JobRow.number.desc())
             )
-            return jobs_of(session, rows.all())
+            return self._jobs(session, rows.all())
 
     def file_ids(self) -> list[str]:
         """All files that there are jobs of."""
@@ -180,7 +212,7 @@ class JobStore:
                 .where(JobRow.fingerprint == fingerprint, JobRow.state.in_(list(states)))
                 .order_by(JobRow.number.desc())
             )
-            return jobs_of(session, rows.all())
+            return self._jobs(session, rows.all())
 
     def count(self, state: State) -> int:
         with self._sessions() as session:
@@ -200,7 +232,7 @@ class JobStore:
         """Jobs that wait or run."""
         with self._sessions() as session:
             rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
-            return jobs_of(session, rows.all())
+            return self._jobs(session, rows.all())
 
     def count_active(self, client: str) -> int:
         """Jobs of a client that wait or run."""
@@ -209,12 +241,15 @@ class JobStore:
             return session.scalar(select(func.count()).where(*mine)) or 0
 
     def claim(self) -> Job | None:
-        """Take the oldest queued job: it is processing from now on."""
-        with self._sessions.begin() as session:
-            oldest = select(func.min(JobRow.number)).where(JobRow.state == State.QUEUED)
+        """Take a queued job: it is processing from now on. Clients take turns; of the jobs of one
+        client the oldest is next."""
+        with self._turns_lock, self._sessions.begin() as session:
+            client, numbers = next(iter(self._queue(session)), (None, []))
+            if not numbers:
+                return None
             row = session.scalar(
                 update(JobRow)
-                .where(JobRow.number == oldest.scalar_subquery(), JobRow.state == State.QUEUED)
+                .where(JobRow.number == numbers[0], JobRow.state == State.QUEUED)
                 .values(
                     state=State.PROCESSING,
                     stage="starting",
@@ -223,7 +258,34 @@ class JobStore:
                 )
                 .returning(JobRow)
             )
-            return job_of(session, row) if row else None
+            if row is None:
+                return None
+            self._turns.take(client)
+            return job_of(row)
+
+    def _queue(self, session: Session) -> list[tuple[str | None, list[int]]]:
+        """The clients with queued jobs in the order of their turns, and the numbers of the jobs."""
+        rows = session.execute(
+            select(JobRow.client, JobRow.number)
+            .where(JobRow.state == State.QUEUED)
+            .order_by(JobRow.number)
+        )
+        numbers: dict[str | None, list[int]] = {}
+        for client, number in rows:
+            numbers.setdefault(client, []).append(number)
+        return [(client, numbers[client]) for client in self._turns.order(numbers)]
+
+    def _jobs(self, session: Session, rows: Sequence[JobRow]) -> list[Job]:
+        """Jobs of rows, in their order, with their places in the queue."""
+        if all(row.state != State.QUEUED for row in rows):
+            return [job_of(row) for row in rows]
+        with self._turns_lock:
+            queues = [numbers for _, numbers in self._queue(session)]
+        # The first job of each client, then the second one of each, and so on.
+        rounds = itertools.zip_longest(*queues)
+        order = [number for turn in rounds for number in turn if number is not None]
+        places = {number: place for place, number in enumerate(order, 1)}
+        return [job_of(row, places.get(row.number)) for row in rows]
 
     def report(self, job_id: str, stage: str, progress: float, eta_s: float | None) -> None:
         """Note how far a processing job is."""
@@ -282,37 +344,44 @@ class JobStore:
             for row in session.scalars(select(JobRow).where(JobRow.file_id == file_id)):
                 session.delete(row)
 
-    def recover(self, interrupted: dict[str, Any]) -> None:
-        """After a start: queue again what was processing, or fail it after the last attempt."""
+    def recover(self, interrupted: dict[str, Any], held: Collection[str] = ()) -> None:
+        """Queue again what was processing, or fail it after the last attempt.
+
+        `held` are the jobs that a runner does at this moment; none after a start.
+        """
         with self._sessions.begin() as session:
-            processing = JobRow.state == State.PROCESSING
+            lost = (JobRow.state == State.PROCESSING, JobRow.job_id.not_in(held))
             session.execute(
                 update(JobRow)
-                .where(processing, JobRow.attempts >= MOST_ATTEMPTS)
+                .where(*lost, JobRow.attempts >= MOST_ATTEMPTS)
                 .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
             )
-            session.execute(update(JobRow).where(processing).values(**WAITING_AGAIN))
+            session.execute(update(JobRow).where(*lost).values(**WAITING_AGAIN))
 
 
-def _message(job_id: str, url: str) -> MessageRow:
-    return MessageRow(message_id=f"msg_{uuid4().hex}", job_id=job_id, url=url)
+def _forget_oldest(session: Session, file_id: str) -> None:
+    """Keep MAX_JOBS_KEPT jobs of a file: those that have not completed go first, then the oldest.
+
+    Active jobs stay, and jobs that a message is still to be sent about.
+    """
+    kept = session.scalar(select(func.count()).where(JobRow.file_id == file_id)) or 0
+    if kept <= MAX_JOBS_KEPT:
+        return
+    unsent = select(MessageRow.job_id).where(MessageRow.job_id == JobRow.job_id)
+    oldest = (
+        select(JobRow.number)
+        .where(JobRow.file_id == file_id, JobRow.state.not_in(ACTIVE), ~unsent.exists())
+        .order_by(JobRow.state == State.COMPLETED, JobRow.number)
+        .limit(kept - MAX_JOBS_KEPT)
+    )
+    session.execute(delete(JobRow).where(JobRow.number.in_(session.scalars(oldest).all())))
 
 
-def jobs_of(session: Session, rows: Sequence[JobRow]) -> list[Job]:
-    """Jobs of rows, in their order; the places in the queue are counted once for all of them."""
-    waiting: list[int] = []
-    last = max((row.number for row in rows if row.state == State.QUEUED), default=None)
-    if last is not None:
-        queued = select(JobRow.number).where(JobRow.state == State.QUEUED, JobRow.number <= last)
-        waiting = sorted(session.scalars(queued))
-    return [_job_of(row, bisect_right(waiting, row.number)) for row in rows]
+def _message(job_id: str, url: str, client: str | None) -> MessageRow:
+    return MessageRow(message_id=f"msg_{uuid4().hex}", job_id=job_id, url=url, client=client)
 
 
-def job_of(session: Session, row: JobRow) -> Job:
-    return jobs_of(session, [row])[0]
-
-
-def _job_of(row: JobRow, place: int) -> Job:
+def job_of(row: JobRow, place: int | None = None) -> Job:
     request = Request(row.file_id, row.model, row.variant, row.options, row.fingerprint)
     return Job(
         row.job_id,
@@ -326,6 +395,7 @@ def _job_of(row: JobRow, place: int) -> Job:
         row.finished_at,
         row.attempts,
         place if row.state == State.QUEUED else None,
+        row.client,
         row.error,
         row.result,
     )

@@ -4,6 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from studio.errors import InvalidOption
+
+Stem = Annotated[str, Field(min_length=1, max_length=100)]
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 
 
@@ -27,11 +30,12 @@ class SeparationOptions(BaseModel):
             description="A generated track of this file, such as music or music_2, to separate; "
             "none: the file itself.",
             pattern=r"^music(_[2-4])?$",
+            max_length=7,
             examples=["music"],
         ),
     ] = None
     stems: Annotated[
-        list[str] | None,
+        list[Stem] | None,
         Field(
             description="Stems that are wanted; none: all. Fewer can be faster: of a bag of "
             "specialists only the needed ones run.",
@@ -57,3 +61,14 @@ class SeparationOptions(BaseModel):
         float,
         Field(description="Overlap of neighbouring segments, as a share of one.", ge=0.0, le=0.9),
     ] = 0.25
+
+    def check_work(self, duration_s: float, max_work_s: float) -> None:
+        """Raise InvalidOption when separating a sound like that is too much work."""
+        runs = max(1, self.shifts) / (1 - self.overlap)
+        if duration_s * runs > max_work_s:
+            raise InvalidOption(
+                f"With `shifts` {self.shifts} and `overlap` {self.overlap:g}, {duration_s:,.0f} s "
+                f"of sound are as much work as {duration_s * runs:,.0f} s; at most "
+                f"{max_work_s:,.0f} s are accepted. Use fewer shifts or less overlap, or send the "
+                "sound in parts."
+            )

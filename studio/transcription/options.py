@@ -1,12 +1,15 @@
 """What a caller may ask of a transcription; checked once, frozen afterwards."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from studio.transcription.languages import LANGUAGES
 
+# Each is one more decoding of a window; Whisper's own list has 6.
+MOST_TEMPERATURES = 10
 Temperature = Annotated[float, Field(ge=0.0, le=1.0)]
+Temperatures = Annotated[list[Temperature], Field(min_length=1, max_length=MOST_TEMPERATURES)]
 
 
 class TranscriptionOptions(BaseModel):
@@ -27,6 +30,7 @@ class TranscriptionOptions(BaseModel):
         str | None,
         Field(
             description="Code of the spoken language, such as en, de or zh; none: detected.",
+            max_length=20,
             examples=["en"],
         ),
     ] = None
@@ -65,7 +69,7 @@ class TranscriptionOptions(BaseModel):
         int, Field(description="Hypotheses that are followed at once.", ge=1, le=20)
     ] = 5
     temperature: Annotated[
-        Temperature | list[Temperature],
+        Temperature | Temperatures,
         Field(
             description="Randomness of decoding; of a list, the next one is tried where a result "
             "is improbable or repeats itself.",
@@ -89,11 +93,11 @@ class TranscriptionOptions(BaseModel):
             raise ValueError(f"use one of {', '.join(sorted(LANGUAGES))}, or none to detect it")
         return language
 
-    @field_validator("temperature")
+    @field_validator("temperature", mode="before")
     @classmethod
-    def _some(cls, temperature: float | list[float]) -> float | list[float]:
-        if temperature == []:
-            raise ValueError("give one temperature at least")
+    def _some(cls, temperature: Any) -> Any:
+        if isinstance(temperature, list) and not 1 <= len(temperature) <= MOST_TEMPERATURES:
+            raise ValueError(f"give at least one temperature and at most {MOST_TEMPERATURES}")
         return temperature
 
     @model_validator(mode="after")

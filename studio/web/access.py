@@ -14,14 +14,19 @@ from studio.web.operations import Operation
 
 # One household or host has at least so many bits of IPv6 to itself: its addresses are one client.
 CLIENT_BITS = 64
+FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
 CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
 
 
 class Access:
     """The keys of the server, and the origins whose pages may use it ("*": all)."""
 
-    def __init__(self, keys: frozenset[str], origins: str | list[str]) -> None:
+    def __init__(
+        self, keys: frozenset[str], origins: str | list[str], metrics_key: str = ""
+    ) -> None:
+        """`metrics_key` opens the metrics; empty: they are for this machine only."""
         self._digests = [_digest(key) for key in sorted(keys)]
+        self._metrics_digest = _digest(metrics_key) if metrics_key else None
         self._origins = origins
 
     @property
@@ -46,13 +51,27 @@ class Access:
             raise Unauthorized("The API key is not known to this server. Check it.")
         return given
 
+    def check_metrics(self, key: str | None, environ: Mapping[str, Any]) -> None:
+        """Raise Unauthorized unless a request may read the metrics."""
+        if self._metrics_digest is None:
+            if _is_local(environ):
+                return
+            raise Unauthorized(
+                "The metrics are for this machine only. To read them from elsewhere, set "
+                "METRICS_KEY on the server and send it as `Authorization: Bearer KEY`."
+            )
+        if key is None or not hmac.compare_digest(_digest(key), self._metrics_digest):
+            raise Unauthorized(
+                "The metrics need the METRICS_KEY of this server: `Authorization: Bearer KEY`."
+            )
+
     def client(self, key: str | None, address: str | None) -> str:
         """Whom limits count: the owner of a good key, else the address."""
         try:
             owner = self.owner_of(key)
         except Unauthorized:
             owner = None
-        return f"key:{owner}" if owner else f"address:{_network(address or 'unknown')}"
+        return f"key:{owner}" if owner else f"address:{network(address or 'unknown')}"
 
     def caller(self) -> str:
         """Whom limits count for the current request."""
@@ -63,7 +82,11 @@ class Access:
         if self._origins == "*":
             return True
         named = (origin or "").lower()
-        return named in self._origins or urlsplit(named).netloc == environ.get("HTTP_HOST", "")
+        try:
+            host = urlsplit(named).netloc
+        except ValueError:
+            return False
+        return named in self._origins or host == environ.get("HTTP_HOST", "")
 
     @property
     def origins_for_sockets(self) -> Any:
@@ -116,11 +139,23 @@ def register(app: Flask, access: Access) -> None:
         g.owner = access.owner_of(given_key())
 
 
+def _is_local(environ: Mapping[str, Any]) -> bool:
+    """Whether a request comes from this machine, and not through a proxy that is not trusted."""
+    is_trusted = "werkzeug.proxy_fix.orig" in environ
+    if not is_trusted and any(name in environ for name in FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(environ.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _network(address: str) -> str:
+def network(address: str) -> str:
+    """What counts as one address: itself, or its network where it is one of IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -4,6 +4,7 @@ Handlers only take sound and return; the scheduler's thread decodes. `docs/proto
 the events.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from flask import request
 from flask_socketio import ConnectionRefusedError, Namespace, SocketIO
 from pydantic import ValidationError
 
+from studio import logs
 from studio.errors import Unauthorized
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
@@ -27,6 +29,8 @@ PROTOCOL = 1
 DEFAULT_MIME_TYPE = "audio/pcm;rate=16000"
 
 Answer = dict[str, Any] | None
+
+log = logs.Limited(logging.getLogger(__name__))
 
 
 class _Incoming:
@@ -235,6 +239,11 @@ class Transcribe(Namespace):  # type: ignore[misc]
 
     def _send(self, sid: str, event: str, data: dict[str, Any]) -> None:
         self._server.emit(event, data, to=sid, namespace=PATH)
+
+
+def on_defect(error: Exception) -> None:
+    """Log what no handler of an event foresees; the connection goes on."""
+    log.exception("an event could not be handled", error=error)
 
 
 def say_goodbye(socketio: SocketIO) -> None:

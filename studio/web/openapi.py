@@ -9,6 +9,7 @@ from flask import Flask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from studio import outgoing
 from studio.errors import OriginRefused, StudioError, TooManyRequests, Unauthorized
 from studio.web import problems, schemas
 from studio.web.access import CHANGES_NOTHING
@@ -24,6 +25,7 @@ PARAMETERS = {
 WEBHOOK = {
     "type": ["string", "null"],
     "format": "uri",
+    "maxLength": outgoing.MOST_CHARACTERS,
     "description": "Address that is told of the end of the job.",
 }
 KEYS = {

@@ -2,6 +2,8 @@
 
 import json
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -101,7 +103,8 @@ def _receive(services: Services) -> Upload:
             f'the field {FIELD!r}, for example with curl -F "file=@song.mp3".'
         )
     services.storage.check_space(request.content_length or 0)
-    with pace.watched(request.environ):
+    services.quota.check_bytes(g.owner, request.content_length or 0)
+    with pace.watched(request.environ), _body_errors():
         sent = request.files.get(FIELD)
     if sent is None and FIELD in request.form:
         raise NoFile(f"The field {FIELD!r} holds a text, not a file: give it a file name.")
@@ -120,6 +123,7 @@ def _receive(services: Services) -> Upload:
     incoming.close()
     if incoming.size_bytes == 0:
         raise EmptyFile(f"{filename!r} has no content. Check it and send it again.")
+    services.quota.check_bytes(g.owner, incoming.size_bytes)
     sound = _checked_content(incoming, file_type, bounds)
     upload = services.storage.accept(incoming, filename, file_type, sound, g.owner)
     g.incoming = None
@@ -147,9 +151,28 @@ def _checked_content(incoming: IncomingFile, file_type: str, bounds: UploadBound
     return None
 
 
+@contextmanager
+def _body_errors() -> Iterator[None]:
+    """Turn what HTTP servers raise for a malformed body, such as a bad chunk size, into BadRequest.
+
+    gunicorn raises errors of its own, Werkzeug's server OSError without a number.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_numbered = isinstance(error, OSError) and error.errno is not None
+        if is_numbered or not (
+            isinstance(error, OSError) or type(error).__module__ == "gunicorn.http.errors"
+        ):
+            raise
+        raise BadRequest(f"The body of the request cannot be read: {error}.") from None
+
+
 def json_body() -> dict[str, Any]:
     """The JSON object of the current request; empty when there is no body."""
-    if not request.get_data(cache=True):
+    with _body_errors():
+        data = request.get_data(cache=True)
+    if not data:
         return {}
     if not request.is_json:
         raise UnsupportedMediaType(
@@ -157,7 +180,7 @@ def json_body() -> dict[str, Any]:
             '"Content-Type: application/json".'
         )
     try:
-        body = json.loads(request.get_data())
+        body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InvalidJson(f"The body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):

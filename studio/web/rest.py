@@ -1,5 +1,8 @@
 """The REST routes: upload, process, status, download, files, cleanup."""
 
+import re
+from contextlib import AbstractContextManager
+from threading import Lock
 from typing import Any
 
 from flask import Blueprint, Flask, Response, g, jsonify, request, send_file
@@ -22,11 +25,15 @@ from studio.errors import (
     NothingToCancel,
     NotReady,
     QueueFull,
+    QuotaExceeded,
     RangeNotSatisfiable,
     ResultsGone,
+    StorageUnavailable,
     TextUnreadable,
+    TooManyConversions,
     TooManyJobs,
     TooManyUploads,
+    TooManyWebhooks,
     UnknownFile,
     UnknownFormat,
     UnknownModel,
@@ -41,19 +48,27 @@ from studio.errors import (
 )
 from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
+from studio.on_demand import Abandoned, Requester, requested_by
+from studio.places import Places
+from studio.readiness import READY
 from studio.storage import Upload, unknown_file
 from studio.web import answers, receiving, results, schemas
-from studio.web.bounds import Places
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
+from studio.web.sockets import has_hung_up, tcp_of
 
 LONGEST_WAIT_S = 60
 # Each answer that is waited for holds a thread: these are a part of the server's, and of a part.
 MOST_WAITING = 40
 MOST_WAITING_OF_A_CLIENT = 8
 POLL_AFTER_S = 2
-MOST_JSON_BYTES = 1 << 20
+# The longest options that make sense have a few kB.
+MAX_JSON_BYTES = 1 << 16
 TRACK = "*/*"
+# float() takes more than people mean: "1_0", "infinity", digits of all scripts.
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
+# As nginx logs a request whose client closed the connection; nobody reads the answer.
+CLIENT_LEFT = 499
 
 FORMAT = Parameter(
     "format",
@@ -83,9 +98,21 @@ PROCESS_ERRORS = (
     FileTooLarge,
     QueueFull,
     TooManyJobs,
+    TooManyWebhooks,
+    QuotaExceeded,
     DiskFull,
+    StorageUnavailable,
 )
-TRACK_ERRORS = (UnknownFormat, UnknownFile, UnknownTrack, NotReady, ResultsGone, DiskFull)
+TRACK_ERRORS = (
+    UnknownFormat,
+    UnknownFile,
+    UnknownTrack,
+    NotReady,
+    ResultsGone,
+    TooManyConversions,
+    DiskFull,
+    StorageUnavailable,
+)
 
 
 def register(app: Flask, services: Services) -> None:
@@ -110,8 +137,12 @@ def register(app: Flask, services: Services) -> None:
 
     @blueprint.before_request
     def limit_body() -> None:
-        most_bytes = services.uploads.most_bytes if request.path == "/upload" else MOST_JSON_BYTES
+        most_bytes = services.uploads.most_bytes if request.path == "/upload" else MAX_JSON_BYTES
         request.max_content_length = min(most_bytes, services.uploads.most_bytes)
+
+    @blueprint.errorhandler(Abandoned)
+    def answer_nobody(_error: Abandoned) -> Response:
+        return Response(status=CLIENT_LEFT)
 
     app.register_blueprint(blueprint)
 
@@ -130,6 +161,8 @@ class Views:
         self._services = services
         self._storage = services.storage
         self._store = services.store
+        # Whoever adds jobs to a file, or removes it, does so one after the other.
+        self._turns = [Lock() for _ in range(64)]
         self._waiting = Places(MOST_WAITING, MOST_WAITING_OF_A_CLIENT)
 
     def _upload(self, file_id: str) -> Upload:
@@ -138,6 +171,15 @@ class Views:
         if upload.owner != g.owner:
             raise unknown_file(file_id)
         return upload
+
+    def _turn(self, file_id: str) -> Lock:
+        return self._turns[hash(file_id) % len(self._turns)]
+
+    def _request(self) -> AbstractContextManager[None]:
+        """What is made inside is made for the current request, as long as its client is there."""
+        tcp = tcp_of(request.environ)
+        client = self._services.access.caller()
+        return requested_by(Requester(client, lambda: tcp is not None and has_hung_up(tcp)))
 
     @operation(
         summary="Is the server alive", answers={200: schemas.Health}, is_open=True, rate="none"
@@ -157,14 +199,19 @@ class Views:
         )
 
     @operation(
-        summary="Are the models that the server starts with loaded",
+        summary="Check readiness: models are loaded, and the disk and the database can be written",
         answers={200: schemas.Ready, 503: schemas.Ready},
         is_open=True,
         rate="none",
     )
     def ready(self) -> Response:
         readiness = self._services.readiness
-        body = schemas.Ready(ready=readiness.is_ready, models=readiness.states)
+        storage = self._services.storage_check.states()
+        body = schemas.Ready(
+            ready=readiness.is_ready and set(storage.values()) == {READY},
+            models=readiness.states,
+            storage=storage,
+        )
         return _answer(body, 200 if body.ready else 503)
 
     @operation(
@@ -200,7 +247,9 @@ class Views:
             FileTooLarge,
             TooManyUploads,
             UploadTooSlow,
+            QuotaExceeded,
             DiskFull,
+            StorageUnavailable,
         ),
         rate="work",
     )
@@ -235,11 +284,16 @@ class Views:
         self._services.models.get(model)
         upload = self._upload(file_id)
         body = receiving.json_body()
-        told = self._services.webhooks.check(body.pop("webhook", None))
+        client = self._services.access.caller()
+        told = self._services.webhooks.check(body.pop("webhook", None), client)
         asked = self._services.models.request(model, upload, body)
-        job = completed_before(self._store, self._storage, asked, told)
-        if job is None:
-            job = self._services.runner.submit(asked, self._services.access.caller(), told)
+        with self._turn(file_id):
+            self._upload(file_id)
+            job = completed_before(self._store, self._storage, asked, told, client)
+            if job is None:
+                self._services.quota.check_work(client)
+                self._services.quota.check_bytes(g.owner)
+                job = self._services.runner.submit(asked, client, told)
         if told is not None:
             self._services.webhooks.wake()
         location = f"/status/{file_id}"
@@ -248,9 +302,14 @@ class Views:
         return _answer(answers.job(job), 202, Location=location, Retry_After=POLL_AFTER_S)
 
     @operation(
-        summary="State of the latest job of a file, and all its jobs",
+        summary="State of the latest job of a file, and its jobs",
         answers={200: schemas.Status},
         parameters=(
+            Parameter(
+                "before",
+                "List the jobs before the one with this id, as the link `next` does.",
+                {"type": "string"},
+            ),
             Parameter(
                 "wait",
                 "Hold the answer until the latest job is final, or for this many seconds; where "
@@ -271,7 +330,10 @@ class Views:
             jobs = self._store.of_file(file_id)
         waiting = bool(jobs) and not jobs[0].state.is_final
         headers = {"Retry_After": POLL_AFTER_S} if waiting else {}
-        return _answer(answers.status(upload, jobs), **headers)
+        before = request.args.get("before")
+        if before is not None and all(job.job_id != before for job in jobs):
+            raise InvalidOption(f"before={before!r} is not the id of a job of this file.")
+        return _answer(answers.status(upload, jobs, before), **headers)
 
     def _wait(self, job_id: str, wait_s: float) -> None:
         """Return when the job is final, after `wait_s`, or at once where too many wait already."""
@@ -285,10 +347,7 @@ class Views:
 
     def _wait_s(self) -> float:
         text = request.args.get("wait", "0")
-        try:
-            wait_s = float(text)
-        except ValueError:
-            wait_s = -1.0
+        wait_s = float(text) if _NUMBER.fullmatch(text) else -1.0
         if not 0 <= wait_s <= LONGEST_WAIT_S:
             raise InvalidOption(f"wait={text!r} must be a number from 0 to {LONGEST_WAIT_S}.")
         return wait_s
@@ -296,7 +355,7 @@ class Views:
     @operation(
         summary="Cancel the waiting and running jobs of a file",
         answers={200: schemas.Status},
-        errors=(UnknownFile, NothingToCancel),
+        errors=(UnknownFile, NothingToCancel, DiskFull, StorageUnavailable),
     )
     def cancel(self, file_id: str) -> Response:
         upload = self._upload(file_id)
@@ -314,7 +373,8 @@ class Views:
         upload = self._upload(file_id)
         job = self._job_with(upload, track)
         file_format = results.checked_format(job, track, request.args.get("format"))
-        path = results.file_of(self._storage, upload, job, track, file_format)
+        with self._request():
+            path = results.file_of(self._storage, upload, job, track, file_format)
         name = answers.download_name(upload, track, file_format)
         content_type = results.formats(track)[file_format]
         answer = send_file(path, mimetype=content_type, conditional=True)
@@ -336,7 +396,8 @@ class Views:
         archive = ZipStream(compress_type=ZIP_STORED, sized=True)
         for stem in separation["stems"]:
             file_format = results.checked_format(job, stem, request.args.get("format"))
-            path = results.file_of(self._storage, upload, job, stem, file_format)
+            with self._request():
+                path = results.file_of(self._storage, upload, job, stem, file_format)
             archive.add_path(str(path), answers.download_name(upload, stem, file_format))
         answer = Response(archive, mimetype="application/zip")
         answer.content_length = len(archive)
@@ -380,16 +441,17 @@ class Views:
     @operation(
         summary="Remove a file and its results; a running job is canceled first",
         answers={200: schemas.Deleted},
-        errors=(UnknownFile,),
+        errors=(UnknownFile, DiskFull, StorageUnavailable),
     )
     def cleanup(self, file_id: str) -> Response:
-        self._upload(file_id)
-        try:
-            self._services.runner.cancel(file_id)
-        except NothingToCancel:
-            pass
-        self._storage.remove(file_id)
-        self._store.forget_file(file_id)
+        with self._turn(file_id):
+            self._upload(file_id)
+            try:
+                self._services.runner.cancel(file_id)
+            except NothingToCancel:
+                pass
+            self._storage.remove(file_id)
+            self._store.forget_file(file_id)
         return _answer(
             schemas.Deleted(file_id=file_id, message="The file and its results are gone.")
         )

@@ -10,7 +10,9 @@ from flask import Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from studio import logs
+from studio.errors import Unauthorized
 from studio.metrics import Metrics
+from studio.web.access import Access, given_key
 from studio.web.operations import operation
 
 HEADER = "X-Request-ID"
@@ -21,7 +23,7 @@ _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger("studio.requests")
 
 
-def register(app: Flask, metrics: Metrics) -> None:
+def register(app: Flask, metrics: Metrics, access: Access) -> None:
     """Add `/metrics`, and watch all requests."""
 
     @app.before_request
@@ -49,9 +51,14 @@ def register(app: Flask, metrics: Metrics) -> None:
 
     @app.get("/metrics")
     @operation(
-        summary="Counters and gauges for Prometheus", answers={200: "text/plain"}, rate="none"
+        summary="Counters and gauges for Prometheus",
+        answers={200: "text/plain"},
+        errors=(Unauthorized,),
+        is_open=True,
+        rate="none",
     )
     def show_metrics() -> Response:
+        access.check_metrics(given_key(), request.environ)
         return Response(metrics.text(), content_type=CONTENT_TYPE_LATEST)
 
 

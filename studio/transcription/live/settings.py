@@ -27,7 +27,7 @@ class LiveSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     variant: Annotated[str, Field(min_length=1, max_length=200)]
-    language: str | None = None
+    language: Annotated[str | None, Field(max_length=20)] = None
     prompt: Annotated[str, Field(max_length=1000)] = ""
     hotwords: Annotated[str, Field(max_length=500)] = ""
     interim_results: bool = True

@@ -1,0 +1,55 @@
+"""How long each client's jobs ran in the last day; kept when files and their jobs are removed."""
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy.orm import Mapped, mapped_column, sessionmaker
+
+from studio.jobs.store import Base
+
+HOUR_S = 3600
+HOURS = 24
+
+
+class UsageRow(Base):
+    __tablename__ = "usage"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    # Unix time / HOUR_S.
+    hour: Mapped[int] = mapped_column(primary_key=True)
+    worked_s: Mapped[float] = mapped_column(default=0.0)
+
+
+class Usage:
+    """Adds up seconds of work by client and hour. Thread-safe: each call has its own session."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._sessions = sessionmaker(engine)
+        self._clock = clock
+
+    def open(self) -> None:
+        Base.metadata.create_all(self._engine)
+
+    def add(self, client: str, worked_s: float) -> None:
+        hour = self._hour()
+        with self._sessions.begin() as session:
+            session.execute(delete(UsageRow).where(UsageRow.hour <= hour - HOURS))
+            mine = (UsageRow.client == client, UsageRow.hour == hour)
+            added = session.execute(
+                update(UsageRow).where(*mine).values(worked_s=UsageRow.worked_s + worked_s)
+            )
+            if not added.rowcount:  # type: ignore[attr-defined]
+                session.add(UsageRow(client=client, hour=hour, worked_s=worked_s))
+
+    def worked_s(self, client: str) -> float:
+        """Seconds of work in the last day, to the hour."""
+        with self._sessions() as session:
+            # Later hours come from a clock that was set back since.
+            day = UsageRow.hour.between(self._hour() - HOURS + 1, self._hour())
+            mine = (UsageRow.client == client, day)
+            return session.scalar(select(func.sum(UsageRow.worked_s)).where(*mine)) or 0.0
+
+    def _hour(self) -> int:
+        return int(self._clock() // HOUR_S)

@@ -1,0 +1,143 @@
+"""An Engine.IO connection that ends at the first thing it receives that is out of order."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event
+from typing import Any
+
+from engineio import packet
+from engineio.exceptions import EngineIOError, SocketIsClosedError
+from engineio.socket import Socket
+from simple_websocket import ConnectionClosed
+
+# What a client may send once it is connected.
+RECEIVED = (packet.PONG, packet.MESSAGE, packet.CLOSE)
+# A packet CONNECT with a key.
+STRANGER_BYTES = 8192
+# Packets that wait for a client that reads nothing. More come at once when one polls.
+MAX_UNREAD = 20_000
+LOOK_EVERY_S = 1.0
+# Socket.IO's type of a packet is its first character.
+CONNECT = "0"
+
+
+class StrictConnection(Socket):  # type: ignore[misc]
+    """What Engine.IO has made for a new connection becomes one of these: see `take`.
+
+    `_is_stranger` tells whether it has not joined the namespace; `_refuse` ends it, for a reason
+    that goes into the log.
+    """
+
+    _namespace: str
+    _is_stranger: Callable[[], bool]
+    _refuse: Callable[[str], None]
+    _ended: Event
+
+    @classmethod
+    def take(
+        cls,
+        made: Socket,
+        namespace: str,
+        is_stranger: Callable[[], bool],
+        refuse: Callable[[str], None],
+    ) -> None:
+        """Make a connection strict."""
+        made.__class__ = cls
+        made._namespace, made._is_stranger, made._refuse = namespace, is_stranger, refuse
+        made._ended = Event()
+
+    def receive(self, pkt: Any) -> None:
+        if self.closing or self.closed:
+            raise SocketIsClosedError
+        if pkt.packet_type not in RECEIVED:
+            self._refuse(f"a packet of the type {pkt.packet_type}")
+        elif pkt.packet_type == packet.MESSAGE and (reason := self._objection(pkt.data)):
+            self._refuse(reason)
+        else:
+            super().receive(pkt)
+        if self.closed and pkt.packet_type != packet.CLOSE:
+            raise SocketIsClosedError
+
+    def _objection(self, message: Any) -> str | None:
+        """What is wrong with a message of Socket.IO as far as its beginning tells."""
+        is_connect = isinstance(message, str) and message[:1] == CONNECT
+        if self._is_stranger():
+            is_short = len(message) <= STRANGER_BYTES
+            return None if is_connect and is_short else "a message that is no short CONNECT"
+        if is_connect and message[1:].partition(",")[0] == self._namespace:
+            return "a second CONNECT"
+        return None
+
+    def close(self, *arguments: Any, **more: Any) -> None:
+        super().close(*arguments, **more)
+        self._ended.set()
+
+    def _send_ping(self) -> None:
+        """As Engine.IO does it, but the thread that waits ends with the connection."""
+        if not self._ended.wait(self.server.ping_interval):
+            self.last_ping = time.monotonic()
+            self.send(packet.Packet(packet.PING))
+
+    def check_ping_timeout(self) -> bool:
+        """As Engine.IO does it, with a clock that nobody sets."""
+        if self.closed:
+            raise SocketIsClosedError
+        pinged_s = self.last_ping
+        if pinged_s and time.monotonic() - pinged_s > self.server.ping_timeout:
+            self.close(wait=False, abort=False, reason=self.server.reason.PING_TIMEOUT)
+            return False
+        return True
+
+    def send(self, pkt: Any) -> None:
+        if self.queue.qsize() > MAX_UNREAD and not self.closing:
+            self.server.start_background_task(self._refuse, "it reads nothing")
+            return
+        super().send(pkt)
+
+    def handle_post_request(self, environ: dict[str, Any]) -> None:
+        try:
+            super().handle_post_request(environ)
+        except EngineIOError:
+            raise
+        except Exception as error:
+            self._refuse(describe(error))
+            raise SocketIsClosedError from error
+
+    def _websocket_handler(self, ws: Any) -> Any:
+        try:
+            return super()._websocket_handler(_Wire(ws, self.server.max_http_buffer_size))
+        except Exception as error:
+            self._refuse(describe(error))
+            return []
+
+
+class _Wire:
+    """A WebSocket as Engine.IO uses it; a message of more than `max_bytes` ends it while it
+    arrives, not once all of it is in memory."""
+
+    def __init__(self, ws: Any, max_bytes: int) -> None:
+        self._ws = ws
+        ws.ws.max_message_size = max_bytes
+        self.send = ws.send
+
+    def wait(self) -> Any:
+        """The next message; None at the end."""
+        while True:
+            try:
+                # simple-websocket does not wake who waits when a message is too long.
+                message = self._ws.ws.receive(timeout=LOOK_EVERY_S)
+            except ConnectionClosed:
+                return None
+            if message is not None:
+                return message
+
+    def close(self) -> None:
+        # Its thread may have closed it a moment ago.
+        with suppress(OSError, ConnectionClosed):
+            self._ws.close()
+
+
+def describe(error: Exception) -> str:
+    """An error in one short line."""
+    return f"{type(error).__name__}: {error}"[:200]

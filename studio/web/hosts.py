@@ -1,0 +1,44 @@
+"""Refuses requests for a host that this server does not go by.
+
+A page whose own name suddenly resolves to this server's address (DNS rebinding) is of the same
+origin for the browser; only the Host header tells the difference. Flask's hooks do not run for
+Socket.IO, so this is WSGI.
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from studio.errors import UnknownHost
+from studio.web import problems
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+def only_for(application: Application, hosts: frozenset[str]) -> Application:
+    """The application, for `hosts`, localhost and IP addresses: nobody can rebind those."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        host = _without_port(environ.get("HTTP_HOST", ""))
+        if host in hosts or host == "localhost" or _is_address(host):
+            return application(environ, start_response)
+        error = UnknownHost(
+            f"This server does not answer for the host {host[:100]!r}. Use its address, or let its "
+            "operator add the name to ALLOWED_HOSTS."
+        )
+        return problems.response(error)(environ, start_response)
+
+    return answer
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.lower().rpartition(":")
+    return name if colon and port.isdecimal() and not name.endswith(":") else host.lower()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True

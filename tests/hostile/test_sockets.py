@@ -1,0 +1,242 @@
+"""Socket.IO connections that send what is out of order, or come to take the places of others."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from queue import Queue
+
+import engineio
+import psutil
+import pytest
+import websocket
+from engineio import packet
+from engineio.socket import Socket
+
+from app import SPARE_SOCKETS
+from studio.web.connection import MAX_UNREAD, STRANGER_BYTES, StrictConnection
+from studio.web.sockets import MAX_CONNECTS, STRANGERS_PER_NETWORK
+from tests.live_client import Client, chunk
+from tests.support import Server, until
+
+KEY = "ann-0123456789abcdef"
+JOIN = f'40/transcribe,{{"token":"{KEY}"}}'
+LIVE_SESSIONS = 2
+# None of these is a CONNECT.
+OUT_OF_ORDER = [
+    "",
+    "x",
+    "4",
+    "4x",
+    "5",
+    "6",
+    "9",
+    "2probe",
+    "41/transcribe,",
+    "42/transcribe,[]",
+    '42/transcribe,["keepalive"]',
+    '42["keepalive"]',
+    '43/transcribe,1["keepalive"]',
+    "44/transcribe,{}",
+    '451-/transcribe,["audio",{"_placeholder":true,"num":0}]',
+    "45999999999999-/transcribe,[]",
+    '40/transcribe,{"token":',
+    "40" + "[" * 5000,
+    f"40/transcribe,{'9' * 200}",
+    f'40/transcribe,{{"token":"{"a" * STRANGER_BYTES}"}}',
+    b"4",
+    b"\xff\xfe",
+]
+
+
+@pytest.fixture(scope="module", params=["text", "json"])
+def locked(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    server = Server(
+        tmp_path_factory.mktemp("locked"),
+        API_KEYS=KEY,
+        WHISPER_MODEL="mini",
+        LOG_FORMAT=request.param,
+        LIVE_SESSIONS=LIVE_SESSIONS,
+        TRUSTED_PROXIES=1,
+    ).start()
+    yield server
+    server.stop()
+
+
+def connect(server: Server, address: str = "198.51.100.1") -> websocket.WebSocket:
+    url = f"ws://127.0.0.1:{server.port}/socket.io/?EIO=4&transport=websocket"
+    header = {"X-Forwarded-For": address}
+    opened = websocket.create_connection(url, timeout=60, suppress_origin=True, header=header)
+    assert str(opened.recv()).startswith("0{")
+    return opened
+
+
+def send(opened: websocket.WebSocket, message: str | bytes) -> None:
+    opcode = websocket.ABNF.OPCODE_BINARY if isinstance(message, bytes) else None
+    opened.send(message, opcode or websocket.ABNF.OPCODE_TEXT)
+
+
+def join(opened: websocket.WebSocket) -> None:
+    send(opened, JOIN)
+    while not str(opened.recv()).startswith("40/transcribe,"):
+        pass
+
+
+def is_ended(opened: websocket.WebSocket) -> bool:
+    """Read what still comes; whether the server ends the connection."""
+    try:
+        while opened.recv():
+            pass
+    except websocket.WebSocketTimeoutException:
+        return False
+    except (websocket.WebSocketException, OSError):
+        pass
+    return True
+
+
+def new_lines(server: Server, before: int) -> list[str]:
+    """What the log got since it had so many bytes; in the format that is set."""
+    lines = server.log.read_bytes()[before:].decode().splitlines()
+    for line in lines:
+        assert "Traceback" not in line, line
+        if server.settings["LOG_FORMAT"] == "json" and "studio" in line:
+            json.loads(line)
+    return lines
+
+
+@pytest.mark.parametrize("message", OUT_OF_ORDER, ids=lambda message: repr(message[:20]))
+def test_a_stranger_may_only_connect(locked: Server, message: str | bytes) -> None:
+    before = locked.log.stat().st_size
+    opened = connect(locked)
+    try:
+        send(opened, message)
+        assert is_ended(opened)
+    finally:
+        opened.shutdown()
+    assert len(new_lines(locked, before)) <= 5
+
+
+def test_a_flood_of_malformed_packets_leaves_a_few_lines(locked: Server) -> None:
+    before = locked.log.stat().st_size
+    for _ in range(5):
+        opened = connect(locked)
+        try:
+            for _ in range(1000):
+                send(opened, "4x")
+        except OSError:
+            pass
+        assert is_ended(opened)
+        opened.shutdown()
+    new_lines(locked, before)
+    assert locked.log.stat().st_size - before < 10_000
+
+
+def test_joining_is_not_tried_for_ever(locked: Server) -> None:
+    opened = connect(locked)
+    for number in range(MAX_CONNECTS):
+        send(opened, f'40/transcribe,{{"token":"{number}"}}')
+        assert "unauthorized" in str(opened.recv())
+    send(opened, JOIN)
+    assert is_ended(opened)
+    opened.shutdown()
+
+
+@pytest.mark.parametrize("body", [b"\xff\xff", b"x", b"bnot base64 \xc3", b"42[]", b"4\x1e" * 50])
+def test_a_polled_connection_ends_as_well(locked: Server, body: bytes) -> None:
+    before = locked.log.stat().st_size
+    path = "/socket.io/?EIO=4&transport=polling"
+    sid = json.loads(locked.get(path).text[1:])["sid"]
+    assert locked.post(f"{path}&sid={sid}", data=body).status_code == 400
+    assert locked.get(f"{path}&sid={sid}").status_code == 400
+    assert len(new_lines(locked, before)) <= 5
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["4x", "5", "9", "42/transcribe,[]", '42/transcribe,{"a":1}', JOIN,
+     '451000-/transcribe,["audio",{"_placeholder":true,"num":0}]'],
+)  # fmt: skip
+def test_a_client_ends_at_its_first_malformed_packet(locked: Server, message: str) -> None:
+    opened = connect(locked)
+    join(opened)
+    send(opened, message)
+    assert is_ended(opened)
+    opened.shutdown()
+    with Client(locked, auth={"token": KEY}) as client:
+        assert client.call("audio", chunk(bytes(32_000)))["received_s"] == 1.0
+
+
+def test_a_message_is_bounded_while_it_arrives(locked: Server) -> None:
+    """Its parts never end, so that no bound on whole messages would hold."""
+    opened = connect(locked)
+    try:
+        for number in range(64):
+            code = websocket.ABNF.OPCODE_CONT if number else websocket.ABNF.OPCODE_TEXT
+            frame = websocket.ABNF.create_frame("a" * (1 << 17), code, fin=0)
+            opened.send_frame(frame)
+    except OSError:
+        pass
+    assert is_ended(opened)
+    opened.shutdown()
+
+
+def test_who_reads_nothing_is_ended() -> None:
+    server = engineio.Server(async_mode="threading")
+    known = Socket(server, "one")
+    refused: Queue[str] = Queue()
+    StrictConnection.take(known, "/transcribe", lambda: False, refused.put)
+    for _ in range(MAX_UNREAD + 5):
+        known.send(packet.Packet(packet.MESSAGE, "told"))
+    assert refused.get(timeout=30) == "it reads nothing"
+    assert known.queue.qsize() <= MAX_UNREAD + 1
+
+
+def test_strangers_hold_no_place_of_a_client(locked: Server) -> None:
+    """Three addresses take all that they can get; every live session can still be had."""
+    with ExitStack() as opened:
+        for number in range(24):
+            stranger = connect(locked, f"203.0.113.{number % 3}")
+            opened.callback(stranger.shutdown)
+        for _ in range(LIVE_SESSIONS):
+            client = opened.enter_context(Client(locked, auth={"token": KEY}))
+            assert client.greeting()["message"]
+
+
+def test_the_oldest_stranger_makes_room(locked: Server) -> None:
+    with ExitStack() as idle:
+        opened = [connect(locked, "203.0.113.9") for _ in range(STRANGERS_PER_NETWORK + 1)]
+        for one in opened:
+            idle.callback(one.shutdown)
+        assert is_ended(opened[0])
+        join(opened[1])
+
+
+def test_a_network_of_ipv6_counts_as_one_address(locked: Server) -> None:
+    with ExitStack() as idle:
+        opened = [
+            connect(locked, f"2001:db8:1:2:{number:x}::{number:x}")
+            for number in range(STRANGERS_PER_NETWORK + 1)
+        ]
+        for one in opened:
+            idle.callback(one.shutdown)
+        assert is_ended(opened[0])
+
+
+def threads(server: Server) -> int:
+    main = psutil.Process(server.pid)
+    return sum(process.num_threads() for process in [main, *main.children()])
+
+
+def test_ended_connections_leave_no_thread(locked: Server) -> None:
+    """Their clients neither answer the end nor close. The server's pool grows to 32 by itself; a
+    connection has three threads beside the one of the pool."""
+    before = threads(locked)
+    with ExitStack() as idle:
+        for number in range(60):
+            opened = connect(locked, f"203.0.113.{number}")
+            idle.callback(opened.shutdown)
+            if number % 2:
+                send(opened, "4x")
+        until(lambda: threads(locked) <= before + 32 + 3 * SPARE_SOCKETS)
+    until(lambda: threads(locked) <= before + 32)

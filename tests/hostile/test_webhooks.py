@@ -1,0 +1,176 @@
+"""Webhooks that one client sends nowhere: they cost that client alone."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from studio import outgoing
+from studio.errors import InvalidOption, TooManyWebhooks
+from studio.jobs.job import Job, Request, State
+from studio.jobs.outbox import Outbox
+from studio.jobs.store import JobStore, connect
+from studio.jobs.webhooks import AT_ONCE, Webhooks, WebhookSettings
+from tests.receiver import SECRET, Receiver
+from tests.support import until
+
+# Longer than a loaded machine needs, shorter than anybody waits for a test that fails.
+WAIT_S = 30
+
+
+class Desk:
+    """Jobs that have ended, and the webhooks that tell of them, with threads of their own."""
+
+    def __init__(self, folder: Path, max_per_client: int = 0) -> None:
+        engine = connect(f"sqlite:///{folder / 'jobs.sqlite3'}")
+        self.store = JobStore(engine)
+        self.store.open()
+        outbox = Outbox(engine)
+        outbox.open()
+        settings = WebhookSettings(SECRET, "", allow_private=True, max_per_client=max_per_client)
+        self.now = 1000.0
+        self.webhooks = Webhooks(
+            outbox, settings, lambda job: {"job_id": job.job_id}, (10.0, 100.0), lambda: self.now
+        )
+
+    def tell(self, client: str, *urls: str) -> Job:
+        """A job of a client that has ended, and the addresses to be told of it."""
+        job = self.store.add(Request("f" * 32, "demucs", "mini", {}, "same"))
+        for url in urls:
+            self.store.tell(job.job_id, url, client)
+        self.store.finish(job.job_id, State.COMPLETED)
+        return job
+
+    def close(self) -> None:
+        self.webhooks.stop()
+        self.store.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.close()
+
+
+class Listener:
+    """Accepts connections and counts them; answers none until it is released."""
+
+    def __init__(self, socket_: socket.socket, hangs: bool) -> None:
+        self.url = f"http://127.0.0.1:{socket_.getsockname()[1]}/"
+        self.accepted = 0
+        self.released = Event()
+        self._socket = socket_
+        self._hangs = hangs
+        self._open: list[socket.socket] = []
+
+    def serve(self) -> None:
+        while not self.released.is_set():
+            try:
+                caller, _ = self._socket.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            if self._hangs:
+                self._open.append(caller)
+            else:
+                caller.close()
+
+    def release(self) -> None:
+        self.released.set()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        for caller in self._open:
+            caller.close()
+
+
+@contextmanager
+def listener(hangs: bool) -> Iterator[Listener]:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as opened:
+        known = Listener(opened, hangs)
+        thread = Thread(target=known.serve, daemon=True)
+        thread.start()
+        try:
+            yield known
+        finally:
+            known.release()
+            thread.join(WAIT_S)
+
+
+@pytest.mark.parametrize(
+    "host", ["a..b", ".a", "a" * 64, f"a.{'b' * 64}.c", "a" * 300, "a%62", "a_b!", "."]
+)
+def test_a_host_that_cannot_be_a_name_is_refused_when_it_is_given(desk: Desk, host: str) -> None:
+    with pytest.raises(InvalidOption, match="'webhook'"):
+        desk.webhooks.check(f"http://{host}/")
+
+
+@pytest.mark.parametrize("host", ["a.b", "a.b.", "a_b.example", "xn--bcher-kva.example", "a" * 63])
+def test_other_hosts_are_taken(desk: Desk, host: str) -> None:
+    assert desk.webhooks.check(f"https://{host}/told") == f"https://{host}/told"
+
+
+def test_any_defect_is_a_failed_attempt(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name resolution raises UnicodeError for some names; others may raise what nobody foresees."""
+
+    def no_address(*_: object, **__: object) -> list[object]:
+        raise UnicodeError("label empty or too long")
+
+    desk.tell("bad", *(f"http://receiver{number}.example/" for number in range(4)))
+    with monkeypatch.context() as changed, Receiver() as receiver:
+        changed.setattr(socket, "getaddrinfo", no_address)
+        assert desk.webhooks.send_due() == 4
+        changed.undo()
+        desk.tell("good", receiver.url)
+        assert desk.webhooks.send_due() == 1
+        receiver.got.get(timeout=WAIT_S).verified()
+
+
+def test_receivers_that_never_answer_delay_no_other_client(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They do not answer before the test ends, and more messages than places are for them."""
+    monkeypatch.setattr(outgoing, "CONNECT_S", 3600.0)
+    monkeypatch.setattr(outgoing, "EXCHANGE_S", 3600.0)
+    with listener(hangs=True) as hole, Receiver() as receiver:
+        for number in range(3 * AT_ONCE):
+            desk.tell("bad", f"{hole.url}{number}")
+        desk.webhooks.start()
+        until(lambda: hole.accepted >= 2, WAIT_S)
+        desk.tell("good", receiver.url)
+        desk.webhooks.wake()
+        receiver.got.get(timeout=WAIT_S).verified()
+
+
+def test_an_unreachable_host_is_tried_once_and_other_hosts_go_on(desk: Desk) -> None:
+    with listener(hangs=False) as broken, Receiver() as receiver:
+        for number in range(5):
+            desk.tell("one", f"{broken.url}{number}")
+        desk.tell("one", receiver.url)
+        assert desk.webhooks.send_due() == 2
+        receiver.got.get(timeout=WAIT_S).verified()
+        assert broken.accepted == 1
+        # The pauses grow with each failure in a row, whichever message it was.
+        tried = []
+        for _ in range(20):
+            desk.now += 5.0
+            tried.append(desk.webhooks.send_due())
+        assert 2 <= sum(tried) <= 6
+        # What one client's receivers do is not held against another client's.
+        desk.tell("two", f"{broken.url}told")
+        assert desk.webhooks.send_due() == 1
+
+
+def test_a_client_has_a_bounded_number_of_messages(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, max_per_client=3)
+    try:
+        url = "http://127.0.0.1:9/"
+        desk.tell("one", *(f"{url}{number}" for number in range(3)))
+        with pytest.raises(TooManyWebhooks, match="3 webhooks"):
+            desk.webhooks.check(url, "one")
+        assert desk.webhooks.check(url, "two") == url
+        assert desk.webhooks.check(None, "one") is None
+    finally:
+        desk.close()
