@@ -37,7 +37,6 @@ from studio.web import answers, live, pages, problems, rates, rest, watch
 from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.bounds import UploadBounds
-from studio.web.receiving import StreamingRequest
 from studio.web.services import Services
 from studio.web.sockets import Sockets
 
@@ -144,7 +143,6 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
         storage, store, runner, models, _upload_bounds(config), VERSION, readiness, access, webhooks
     )
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
-    app.request_class = StreamingRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
