@@ -140,6 +140,10 @@ class AudioTooLong(StudioError):
     code, status, title = "audio_too_long", 413, "The sound is too long"
 
 
+class PreconditionFailed(StudioError):
+    code, status, title = "precondition_failed", 412, "The file is not the one that is asked for"
+
+
 class RangeNotSatisfiable(StudioError):
     code, status, title = "range_not_satisfiable", 416, "The range lies outside the file"
 

@@ -161,6 +161,11 @@ CASES: list[tuple[str, str, Send]] = [
         "bytes=99999999-",
         get("/download/{done}/vocals", headers={"Range": "bytes=99999999-"}),
     ),
+    (
+        "precondition_failed",
+        "If-Match",
+        get("/download/{done}/vocals", headers={"If-Match": '"another"'}),
+    ),
     ("no_file", "empty", post("/upload", data=b"", headers=FORM)),
     ("no_file", "'sound'", upload("song.wav", "song.wav", field="sound")),
     ("no_file", "text", post("/upload", files={"x": ("", b"")}, data={"file": "song"})),

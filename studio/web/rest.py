@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, Flask, Response, g, jsonify, request, send_file
+from flask import Blueprint, Flask, Response, g, jsonify, request
 from pydantic import BaseModel
 from zipstream import ZIP_STORED, ZipStream
 
@@ -21,6 +21,7 @@ from studio.errors import (
     NotAudio,
     NothingToCancel,
     NotReady,
+    PreconditionFailed,
     QueueFull,
     RangeNotSatisfiable,
     ResultsGone,
@@ -42,7 +43,7 @@ from studio.errors import (
 from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
 from studio.storage import Upload, unknown_file
-from studio.web import answers, receiving, results, schemas
+from studio.web import answers, receiving, results, schemas, sending
 from studio.web.bounds import Places
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
@@ -60,7 +61,12 @@ FORMAT = Parameter(
     "Format of the track; the job's own, or txt for a text, when not given. WAV is 32-bit float.",
     {"type": "string", "enum": list(results.ALL_FORMATS)},
 )
-RANGE = Parameter("Range", "A part of the file.", {"type": "string"}, "header")
+RANGE = Parameter(
+    "Range",
+    "One range of bytes; several, or another unit: the whole file.",
+    {"type": "string"},
+    "header",
+)
 IF_NONE_MATCH = Parameter(
     "If-None-Match", "The ETag of a copy that is there already.", {"type": "string"}, "header"
 )
@@ -307,7 +313,7 @@ class Views:
         summary="A track: sound or text, with Range and ETag",
         answers={200: TRACK, 206: TRACK, 304: None},
         parameters=(FORMAT, RANGE, IF_NONE_MATCH),
-        errors=(*TRACK_ERRORS, RangeNotSatisfiable),
+        errors=(*TRACK_ERRORS, PreconditionFailed, RangeNotSatisfiable),
         rate="none",
     )
     def download(self, file_id: str, track: str) -> Response:
@@ -317,7 +323,7 @@ class Views:
         path = results.file_of(self._storage, upload, job, track, file_format)
         name = answers.download_name(upload, track, file_format)
         content_type = results.formats(track)[file_format]
-        answer = send_file(path, mimetype=content_type, conditional=True)
+        answer = sending.send(path, content_type)
         answer.headers["Content-Disposition"] = answers.disposition(name)
         return answer
 
