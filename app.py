@@ -145,6 +145,7 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
     app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
     CORS(app, origins=config.cors_origins, expose_headers=EXPOSED_HEADERS)
     watch.register(app, metrics)

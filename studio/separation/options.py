@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from studio.jobs.body import one_or_more
 
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 
@@ -57,3 +59,5 @@ class SeparationOptions(BaseModel):
         float,
         Field(description="Overlap of neighbouring segments, as a share of one.", ge=0.0, le=0.9),
     ] = 0.25
+
+    _one_or_more = field_validator("stems", mode="before")(one_or_more)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from studio.transcription.languages import LANGUAGES
+from studio.transcription.languages import LANGUAGES, language_code
 
 Temperature = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -26,7 +26,8 @@ class TranscriptionOptions(BaseModel):
     language: Annotated[
         str | None,
         Field(
-            description="Code of the spoken language, such as en, de or zh; none: detected.",
+            description="Code or English name of the spoken language, such as en or English; none: "
+            "detected.",
             examples=["en"],
         ),
     ] = None
@@ -85,9 +86,15 @@ class TranscriptionOptions(BaseModel):
     @field_validator("language")
     @classmethod
     def _known(cls, language: str | None) -> str | None:
-        if language is not None and language not in LANGUAGES:
-            raise ValueError(f"use one of {', '.join(sorted(LANGUAGES))}, or none to detect it")
-        return language
+        if language is None:
+            return None
+        code = language_code(language)
+        if code is None:
+            raise ValueError(
+                "use an English name, or one of the codes "
+                f"{', '.join(sorted(LANGUAGES))}, or none to detect it"
+            )
+        return code
 
     @field_validator("temperature")
     @classmethod

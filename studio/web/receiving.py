@@ -15,6 +15,8 @@ from studio.errors import (
     EmptyFile,
     FileTooLarge,
     InvalidJson,
+    InvalidOption,
+    UnknownOption,
     UnsupportedFileType,
     UnsupportedMediaType,
 )
@@ -23,6 +25,7 @@ from studio.storage import IncomingFile, Sound, Upload
 from studio.web import pace
 from studio.web.bounds import UploadBounds
 from studio.web.forms import FIELD, UploadForm
+from studio.web.operations import Operation
 from studio.web.services import Services
 
 LONGEST_FILENAME = 200
@@ -127,3 +130,18 @@ def _whole_body() -> bytes:
             "the request again."
         )
     return data
+
+
+def check_query(operation: Operation) -> None:
+    """Raise UnknownOption or InvalidOption where the current request's query has no meaning."""
+    known = [one.name for one in operation.parameters if one.place == "query"]
+    for name, values in request.args.lists():
+        if name not in known:
+            raise UnknownOption(
+                f"There is no query parameter {name!r} here; "
+                + (f"there is {', '.join(known)}." if known else "the address takes none.")
+            )
+        if len(values) > 1:
+            raise InvalidOption(
+                f"The query parameter {name!r} is given {len(values)} times. Give it once."
+            )

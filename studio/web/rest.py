@@ -40,10 +40,12 @@ from studio.errors import (
     UploadTooSlow,
     WrongFileType,
 )
+from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
 from studio.storage import Upload, unknown_file
 from studio.web import answers, receiving, results, schemas, sending
+from studio.web.access import asked_operation
 from studio.web.bounds import Places
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
@@ -60,6 +62,12 @@ FORMAT = Parameter(
     "format",
     "Format of the track; the job's own, or txt for a text, when not given. WAV is 32-bit float.",
     {"type": "string", "enum": list(results.ALL_FORMATS)},
+)
+ARCHIVE_FORMAT = Parameter(
+    "format",
+    "Only the tracks that have this format, in it; else sound in the job's own format and texts in "
+    "all of theirs.",
+    FORMAT.schema,
 )
 RANGE = Parameter(
     "Range",
@@ -116,8 +124,16 @@ def register(app: Flask, services: Services) -> None:
 
     @blueprint.before_request
     def limit_body() -> None:
-        most_bytes = services.uploads.most_bytes if request.path == "/upload" else MOST_JSON_BYTES
+        is_upload = request.endpoint == f"{blueprint.name}.{views.upload.__name__}"
+        most_bytes = services.uploads.most_bytes if is_upload else MOST_JSON_BYTES
         request.max_content_length = min(most_bytes, services.uploads.most_bytes)
+
+    @blueprint.before_request
+    def check_query() -> None:
+        asked = asked_operation()
+        is_checked = asked and not asked.is_open and not asked.query_is_options
+        if asked and is_checked and request.method != "OPTIONS":
+            receiving.check_query(asked)
 
     app.register_blueprint(blueprint)
 
@@ -219,6 +235,7 @@ class Views:
         answers={202: schemas.Job, 200: schemas.Job},
         body=PROCESS_BODY,
         body_required=False,
+        query_is_options=True,
         errors=(*PROCESS_ERRORS, UnknownModel, TextUnreadable),
         rate="work",
     )
@@ -230,6 +247,7 @@ class Views:
         answers={202: schemas.Job, 200: schemas.Job},
         body=SEPARATE_BODY,
         body_required=False,
+        query_is_options=True,
         errors=PROCESS_ERRORS,
         deprecated=True,
         rate="work",
@@ -238,10 +256,11 @@ class Views:
         return self._process("demucs", file_id)
 
     def _process(self, model: str, file_id: str) -> Response:
-        self._services.models.get(model)
+        kind = self._services.models.get(model).options
         upload = self._upload(file_id)
-        body = receiving.json_body()
-        told = self._services.webhooks.check(body.pop("webhook", None))
+        query = request.args.to_dict(flat=False)
+        body = with_query(kind, receiving.json_body(), query)
+        told = self._services.webhooks.check(body.pop(WEBHOOK, None))
         asked = self._services.models.request(model, upload, body)
         job = completed_before(self._store, self._storage, asked, told)
         if job is None:
@@ -328,34 +347,33 @@ class Views:
         return answer
 
     @operation(
-        summary="All stems in one ZIP",
+        summary="All tracks in one ZIP",
         answers={200: "application/zip"},
-        parameters=(FORMAT,),
+        parameters=(ARCHIVE_FORMAT,),
         errors=TRACK_ERRORS,
         rate="none",
     )
     def archive(self, file_id: str) -> Response:
         upload = self._upload(file_id)
-        job = self._job_with(upload, None)
-        separation = results.separation(job)
-        assert separation is not None
+        self._job_with(upload, None)
+        jobs = self._store.of_file(file_id)
         archive = ZipStream(compress_type=ZIP_STORED, sized=True)
-        for stem in separation["stems"]:
-            file_format = results.checked_format(job, stem, request.args.get("format"))
-            path = results.file_of(self._storage, upload, job, stem, file_format)
-            archive.add_path(str(path), answers.download_name(upload, stem, file_format))
+        kind, files = results.archived(jobs, request.args.get("format"))
+        for job, track, file_format in files:
+            path = results.file_of(self._storage, upload, job, track, file_format)
+            archive.add_path(str(path), answers.download_name(upload, track, file_format))
         answer = Response(archive, mimetype="application/zip")
         answer.content_length = len(archive)
-        name = answers.download_name(upload, "stems", "zip")
+        name = answers.download_name(upload, kind, "zip")
         answer.headers["Content-Disposition"] = answers.disposition(name)
         return answer
 
     def _job_with(self, upload: Upload, track: str | None) -> Job:
-        """The latest completed job that has the track (None: any stems)."""
+        """The latest completed job that has the track (None: any track)."""
         jobs = self._store.of_file(upload.file_id)
         done = [job for job in jobs if job.state is State.COMPLETED]
         for job in done:
-            if track in results.names(job) or (track is None and results.separation(job)):
+            if track in results.names(job) or (track is None and results.names(job)):
                 return job
         if jobs and not jobs[0].state.is_final:
             raise NotReady(
