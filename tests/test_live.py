@@ -103,7 +103,8 @@ BAD = {
     "a list": ([1, 2], "bad_audio"),
     "no base64": (chunk("*"), "bad_audio"),
     "a number": (chunk(7), "bad_audio"),
-    "half a sample": (chunk(b"abc"), "bad_audio"),
+    "a file": (chunk(b"\x1a\x45\xdf\xa3" + bytes(1000)), "bad_audio"),
+    "another encoding": (chunk(b"", "audio/pcm;encoding=mulaw"), "unknown_mime_type"),
     "another kind": (chunk(b"", "audio/mpeg"), "unknown_mime_type"),
     "a kind that is no text": ({"payload": {"data": b"", "mimeType": 1}}, "unknown_mime_type"),
     "too large": (chunk(bytes(600_000)), "chunk_too_large"),
@@ -123,6 +124,12 @@ def test_a_bad_chunk_gets_one_error_and_the_session_goes_on(speaker: Client, nam
     assert speaker.call("audio", chunk(SECOND))["received_s"] == 2.0
     ((_, summary),) = speaker.finish()
     assert summary["audio_s"] == 2.0
+
+
+def test_a_chunk_may_end_within_a_sample(speaker: Client) -> None:
+    for size in (1, 31_998, 3, 31_998):
+        assert "error" not in speaker.call("audio", chunk(bytes(size)))
+    assert speaker.finish()[-1][1]["audio_s"] == 2.0
 
 
 def test_what_is_no_event_does_no_harm(speaker: Client) -> None:

@@ -9,7 +9,12 @@ import numpy.typing as npt
 from studio.audio.child import GUARDS, SOUND_ONLY, Child
 from studio.errors import NotAudio
 
-CODECS = "opus,libopus,vorbis,libvorbis"
+# What browsers record, by ffmpeg's name of the container.
+CODECS = {
+    "matroska": "opus,libopus,vorbis,libvorbis,pcm_f32le",
+    "ogg": "opus,libopus,vorbis,libvorbis",
+    "mov": "aac,opus,libopus,alac,flac",
+}
 END_TIMEOUT_S = 30.0
 # More sound than this from one piece of a stream is no recording of a voice, but a bomb.
 MOST_S = 600.0
@@ -18,13 +23,13 @@ MOST_S = 600.0
 class StreamDecoder:
     """Decodes one recording that comes in pieces of any length, as a browser records it.
 
-    `container` is ffmpeg's name of its format (matroska, ogg). Sound comes out mono at `rate_hz`,
-    as soon as ffmpeg has it.
+    `container` is ffmpeg's name of its format, one of CODECS. Sound comes out mono at `rate_hz`, as
+    soon as ffmpeg has it.
     """
 
     def __init__(self, container: str, rate_hz: int) -> None:
         command = ["-v", "error", *GUARDS, "-format_whitelist", container]
-        command += ["-codec_whitelist", CODECS, "-probesize", "4096", "-fflags", "nobuffer"]
+        command += ["-codec_whitelist", CODECS[container], "-probesize", "4096"]
         command += ["-f", container, *SOUND_ONLY, "-fd", "0", "-i", "fd:"]
         command += ["-ac", "1", "-ar", str(rate_hz), "-f", "f32le", "-flush_packets", "1", "pipe:1"]
         self._child = Child(command, None)
