@@ -26,9 +26,9 @@ from studio.transcription.live.pcm import (
 
 @dataclass(frozen=True)
 class Container:
-    """ffmpeg's name of a container, and a pattern of the codecs that a MIME type may name."""
+    """The demuxer of a container, and a pattern of the codecs that a MIME type may name."""
 
-    ffmpeg_name: str
+    demuxer: str
     codecs: str
 
 
@@ -63,7 +63,7 @@ class ContainerReceiver:
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._container = CONTAINERS[kind].ffmpeg_name
+        self._container = CONTAINERS[kind].demuxer
         self._decoder: StreamDecoder | None = None
 
     def seconds(self, data: bytes) -> float:
