@@ -56,8 +56,10 @@ class Mixture:
         return np.pad((inside - self._mean) / self._scale, ((0, 0), padding))
 
     def denormalise(self, stems: Stems) -> Stems:
-        """Bring stems back to the level of the recording."""
-        return stems * self._scale + self._mean
+        """Bring stems back to the level of the recording, in place."""
+        stems *= self._scale
+        stems += self._mean
+        return stems
 
     def forget(self, before: int) -> None:
         """Samples before this position will not be asked for again."""

@@ -138,6 +138,7 @@ class OpenVinoNetwork:
     """
 
     batch = 1
+    note: str | None = None
 
     def __init__(self, graph: Graph, layers: Any, precision: str, threads: int) -> None:
         import openvino
