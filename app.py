@@ -23,7 +23,7 @@ from studio import logs
 from studio.devices import has_driver
 from studio.errors import UnknownVariant
 from studio.housekeeping import Housekeeper
-from studio.jobs import integrity
+from studio.jobs import faults, integrity
 from studio.jobs.job import Job
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
@@ -31,7 +31,7 @@ from studio.jobs.store import JobStore, connect
 from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.metrics import Metrics, Present
 from studio.process import prepare_process
-from studio.readiness import Readiness
+from studio.readiness import Readiness, StorageCheck
 from studio.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
@@ -108,7 +108,11 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     _check_device(config)
     lock = _own_folders(config)
     storage = Storage(
-        config.upload_folder, config.output_folder, config.MIN_FREE_BYTES, config.MAX_STORED_BYTES
+        config.upload_folder,
+        config.output_folder,
+        config.MIN_FREE_BYTES,
+        config.MAX_STORED_BYTES,
+        (config.hub_folder,),
     )
     storage.open()
     engine, store = _job_store(config, lock)
@@ -148,7 +152,18 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     readiness = Readiness()
     access = Access(config.API_KEYS, config.cors_origins)
     services = Services(
-        storage, store, runner, models, _upload_bounds(config), VERSION, readiness, access, webhooks
+        storage,
+        store,
+        runner,
+        models,
+        _upload_bounds(config),
+        VERSION,
+        readiness,
+        StorageCheck(
+            {"disk": storage.check_writable, "database": partial(faults.check_writable, engine)}
+        ),
+        access,
+        webhooks,
     )
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
     app.json.sort_keys = False  # type: ignore[attr-defined]

@@ -113,6 +113,37 @@ def _api_keys(text: str) -> frozenset[str]:
     return keys
 
 
+def _key(text: str) -> str:
+    if not text.strip():
+        return ""
+    keys = _api_keys(text)
+    if len(keys) != 1:
+        raise ValueError("use one key")
+    return next(iter(keys))
+
+
+def _hub_repositories(text: str) -> str:
+    repositories = [part.strip() for part in text.split(",") if part.strip()]
+    if repositories in (["auto"], ["*"]):
+        return repositories[0]
+    for repository in repositories:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+            raise ValueError("a repository is NAMESPACE/NAME; or use auto, *, or nothing")
+    return ",".join(repositories)
+
+
+def _hosts(text: str) -> str:
+    hosts = [part.strip().lower() for part in text.split(",") if part.strip()]
+    if hosts in (["auto"], ["*"]):
+        return hosts[0]
+    if not hosts:
+        raise ValueError("use auto, *, or a comma-separated list of host names")
+    for host in hosts:
+        if not re.fullmatch(r"(?=.*\w)[\w.-]+|\[[\da-f:.]+\]", host):
+            raise ValueError("a host is a name or an address without a port; [...] for IPv6")
+    return ",".join(hosts)
+
+
 def _rate(text: str) -> str:
     if text.strip() and not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour|day)", text.strip()):
         raise ValueError(
@@ -184,6 +215,15 @@ class Config:
         _api_keys,
         "Keys that callers must give, separated by commas; empty: the server is open to all.",
     )
+    METRICS_KEY: str = _secret(
+        "", _key, "Key that opens /metrics; empty: /metrics answers this machine only."
+    )
+    ALLOWED_HOSTS: str = _setting(
+        "auto",
+        _hosts,
+        "Host names that requests may address: a comma-separated list, or * for all; auto: all "
+        "where API_KEYS is set, else localhost and IP addresses.",
+    )
     TRUSTED_PROXIES: int = _setting(
         0,
         _integer(0, 10),
@@ -227,6 +267,12 @@ class Config:
     MODEL_DIR: str = _setting(
         "weights", _name, "Folder with weights of your own, one folder a model inside."
     )
+    HUB_REPOSITORIES: str = _setting(
+        "auto",
+        _hub_repositories,
+        "Hugging Face repositories that jobs may name (hf://): a comma-separated list of "
+        "NAMESPACE/NAME, * for all, empty for none; auto: all, but none under production.py.",
+    )
     DATABASE_URL: str = _setting(
         "", _any, "SQLAlchemy address of the job database; empty: SQLite in OUTPUT_FOLDER."
     )
@@ -236,7 +282,9 @@ class Config:
         "Uploads, jobs and formats are refused when less disk than this would be left, in bytes.",
     )
     MAX_STORED_BYTES: int = _setting(
-        0, _integer(0, 2**62), "Bytes that uploads and results may take together; 0: no bound."
+        0,
+        _integer(0, 2**62),
+        "Bytes that uploads, results and hub downloads may take together; 0: no bound.",
     )
     RETENTION_HOURS: int = _setting(
         0,
@@ -362,6 +410,25 @@ class Config:
     @property
     def model_dir(self) -> Path:
         return ROOT / self.MODEL_DIR
+
+    @property
+    def hub_folder(self) -> Path:
+        """Where repositories are kept that jobs name."""
+        return self.model_dir / ".hub"
+
+    @property
+    def hub_repositories(self) -> frozenset[str] | None:
+        """The repositories that jobs may name; None for all."""
+        if self.HUB_REPOSITORIES in ("auto", "*"):
+            return None
+        return frozenset(filter(None, self.HUB_REPOSITORIES.split(",")))
+
+    @property
+    def allowed_hosts(self) -> frozenset[str] | None:
+        """The hosts that requests may address besides localhost and IP addresses; None for all."""
+        if self.ALLOWED_HOSTS == "*" or (self.ALLOWED_HOSTS == "auto" and self.API_KEYS):
+            return None
+        return frozenset([] if self.ALLOWED_HOSTS == "auto" else self.ALLOWED_HOSTS.split(","))
 
     @property
     def torch_checkpoints(self) -> Path:

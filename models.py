@@ -28,7 +28,7 @@ from studio.readiness import Leases, used
 from studio.registry import Registry
 from studio.separation.catalogue import Catalogue, Variant
 from studio.separation.engines import EngineSettings, expected
-from studio.separation.hub import HUB_PREFIX
+from studio.separation.hub import HUB_PREFIX, HubAccess, hub_repository, is_hub_name
 from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
 from studio.separation.tracks import MIXTURE, stem_there
@@ -89,6 +89,7 @@ class Demucs:
             ROOT / "pretrained" / "demucs-mini",
             config.model_dir / "demucs",
             config.torch_checkpoints,
+            HubAccess(config.hub_repositories, config.hub_folder),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -140,6 +141,7 @@ class Demucs:
     def check_variant(self, variant: str, stems: list[str] | None = None) -> Variant:
         """The variant, which must exist and have the stems. Raises UnknownVariant, UnknownStem."""
         if not self._catalogue.knows(variant):
+            self._check_repository(variant)
             raise UnknownVariant(
                 f"Demucs has no variant {variant!r}; it has "
                 f"{', '.join(self._catalogue.names())}, and {HUB_PREFIX}NAMESPACE/NAME."
@@ -149,12 +151,23 @@ class Demucs:
             check_stems(stems, found.stems)
         return found
 
+    def _check_repository(self, variant: str) -> None:
+        """Raise UnknownVariant when a variant of the hub is not among HUB_REPOSITORIES."""
+        if not is_hub_name(variant) or self._catalogue.hub.allows(variant):
+            return
+        allowed = ", ".join(sorted(self._catalogue.hub.repositories or ())) or "none"
+        raise UnknownVariant(
+            f"{variant!r} is in the hub repository {hub_repository(variant)[0]!r}, which is not "
+            f"among the HUB_REPOSITORIES of this server ({allowed}). Use a variant of GET /models."
+        )
+
     def lease(self, variant: str) -> AbstractContextManager[Bag]:
         """The bag of a variant, loaded; shared by all jobs."""
         from studio.separation.weights import load
 
         return self._registry.lease(
-            f"demucs/{variant}", lambda: load(self._catalogue, variant, self._engine)
+            f"demucs/{variant}",
+            lambda: load(self._catalogue, variant, self._engine, self._storage.check_space),
         )
 
     def separate(

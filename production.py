@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from types import FrameType
@@ -147,6 +148,8 @@ def main() -> None:
         sys.exit(f"The server cannot start: {error}")
     if found := refusals(config):
         sys.exit("The server does not start with these settings:\n- " + "\n- ".join(found))
+    if config.HUB_REPOSITORIES == "auto":
+        config = replace(config, HUB_REPOSITORIES="")
     logs.configure(config.LOG_FORMAT, logging.INFO)
     for warning in warnings(config):
         log.warning(warning)

@@ -164,6 +164,10 @@ class TooManyUploads(StudioError):
     code, status, title = "too_many_uploads", 429, "Too many uploads at the same time"
 
 
+class TooManyConversions(StudioError):
+    code, status, title = "too_many_conversions", 429, "Too many formats are being made"
+
+
 class UploadTooSlow(StudioError):
     code, status, title = "upload_too_slow", 408, "The upload is too slow"
 
@@ -178,6 +182,10 @@ class ModelUnusable(StudioError):
 
 class DiskFull(StudioError):
     code, status, title = "disk_full", 507, "The server's disk is full"
+
+
+class StorageUnavailable(StudioError):
+    code, status, title = "storage_unavailable", 503, "The server cannot write its files"
 
 
 class Interrupted(StudioError):

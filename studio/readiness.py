@@ -5,6 +5,7 @@ later, and weights may be put into their place.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain, repeat
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 LOADING, READY = "loading", "ready"
 # Seconds between one attempt and the next; the last is repeated.
 DELAYS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+# Checking writes a little.
+CHECK_STORAGE_EVERY_S = 5.0
 AGAIN = "The server tries again by itself."
 
 Model = TypeVar("Model")
@@ -33,6 +36,33 @@ def used(
     with lease() as model:
         use(model)
         yield model
+
+
+class StorageCheck:
+    """Whether what the server stores can be written, by name; looked at every few seconds."""
+
+    def __init__(self, checks: Mapping[str, Callable[[], None]]) -> None:
+        """Each check raises a StudioError that says why not."""
+        self._checks = checks
+        self._states: dict[str, str] = {}
+        self._checked_s = float("-inf")
+        self._lock = Lock()
+
+    def states(self) -> dict[str, str]:
+        """`ready`, or the sentence that says why it cannot be written."""
+        with self._lock:
+            if time.monotonic() - self._checked_s > CHECK_STORAGE_EVERY_S:
+                self._states = {name: _state(check) for name, check in self._checks.items()}
+                self._checked_s = time.monotonic()
+            return dict(self._states)
+
+
+def _state(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except StudioError as error:
+        return error.sentence
+    return READY
 
 
 class Readiness:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,29 +10,49 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from studio.errors import DiskFull
+from studio.errors import DiskFull, StorageUnavailable, StudioError
 
 # Many writers ask how much is used; it is counted no more often than this.
 MEASURE_EVERY_S = 1.0
+PROBE_BYTES = 4096
 
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Turn "no space left" of the operating system into DiskFull."""
+    """Turn errors of the operating system that `as_studio_error` knows into errors for callers."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull("The server's disk is full. Free some space and try again.") from error
+        if known := as_studio_error(error):
+            raise known from error
         raise
+
+
+def as_studio_error(error: OSError) -> StudioError | None:
+    """What callers are told of a disk that takes nothing; None of other errors."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull("The server's disk is full. Free some space and try again.")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
+        return StorageUnavailable(
+            f"The server's disk cannot be written ({error.strerror}). Try again later."
+        )
+    return None
 
 
 class DiskSpace:
     """The bounds of two folders: bytes that stay free on their disks, and bytes that both may take
     together (`most_bytes`; 0 is no bound). Thread-safe."""
 
-    def __init__(self, uploads: Path, outputs: Path, min_free_bytes: int, most_bytes: int) -> None:
+    def __init__(
+        self,
+        uploads: Path,
+        outputs: Path,
+        min_free_bytes: int,
+        most_bytes: int,
+        also_counted: tuple[Path, ...] = (),
+    ) -> None:
         self._folders = (uploads, outputs)
+        self._counted = (*self._folders, *also_counted)
         self._min_free_bytes = min_free_bytes
         self._most_bytes = most_bytes
         self._measured = (float("-inf"), 0)
@@ -50,11 +71,24 @@ class DiskSpace:
             )
         if self._most_bytes and self.used_bytes() + needed_bytes > self._most_bytes:
             raise DiskFull(
-                f"Uploads and results take {self.used_bytes() / 1e6:,.0f} MB of the "
+                f"Uploads, results and hub downloads take {self.used_bytes() / 1e6:,.0f} MB of the "
                 f"{self._most_bytes / 1e6:,.0f} MB that they may, and {needed_bytes / 1e6:,.0f} MB "
                 "more are needed. Delete files that are no longer wanted "
                 "(DELETE /cleanup/<file_id>) and try again."
             )
+
+    def check_writable(self) -> None:
+        """Raise DiskFull or StorageUnavailable when a folder takes no more files.
+
+        The bounds are not looked at: that clients have filled them keeps no answer from others.
+        """
+        for folder in self._folders:
+            probe = folder / f".probe-{secrets.token_hex(8)}"
+            with disk_errors():
+                try:
+                    probe.write_bytes(bytes(PROBE_BYTES))
+                finally:
+                    probe.unlink(missing_ok=True)
 
     def free_bytes(self) -> int:
         """What is left on the disk of the uploads or that of the results, the smaller of both."""
@@ -65,7 +99,7 @@ class DiskSpace:
         with self._measuring:
             measured_s, used_bytes = self._measured
             if time.monotonic() - measured_s > MEASURE_EVERY_S:
-                used_bytes = _size_bytes(*self._folders)
+                used_bytes = _size_bytes(*self._counted)
                 self._measured = (time.monotonic(), used_bytes)
             return used_bytes
 

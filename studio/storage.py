@@ -24,6 +24,7 @@ from typing import IO
 
 from studio.durable import sync, sync_content, sync_names
 from studio.errors import DiskFull, UnknownFile
+from studio.on_demand import OnDemand
 from studio.space import DiskSpace, disk_errors
 
 # On its way, but not written to for so long: whoever wrote it is gone.
@@ -109,15 +110,22 @@ class Storage:
     """All files of the server. Thread-safe."""
 
     def __init__(
-        self, uploads: Path, outputs: Path, min_free_bytes: int, most_bytes: int = 0
+        self,
+        uploads: Path,
+        outputs: Path,
+        min_free_bytes: int,
+        most_bytes: int = 0,
+        also_counted: tuple[Path, ...] = (),
     ) -> None:
-        """`most_bytes` bounds what uploads and results take together; 0 is no bound."""
-        self._space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes)
+        """`most_bytes` bounds what uploads, results and the folders `also_counted` take together; 0
+        is no bound."""
+        self._space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes, also_counted)
         self._uploads = uploads
         self._outputs = outputs
         self._incoming = uploads / ".incoming"
         self._work = outputs / ".work"
         self._lock = Lock()
+        self._on_demand = OnDemand()
 
     def open(self) -> None:
         """Create the folders and remove what a crash left half-done."""
@@ -130,6 +138,10 @@ class Storage:
     def check_space(self, needed_bytes: int = 0) -> None:
         """Raise DiskFull when `needed_bytes` more would leave too little free, or be too much."""
         self._space.check(needed_bytes)
+
+    def check_writable(self) -> None:
+        """Raise DiskFull or StorageUnavailable when uploads and results cannot be written."""
+        self._space.check_writable()
 
     def free_bytes(self) -> int:
         return self._space.free_bytes()
@@ -261,11 +273,16 @@ class Storage:
     def add(self, folder: Path, name: str, needed_bytes: int, make: Callable[[Path], None]) -> Path:
         """The file `name` of a result folder; made first by `make(path)` when it is not there.
 
-        It may take `needed_bytes` at most. Raises DiskFull when there is no room for so many.
+        It may take `needed_bytes` at most. Raises DiskFull when there is no room for so many, and
+        what `OnDemand.make` raises.
         """
         target = folder / name
-        if target.exists():
-            return target
+        if not target.exists():
+            self._on_demand.make(target, lambda: self._make(target, needed_bytes, make))
+        return target
+
+    def _make(self, target: Path, needed_bytes: int, make: Callable[[Path], None]) -> None:
+        folder, name = target.parent, target.name
         unfinished = folder / f".{secrets.token_hex(8)}-{name}"
         try:
             with self._space.promise(needed_bytes), disk_errors():
@@ -281,7 +298,6 @@ class Storage:
             raise
         finally:
             unfinished.unlink(missing_ok=True)
-        return target
 
     def remove(self, file_id: str) -> None:
         """Remove an upload and all its results; they vanish at once."""

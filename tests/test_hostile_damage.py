@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from tests.hostile import (
+from tests.support import RATE_HZ
+from tests.support_hostile import (
     KINDS,
     TAKEN,
     examined,
@@ -26,7 +27,6 @@ from tests.hostile import (
     open_door,
     send,
 )
-from tests.support import RATE_HZ
 
 MUTATIONS = 2000
 MUTATION_SECONDS = float(os.environ.get("MUTATION_SECONDS", "5"))

@@ -11,7 +11,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from studio.audio.child import GUARDS, RECORDING, Child
-from tests.hostile import (
+from tests.support import noise, write_wav
+from tests.support_hostile import (
     box,
     examined,
     find_box,
@@ -22,7 +23,6 @@ from tests.hostile import (
     wav_header,
     with_box,
 )  # fmt: skip
-from tests.support import noise, write_wav
 
 SECRET = "root:x:0:0"
 ENDINGS = ["mp3", "wav", "flac", "m4a", "ogg"]

@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 from studio import audio
 from studio.audio import child as guarded
 from studio.errors import AudioTooLong, NotAudio
-from tests.hostile import (
+from tests.support import RATE_HZ, convert, ffmpeg_children, noise, write_wav
+from tests.support_hostile import (
     TAKEN,
     box,
     examined,
@@ -29,7 +30,6 @@ from tests.hostile import (
     wav_header,
     with_box,
 )
-from tests.support import RATE_HZ, convert, ffmpeg_children, noise, write_wav
 
 MIB = 1 << 20
 HEAP = b"x" * (64 * MIB)

@@ -40,6 +40,8 @@ GROUND = {
     "graph_writer",
     "process",
     "devices",
+    "on_demand",
+    "places",
 }
 
 

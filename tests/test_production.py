@@ -170,4 +170,7 @@ def test_a_model_that_comes_later_is_loaded_without_a_restart(
 
 def test_the_development_server_is_ready_at_once(server: Server) -> None:
     answer = server.get("/ready")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "models": {}})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"ready": True, "models": {}, "storage": {"disk": "ready", "database": "ready"}},
+    )

@@ -136,7 +136,7 @@ def test_a_webhook_in_a_prompt_is_refused_by_name(player: Server) -> None:
         ("/download/{}/vocals?formt=mp3", "'formt' here; there is format"),
         ("/download/{}/vocals?format=mp3&quality=9", "'quality'"),
         ("/download/{}/all.zip?fmt=mp3", "'fmt' here; there is format"),
-        ("/status/{}?timeout=3", "'timeout' here; there is wait"),
+        ("/status/{}?timeout=3", "'timeout' here; there is before, wait"),
         ("/files/{}?format=mp3", "takes none"),
         ("/models?model=demucs", "'model'"),
         ("/upload?model=demucs", "'model'"),

@@ -19,24 +19,29 @@ def folders(tmp_path: Path) -> Folders:
 
 
 def test_a_file_that_is_added_by_many_is_made_whole(folders: Folders) -> None:
-    """All callers are made to write at the same time, half by half; each gets a whole file."""
+    """Half of it is written before all callers have asked; one of them makes it for all."""
     folder = folders.publish(folders.upload(), vocals=b"stem")
     callers = 6
-    together = threading.Barrier(callers)
     half = os.urandom(1 << 20)
+    made: list[Path] = []
+    asked = threading.Semaphore(0)
 
     def make(path: Path) -> None:
+        made.append(path)
         with open(path, "wb") as file:
             file.write(half)
-            together.wait(timeout=30)
+            for _ in range(callers):
+                assert asked.acquire(timeout=30)
             file.write(half)
 
     def add() -> bytes:
+        asked.release()
         return folders.storage.add(folder, "vocals.mp3", 2 << 20, make).read_bytes()
 
     with ThreadPoolExecutor(callers) as pool:
         answers = [future.result() for future in [pool.submit(add) for _ in range(callers)]]
     assert answers == [half + half] * callers
+    assert len(made) == 1
     assert sorted(path.name for path in folder.iterdir()) == ["vocals.mp3", "vocals.wav"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from studio import audio
 from studio.errors import ResultsGone
+from studio.on_demand import check_wanted
 from studio.storage import Storage
 
 TRACK = "music"
@@ -33,5 +34,7 @@ def file_of(
         folder,
         f"{track}.{audio_format}",
         audio.most_bytes(master, audio_format),
-        lambda path: audio.encode(master, path, audio_format, result["gain"]),
+        lambda path: audio.encode(
+            master, path, audio_format, result["gain"], lambda _: check_wanted()
+        ),
     )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from threading import Condition, Event, Thread
 from typing import Any
 
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
 from studio.errors import (
     InternalError,
     Interrupted,
@@ -22,7 +24,10 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 10
 REPORT_EVERY_S = 0.2
-CLAIM_AGAIN_S = 1.0
+# Between attempts to read from or write to a database that fails.
+RETRY_S = 1.0
+# How often rows are looked for that say "processing" though no thread works on them.
+RECOVER_EVERY_S = 60.0
 
 Work = Callable[[Job, Report], dict[str, Any]]
 """Does a job: gets its record and a function (stage, progress); returns the job's result."""
@@ -61,7 +66,11 @@ class _Running:
         elif now_s - self._reported_s < REPORT_EVERY_S:
             return
         self._stage, self._reported_s = stage, now_s
-        self._store.report(self.job.job_id, stage, progress, self._eta_s(now_s, progress))
+        try:
+            self._store.report(self.job.job_id, stage, progress, self._eta_s(now_s, progress))
+        except SQLAlchemyError:
+            # The work is worth more than its progress; `_finish` waits for the database.
+            log.warning("the progress of job %s was not written", self.job.job_id, exc_info=True)
         self._notify()
 
     def _eta_s(self, now_s: float, progress: float) -> float | None:
@@ -102,15 +111,12 @@ class JobRunner:
         self._changed = Condition()
         self._running: dict[str, _Running] = {}
         self._threads: list[Thread] = []
+        self._recovered_s = 0.0
         self._stopping = False
 
     def start(self) -> None:
         """Queue again what a crash interrupted, and begin to work."""
-        error = Interrupted(
-            "The server stopped several times while this job ran. Look into its log, then start "
-            "the job again."
-        )
-        self._store.recover(describe(error))
+        self._recover()
         for number in range(self._workers):
             thread = Thread(target=self._loop, name=f"job-{number}", daemon=True)
             thread.start()
@@ -188,9 +194,34 @@ class JobRunner:
                     return
                 self._changed.wait(min(left_s, 1.0))
 
+    def _recover(self) -> None:
+        """Queue again the jobs that should be running and are not."""
+        error = Interrupted(
+            "The server stopped several times while this job ran. Look into its log, then start "
+            "the job again."
+        )
+        self._store.recover(describe(error), list(self._running))
+        self._recovered_s = time.monotonic()
+
     def _finish(self, job_id: str, state: State, **values: Any) -> bool:
-        """Set the terminal state; False when there was one already."""
-        is_first = self._store.finish(job_id, state, **values)
+        """Set the terminal state; False when there was one already.
+
+        While the database cannot be written, the state is kept here and tried again: a database
+        that is full takes no other job either. Raises OperationalError when the runner stops.
+        """
+        is_told = False
+        while True:
+            try:
+                is_first = self._store.finish(job_id, state, **values)
+                break
+            except OperationalError:
+                if not is_told:
+                    log.exception("the end of job %s cannot be written; retrying", job_id)
+                is_told = True
+                with self._changed:
+                    if self._stopping:
+                        raise
+                    self._changed.wait(RETRY_S)
         if is_first:
             self._tell_end(job_id)
         return is_first
@@ -220,16 +251,18 @@ class JobRunner:
         with self._changed:
             while not self._stopping:
                 try:
+                    if time.monotonic() - self._recovered_s > RECOVER_EVERY_S:
+                        self._recover()
                     job = self._store.claim()
                 except Exception:
                     log.exception("no job can be taken from the database; it is tried again")
-                    self._changed.wait(CLAIM_AGAIN_S)
+                    self._changed.wait(RETRY_S)
                     continue
                 if job is not None:
                     running = _Running(job, self._store, self._notify, self._give_way)
                     self._running[job.job_id] = running
                     return running
-                self._changed.wait()
+                self._changed.wait(RECOVER_EVERY_S)
             return None
 
     def _do(self, running: _Running) -> None:

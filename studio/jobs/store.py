@@ -2,17 +2,30 @@
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import JSON, Engine, create_engine, event, func, inspect, select, text, update
+from sqlalchemy import (
+    JSON,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    func,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from studio.jobs.job import Job, Request, State
 
 # The first attempt and two more after crashes.
 MOST_ATTEMPTS = 3
+# Of a file; its oldest final jobs give way to new ones.
+MAX_JOBS_KEPT = 100
 ACTIVE = (State.QUEUED, State.PROCESSING)
 WAITING_AGAIN: dict[str, Any] = {
     "state": State.QUEUED,
@@ -61,6 +74,15 @@ class MessageRow(Base):
     url: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[float] = mapped_column(default=0.0)
+
+
+class ProbeRow(Base):
+    """Written and removed again to see whether the database takes rows; see studio.jobs.faults."""
+
+    __tablename__ = "probes"
+
+    probe_id: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[str]
 
 
 def connect(url: str) -> Engine:
@@ -136,6 +158,7 @@ class JobStore:
             if webhook is not None:
                 session.add(_message(row.job_id, webhook))
             session.flush()
+            _forget_oldest(session, request.file_id)
             return job_of(session, row)
 
     def tell(self, job_id: str, webhook: str) -> None:
@@ -282,16 +305,37 @@ class JobStore:
             for row in session.scalars(select(JobRow).where(JobRow.file_id == file_id)):
                 session.delete(row)
 
-    def recover(self, interrupted: dict[str, Any]) -> None:
-        """After a start: queue again what was processing, or fail it after the last attempt."""
+    def recover(self, interrupted: dict[str, Any], held: Collection[str] = ()) -> None:
+        """Queue again what was processing, or fail it after the last attempt.
+
+        `held` are the jobs that a runner does at this moment; none after a start.
+        """
         with self._sessions.begin() as session:
-            processing = JobRow.state == State.PROCESSING
+            lost = (JobRow.state == State.PROCESSING, JobRow.job_id.not_in(held))
             session.execute(
                 update(JobRow)
-                .where(processing, JobRow.attempts >= MOST_ATTEMPTS)
+                .where(*lost, JobRow.attempts >= MOST_ATTEMPTS)
                 .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
             )
-            session.execute(update(JobRow).where(processing).values(**WAITING_AGAIN))
+            session.execute(update(JobRow).where(*lost).values(**WAITING_AGAIN))
+
+
+def _forget_oldest(session: Session, file_id: str) -> None:
+    """Keep MAX_JOBS_KEPT jobs of a file: those that have not completed go first, then the oldest.
+
+    Active jobs stay, and jobs that a message is still to be sent about.
+    """
+    kept = session.scalar(select(func.count()).where(JobRow.file_id == file_id)) or 0
+    if kept <= MAX_JOBS_KEPT:
+        return
+    unsent = select(MessageRow.job_id).where(MessageRow.job_id == JobRow.job_id)
+    oldest = (
+        select(JobRow.number)
+        .where(JobRow.file_id == file_id, JobRow.state.not_in(ACTIVE), ~unsent.exists())
+        .order_by(JobRow.state == State.COMPLETED, JobRow.number)
+        .limit(kept - MAX_JOBS_KEPT)
+    )
+    session.execute(delete(JobRow).where(JobRow.number.in_(session.scalars(oldest).all())))
 
 
 def _message(job_id: str, url: str) -> MessageRow:

@@ -8,8 +8,11 @@ from typing import Any
 
 import yaml
 
-from studio.separation import hub
+from studio.separation import hub, limits
 from studio.weights import BUNDLED, MIT, Where
+
+# The header of htdemucs has 0.05 MB. Parsed JSON takes many times its size.
+MAX_HEADER_BYTES = 4 << 20
 
 FOUR = ("drums", "bass", "other", "vocals")
 SIX = (*FOUR, "guitar", "piano")
@@ -74,13 +77,21 @@ class Variant:
 class Catalogue:
     """Finds variants: the bundled one, those in `MODEL_DIR/demucs`, in the caches, on the hub.
 
-    `checkpoints` is the folder of PyTorch's downloads, if that is looked into.
+    `checkpoints` is the folder of PyTorch's downloads, if that is looked into. `hub_access` says
+    which variants `hf://...` may be used.
     """
 
-    def __init__(self, bundled_dir: Path, local_dir: Path, checkpoints: Path | None = None) -> None:
+    def __init__(
+        self,
+        bundled_dir: Path,
+        local_dir: Path,
+        checkpoints: Path | None = None,
+        hub_access: hub.HubAccess | None = None,
+    ) -> None:
         self._bundled_dir = bundled_dir
         self._local_dir = local_dir
         self._checkpoints = checkpoints
+        self.hub = hub_access or hub.HubAccess()
 
     @property
     def local_dir(self) -> Path:
@@ -91,7 +102,7 @@ class Catalogue:
         return list(dict.fromkeys([BUNDLED, *RELEASES, *local]))
 
     def knows(self, name: str) -> bool:
-        return hub.is_hub_name(name) or name in self.names()
+        return name in self.names() or (hub.is_hub_name(name) and self.hub.allows(name))
 
     def find(self, name: str) -> Variant:
         """The variant `name`, which must be known."""
@@ -113,7 +124,7 @@ class Catalogue:
             needs_diffq=bool(release and release.needs_diffq),
             is_transformer=release.is_transformer if release else None,
         )
-        return _hub_files(found) or _checkpoint_files(found, self._checkpoints) or found
+        return self._hub_files(found) or _checkpoint_files(found, self._checkpoints) or found
 
     def _local_bags(self) -> Iterator[Path]:
         if self._local_dir.is_dir():
@@ -171,12 +182,27 @@ class Catalogue:
         pickled = [self._local_dir / f"{signature}.th", *self._local_dir.glob(f"{signature}-*.th")]
         return next((path for path in pickled if path.is_file()), None)
 
+    def _hub_files(self, variant: Variant) -> Variant | None:
+        """The variant with its files from the hub's cache, if all are there."""
+        repository, bag_name = hub.hub_repository(variant.name)
+        bag_path = self.hub.cached_file(repository, f"{bag_name}.yaml")
+        try:
+            bag = _read_cached_bag(bag_path) if bag_path else None
+        except limits.OutOfBounds as error:
+            return replace(variant, where=Where.DOWNLOADED, damage=str(error))
+        if bag is None:
+            return None
+        files = [self.hub.cached_file(repository, f"{name}.safetensors") for name in bag["models"]]
+        return _with_files(variant, files, bag)
+
 
 def read_bag(path: Path) -> dict[str, Any]:
     """A bag's definition: `models` (signatures), and maybe `weights` and `segment`.
 
-    Raises ValueError where it is none.
+    Raises ValueError where it is none, and OutOfBounds where it names too much.
     """
+    if path.stat().st_size > limits.MAX_BAG_BYTES:
+        raise limits.OutOfBounds(f"{path.name} has more than {limits.MAX_BAG_BYTES:,} bytes")
     try:
         bag = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -185,6 +211,7 @@ def read_bag(path: Path) -> dict[str, Any]:
     if not isinstance(models, list) or not models or not all(isinstance(m, str) for m in models):
         raise ValueError(f"{path.name} is not a bag: it needs a list `models` of names")
     assert isinstance(bag, dict)
+    limits.check_bag(bag, path.name)
     return bag
 
 
@@ -196,7 +223,7 @@ def safetensors_metadata(path: Path) -> dict[str, Any]:
     with open(path, "rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
         try:
-            header = json.loads(file.read(min(header_bytes, 64 << 20)))
+            header = json.loads(file.read(min(header_bytes, MAX_HEADER_BYTES)))
         except (ValueError, RecursionError):
             header = None
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
@@ -231,21 +258,15 @@ def _metadata(path: Path) -> dict[str, Any]:
     return safetensors_metadata(path) if path.suffix == ".safetensors" else {}
 
 
-def _hub_files(variant: Variant) -> Variant | None:
-    """The variant with its files from the hub's cache, if all are there."""
-    repository, bag_name = hub.hub_repository(variant.name)
-    bag_path = hub.cached_file(repository, f"{bag_name}.yaml")
-    bag = _read_cached_bag(bag_path) if bag_path else None
-    if bag is None:
-        return None
-    files = [hub.cached_file(repository, f"{name}.safetensors") for name in bag["models"]]
-    return _with_files(variant, files, bag)
-
-
 def _read_cached_bag(path: Path) -> dict[str, Any] | None:
-    """None where the cache holds something else; fetching it again will tell."""
+    """None where the cache holds something else; fetching it again will tell.
+
+    Raises OutOfBounds.
+    """
     try:
         return read_bag(path)
+    except limits.OutOfBounds:
+        raise
     except ValueError:
         return None
 

@@ -5,11 +5,14 @@ taken from Demucs's own releases, whose checksum is in the name, and from `MODEL
 repository only safetensors are, and only with classes of the demucs package.
 """
 
+import inspect
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from studio.errors import ModelUnusable
+from studio.separation import limits
 from studio.separation.catalogue import safetensors_metadata
 from studio.weights import BUNDLED
 
@@ -17,22 +20,31 @@ CLASSES = {"demucs.demucs.Demucs", "demucs.hdemucs.HDemucs", "demucs.htdemucs.HT
 
 
 def load_file(path: Path, segment_s: float | None) -> Any:
-    """A network in PyTorch. A transformer is never run longer than it was trained."""
+    """A network in PyTorch. A transformer is never run longer than it was trained.
+
+    Raises ModelUnusable when the file names foreign code or a network beyond the bounds.
+    """
     from demucs.htdemucs import HTDemucs
 
-    module = _load_module(path)
+    module = _load_module(path, segment_s)
     if segment_s is not None and (not isinstance(module, HTDemucs) or segment_s <= module.segment):
         module.segment = segment_s
+    try:
+        limits.check_segment(module.segment, f"the segment of {path.name}")
+    except limits.OutOfBounds as error:
+        raise ModelUnusable(f"The network is refused: {error}. Use another variant.") from None
     return module
 
 
-def _load_module(path: Path) -> Any:
+def _load_module(path: Path, segment_s: float | None) -> Any:
     from demucs.hf import load_safetensors_model
     from demucs.repo import check_checksum
     from demucs.states import load_model
 
     if path.suffix == ".safetensors":
-        _check_classes(path)
+        metadata = safetensors_metadata(path)
+        _check_classes(path, metadata)
+        _check_size(path, metadata, segment_s)
         return load_safetensors_model(path)
     if path.suffix != ".th":
         raise ModelUnusable(f"{path.name} is no weights file: neither .safetensors nor .th.")
@@ -42,9 +54,8 @@ def _load_module(path: Path) -> Any:
     return load_model(path)
 
 
-def _check_classes(path: Path) -> None:
+def _check_classes(path: Path, metadata: dict[str, Any]) -> None:
     """Refuse a file that names a class outside of demucs's networks: it would be called."""
-    metadata = safetensors_metadata(path)
     structure = json.loads(metadata.get("structure", "null"))
     helpers = {name for name in _classes_in(structure) if not name.startswith("diffq.")}
     if foreign := ({str(metadata.get("klass"))} | helpers) - CLASSES:
@@ -52,6 +63,35 @@ def _check_classes(path: Path) -> None:
             f"{path.name} is not a Demucs network: it names {sorted(foreign)}. Replace it, or use "
             f"the bundled variant {BUNDLED!r}."
         )
+
+
+def _check_size(path: Path, metadata: dict[str, Any], segment_s: float | None) -> None:
+    """Refuse a network that is too large, before any of it is allocated."""
+    import torch
+    from demucs.hf import _decode_json
+
+    module, _, name = metadata["klass"].rpartition(".")
+    network = getattr(import_module(module), name)
+    given = _decode_json(json.loads(metadata.get("args", "[]")))
+    named = _decode_json(json.loads(metadata.get("kwargs", "{}")))
+    signature = inspect.signature(network)
+    known = {key: value for key, value in named.items() if key in signature.parameters}
+    bound = signature.bind(*given, **known)
+    bound.apply_defaults()
+    try:
+        limits.check_arguments(bound.arguments, None if name == "HTDemucs" else segment_s)
+        # On this device tensors have shapes and no memory.
+        with torch.device("meta"):
+            outline = network(*bound.args, **bound.kwargs)
+        parameters = sum(tensor.numel() for tensor in outline.parameters())
+        if parameters > limits.MAX_PARAMETERS:
+            raise limits.OutOfBounds(
+                f"it has {parameters:,} parameters; at most {limits.MAX_PARAMETERS:,} may be"
+            )
+    except limits.OutOfBounds as error:
+        raise ModelUnusable(
+            f"The network {path.name} is refused: {error}. Use another variant."
+        ) from None
 
 
 def _classes_in(node: Any) -> list[str]:

@@ -3,8 +3,12 @@
 PyTorch is not imported here: listing models must not take seconds.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+
+from studio.errors import ModelUnusable
 
 HUB_PREFIX = "hf://"
 HUB_NAMESPACE = "adefossez"
@@ -40,12 +44,64 @@ def hub_repository(name: str) -> tuple[str, str]:
     return f"{namespace or HUB_NAMESPACE}/{repository}", bag
 
 
-def cached_file(repository: str, filename: str) -> Path | None:
-    """A file of a hub repository in the hub's cache."""
-    from huggingface_hub import try_to_load_from_cache
+@dataclass(frozen=True)
+class HubAccess:
+    """Which repositories callers may name, and where those that they name are kept.
 
-    found = try_to_load_from_cache(repository, filename)
-    return Path(found) if isinstance(found, str) else None
+    `repositories` holds `NAMESPACE/NAME`; None allows all. `folder` is a cache of its own, so that
+    what callers made the server download can be counted; None stands for the hub's usual cache.
+    """
+
+    repositories: frozenset[str] | None = None
+    folder: Path | None = None
+
+    def allows(self, name: str) -> bool:
+        """Whether a variant `hf://...` may be used."""
+        return self.repositories is None or hub_repository(name)[0] in self.repositories
+
+    def cached_file(self, repository: str, filename: str) -> Path | None:
+        """A file of a repository in this cache or the usual one."""
+        from huggingface_hub import try_to_load_from_cache
+
+        for folder in (self.folder, None):
+            path = try_to_load_from_cache(repository, filename, cache_dir=folder)
+            if isinstance(path, str):
+                return Path(path)
+        return None
+
+    def fetch(
+        self,
+        repository: str,
+        filenames: list[str],
+        max_bytes: int,
+        reserve: Callable[[int], None],
+    ) -> list[Path]:
+        """Download files of a repository, of `max_bytes` in all; their paths.
+
+        `reserve(bytes)` is called with the size of all before any is downloaded. Raises
+        ModelUnusable when they are too large or do not tell their size.
+        """
+        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub.file_download import repo_folder_name
+
+        about = [get_hf_file_metadata(hf_hub_url(repository, name)) for name in filenames]
+        size_bytes = sum(one.size or max_bytes + 1 for one in about)
+        if size_bytes > max_bytes:
+            raise ModelUnusable(
+                f"{', '.join(filenames)} of the hub repository {repository} may have {max_bytes:,} "
+                "bytes and must tell their size. Use another variant."
+            )
+        reserve(size_bytes)
+        # The revision whose size was checked, though the repository may have changed since.
+        paths = [
+            hf_hub_download(repository, name, revision=one.commit_hash, cache_dir=self.folder)
+            for name, one in zip(filenames, about, strict=True)
+        ]
+        home = Path(self.folder or constants.HF_HUB_CACHE)
+        refs = home / repo_folder_name(repo_id=repository, repo_type="model") / "refs"
+        refs.mkdir(exist_ok=True)
+        (refs / "main").write_text(about[0].commit_hash or "")
+        return [Path(path) for path in paths]
 
 
 def release_bag(name: str) -> Path:

@@ -13,6 +13,7 @@ from studio.audio import SoundWriter
 from studio.errors import ResultsGone, UnknownTrack
 from studio.jobs.job import Job
 from studio.jobs.store import JobStore
+from studio.on_demand import check_wanted
 from studio.storage import Storage
 
 INSTRUMENTAL = "instrumental"
@@ -86,7 +87,9 @@ def file_of(
         folder,
         f"{name}.{audio_format}",
         audio.most_bytes(master, audio_format),
-        lambda path: audio.encode(master, path, audio_format, result["gain"]),
+        lambda path: audio.encode(
+            master, path, audio_format, result["gain"], lambda _: check_wanted()
+        ),
     )
 
 
@@ -98,4 +101,5 @@ def _write_rest(path: Path, source: Path, stem: Path, result: dict[str, Any]) ->
         SoundWriter(path, "wav", rate_hz, channels, result["samples"]) as writer,
     ):
         for whole, part in zip(mixture, audio.read_blocks(stem), strict=True):
+            check_wanted()
             writer.write(whole - part)

@@ -1,10 +1,11 @@
 """Loads the weights of a Demucs variant, from this machine or, the first time, from its release."""
 
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from studio.downloads import any_reachable, hub_address
-from studio.errors import ModelUnusable, WeightsMissing
+from studio.errors import DiskFull, ModelUnusable, WeightsMissing
+from studio.separation import limits
 from studio.separation.catalogue import (
     RELEASES,
     Catalogue,
@@ -13,15 +14,23 @@ from studio.separation.catalogue import (
 )
 from studio.separation.checkpoints import load_file
 from studio.separation.engines import EngineSettings, Weights, build
-from studio.separation.hub import HUB_PREFIX, hub_repository, release_bag
+from studio.separation.hub import HUB_PREFIX, HubAccess, hub_repository, release_bag
 from studio.separation.network import Bag
 from studio.weights import BUNDLED, Where, or_bundled
 
 RELEASE_URL = "https://dl.fbaipublicfiles.com"
 
 
-def load(catalogue: Catalogue, name: str, settings: EngineSettings) -> Bag:
-    """The loaded bag of a variant. Raises WeightsMissing or ModelUnusable, each with the mend."""
+def load(
+    catalogue: Catalogue,
+    name: str,
+    settings: EngineSettings,
+    reserve: Callable[[int], None] = lambda _: None,
+) -> Bag:
+    """The loaded bag of a variant. Raises WeightsMissing or ModelUnusable, each with the mend.
+
+    `reserve(bytes)` is asked for disk space before a variant of the hub is downloaded.
+    """
     variant = catalogue.find(name)
     if variant.missing:
         raise WeightsMissing(
@@ -40,14 +49,14 @@ def load(catalogue: Catalogue, name: str, settings: EngineSettings) -> Bag:
     _check_diffq(variant)
     try:
         if variant.where is Where.AVAILABLE:
-            _fetch(catalogue, name)
+            _fetch(catalogue, name, reserve)
             variant = catalogue.find(name)
         segment_s = variant.segment_s
         files = [
             Weights(path, segment_s, partial(load_file, path, segment_s)) for path in variant.files
         ]
         return build(files, variant.weights, settings)
-    except (WeightsMissing, ModelUnusable):
+    except (WeightsMissing, ModelUnusable, DiskFull):
         raise
     except (Exception, SystemExit) as error:
         raise ModelUnusable(
@@ -66,7 +75,7 @@ def _check_diffq(variant: Variant) -> None:
         )
 
 
-def _fetch(catalogue: Catalogue, name: str) -> None:
+def _fetch(catalogue: Catalogue, name: str, reserve: Callable[[int], None]) -> None:
     """Download a variant into the usual caches."""
     from demucs.pretrained import get_model
 
@@ -75,24 +84,25 @@ def _fetch(catalogue: Catalogue, name: str) -> None:
         if name in RELEASES:
             get_model(name)
         else:
-            _fetch_from_hub(name)
+            _fetch_from_hub(catalogue.hub, name, reserve)
     except OSError as error:
         raise _missing(catalogue, name, f"the download failed ({type(error).__name__})") from error
 
 
-def _fetch_from_hub(name: str) -> None:
-    from huggingface_hub import hf_hub_download
+def _fetch_from_hub(hub: HubAccess, name: str, reserve: Callable[[int], None]) -> None:
     from huggingface_hub.errors import HfHubHTTPError
 
     repository, bag_name = hub_repository(name)
+    bag_file = f"{bag_name}.yaml"
     try:
-        bag = read_bag(Path(hf_hub_download(repository, f"{bag_name}.yaml")))
-        for signature in bag["models"]:
-            hf_hub_download(repository, f"{signature}.safetensors")
+        [bag_path] = hub.fetch(repository, [bag_file], limits.MAX_BAG_BYTES, reserve)
+        bag = read_bag(bag_path)
+        networks = [f"{name}.safetensors" for name in bag["models"]]
+        hub.fetch(repository, networks, limits.MAX_DOWNLOAD_BYTES, reserve)
     except HfHubHTTPError as error:
         raise WeightsMissing(
-            f"The hub repository {repository} has no bag {bag_name}.yaml with safetensors, or it "
-            f"is not public ({type(error).__name__})."
+            f"The hub repository {repository} has no bag {bag_file} with safetensors, or it "
+            f"is not public ({type(error).__name__}). Check the name{or_bundled(name)}."
         ) from error
 
 

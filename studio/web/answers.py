@@ -10,6 +10,8 @@ from studio.jobs.job import Job, State
 from studio.storage import Storage, Upload
 from studio.web import results, schemas
 
+JOBS_PER_PAGE = 20
+
 
 def _time(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
@@ -48,11 +50,17 @@ def job(job: Job) -> schemas.Job:
     )
 
 
-def status(upload: Upload, jobs: list[Job]) -> schemas.Status:
-    """`jobs` has the latest first. `tracks` are those of all completed jobs."""
-    shown = [job(one) for one in jobs]
-    latest = shown[0] if shown else None
-    names = dict.fromkeys(name for one in shown for name in one.tracks)
+def status(upload: Upload, jobs: list[Job], before: str | None = None) -> schemas.Status:
+    """The latest job, and a page of `jobs` (latest first): those before the id `before`.
+
+    `tracks` are those of all completed jobs.
+    """
+    ids = [one.job_id for one in jobs]
+    begin = 0 if before is None else ids.index(before) + 1
+    shown = [job(one) for one in jobs[begin : begin + JOBS_PER_PAGE]]
+    latest = job(jobs[0]) if jobs else None
+    names = dict.fromkeys(name for one in jobs for name in results.names(one))
+    has_more = begin + JOBS_PER_PAGE < len(jobs)
     return schemas.Status(
         file_id=upload.file_id,
         filename=upload.filename,
@@ -67,6 +75,8 @@ def status(upload: Upload, jobs: list[Job]) -> schemas.Status:
         error=latest.error if latest else None,
         tracks=list(names),
         jobs=shown,
+        jobs_total=len(jobs),
+        next=f"/status/{upload.file_id}?before={shown[-1].job_id}" if has_more else None,
     )
 
 

@@ -1,41 +1,14 @@
 """What bounds an upload: its kind, its size, how long it sounds, and how many come at once."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
 
 from studio.audio import Probe
 from studio.errors import AudioTooLong, TooManyUploads
+from studio.places import Places
 
 RETRY_AFTER_S = 5
 SAMPLE_BYTES = 4
-
-
-class Places:
-    """At most `most` places at the same time, and of them `most_of_a_client`; 0 is no bound."""
-
-    def __init__(self, most: int, most_of_a_client: int) -> None:
-        self.most = most
-        self.most_of_a_client = most_of_a_client
-        self._taken: Counter[str] = Counter()
-        self._lock = Lock()
-
-    def take(self, client: str) -> str | None:
-        """Take a place, which `leave` gives back; else say whose are all taken: all or client."""
-        with self._lock:
-            if 0 < self.most_of_a_client <= self._taken[client]:
-                return "client"
-            if self._taken.total() >= self.most:
-                return "all"
-            self._taken[client] += 1
-            return None
-
-    def leave(self, client: str) -> None:
-        with self._lock:
-            self._taken[client] -= 1
-            # Clients come and go: none is kept that has nothing.
-            self._taken += Counter()
 
 
 class UploadBounds:

@@ -4,8 +4,10 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, json, request
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from studio import space
 from studio.errors import (
     BadRequest,
     FileTooLarge,
@@ -17,6 +19,7 @@ from studio.errors import (
     UnknownRoute,
     UnsupportedMediaType,
 )
+from studio.jobs import faults
 from studio.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -47,6 +50,8 @@ def response(error: StudioError) -> Response:
 def register(app: Flask) -> None:
     app.register_error_handler(StudioError, response)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(OSError, _disk)
+    app.register_error_handler(SQLAlchemyError, _database)
     app.register_error_handler(Exception, _defect)
 
 
@@ -81,6 +86,21 @@ def _too_large() -> str:
     if request.mimetype == "multipart/form-data":
         sentence += f", or has more than {request.max_form_memory_size:,} bytes beside the file"
     return f"{sentence}."
+
+
+def _disk(error: OSError) -> Response:
+    known = space.as_studio_error(error)
+    if known is None:
+        return _defect(error)
+    log.error("the disk cannot be written", exc_info=error)
+    return response(known)
+
+
+def _database(error: SQLAlchemyError) -> Response:
+    if not isinstance(error, OperationalError):
+        return _defect(error)
+    log.error("the job database failed", exc_info=error)
+    return response(faults.as_studio_error(error))
 
 
 def _defect(error: Exception) -> Response:

@@ -2,6 +2,8 @@
 
 import json
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ def _receive(services: Services, form: UploadForm) -> Upload:
             f'the field {FIELD!r}, for example with curl -F "file=@song.mp3".'
         )
     services.storage.check_space(request.content_length or 0)
-    with pace.watched(request.environ):
+    with pace.watched(request.environ), _body_errors():
         boundary = request.mimetype_params.get("boundary", "")
         incoming = form.read(request.stream, boundary, request.content_length)
     filename = _checked_filename(form.filename)
@@ -99,6 +101,23 @@ def _checked_content(incoming: IncomingFile, file_type: str, bounds: UploadBound
     return None
 
 
+@contextmanager
+def _body_errors() -> Iterator[None]:
+    """Turn what HTTP servers raise for a malformed body, such as a bad chunk size, into BadRequest.
+
+    gunicorn raises errors of its own, Werkzeug's server OSError without a number.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_numbered = isinstance(error, OSError) and error.errno is not None
+        if is_numbered or not (
+            isinstance(error, OSError) or type(error).__module__ == "gunicorn.http.errors"
+        ):
+            raise
+        raise BadRequest(f"The body of the request cannot be read: {error}.") from None
+
+
 def json_body() -> dict[str, Any]:
     """The JSON object of the current request; empty when there is no body."""
     data = _whole_body()
@@ -121,7 +140,8 @@ def json_body() -> dict[str, Any]:
 def _whole_body() -> bytes:
     """The body of the current request. Raises BadRequest where the connection ended before it."""
     try:
-        data = request.get_data()
+        with _body_errors():
+            data = request.get_data()
     except ClientDisconnected:
         raise BadRequest("The body breaks off. Send the request again.") from None
     if len(data) < (request.content_length or 0):

@@ -1,5 +1,6 @@
 """The REST routes: upload, process, status, download, files, cleanup."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
@@ -25,7 +26,9 @@ from studio.errors import (
     QueueFull,
     RangeNotSatisfiable,
     ResultsGone,
+    StorageUnavailable,
     TextUnreadable,
+    TooManyConversions,
     TooManyJobs,
     TooManyUploads,
     UnknownFile,
@@ -43,20 +46,26 @@ from studio.errors import (
 from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
+from studio.on_demand import Abandoned, Requester, requested_by
+from studio.places import Places
+from studio.readiness import READY
 from studio.storage import Upload, unknown_file
 from studio.web import answers, receiving, results, schemas, sending
 from studio.web.access import asked_operation
-from studio.web.bounds import Places
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
+from studio.web.sockets import has_hung_up, tcp_of
 
 LONGEST_WAIT_S = 60
 # Each answer that is waited for holds a thread: these are a part of the server's, and of a part.
 MOST_WAITING = 40
 MOST_WAITING_OF_A_CLIENT = 8
 POLL_AFTER_S = 2
-MOST_JSON_BYTES = 1 << 20
+# The longest options that make sense have a few kB.
+MAX_JSON_BYTES = 1 << 16
 TRACK = "*/*"
+# As nginx logs a request whose client closed the connection; nobody reads the answer.
+CLIENT_LEFT = 499
 
 FORMAT = Parameter(
     "format",
@@ -98,8 +107,18 @@ PROCESS_ERRORS = (
     QueueFull,
     TooManyJobs,
     DiskFull,
+    StorageUnavailable,
 )
-TRACK_ERRORS = (UnknownFormat, UnknownFile, UnknownTrack, NotReady, ResultsGone, DiskFull)
+TRACK_ERRORS = (
+    UnknownFormat,
+    UnknownFile,
+    UnknownTrack,
+    NotReady,
+    ResultsGone,
+    TooManyConversions,
+    DiskFull,
+    StorageUnavailable,
+)
 
 
 def register(app: Flask, services: Services) -> None:
@@ -125,7 +144,7 @@ def register(app: Flask, services: Services) -> None:
     @blueprint.before_request
     def limit_body() -> None:
         is_upload = request.endpoint == f"{blueprint.name}.{views.upload.__name__}"
-        most_bytes = services.uploads.most_bytes if is_upload else MOST_JSON_BYTES
+        most_bytes = services.uploads.most_bytes if is_upload else MAX_JSON_BYTES
         request.max_content_length = min(most_bytes, services.uploads.most_bytes)
 
     @blueprint.before_request
@@ -134,6 +153,10 @@ def register(app: Flask, services: Services) -> None:
         is_checked = asked and not asked.is_open and not asked.query_is_options
         if asked and is_checked and request.method != "OPTIONS":
             receiving.check_query(asked)
+
+    @blueprint.errorhandler(Abandoned)
+    def answer_nobody(_error: Abandoned) -> Response:
+        return Response(status=CLIENT_LEFT)
 
     app.register_blueprint(blueprint)
 
@@ -161,6 +184,12 @@ class Views:
             raise unknown_file(file_id)
         return upload
 
+    def _request(self) -> AbstractContextManager[None]:
+        """What is made inside is made for the current request, as long as its client is there."""
+        tcp = tcp_of(request.environ)
+        client = self._services.access.caller()
+        return requested_by(Requester(client, lambda: tcp is not None and has_hung_up(tcp)))
+
     @operation(
         summary="Is the server alive", answers={200: schemas.Health}, is_open=True, rate="none"
     )
@@ -179,14 +208,19 @@ class Views:
         )
 
     @operation(
-        summary="Are the models that the server starts with loaded",
+        summary="Check readiness: models are loaded, and the disk and the database can be written",
         answers={200: schemas.Ready, 503: schemas.Ready},
         is_open=True,
         rate="none",
     )
     def ready(self) -> Response:
         readiness = self._services.readiness
-        body = schemas.Ready(ready=readiness.is_ready, models=readiness.states)
+        storage = self._services.storage_check.states()
+        body = schemas.Ready(
+            ready=readiness.is_ready and set(storage.values()) == {READY},
+            models=readiness.states,
+            storage=storage,
+        )
         return _answer(body, 200 if body.ready else 503)
 
     @operation(
@@ -223,6 +257,7 @@ class Views:
             TooManyUploads,
             UploadTooSlow,
             DiskFull,
+            StorageUnavailable,
         ),
         rate="work",
     )
@@ -273,9 +308,14 @@ class Views:
         return _answer(answers.job(job), 202, Location=location, Retry_After=POLL_AFTER_S)
 
     @operation(
-        summary="State of the latest job of a file, and all its jobs",
+        summary="State of the latest job of a file, and its jobs",
         answers={200: schemas.Status},
         parameters=(
+            Parameter(
+                "before",
+                "List the jobs before the one with this id, as the link `next` does.",
+                {"type": "string"},
+            ),
             Parameter(
                 "wait",
                 "Hold the answer until the latest job is final, or for this many seconds; where "
@@ -296,7 +336,10 @@ class Views:
             jobs = self._store.of_file(file_id)
         waiting = bool(jobs) and not jobs[0].state.is_final
         headers = {"Retry_After": POLL_AFTER_S} if waiting else {}
-        return _answer(answers.status(upload, jobs), **headers)
+        before = request.args.get("before")
+        if before is not None and all(job.job_id != before for job in jobs):
+            raise InvalidOption(f"before={before!r} is not the id of a job of this file.")
+        return _answer(answers.status(upload, jobs, before), **headers)
 
     def _wait(self, job_id: str, wait_s: float) -> None:
         """Return when the job is final, after `wait_s`, or at once where too many wait already."""
@@ -321,7 +364,7 @@ class Views:
     @operation(
         summary="Cancel the waiting and running jobs of a file",
         answers={200: schemas.Status},
-        errors=(UnknownFile, NothingToCancel),
+        errors=(UnknownFile, NothingToCancel, DiskFull, StorageUnavailable),
     )
     def cancel(self, file_id: str) -> Response:
         upload = self._upload(file_id)
@@ -339,7 +382,8 @@ class Views:
         upload = self._upload(file_id)
         job = self._job_with(upload, track)
         file_format = results.checked_format(job, track, request.args.get("format"))
-        path = results.file_of(self._storage, upload, job, track, file_format)
+        with self._request():
+            path = results.file_of(self._storage, upload, job, track, file_format)
         name = answers.download_name(upload, track, file_format)
         content_type = results.formats(track)[file_format]
         answer = sending.send(path, content_type)
@@ -360,7 +404,8 @@ class Views:
         archive = ZipStream(compress_type=ZIP_STORED, sized=True)
         kind, files = results.archived(jobs, request.args.get("format"))
         for job, track, file_format in files:
-            path = results.file_of(self._storage, upload, job, track, file_format)
+            with self._request():
+                path = results.file_of(self._storage, upload, job, track, file_format)
             archive.add_path(str(path), answers.download_name(upload, track, file_format))
         answer = Response(archive, mimetype="application/zip")
         answer.content_length = len(archive)
@@ -404,7 +449,7 @@ class Views:
     @operation(
         summary="Remove a file and its results; a running job is canceled first",
         answers={200: schemas.Deleted},
-        errors=(UnknownFile,),
+        errors=(UnknownFile, DiskFull, StorageUnavailable),
     )
     def cleanup(self, file_id: str) -> Response:
         self._upload(file_id)

@@ -25,6 +25,9 @@ class Ready(Answer):
     models: dict[str, str] = Field(
         description="For each model that is loaded at the start: loading, ready, or why not."
     )
+    storage: dict[str, str] = Field(
+        description="For the disk and the job database: ready, or why they cannot be written."
+    )
 
 
 class Variant(Answer):
@@ -93,7 +96,7 @@ class Job(Answer):
 
 
 class Status(Answer):
-    """The latest job of a file, and all of them under `jobs`; `uploaded` before the first."""
+    """The latest job of a file, and the latest 20 under `jobs`; `uploaded` before the first."""
 
     file_id: str
     filename: str
@@ -108,6 +111,8 @@ class Status(Answer):
     error: JobError | None
     tracks: list[str]
     jobs: list[Job]
+    jobs_total: int = Field(description="How many jobs of the file are kept, 100 at most.")
+    next: str | None = Field(description="Address that lists the jobs before these; null: none.")
 
 
 class TrackFormat(Answer):

@@ -9,7 +9,7 @@ from studio.jobs.job import Request
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
-from studio.readiness import Readiness
+from studio.readiness import Readiness, StorageCheck
 from studio.storage import Storage, Upload
 from studio.web.access import Access
 from studio.web.bounds import UploadBounds
@@ -43,5 +43,6 @@ class Services:
     uploads: UploadBounds
     version: str
     readiness: Readiness
+    storage_check: StorageCheck
     access: Access
     webhooks: Webhooks

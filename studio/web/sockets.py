@@ -5,6 +5,7 @@ A connection is a stranger until it has joined the namespace, which clients do a
 is bounded there, with a sentence that clients can show.
 """
 
+import selectors
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -138,6 +139,16 @@ def tcp_of(environ: Mapping[str, Any]) -> socket.socket | None:
     """The socket that a request comes over; None where the HTTP server does not tell it."""
     found = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     return found if isinstance(found, socket.socket) else None
+
+
+def has_hung_up(tcp: socket.socket) -> bool:
+    """Whether the client has closed its side of the connection."""
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(tcp, selectors.EVENT_READ)
+            return bool(selector.select(0)) and tcp.recv(1, socket.MSG_PEEK) == b""
+    except (OSError, ValueError):
+        return True
 
 
 def stop_reading(tcp: socket.socket) -> None:

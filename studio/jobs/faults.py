@@ -1,0 +1,36 @@
+"""What callers are told when the job database cannot be read or written."""
+
+import sqlite3
+from uuid import uuid4
+
+from sqlalchemy import Engine, delete, insert
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from studio.errors import DiskFull, StorageUnavailable, StudioError
+from studio.jobs.store import ProbeRow
+
+# More than a page, so that the probe needs room.
+PROBE_BYTES = 1 << 14
+
+
+def as_studio_error(error: SQLAlchemyError) -> StudioError:
+    """The error of an operation of the database, for callers; the cause belongs into the log."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or type(cause).__name__ == "DiskFull":
+        return DiskFull("The disk of the server's job database is full. Try again later.")
+    if code == sqlite3.SQLITE_READONLY:
+        return StorageUnavailable("The server's job database is read-only. Try again later.")
+    return StorageUnavailable("The server's job database does not answer. Try again later.")
+
+
+def check_writable(engine: Engine) -> None:
+    """Raise DiskFull or StorageUnavailable when the database takes no more rows."""
+    probe_id = uuid4().hex
+    try:
+        with engine.begin() as connection:
+            connection.execute(insert(ProbeRow).values(probe_id=probe_id, data="0" * PROBE_BYTES))
+        with engine.begin() as connection:
+            connection.execute(delete(ProbeRow))
+    except SQLAlchemyError as error:
+        raise as_studio_error(error) from error

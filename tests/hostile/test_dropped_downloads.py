@@ -1,0 +1,131 @@
+"""Downloads that are dropped, or asked for many times, leave the server free for others."""
+
+import select
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from studio import on_demand
+from studio.on_demand import Abandoned, Requester, requested_by
+from studio.separation import tracks as stems
+from tests.problems import assert_problem
+from tests.support import RATE_HZ, Server, ffmpeg_children, noise, until, write_wav
+from tests.test_storage import Folders
+
+DROPPED = 140
+# Long enough that nothing below is made before its requests have gone.
+MINUTES = 5
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wav(tmp_path_factory.mktemp("song") / "song.wav", noise(20.0))
+
+
+@pytest.fixture
+def result(server: Server, song: Path) -> Iterator[Path]:
+    """The folder of a separation whose `vocals` is a long sound that only WAV is there of."""
+    file_id = server.separate(song, model_variant="swift", stems=["vocals"])
+    [folder] = (server.outputs / file_id).iterdir()
+    (folder / "vocals.wav").unlink()
+    write_wav(folder / "vocals.wav", noise(60.0 * MINUTES), subtype="FLOAT")
+    yield folder
+    server.delete(f"/cleanup/{file_id}")
+
+
+def ask(server: Server, path: str) -> socket.socket:
+    """A download that was asked for and is not read."""
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return client
+
+
+def being_made(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def address(folder: Path, track: str, audio_format: str) -> str:
+    return f"/download/{folder.parent.name}/{track}?format={audio_format}"
+
+
+def test_dropped_downloads_do_not_deafen_the_server(server: Server, result: Path) -> None:
+    """As many clients as threads and more ask for one format and hang up at once."""
+    made_at_once = 0
+    for number in range(DROPPED):
+        client = ask(server, address(result, "vocals", "mp3"))
+        time.sleep(0.03)
+        client.close()
+        if number % 10 == 0:
+            made_at_once = max(made_at_once, len(being_made(result)))
+    assert server.get("/health").status_code == 200
+    assert made_at_once <= 1
+    until(lambda: being_made(result) == [])
+    assert not (result / "vocals.mp3").exists(), "it was made though nobody waited"
+
+
+def test_what_one_still_waits_for_is_made_once_for_all(server: Server, result: Path) -> None:
+    write_wav(result / "vocals.wav", noise(20.0), subtype="FLOAT")
+    path = address(result, "vocals", "mp3")
+    dropped = ask(server, path)
+    until(lambda: being_made(result))
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(server.get, path) for _ in range(3)]
+        dropped.close()
+        contents = {answer.result().content for answer in answers}
+    assert contents == {(result / "vocals.mp3").read_bytes()}
+    assert being_made(result) == []
+
+
+def test_the_child_of_an_abandoned_file_ends(tmp_path: Path) -> None:
+    """What is left without a stem is decoded from the upload by ffmpeg."""
+    folders = Folders(tmp_path)
+    song = write_wav(tmp_path / "song.wav", noise(10.0))
+    folder = folders.publish(folders.upload(), vocals=b"")
+    write_wav(folder / "vocals.wav", noise(10.0), subtype="FLOAT")
+    result = {"stems": ["vocals"], "sample_rate_hz": RATE_HZ, "channels": 2, "duration_s": 10.0}
+    result["samples"] = 10 * RATE_HZ
+    seen: list[int] = []
+
+    def has_left() -> bool:
+        """It is there before the file is begun, and gone at the first block."""
+        seen.extend(ffmpeg_children())
+        return bool(seen)
+
+    with pytest.raises(Abandoned), requested_by(Requester("a client", has_left)):
+        stems.file_of(folders.storage, folder, result, "no_vocals", "wav", song)
+    assert seen
+    assert ffmpeg_children() == []
+    assert [path.name for path in folder.iterdir()] == ["vocals.wav"]
+
+
+def test_a_client_waits_for_a_few_formats_only(server: Server, result: Path) -> None:
+    """More are refused, with the time to wait; what is there already is sent all the same."""
+    more = 3
+    clients = [
+        ask(server, address(result, "vocals", "mp3"))
+        for _ in range(on_demand.MAX_REQUESTS_PER_CLIENT + more)
+    ]
+    answered: list[socket.socket] = []
+    try:
+        while len(answered) < more:
+            ready, _, _ = select.select([one for one in clients if one not in answered], [], [], 60)
+            assert ready
+            answered += ready
+        for client in answered:
+            assert client.recv(12) == b"HTTP/1.1 429"
+        answer = server.get(address(result, "vocals", "ogg"))
+        assert_problem(answer, "too_many_conversions", "8 of your downloads")
+        assert answer.headers["Retry-After"] == "5"
+        zipped = server.get(f"/download/{result.parent.name}/all.zip?format=ogg")
+        assert_problem(zipped, "too_many_conversions", "8 of your downloads")
+        there = server.get(address(result, "vocals", "wav"), stream=True)
+        assert there.status_code == 200
+        there.close()
+    finally:
+        for client in clients:
+            client.close()
+    until(lambda: being_made(result) == [])
