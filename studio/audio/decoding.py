@@ -11,7 +11,7 @@ from studio.audio.accepted import decoder_of
 from studio.audio.chain import Part, child_of_part, parts_of
 from studio.audio.child import RECORDING, Child
 from studio.audio.header import Header
-from studio.audio.mono import MonoMixer
+from studio.audio.mono import MonoMixer, mono_graph
 from studio.audio.sound import BLOCK_SAMPLES, SPARE_S, SPARE_SHARE, Sound
 from studio.audio.timeline import FILL_GAPS, RENUMBER, late_start_s
 from studio.errors import NotAudio
@@ -87,15 +87,15 @@ class _Source:
 
     def blocks(self, rate_hz: int, channels: int, is_resampled: bool = True) -> Iterator[Sound]:
         """Blocks of any length."""
-        resampler = f"aresample={rate_hz}:{RESAMPLER}" if is_resampled else "aresample"
-        filters = f"{RENUMBER},{resampler}{':' if is_resampled else '='}{FILL_GAPS}"
+        rate = f"{rate_hz}:{RESAMPLER}:" if is_resampled else ""
+        resampler = f"aresample={rate}{FILL_GAPS}"
         silent = round(self.start_s * rate_hz)
         for start in range(0, silent, BLOCK_SAMPLES):
             yield np.zeros((channels, min(BLOCK_SAMPLES, silent - start)), np.float32)
         known = self.header.channels if self.header else 0
         parts: list[Part | None] = [*self.parts] or [None]
         for part in parts:
-            mixing = _Mixing(part.channels if part else known, channels, filters)
+            mixing = _Mixing(part.channels if part else known, channels, resampler)
             yield from self._decoded(part, mixing, rate_hz)
 
     def _decoded(self, part: Part | None, mixing: "_Mixing", rate_hz: int) -> Iterator[Sound]:
@@ -124,21 +124,23 @@ class _Source:
 class _Mixing:
     """How channels become those that are wanted: ffmpeg's arguments, and what is done after it."""
 
-    def __init__(self, source_channels: int, channels: int, filters: str) -> None:
+    def __init__(self, source_channels: int, channels: int, resampler: str) -> None:
         self._channels = channels
         self.read_channels = channels
         self._is_mono_mix = channels == 1 and source_channels > 1
         if self._is_mono_mix:
             # The mean as ffmpeg makes it, and behind it the channels themselves.
             self.read_channels = 1 + source_channels
-            self.arguments = ["-filter_complex", mono_graph(filters, source_channels)]
+            self.arguments = ["-filter_complex", mono_graph(resampler, source_channels)]
             self.arguments += ["-map", "[out]"]
         elif source_channels == 1:
             # It may be labelled left or centre; it must not be mixed by that label.
             self.read_channels = 1
-            self.arguments = ["-map", "0:a:0", "-ac", "1", "-af", f"{FIRST_CHANNEL},{filters}"]
+            filters = f"{RENUMBER},{FIRST_CHANNEL},{resampler}"
+            self.arguments = ["-map", "0:a:0", "-ac", "1", "-af", filters]
         else:
-            self.arguments = ["-map", "0:a:0", "-ac", str(channels), "-af", filters]
+            self.arguments = ["-map", "0:a:0", "-ac", str(channels)]
+            self.arguments += ["-af", f"{RENUMBER},{resampler}"]
 
     def mixed(self, data: bytearray, mixer: MonoMixer) -> Sound:
         frames = np.frombuffer(data, "<f4").reshape(-1, self.read_channels)
@@ -148,17 +150,6 @@ class _Mixing:
         if self._is_mono_mix:
             return mixer.mix(clean[0], clean[1:])[None]
         return np.repeat(clean, self._channels, axis=0) if len(clean) < self._channels else clean
-
-
-def mono_graph(filters: str, channels: int) -> str:
-    """A graph from the first sound stream to its mean, followed by its channels, as `[out]`."""
-    copies = "|".join(f"c{number}=c{number}" for number in range(channels))
-    # Of two channels a stream may become one on its way, which `pan` would not take.
-    single = "aformat=channel_layouts=stereo" if channels == 2 else f"pan={channels}c|{copies}"
-    return (
-        f"[0:a:0]{filters},asplit[a][b];[a]aformat=channel_layouts=mono[mean];"
-        f"[b]{single}[each];[mean][each]amerge[out]"
-    )
 
 
 def _even(blocks: Iterator[Sound]) -> Iterator[Sound]:

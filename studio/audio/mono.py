@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from studio.audio.timeline import RENUMBER
+
 Samples = npt.NDArray[np.float32]
 
 WINDOW_S = 0.1
@@ -13,6 +15,20 @@ MEMORY_S = 1.0
 CANCELED, RESTORED = 0.06, 0.25
 # Another channel is listened to if it has so much more power.
 LOUDER = 2.0
+
+
+def mono_graph(resampler: str, channels: int) -> str:
+    """A graph from the first sound stream to its mean, followed by its channels, as `[out]`."""
+    # A stream of two channels may become one on its way, which `pan` alone would not take.
+    layout = ":channel_layouts=stereo" if channels == 2 else ""
+    # Channels without names stay in their order.
+    copies = "|".join(f"c{number}=c{number}" for number in range(channels))
+    return (
+        f"[0:a:0]{RENUMBER},asplit[a][b];"
+        f"[a]{resampler},aformat=sample_fmts=flt:channel_layouts=mono[mean];"
+        f"[b]{resampler},aformat=sample_fmts=flt{layout},pan={channels}C|{copies}[each];"
+        "[mean][each]amerge[out]"
+    )
 
 
 class MonoMixer:
