@@ -15,7 +15,7 @@ from studio.transcription.live.events import SessionError
 from studio.transcription.live.receive import receiver
 from tests.live_client import Client, chunk
 from tests.speech import RECORDING, Spoken
-from tests.support import Server, convert, decode_all, tone
+from tests.support import Server, convert, decode_all, level_db, tone, write_wav
 from tests.test_receive import FRAGMENTS, heard, pieces
 
 Encode = Callable[[Speech], bytes]
@@ -129,6 +129,27 @@ def test_the_channels_in_any_spelling(said: str, channels: int) -> None:
     sound = np.stack([tone(0.5, 200.0 + 100 * number, RATE_HZ) for number in range(channels)], 1)
     read = heard(receiver(f"audio/pcm;encoding=f32le;{said}={channels}"), [floats("<f4")(sound)])
     assert np.abs(read - sound.mean(1)).max() < 1e-6
+
+
+@pytest.mark.parametrize("channels", [2, 4, 8])
+def test_channels_in_opposite_phase_are_heard(channels: int) -> None:
+    """Their mean is silence; one of them is listened to."""
+    sound = tone(2.0, 440.0, RATE_HZ)
+    mirrored = np.stack([sound * (-1) ** number for number in range(channels)], 1)
+    mime_type = f"audio/pcm;rate=16000;channels={channels}"
+    read = heard(receiver(mime_type), pieces(integers("<i2")(mirrored), 8000))
+    assert len(read) == len(sound)
+    assert level_db(read) == pytest.approx(level_db(sound), abs=0.5)
+
+
+@pytest.mark.parametrize("kind", ["webm", "ogg", "mp4"])
+def test_recordings_in_opposite_phase_are_heard(tmp_path: Path, kind: str) -> None:
+    sound = tone(3.0, 440.0, RATE_HZ)
+    wav = write_wav(tmp_path / "mirrored.wav", np.stack([sound, -sound]), RATE_HZ)
+    options = ["-c:a", "alac", *FRAGMENTS] if kind == "mp4" else ["-c:a", "libvorbis"]
+    path = convert(wav, tmp_path / f"mirrored.{kind}", *options)
+    read = heard(receiver(f"audio/{kind}"), pieces(path.read_bytes(), 4000))
+    assert level_db(read) == pytest.approx(level_db(sound), abs=1.0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from studio.audio import MonoMixer
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.magic import MAGIC_BYTES, container_of, mpeg_of
@@ -137,7 +138,7 @@ def _number(given: dict[str, str], name: str, default: int, allowed: Container[i
 
 
 class PcmReceiver:
-    """Samples of one format, mixed down and resampled without a break between chunks.
+    """Samples of one format, mixed to one channel and resampled without a break between chunks.
 
     A chunk may end within a sample: its rest is kept for the next one.
     """
@@ -146,6 +147,7 @@ class PcmReceiver:
         import soxr
 
         self._pcm = pcm
+        self._mixer = MonoMixer(pcm.rate_hz)
         self._rest = b""
         self._head = b""
         self._refusal: SessionError | None = None
@@ -168,7 +170,10 @@ class PcmReceiver:
         data = self._rest + data
         whole = len(data) // self._pcm.frame_bytes * self._pcm.frame_bytes
         self._rest = data[whole:]
-        mono = self._pcm.decode(data[:whole]).mean(1, dtype=np.float32)
+        frames = self._pcm.decode(data[:whole])
+        mono = frames.mean(1, dtype=np.float32)
+        if self._pcm.channels > 1:
+            mono = self._mixer.mix(mono, frames.T)
         return mono if self._resampler is None else self._resampled(mono, False)
 
     def finish(self) -> Speech:
