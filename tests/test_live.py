@@ -176,7 +176,7 @@ READ_BYTES = 60 * 32_000
 
 @pytest.mark.parametrize("size", [READ_BYTES - 1000, READ_BYTES + 1000, 5 * READ_BYTES])
 @pytest.mark.parametrize("is_binary", [False, True], ids=["base64", "binary"])
-def test_a_message_that_is_too_large_is_told_and_the_session_goes_on(
+def test_a_message_that_is_too_large_is_reported_and_the_session_goes_on(
     client: Client, size: int, is_binary: bool
 ) -> None:
     client.greeting()
@@ -193,7 +193,7 @@ def test_a_message_that_is_too_large_is_told_and_the_session_goes_on(
     assert summary["audio_s"] == 2.0
 
 
-def test_a_request_beyond_all_bounds_is_told(live_server: Server) -> None:
+def test_a_request_beyond_all_bounds_is_reported(live_server: Server) -> None:
     with Client(live_server, "polling") as client:
         client.greeting()
         client.emit("audio", chunk(bytes(20 << 20)))

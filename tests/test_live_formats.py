@@ -214,9 +214,7 @@ def test_the_types_of_browsers_are_known(mime_type: str) -> None:
 def test_odd_floats_do_no_harm() -> None:
     samples = np.array([np.nan, np.inf, -np.inf, 3e38, -40.0, 0.5, -0.5], np.float32)
     read = heard(receiver("audio/pcm;encoding=float32"), [samples.tobytes()])
-    assert read.tolist() == [0.0, 0.0, 0.0, 1.0, -1.0, 0.5, -0.5] or np.abs(read).max() <= 1.0
-    assert np.isfinite(read).all()
-    assert read[-2:].tolist() == [0.5, -0.5]
+    assert read.tolist() == [0.0, 0.0, 0.0, 1.0, -1.0, 0.5, -0.5]
 
 
 @settings(deadline=None, max_examples=40)

@@ -23,9 +23,8 @@ PIECE_BYTES = 1 << 16
 class Messages:
     """The messages of one Socket.IO server, of at most `max_bytes` each.
 
-    `report` tells a client, by its connection, that its message was too large. A binary message is
-    not dropped but cut off at the bound, where whoever takes it finds it too large: an event waits
-    for each of its binary parts.
+    `report` sends the client of a connection the error. A binary message is not dropped but cut off
+    at the bound, because an event waits for each of its binary parts; its handler refuses it.
     """
 
     def __init__(self, server: Any, max_bytes: int, report: Callable[[str], None]) -> None:

@@ -12,11 +12,11 @@ class FileKind:
     name: str
     mime_type: str | None = None
 
-    def refusal(self, said: str) -> str:
-        """What a client is told that said something else."""
+    def refusal(self, declared: str) -> str:
+        """The error for a client that declared another type."""
         instead = f"say mimeType {self.mime_type}" if self.mime_type else "send raw samples"
         return (
-            f"The chunk begins a file of the kind {self.name}, but its mimeType says {said}. It "
+            f"The chunk begins a file of the kind {self.name}, but its mimeType says {declared}. It "
             f"was not taken. Send finish, then {instead}."
         )
 

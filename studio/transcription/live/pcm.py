@@ -60,8 +60,8 @@ class PcmFormat:
     def decode(self, data: bytes) -> npt.NDArray[np.float32]:
         """Whole frames as float32 (frames, channels), full scale 1.0."""
         if self.kind == "float":
-            samples = np.nan_to_num(np.frombuffer(data, f"{self.order}f{self.bits // 8}"), posinf=0)
-            scaled = np.clip(samples, -1.0, 1.0)
+            samples = np.frombuffer(data, f"{self.order}f{self.bits // 8}")
+            scaled = np.clip(np.nan_to_num(samples, posinf=0.0, neginf=0.0), -1.0, 1.0)
         elif self.bits == 24:
             scaled = _int24(data, self.order) / float(1 << 31)
         elif self.kind == "uint":
@@ -92,23 +92,23 @@ def pcm_format(kind: str, parameters: list[str]) -> PcmFormat:
         known = _NAMES.get(re.sub("[-_]", "", name))
         if known is None:
             raise ValueError(f"the parameter {name[:40]!r} is not known")
-        _say(given, known, value)
+        _note(given, known, value)
     encoding = re.sub("[-_.]", "", given.pop("encoding", ""))
     parts = _ENCODING.fullmatch(encoding)
     if parts is None:
         raise ValueError(f"the encoding {encoding[:40]!r} is not known")
     for name in ("bits", "order"):
         if parts[name]:
-            _say(given, name, parts[name])
+            _note(given, name, parts[name])
     if kind in RFC_TYPES:
-        _say(given, "bits", str(RFC_TYPES[kind]))
+        _note(given, "bits", str(RFC_TYPES[kind]))
         given.setdefault("order", ">")
         if "rate" not in given:
             raise ValueError(f"{kind} needs a rate")
     return _checked(given, _KINDS[parts["kind"]] if parts["kind"] else None)
 
 
-def _say(given: dict[str, str], name: str, value: str) -> None:
+def _note(given: dict[str, str], name: str, value: str) -> None:
     """Note a parameter. Raises ValueError where it contradicts what was noted before."""
     if name == "order":
         value = _ORDERS.get(re.sub("[-_]", "", value), value)
@@ -132,7 +132,7 @@ def _checked(given: dict[str, str], kind: Literal["int", "uint", "float"] | None
 
 def _number(given: dict[str, str], name: str, default: int, allowed: Container[int]) -> int:
     text = given.get(name, str(default))
-    if not re.fullmatch(r"\d{1,6}", text) or int(text) not in allowed:
+    if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) not in allowed:
         raise ValueError(f"{name} is {text[:40]!r}")
     return int(text)
 
