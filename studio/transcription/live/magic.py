@@ -16,8 +16,8 @@ class FileKind:
         """The error for a client that declared another type."""
         instead = f"say mimeType {self.mime_type}" if self.mime_type else "send raw samples"
         return (
-            f"The chunk begins a file of the kind {self.name}, but its mimeType says {declared}. It "
-            f"was not taken. Send finish, then {instead}."
+            f"The chunk begins a file of the kind {self.name}, but its mimeType says {declared}. "
+            f"It was not taken. Send finish, then {instead}."
         )
 
 
