@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = "graph.json"
+# For stateful graphs. Their fused attention and OpenVINO's cache of primitives hold each other, so
+# that a thread and some memory of each compiled network would outlive it.
+RELEASED_WHOLE: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": 0}
 # No graph takes longer to write.
 UNFINISHED_S = 3600.0
 

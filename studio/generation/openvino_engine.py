@@ -11,7 +11,7 @@ from studio.generation.conversion import Description, convert, keep_graphs, key,
 from studio.generation.model import Codes, Decoding, Hidden, Kind, Logits, Sounds, States
 from studio.generation.openvino_graph import Shape
 from studio.generation.torch_engine import TorchCodec
-from studio.graphs import GraphCache, native_bf16
+from studio.graphs import RELEASED_WHOLE, GraphCache, native_bf16
 from studio.small_weights import GROUP_SIZE
 
 BITS = {"int8": 8, "int4": 4, "bf16": 32, "f32": 32}
@@ -31,7 +31,9 @@ class OpenVinoDecoder:
 
         core = openvino.Core()
         self.shape = shape
-        self.network = core.compile_model(networks("decoder"), "CPU", settings)
+        self.network = core.compile_model(
+            networks("decoder"), "CPU", {**settings, **RELEASED_WHOLE}
+        )
         self.told = None
         if not shape.is_prefixed:
             self.told = core.compile_model(networks("told"), "CPU", settings)

@@ -1,14 +1,17 @@
 """Whisper's networks, compiled by OpenVINO: what a search needs of encoder and decoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from studio.graphs import RELEASED_WHOLE
 from studio.transcription.decoding.conversion import Precision, networks
 from studio.transcription.decoding.graph import STATES, told_name
 from studio.transcription.decoding.scores import Floats, Integers, Scores
@@ -48,7 +51,7 @@ class Networks:
         self._encoder = self._compiled(found["encoder"], bits, kind)
         bits, self._kind = precision.decoder_bits, precision.decoder_kind
         self._told = self._compiled(found["told"], bits, self._kind)
-        self._decoder = self._compiled(found["decoder"], bits, self._kind)
+        self._decoder = self._compiled(found["decoder"], bits, self._kind, RELEASED_WHOLE)
         # In bf16 likely tokens would be equally likely.
         self._head = self._compiled(found["head"], bits, "f32")
         self._encoding = Request(self._encoder)
@@ -75,7 +78,9 @@ class Networks:
         """What keys and values are kept in; NumPy has no bf16."""
         return np.dtype(np.uint16 if self._kind == "bf16" else np.float32)
 
-    def _compiled(self, graph: Any, bits: int, kind: str) -> Any:
+    def _compiled(
+        self, graph: Any, bits: int, kind: str, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> Any:
         import openvino
 
         settings: dict[str, Any] = {
@@ -84,6 +89,7 @@ class Networks:
             "PERFORMANCE_HINT": "LATENCY",
             # A whole row of what is multiplied shares a scale, like in CTranslate2.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": self.width if bits < 32 else 0,
+            **more,
         }
         if self._threads:
             settings["INFERENCE_NUM_THREADS"] = self._threads

@@ -1,0 +1,69 @@
+"""Models that come and go leave no native threads behind, however often they are loaded."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+
+# Of each of the two models whose graphs keep a state.
+LOADS = 10
+# Loads and uses them, each time anew, and counts the threads of the process.
+CHILD = """
+import gc, json, os, sys
+from pathlib import Path
+import numpy as np
+from studio.process import prepare_process
+
+prepare_process()
+from studio.generation.catalogue import Catalogue as MusicCatalogue
+from studio.generation.load import EngineSettings as MusicSettings, load as load_music
+from studio.transcription.catalogue import Catalogue as SpeechCatalogue
+from studio.transcription.engine import rehearse
+from studio.transcription.load import SpeechSettings, load as load_speech
+
+folder, pretrained = Path(sys.argv[1]), Path("pretrained")
+graphs = folder / "graphs"
+music = MusicCatalogue(pretrained / "musicgen-mini", folder)
+speech = SpeechCatalogue(pretrained / "whisper-mini", folder, folder, "faster-whisper")
+
+def use_music():
+    decoder = load_music(music, "mini", MusicSettings("openvino", "auto", 1, graphs)).decoder
+    states = np.zeros((2, 3, decoder.shape.hidden), np.float32)
+    run = decoder.begin(states, 1, True)
+    for _ in range(3):
+        run(np.zeros((1, 4, 1), np.int64))
+
+def use_speech():
+    rehearse(load_speech(speech, "mini", SpeechSettings("openvino", 1, graphs)))
+
+counts = {}
+for use in (use_speech, use_music):
+    counts[use.__name__] = []
+    for _ in range(int(sys.argv[2])):
+        use()
+        gc.collect()
+        counts[use.__name__].append(len(os.listdir("/proc/self/task")))
+print(json.dumps(counts))
+"""
+
+
+def test_threads_do_not_grow_with_the_loads_of_models(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(tmp_path), str(LOADS)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    counts: dict[str, list[int]] = json.loads(done.stdout.splitlines()[-1])
+    for use, threads in counts.items():
+        # The first loads start what the process shares.
+        assert set(threads[3:]) == {threads[3]}, (use, threads)
