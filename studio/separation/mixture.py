@@ -34,12 +34,18 @@ class Statistics:
 
 
 class Mixture:
-    """The part of the mixture that is still needed, filled from an iterator of blocks."""
+    """The part of the mixture that is still needed, filled from an iterator of blocks.
 
-    def __init__(self, blocks: Iterator[Sound], channels: int, statistics: Statistics) -> None:
+    It is separated into so many `sources`.
+    """
+
+    def __init__(
+        self, blocks: Iterator[Sound], channels: int, statistics: Statistics, sources: int
+    ) -> None:
         self._blocks = blocks
         self._length = statistics.samples
         self._mean = np.float32(statistics.mean)
+        self._share = np.float32(statistics.mean / sources)
         self._scale = np.float32(statistics.deviation + 1e-8)
         self._held: Sound = np.zeros((channels, 0), np.float32)
         self._start = 0
@@ -56,8 +62,12 @@ class Mixture:
         return np.pad((inside - self._mean) / self._scale, ((0, 0), padding))
 
     def denormalise(self, stems: Stems) -> Stems:
-        """Bring stems back to the level of the recording."""
-        return stems * self._scale + self._mean
+        """Bring stems back to the level of the recording.
+
+        Each has its share of the mean, so that all sources add up to the recording. Demucs gives
+        the whole mean to each of them.
+        """
+        return stems * self._scale + self._share
 
     def forget(self, before: int) -> None:
         """Samples before this position will not be asked for again."""
