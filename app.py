@@ -19,6 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from config import Config, ConfigError
 from models import Models
 from studio import logs
+from studio.devices import has_driver
 from studio.errors import UnknownVariant
 from studio.housekeeping import Housekeeper
 from studio.jobs import integrity
@@ -99,6 +100,7 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
     config = config or Config.load()
     prepare_process()
     logs.configure(config.LOG_FORMAT, logging.DEBUG if config.DEBUG else logging.INFO)
+    _check_device(config)
     lock = _own_folders(config)
     storage = Storage(
         config.upload_folder, config.output_folder, config.MIN_FREE_BYTES, config.MAX_STORED_BYTES
@@ -211,6 +213,15 @@ def _socketio(
     )
     Sockets(socketio.server, live.PATH, config.LIVE_SESSIONS + SPARE_SOCKETS)
     return socketio
+
+
+def _check_device(config: Config) -> None:
+    """Raise ConfigError where a CUDA device is demanded of a machine that cannot have one."""
+    if config.DEVICE.startswith("cuda") and not has_driver():
+        raise ConfigError(
+            f"DEVICE={config.DEVICE!r} cannot be used: this machine has no driver for a CUDA "
+            "device. Install the driver of NVIDIA, or set DEVICE=auto or DEVICE=cpu."
+        )
 
 
 def _own_folders(config: Config) -> FileLock:

@@ -78,6 +78,12 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text.strip().lower()):
+        raise ValueError("use auto, cpu, cuda, or cuda:N with the number of a device")
+    return text.strip().lower()
+
+
 def _file_types(text: str) -> frozenset[str]:
     chosen = frozenset(part.strip().lower().lstrip(".") for part in text.split(",") if part.strip())
     known = AUDIO_FILE_TYPES | {"txt"}
@@ -246,6 +252,12 @@ class Config:
     )
     TORCH_THREADS: int = _setting(
         0, _integer(0, 1024), "Threads of the engine for one network; 0: as many as it chooses."
+    )
+    DEVICE: str = _setting(
+        "auto",
+        _device,
+        "What the models run on: auto (a CUDA device that works, else the CPU), cpu, cuda, or "
+        "cuda:N for one of several.",
     )
     SEPARATION_ENGINE: str = _setting(
         "auto",

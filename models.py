@@ -81,6 +81,7 @@ class Demucs:
             config.SEPARATION_PRECISION,
             config.TORCH_THREADS,
             config.model_dir / ".graphs",
+            config.DEVICE,
         )
         self._storage = storage
         self._registry = registry
@@ -112,7 +113,7 @@ class Demucs:
         if values["stems"]:
             values["stems"] = sorted(set(values["stems"]))
         identity = [path.stat().st_mtime_ns for path in found.files]
-        engine = [self._engine.engine, self._engine.precision]
+        engine = [self._engine.engine, self._engine.precision, self._engine.device]
         sound = self.source(upload, options.source).identity
         key = [sound, "demucs", variant, str(found.where), identity, engine, values]
         return Request(upload.file_id, "demucs", variant, values, fingerprint(key))
@@ -178,7 +179,10 @@ class Whisper:
     ) -> None:
         self.default = config.WHISPER_MODEL
         self._engine = SpeechSettings(
-            config.WHISPER_RUNTIME, config.TORCH_THREADS, config.model_dir / ".graphs"
+            config.WHISPER_RUNTIME,
+            config.TORCH_THREADS,
+            config.model_dir / ".graphs",
+            config.DEVICE,
         )
         self._storage = storage
         self._registry = registry
@@ -308,6 +312,7 @@ class MusicGen:
             config.MUSICGEN_PRECISION,
             config.TORCH_THREADS,
             config.model_dir / ".graphs",
+            config.DEVICE,
         )
         self._storage = storage
         self._registry = registry
@@ -333,7 +338,7 @@ class MusicGen:
         if options.seed is None:
             values["seed"] = secrets.randbelow(2**32)
         identity = [found.identity, [sound.identity if sound else None for sound in sounds]]
-        engine = [self._engine.engine, self._engine.precision]
+        engine = [self._engine.engine, self._engine.precision, self._engine.device]
         key = [upload.sha256, "musicgen", variant, identity, engine, values]
         return Request(upload.file_id, "musicgen", variant, values, fingerprint(key))
 

@@ -1,15 +1,30 @@
 """What the benchmarks run on: a song of any length, and full-size weights."""
 
 import json
+import shutil
 import subprocess
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from studio.audio import ffmpeg_path
 
+
+class WhisperSize(NamedTuple):
+    """Layers of encoder and of decoder, width, heads, and mel bands of a Whisper."""
+
+    layers: int
+    width: int
+    heads: int
+    mels: int
+
+
+WHISPER_SIZES = {
+    "base": WhisperSize(6, 512, 8, 80),
+    "large-v3": WhisperSize(32, 1280, 20, 128),
+}
 ROOT = Path(__file__).resolve().parent.parent
 MIXTURE = ROOT / "samples" / "song" / "mixture.flac"
 SIGNATURE = "955717e8"
@@ -118,4 +133,64 @@ def random_whisper(folder: Path) -> Path:
     weights = {name: value.half() for name, value in model.state_dict().items()}
     torch.save({"dims": sizes.__dict__, "model_state_dict": weights}, folder / "model.pt")
     write_ctranslate2(model, folder / "ctranslate2", range(3, 6))
+    return folder
+
+
+def random_whisper_ctranslate2(folder: Path, size: str) -> Path:
+    """A CTranslate2 directory of a size with random weights in float16.
+
+    Vocabulary and tokenizer are those of the bundled model; openai-whisper is not needed.
+    """
+    import torch
+    from ctranslate2.specs import whisper_spec
+
+    layers, width, heads, mels = WHISPER_SIZES[size]
+    bundled = ROOT / "pretrained" / "whisper-mini" / "ctranslate2"
+    vocabulary = json.loads((bundled / "vocabulary.json").read_text("utf-8"))
+    config = json.loads((bundled / "config.json").read_text("utf-8"))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+
+    def random(*shape: int) -> Any:
+        return (torch.randn(shape, device=device) * 0.02).half().cpu().numpy()
+
+    def linear(spec: Any, outputs: int, inputs: int) -> None:
+        spec.weight, spec.bias = random(outputs, inputs), random(outputs)
+
+    def norm(spec: Any) -> None:
+        spec.gamma, spec.beta = 1 + random(width), random(width)
+
+    def attention(spec: Any, groups: tuple[int, ...]) -> None:
+        for layer, group in zip(spec.linear, (*groups, 1), strict=True):
+            linear(layer, group * width, width)
+        norm(spec.layer_norm)
+
+    spec = whisper_spec.WhisperSpec(layers, heads, layers, heads)
+    for conv, inputs in ((spec.encoder.conv1, mels), (spec.encoder.conv2, width)):
+        conv.weight, conv.bias = random(width, inputs, 3), random(width)
+    spec.encoder.position_encodings.encodings = random(1500, width)
+    spec.decoder.position_encodings.encodings = random(448, width)
+    table = random(len(vocabulary), width)
+    spec.decoder.embeddings.weight = spec.decoder.projection.weight = table
+    for part in (spec.encoder, spec.decoder):
+        norm(part.layer_norm)
+        for block in part.layer:
+            attention(block.self_attention, (3,))
+            if part is spec.decoder:
+                attention(block.attention, (1, 2))
+            linear(block.ffn.linear_0, 4 * width, width)
+            linear(block.ffn.linear_1, width, 4 * width)
+            norm(block.ffn.layer_norm)
+    spec.config.suppress_ids = config["suppress_ids"]
+    spec.config.suppress_ids_begin = config["suppress_ids_begin"]
+    spec.config.lang_ids = config["lang_ids"]
+    spec.config.alignment_heads = [[layers - 1, head] for head in range(heads)]
+    spec.register_vocabulary(vocabulary)
+    spec.validate()
+    spec.optimize(quantization="float16")
+    folder.mkdir(parents=True, exist_ok=True)
+    spec.save(str(folder))
+    shutil.copy(bundled / "tokenizer.json", folder)
+    settings = json.loads((bundled / "preprocessor_config.json").read_text("utf-8"))
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "feature_size": mels}))
     return folder

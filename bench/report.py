@@ -10,14 +10,17 @@ from bench.material import ROOT
 REPORT = ROOT / "docs" / "benchmarks.md"
 
 
-def write(module: str, title: str, lines: Sequence[str]) -> None:
+def write(
+    module: str, title: str, lines: Sequence[str], machine: str = "", options: str = "--write"
+) -> None:
     """Replace the section with this title and processor, or add it behind its like.
 
     Other sections stay, those of other processors too. `module` is the one in `bench` that made
-    it. Headings in `lines` become those of the section.
+    it, called with `options`; `machine` stands for the processor where that counts less. Headings
+    in `lines` become those of the section.
     """
-    heading = f"## {title} ({measure.processor()})"
-    made_by = f"Made on {date.today()} by `.venv/bin/python -m bench.{module} --write`."
+    heading = f"## {title} ({machine or measure.processor()})"
+    made_by = f"Made on {date.today()} by `.venv/bin/python -m bench.{module} {options}`."
     body = [f"#{line}" if line.startswith("#") else line for line in lines]
     text = "\n".join([heading, "", made_by, "", *body]).strip()
     head, *sections = re.split(r"^(?=## )", REPORT.read_text("utf-8"), flags=re.MULTILINE)

@@ -127,12 +127,3 @@ def multiplies_bytes() -> bool:
 def has_amx() -> bool:
     """Whether the processor has a unit for products of matrices, which is quickest in bf16."""
     return "amx_bf16" in processor_flags()
-
-
-def cuda_device() -> str | None:
-    """`cuda` where PyTorch can use one. PyTorch is only imported where a driver is there."""
-    if not any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg")):
-        return None
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else None

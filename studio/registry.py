@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from threading import Lock, RLock, Timer
 from typing import Any
 
+from studio.devices import release_memory
+
 log = logging.getLogger(__name__)
 
 
@@ -77,8 +79,13 @@ class Registry:
     def _unload_idle(self, idle_s: float) -> None:
         now_s = time.monotonic()
         with self._lock:
-            for name, slot in list(self._slots.items()):
-                if slot.users == 0 and now_s - slot.idle_since_s >= idle_s:
-                    slot.stop_timer()
-                    del self._slots[name]
-                    log.info("unloaded %s", name)
+            unloaded = [
+                name
+                for name, slot in self._slots.items()
+                if slot.users == 0 and now_s - slot.idle_since_s >= idle_s
+            ]
+            for name in unloaded:
+                self._slots.pop(name).stop_timer()
+                log.info("unloaded %s", name)
+        if unloaded:
+            release_memory()

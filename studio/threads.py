@@ -4,12 +4,14 @@ Those of `concurrent.futures` refuse work as soon as the interpreter begins to e
 server could bring its jobs to their ends in order; these go on until they are told.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextlib import closing
 from queue import SimpleQueue
-from threading import Thread
-from typing import Any
+from threading import Semaphore, Thread
+from typing import Any, TypeVar
 
+_Item = TypeVar("_Item")
 _Task = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...]]
 
 
@@ -55,3 +57,46 @@ class WorkerThreads:
                 future.set_result(call(*arguments))
             except BaseException as error:
                 future.set_exception(error)
+
+
+def read_ahead(items: Generator[_Item, None, None], count: int) -> Generator[_Item, None, None]:
+    """The same items, made by a thread, up to `count` of them before they are asked for.
+
+    Closing the generator waits for the item that is being made, and closes `items`.
+    """
+    made: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+    room = Semaphore(count)
+    is_wanted = True
+
+    def make() -> None:
+        with closing(items):
+            for item in items:
+                made.put((True, item))
+                room.acquire()
+                if not is_wanted:
+                    return
+
+    def work() -> None:
+        try:
+            make()
+        except BaseException as error:
+            made.put((False, error))
+        else:
+            made.put((False, None))
+
+    thread = Thread(target=work, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            is_item, value = made.get()
+            if is_item:
+                yield value
+                room.release()
+            elif value is None:
+                return
+            else:
+                raise value
+    finally:
+        is_wanted = False
+        room.release()
+        thread.join()

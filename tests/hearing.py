@@ -36,6 +36,7 @@ class Hearing:
     name = "hearing"
     precision = "exact"
     is_multilingual = True
+    note = None
 
     def __init__(self, spoken: Spoken) -> None:
         self.asked: list[DecodeOptions] = []

@@ -39,6 +39,7 @@ GROUND = {
     "small_weights",
     "graph_writer",
     "process",
+    "devices",
 }
 
 

@@ -165,6 +165,7 @@ class Counted:
         self._network = network
         self.segment_samples = network.segment_samples
         self.batch, self.parallel = network.batch, network.parallel
+        self.note = None
         self.calls = 0
 
     def window_samples(self, length: int) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from studio import audio
 from studio.audio import Sound, SoundWriter
+from studio.devices import join_notes
 from studio.generation import chroma, loudness, tracks
 from studio.generation.continuation import Beginning
 from studio.generation.model import Codes, MusicModel, States
@@ -192,7 +193,7 @@ def _level(path: Path, peak: float, rate_hz: int, wanted_lufs: float | None) -> 
 
 def _note(model: MusicModel, order: Order) -> str | None:
     """What the caller should know about the result."""
+    unknown = None
     if model.listener.unknown_share(order.prompt) > MOST_UNKNOWN_SHARE:
         unknown = "The model does not know most of the prompt's words; describe it in English."
-        return f"{model.note} {unknown}" if model.note else unknown
-    return model.note
+    return join_notes(model.note, model.decoder.note, unknown)

@@ -6,12 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from studio.devices import choose_device, fallback_note, join_notes, release_memory
 from studio.downloads import any_reachable, hub_address
 from studio.errors import ModelUnusable, WeightsMissing
 from studio.generation import parts
 from studio.generation.catalogue import Catalogue, Variant, repository
-from studio.generation.model import Kind, MusicModel
-from studio.graphs import NotConvertible, cuda_device
+from studio.generation.model import Decoder, Kind, MusicModel
+from studio.graphs import NotConvertible
 from studio.weights import BUNDLED, Where
 
 log = logging.getLogger(__name__)
@@ -21,12 +22,25 @@ FILES = ("*.json", "model*.safetensors", "spiece.model")
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """What the operator wants: engine, precision, threads (0: its own choice), graphs' folder."""
+    """What the operator wants: engine, precision, threads (0: its own choice), graphs' folder, and
+    the device of PyTorch.
+    """
 
     engine: str
     precision: str
     threads: int
     graphs: Path
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What every engine shares of a directory."""
+
+    folder: Path
+    config: Any
+    kind: Kind
+    listener: Any
 
 
 def load(catalogue: Catalogue, name: str, settings: EngineSettings) -> MusicModel:
@@ -56,11 +70,17 @@ def load(catalogue: Catalogue, name: str, settings: EngineSettings) -> MusicMode
 
 def expected(settings: EngineSettings) -> str:
     """The engine that variants run on."""
-    if settings.engine == "openvino":
-        return "openvino"
-    if device := cuda_device():
-        return f"torch ({device})"
-    return "torch" if settings.engine == "torch" or not find_spec("openvino") else "openvino"
+    if settings.engine != "openvino":
+        device = choose_device(settings.device)
+        if not device.is_cpu:
+            return f"torch ({device.name})"
+    return _engine_on_cpu(settings)
+
+
+def _engine_on_cpu(settings: EngineSettings) -> str:
+    if settings.engine == "auto" and not find_spec("openvino"):
+        return "torch"
+    return "openvino" if settings.engine == "auto" else settings.engine
 
 
 def _build(variant: Variant, settings: EngineSettings) -> MusicModel:
@@ -69,34 +89,60 @@ def _build(variant: Variant, settings: EngineSettings) -> MusicModel:
     assert variant.folder is not None
     config = parts.read_config(variant.folder)
     kind = parts.read_kind(variant.folder, config)
-    listener = TextListener(variant.folder, config)
-    engine = expected(settings)
-    if engine == "openvino":
-        return _on_openvino(variant.folder, config, kind, listener, settings)
-    note = None
-    if settings.engine == "auto" and engine == "torch":
-        note = "OpenVINO is not installed; PyTorch was used, which is slower on a CPU."
-    return _on_torch(variant.folder, config, kind, listener, settings, note)
+    shared = _Parts(variant.folder, config, kind, TextListener(variant.folder, config))
+    if settings.engine == "openvino":
+        return _on_openvino(shared, settings, None)
+    device = choose_device(settings.device)
+    note = device.note
+    if not device.is_cpu:
+        try:
+            return _on_cuda(shared, device.name)
+        except RuntimeError as error:
+            log.warning("the CUDA device cannot run the network", exc_info=error)
+            note = fallback_note(error)
+        release_memory()
+    if _engine_on_cpu(settings) == "openvino":
+        return _on_openvino(shared, settings, note)
+    if settings.engine == "auto":
+        slow = "OpenVINO is not installed; PyTorch was used, which is slower on a CPU."
+        note = join_notes(note, slow)
+    return _on_torch(shared, settings, note)
 
 
-def _on_torch(
-    folder: Path, config: Any, kind: Kind, listener: Any, settings: EngineSettings, note: str | None
-) -> MusicModel:
+def _on_cuda(shared: _Parts, device: str) -> MusicModel:
+    """The model on a CUDA device. Raises RuntimeError where the device cannot run it."""
+    from studio.generation.conversion import shape_of
+    from studio.generation.cuda_decoder import CudaDecoder
+    from studio.generation.torch_engine import TorchCodec, TorchDecoder
+
+    folder, config, kind = shared.folder, shared.config, shared.kind
+    codec = TorchCodec(folder, config, device)
+    decoder: Decoder
+    try:
+        shape = shape_of(config, kind)
+    except NotConvertible:
+        decoder = TorchDecoder(folder, config, device)
+    else:
+        decoder = CudaDecoder(
+            folder, shape, kind, device, lambda: TorchDecoder(folder, config, "cpu")
+        )
+        decoder.rehearse(kind)
+    return MusicModel(kind, shared.listener, decoder, codec, f"torch ({device})", "f16")
+
+
+def _on_torch(shared: _Parts, settings: EngineSettings, note: str | None) -> MusicModel:
     import torch
 
     from studio.generation.torch_engine import TorchCodec, TorchDecoder
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    device = cuda_device() or "cpu"
-    decoder, codec = TorchDecoder(folder, config, device), TorchCodec(folder, config, device)
-    name, precision = ("torch", "f32") if device == "cpu" else (f"torch ({device})", "f16")
-    return MusicModel(kind, listener, decoder, codec, name, precision, note)
+    decoder = TorchDecoder(shared.folder, shared.config, "cpu")
+    codec = TorchCodec(shared.folder, shared.config, "cpu")
+    return MusicModel(shared.kind, shared.listener, decoder, codec, "torch", "f32", note)
 
 
-def _on_openvino(
-    folder: Path, config: Any, kind: Kind, listener: Any, settings: EngineSettings
-) -> MusicModel:
+def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> MusicModel:
     if find_spec("openvino") is None:
         raise ModelUnusable(
             "MUSICGEN_ENGINE is openvino, but the package is not installed. Run `pip install "
@@ -106,16 +152,21 @@ def _on_openvino(
 
     try:
         decoder, codec, precision = build(
-            folder, config, kind, settings.precision, settings.threads, settings.graphs
+            shared.folder,
+            shared.config,
+            shared.kind,
+            settings.precision,
+            settings.threads,
+            settings.graphs,
         )
     except NotConvertible as error:
-        note = f"PyTorch was used: {error}."
+        slow = f"PyTorch was used: {error}."
     except RuntimeError as error:
         log.warning("OpenVINO refused the network", exc_info=error)
-        note = "OpenVINO refused this network; PyTorch was used, which is slower on a CPU."
+        slow = "OpenVINO refused this network; PyTorch was used, which is slower on a CPU."
     else:
-        return MusicModel(kind, listener, decoder, codec, "openvino", precision)
-    return _on_torch(folder, config, kind, listener, settings, note)
+        return MusicModel(shared.kind, shared.listener, decoder, codec, "openvino", precision, note)
+    return _on_torch(shared, settings, join_notes(note, slow))
 
 
 def _fetch(catalogue: Catalogue, name: str) -> None:

@@ -24,6 +24,9 @@ Logits = npt.NDArray[np.float32]
 Sounds = npt.NDArray[np.float32]
 """float32 (rows, samples), full scale 1.0."""
 
+Flags = npt.NDArray[np.bool_]
+"""bool (codebooks, positions)."""
+
 Hidden = npt.NDArray[np.float32]
 """float32 (rows, channels, frames) inside of the codec."""
 
@@ -81,7 +84,12 @@ class Decoding(Protocol):
 
 
 class Decoder(Protocol):
-    """The network that predicts codes. Shared; each `begin` is a run of its own."""
+    """The network that predicts codes. Shared; each `begin` is a run of its own.
+
+    `note` says what went wrong on its device meanwhile.
+    """
+
+    note: str | None
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
         """A new run for `rows` tracks at once; `guided`: also predict without prompt."""

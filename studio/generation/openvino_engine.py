@@ -24,6 +24,8 @@ Networks = Callable[[str], Any]
 class OpenVinoDecoder:
     """The compiled decoder behind the `Decoder` protocol; each run has a request of its own."""
 
+    note: str | None = None
+
     def __init__(self, shape: Shape, networks: Networks, settings: dict[str, Any]) -> None:
         import openvino
 

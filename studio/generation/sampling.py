@@ -32,25 +32,30 @@ class Sampler:
     """Draws codes; each row has random numbers of its own, so it does not depend on the others."""
 
     def __init__(self, sampling: Sampling, seed: int, rows: int) -> None:
-        self._sampling = sampling
+        self.sampling = sampling
         self._random = [np.random.default_rng([seed, row]) for row in range(rows)]
 
     def __call__(self, logits: Logits) -> Chosen:
         """`logits` of the rows with the prompt and, where guided, behind them without it."""
         scores = logits
-        if self._sampling.is_guided:
+        if self.sampling.is_guided:
             told, untold = np.split(logits, 2)
-            scores = untold + (told - untold) * np.float32(self._sampling.guidance_scale)
-        draws = np.stack([random.random(scores.shape[1]) for random in self._random])
-        if self._sampling.temperature == 0.0:
+            scores = untold + (told - untold) * np.float32(self.sampling.guidance_scale)
+        draws = self.draws(1, scores.shape[1])[:, :, 0]
+        if self.sampling.temperature == 0.0:
             likeliest: Chosen = scores.argmax(axis=2)
             return likeliest
-        return self._draw(scores / np.float32(self._sampling.temperature), draws)
+        return self._draw(scores / np.float32(self.sampling.temperature), draws)
+
+    def draws(self, steps: int, codebooks: int) -> npt.NDArray[np.float64]:
+        """The random numbers of the next steps, (rows, codebooks, steps)."""
+        drawn = [random.random((steps, codebooks)).T for random in self._random]
+        return np.ascontiguousarray(np.stack(drawn))
 
     def _draw(self, scores: Logits, draws: npt.NDArray[np.float64]) -> Chosen:
         """The codes at which the sum of probabilities, the likeliest first, passes the draws."""
         size = scores.shape[2]
-        kept = min(self._sampling.top_k or size, size)
+        kept = min(self.sampling.top_k or size, size)
         candidates = np.argpartition(scores, size - kept, axis=2)[:, :, size - kept :]
         values = np.take_along_axis(scores, candidates, axis=2).astype(np.float64)
         order = np.argsort(-values, axis=2, kind="stable")
@@ -58,7 +63,7 @@ class Sampler:
         weights = np.exp(values - values[:, :, :1])
         sums = np.cumsum(weights, axis=2)
         # The likeliest ones whose probabilities add up to `top_p`; the first is always among them.
-        inside = sums - weights < self._sampling.top_p * sums[:, :, -1:]
+        inside = sums - weights < self.sampling.top_p * sums[:, :, -1:]
         total = np.where(inside, sums, 0.0).max(axis=2)
         places = (sums <= (draws * total)[:, :, None]).sum(axis=2, keepdims=True)
         places = np.minimum(places, inside.sum(axis=2, keepdims=True) - 1)

@@ -12,6 +12,8 @@ from studio.generation.model import Codes, Decoding, Hidden, Logits, Sounds, Sta
 class TorchDecoder:
     """The decoder of a MusicGen behind the `Decoder` protocol; half precision on CUDA."""
 
+    note: str | None = None
+
     def __init__(self, folder: Path, config: Any, device: str) -> None:
         import torch
 

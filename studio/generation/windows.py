@@ -10,10 +10,11 @@ the code of frame t in a codebook with delay d stands at position t + d + 1; pad
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from studio.generation.model import Codes, Decoder, Kind, States
+from studio.generation.model import Codes, Decoder, Decoding, Flags, Kind, States
 from studio.generation.sampling import Sampler
 
 KEPT_SHARE = 0.4
@@ -54,6 +55,17 @@ def steps(kind: Kind, windows: list[Window]) -> int:
     return sum(window.frames + max(kind.delays) for window in windows)
 
 
+@runtime_checkable
+class Filling(Decoding, Protocol):
+    """A run that draws codes by itself, so that logits need not leave its device."""
+
+    def fill(self, grid: Codes, is_code: Flags, first: int, sampler: Sampler) -> Iterator[int]:
+        """Draw the codes of `grid` where `is_code`, in place, from position `first` on.
+
+        Yields each position once it is there. `grid` is what the run was given before `first`.
+        """
+
+
 @dataclass(frozen=True)
 class Run:
     """All that a run of windows needs; `given` are the last frames of the music before it."""
@@ -86,14 +98,24 @@ class Run:
         start_s = window.start / self.kind.frames_a_second
         decoding = self.decoder.begin(self.told(start_s), kept.shape[0], self.guided)
         starts = first + np.array(delays)
-        tokens = grid[:, :, :first]
-        for position in range(first, last):
-            chosen = self.sampler(decoding(tokens))
-            is_code = (starts <= position) & (position < starts + window.frames)
-            grid[:, is_code, position] = chosen[:, is_code]
+        positions = np.arange(last)
+        is_code = (starts[:, None] <= positions) & (positions < starts[:, None] + window.frames)
+        for position in self._filled(decoding, grid, is_code, first):
             on_step()
-            tokens = grid[:, :, position : position + 1]
             frame = position - 1 - max(delays)
             if frame >= window.kept:
                 places = frame + 1 + np.array(delays)
                 yield grid[:, np.arange(len(delays)), places][:, :, None]
+
+    def _filled(self, decoding: Decoding, grid: Codes, is_code: Flags, first: int) -> Iterator[int]:
+        """Draw the codes of `grid` from position `first` on, in place; yield finished positions."""
+        if isinstance(decoding, Filling):
+            yield from decoding.fill(grid, is_code, first, self.sampler)
+            return
+        tokens = grid[:, :, :first]
+        for position in range(first, grid.shape[2]):
+            chosen = self.sampler(decoding(tokens))
+            drawn = is_code[:, position]
+            grid[:, drawn, position] = chosen[:, drawn]
+            yield position
+            tokens = grid[:, :, position : position + 1]

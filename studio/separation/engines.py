@@ -1,7 +1,8 @@
 """Chooses what a model runs on, and builds its bag from weights files.
 
-`auto` takes PyTorch where there is a CUDA device, else OpenVINO where it is installed, else
-PyTorch. A network that OpenVINO cannot run stays on PyTorch; the bag says so in `note`.
+`auto` takes PyTorch where there is a CUDA device that works, else OpenVINO where it is installed,
+else PyTorch. A network that OpenVINO cannot run stays on PyTorch. The bag says in `note` why it
+does not run on the best there is.
 """
 
 import logging
@@ -11,8 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from studio.devices import choose_device, fallback_note, join_notes, release_memory
 from studio.errors import ModelUnusable
-from studio.graphs import GraphCache, NotConvertible, cuda_device, native_bf16
+from studio.graphs import GraphCache, NotConvertible, native_bf16
 from studio.separation.conversion import keep_graph
 from studio.separation.network import Bag, Member, Network
 from studio.separation.openvino_engine import (
@@ -33,12 +35,15 @@ Kind = tuple[tuple[str, ...], int, int]
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """What the operator wants: engine, precision, threads (0: its own choice), graphs' folder."""
+    """What the operator wants: engine, precision, threads (0: its own choice), graphs' folder, and
+    the device of PyTorch.
+    """
 
     engine: str
     precision: str
     threads: int
     graphs: Path
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -64,22 +69,40 @@ def build(
 ) -> Bag:
     """The bag of the files' networks, on the engine that serves it best."""
     choice = _choose(settings)
+    if choice.device != "cpu":
+        try:
+            return _torch_bag(files, weights, settings, choice.device, None)
+        except RuntimeError as error:
+            # Weights that cannot be read fail on the CPU as well, where they are reported.
+            log.warning("the CUDA device cannot run the network", exc_info=error)
+            note = fallback_note(error)
+        release_memory()
+        choice = _choose_on_cpu(settings, note)
+    return _on_cpu(files, weights, settings, choice)
+
+
+def _on_cpu(
+    files: Sequence[Weights],
+    weights: list[list[float]] | None,
+    settings: EngineSettings,
+    choice: _Choice,
+) -> Bag:
     if choice.engine == "torch":
-        return _torch_bag(files, weights, settings, choice.device, choice.note)
+        return _torch_bag(files, weights, settings, "cpu", choice.note)
     if find_spec("openvino") is None:
         raise ModelUnusable(
             "SEPARATION_ENGINE is openvino, but the package is not installed. Run `pip install "
             "openvino`, or set SEPARATION_ENGINE=auto."
         )
     try:
-        return _openvino_bag(files, weights, settings)
+        return _openvino_bag(files, weights, settings, choice.note)
     except NotConvertible as error:
         note = f"PyTorch was used: {error}."
     except (RuntimeError, ValueError) as error:
         # Weights that cannot be read are refused by PyTorch as well, which says it best.
         log.warning("OpenVINO refused the network", exc_info=error)
         note = "OpenVINO refused this network; PyTorch was used, which is slower on a CPU."
-    return _torch_bag(files, weights, settings, choice.device, note)
+    return _torch_bag(files, weights, settings, "cpu", join_notes(choice.note, note))
 
 
 def expected(settings: EngineSettings, is_transformer: bool | None) -> str | None:
@@ -96,14 +119,20 @@ def _choose(settings: EngineSettings) -> _Choice:
     """What the settings and this machine lead to, before the network is known."""
     if settings.engine == "openvino":
         return _Choice("openvino")
-    if device := cuda_device():
-        return _Choice("torch", device)
+    device = choose_device(settings.device)
+    if not device.is_cpu:
+        return _Choice("torch", device.name)
+    return _choose_on_cpu(settings, device.note)
+
+
+def _choose_on_cpu(settings: EngineSettings, note: str | None) -> _Choice:
+    """The same without a CUDA device; `note` says why there is none."""
     if settings.engine == "torch":
-        return _Choice("torch")
-    if find_spec("openvino") is None:
-        note = "OpenVINO is not installed; PyTorch was used, which is slower on a CPU."
         return _Choice("torch", note=note)
-    return _Choice("openvino")
+    if find_spec("openvino") is None:
+        slow = "OpenVINO is not installed; PyTorch was used, which is slower on a CPU."
+        return _Choice("torch", note=join_notes(note, slow))
+    return _Choice("openvino", note=note)
 
 
 def _torch_name(device: str) -> str:
@@ -133,7 +162,10 @@ def _torch_bag(
 
 
 def _openvino_bag(
-    files: Sequence[Weights], weights: list[list[float]] | None, settings: EngineSettings
+    files: Sequence[Weights],
+    weights: list[list[float]] | None,
+    settings: EngineSettings,
+    note: str | None,
 ) -> Bag:
     precision = settings.precision
     if precision == "auto":
@@ -148,6 +180,7 @@ def _openvino_bag(
         *kinds[0],
         engine="openvino",
         precision=precision,
+        note=note,
     )
 
 

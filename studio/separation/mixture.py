@@ -62,12 +62,14 @@ class Mixture:
         return np.pad((inside - self._mean) / self._scale, ((0, 0), padding))
 
     def denormalise(self, stems: Stems) -> Stems:
-        """Bring stems back to the level of the recording.
+        """Bring stems back to the level of the recording, in place.
 
         Each has its share of the mean, so that all sources add up to the recording. Demucs gives
         the whole mean to each of them.
         """
-        return stems * self._scale + self._share
+        stems *= self._scale
+        stems += self._share
+        return stems
 
     def forget(self, before: int) -> None:
         """Samples before this position will not be asked for again."""

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from studio.devices import join_notes
 from studio.errors import UnknownStem
 
 Stems = npt.NDArray[np.float32]
@@ -22,12 +23,14 @@ Windows = npt.NDArray[np.float32]
 class Network(Protocol):
     """One network: splits windows of normalised sound into their sources. Thread-safe.
 
-    `batch` windows are best handed over at once, by `parallel` threads at a time.
+    `batch` windows are best handed over at once, by `parallel` threads at a time. `note` says what
+    went wrong on its device meanwhile.
     """
 
     segment_samples: int
     batch: int
     parallel: int
+    note: str | None
 
     def window_samples(self, length: int) -> int:
         """Length of the window that a segment of `length` samples must be padded to."""
@@ -60,6 +63,12 @@ class Bag:
     engine: str = ""
     precision: str = ""
     note: str | None = None
+
+    @property
+    def remark(self) -> str | None:
+        """The note, and those of the networks."""
+        notes = dict.fromkeys(member.network.note for member in self.members)
+        return join_notes(self.note, *notes)
 
     def rehearse(self) -> None:
         """Use every network once, on silence."""

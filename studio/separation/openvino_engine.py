@@ -138,10 +138,13 @@ class OpenVinoNetwork:
     """
 
     batch = 1
+    note: str | None = None
 
     def __init__(self, graph: Graph, layers: Any, precision: str, threads: int) -> None:
         import openvino
 
+        # Done first by two threads at once, this waits for ever (OpenVINO's one-time set-up).
+        openvino.Type.f32.to_dtype()
         self.segment_samples = graph.segment_samples
         self._spectrogram = Spectrogram(graph.segment_samples, graph.hop)
         settings: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from studio.audio import Sound, SoundWriter
 from studio.errors import NotAudio
 from studio.progress import Report
 from studio.separation.mixture import Statistics
-from studio.separation.network import Bag, Stems
+from studio.separation.network import Bag
 from studio.separation.options import SeparationOptions
 from studio.separation.stream import Separation
+from studio.threads import WorkerThreads, read_ahead
 
 # Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
 ENCODING_SHARE = 0.1
+# Blocks of a few seconds that are decoded before they are needed.
+BLOCKS_AHEAD = 2
 
 
 def separate(
@@ -65,7 +69,7 @@ def separate(
     return {
         "engine": bag.engine,
         "precision": bag.precision,
-        "note": bag.note,
+        "note": bag.remark,
         "stems": stems,
         "format": options.format,
         "sample_rate_hz": bag.sample_rate_hz,
@@ -79,7 +83,8 @@ def separate(
 
 
 def _blocks(bag: Bag, source: Path, duration_s: float) -> Generator[Sound, None, None]:
-    return audio.decode(source, bag.sample_rate_hz, bag.channels, duration_s)
+    decoded = audio.decode(source, bag.sample_rate_hz, bag.channels, duration_s)
+    return read_ahead(decoded, BLOCKS_AHEAD)
 
 
 def _checked(blocks: Iterator[Sound], report: Report) -> Iterator[Sound]:
@@ -112,18 +117,29 @@ def _write(
             )
             for stem in stems
         ]
+        # Each stem is written by a thread of its own, while the next block is separated.
+        threads = stack.enter_context(WorkerThreads(len(stems)))
+        writing: list[Future[float]] = []
         for mixture, parts in separation.run(on_segment):
-            _write_block(writers, mixture, parts, residual_peaks)
+            _keep_peaks(residual_peaks, writing)
+            writing = [
+                threads.submit(_write_block, writer, mixture, part)
+                for writer, part in zip(writers, parts, strict=True)
+            ]
+        _keep_peaks(residual_peaks, writing)
     return [writer.peak for writer in writers] + residual_peaks
 
 
-def _write_block(
-    writers: list[SoundWriter], mixture: Sound, parts: Stems, residual_peaks: list[float]
-) -> None:
-    for number, (writer, part) in enumerate(zip(writers, parts, strict=True)):
-        writer.write(part)
-        residual_peak = float(np.abs(mixture - part).max(initial=0.0))
-        residual_peaks[number] = max(residual_peaks[number], residual_peak)
+def _write_block(writer: SoundWriter, mixture: Sound, part: Sound) -> float:
+    """Write a block of one stem; the peak of what the mixture is without it."""
+    writer.write(part)
+    return float(np.abs(mixture - part).max(initial=0.0))
+
+
+def _keep_peaks(peaks: list[float], writing: list[Future[float]]) -> None:
+    """Wait for the blocks that are being written."""
+    for number, block in enumerate(writing):
+        peaks[number] = max(peaks[number], block.result())
 
 
 def _encode(work: Path, stems: list[str], audio_format: str, gain: float, report: Report) -> None:

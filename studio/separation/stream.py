@@ -185,11 +185,11 @@ class Separation:
                         waiting[index] = together
                         done += 1
                         on_segment(done)
-                    count = min(0 if part is None else part.shape[2] for part in waiting)
-                    if count:
-                        yield self._emit(waiting, emitted, count)
-                        emitted += count
-                        self._forget(emitted)
+                        count = min(0 if part is None else part.shape[2] for part in waiting)
+                        if count:
+                            yield self._emit(waiting, emitted, count)
+                            emitted += count
+                    self._forget(emitted)
             finally:
                 for _, _, result in flying:
                     result.cancel()

@@ -48,6 +48,10 @@ class SpeechEngine(Protocol):
     def precision(self) -> str: ...
 
     @property
+    def note(self) -> str | None:
+        """Why it does not run on the device that was wanted."""
+
+    @property
     def is_multilingual(self) -> bool: ...
 
     def detect_language(self, speech: Speech) -> tuple[str, float]:

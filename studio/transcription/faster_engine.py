@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from studio.devices import fallback_note
 from studio.graphs import multiplies_bytes
 from studio.threads import WorkerThreads
+from studio.transcription.cuda import device_index
 from studio.transcription.decoding.conversion import fastest
 from studio.transcription.decoding.model import OpenVinoModel
 from studio.transcription.decoding.weights import NotReadable
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # Start of transcript, language, task.
 START_TOKENS = 3
+# A whole window of the encoder.
+SILENCE_S = 30
 
 
 class FasterWhisper:
@@ -36,31 +40,45 @@ class FasterWhisper:
 
     `threads` is how many it uses on a CPU, 0 for all cores. `runtime` is what it runs on there:
     `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO where it is known to be quicker.
-    OpenVINO's graphs of large models are kept in `graphs`.
+    OpenVINO's graphs of large models are kept in `graphs`. `note` says why a CUDA device was not
+    used.
     """
 
     name = "faster-whisper"
 
     def __init__(
-        self, folder: Path, threads: int, runtime: str = "auto", graphs: Path | None = None
+        self,
+        folder: Path,
+        threads: int,
+        runtime: str = "auto",
+        graphs: Path | None = None,
+        device: str = "auto",
     ) -> None:
-        import ctranslate2
-        from faster_whisper import WhisperModel
-
-        has_cuda = ctranslate2.get_cuda_device_count() > 0
-        self.precision = "float16" if has_cuda else "int8"
-        self._model = WhisperModel(
-            str(folder),
-            device="cuda" if has_cuda else "cpu",
-            compute_type=self.precision,
-            cpu_threads=threads,
-            local_files_only=True,
-        )
+        self.note: str | None = None
         self._extracting = Lock()
-        self._decoder = None if has_cuda else self._on_openvino(folder, threads, runtime, graphs)
+        self._model = on_cuda = self._on_cuda(folder, device)
+        self.precision = "float16" if on_cuda else "int8"
+        if not on_cuda:
+            self._model = _loaded(folder, self.precision, device="cpu", cpu_threads=threads)
+        self._decoder = None if on_cuda else self._on_openvino(folder, threads, runtime, graphs)
         if self._decoder:
             self._model.model = self._decoder
             self.precision = self._decoder.precision
+
+    def _on_cuda(self, folder: Path, device: str) -> Any:
+        """The model on a CUDA device that has run it; None for the CPU."""
+        try:
+            if (index := device_index(device)) is None:
+                return None
+            model = _loaded(folder, "float16", device="cuda", device_index=index)
+            # cuBLAS is loaded at the first product only.
+            silence = model.feature_extractor(np.zeros(SILENCE_S * RATE_HZ, np.float32))
+            model.encode(silence[:, : model.feature_extractor.nb_max_frames])
+        except (RuntimeError, ValueError) as error:
+            self.note = fallback_note(error)
+            log.warning(self.note)
+            return None
+        return model
 
     def _on_openvino(
         self, folder: Path, threads: int, runtime: str, graphs: Path | None
@@ -194,6 +212,12 @@ class FasterWhisper:
             start_s = float(start / RATE_HZ)
             own = [one for one in segments if one.seek == int(start_s * 100)]
             yield _segments(own, start_s)
+
+
+def _loaded(folder: Path, precision: str, **settings: Any) -> Any:
+    from faster_whisper import WhisperModel
+
+    return WhisperModel(str(folder), compute_type=precision, local_files_only=True, **settings)
 
 
 def _takes_openvino(runtime: str) -> bool:

@@ -22,12 +22,13 @@ OPENAI_URL = "https://openaipublic.azureedge.net"
 @dataclass(frozen=True)
 class SpeechSettings:
     """What the operator wants: what faster-whisper runs on, threads (0: its own choice), graphs'
-    folder.
+    folder, device.
     """
 
     runtime: str
     threads: int
     graphs: Path
+    device: str = "auto"
 
 
 def load(catalogue: Catalogue, name: str, settings: SpeechSettings) -> SpeechEngine:
@@ -63,10 +64,12 @@ def _build(catalogue: Catalogue, variant: Variant, settings: SpeechSettings) -> 
     if catalogue.engine == FASTER_WHISPER:
         from studio.transcription.faster_engine import FasterWhisper
 
-        return FasterWhisper(variant.path, settings.threads, settings.runtime, settings.graphs)
+        return FasterWhisper(
+            variant.path, settings.threads, settings.runtime, settings.graphs, settings.device
+        )
     from studio.transcription.openai_engine import OpenaiWhisper
 
-    return OpenaiWhisper(variant.path, variant.name)
+    return OpenaiWhisper(variant.path, variant.name, settings.device)
 
 
 def _fetch(catalogue: Catalogue, name: str) -> None:

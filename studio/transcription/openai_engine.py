@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from studio.devices import choose_device
 from studio.transcription.engine import (
     AVERAGE_LOG_PROBABILITY_LEAST,
     COMPRESSION_RATIO_MOST,
@@ -24,12 +25,14 @@ class OpenaiWhisper:
 
     name = "openai-whisper"
 
-    def __init__(self, checkpoint: Path, variant: str) -> None:
+    def __init__(self, checkpoint: Path, variant: str, device: str = "auto") -> None:
         import whisper
 
         # The module keeps the key-value cache of a decoding in hooks: one caller at a time.
         self._lock = Lock()
-        self._model = whisper.load_model(str(checkpoint))
+        chosen = choose_device(device)
+        self.note = chosen.note
+        self._model = whisper.load_model(str(checkpoint), chosen.name)
         heads = whisper._ALIGNMENT_HEADS.get(variant)
         if heads is not None:
             self._model.set_alignment_heads(heads)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from studio import audio
+from studio.devices import join_notes
 from studio.progress import Report
 from studio.transcription.engine import RATE_HZ, DecodeOptions, SpeechEngine
 from studio.transcription.options import TranscriptionOptions
@@ -47,7 +48,7 @@ def transcribe(
     return {
         "engine": engine.name,
         "precision": engine.precision,
-        "note": None if segments else NOTHING_SAID,
+        "note": join_notes(engine.note, None if segments else NOTHING_SAID),
         "language": listener.language,
         "language_probability": listener.language_probability,
         "segments": len(segments),

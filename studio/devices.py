@@ -1,0 +1,116 @@
+"""Chooses the device that PyTorch's networks run on: a CUDA device that works, else the CPU."""
+
+import gc
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+# One of them exists where a driver of NVIDIA is installed: Linux, WSL, Windows.
+DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
+PROBE_SIZE = 64
+# Half precision keeps three digits; a product of PROBE_SIZE terms stays far below this.
+PROBE_ERROR_MOST = 0.02
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device as PyTorch names it, and why it is not the CUDA device that was wanted."""
+
+    name: str = "cpu"
+    note: str | None = None
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.name == "cpu"
+
+
+_lock = Lock()
+_refusals: dict[str, str | None] = {}
+
+
+def has_driver() -> bool:
+    """Whether this machine has a driver for CUDA devices; nothing is imported to find out."""
+    return any(Path(path).exists() for path in DRIVERS)
+
+
+def choose_device(wanted: str) -> Device:
+    """The device for `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    A CUDA device is chosen only after it has multiplied matrices correctly.
+    """
+    if wanted == "cpu":
+        return Device()
+    if not has_driver():
+        # Most machines have no such device, which is nothing to remark on.
+        absent = _note("this machine has no driver for one")
+        return Device(note=None if wanted == "auto" else absent)
+    name = "cuda" if wanted == "auto" else wanted
+    with _lock:
+        if name not in _refusals:
+            _refusals[name] = refused = _refusal(name)
+            if refused:
+                log.warning(_note(refused))
+        reason = _refusals[name]
+        if reason and "out of memory" in reason:
+            # Others use the device now; the next model may find it free.
+            del _refusals[name]
+    return Device(note=_note(reason)) if reason else Device(name)
+
+
+def fallback_note(error: BaseException) -> str:
+    """What a result says where a network failed on the CUDA device and the CPU took over."""
+    return _note(first_line(error))
+
+
+def first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
+
+
+def join_notes(*notes: str | None) -> str | None:
+    """The notes that say something, as one."""
+    return " ".join(note for note in notes if note) or None
+
+
+def _note(reason: str) -> str:
+    return f"The CUDA device was not used: {reason}."
+
+
+def _refusal(name: str) -> str | None:
+    """Why a CUDA device cannot be used; None where it computes what the CPU computes."""
+    try:
+        import torch
+
+        if torch.version.cuda is None:
+            return f"the installed PyTorch {torch.__version__} is built without CUDA"
+        if not torch.cuda.is_available():
+            return f"PyTorch {torch.__version__} finds no device that it can use"
+        values = torch.linspace(-1, 1, PROBE_SIZE * PROBE_SIZE).view(PROBE_SIZE, PROBE_SIZE)
+        exact = values @ values
+        moved = values.to(name)
+        for computed in (moved @ moved, moved.half() @ moved.half(), _convolved(moved)):
+            if float((computed.float().cpu() - exact).norm() / exact.norm()) > PROBE_ERROR_MOST:
+                return "it computes wrong products"
+    except Exception as error:
+        return first_line(error)
+    return None
+
+
+def _convolved(values: Any) -> Any:
+    """The product of a matrix with itself as a convolution of one tap, which cuDNN computes."""
+    from torch.nn import functional
+
+    return functional.conv1d(values.t()[None], values.t()[:, :, None])[0].t()
+
+
+def release_memory() -> None:
+    """Give back what unloaded models held of a CUDA device's memory."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
