@@ -101,7 +101,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_sent(server: Server) -> N
 def test_options_over_the_limit(small: Server, small_song: Path) -> None:
     file_id = small.upload(small_song)
     answer = small.process(file_id, stems=["a" * LIMIT_BYTES])
-    assert_problem(answer, "file_too_large", "100,000")
+    assert_problem(answer, "file_too_large", "65,536")
 
 
 def test_a_full_queue_says_when_to_come_again(small: Server, small_song: Path) -> None:
