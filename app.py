@@ -42,13 +42,17 @@ from studio.web import answers, hosts, live, pages, problems, rates, rest, watch
 from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.bounds import UploadBounds
-from studio.web.receiving import StreamingRequest
+from studio.web.messages import REQUEST_TIMES, Messages
 from studio.web.services import Services
 from studio.web.sockets import Sockets
 
 VERSION = "0.1.0"
 SHUTDOWN_S = 20.0
 POLLED_PACKETS = 10_000
+# 16-bit samples at 16 kHz.
+LIVE_BYTES_PER_S = 32_000
+# A message may be so many times as large as a chunk: base64 makes a third more of it.
+BASE64_AND_MORE = 2
 # Connections beside the live sessions: those that are about to join, or to be refused in words.
 SPARE_SOCKETS = 12
 # What a web page of another origin may read besides the usual.
@@ -191,9 +195,9 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
 
 def _flask(config: Config) -> Flask:
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
-    app.request_class = StreamingRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
     app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
     return app
 
@@ -242,6 +246,9 @@ def _socketio(
     # A client that polls sends what has gathered at once; more packets than this are refused, which
     # would end its connection. Their size is bounded below.
     Payload.max_decode_packets = POLLED_PACKETS
+    message_bytes = max(
+        config.LIVE_WAITING_S * LIVE_BYTES_PER_S, BASE64_AND_MORE * config.LIVE_CHUNK_BYTES
+    )
     socketio = SocketIO(
         app,
         async_mode="threading",
@@ -250,8 +257,10 @@ def _socketio(
         # Their own loggers print each error a second time.
         logger=logging.getLogger("socketio"),
         engineio_logger=logging.getLogger("engineio"),
-        # Base64 makes a third more of a chunk; what is beyond that is told in words.
-        max_http_buffer_size=2 * config.LIVE_CHUNK_BYTES + (1 << 16),
+        max_http_buffer_size=REQUEST_TIMES * message_bytes,
+    )
+    Messages(
+        socketio.server, message_bytes, partial(live.report_too_large, socketio, message_bytes)
     )
     whisper = models.whisper
     socketio.on_namespace(

@@ -148,6 +148,10 @@ class DecoderEnded(StudioError):
     code, status, title = "decoder_ended", 503, "The system ended the decoder"
 
 
+class PreconditionFailed(StudioError):
+    code, status, title = "precondition_failed", 412, "The file is not the one that is asked for"
+
+
 class RangeNotSatisfiable(StudioError):
     code, status, title = "range_not_satisfiable", 416, "The range lies outside the file"
 

@@ -326,11 +326,6 @@ def test_a_web_page_may_ask_before(server: Server) -> None:
     assert "content-type" in answer.headers["Access-Control-Allow-Headers"].lower()
 
 
-def test_a_query_that_means_nothing_is_ignored(server: Server, done: str) -> None:
-    for path in ("/health", f"/status/{done}", f"/files/{done}"):
-        assert server.get(f"{path}?nothing=1&_=2").json() == server.get(path).json()
-
-
 def test_an_upload_may_come_in_pieces(server: Server, short_wav: Path) -> None:
     """A body of unknown length (chunked), as a pipe or a proxy sends it."""
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'

@@ -1,7 +1,9 @@
 """Downloads: every track in every format, parts of it, its name, and all stems in one ZIP."""
 
 import io
+import uuid
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -211,6 +213,26 @@ def test_all_stems_in_one_zip(server: Server, done: str, audio_format: str) -> N
         for stem in STEMS:
             single = server.get(f"/download/{done}/{stem}?format={audio_format}").content
             assert opened.read(f"short - {stem}.{audio_format}") == single
+
+
+@pytest.mark.parametrize("track", ["vocals", "instrumental"])
+@pytest.mark.parametrize("audio_format", ["ogg", "mp3", "flac"])
+def test_first_downloads_at_once_are_the_same_file(
+    server: Server, tmp_path: Path, track: str, audio_format: str
+) -> None:
+    """Each encoding of an OGG has a random number of its own: one is made, the others wait."""
+    song = write_wav(tmp_path / "song.wav", noise(5.0, seed=uuid.uuid4().int))
+    address = f"/download/{server.separate(song)}/{track}?format={audio_format}"
+    with ThreadPoolExecutor(6) as clients:
+        found = list(clients.map(server.get, [address] * 6))
+    assert {answer.status_code for answer in found} == {200}
+    found.append(server.get(address))
+    assert len({answer.headers["ETag"] for answer in found}) == 1
+    assert len({answer.content for answer in found}) == 1
+    kept = server.get(
+        address, headers={"Range": "bytes=100-199", "If-Range": found[0].headers["ETag"]}
+    )
+    assert (kept.status_code, kept.content) == (206, found[0].content[100:200])
 
 
 def test_only_the_wanted_stems(server: Server, short_wav: Path) -> None:

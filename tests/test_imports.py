@@ -39,9 +39,9 @@ GROUND = {
     "small_weights",
     "graph_writer",
     "process",
+    "devices",
     "on_demand",
     "places",
-    "devices",
 }
 
 

@@ -1,18 +1,24 @@
 """The Socket.IO namespace `/transcribe` keeps the contract of docs/protocol.md behind gunicorn."""
 
 import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import socketio
+from hypothesis import given
+from hypothesis import strategies as st
 from socketio.exceptions import ConnectionError as RefusedError
+from wsproto.events import BytesMessage, Ping, TextMessage
 
 from studio.transcription.engine import RATE_HZ
+from studio.web.messages import CutOff
 from tests.hearing import silence
 from tests.live_client import NAMESPACE, Client, chunk, pcm
 from tests.speech import Spoken
-from tests.support import Server, ffmpeg_children
+from tests.support import Server, ffmpeg_children, until
 
 SECOND = pcm(silence(1.0))
 
@@ -103,7 +109,8 @@ BAD = {
     "a list": ([1, 2], "bad_audio"),
     "no base64": (chunk("*"), "bad_audio"),
     "a number": (chunk(7), "bad_audio"),
-    "half a sample": (chunk(b"abc"), "bad_audio"),
+    "a file": (chunk(b"\x1a\x45\xdf\xa3" + bytes(1000)), "bad_audio"),
+    "another encoding": (chunk(b"", "audio/pcm;encoding=mulaw"), "unknown_mime_type"),
     "another kind": (chunk(b"", "audio/mpeg"), "unknown_mime_type"),
     "a kind that is no text": ({"payload": {"data": b"", "mimeType": 1}}, "unknown_mime_type"),
     "too large": (chunk(bytes(600_000)), "chunk_too_large"),
@@ -125,14 +132,120 @@ def test_a_bad_chunk_gets_one_error_and_the_session_goes_on(speaker: Client, nam
     assert summary["audio_s"] == 2.0
 
 
-def test_what_is_no_event_does_no_harm(speaker: Client) -> None:
-    speaker.emit("audio", (chunk(SECOND), "and more"))
-    speaker.emit("no_such_event", {"a": 1})
-    speaker.emit("finish", {"a": 1})
-    names = [speaker.next()[0]]
-    while names[-1] != "finished":
-        names.append(speaker.next()[0])
-    assert speaker.call("keepalive")["received_s"] == 0.0
+def test_a_chunk_may_end_within_a_sample(speaker: Client) -> None:
+    for size in (1, 31_998, 3, 31_998):
+        assert "error" not in speaker.call("audio", chunk(bytes(size)))
+    assert speaker.finish()[-1][1]["audio_s"] == 2.0
+
+
+@pytest.mark.parametrize("more", [(1,), (1, 2), (None, {"a": 1}, b"x", [])])
+def test_extra_arguments_are_ignored(
+    speaker: Client, live_server: Server, more: tuple[Any, ...]
+) -> None:
+    before = live_server.log.read_text()
+    assert speaker.call("audio", (chunk(SECOND), *more))["received_s"] == 1.0
+    assert speaker.call("keepalive", more)["received_s"] == 1.0
+    assert "error" not in speaker.call("configure", ({"words": False}, *more))
+    assert speaker.next()[1]["settings"]["words"] is False
+    assert speaker.call("finish", more)["received_s"] == 1.0
+    assert speaker.next()[0] == "finished"
+    assert "Traceback" not in live_server.log.read_text().removeprefix(before)
+
+
+@pytest.mark.parametrize("name", ["connect", "disconnect", "error", "no_such_event", "", 5, None])
+def test_what_is_no_event_does_no_harm(
+    speaker: Client, live_server: Server, name: str | int | None
+) -> None:
+    """Official clients send no event with a reserved name; others can."""
+    before = live_server.log.read_text()
+    speaker.emit("audio", chunk(SECOND))
+    for data in ([], [{"token": "x"}], ["client disconnect"], [1, 2, 3]):
+        event = socketio.packet.Packet(
+            socketio.packet.EVENT, data=[name, *data], namespace=NAMESPACE
+        )
+        speaker.socket._send_packet(event)
+    assert speaker.call("audio", chunk(SECOND))["received_s"] == 2.0
+    ((_, summary),) = speaker.finish()
+    assert summary["audio_s"] == 2.0
+    assert "Traceback" not in live_server.log.read_text().removeprefix(before)
+
+
+# Of a message, the server reads as much as LIVE_WAITING_S of sound takes.
+READ_BYTES = 60 * 32_000
+
+
+@pytest.mark.parametrize("size", [READ_BYTES - 1000, READ_BYTES + 1000, 5 * READ_BYTES])
+@pytest.mark.parametrize("is_binary", [False, True], ids=["base64", "binary"])
+def test_a_message_that_is_too_large_is_reported_and_the_session_goes_on(
+    client: Client, size: int, is_binary: bool
+) -> None:
+    client.greeting()
+    assert client.call("audio", chunk(SECOND))["received_s"] == 1.0
+    data: bytes | str = (
+        bytes(size) if is_binary else base64.b64encode(bytes(size * 3 // 4)).decode()
+    )
+    client.emit("audio", chunk(data))
+    event, error = client.next()
+    assert (event, error["code"]) == ("error", "chunk_too_large")
+    assert "Send" in error["message"]
+    assert client.call("audio", chunk(SECOND))["received_s"] == 2.0
+    ((_, summary),) = client.finish()
+    assert summary["audio_s"] == 2.0
+
+
+def test_a_request_beyond_all_bounds_is_reported(live_server: Server) -> None:
+    with Client(live_server, "polling") as client:
+        client.greeting()
+        client.emit("audio", chunk(bytes(20 << 20)))
+        assert client.until("error")[-1][1]["code"] == "chunk_too_large"
+
+
+@given(
+    sizes=st.lists(st.lists(st.integers(0, 150), min_size=1, max_size=5), max_size=6),
+    is_text=st.booleans(),
+)
+def test_no_more_of_a_message_is_kept_than_the_bound(sizes: list[list[int]], is_text: bool) -> None:
+    """Each message comes in fragments; those that fit are whole."""
+    kind: Any = TextMessage if is_text else BytesMessage
+    piece: Any = "x" if is_text else b"x"
+    sent = [
+        kind(piece * size, message_finished=number == len(message) - 1)
+        for message in sizes
+        for number, size in enumerate(message)
+    ]
+    events = iter([Ping(), *sent])
+    passed = list(CutOff(lambda: events, 100)())
+    assert isinstance(passed.pop(0), Ping)
+    assert [one.message_finished for one in passed] == [one.message_finished for one in sent]
+    for message in sizes:
+        kept = [len(passed.pop(0).data) for _ in message]
+        assert sum(kept) == min(sum(message), 100)
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_a_session_leaves_a_line_at_its_start_and_its_end(
+    live_server: Server, transport: str
+) -> None:
+    with Client(live_server, transport) as client:
+        client.greeting()
+        sid = client.socket.get_sid(NAMESPACE)
+        for _ in range(2):
+            client.call("audio", chunk(SECOND))
+            client.call("audio", chunk("*"))
+            client.until("error")
+            client.finish()
+
+    def lines() -> list[str]:
+        log = live_server.log.read_text().splitlines()
+        return [line for line in log if f"live session {sid} of 127.0.0.1" in line]
+
+    until(lambda: len(lines()) == 2)
+    first, last = lines()
+    assert first.split(" [")[0].endswith(" began")
+    assert re.search(
+        r" ended \([\w ]+\) after \d+\.\d s: 2\.0 s of sound, 0 segments, 0\.0 s of ", last
+    )
+    assert "2 errors" in last
 
 
 def test_settings_are_changed_and_echoed(client: Client) -> None:
@@ -245,18 +358,6 @@ def test_who_sends_nothing_is_told_and_disconnected(strict: Server) -> None:
         assert events[0][1]["code"] == "idle"
         assert alive.socket.connected
         assert alive.events.empty()
-
-
-def test_a_chunk_beyond_what_the_server_reads_ends_only_its_own_connection(
-    strict: Server,
-) -> None:
-    with Client(strict) as other:
-        other.greeting()
-        with Client(strict) as client:
-            client.greeting()
-            client.emit("audio", chunk(bytes(1 << 20)))
-            assert client.until("disconnect")
-        assert other.call("audio", chunk(SECOND))["received_s"] == 1.0
 
 
 def test_other_web_pages_are_refused_where_origins_are_set(strict: Server) -> None:

@@ -1,11 +1,14 @@
 """A song becomes timed lyrics in one request: its vocals are separated, then transcribed."""
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from studio.transcription.formats import FORMATS
 from tests.speech import TRACK, again, data, instrumental, text, watch
 from tests.subtitles import read_lrc, read_srt
 from tests.support import SONG, Server, decode_all, write_wav
@@ -76,7 +79,9 @@ def test_both_halves_of_the_song_can_be_had(
         halves.append(decode_all(path))
     assert np.abs(sum(halves) - decode_all(MIXTURE)).max() < 1e-5
     archive = speaker.get(f"/download/{file_id}/all.zip")
-    assert (archive.status_code, archive.content[:2]) == (200, b"PK")
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as opened:
+        held = {name.rpartition(" - ")[2] for name in opened.namelist()}
+    assert held == {"vocals.wav", *(f"transcription.{name}" for name in FORMATS)}
     answer = speaker.get(f"/download/{file_id}/vocals?format=srt")
     assert answer.json()["code"] == "unknown_format"
     answer = speaker.get(f"{TRACK.format(file_id)}?format=wav")

@@ -20,7 +20,16 @@ from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems, Windows
 from studio.separation.stream import SHIFT_SEED, Separation
 from studio.separation.weights import load
-from tests.support import ROOT, SONG, TORCH, Sound, noise, read_sound
+from tests.support import (
+    ROOT,
+    SONG,
+    TORCH,
+    Sound,
+    decode_all,
+    noise,
+    read_sound,
+    write_wav,
+)
 
 BUNDLED = ROOT / "pretrained" / "demucs-mini"
 TOLERANCE = 1e-4
@@ -43,13 +52,16 @@ def demucs_bag(weights: Path, name: str) -> apply.BagOfModels:
 
 
 def reference(bag: apply.BagOfModels, sound: Sound, **options: Any) -> Stems:
-    """Stems of a whole song in memory, normalised as `python -m demucs.separate` does."""
+    """Stems of a whole song in memory, normalised as `python -m demucs.separate` does.
+
+    The mean is given back once, in equal shares, where that program gives it to every stem.
+    """
     mixture = torch.from_numpy(sound)
     mono = mixture.mean(0)
     deviation = mono.std() if len(mono) > 1 else torch.tensor(0.0)
     normalised = (mixture - mono.mean()) / (deviation + 1e-8)
     stems = apply.apply_model(bag, normalised[None], **{"shifts": 0, **options})[0]
-    result: Stems = (stems * (deviation + 1e-8) + mono.mean()).numpy()
+    result: Stems = (stems * (deviation + 1e-8) + mono.mean() / len(stems)).numpy()
     return result
 
 
@@ -94,7 +106,7 @@ def assert_same(ours: Stems, theirs: Stems) -> None:
     ],
 )
 def test_the_stream_equals_demucs(weights: Path, name: str, samples: int) -> None:
-    sound = noise(samples / 44_100)
+    sound = noise(samples / 44_100) + np.float32(0.1)
     ours = streamed(bag_of(weights, name), sound)
     assert_same(ours, reference(demucs_bag(weights, name), sound))
 
@@ -215,7 +227,36 @@ def test_silence_and_a_constant_give_numbers(weights: Path, name: str, level: fl
     sound = np.full((2, 100_000), level, np.float32)
     stems = streamed(bag_of(weights, name), sound)
     assert np.isfinite(stems).all()
-    assert np.abs(stems - level).max() < 1e-3  # as demucs: every stem gets the mean back
+    assert np.abs(stems - level / 4).max() < 1e-3
+    assert np.abs(stems.sum(axis=0) - level).max() < 1e-3
+
+
+@pytest.mark.parametrize("shifts", [0, 1])
+@pytest.mark.parametrize("name", ["tiny", "tiny_ft", "tiny_mixed", "mini"])
+@pytest.mark.parametrize("offset", [0.004, -0.3])
+def test_an_offset_is_shared_among_the_stems(
+    weights: Path, name: str, offset: float, shifts: int
+) -> None:
+    sound = noise(1.5)
+    sound -= sound.mean()
+    bag = bag_of(weights, name)
+    without = streamed(bag, sound, shifts=shifts)
+    shifted = streamed(bag, sound + np.float32(offset), shifts=shifts)
+    assert np.abs(shifted.sum(axis=0) - without.sum(axis=0) - offset).max() < 3e-4
+    some = streamed(bag, sound + np.float32(offset), [3, 0], shifts=shifts)
+    assert np.abs(some - shifted[[3, 0]]).max() < 1e-6
+
+
+def test_an_8_bit_wav_has_its_offset_once(weights: Path, tmp_path: Path) -> None:
+    """Rounding down to 8 bits moves a song by half a step."""
+    steps = np.floor(128 * noise(3.0)) / 128
+    path = write_wav(tmp_path / "song.wav", steps.astype(np.float32), subtype="PCM_U8")
+    sound = decode_all(path)
+    offset = float(sound.mean())
+    assert offset < -0.003
+    bag = bag_of(weights, "tiny")
+    added = streamed(bag, sound).sum(axis=0) - streamed(bag, sound - np.float32(offset)).sum(axis=0)
+    assert added.mean() == pytest.approx(offset, rel=0.01)
 
 
 def test_stems_are_asked_of_the_model(weights: Path) -> None:

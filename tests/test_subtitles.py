@@ -1,13 +1,21 @@
 """Subtitles, lyrics and the other formats of a transcript: valid, in order, each word once."""
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
+import wcwidth
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from studio.transcription.cues import LINE_CHARACTERS, LONGEST_CUE_S, MOST_LINES
+from studio.transcription.cues import (
+    LINE_COLUMNS,
+    LONGEST_CUE_S,
+    MOST_LINES,
+    READABLE_CUE_S,
+    columns,
+)
 from studio.transcription.formats import FORMATS, to_json, to_lrc, to_srt, to_tsv, to_txt, to_vtt
 from studio.transcription.transcript import Segment, Transcript, Word
 from tests.subtitles import read_lrc, read_srt, read_vtt
@@ -145,13 +153,13 @@ def words(*texts: str, each_s: float = 0.5, pause_s: float = 0.0) -> Transcript:
 def test_lines_are_filled_and_a_third_begins_another_cue() -> None:
     shown = read_srt(to_srt(words(*[" abcdef"] * 13, each_s=0.25)))
     line = " ".join(["abcdef"] * 6)
-    assert shown == [(0.0, 3.0, [line, line]), (3.0, 3.25, ["abcdef"])]
+    assert shown == [(0.0, 3.0, [line, line]), (3.0, 3.7, ["abcdef"])]
 
 
 def test_a_pause_begins_another_cue() -> None:
     assert read_srt(to_srt(words(" go", " up", pause_s=1.5))) == [
-        (0.0, 0.5, ["go"]),
-        (2.0, 2.5, ["up"]),
+        (0.0, 0.7, ["go"]),
+        (2.0, 2.7, ["up"]),
     ]
     assert len(read_srt(to_srt(words(" go", " up", pause_s=0.9)))) == 1
 
@@ -167,15 +175,81 @@ def test_a_language_without_spaces_is_cut_into_lines_over_its_time() -> None:
     text = "春江潮水连海平" * 12
     transcript = Transcript("zh", 1.0, 20.0, (Segment(0.0, 10.0, text),))
     shown = read_srt(to_srt(transcript))
-    assert [lines for _, _, lines in shown] == [[text[:42]], [text[42:]]]
-    assert [(start, end) for start, end, _ in shown] == [(0.0, 5.0), (5.0, 10.0)]
-    assert [times for times, _ in read_lrc(to_lrc(transcript))] == [[0.0], [5.0]]
+    first, second, third, fourth = (text[start : start + 21] for start in range(0, 84, 21))
+    assert shown == [(0.0, 5.0, [first, second]), (5.0, 10.0, [third, fourth])]
+    assert [times for times, _ in read_lrc(to_lrc(transcript))] == [[0.0], [2.5], [5.0], [7.5]]
 
 
 def test_words_without_spaces_stay_together() -> None:
     spoken = words("再", "见", each_s=1.0)
     assert read_srt(to_srt(spoken)) == [(0.0, 2.0, ["再见"])]
     assert "[00:00.00]<00:00.00>再<00:01.00>见 <00:02.00>" in to_lrc(spoken)
+
+
+# Thai, Devanagari, Hebrew with points, Korean jamo, accents that are written apart, families.
+CLUSTERS = [
+    "เก้าอี้",
+    "ที่นี่น้ำ",
+    "क्षत्रिय",
+    "नमस्ते",
+    "שָׁלוֹם",
+    "\u1112\u1161\u11ab",
+    "e\u0301\u0323o\u0308",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467\U0001f1e9\U0001f1ea",
+    "ကျွန်ုပ်",
+    "خُبْزٌ",
+]
+
+
+@pytest.mark.parametrize("text", CLUSTERS)
+@pytest.mark.parametrize("shift", range(4))
+def test_a_long_text_is_never_cut_inside_a_character(text: str, shift: int) -> None:
+    whole = "a" * shift + text * 40
+    transcript = Transcript("th", 1.0, 60.0, (Segment(0.0, 60.0, whole),))
+    characters = list(wcwidth.iter_graphemes(whole))
+    for lines in ([line for _, _, cue in read_srt(to_srt(transcript)) for line in cue],
+                  [line for _, line in read_lrc(to_lrc(transcript))]):  # fmt: skip
+        assert len(lines) > 1 and "".join(lines) == whole
+        assert [one for line in lines for one in wcwidth.iter_graphemes(line)] == characters
+        assert all(columns(line) <= LINE_COLUMNS for line in lines)
+
+
+@pytest.mark.parametrize("text", CLUSTERS)
+@pytest.mark.parametrize("shift", range(3))
+def test_words_that_begin_inside_a_character_are_not_parted(text: str, shift: int) -> None:
+    """Models give such scripts code point by code point; a pause may lie between any two."""
+    whole = "a" * shift + text * 20
+    spoken = words(*whole, each_s=0.2, pause_s=1.1)
+    characters = list(wcwidth.iter_graphemes(whole))
+    shown = [line for _, _, cue in read_srt(to_srt(spoken)) for line in cue]
+    assert shown == characters
+    assert [line.strip() for _, line in read_lrc(to_lrc(spoken))] == characters
+    marked = re.findall(r"<[\d:.]+>([^<\n]+)", to_lrc(spoken))
+    assert [part.strip() for part in marked if part.strip()] == characters
+
+
+@pytest.mark.parametrize(("text", "width"), [("春", 2), ("あ", 2), ("한", 2), ("😀", 2), ("ก", 1)])
+def test_lines_are_measured_in_columns(text: str, width: int) -> None:
+    assert columns(text) == width
+    transcript = Transcript("zh", 1.0, 20.0, (Segment(0.0, 6.0, text * 100),))
+    lines = [line for _, _, cue in read_srt(to_srt(transcript)) for line in cue]
+    assert {len(line) for line in lines[:-1]} == {LINE_COLUMNS // width}
+    spoken = words(*[text] * 100, each_s=0.05)
+    lines = [line for _, _, cue in read_srt(to_srt(spoken)) for line in cue]
+    assert {len(line) for line in lines[:-1]} == {LINE_COLUMNS // width}
+
+
+@pytest.mark.parametrize("length_s", [0.0, 0.02, 0.1, 0.5, 0.69])
+@pytest.mark.parametrize("room_s", [0.3, 0.75, 5.0])
+def test_a_short_cue_stays_if_the_next_one_leaves_room(length_s: float, room_s: float) -> None:
+    first, second = Segment(1.0, 1.0 + length_s, " go"), Segment(1.0 + room_s, 9.0, " up")
+    transcript = Transcript("en", 1.0, 9.0, (first, second))
+    start_s, end_s, _ = read_srt(to_srt(transcript))[0]
+    assert start_s == 1.0
+    assert end_s == pytest.approx(1.0 + min(READABLE_CUE_S, room_s))
+    alone = Transcript("en", 1.0, 9.0, (first,))
+    assert read_srt(to_srt(alone)) == [(1.0, 1.0 + READABLE_CUE_S, ["go"])]
+    assert read_vtt(to_vtt(alone)) == read_srt(to_srt(alone))
 
 
 def test_a_segment_that_lies_over_the_next_one_gives_way() -> None:
@@ -194,7 +268,8 @@ def test_any_subtitles_keep_the_rules(transcript: Transcript) -> None:
     for start_s, end_s, lines in shown:
         assert before_s <= start_s < end_s <= start_s + LONGEST_CUE_S + 1e-3
         assert 1 <= len(lines) <= MOST_LINES
-        assert all(line.strip() == line and 1 <= len(line) <= LINE_CHARACTERS for line in lines)
+        assert all(line.strip() == line and line for line in lines)
+        assert all(columns(line) <= LINE_COLUMNS for line in lines)
         before_s = end_s
     assert "".join(letters(line) for _, _, lines in shown for line in lines) == said(transcript)
 
@@ -206,7 +281,7 @@ def test_any_lyrics_go_forward_in_time(transcript: Transcript) -> None:
     times = [time_s for line_times, _ in lines for time_s in line_times]
     assert times == sorted(times)
     assert "".join(letters(text) for _, text in lines) == said(transcript)
-    assert all(len(text.strip()) <= LINE_CHARACTERS for _, text in lines)
+    assert all(columns(text.strip()) <= LINE_COLUMNS for _, text in lines)
 
 
 @ANY

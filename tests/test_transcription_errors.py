@@ -108,7 +108,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("unknown_option", "'stems'", {"stems": ["vocals"]}),
     ("invalid_option", "'model_variant'", {"model_variant": ""}),
     ("invalid_option", "'language'", {"language": "xx"}),
-    ("invalid_option", "'language'", {"language": "English"}),
+    ("invalid_option", "'language'", {"language": "Englisch"}),
     ("invalid_option", "'language'", {"language": ""}),
     ("invalid_option", "'language'", {"language": 1}),
     ("invalid_option", "English", {"language": "de"}),

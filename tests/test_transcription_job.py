@@ -1,6 +1,8 @@
 """Speech becomes text over real HTTP: from the upload to every format, with every option."""
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +214,6 @@ def test_a_text_can_be_had_in_parts_and_only_if_it_changed(speaker: Server, done
 def test_files_lists_the_transcription(speaker: Server, tmp_path: Path) -> None:
     file_id = transcribed(speaker, write_speech(tmp_path / "listed.wav"))
     listed = speaker.get(f"/files/{file_id}").json()
-    assert listed["archive"] is None
     (track,) = listed["tracks"]
     assert (track["track"], track["model"], track["variant"]) == (
         "transcription",
@@ -225,7 +226,17 @@ def test_files_lists_the_transcription(speaker: Server, tmp_path: Path) -> None:
         assert answer.headers["Content-Type"] == CONTENT_TYPES[file_format]
     after = speaker.get(f"/files/{file_id}").json()["tracks"][0]["formats"]
     assert all(about["ready"] and about["bytes"] > 0 for about in after.values())
-    assert_problem(speaker.get(f"/download/{file_id}/all.zip"), "unknown_track", "transcription")
+    archive = speaker.get(listed["archive"])
+    assert name_of(archive) == "listed - transcription.zip"
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as opened:
+        assert opened.namelist() == [f"listed - transcription.{name}" for name in CONTENT_TYPES]
+        for name in CONTENT_TYPES:
+            whole = speaker.get(f"{TRACK.format(file_id)}?format={name}").content
+            assert opened.read(f"listed - transcription.{name}") == whole
+    subtitles = speaker.get(f"{listed['archive']}?format=srt")
+    with zipfile.ZipFile(io.BytesIO(subtitles.content)) as opened:
+        assert opened.namelist() == ["listed - transcription.srt"]
+    assert_problem(speaker.get(f"{listed['archive']}?format=mp3"), "unknown_format", "'mp3'")
     assert_problem(speaker.get(f"/download/{file_id}/vocals"), "unknown_track", "transcription")
 
 

@@ -176,7 +176,7 @@ def test_the_log_is_json_with_request_ids(watched: Server) -> None:
     watched.get("/a%0Ab", headers={"X-Request-ID": "forged"})
     found = {line["request_id"]: line for line in lines(watched) if "request_id" in line}
     line = found["find-me"]
-    assert (line["method"], line["path"], line["status"]) == ("GET", "/status/nothing", 404)
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/status/nothing", 400)
     assert line["duration_ms"] >= 0
     assert line["client"] == "127.0.0.1"
     assert line["level"] == "INFO"

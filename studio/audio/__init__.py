@@ -6,6 +6,7 @@ a whole recording: decoding yields blocks, writing takes blocks.
 
 from studio.audio.child import ffmpeg_path
 from studio.audio.decoding import decode
+from studio.audio.mono import MonoMixer
 from studio.audio.probing import Probe, probe
 from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.stream import StreamDecoder
@@ -24,6 +25,7 @@ __all__ = [
     "BLOCK_SAMPLES",
     "CONTENT_TYPES",
     "ENCODINGS",
+    "MonoMixer",
     "Probe",
     "Sound",
     "SoundWriter",

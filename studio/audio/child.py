@@ -9,7 +9,6 @@ is ended when it keeps its reader waiting.
 
 import math
 import os
-import re
 import selectors
 import shutil
 import signal
@@ -22,22 +21,19 @@ from threading import Lock
 from types import TracebackType
 from typing import IO
 
+from studio.audio.accepted import CODECS, FORMATS
+from studio.audio.report import Report
 from studio.errors import DecoderEnded, NotAudio
 
-FORMATS = "mp3,wav,w64,flac,ogg,mov,aac"
-CODECS = (
-    "mp3,mp3float,flac,vorbis,libvorbis,opus,libopus,aac,aac_fixed,alac,pcm_u8,pcm_s16le,pcm_s24le,"
-    "pcm_s32le,pcm_f32le,pcm_f64le,pcm_alaw,pcm_mulaw,pcm_s16be,pcm_s24be,pcm_s32be,adpcm_ms,"
-    "adpcm_ima_wav,speex,libspeex"
-)
 MOST_STREAMS = 100
 # Options of every run, and of every input. A decoder's threads would cost memory, not save time.
 RUN = ["-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1"]
 GUARDS = ["-protocol_whitelist", "fd", "-max_streams", str(MOST_STREAMS), "-threads", "1"]
 SOUND_ONLY = ["-vn", "-sn", "-dn"]
+INPUT = ["-fd", "0", "-i", "fd:"]
 RECORDING = [
     *(*GUARDS, "-format_whitelist", FORMATS, "-codec_whitelist", CODECS),
-    *(*SOUND_ONLY, "-fd", "0", "-i", "fd:"),
+    *(*SOUND_ONLY, *INPUT),
 ]
 ENVIRONMENT = {"LC_ALL": "C"}
 
@@ -58,11 +54,6 @@ END_S = 10.0
 STOPPED = (255, 123, -signal.SIGXCPU)
 
 PIPE_BYTES = 1 << 16
-# Of what ffmpeg says, the tags of the file (indented by four spaces) are of no use.
-MOST_LINES = 200
-LONGEST_LINE_BYTES = 4096
-MOST_TAG_BYTES = 16 << 20
-
 LATE = "The file could not be read in time; it seems to be damaged."
 
 
@@ -73,38 +64,6 @@ def ffmpeg_path() -> str:
 
     found = str(imageio_ffmpeg.get_ffmpeg_exe())
     return shutil.which(found) or found
-
-
-class Report:
-    """What ffmpeg says: its first lines but for the file's tags, and its last words."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self._last = b""
-        self._rest = b""
-        self._tag_bytes = 0
-
-    def hear(self, data: bytes) -> None:
-        """Take what was said next. Raises NotAudio when the tags never end."""
-        *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest[:LONGEST_LINE_BYTES]
-        for line in lines:
-            if line.startswith(b"    "):
-                self._tag_bytes += len(line)
-            elif line:
-                self._last = line[:LONGEST_LINE_BYTES]
-                if len(self.lines) < MOST_LINES:
-                    self.lines.append(self._last.decode("utf-8", "replace"))
-        if self._tag_bytes > MOST_TAG_BYTES:
-            raise NotAudio("The file is full of tags. Remove them and send it again.")
-
-    def says(self, text: str) -> bool:
-        return any(text in line for line in self.lines)
-
-    def last_words(self) -> str:
-        """The last line, without ffmpeg's own names."""
-        line = re.sub(r"^(\[.*?\] )+", "", self._last.decode("utf-8", "replace"))
-        return line.replace("fd:", "the file").rstrip(".") or "ffmpeg gave no reason"
 
 
 class Child:
@@ -170,14 +129,14 @@ class Child:
                 if self._process.returncode is None:
                     self._limit_cpu()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, patience_s: float | None = START_WAIT_S) -> None:
         """Give it more to read. Raises BrokenPipeError when it reads no more, or not in time."""
         assert self._process.stdin is not None
         pipe, rest = self._process.stdin.fileno(), memoryview(data)
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_WRITE)
             while rest:
-                if not selector.select(START_WAIT_S):
+                if not selector.select(patience_s):
                     raise BrokenPipeError
                 rest = rest[os.write(pipe, rest[:PIPE_BYTES]) :]
 
@@ -187,7 +146,7 @@ class Child:
             self._process.stdin.close()
 
     def wait(self) -> bool:
-        """Wait until it has ended, its output being read; whether all went well.
+        """Wait until it has ended, its output being read; whether it read its input to the end.
 
         Raises NotAudio when it was ended for its use of the processor, and DecoderEnded when it was
         ended from outside.
@@ -205,7 +164,7 @@ class Child:
             )
         if code in STOPPED:
             raise NotAudio(LATE)
-        return code == 0
+        return code == 0 and not self.report.lost_sound
 
     def kill(self) -> None:
         """End it, whatever it is doing; `close` must follow."""

@@ -1,13 +1,19 @@
 """Decodes recordings into blocks."""
 
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from studio.audio.accepted import decoder_of
+from studio.audio.chain import Part, child_of_part, parts_of
 from studio.audio.child import RECORDING, Child
 from studio.audio.header import Header
-from studio.audio.sound import BLOCK_SAMPLES, Sound
+from studio.audio.mono import MonoMixer, mono_graph
+from studio.audio.sound import BLOCK_SAMPLES, SPARE_S, SPARE_SHARE, Sound
+from studio.audio.timeline import FILL_GAPS, RENUMBER, late_start_s
 from studio.errors import NotAudio
 
 # Where it is not known how much sound there should be, no more than this is decoded.
@@ -26,28 +32,144 @@ def decode(
 ) -> Generator[Sound, None, None]:
     """Yield blocks float32 `(channels, samples)` of a file at `sample_rate_hz`.
 
-    A mono file is copied to every channel at its own level; other layouts are mixed down as
-    ffmpeg does. The child is ended when the generator is closed. Raises NotAudio when the file
-    cannot be decoded, or decodes to clearly more than `expected_s`.
+    Sample 0 is where a player's clock is 0. A mono file is copied to every channel at its own
+    level; other layouts are mixed down as ffmpeg does, but to one channel without losing what is in
+    opposite phase. The child is ended when the generator is closed. Raises NotAudio when the file
+    cannot be decoded, or decodes to clearly more than `expected_s`, or to clearly less because it
+    is damaged.
     """
-    header = _header(path)
-    # A single channel may be labelled left or centre; it must not be mixed by that label.
-    filters = [FIRST_CHANNEL] if header is not None and header.channels == 1 else []
-    read_channels = 1 if filters else channels
-    resampler = f"aresample={sample_rate_hz}:{RESAMPLER}"
+    source = _Source.of(path)
     samples = 0
-    for block in _blocks(path, [*filters, resampler], read_channels, sample_rate_hz):
+    for block in _even(source.blocks(sample_rate_hz, channels)):
         samples += block.shape[1]
         if samples > (MORE * expected_s + MORE_S) * sample_rate_hz:
             raise NotAudio(
                 f"The file seemed to hold {expected_s:,.1f} s of sound, but it decodes to more. "
                 "Convert it and upload it again."
             )
-        yield _spread(block, channels)
-    if samples == 0 and header is not None:
+        yield block
+    if samples == 0 and source.header is not None:
         # ffmpeg's resampler gives nothing for less than half of its filter.
-        for block in _blocks(path, filters, read_channels, header.rate_hz):
-            yield _spread(_resampled(block, header.rate_hz, sample_rate_hz), channels)
+        rate_hz = source.header.rate_hz
+        for block in source.blocks(rate_hz, channels, is_resampled=False):
+            yield _resampled(block, rate_hz, sample_rate_hz)
+    decoded_s = samples / sample_rate_hz
+    if source.is_damaged and expected_s != LONGEST_S:
+        check_complete(decoded_s, expected_s)
+
+
+def check_complete(decoded_s: float, expected_s: float) -> None:
+    """Raise NotAudio if a damaged recording decoded to clearly less than its packets hold."""
+    if decoded_s < expected_s * (1 - SPARE_SHARE) - SPARE_S:
+        raise NotAudio(
+            f"The file is damaged: of {expected_s:,.1f} s of sound only {decoded_s:,.1f} s can be "
+            "decoded. Upload an undamaged copy."
+        )
+
+
+@dataclass
+class _Source:
+    """A recording, or several of a chain. `is_damaged` is set when packets could not be decoded."""
+
+    path: Path
+    header: Header | None
+    parts: list[Part]
+    start_s: float
+    is_damaged: bool = False
+
+    @classmethod
+    def of(cls, path: Path) -> "_Source":
+        header = _header(path)
+        parts = parts_of(path)
+        is_chain = len(parts) > 1
+        start_s = 0.0 if header is None or is_chain else late_start_s(path, header, RECORDING)
+        return cls(path, header, parts if is_chain else [], start_s)
+
+    def blocks(self, rate_hz: int, channels: int, is_resampled: bool = True) -> Iterator[Sound]:
+        """Blocks of any length."""
+        rate = f"{rate_hz}:{RESAMPLER}:" if is_resampled else ""
+        resampler = f"aresample={rate}{FILL_GAPS}"
+        silent = round(self.start_s * rate_hz)
+        for start in range(0, silent, BLOCK_SAMPLES):
+            yield np.zeros((channels, min(BLOCK_SAMPLES, silent - start)), np.float32)
+        known = self.header.channels if self.header else 0
+        parts: list[Part | None] = [*self.parts] or [None]
+        for part in parts:
+            mixing = _Mixing(part.channels if part else known, channels, resampler)
+            yield from self._decoded(part, mixing, rate_hz)
+
+    def _decoded(self, part: Part | None, mixing: "_Mixing", rate_hz: int) -> Iterator[Sound]:
+        decoder = decoder_of(self.header.codec) if self.header else []
+        command = ["-v", "error", *decoder, *RECORDING, *mixing.arguments]
+        command += ["-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"]
+        frame_bytes = 4 * mixing.read_channels
+        mixer = MonoMixer(rate_hz)
+        samples = 0
+        held = bytearray()
+        with _child(command, self.path, part) as child:
+            while data := child.receive():
+                held += data
+                while len(held) >= BLOCK_SAMPLES * frame_bytes:
+                    samples += BLOCK_SAMPLES
+                    child.allow(samples / rate_hz)
+                    yield mixing.mixed(held[: BLOCK_SAMPLES * frame_bytes], mixer)
+                    del held[: BLOCK_SAMPLES * frame_bytes]
+            if len(held) >= frame_bytes:
+                yield mixing.mixed(held[: len(held) // frame_bytes * frame_bytes], mixer)
+            if not child.wait():
+                raise NotAudio(f"The sound could not be decoded: {child.report.last_words()}.")
+            self.is_damaged |= child.report.damaged_packets
+
+
+class _Mixing:
+    """How channels become those that are wanted: ffmpeg's arguments, and what is done after it."""
+
+    def __init__(self, source_channels: int, channels: int, resampler: str) -> None:
+        self._channels = channels
+        self.read_channels = channels
+        self._is_mono_mix = channels == 1 and source_channels > 1
+        if self._is_mono_mix:
+            # The mean as ffmpeg makes it, and behind it the channels themselves.
+            self.read_channels = 1 + source_channels
+            self.arguments = ["-filter_complex", mono_graph(resampler, source_channels)]
+            self.arguments += ["-map", "[out]"]
+        elif source_channels == 1:
+            # It may be labelled left or centre; it must not be mixed by that label.
+            self.read_channels = 1
+            filters = f"{RENUMBER},{FIRST_CHANNEL},{resampler}"
+            self.arguments = ["-map", "0:a:0", "-ac", "1", "-af", filters]
+        else:
+            self.arguments = ["-map", "0:a:0", "-ac", str(channels)]
+            self.arguments += ["-af", f"{RENUMBER},{resampler}"]
+
+    def mixed(self, data: bytearray, mixer: MonoMixer) -> Sound:
+        frames = np.frombuffer(data, "<f4").reshape(-1, self.read_channels)
+        # A file of float samples may hold NaN or infinity; a network turns one into a whole segment
+        # of them.
+        clean: Sound = np.nan_to_num(frames.T, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32)
+        if self._is_mono_mix:
+            return mixer.mix(clean[0], clean[1:])[None]
+        return np.repeat(clean, self._channels, axis=0) if len(clean) < self._channels else clean
+
+
+def _even(blocks: Iterator[Sound]) -> Iterator[Sound]:
+    """The same sound in blocks of BLOCK_SAMPLES; the last one is shorter."""
+    held: list[Sound] = []
+    samples = 0
+    for block in blocks:
+        held.append(block)
+        samples += block.shape[1]
+        while samples >= BLOCK_SAMPLES:
+            joined = held[0] if len(held) == 1 else np.concatenate(held, axis=1)
+            yield joined[:, :BLOCK_SAMPLES]
+            samples -= BLOCK_SAMPLES
+            held = [joined[:, BLOCK_SAMPLES:]] if samples else []
+    if samples:
+        yield np.concatenate(held, axis=1)
+
+
+def _child(command: list[str], path: Path, part: Part | None) -> AbstractContextManager[Child]:
+    return Child(command, path) if part is None else child_of_part(command, path, part)
 
 
 def _header(path: Path) -> Header | None:
@@ -57,41 +179,6 @@ def _header(path: Path) -> Header | None:
             pass
         child.wait()
         return Header.of(child.report)
-
-
-def _blocks(path: Path, filters: list[str], channels: int, rate_hz: int) -> Iterator[Sound]:
-    """Blocks of BLOCK_SAMPLES; the last one is shorter."""
-    command = ["-v", "error", *RECORDING, "-map", "0:a:0", "-ac", str(channels)]
-    command += ["-af", ",".join(filters)] if filters else []
-    command += ["-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"]
-    frame_bytes = 4 * channels
-    samples = 0
-    held = bytearray()
-    with Child(command, path) as child:
-        while data := child.receive():
-            held += data
-            while len(held) >= BLOCK_SAMPLES * frame_bytes:
-                samples += BLOCK_SAMPLES
-                child.allow(samples / rate_hz)
-                yield _sound(held[: BLOCK_SAMPLES * frame_bytes], channels)
-                del held[: BLOCK_SAMPLES * frame_bytes]
-        if len(held) >= frame_bytes:
-            yield _sound(held[: len(held) // frame_bytes * frame_bytes], channels)
-        if not child.wait():
-            raise NotAudio(f"The sound could not be decoded: {child.report.last_words()}.")
-
-
-def _sound(data: bytearray, channels: int) -> Sound:
-    frames = np.frombuffer(data, "<f4").reshape(-1, channels)
-    # A file of float samples may hold NaN or infinity; a network turns one into a whole segment of
-    # them.
-    clean: Sound = np.nan_to_num(frames.T, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32)
-    return clean
-
-
-def _spread(block: Sound, channels: int) -> Sound:
-    """The block with a single channel copied to all."""
-    return np.repeat(block, channels, axis=0) if len(block) < channels else block
 
 
 def _resampled(block: Sound, from_hz: int, to_hz: int) -> Sound:

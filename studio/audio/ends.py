@@ -1,14 +1,15 @@
 """Looks whether the end of a recording is there, where ffmpeg does not tell.
 
-ffmpeg knows how much sound an MP3 with a Xing header, a FLAC and an M4A should hold. WAV and Ogg
-it takes as far as they go.
+ffmpeg knows how much sound an MP3 with a Xing header and a FLAC should hold. Of other files it
+tells how long something in them lasts, which may be a picture or the time before the sound.
 """
 
-import re
 import struct
 from enum import Enum
 from pathlib import Path
 from typing import IO
+
+from studio.audio import mp4
 
 MOST_CHUNKS = 1000
 # Programs that write a WAV into a pipe leave 2 or 4 GiB in its header, in several spellings.
@@ -18,12 +19,10 @@ SPARE_S = 0.15
 MOST_BYTES_PER_S = 192_000 * 8 * 8
 LONGEST_PAGE_BYTES = 27 + 255 + 255 * 255
 LAST_PAGE = 0x04
-
-
-CHUNK_BYTES = 1 << 20
 _PAGE = b"OggS\0"
-_FIRST_PAGE = re.compile(rb"OggS\0[\2\3\6\7]")
-_OTHER_PAGE = re.compile(rb"OggS\0[\0\1\4\5]")
+# A chunk of Wave64 has a GUID for a name, and counts its own head.
+_W64_HEAD_BYTES = 24
+_W64_REST = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 
 
 class End(Enum):
@@ -35,31 +34,39 @@ class End(Enum):
 
 
 def end_of(path: Path, container: str) -> End | None:
-    """How a file of one of ffmpeg's containers ends; None where this module does not know."""
+    """How a file of one of ffmpeg's containers ends; None where ffmpeg knows better."""
+    size_bytes = path.stat().st_size
     with path.open("rb") as file:
-        if container == "wav":
-            return _end_of_wav(file, path.stat().st_size)
-        if container == "ogg":
-            return _end_of_ogg(file, path.stat().st_size)
+        match container.partition(",")[0]:
+            case "wav":
+                return _end_of_wav(file, size_bytes)
+            case "w64":
+                return _end_of_w64(file, size_bytes)
+            case "ogg":
+                return _end_of_ogg(file, size_bytes)
+            case "mov":
+                return _end_of_mp4(path)
     return None
 
 
 def _end_of_wav(file: IO[bytes], size_bytes: int) -> End:
     """Compare the length of the chunk `data` with what is there."""
-    if file.read(12)[:4] not in (b"RIFF", b"RF64"):
+    form = file.read(12)[:4]
+    if form not in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return End.UNKNOWN
+    order = ">" if form == b"RIFX" else "<"
     long_bytes, bytes_per_s = 0, 0
     for _ in range(MOST_CHUNKS):
         head = file.read(8)
         if len(head) < 8:
             break
-        name, length = struct.unpack("<4sI", head)
+        name, length = struct.unpack(f"{order}4sI", head)
         start = file.tell()
         body = file.read(16) if name in (b"ds64", b"fmt ") else b""
         if name == b"ds64" and len(body) == 16:
             long_bytes = struct.unpack_from("<Q", body, 8)[0]
         elif name == b"fmt " and len(body) == 16:
-            bytes_per_s = min(struct.unpack_from("<I", body, 8)[0], MOST_BYTES_PER_S)
+            bytes_per_s = _bytes_per_s(body, order)
         elif name == b"data":
             promised = long_bytes or length
             missing = start + promised - size_bytes
@@ -68,6 +75,41 @@ def _end_of_wav(file: IO[bytes], size_bytes: int) -> End:
             return End.CUT if missing > SPARE_S * bytes_per_s else End.WHOLE
         file.seek(start + length + length % 2)
     return End.UNKNOWN
+
+
+def _end_of_w64(file: IO[bytes], size_bytes: int) -> End:
+    """The same for Wave64, whose chunks begin at multiples of 8 bytes."""
+    bytes_per_s = 0
+    start = 2 * _W64_HEAD_BYTES - 8
+    for _ in range(MOST_CHUNKS):
+        file.seek(start)
+        head = file.read(_W64_HEAD_BYTES)
+        if len(head) < _W64_HEAD_BYTES:
+            break
+        name, length = struct.unpack("<16sQ", head)
+        if name == b"fmt " + _W64_REST and len(body := file.read(16)) == 16:
+            bytes_per_s = _bytes_per_s(body, "<")
+        elif name == b"data" + _W64_REST:
+            if not _W64_HEAD_BYTES < length < 1 << 62:
+                break
+            missing = start + length - size_bytes
+            return End.CUT if missing > SPARE_S * bytes_per_s else End.WHOLE
+        start += max(_W64_HEAD_BYTES, length + -length % 8)
+        if start > size_bytes:
+            break
+    return End.UNKNOWN
+
+
+def _bytes_per_s(body: bytes, order: str) -> int:
+    return int(min(struct.unpack_from(f"{order}I", body, 8)[0], MOST_BYTES_PER_S))
+
+
+def _end_of_mp4(path: Path) -> End | None:
+    """Whether all boxes are there. Fragments without an index of them may go on or not."""
+    layout = mp4.Layout(path)
+    if layout.is_cut:
+        return End.CUT
+    return End.UNKNOWN if layout.is_open or not layout.index else End.WHOLE
 
 
 def _end_of_ogg(file: IO[bytes], size_bytes: int) -> End:
@@ -84,19 +126,3 @@ def _end_of_ogg(file: IO[bytes], size_bytes: int) -> End:
     if end > len(tail) or len(lengths) < segments or (rest and b"OggS".startswith(rest)):
         return End.CUT
     return End.WHOLE if tail[at + 5] & LAST_PAGE else End.UNKNOWN
-
-
-def is_chained(path: Path) -> bool:
-    """Whether several recordings follow each other in an Ogg file: a stream begins after others."""
-    wanted, rest = _OTHER_PAGE, b""
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            part = rest + chunk
-            found = wanted.search(part)
-            if found and wanted is _OTHER_PAGE:
-                wanted = _FIRST_PAGE
-                found = wanted.search(part, found.end())
-            if found:
-                return True
-            rest = part[-len(_PAGE) :]
-    return False

@@ -3,12 +3,13 @@
 import re
 from dataclasses import dataclass
 
-from studio.audio.child import Report
+from studio.audio.report import Report
 from studio.audio.sound import MOST_CHANNELS
 
 _INPUT = re.compile(r"Input #0, (.+?), from")
 _OUTPUT = re.compile(r"Output #0, ")
 _DURATION = re.compile(r" *Duration: (\d+):(\d\d):(\d\d\.\d+)")
+_START = re.compile(r", start:? (\d+\.\d+)")
 _STREAM = re.compile(r" *Stream #0:\d+.*?: Audio: (\w+).*?, (\d+) Hz, ([^,]+)")
 _LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "hexagonal": 6, "octagonal": 8}
 # With these words the duration is a guess from the size of the file.
@@ -19,6 +20,7 @@ _GUESSED = ("Estimating duration", "concatenated file")
 class Header:
     """The first sound stream of a file. `declared_s` is None where the file does not tell it.
 
+    `declared_s` may be that of another stream. `start_s` is when the sound begins.
     `output_rate_hz` is the rate at which the stream decoded, where it was decoded.
     """
 
@@ -27,6 +29,7 @@ class Header:
     rate_hz: int
     channels: int
     declared_s: float | None
+    start_s: float
     output_rate_hz: int | None
 
     @classmethod
@@ -34,6 +37,7 @@ class Header:
         """None where there is no sound."""
         container, declared_s = "unknown", None
         source: re.Match[str] | None = None
+        start_s, stream_start_s = 0.0, None
         is_output, output_rate_hz = False, None
         for line in report.lines:
             if found := _INPUT.match(line):
@@ -42,10 +46,12 @@ class Header:
                 is_output = True
             elif (found := _DURATION.match(line)) and not is_output:
                 declared_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
+                start_s = _start_s(line) or 0.0
             elif found := _STREAM.match(line):
                 if is_output:
                     output_rate_hz = int(found[2])
-                source = source or found
+                if source is None:
+                    source, stream_start_s = found, _start_s(line)
         if source is None:
             return None
         if any(report.says(words) for words in _GUESSED):
@@ -56,8 +62,14 @@ class Header:
             int(source[2]),
             _channel_count(source[3]),
             declared_s,
+            start_s if stream_start_s is None else stream_start_s,
             output_rate_hz,
         )
+
+
+def _start_s(line: str) -> float | None:
+    found = _START.search(line)
+    return float(found[1]) if found else None
 
 
 def _channel_count(layout: str) -> int:

@@ -1,13 +1,19 @@
 """Examines a recording before it is accepted."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.audio.child import RECORDING, Child, Report
-from studio.audio.decoding import FIRST_CHANNEL, LONGEST_S
-from studio.audio.ends import End, end_of, is_chained
+from studio.audio import mp4
+from studio.audio.accepted import MEND, decoder_of, refused
+from studio.audio.chain import Part, child_of_part, parts_of
+from studio.audio.child import RECORDING, Child
+from studio.audio.decoding import FIRST_CHANNEL, LONGEST_S, check_complete
+from studio.audio.ends import End, end_of
 from studio.audio.header import Header
-from studio.audio.sound import MOST_CHANNELS, SAMPLE_RATES_HZ
+from studio.audio.report import Report
+from studio.audio.sound import MOST_CHANNELS, SAMPLE_RATES_HZ, SPARE_S, SPARE_SHARE
+from studio.audio.timeline import FILL_GAPS, RENUMBER, PacketClock, late_start_s, seconds_of_tick
 from studio.errors import AudioTooLong, AudioTruncated, AudioUnsupported, NotAudio
 
 # Up to this length a recording is decoded whole, so that its length is exact.
@@ -17,21 +23,20 @@ TAIL_S = 3.0
 MORE_TAIL_S = 5.0
 # Recordings that follow each other in one file have no length but what they decode to.
 LONGEST_CHAIN_S = 6 * 3600.0
-# What a header may promise and the sound not hold: encoders count their padding differently.
-SPARE_SHARE = 0.02
-SPARE_S = 0.15
 
 _NOTHING_LEFT_OUT = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1"]
 _AT_8_KHZ = ["-ar", "8000"]
-_COUNTED = ["-af", FIRST_CHANNEL, "-f", "u8", "-c:a", "pcm_u8", "pipe:1"]
+_OUTPUT = ["-f", "u8", "-c:a", "pcm_u8", "pipe:1"]
+_COUNTED = ["-af", FIRST_CHANNEL, *_OUTPUT]
+_COUNTED_WITH_GAPS = ["-af", f"{RENUMBER},{FIRST_CHANNEL},aresample={FILL_GAPS}", *_OUTPUT]
 
 
 @dataclass(frozen=True)
 class Probe:
     """What a sound file is: duration in seconds, rate in Hz, channel count, container, codec.
 
-    `says_its_end` is false where the file does not tell where its sound ends, so that nobody can
-    see whether its end is missing.
+    The duration counts from where a player's clock is 0. `says_its_end` is false where the file
+    does not tell where its sound ends, so that nobody can see whether its end is missing.
     """
 
     duration_s: float
@@ -42,6 +47,29 @@ class Probe:
     says_its_end: bool
 
 
+@dataclass(frozen=True)
+class _Beginning:
+    """What the first minute of a file, or of the first part of a chain, shows.
+
+    `decoded_s` is at most FULLY_PROBED_S, and counts from the first sample.
+    """
+
+    header: Header
+    end: End | None
+    decoded_s: float
+    is_damaged: bool
+
+    @property
+    def promises(self) -> float:
+        """How much sound the file promises, in seconds; 0 where it does not say.
+
+        Where bytes tell the end, the duration of the file counts for nothing: it may be that of a
+        picture, or of the time before the sound.
+        """
+        known = self.end is None and self.header.declared_s is not None
+        return self.header.declared_s or 0.0 if known else 0.0
+
+
 def probe(path: Path) -> Probe:
     """Look at a sound file and make sure that it decodes, and that its end is there.
 
@@ -49,44 +77,82 @@ def probe(path: Path) -> Probe:
     how long it is; where it does not, the length is measured without decoding.
     Raises NotAudio, AudioTruncated, AudioTooLong or AudioUnsupported.
     """
-    header, end, decoded_s = _beginning(path)
-    declared_s = header.declared_s
-    if decoded_s < FULLY_PROBED_S:
-        if declared_s is not None and decoded_s < declared_s * (1 - SPARE_SHARE) - SPARE_S:
-            _raise_truncated(declared_s, f"only {decoded_s:.1f} s are there")
-        duration_s = round(decoded_s, 6)
-    elif header.container == "ogg" and is_chained(path):
-        duration_s = _decoded_s(path)
-    elif header.container == "flac":
-        # Frames tell their own times, so that a search for the end can be led anywhere.
-        duration_s = round(max(_measured_s(path), FULLY_PROBED_S), 6)
-        if declared_s is not None and duration_s < declared_s * (1 - SPARE_SHARE) - SPARE_S:
-            _raise_truncated(declared_s, f"only {duration_s:.1f} s are there")
-    elif declared_s is None or declared_s < FULLY_PROBED_S or not _ends_at(path, declared_s):
-        duration_s = round(max(_measured_s(path), FULLY_PROBED_S), 6)
-    else:
-        duration_s = declared_s
-    says_its_end = end is End.WHOLE if end is not None else declared_s is not None
+    parts = parts_of(path)
+    found = _beginning(path, parts)
+    header = found.header
+    start_s = 0.0 if len(parts) > 1 else late_start_s(path, header, RECORDING)
+    duration_s = round(start_s + _length_s(path, parts, found), 6)
+    says_its_end = found.end is End.WHOLE
+    if found.end is None or (found.end is End.UNKNOWN and mp4.is_mp4(header.container)):
+        declared_s = header.declared_s
+        says_its_end = declared_s is not None and not _is_short(duration_s, declared_s)
     return Probe(
         duration_s, header.rate_hz, header.channels, header.container, header.codec, says_its_end
     )
 
 
-def _beginning(path: Path) -> tuple[Header, End | None, float]:
-    """The header, the end, and how many seconds decode at first, at most FULLY_PROBED_S."""
-    command = [*RECORDING, *_NOTHING_LEFT_OUT, "-t", f"{FULLY_PROBED_S}", *_COUNTED]
-    with Child(command, path) as child:
+def _length_s(path: Path, parts: list[Part], found: _Beginning) -> float:
+    """The seconds from the first sample to the last. Raises AudioTruncated."""
+    header, declared_s = found.header, found.header.declared_s
+    if len(parts) > 1:
+        return sum(_decoded_s(path, part) for part in parts)
+    if found.decoded_s < FULLY_PROBED_S:
+        if _is_short(header.start_s + found.decoded_s, found.promises):
+            _raise_truncated(found.promises, f"only {found.decoded_s:.1f} s are there")
+        if found.is_damaged:
+            check_complete(found.decoded_s, _measured_s(path))
+        return found.decoded_s
+    if parts and parts[0].recordings > 1:
+        return _decoded_s(path, None)
+    if header.container in ("flac", "ogg") or mp4.is_mp4(header.container):
+        # Frames of FLAC tell their own times, so that a search for the end can be led anywhere; the
+        # duration of the others may be that of something else.
+        measured_s = max(_measured_s(path), FULLY_PROBED_S)
+        if _is_short(header.start_s + measured_s, found.promises):
+            _raise_truncated(found.promises, f"only {measured_s:.1f} s are there")
+        is_close = declared_s is not None and abs(measured_s - declared_s) < SPARE_S
+        return declared_s if is_close and declared_s and header.container != "flac" else measured_s
+    if declared_s is None or declared_s < FULLY_PROBED_S or not _ends_at(path, found):
+        return max(_measured_s(path), FULLY_PROBED_S)
+    return declared_s
+
+
+def _is_short(length_s: float, promised_s: float) -> bool:
+    return length_s < promised_s * (1 - SPARE_SHARE) - SPARE_S
+
+
+def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
+    """Decode the first minute. `codec` is given where ffmpeg is known to mistake it."""
+    command = [*decoder_of(codec), *RECORDING, *_NOTHING_LEFT_OUT, "-t", f"{FULLY_PROBED_S}"]
+    is_chain = len(parts) > 1
+    with _child([*command, *_COUNTED_WITH_GAPS], path, parts[0] if is_chain else None) as child:
         samples = _count(child)
         went_well = child.wait()
+        header = Header.of(child.report)
+        if header is not None and not codec and decoder_of(header.codec):
+            return _beginning(path, parts, header.codec)
         header = _checked(child.report)
         end = end_of(path, header.container)
         if end is End.CUT:
             raise AudioTruncated("The file breaks off before its end. Upload it again in full.")
+        if mp4.is_mp4(header.container) and mp4.Layout(path).is_encrypted:
+            raise AudioUnsupported(
+                "The sound in the file is encrypted (copy protection), so it cannot be decoded. "
+                "Send a copy that is not protected."
+            )
         if not went_well:
-            raise NotAudio(f"The sound could not be decoded: {child.report.last_words()}.")
+            raise refused(child.report, header.codec) or NotAudio(
+                f"The sound ({header.codec}) could not be decoded: {child.report.last_words()}. "
+                f"{MEND}"
+            )
     if samples == 0:
         raise NotAudio("The file has a sound header, but no sound can be decoded from it.")
-    return header, end, samples / (header.output_rate_hz or header.rate_hz)
+    decoded_s = samples / (header.output_rate_hz or header.rate_hz)
+    return _Beginning(header, end, decoded_s, child.report.damaged_packets)
+
+
+def _child(command: list[str], path: Path, part: Part | None) -> AbstractContextManager[Child]:
+    return Child(command, path) if part is None else child_of_part(command, path, part)
 
 
 def _checked(report: Report) -> Header:
@@ -113,27 +179,28 @@ def _checked(report: Report) -> Header:
     return header
 
 
-def _ends_at(path: Path, declared_s: float) -> bool:
-    """Whether the sound ends about where the header says; False where it goes on.
+def _ends_at(path: Path, found: _Beginning) -> bool:
+    """Whether the sound ends about where the header says; False where it does not.
 
-    Raises AudioTruncated where it ends before.
+    Raises AudioTruncated where it ends before, unless the end is known to be there.
     """
+    declared_s = found.header.declared_s or 0.0
     start = ["-v", "error", "-ss", f"{declared_s - TAIL_S:.3f}", *RECORDING, *_NOTHING_LEFT_OUT]
     length_s = TAIL_S + MORE_TAIL_S
     with Child([*start, "-t", f"{length_s}", *_AT_8_KHZ, *_COUNTED], path) as child:
         samples = _count(child)
         if not child.wait():
             raise NotAudio(f"The end could not be decoded: {child.report.last_words()}.")
-    if samples == 0:
+    if samples == 0 and found.promises:
         _raise_truncated(declared_s, "its end is missing")
-    return samples / 8000 < length_s
+    return 0 < samples / 8000 < length_s
 
 
-def _decoded_s(path: Path) -> float:
-    """The length of several recordings in one file, by decoding it. Raises AudioTooLong."""
-    command = ["-v", "error", *RECORDING, *_NOTHING_LEFT_OUT, *_AT_8_KHZ, *_COUNTED]
+def _decoded_s(path: Path, part: Part | None) -> float:
+    """The length of several recordings in one file, by decoding them. Raises AudioTooLong."""
+    command = ["-v", "error", *RECORDING, *_NOTHING_LEFT_OUT, *_AT_8_KHZ, *_COUNTED_WITH_GAPS]
     samples = 0
-    with Child(command, path) as child:
+    with _child(command, path, part) as child:
         while data := child.receive():
             samples += len(data)
             child.allow(samples / 8000)
@@ -149,22 +216,23 @@ def _decoded_s(path: Path) -> float:
 
 def _measured_s(path: Path) -> float:
     """The length of a recording: the sum of its packets. Raises AudioTooLong."""
-    command = ["-v", "error", *RECORDING, *_NOTHING_LEFT_OUT, "-c", "copy", "-f", "framecrc"]
-    tick_s, ticks, rest = 0.0, 0, b""
-    with Child([*command, "pipe:1"], path) as child:
+    command = ["-v", "error", "-copyts", *RECORDING, *_NOTHING_LEFT_OUT, "-c", "copy"]
+    clock, rest = PacketClock(0.0), b""
+    with Child([*command, "-f", "framecrc", "pipe:1"], path) as child:
         while data := child.receive():
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 if line.startswith(b"#tb 0: "):
-                    count, per_s = line[7:].split(b"/")
-                    tick_s = int(count) / int(per_s)
+                    clock = PacketClock(seconds_of_tick(line))
                 elif not line.startswith(b"#"):
-                    ticks += int(line.split(b",", 4)[3])
-            if ticks * tick_s > LONGEST_S:
+                    _, _, time_stamp, ticks, *_ = line.split(b",", 4)
+                    is_known = time_stamp.strip() != b"NOPTS"
+                    clock.add(int(time_stamp) if is_known else None, int(ticks))
+            if clock.length_s > LONGEST_S:
                 raise AudioTooLong("The file holds more than a day of sound. Send it in parts.")
         if not child.wait():
             raise NotAudio(f"The file could not be read: {child.report.last_words()}.")
-    return ticks * tick_s
+    return clock.length_s
 
 
 def _count(child: Child) -> int:

@@ -6,29 +6,41 @@ from threading import Lock, Thread
 import numpy as np
 import numpy.typing as npt
 
-from studio.audio.child import GUARDS, SOUND_ONLY, Child
+from studio.audio.child import GUARDS, INPUT, SOUND_ONLY, Child
+from studio.audio.mono import MonoMixer, mono_graph
 from studio.errors import DecoderEnded, NotAudio
 
-CODECS = "opus,libopus,vorbis,libvorbis"
+# What browsers record, by ffmpeg's name of the container.
+CODECS = {
+    "matroska": "opus,libopus,vorbis,libvorbis,pcm_f32le",
+    "ogg": "opus,libopus,vorbis,libvorbis",
+    "mov": "aac,opus,libopus,alac,flac",
+}
 END_TIMEOUT_S = 30.0
 # More sound than this from one piece of a stream is no recording of a voice, but a bomb.
 MOST_S = 600.0
+# ffmpeg gives the mean, left and right: more channels are mixed to two.
+CHANNELS = 2
+FRAME_BYTES = 4 * (1 + CHANNELS)
 
 
 class StreamDecoder:
     """Decodes one recording that comes in pieces of any length, as a browser records it.
 
-    `container` is ffmpeg's name of its format (matroska, ogg). Sound comes out mono at `rate_hz`,
-    as soon as ffmpeg has it.
+    `container` is ffmpeg's name of its format, one of CODECS. Sound comes out mono at `rate_hz`, as
+    soon as ffmpeg has it.
     """
 
     def __init__(self, container: str, rate_hz: int) -> None:
         command = ["-v", "error", *GUARDS, "-format_whitelist", container]
-        command += ["-codec_whitelist", CODECS, "-probesize", "4096", "-fflags", "nobuffer"]
-        command += ["-f", container, *SOUND_ONLY, "-fd", "0", "-i", "fd:"]
-        command += ["-ac", "1", "-ar", str(rate_hz), "-f", "f32le", "-flush_packets", "1", "pipe:1"]
+        command += ["-codec_whitelist", CODECS[container], "-probesize", "4096"]
+        command += ["-f", container, *SOUND_ONLY, *INPUT]
+        command += ["-filter_complex", mono_graph(f"aresample={rate_hz}", CHANNELS)]
+        command += ["-map", "[out]", "-c:a", "pcm_f32le", "-f", "f32le"]
+        command += ["-flush_packets", "1", "pipe:1"]
         self._child = Child(command, None)
         self._rate_hz = rate_hz
+        self._mixer = MonoMixer(rate_hz)
         self._went_well = False
         self._decoded = bytearray()
         self._lock = Lock()
@@ -69,10 +81,10 @@ class StreamDecoder:
         total_bytes = 0
         while data := self._child.receive(is_live=True):
             total_bytes += len(data)
-            self._child.allow(total_bytes / 4 / self._rate_hz)
+            self._child.allow(total_bytes / FRAME_BYTES / self._rate_hz)
             with self._lock:
                 self._decoded += data
-                if len(self._decoded) > MOST_S * self._rate_hz * 4:
+                if len(self._decoded) > MOST_S * self._rate_hz * FRAME_BYTES:
                     self._child.kill()
                     return
         with suppress(NotAudio, DecoderEnded):
@@ -80,8 +92,9 @@ class StreamDecoder:
 
     def _taken(self) -> npt.NDArray[np.float32]:
         with self._lock:
-            whole = len(self._decoded) // 4 * 4
-            samples = np.frombuffer(bytes(self._decoded[:whole]), "<f4")
+            whole = len(self._decoded) // FRAME_BYTES * FRAME_BYTES
+            data = bytes(self._decoded[:whole])
             del self._decoded[:whole]
-        clean: npt.NDArray[np.float32] = np.nan_to_num(samples).astype(np.float32)
-        return clean
+        frames = np.frombuffer(data, "<f4").reshape(-1, 1 + CHANNELS)
+        clean = np.nan_to_num(frames.T).astype(np.float32)
+        return self._mixer.mix(clean[0], clean[1:])

@@ -34,12 +34,18 @@ class Statistics:
 
 
 class Mixture:
-    """The part of the mixture that is still needed, filled from an iterator of blocks."""
+    """The part of the mixture that is still needed, filled from an iterator of blocks.
 
-    def __init__(self, blocks: Iterator[Sound], channels: int, statistics: Statistics) -> None:
+    It is separated into so many `sources`.
+    """
+
+    def __init__(
+        self, blocks: Iterator[Sound], channels: int, statistics: Statistics, sources: int
+    ) -> None:
         self._blocks = blocks
         self._length = statistics.samples
         self._mean = np.float32(statistics.mean)
+        self._share = np.float32(statistics.mean / sources)
         self._scale = np.float32(statistics.deviation + 1e-8)
         self._held: Sound = np.zeros((channels, 0), np.float32)
         self._start = 0
@@ -56,9 +62,13 @@ class Mixture:
         return np.pad((inside - self._mean) / self._scale, ((0, 0), padding))
 
     def denormalise(self, stems: Stems) -> Stems:
-        """Bring stems back to the level of the recording, in place."""
+        """Bring stems back to the level of the recording, in place.
+
+        Each has its share of the mean, so that all sources add up to the recording. Demucs gives
+        the whole mean to each of them.
+        """
         stems *= self._scale
-        stems += self._mean
+        stems += self._share
         return stems
 
     def forget(self, before: int) -> None:

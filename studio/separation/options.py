@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from studio.errors import InvalidOption
+from studio.jobs.body import one_or_more
 
 Stem = Annotated[str, Field(min_length=1, max_length=100)]
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
@@ -61,6 +62,8 @@ class SeparationOptions(BaseModel):
         float,
         Field(description="Overlap of neighbouring segments, as a share of one.", ge=0.0, le=0.9),
     ] = 0.25
+
+    _one_or_more = field_validator("stems", mode="before")(one_or_more)
 
     def check_work(self, duration_s: float, max_work_s: float) -> None:
         """Raise InvalidOption when separating a sound like that is too much work."""

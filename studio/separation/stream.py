@@ -144,7 +144,7 @@ class Separation:
         shifts: int = 0,
     ) -> None:
         self._bag = bag
-        self._mixture = Mixture(blocks, bag.channels, statistics)
+        self._mixture = Mixture(blocks, bag.channels, statistics, len(bag.sources))
         self._length = statistics.samples
         self._lanes: list[Lane] = []
         self._shares: list[npt.NDArray[np.float32]] = []

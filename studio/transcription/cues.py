@@ -1,20 +1,25 @@
 """Cuts a transcript into the lines that subtitles show.
 
-The rules are the usual ones of broadcasters: at most two lines of 42 characters, no cue longer
-than 7 s, cues in order and never over each other.
+The rules are the usual ones of broadcasters: at most two lines of 42 columns, cues of 0.7 s (if
+the next one leaves room) to 7 s, in order and never over each other. A Chinese, Japanese or Korean
+character is two columns wide. What a reader sees as one character is never cut.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+
+from wcwidth import iter_graphemes, wcswidth
 
 from studio.transcription.transcript import Segment, Transcript, Word
 
-LINE_CHARACTERS = 42
+LINE_COLUMNS = 42
 MOST_LINES = 2
 LONGEST_CUE_S = 7.0
 # A pause this long begins a new cue.
 PAUSE_S = 1.0
+# How long a cue stays at least: in any case, and if the next one leaves room.
 SHORTEST_CUE_S = 0.1
+READABLE_CUE_S = 0.7
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ def cues(transcript: Transcript) -> list[Cue]:
     from_s = 0.0
     for number, draft in enumerate(drafts, start=1):
         start_s = max(draft.start_s, from_s)
-        end_s = min(draft.end_s, start_s + LONGEST_CUE_S)
+        end_s = min(max(draft.end_s, start_s + READABLE_CUE_S), start_s + LONGEST_CUE_S)
         if number < len(drafts):
             end_s = min(end_s, drafts[number].start_s)
         from_s = max(end_s, start_s + SHORTEST_CUE_S)
@@ -49,11 +54,11 @@ def cues(transcript: Transcript) -> list[Cue]:
 
 
 def timed_words(segment: Segment) -> list[Word]:
-    """The words of a segment, none longer than a line, with single spaces.
+    """The words of a segment, none wider than a line, with single spaces.
 
     Where their times are not known, they are spread evenly by their length.
     """
-    known = [word for word in segment.words if word.text.strip()]
+    known = _whole([word for word in segment.words if word.text.strip()])
     if known:
         return [part for word in known for part in _parts(word)]
     whole = Word(segment.text, segment.start_s, segment.end_s, 0.0)
@@ -61,15 +66,48 @@ def timed_words(segment: Segment) -> list[Word]:
     return [part for word in _spread(whole, texts) for part in _parts(word)]
 
 
+def _whole(words: Iterable[Word]) -> list[Word]:
+    """The words, with those joined that only together are whole characters.
+
+    Models write scripts without spaces in pieces that may begin with a vowel sign or an accent.
+    """
+    whole: list[Word] = []
+    for word in words:
+        if whole and _splits_character(whole[-1].text, word.text):
+            last = whole[-1]
+            whole[-1] = replace(last, text=last.text + word.text, end_s=word.end_s)
+        else:
+            whole.append(word)
+    return whole
+
+
+def _splits_character(before: str, after: str) -> bool:
+    place = 0
+    for character in iter_graphemes(before + after):
+        if place >= len(before):
+            break
+        place += len(character)
+    return place > len(before)
+
+
 def _parts(word: Word) -> list[Word]:
-    """A word, or its parts where it is longer than a line."""
+    """A word, or its parts where it is wider than a line."""
     text = " ".join(word.text.split())
     space = " " if word.text[:1].isspace() else ""
-    if len(text) <= LINE_CHARACTERS:
+    if columns(text) <= LINE_COLUMNS:
         return [replace(word, text=space + text)]
-    cuts = range(0, len(text), LINE_CHARACTERS)
-    first, *rest = _spread(word, [text[cut : cut + LINE_CHARACTERS] for cut in cuts])
+    lines = [""]
+    for character in iter_graphemes(text):
+        if columns(lines[-1] + character) > LINE_COLUMNS:
+            lines.append("")
+        lines[-1] += character
+    first, *rest = _spread(word, lines)
     return [replace(first, text=space + first.text), *rest]
+
+
+def columns(text: str) -> int:
+    """How many columns a text without line breaks takes on the screen."""
+    return sum(max(0, wcswidth(character)) for character in iter_graphemes(text))
 
 
 def _spread(whole: Word, texts: Sequence[str]) -> list[Word]:
@@ -107,7 +145,7 @@ def _lines(words: Sequence[Word]) -> list[str]:
     lines: list[str] = []
     line = ""
     for word in words:
-        if line and len((line + word.text).strip()) > LINE_CHARACTERS:
+        if line and columns((line + word.text).strip()) > LINE_COLUMNS:
             lines.append(line.strip())
             line = ""
         line += word.text

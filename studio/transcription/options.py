@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from studio.transcription.languages import LANGUAGES
+from studio.transcription.languages import LANGUAGES, language_code
 
 # Each is one more decoding of a window; Whisper's own list has 6.
 MOST_TEMPERATURES = 10
@@ -29,8 +29,9 @@ class TranscriptionOptions(BaseModel):
     language: Annotated[
         str | None,
         Field(
-            description="Code of the spoken language, such as en, de or zh; none: detected.",
-            max_length=20,
+            description="Code or English name of the spoken language, such as en or English; none: "
+            "detected.",
+            max_length=50,
             examples=["en"],
         ),
     ] = None
@@ -89,9 +90,15 @@ class TranscriptionOptions(BaseModel):
     @field_validator("language")
     @classmethod
     def _known(cls, language: str | None) -> str | None:
-        if language is not None and language not in LANGUAGES:
-            raise ValueError(f"use one of {', '.join(sorted(LANGUAGES))}, or none to detect it")
-        return language
+        if language is None:
+            return None
+        code = language_code(language)
+        if code is None:
+            raise ValueError(
+                "use an English name, or one of the codes "
+                f"{', '.join(sorted(LANGUAGES))}, or none to detect it"
+            )
+        return code
 
     @field_validator("temperature", mode="before")
     @classmethod

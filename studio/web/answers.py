@@ -92,7 +92,7 @@ def files(upload: Upload, jobs: list[Job], storage: Storage) -> schemas.Files:
     return schemas.Files(
         **uploaded(upload).model_dump(),
         tracks=list(listed.values()),
-        archive=archive if any(map(results.separation, jobs)) else None,
+        archive=archive if listed else None,
     )
 
 

@@ -30,18 +30,22 @@ DEFAULT_MIME_TYPE = "audio/pcm;rate=16000"
 
 Answer = dict[str, Any] | None
 
-log = logs.Limited(logging.getLogger(__name__))
+log = logging.getLogger(__name__)
+defects = logs.Limited(log)
 
 
 class _Incoming:
     """The sound of one client: its chunks, decoded with the receiver that its kind needs.
 
-    A client that polls may send from several threads at once, hence the lock.
+    A client that polls may send from several threads at once, hence the lock. `errors` counts what
+    was refused, `began_s` is monotonic.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, began_s: float) -> None:
+        self.began_s = began_s
         self.session = session
         self.lock = Lock()
+        self.errors = 0
         self._mime_type = ""
         self._receiver: Receiver | None = None
 
@@ -117,11 +121,12 @@ class Transcribe(Namespace):  # type: ignore[misc]
         sid = _sid()
         self._admit(sid, self._access.client(key, request.remote_addr))
         settings = LiveSettings(variant=self._default)
+        began_s = time.monotonic()
         session = Session(
             settings,
             self._limits,
             lambda event, data: self._send(sid, event, data),
-            time.monotonic(),
+            began_s,
             lambda: self._server.server.disconnect(sid, namespace=PATH),
         )
         if not self._scheduler.add(sid, session, self._limits.sessions):
@@ -130,10 +135,11 @@ class Transcribe(Namespace):  # type: ignore[misc]
                 "too_many_sessions",
                 f"{self._limits.sessions} live sessions are open already. Try again later.",
             )
-        self._incoming[sid] = _Incoming(session)
+        self._incoming[sid] = _Incoming(session, began_s)
+        log.info("live session %s of %s began", sid, request.remote_addr)
         self._send(sid, "connected", self._greeting(settings))
 
-    def on_disconnect(self, _reason: Any = None) -> None:
+    def on_disconnect(self, reason: Any = None) -> None:
         sid = _sid()
         self._forget(sid)
         self._scheduler.remove(sid)
@@ -141,6 +147,18 @@ class Transcribe(Namespace):  # type: ignore[misc]
         if incoming is not None:
             with incoming.lock:
                 incoming.close()
+            _log_end(sid, incoming, str(reason))
+
+    def trigger_event(self, event: Any, *args: Any) -> Any:
+        """Handle an event. A client's own `connect` or `disconnect` is none: those names belong to
+        the protocol."""
+        sid = args[0]
+        is_open = sid in self._incoming
+        if not isinstance(event, str) or (event == "connect" and is_open):
+            return None
+        if event == "disconnect" and self._server.server.manager.is_connected(sid, PATH):
+            return None
+        return super().trigger_event(event, *args)
 
     def _admit(self, sid: str, client: str) -> None:
         """Count a session for its client. Raises ConnectionRefusedError when it has too many."""
@@ -157,16 +175,18 @@ class Transcribe(Namespace):  # type: ignore[misc]
         with self._admitting:
             self._clients.pop(sid, None)
 
-    def on_audio(self, message: Any = None) -> Answer:
+    # Clients may send more arguments than an event has; they are ignored.
+
+    def on_audio(self, message: Any = None, *_more: Any) -> Answer:
         return self._answered(lambda incoming: self._audio(incoming, message))
 
-    def on_finish(self, _message: Any = None) -> Answer:
+    def on_finish(self, *_more: Any) -> Answer:
         return self._answered(self._finish)
 
-    def on_configure(self, message: Any = None) -> Answer:
+    def on_configure(self, message: Any = None, *_more: Any) -> Answer:
         return self._answered(lambda incoming: self._configure(incoming.session, message))
 
-    def on_keepalive(self, _message: Any = None) -> Answer:
+    def on_keepalive(self, *_more: Any) -> Answer:
         return self._answered(lambda _: None)
 
     def _answered(self, act: Callable[[_Incoming], None]) -> Answer:
@@ -181,6 +201,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
             with incoming.lock:
                 act(incoming)
         except SessionError as error:
+            incoming.errors += 1
             problem = {"code": error.code, "message": error.message}
             self._send(sid, "error", problem)
             return {**session.times(), "error": problem}
@@ -243,7 +264,18 @@ class Transcribe(Namespace):  # type: ignore[misc]
 
 def on_defect(error: Exception) -> None:
     """Log what no handler of an event foresees; the connection goes on."""
-    log.exception("an event could not be handled", error=error)
+    defects.exception("an event could not be handled", error=error)
+
+
+def report_too_large(socketio: SocketIO, max_bytes: int, connection: str) -> None:
+    """Tell the client of an Engine.IO connection that a message of it was too large."""
+    sid = socketio.server.manager.sid_from_eio_sid(connection, PATH)
+    if sid is not None:
+        sentence = (
+            f"A message had more than {max_bytes:,} bytes and was not taken. Send shorter ones."
+        )
+        problem = {"code": "chunk_too_large", "message": sentence}
+        socketio.emit("error", problem, to=sid, namespace=PATH)
 
 
 def say_goodbye(socketio: SocketIO) -> None:
@@ -253,6 +285,27 @@ def say_goodbye(socketio: SocketIO) -> None:
     manager = socketio.server.manager
     for sid, _ in list(manager.get_participants(PATH, None)):
         socketio.server.disconnect(sid, namespace=PATH)
+
+
+def _log_end(sid: str, incoming: _Incoming, reason: str) -> None:
+    figures = incoming.session.figures()
+    fields = {
+        "session": sid,
+        "client": request.remote_addr,
+        "lasted_s": round(time.monotonic() - incoming.began_s, 3),
+        "audio_s": round(figures.audio_s, 3),
+        "decoding_s": round(figures.decoding_s, 3),
+        "segments": figures.segments,
+        "errors": incoming.errors,
+        "reason": reason,
+    }
+    log.info(
+        "live session %(session)s of %(client)s ended (%(reason)s) after %(lasted_s).1f s: "
+        "%(audio_s).1f s of sound, %(segments)d segments, %(decoding_s).1f s of decoding, "
+        "%(errors)d errors",
+        fields,
+        extra={"fields": fields},
+    )
 
 
 def _refusal(code: str, sentence: str) -> ConnectionRefusedError:

@@ -10,7 +10,15 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from studio import outgoing
-from studio.errors import OriginRefused, StudioError, TooManyRequests, Unauthorized
+from studio.errors import (
+    InvalidOption,
+    OriginRefused,
+    StudioError,
+    TooManyRequests,
+    Unauthorized,
+    UnknownOption,
+)
+from studio.jobs.body import WEBHOOK
 from studio.web import problems, schemas
 from studio.web.access import CHANGES_NOTHING
 from studio.web.operations import Operation
@@ -21,8 +29,7 @@ PARAMETERS = {
     "file_id": "Id of an upload, from the answer of POST /upload.",
     "track": "A stem, no_<stem>, instrumental, transcription, or music.",
 }
-# An option of every job, whatever its model.
-WEBHOOK = {
+WEBHOOK_SCHEMA = {
     "type": ["string", "null"],
     "format": "uri",
     "maxLength": outgoing.MOST_CHARACTERS,
@@ -66,7 +73,7 @@ def document(
         ref_template=REF,
     )
     for kind in options:
-        components["$defs"][kind.__name__]["properties"]["webhook"] = WEBHOOK
+        components["$defs"][kind.__name__]["properties"][WEBHOOK] = WEBHOOK_SCHEMA
     return {
         "openapi": "3.1.0",
         "info": {
@@ -97,7 +104,9 @@ def _operation(path: str, method: str, found: Operation) -> dict[str, Any]:
         "operationId": re.sub(r"\W+", "_", f"{method}{path}").strip("_"),
         "summary": found.summary,
         "parameters": parameters,
-        "responses": _responses(found, (*found.errors, *_errors_at_the_door(method, found))),
+        "responses": _responses(
+            found, tuple(dict.fromkeys((*found.errors, *_errors_at_the_door(method, found))))
+        ),
     }
     if found.body:
         described["requestBody"] = {"required": found.body_required, "content": found.body}
@@ -110,7 +119,9 @@ def _errors_at_the_door(method: str, found: Operation) -> list[type[StudioError]
     """What a request meets before its view does."""
     errors: list[type[StudioError]] = []
     if not found.is_open:
-        errors.append(Unauthorized)
+        errors += [Unauthorized, UnknownOption]
+        if any(parameter.place == "query" for parameter in found.parameters):
+            errors.append(InvalidOption)
     if method.upper() not in CHANGES_NOTHING:
         errors.append(OriginRefused)
     if found.rate != "none":

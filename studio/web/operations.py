@@ -27,7 +27,7 @@ class Operation:
 
     `answers` maps a status to a schema, to a media type, or to None where there is no body. An open
     operation needs no API key. `rate` names the rate that counts its requests: the general one,
-    that of work, or none.
+    that of work, or none. Where `query_is_options`, the query may hold the options of the body.
     """
 
     summary: str
@@ -38,6 +38,7 @@ class Operation:
     body_required: bool = True
     deprecated: bool = False
     is_open: bool = False
+    query_is_options: bool = False
     rate: Literal["general", "work", "none"] = "general"
 
 

@@ -5,10 +5,10 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
-from flask import Request, g, request
-from werkzeug.formparser import FormDataParser, MultiPartParser
+from flask import g, request
+from werkzeug.exceptions import ClientDisconnected
 
 from studio import audio
 from studio.errors import (
@@ -17,80 +17,38 @@ from studio.errors import (
     EmptyFile,
     FileTooLarge,
     InvalidJson,
-    NoFile,
+    InvalidOption,
+    UnknownOption,
     UnsupportedFileType,
     UnsupportedMediaType,
 )
 from studio.generation.prompt import read_prompt
-from studio.storage import IncomingFile, Sound, Storage, Upload
+from studio.storage import IncomingFile, Sound, Upload
 from studio.web import pace
 from studio.web.bounds import UploadBounds
+from studio.web.forms import FIELD, UploadForm
+from studio.web.operations import Operation
 from studio.web.services import Services
 
-FIELD = "file"
 LONGEST_FILENAME = 200
-# Below the 500 kB that a form's texts may have: werkzeug counts a piece of a file among them.
-PIECE_BYTES = 1 << 18
 NO_END = (
     "The file does not tell where its sound ends, so nobody can see whether some of it is missing: "
     "{:,.1f} s were found."
 )
 
 
-class _FormDataParser(FormDataParser):
-    """Reads a form in larger pieces than werkzeug's 64 KiB.
-
-    gunicorn copies all that it has read ahead for every piece that is taken.
-    """
-
-    def _parse_multipart(
-        self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str]
-    ) -> Any:
-        boundary = options.get("boundary", "").encode("ascii")
-        if not boundary:
-            raise ValueError("Missing boundary")
-        parser = MultiPartParser(
-            stream_factory=self.stream_factory,
-            max_form_memory_size=self.max_form_memory_size,
-            cls=self.cls,
-            buffer_size=PIECE_BYTES,
-            max_form_parts=self.max_form_parts,
-        )
-        return (stream, *parser.parse(stream, boundary, content_length))
-
-
-class StreamingRequest(Request):
-    """Writes uploaded files straight to where they belong instead of to a temporary file."""
-
-    form_data_parser_class = _FormDataParser
-
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,
-        content_type: str | None,
-        filename: str | None = None,
-        content_length: int | None = None,
-    ) -> IO[bytes]:
-        if getattr(g, "incoming", None) is not None:
-            raise BadRequest(f"Send one file a request, in the field {FIELD!r}.")
-        storage: Storage = g.storage
-        g.incoming = storage.receive()
-        return cast(IO[bytes], g.incoming)
-
-
 def receive(services: Services) -> Upload:
     """Store the file of the current request. Nothing stays behind when an error is raised."""
-    g.storage = services.storage
-    g.incoming = None
+    form = UploadForm(services.storage, request.max_form_memory_size, request.max_form_parts)
     try:
         with services.uploads.place(services.access.caller()):
-            return _receive(services)
+            return _receive(services, form)
     finally:
-        if g.incoming is not None:
-            services.storage.discard(g.incoming)
+        if form.incoming is not None:
+            services.storage.discard(form.incoming)
 
 
-def _receive(services: Services) -> Upload:
+def _receive(services: Services, form: UploadForm) -> Upload:
     bounds = services.uploads
     if request.content_length is not None and request.content_length > bounds.most_bytes:
         raise FileTooLarge(
@@ -105,28 +63,22 @@ def _receive(services: Services) -> Upload:
     services.storage.check_space(request.content_length or 0)
     services.quota.check_bytes(g.owner, request.content_length or 0)
     with pace.watched(request.environ), _body_errors():
-        sent = request.files.get(FIELD)
-    if sent is None and FIELD in request.form:
-        raise NoFile(f"The field {FIELD!r} holds a text, not a file: give it a file name.")
-    if sent is None:
-        others = sorted({*request.files, *request.form})
-        found = f"it has {', '.join(map(repr, others[:5]))}" if others else "it is empty"
-        raise NoFile(f"The form has no file in a field {FIELD!r}; {found}.")
-    filename = _checked_filename(sent.filename or "")
+        boundary = request.mimetype_params.get("boundary", "")
+        incoming = form.read(request.stream, boundary, request.content_length)
+    filename = _checked_filename(form.filename)
     file_type = Path(filename).suffix.lower().lstrip(".")
     if file_type not in bounds.allowed_extensions:
         raise UnsupportedFileType(
             f"{filename!r} does not end in one of "
             f"{', '.join('.' + kind for kind in sorted(bounds.allowed_extensions))}."
         )
-    incoming = cast(IncomingFile, g.incoming)
     incoming.close()
     if incoming.size_bytes == 0:
         raise EmptyFile(f"{filename!r} has no content. Check it and send it again.")
     services.quota.check_bytes(g.owner, incoming.size_bytes)
     sound = _checked_content(incoming, file_type, bounds)
     upload = services.storage.accept(incoming, filename, file_type, sound, g.owner)
-    g.incoming = None
+    form.incoming = None
     return upload
 
 
@@ -170,8 +122,7 @@ def _body_errors() -> Iterator[None]:
 
 def json_body() -> dict[str, Any]:
     """The JSON object of the current request; empty when there is no body."""
-    with _body_errors():
-        data = request.get_data(cache=True)
+    data = _whole_body()
     if not data:
         return {}
     if not request.is_json:
@@ -186,3 +137,33 @@ def json_body() -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidJson('The body must be a JSON object such as {"model_variant": "htdemucs"}.')
     return body
+
+
+def _whole_body() -> bytes:
+    """The body of the current request. Raises BadRequest where the connection ended before it."""
+    try:
+        with _body_errors():
+            data = request.get_data()
+    except ClientDisconnected:
+        raise BadRequest("The body breaks off. Send the request again.") from None
+    if len(data) < (request.content_length or 0):
+        raise BadRequest(
+            f"The body breaks off after {len(data):,} of {request.content_length:,} bytes. Send "
+            "the request again."
+        )
+    return data
+
+
+def check_query(operation: Operation) -> None:
+    """Raise UnknownOption or InvalidOption where the current request's query has no meaning."""
+    known = [one.name for one in operation.parameters if one.place == "query"]
+    for name, values in request.args.lists():
+        if name not in known:
+            raise UnknownOption(
+                f"There is no query parameter {name!r} here; "
+                + (f"there is {', '.join(known)}." if known else "the address takes none.")
+            )
+        if len(values) > 1:
+            raise InvalidOption(
+                f"The query parameter {name!r} is given {len(values)} times. Give it once."
+            )

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any
 
-from flask import Blueprint, Flask, Response, g, jsonify, request, send_file
+from flask import Blueprint, Flask, Response, g, jsonify, request
 from pydantic import BaseModel
 from zipstream import ZIP_STORED, ZipStream
 
@@ -24,6 +24,7 @@ from studio.errors import (
     NotAudio,
     NothingToCancel,
     NotReady,
+    PreconditionFailed,
     QueueFull,
     QuotaExceeded,
     RangeNotSatisfiable,
@@ -46,13 +47,15 @@ from studio.errors import (
     UploadTooSlow,
     WrongFileType,
 )
+from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
 from studio.on_demand import Abandoned, Requester, requested_by
 from studio.places import Places
 from studio.readiness import READY
 from studio.storage import Upload, unknown_file
-from studio.web import answers, receiving, results, schemas
+from studio.web import answers, receiving, results, schemas, sending
+from studio.web.access import asked_operation
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
 from studio.web.sockets import has_hung_up, tcp_of
@@ -75,7 +78,18 @@ FORMAT = Parameter(
     "Format of the track; the job's own, or txt for a text, when not given. WAV is 32-bit float.",
     {"type": "string", "enum": list(results.ALL_FORMATS)},
 )
-RANGE = Parameter("Range", "A part of the file.", {"type": "string"}, "header")
+ARCHIVE_FORMAT = Parameter(
+    "format",
+    "Only the tracks that have this format, in it; else sound in the job's own format and texts in "
+    "all of theirs.",
+    FORMAT.schema,
+)
+RANGE = Parameter(
+    "Range",
+    "One range of bytes; several, or another unit: the whole file.",
+    {"type": "string"},
+    "header",
+)
 IF_NONE_MATCH = Parameter(
     "If-None-Match", "The ETag of a copy that is there already.", {"type": "string"}, "header"
 )
@@ -137,8 +151,16 @@ def register(app: Flask, services: Services) -> None:
 
     @blueprint.before_request
     def limit_body() -> None:
-        most_bytes = services.uploads.most_bytes if request.path == "/upload" else MAX_JSON_BYTES
+        is_upload = request.endpoint == f"{blueprint.name}.{views.upload.__name__}"
+        most_bytes = services.uploads.most_bytes if is_upload else MAX_JSON_BYTES
         request.max_content_length = min(most_bytes, services.uploads.most_bytes)
+
+    @blueprint.before_request
+    def check_query() -> None:
+        asked = asked_operation()
+        is_checked = asked and not asked.is_open and not asked.query_is_options
+        if asked and is_checked and request.method != "OPTIONS":
+            receiving.check_query(asked)
 
     @blueprint.errorhandler(Abandoned)
     def answer_nobody(_error: Abandoned) -> Response:
@@ -262,6 +284,7 @@ class Views:
         answers={202: schemas.Job, 200: schemas.Job},
         body=PROCESS_BODY,
         body_required=False,
+        query_is_options=True,
         errors=(*PROCESS_ERRORS, UnknownModel, TextUnreadable),
         rate="work",
     )
@@ -273,6 +296,7 @@ class Views:
         answers={202: schemas.Job, 200: schemas.Job},
         body=SEPARATE_BODY,
         body_required=False,
+        query_is_options=True,
         errors=PROCESS_ERRORS,
         deprecated=True,
         rate="work",
@@ -281,11 +305,12 @@ class Views:
         return self._process("demucs", file_id)
 
     def _process(self, model: str, file_id: str) -> Response:
-        self._services.models.get(model)
+        kind = self._services.models.get(model).options
         upload = self._upload(file_id)
-        body = receiving.json_body()
+        query = request.args.to_dict(flat=False)
+        body = with_query(kind, receiving.json_body(), query)
         client = self._services.access.caller()
-        told = self._services.webhooks.check(body.pop("webhook", None), client)
+        told = self._services.webhooks.check(body.pop(WEBHOOK, None), client)
         asked = self._services.models.request(model, upload, body)
         with self._turn(file_id):
             self._upload(file_id)
@@ -366,7 +391,7 @@ class Views:
         summary="A track: sound or text, with Range and ETag",
         answers={200: TRACK, 206: TRACK, 304: None},
         parameters=(FORMAT, RANGE, IF_NONE_MATCH),
-        errors=(*TRACK_ERRORS, RangeNotSatisfiable),
+        errors=(*TRACK_ERRORS, PreconditionFailed, RangeNotSatisfiable),
         rate="none",
     )
     def download(self, file_id: str, track: str) -> Response:
@@ -377,40 +402,39 @@ class Views:
             path = results.file_of(self._storage, upload, job, track, file_format)
         name = answers.download_name(upload, track, file_format)
         content_type = results.formats(track)[file_format]
-        answer = send_file(path, mimetype=content_type, conditional=True)
+        answer = sending.send(path, content_type)
         answer.headers["Content-Disposition"] = answers.disposition(name)
         return answer
 
     @operation(
-        summary="All stems in one ZIP",
+        summary="All tracks in one ZIP",
         answers={200: "application/zip"},
-        parameters=(FORMAT,),
+        parameters=(ARCHIVE_FORMAT,),
         errors=TRACK_ERRORS,
         rate="none",
     )
     def archive(self, file_id: str) -> Response:
         upload = self._upload(file_id)
-        job = self._job_with(upload, None)
-        separation = results.separation(job)
-        assert separation is not None
+        self._job_with(upload, None)
+        jobs = self._store.of_file(file_id)
         archive = ZipStream(compress_type=ZIP_STORED, sized=True)
-        for stem in separation["stems"]:
-            file_format = results.checked_format(job, stem, request.args.get("format"))
+        kind, files = results.archived(jobs, request.args.get("format"))
+        for job, track, file_format in files:
             with self._request():
-                path = results.file_of(self._storage, upload, job, stem, file_format)
-            archive.add_path(str(path), answers.download_name(upload, stem, file_format))
+                path = results.file_of(self._storage, upload, job, track, file_format)
+            archive.add_path(str(path), answers.download_name(upload, track, file_format))
         answer = Response(archive, mimetype="application/zip")
         answer.content_length = len(archive)
-        name = answers.download_name(upload, "stems", "zip")
+        name = answers.download_name(upload, kind, "zip")
         answer.headers["Content-Disposition"] = answers.disposition(name)
         return answer
 
     def _job_with(self, upload: Upload, track: str | None) -> Job:
-        """The latest completed job that has the track (None: any stems)."""
+        """The latest completed job that has the track (None: any track)."""
         jobs = self._store.of_file(upload.file_id)
         done = [job for job in jobs if job.state is State.COMPLETED]
         for job in done:
-            if track in results.names(job) or (track is None and results.separation(job)):
+            if track in results.names(job) or (track is None and results.names(job)):
                 return job
         if jobs and not jobs[0].state.is_final:
             raise NotReady(

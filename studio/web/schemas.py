@@ -132,7 +132,7 @@ class Track(Answer):
 
 class Files(Uploaded):
     tracks: list[Track]
-    archive: str | None = Field(description="Address of all stems in one ZIP.")
+    archive: str | None = Field(description="Address of all tracks in one ZIP.")
 
 
 class Deleted(Answer):

@@ -16,12 +16,17 @@ from studio.web.access import Access
 from studio.web.bounds import UploadBounds
 
 
+class Processor(Protocol):
+    @property
+    def options(self) -> type[BaseModel]: ...
+
+
 class Processors(Protocol):
     """The model processors, by name."""
 
     def names(self) -> list[str]: ...
 
-    def get(self, name: str) -> object: ...
+    def get(self, name: str) -> Processor: ...
 
     def describe(self) -> dict[str, Any]: ...
 

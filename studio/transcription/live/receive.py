@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -12,13 +13,30 @@ from studio.audio import StreamDecoder
 from studio.errors import StudioError
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.events import SessionError
+from studio.transcription.live.magic import container_of
+from studio.transcription.live.pcm import (
+    MOST_CHANNELS,
+    PCM,
+    RATES_HZ,
+    RFC_TYPES,
+    PcmReceiver,
+    pcm_format,
+)
 
-RATES_HZ = (8_000, 96_000)
-MOST_CHANNELS = 2
-CONTAINERS = {"audio/webm": "matroska", "audio/ogg": "ogg"}
-PCM = "audio/pcm"
-# What every WebM file begins with.
-EBML = b"\x1a\x45\xdf\xa3"
+
+@dataclass(frozen=True)
+class Container:
+    """The demuxer of a container, and a pattern of the codecs that a MIME type may name."""
+
+    demuxer: str
+    codecs: str
+
+
+CONTAINERS = {
+    "audio/webm": Container("matroska", r"opus|vorbis|pcm"),
+    "audio/ogg": Container("ogg", r"opus|vorbis"),
+    "audio/mp4": Container("mov", r"mp4a(\.\w+)*|aac|opus|alac|flac"),
+}
 
 
 class Receiver(Protocol):
@@ -40,63 +58,28 @@ class Receiver(Protocol):
         """Give up what is left."""
 
 
-class PcmReceiver:
-    """16-bit little-endian PCM of any rate, mono or stereo."""
-
-    def __init__(self, rate_hz: int, channels: int) -> None:
-        import soxr
-
-        self._channels = channels
-        self._rate_hz = rate_hz
-        self._resampler = (
-            None if rate_hz == RATE_HZ else soxr.ResampleStream(rate_hz, RATE_HZ, 1, "float32")
-        )
-
-    def seconds(self, data: bytes) -> float:
-        if len(data) % (2 * self._channels):
-            raise SessionError(
-                "bad_audio",
-                f"The chunk has {len(data)} bytes, which is not a whole number of 16-bit samples "
-                f"in {self._channels} channel(s). It was not taken.",
-            )
-        return len(data) / (2 * self._channels * self._rate_hz)
-
-    def is_new(self, data: bytes) -> bool:
-        return False
-
-    def feed(self, data: bytes) -> Speech:
-        samples = np.frombuffer(data, "<i2").reshape(-1, self._channels)
-        mono = (samples.mean(1) / 32768.0).astype(np.float32)
-        return mono if self._resampler is None else self._resampled(mono, False)
-
-    def finish(self) -> Speech:
-        rest = np.zeros(0, np.float32)
-        return rest if self._resampler is None else self._resampled(rest, True)
-
-    def close(self) -> None:
-        pass
-
-    def _resampled(self, mono: Speech, is_last: bool) -> Speech:
-        assert self._resampler is not None
-        resampled: Speech = self._resampler.resample_chunk(mono, last=is_last)
-        return resampled
-
-
 class ContainerReceiver:
-    """WebM or Ogg as a browser's MediaRecorder makes them, in pieces of any length."""
+    """WebM, Ogg or MP4 as a browser's MediaRecorder makes them, in pieces of any length."""
 
-    def __init__(self, container: str) -> None:
-        self._container = container
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._container = CONTAINERS[kind].demuxer
         self._decoder: StreamDecoder | None = None
 
     def seconds(self, data: bytes) -> float:
         return 0.0
 
     def is_new(self, data: bytes) -> bool:
-        is_first_page = data[:4] == b"OggS" and data[5:6] == b"\x02"
-        return self._decoder is not None and (is_first_page or data[:4] == EBML)
+        found = container_of(data)
+        if self._decoder is None or found is None or found.mime_type != self._kind:
+            return False
+        # Every page of Ogg begins with its name; only the first one of a stream has this flag.
+        return found.name != "Ogg" or data[5:6] == b"\x02"
 
     def feed(self, data: bytes) -> Speech:
+        found = container_of(data) if self._decoder is None else None
+        if found is not None and found.mime_type != self._kind:
+            raise SessionError("bad_audio", found.refusal(self._kind))
         decoder = self._decoder = self._decoder or StreamDecoder(self._container, RATE_HZ)
         return self._checked(lambda: decoder.feed(data))
 
@@ -120,23 +103,31 @@ class ContainerReceiver:
 def receiver(mime_type: str) -> Receiver:
     """The receiver of a MIME type. Raises SessionError with the types that are known."""
     kind, *parameters = re.sub(r'[\s"]', "", mime_type.lower()).split(";")
-    values = dict(part.split("=", 1) for part in parameters if "=" in part)
-    if kind in CONTAINERS:
-        return ContainerReceiver(CONTAINERS[kind])
-    rate, channels = values.get("rate", str(RATE_HZ)), values.get("channels", "1")
+    try:
+        if kind == PCM or kind in RFC_TYPES:
+            return PcmReceiver(pcm_format(kind, parameters))
+        if kind in CONTAINERS:
+            _check_codecs(kind, parameters)
+            return ContainerReceiver(kind)
+        reason = ""
+    except ValueError as error:
+        reason = f": {error}"
     least_hz, most_hz = RATES_HZ
-    if (
-        kind == PCM
-        and re.fullmatch(r"\d{4,6}", rate)
-        and least_hz <= int(rate) <= most_hz
-        and channels in ("1", "2")
-    ):
-        return PcmReceiver(int(rate), int(channels))
     raise SessionError(
         "unknown_mime_type",
-        f"mimeType {mime_type[:80]!r} is not known. Send audio/pcm;rate={RATE_HZ} (rate "
-        f"{least_hz} to {most_hz}, channels=1 or 2), audio/webm;codecs=opus or audio/ogg.",
+        f"mimeType {mime_type[:80]!r} is not understood{reason}. Send audio/pcm;rate={RATE_HZ} "
+        f"(rate {least_hz} to {most_hz}, channels 1 to {MOST_CHANNELS}, encoding int16, int24, "
+        "int32, float32 or uint8), audio/webm;codecs=opus, audio/ogg or audio/mp4.",
     )
+
+
+def _check_codecs(kind: str, parameters: list[str]) -> None:
+    """Raise ValueError for a codec that is not decoded."""
+    for parameter in parameters:
+        name, _, codecs = parameter.partition("=")
+        for codec in codecs.split(",") if name == "codecs" else []:
+            if not re.fullmatch(CONTAINERS[kind].codecs, codec):
+                raise ValueError(f"the codec {codec[:40]!r} is not decoded")
 
 
 def chunk_bytes(data: object, most_bytes: int) -> bytes:
@@ -157,7 +148,7 @@ def chunk_bytes(data: object, most_bytes: int) -> bytes:
     if len(decoded) > most_bytes:
         raise SessionError(
             "chunk_too_large",
-            f"The chunk has {len(decoded):,} bytes; at most {most_bytes:,} are taken at once. Send "
-            "shorter ones.",
+            f"The chunk has more than the {most_bytes:,} bytes that are taken at once. "
+            "Send shorter ones.",
         )
     return decoded

@@ -7,6 +7,7 @@ depends on time is given the time.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -34,6 +35,15 @@ LAG_STEP_S = 2.0
 LEAST_LOG_PROBABILITY = -0.5
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What a session did: seconds of sound and of decoding, and segments that were sent."""
+
+    audio_s: float = 0.0
+    decoding_s: float = 0.0
+    segments: int = 0
+
+
 class Session:
     """The state of one speaker. Thread-safe; `emit` must not call it back."""
 
@@ -52,6 +62,7 @@ class Session:
         self._limits = limits
         self._emit = emit
         self._lock = Lock()
+        self._finished = Figures()
         self._begin()
 
     def _begin(self) -> None:
@@ -215,9 +226,22 @@ class Session:
                 "decoding_s": round(self._decoding_s, 3),
                 "language": self.language,
             }
+            self._finished = self._figures()
             self._begin()
             self._emit("finished", summary)
             return True
+
+    def figures(self) -> Figures:
+        """Since the connection began, however often the client has finished."""
+        with self._lock:
+            return self._figures()
+
+    def _figures(self) -> Figures:
+        return Figures(
+            self._finished.audio_s + self._received / RATE_HZ,
+            self._finished.decoding_s + self._decoding_s,
+            self._finished.segments + self._utterance.segment,
+        )
 
     def times(self) -> dict[str, float]:
         """Seconds received, decoded and waiting, for acknowledgements."""

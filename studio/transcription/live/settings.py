@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from studio.transcription.languages import LANGUAGES
+from studio.transcription.languages import language_code
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class LiveSettings(BaseModel):
     @field_validator("language")
     @classmethod
     def _known(cls, language: str | None) -> str | None:
-        if language is not None and language not in LANGUAGES:
-            raise ValueError("use a code such as en, or null to detect the language")
-        return language
+        if language is None:
+            return None
+        code = language_code(language)
+        if code is None:
+            raise ValueError("use a code or English name, such as en, or null to detect it")
+        return code

@@ -1,0 +1,75 @@
+"""What ffmpeg may read: containers and codecs, and what is said about the others.
+
+The codecs are those that everyday programs write and whose decoders are small, old and well tested.
+Left out are decoders with a record of memory errors or a large state machine: DTS, TrueHD, the
+Windows Media family, RealAudio, ATRAC, and the ADPCM variants of games.
+"""
+
+import re
+
+from studio.audio.report import Report
+from studio.errors import AudioUnsupported
+
+FORMATS = "mp3,wav,w64,flac,ogg,mov,aac"
+_PCM = (
+    "pcm_u8,pcm_s8,pcm_alaw,pcm_mulaw,pcm_s16le,pcm_s16be,pcm_u16le,pcm_u16be,pcm_s24le,pcm_s24be,"
+    "pcm_u24le,pcm_u24be,pcm_s32le,pcm_s32be,pcm_u32le,pcm_u32be,pcm_s64le,pcm_s64be,pcm_f16le,"
+    "pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be"
+)
+_SPEECH = "gsm,gsm_ms,amrnb,amrwb,g722,g726,g726le,speex,libspeex"
+_ADPCM = "adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_yamaha"
+_MUSIC = (
+    "mp1,mp1float,mp2,mp2float,mp3,mp3float,flac,alac,vorbis,libvorbis,opus,libopus,aac,aac_fixed,"
+    "ac3,eac3"
+)
+CODECS = f"{_MUSIC},{_PCM},{_ADPCM},{_SPEECH}"
+
+MEND = "Convert the file to FLAC, WAV or MP3, for example with `ffmpeg -i FILE sound.flac`."
+
+# ffmpeg takes integers of 24 bits in 32 for the 24-bit floats of one old program.
+_DECODERS = {"pcm_f24le": "pcm_s32le"}
+
+_NAMES = {
+    "dts": "DTS",
+    "truehd": "Dolby TrueHD",
+    "mlp": "MLP",
+    "ac4": "Dolby AC-4",
+    "wmav1": "Windows Media Audio",
+    "wmav2": "Windows Media Audio",
+    "wmapro": "Windows Media Audio Pro",
+    "wmalossless": "Windows Media Audio Lossless",
+    "wmavoice": "Windows Media Audio Voice",
+    "g723_1": "G.723.1",
+    "g729": "G.729",
+    "ilbc": "iLBC",
+    "qcelp": "QCELP",
+    "evrc": "EVRC",
+    "qdm2": "QDesign Music",
+    "atrac3": "ATRAC3",
+    "atrac3p": "ATRAC3+",
+    "truespeech": "TrueSpeech",
+    "mace3": "MACE",
+    "mace6": "MACE",
+}
+_UNOPENED = re.compile(r"\[dec:(\w+) @ .*\] Error while opening decoder")
+_UNKNOWN = "Decoder (codec none) not found"
+
+
+def decoder_of(codec: str) -> list[str]:
+    """The options of an input whose codec ffmpeg mistakes."""
+    return ["-c:a", _DECODERS[codec]] if codec in _DECODERS else []
+
+
+def refused(report: Report, codec: str) -> AudioUnsupported | None:
+    """The error where ffmpeg did not decode the sound because its codec is not accepted."""
+    if report.says(_UNKNOWN):
+        return AudioUnsupported(f"The sound is encoded in a way that is not known. {MEND}")
+    for line in report.lines:
+        unopened = _UNOPENED.match(re.sub(r"^\[aist[^]]*\] ", "", line))
+        if unopened and report.says(f"Codec ({unopened[1]}) not on whitelist"):
+            name = _NAMES.get(codec)
+            shown = f"{name} ({codec})" if name else codec
+            return AudioUnsupported(
+                f"The sound is encoded as {shown}, which is not accepted. {MEND}"
+            )
+    return None

@@ -1,0 +1,147 @@
+"""Chained Ogg files: recordings that follow each other in one file, as radio streams are saved.
+
+ffmpeg goes on from one recording to the next only if both have the same format, and decodes noise
+if only their codebooks differ. So neighbours with the same headers are decoded together, and the
+others in runs of their own.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from studio.audio.child import Child
+from studio.errors import AudioUnsupported
+
+# Each part is another run of ffmpeg.
+MOST_PARTS = 200
+CHUNK_BYTES = 1 << 20
+# Headers of one recording, comments with a picture included.
+MOST_HEADER_BYTES = 4 << 20
+_PAGE = re.compile(rb"OggS\0[\0-\7]")
+_PAGE_BYTES = 6
+_FIRST_PAGE = 0x02
+
+
+@dataclass(frozen=True)
+class Part:
+    """Recordings of one format: bytes [start, end) of the file. `channels` is 0 if not known."""
+
+    start: int
+    end: int
+    channels: int
+    recordings: int
+
+
+def parts_of(path: Path) -> list[Part]:
+    """The parts of an Ogg file; nothing for any other file. Raises AudioUnsupported."""
+    parts: list[Part] = []
+    last_format = b""
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return []
+        starts = list(_starts(path))
+        size = path.stat().st_size
+        for start, end in zip(starts, [*starts[1:], size], strict=True):
+            sound_format, channels = _format_at(file, start, end)
+            if parts and sound_format == last_format:
+                last = parts.pop()
+                parts.append(Part(last.start, end, channels, last.recordings + 1))
+            else:
+                parts.append(Part(start, end, channels, 1))
+            last_format = sound_format
+            if len(parts) > MOST_PARTS:
+                raise AudioUnsupported(
+                    f"The sound changes its format more than {MOST_PARTS} times. Convert the file "
+                    "first, or send it in parts."
+                )
+    return parts
+
+
+@contextmanager
+def child_of_part(arguments: list[str], path: Path, part: Part) -> Iterator[Child]:
+    """An ffmpeg that is sent one part of a file."""
+    with Child(arguments, None) as child:
+        feeder = Thread(target=_feed, args=(child, path, part), name="ogg-part", daemon=True)
+        feeder.start()
+        try:
+            yield child
+        finally:
+            child.kill()
+            feeder.join()
+
+
+def _feed(child: Child, path: Path, part: Part) -> None:
+    left = part.end - part.start
+    try:
+        with path.open("rb") as file:
+            file.seek(part.start)
+            while left and (data := file.read(min(left, CHUNK_BYTES))):
+                child.send(data, patience_s=None)
+                left -= len(data)
+    except OSError:
+        # ffmpeg has ended, and its reader learns why.
+        pass
+    finally:
+        child.send_end()
+
+
+def _starts(path: Path) -> Iterator[int]:
+    """Where recordings begin: at a first page of a stream that follows other pages."""
+    yield 0
+    rest, offset, after_headers = b"", 0, False
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            data = rest + chunk
+            for page in _PAGE.finditer(data):
+                is_first = bool(page[0][5] & _FIRST_PAGE)
+                if is_first and after_headers:
+                    yield offset + page.start()
+                after_headers = not is_first
+            # A page that is cut in two is found in the next turn; none is found twice.
+            rest = data[-(_PAGE_BYTES - 1) :]
+            offset += len(data) - len(rest)
+
+
+def _format_at(file: IO[bytes], start: int, end: int) -> tuple[bytes, int]:
+    """What decoding a recording depends on, as its headers tell, and its channels."""
+    file.seek(start)
+    packets = _packets(file.read(min(end - start, MOST_HEADER_BYTES)))
+    first = next(packets, b"")
+    if first.startswith(b"\x01vorbis") and len(first) > 11:
+        setup = next((packet for packet in packets if packet.startswith(b"\x05vorbis")), b"")
+        return first + setup, first[11]
+    if first.startswith(b"OpusHead") and len(first) > 9:
+        return first, first[9]
+    if first.startswith(b"\x7fFLAC") and len(first) >= 51:
+        sizes, rate = first[17:21], first[27:31]
+        return b"FLAC" + sizes + rate[:3] + bytes([rate[3] & 0xF0]), (rate[2] >> 1 & 7) + 1
+    if first.startswith(b"Speex   ") and len(first) >= 52:
+        return first, min(255, struct.unpack_from("<I", first, 48)[0])
+    return first, 0
+
+
+_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
+
+
+def _packets(data: bytes) -> Iterator[bytes]:
+    """The packets of the first sound stream, from its first page on."""
+    at, wanted, packet = 0, b"", b""
+    while data[at : at + 4] == b"OggS" and at + 27 <= len(data):
+        serial, segments = data[at + 14 : at + 18], data[at + 26]
+        lengths = data[at + 27 : at + 27 + segments]
+        body = at + 27 + segments
+        if not wanted and data[body : body + 8].startswith(_SOUND):
+            wanted = serial
+        for length in lengths:
+            if serial == wanted:
+                packet += data[body : body + length]
+                if length < 255:
+                    yield packet
+                    packet = b""
+            body += length
+        at = body

@@ -1,0 +1,78 @@
+"""Mixes channels to one without losing sound that they hold in opposite phase."""
+
+import numpy as np
+import numpy.typing as npt
+
+from studio.audio.timeline import RENUMBER
+
+Samples = npt.NDArray[np.float32]
+
+WINDOW_S = 0.1
+# How long the levels of the channels are remembered.
+MEMORY_S = 1.0
+# The mean of channels that have nothing in common has a power of 1. If it is this much less, they
+# cancel each other out, until it is more than that again.
+CANCELED, RESTORED = 0.06, 0.25
+# Another channel is listened to if it has so much more power.
+LOUDER = 2.0
+
+
+def mono_graph(resampler: str, channels: int) -> str:
+    """A graph from the first sound stream to its mean, followed by its channels, as `[out]`."""
+    # A stream of two channels may become one on its way, which `pan` alone would not take.
+    layout = ":channel_layouts=stereo" if channels == 2 else ""
+    # Channels without names stay in their order.
+    copies = "|".join(f"c{number}=c{number}" for number in range(channels))
+    return (
+        f"[0:a:0]{RENUMBER},asplit[a][b];"
+        f"[a]{resampler},aformat=sample_fmts=flt:channel_layouts=mono[mean];"
+        f"[b]{resampler},aformat=sample_fmts=flt{layout},pan={channels}C|{copies}[each];"
+        "[mean][each]amerge[out]"
+    )
+
+
+class MonoMixer:
+    """The mean of the channels of a stream, or the loudest of them where they cancel out.
+
+    Voices in opposite phase are common: a cable of wrong polarity, or a balanced signal recorded as
+    stereo.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._window = max(1, round(WINDOW_S * rate_hz))
+        self._memory = MEMORY_S * rate_hz
+        self._mean_energy = 0.0
+        self._energies: npt.NDArray[np.float64] | None = None
+        self._chosen: int | None = None
+
+    def mix(self, mean: Samples, channels: Samples) -> Samples:
+        """One channel of the next samples: `mean` (samples,) of `channels` (channels, samples)."""
+        mixed = mean
+        for start in range(0, len(mean), self._window):
+            window = slice(start, start + self._window)
+            before = self._chosen
+            self._choose(mean[window], channels[:, window])
+            if before is None and self._chosen is None:
+                continue
+            if mixed is mean:
+                mixed = mean.copy()
+            old = mean[window] if before is None else channels[before, window]
+            new = mean[window] if self._chosen is None else channels[self._chosen, window]
+            fade = np.linspace(0, 1, len(new), dtype=np.float32)
+            mixed[window] = new if before == self._chosen else old + fade * (new - old)
+        return mixed
+
+    def _choose(self, mean: Samples, channels: Samples) -> None:
+        """Remember the levels of a window, and choose what is listened to in it."""
+        kept = float(np.exp(-len(mean) / self._memory))
+        if self._energies is None:
+            self._energies = np.zeros(len(channels))
+        energies = self._energies = kept * self._energies + np.square(channels, dtype=float).sum(1)
+        self._mean_energy = kept * self._mean_energy + float(np.square(mean, dtype=float).sum())
+        unrelated = float(energies.sum()) / len(channels) ** 2
+        if self._mean_energy > RESTORED * unrelated:
+            self._chosen = None
+        elif self._mean_energy < CANCELED * unrelated or self._chosen is not None:
+            loudest = int(energies.argmax())
+            if self._chosen is None or energies[loudest] > LOUDER * energies[self._chosen]:
+                self._chosen = loudest

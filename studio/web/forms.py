@@ -1,0 +1,149 @@
+"""Reads the form of an upload as it arrives: the file goes straight to the storage."""
+
+from typing import IO
+
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.sansio.multipart import Data, Field, File, MultipartDecoder, NeedData, State
+
+from studio.errors import BadFilename, BadRequest, NoFile
+from studio.storage import IncomingFile, Storage
+
+FIELD = "file"
+# Below the 500 kB that a form's texts may have: the decoder counts a piece of a file among them.
+# Larger than usual: gunicorn copies all that it has read ahead for every piece that is taken.
+PIECE_BYTES = 1 << 18
+# Of a form without a file, so many names of fields are shown.
+SHOWN_NAMES = 5
+
+
+class _Decoder(MultipartDecoder):
+    """Takes part headers that are not UTF-8 as Windows-1252.
+
+    Some programs on Windows write file names in the system's code page.
+    """
+
+    def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            data = data.decode("cp1252", "replace").encode()
+        return super()._parse_headers(data)
+
+
+class UploadForm:
+    """A form with one file in the field `file`.
+
+    `incoming` is the file as soon as its part begins, also when `read` raises an error; whoever
+    reads the form must discard or accept it.
+    """
+
+    def __init__(self, storage: Storage, max_text_bytes: int | None, max_parts: int | None) -> None:
+        """`max_text_bytes` bounds each text field."""
+        self.incoming: IncomingFile | None = None
+        self.filename = ""
+        self._storage = storage
+        self._max_text_bytes = max_text_bytes
+        self._max_parts = max_parts
+        self._file_field = ""
+        self._text_fields: list[str] = []
+        self._has_unused_input = False
+        self._part: Field | File | None = None
+        self._text_bytes = 0
+
+    def read(self, stream: IO[bytes], boundary: str, length: int | None) -> IncomingFile:
+        """Read the whole form; its file. Raises BadRequest, BadFilename or NoFile.
+
+        `length` is that of the body in bytes, where the client declares it.
+        """
+        if not boundary or not boundary.isascii():
+            raise BadRequest(
+                "The header Content-Type has no usable boundary. Do not set this header yourself: "
+                "your HTTP library adds it together with the boundary."
+            )
+        decoder = _Decoder(
+            boundary.encode(), max_form_memory_size=self._max_text_bytes, max_parts=self._max_parts
+        )
+        received_bytes, is_whole = self._read_parts(stream, decoder)
+        is_whole = is_whole and received_bytes >= (length or 0)
+        if decoder.state is State.PREAMBLE and is_whole and received_bytes:
+            raise _wrong_boundary(decoder)
+        if decoder.state is not State.EPILOGUE and (received_bytes or not is_whole):
+            raise BadRequest(
+                f"The body breaks off after {received_bytes:,} bytes, before the end of the form. "
+                "Upload the file again in full."
+            )
+        if self.incoming is not None and self._file_field == FIELD:
+            return self.incoming
+        raise NoFile(self._why_no_file())
+
+    def _read_parts(self, stream: IO[bytes], decoder: MultipartDecoder) -> tuple[int, bool]:
+        """Read to the end; how many bytes came, and whether the connection lasted as long."""
+        received_bytes = 0
+        try:
+            while data := stream.read(PIECE_BYTES):
+                received_bytes += len(data)
+                decoder.receive_data(data)
+                while not isinstance(event := decoder.next_event(), NeedData):
+                    if isinstance(event, Field | File):
+                        self._begin(event)
+                    elif isinstance(event, Data):
+                        self._take(event.data)
+        except ClientDisconnected:
+            return received_bytes, False
+        except ValueError as error:
+            raise BadRequest(f"A part of the form cannot be read: {error}.") from None
+        except RequestEntityTooLarge:
+            # The decoder keeps all that comes before the first boundary.
+            if decoder.state is State.PREAMBLE:
+                raise _wrong_boundary(decoder) from None
+            raise
+        return received_bytes, True
+
+    def _begin(self, part: Field | File) -> None:
+        self._part, self._text_bytes = part, 0
+        # A part without a name has None here.
+        name = part.name or ""
+        if isinstance(part, Field):
+            self._text_fields.append(name)
+        elif not part.filename:
+            self._has_unused_input = True
+        elif self.incoming is not None:
+            raise BadRequest(
+                f"The form has several files. Send one file per request, in the field {FIELD!r}."
+            )
+        else:
+            self.filename, self._file_field = part.filename, name
+            self.incoming = self._storage.receive()
+
+    def _take(self, data: bytes) -> None:
+        """Take the next bytes of the current part."""
+        part = self._part
+        if isinstance(part, Field):
+            self._text_bytes += len(data)
+            if self._max_text_bytes is not None and self._text_bytes > self._max_text_bytes:
+                raise RequestEntityTooLarge
+        elif isinstance(part, File) and part.filename:
+            assert self.incoming is not None
+            self.incoming.write(data)
+        elif data:
+            raise BadFilename("The file has no name. Give it one that ends in its type.")
+
+    def _why_no_file(self) -> str:
+        if FIELD in self._text_fields:
+            return f"The field {FIELD!r} holds a text, not a file: give it a file name."
+        others = sorted({*self._text_fields, *([self._file_field] if self.incoming else [])})
+        if others:
+            found = f"it has {', '.join(map(repr, others[:SHOWN_NAMES]))}"
+        elif self._has_unused_input:
+            found = "no file was chosen"
+        else:
+            found = "it is empty"
+        return f"The form has no file in the field {FIELD!r}; {found}."
+
+
+def _wrong_boundary(decoder: MultipartDecoder) -> BadRequest:
+    return BadRequest(
+        f"The boundary {decoder.boundary.decode()!r} of the header Content-Type does not occur in "
+        "the body. Let your HTTP library write this header."
+    )
