@@ -13,7 +13,14 @@ from studio.audio.ends import End, end_of
 from studio.audio.header import Header
 from studio.audio.report import Report
 from studio.audio.sound import MOST_CHANNELS, SAMPLE_RATES_HZ, SPARE_S, SPARE_SHARE
-from studio.audio.timeline import FILL_GAPS, RENUMBER, PacketClock, late_start_s, seconds_of_tick
+from studio.audio.timeline import (
+    FILL_GAPS,
+    KEEP_TIMES,
+    RENUMBER,
+    PacketClock,
+    late_start_s,
+    seconds_of_tick,
+)
 from studio.errors import AudioTooLong, AudioTruncated, AudioUnsupported, NotAudio
 
 # Up to this length a recording is decoded whole, so that its length is exact.
@@ -57,7 +64,7 @@ class _Beginning:
     header: Header
     end: End | None
     decoded_s: float
-    is_damaged: bool
+    damaged_packets: int
 
     @property
     def promises(self) -> float:
@@ -99,8 +106,9 @@ def _length_s(path: Path, parts: list[Part], found: _Beginning) -> float:
     if found.decoded_s < FULLY_PROBED_S:
         if _is_short(header.start_s + found.decoded_s, found.promises):
             _raise_truncated(found.promises, f"only {found.decoded_s:.1f} s are there")
-        if found.is_damaged:
-            check_complete(found.decoded_s, _measured_s(path))
+        if found.damaged_packets:
+            measured_s, damaged = _measured_s(path), found.damaged_packets
+            check_complete(found.decoded_s, measured_s, damaged, header.container)
         return found.decoded_s
     if parts and parts[0].recordings > 1:
         return _decoded_s(path, None)
@@ -123,7 +131,14 @@ def _is_short(length_s: float, promised_s: float) -> bool:
 
 def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
     """Decode the first minute. `codec` is given where ffmpeg is known to mistake it."""
-    command = [*decoder_of(codec), *RECORDING, *_NOTHING_LEFT_OUT, "-t", f"{FULLY_PROBED_S}"]
+    command = [
+        KEEP_TIMES,
+        *decoder_of(codec),
+        *RECORDING,
+        *_NOTHING_LEFT_OUT,
+        "-t",
+        f"{FULLY_PROBED_S}",
+    ]
     is_chain = len(parts) > 1
     with _child([*command, *_COUNTED_WITH_GAPS], path, parts[0] if is_chain else None) as child:
         samples = _count(child)
@@ -198,7 +213,15 @@ def _ends_at(path: Path, found: _Beginning) -> bool:
 
 def _decoded_s(path: Path, part: Part | None) -> float:
     """The length of several recordings in one file, by decoding them. Raises AudioTooLong."""
-    command = ["-v", "error", *RECORDING, *_NOTHING_LEFT_OUT, *_AT_8_KHZ, *_COUNTED_WITH_GAPS]
+    command = [
+        "-v",
+        "error",
+        KEEP_TIMES,
+        *RECORDING,
+        *_NOTHING_LEFT_OUT,
+        *_AT_8_KHZ,
+        *_COUNTED_WITH_GAPS,
+    ]
     samples = 0
     with _child(command, path, part) as child:
         while data := child.receive():
@@ -216,7 +239,7 @@ def _decoded_s(path: Path, part: Part | None) -> float:
 
 def _measured_s(path: Path) -> float:
     """The length of a recording: the sum of its packets. Raises AudioTooLong."""
-    command = ["-v", "error", "-copyts", *RECORDING, *_NOTHING_LEFT_OUT, "-c", "copy"]
+    command = ["-v", "error", KEEP_TIMES, *RECORDING, *_NOTHING_LEFT_OUT, "-c", "copy"]
     clock, rest = PacketClock(0.0), b""
     with Child([*command, "-f", "framecrc", "pipe:1"], path) as child:
         while data := child.receive():
