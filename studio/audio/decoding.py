@@ -108,7 +108,7 @@ class _Source:
             yield from self._decoded(part, mixing, rate_hz)
 
     def _decoded(self, part: Part | None, mixing: "_Mixing", rate_hz: int) -> Iterator[Sound]:
-        decoder = decoder_of(self.header.codec) if self.header else []
+        decoder = decoder_of(self.path, self.header.codec) if self.header else []
         command = ["-v", "error", KEEP_TIMES, *decoder, *RECORDING, *mixing.arguments]
         command += ["-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"]
         frame_bytes = 4 * mixing.read_channels

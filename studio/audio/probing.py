@@ -133,7 +133,7 @@ def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
     """Decode the first minute. `codec` is given where ffmpeg is known to mistake it."""
     command = [
         KEEP_TIMES,
-        *decoder_of(codec),
+        *decoder_of(path, codec),
         *RECORDING,
         *_NOTHING_LEFT_OUT,
         "-t",
@@ -144,7 +144,7 @@ def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
         samples = _count(child)
         went_well = child.wait()
         header = Header.of(child.report)
-        if header is not None and not codec and decoder_of(header.codec):
+        if header is not None and not codec and decoder_of(path, header.codec):
             return _beginning(path, parts, header.codec)
         header = _checked(child.report)
         end = end_of(path, header.container)
