@@ -108,6 +108,14 @@ def test_24_bits_in_32_are_decoded_bit_for_bit(
     assert np.array_equal(decode_all(path), (whole / 2.0**31).astype(np.float32))
 
 
+def test_24_bits_in_32_of_more_than_a_minute(tmp_path: Path) -> None:
+    """Beyond the first minute, only the end is decoded."""
+    whole = (noise(61.0, 2, 8000) * 2**23).astype("<i4") << 8
+    path = tmp_path / "song.wav"
+    path.write_bytes(wave_of(1, 24, 8, b"", 8000, whole.T.tobytes()))
+    assert audio.probe(path).duration_s == pytest.approx(61.0, abs=0.1)
+
+
 @pytest.mark.parametrize("tag", [0xFF, 0x1600])
 def test_aac_in_a_wav_is_decoded(wav: Path, tmp_path: Path, tag: int) -> None:
     frames = convert(wav, tmp_path / "tone.aac").read_bytes()

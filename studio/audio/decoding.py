@@ -1,14 +1,13 @@
 """Decodes recordings into blocks."""
 
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from studio.audio.accepted import decoder_of
-from studio.audio.chain import Part, child_of_part, parts_of
+from studio.audio.chain import Part, child_of, parts_of
 from studio.audio.child import RECORDING, Child
 from studio.audio.header import Header
 from studio.audio.mono import MonoMixer, mono_graph
@@ -115,7 +114,7 @@ class _Source:
         mixer = MonoMixer(rate_hz)
         samples = 0
         held = bytearray()
-        with _child(command, self.path, part) as child:
+        with child_of(command, self.path, part) as child:
             while data := child.receive():
                 held += data
                 while len(held) >= BLOCK_SAMPLES * frame_bytes:
@@ -175,10 +174,6 @@ def _even(blocks: Iterator[Sound]) -> Iterator[Sound]:
             held = [joined[:, BLOCK_SAMPLES:]] if samples else []
     if samples:
         yield np.concatenate(held, axis=1)
-
-
-def _child(command: list[str], path: Path, part: Part | None) -> AbstractContextManager[Child]:
-    return Child(command, path) if part is None else child_of_part(command, path, part)
 
 
 def _header(path: Path) -> Header | None:

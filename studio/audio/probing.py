@@ -1,12 +1,11 @@
 """Examines a recording before it is accepted."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.audio import mp4
 from studio.audio.accepted import MEND, decoder_of, refused
-from studio.audio.chain import Part, child_of_part, parts_of
+from studio.audio.chain import Part, child_of, parts_of
 from studio.audio.child import RECORDING, Child
 from studio.audio.decoding import FIRST_CHANNEL, LONGEST_S, check_complete
 from studio.audio.ends import End, end_of
@@ -58,10 +57,12 @@ class Probe:
 class _Beginning:
     """What the first minute of a file, or of the first part of a chain, shows.
 
-    `decoded_s` is at most FULLY_PROBED_S, and counts from the first sample.
+    `decoder` is what ffmpeg must be told to decode it. `decoded_s` is at most FULLY_PROBED_S, and
+    counts from the first sample.
     """
 
     header: Header
+    decoder: list[str]
     end: End | None
     decoded_s: float
     damaged_packets: int
@@ -131,16 +132,10 @@ def _is_short(length_s: float, promised_s: float) -> bool:
 
 def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
     """Decode the first minute. `codec` is given where ffmpeg is known to mistake it."""
-    command = [
-        KEEP_TIMES,
-        *decoder_of(path, codec),
-        *RECORDING,
-        *_NOTHING_LEFT_OUT,
-        "-t",
-        f"{FULLY_PROBED_S}",
-    ]
+    decoder = decoder_of(path, codec)
+    command = [KEEP_TIMES, *decoder, *RECORDING, *_NOTHING_LEFT_OUT, "-t", f"{FULLY_PROBED_S}"]
     is_chain = len(parts) > 1
-    with _child([*command, *_COUNTED_WITH_GAPS], path, parts[0] if is_chain else None) as child:
+    with child_of([*command, *_COUNTED_WITH_GAPS], path, parts[0] if is_chain else None) as child:
         samples = _count(child)
         went_well = child.wait()
         header = Header.of(child.report)
@@ -163,11 +158,7 @@ def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
     if samples == 0:
         raise NotAudio("The file has a sound header, but no sound can be decoded from it.")
     decoded_s = samples / (header.output_rate_hz or header.rate_hz)
-    return _Beginning(header, end, decoded_s, child.report.damaged_packets)
-
-
-def _child(command: list[str], path: Path, part: Part | None) -> AbstractContextManager[Child]:
-    return Child(command, path) if part is None else child_of_part(command, path, part)
+    return _Beginning(header, decoder, end, decoded_s, child.report.damaged_packets)
 
 
 def _checked(report: Report) -> Header:
@@ -200,7 +191,8 @@ def _ends_at(path: Path, found: _Beginning) -> bool:
     Raises AudioTruncated where it ends before, unless the end is known to be there.
     """
     declared_s = found.header.declared_s or 0.0
-    start = ["-v", "error", "-ss", f"{declared_s - TAIL_S:.3f}", *RECORDING, *_NOTHING_LEFT_OUT]
+    start = ["-v", "error", "-ss", f"{declared_s - TAIL_S:.3f}", *found.decoder, *RECORDING]
+    start += _NOTHING_LEFT_OUT
     length_s = TAIL_S + MORE_TAIL_S
     with Child([*start, "-t", f"{length_s}", *_AT_8_KHZ, *_COUNTED], path) as child:
         samples = _count(child)
@@ -223,7 +215,7 @@ def _decoded_s(path: Path, part: Part | None) -> float:
         *_COUNTED_WITH_GAPS,
     ]
     samples = 0
-    with _child(command, path, part) as child:
+    with child_of(command, path, part) as child:
         while data := child.receive():
             samples += len(data)
             child.allow(samples / 8000)
