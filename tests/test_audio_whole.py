@@ -13,6 +13,7 @@ import soundfile
 
 from studio import audio
 from studio.audio import chain
+from studio.audio.child import RECORDING, Child
 from studio.errors import AudioTruncated, AudioUnsupported, NotAudio, StudioError
 from tests.hostile import box, find_box, ogg_page, ogg_pages
 from tests.support import (
@@ -355,6 +356,23 @@ def test_a_chain_that_changes_its_format_is_decoded_whole(
         assert tones == [500.0 * (number + 1) for number in range(len(names))]
         assert level_db(sound[-1]) == pytest.approx(level_db(sound[0]), abs=0.1)
     assert ffmpeg_children() == []
+
+
+def test_an_ffmpeg_that_lost_sound_has_failed_though_it_exits_with_0(
+    tmp_path: Path, links: Callable[[str, int], bytes]
+) -> None:
+    path = tmp_path / "chain.ogg"
+    path.write_bytes(links("stereo", 0) + links("mono", 1))
+    with Child(["-v", "error", *RECORDING, "-f", "null", "-"], path) as child:
+        while child.receive():
+            pass
+        assert not child.wait()
+        assert child.report.lost_sound
+    path.write_bytes(links("stereo", 0) + links("stereo", 1))
+    with Child(["-v", "error", *RECORDING, "-f", "null", "-"], path) as child:
+        while child.receive():
+            pass
+        assert child.wait()
 
 
 def test_the_blocks_of_a_chain_are_even(tmp_path: Path, links: Callable[[str, int], bytes]) -> None:
