@@ -53,7 +53,7 @@ class AudioTruncated(StudioError):
 
 
 class AudioUnsupported(StudioError):
-    code, status, title = "audio_unsupported", 400, "The sound is outside the supported range"
+    code, status, title = "audio_unsupported", 400, "The kind of sound is not supported"
 
 
 class TextUnreadable(StudioError):

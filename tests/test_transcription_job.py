@@ -2,14 +2,17 @@
 
 import io
 import json
+import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 from werkzeug.http import parse_options_header
 
+from studio.audio import ffmpeg_path
 from studio.graphs import multiplies_bytes
 from studio.transcription.engine import RATE_HZ
 from tests.problems import assert_problem
@@ -30,7 +33,7 @@ from tests.speech import (
     wrong,
 )
 from tests.subtitles import read_lrc, read_srt, read_vtt
-from tests.support import Server, convert
+from tests.support import Server, convert, decode_all, write_wav
 
 CONTENT_TYPES = {
     "txt": "text/plain; charset=utf-8",
@@ -265,3 +268,29 @@ def test_a_text_is_nothing_to_listen_to(speaker: Server) -> None:
     answer = speaker.process(sent["file_id"], "whisper")
     assert_problem(answer, "wrong_file_type", "'prompt.txt'")
     assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("channels", [(1.0, -1.0), (1.0, -1.0, 1.0, -1.0)])
+def test_a_voice_in_opposite_phase_is_understood(
+    speaker: Server, recording: Spoken, tmp_path: Path, channels: tuple[float, ...]
+) -> None:
+    voice = decode_all(RECORDING, RATE_HZ, 1)
+    sound = voice * np.array(channels, np.float32)[:, None]
+    file_id = transcribed(speaker, write_wav(tmp_path / "opposite.wav", sound, RATE_HZ))
+    assert wrong(recording.text, text(speaker, file_id)) <= MOST_WRONG_ELSEWHERE
+
+
+def test_words_of_sound_that_begins_late_have_the_times_of_a_player(
+    speaker: Server, recording: Spoken, tmp_path: Path
+) -> None:
+    delayed = tmp_path / "late.m4a"
+    command = [ffmpeg_path(), "-v", "error", "-itsoffset", "2.9", "-i", str(RECORDING)]
+    subprocess.run([*command, str(delayed)], check=True)
+    file_id = transcribed(speaker, delayed)
+    found = [word_of(word) for one in data(speaker, file_id)["segments"] for word in one["words"]]
+    true = [(word, start_s + 2.9, end_s + 2.9) for word, start_s, end_s in recording.words]
+    late = late_s(true, found)
+    assert len(late) > 0.8 * len(true)
+    assert np.median(late) < 0.15
+    first_s = read_srt(text(speaker, file_id, "srt"))[0][0]
+    assert first_s == pytest.approx(true[0][1], abs=0.5)

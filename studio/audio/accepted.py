@@ -6,7 +6,9 @@ Windows Media family, RealAudio, ATRAC, and the ADPCM variants of games.
 """
 
 import re
+from pathlib import Path
 
+from studio.audio.ends import bits_of_integers
 from studio.audio.report import Report
 from studio.errors import AudioUnsupported
 
@@ -26,8 +28,8 @@ CODECS = f"{_MUSIC},{_PCM},{_ADPCM},{_SPEECH}"
 
 MEND = "Convert the file to FLAC, WAV or MP3, for example with `ffmpeg -i FILE sound.flac`."
 
-# ffmpeg takes integers of 24 bits in 32 for the 24-bit floats of one old program.
-_DECODERS = {"pcm_f24le": "pcm_s32le"}
+# By the bits that a sample of a WAV takes.
+_INTEGERS = {8: "pcm_u8", 16: "pcm_s16le", 24: "pcm_s24le", 32: "pcm_s32le"}
 
 _NAMES = {
     "dts": "DTS",
@@ -55,9 +57,15 @@ _UNOPENED = re.compile(r"\[dec:(\w+) @ .*\] Error while opening decoder")
 _UNKNOWN = "Decoder (codec none) not found"
 
 
-def decoder_of(codec: str) -> list[str]:
-    """The options of an input whose codec ffmpeg mistakes."""
-    return ["-c:a", _DECODERS[codec]] if codec in _DECODERS else []
+def decoder_of(path: Path, codec: str) -> list[str]:
+    """The options of an input whose codec ffmpeg mistakes: fewer bits than a sample takes.
+
+    It takes 24 bits in 32 for the floats of one old program, and packs 20 in 32 into 24.
+    """
+    if codec != "pcm_f24le" and codec not in _INTEGERS.values():
+        return []
+    decoder = _INTEGERS.get(bits_of_integers(path) or 0, codec)
+    return [] if decoder == codec else ["-c:a", decoder]
 
 
 def refused(report: Report, codec: str) -> AudioUnsupported | None:

@@ -8,7 +8,7 @@ others in runs of their own.
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -62,9 +62,13 @@ def parts_of(path: Path) -> list[Part]:
     return parts
 
 
+def child_of(arguments: list[str], path: Path, part: Part | None) -> AbstractContextManager[Child]:
+    """An ffmpeg that reads a file, or is sent one part of it."""
+    return Child(arguments, path) if part is None else _child_of_part(arguments, path, part)
+
+
 @contextmanager
-def child_of_part(arguments: list[str], path: Path, part: Part) -> Iterator[Child]:
-    """An ffmpeg that is sent one part of a file."""
+def _child_of_part(arguments: list[str], path: Path, part: Part) -> Iterator[Child]:
     with Child(arguments, None) as child:
         feeder = Thread(target=_feed, args=(child, path, part), name="ogg-part", daemon=True)
         feeder.start()

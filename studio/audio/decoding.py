@@ -1,19 +1,18 @@
 """Decodes recordings into blocks."""
 
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from studio.audio.accepted import decoder_of
-from studio.audio.chain import Part, child_of_part, parts_of
+from studio.audio.chain import Part, child_of, parts_of
 from studio.audio.child import RECORDING, Child
 from studio.audio.header import Header
 from studio.audio.mono import MonoMixer, mono_graph
 from studio.audio.sound import BLOCK_SAMPLES, SPARE_S, SPARE_SHARE, Sound
-from studio.audio.timeline import FILL_GAPS, RENUMBER, late_start_s
+from studio.audio.timeline import FILL_GAPS, KEEP_TIMES, RENUMBER, late_start_s
 from studio.errors import NotAudio
 
 # Where it is not known how much sound there should be, no more than this is decoded.
@@ -23,6 +22,10 @@ MORE = 1.02
 MORE_S = 2.0
 FIRST_CHANNEL = "pan=mono|c0=c0"
 RESAMPLER = "filter_size=64:cutoff=0.98"
+# What may lie between the packets of these is taken for damaged packets.
+_UNFRAMED = ("mp3", "aac", "flac")
+# The packets of most codecs last 20 ms or more.
+SHORT_PACKET_S = 0.02
 # Silence after a sound that is shorter than the resampler's filter.
 TAIL_SHARE = 0.01
 
@@ -53,29 +56,34 @@ def decode(
         rate_hz = source.header.rate_hz
         for block in source.blocks(rate_hz, channels, is_resampled=False):
             yield _resampled(block, rate_hz, sample_rate_hz)
-    decoded_s = samples / sample_rate_hz
-    if source.is_damaged and expected_s != LONGEST_S:
-        check_complete(decoded_s, expected_s)
+    if source.header is not None and expected_s != LONGEST_S:
+        decoded_s, container = samples / sample_rate_hz, source.header.container
+        check_complete(decoded_s, expected_s, source.damaged_packets, container)
 
 
-def check_complete(decoded_s: float, expected_s: float) -> None:
-    """Raise NotAudio if a damaged recording decoded to clearly less than its packets hold."""
-    if decoded_s < expected_s * (1 - SPARE_SHARE) - SPARE_S:
+def check_complete(
+    decoded_s: float, expected_s: float, damaged_packets: int, container: str
+) -> None:
+    """Raise NotAudio if clearly less was decoded than the packets of a damaged recording hold."""
+    if damaged_packets and container not in _UNFRAMED:
+        # What is missing between time stamps became silence.
+        decoded_s = min(decoded_s, expected_s - damaged_packets * SHORT_PACKET_S)
+    if damaged_packets and decoded_s < expected_s * (1 - SPARE_SHARE) - SPARE_S:
         raise NotAudio(
-            f"The file is damaged: of {expected_s:,.1f} s of sound only {decoded_s:,.1f} s can be "
-            "decoded. Upload an undamaged copy."
+            f"The file is damaged: of {expected_s:,.1f} s of sound only {max(0.0, decoded_s):,.1f} "
+            "s can be decoded. Upload an undamaged copy."
         )
 
 
 @dataclass
 class _Source:
-    """A recording, or several of a chain. `is_damaged` is set when packets could not be decoded."""
+    """A recording, or several of a chain; `damaged_packets` could not be decoded so far."""
 
     path: Path
     header: Header | None
     parts: list[Part]
     start_s: float
-    is_damaged: bool = False
+    damaged_packets: int = 0
 
     @classmethod
     def of(cls, path: Path) -> "_Source":
@@ -99,14 +107,14 @@ class _Source:
             yield from self._decoded(part, mixing, rate_hz)
 
     def _decoded(self, part: Part | None, mixing: "_Mixing", rate_hz: int) -> Iterator[Sound]:
-        decoder = decoder_of(self.header.codec) if self.header else []
-        command = ["-v", "error", *decoder, *RECORDING, *mixing.arguments]
+        decoder = decoder_of(self.path, self.header.codec) if self.header else []
+        command = ["-v", "error", KEEP_TIMES, *decoder, *RECORDING, *mixing.arguments]
         command += ["-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"]
         frame_bytes = 4 * mixing.read_channels
         mixer = MonoMixer(rate_hz)
         samples = 0
         held = bytearray()
-        with _child(command, self.path, part) as child:
+        with child_of(command, self.path, part) as child:
             while data := child.receive():
                 held += data
                 while len(held) >= BLOCK_SAMPLES * frame_bytes:
@@ -118,7 +126,7 @@ class _Source:
                 yield mixing.mixed(held[: len(held) // frame_bytes * frame_bytes], mixer)
             if not child.wait():
                 raise NotAudio(f"The sound could not be decoded: {child.report.last_words()}.")
-            self.is_damaged |= child.report.damaged_packets
+            self.damaged_packets += child.report.damaged_packets
 
 
 class _Mixing:
@@ -166,10 +174,6 @@ def _even(blocks: Iterator[Sound]) -> Iterator[Sound]:
             held = [joined[:, BLOCK_SAMPLES:]] if samples else []
     if samples:
         yield np.concatenate(held, axis=1)
-
-
-def _child(command: list[str], path: Path, part: Part | None) -> AbstractContextManager[Child]:
-    return Child(command, path) if part is None else child_of_part(command, path, part)
 
 
 def _header(path: Path) -> Header | None:

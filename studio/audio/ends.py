@@ -5,6 +5,7 @@ tells how long something in them lasts, which may be a picture or the time befor
 """
 
 import struct
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,8 @@ MOST_BYTES_PER_S = 192_000 * 8 * 8
 LONGEST_PAGE_BYTES = 27 + 255 + 255 * 255
 LAST_PAGE = 0x04
 _PAGE = b"OggS\0"
+# Formats of a WAV.
+_INTEGERS, _EXTENSIBLE = 1, 0xFFFE
 # A chunk of Wave64 has a GUID for a name, and counts its own head.
 _W64_HEAD_BYTES = 24
 _W64_REST = bytes.fromhex("f3acd3118cd100c04f8edb8a")
@@ -56,16 +59,10 @@ def _end_of_wav(file: IO[bytes], size_bytes: int) -> End:
         return End.UNKNOWN
     order = ">" if form == b"RIFX" else "<"
     long_bytes, bytes_per_s = 0, 0
-    for _ in range(MOST_CHUNKS):
-        head = file.read(8)
-        if len(head) < 8:
-            break
-        name, length = struct.unpack(f"{order}4sI", head)
-        start = file.tell()
-        body = file.read(16) if name in (b"ds64", b"fmt ") else b""
-        if name == b"ds64" and len(body) == 16:
+    for name, length, start, body in _chunks(file, order):
+        if name == b"ds64" and len(body) >= 16:
             long_bytes = struct.unpack_from("<Q", body, 8)[0]
-        elif name == b"fmt " and len(body) == 16:
+        elif name == b"fmt " and len(body) >= 16:
             bytes_per_s = _bytes_per_s(body, order)
         elif name == b"data":
             promised = long_bytes or length
@@ -73,8 +70,32 @@ def _end_of_wav(file: IO[bytes], size_bytes: int) -> End:
             if promised == 0 or (missing > 0 and not long_bytes and length >= NO_LENGTH_BYTES):
                 break
             return End.CUT if missing > SPARE_S * bytes_per_s else End.WHOLE
-        file.seek(start + length + length % 2)
     return End.UNKNOWN
+
+
+def _chunks(file: IO[bytes], order: str) -> Iterator[tuple[bytes, int, int, bytes]]:
+    """Name, length and start of the chunks of a WAV, and of the small ones how they begin."""
+    for _ in range(MOST_CHUNKS):
+        head = file.read(8)
+        if len(head) < 8:
+            return
+        name, length = struct.unpack(f"{order}4sI", head)
+        start = file.tell()
+        yield name, length, start, file.read(40) if name in (b"ds64", b"fmt ") else b""
+        file.seek(start + length + length % 2)
+
+
+def bits_of_integers(path: Path) -> int | None:
+    """The bits that a sample of a little-endian WAV of integers takes; None for other files."""
+    with path.open("rb") as file:
+        if file.read(12)[:4] not in (b"RIFF", b"RF64", b"BW64"):
+            return None
+        for name, _, _, body in _chunks(file, "<"):
+            if name == b"fmt " and len(body) >= 16:
+                tag, channels, _, _, frame_bytes, _ = struct.unpack_from("<HHIIHH", body)
+                is_integer = tag == _INTEGERS or (tag == _EXTENSIBLE and body[24:26] == b"\1\0")
+                return 8 * frame_bytes // channels if is_integer and channels else None
+    return None
 
 
 def _end_of_w64(file: IO[bytes], size_bytes: int) -> End:

@@ -9,7 +9,7 @@ Samples = npt.NDArray[np.float32]
 
 WINDOW_S = 0.1
 # How long the levels of the channels are remembered.
-MEMORY_S = 1.0
+MEMORY_S = 0.2
 # The mean of channels that have nothing in common has a power of 1. If it is this much less, they
 # cancel each other out, until it is more than that again.
 CANCELED, RESTORED = 0.06, 0.25

@@ -1,19 +1,25 @@
 """Examines a recording before it is accepted."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.audio import mp4
 from studio.audio.accepted import MEND, decoder_of, refused
-from studio.audio.chain import Part, child_of_part, parts_of
+from studio.audio.chain import Part, child_of, parts_of
 from studio.audio.child import RECORDING, Child
 from studio.audio.decoding import FIRST_CHANNEL, LONGEST_S, check_complete
 from studio.audio.ends import End, end_of
 from studio.audio.header import Header
 from studio.audio.report import Report
 from studio.audio.sound import MOST_CHANNELS, SAMPLE_RATES_HZ, SPARE_S, SPARE_SHARE
-from studio.audio.timeline import FILL_GAPS, RENUMBER, PacketClock, late_start_s, seconds_of_tick
+from studio.audio.timeline import (
+    FILL_GAPS,
+    KEEP_TIMES,
+    RENUMBER,
+    PacketClock,
+    late_start_s,
+    seconds_of_tick,
+)
 from studio.errors import AudioTooLong, AudioTruncated, AudioUnsupported, NotAudio
 
 # Up to this length a recording is decoded whole, so that its length is exact.
@@ -51,13 +57,15 @@ class Probe:
 class _Beginning:
     """What the first minute of a file, or of the first part of a chain, shows.
 
-    `decoded_s` is at most FULLY_PROBED_S, and counts from the first sample.
+    `decoder` is what ffmpeg must be told to decode it. `decoded_s` is at most FULLY_PROBED_S, and
+    counts from the first sample.
     """
 
     header: Header
+    decoder: list[str]
     end: End | None
     decoded_s: float
-    is_damaged: bool
+    damaged_packets: int
 
     @property
     def promises(self) -> float:
@@ -99,8 +107,9 @@ def _length_s(path: Path, parts: list[Part], found: _Beginning) -> float:
     if found.decoded_s < FULLY_PROBED_S:
         if _is_short(header.start_s + found.decoded_s, found.promises):
             _raise_truncated(found.promises, f"only {found.decoded_s:.1f} s are there")
-        if found.is_damaged:
-            check_complete(found.decoded_s, _measured_s(path))
+        if found.damaged_packets:
+            measured_s, damaged = _measured_s(path), found.damaged_packets
+            check_complete(found.decoded_s, measured_s, damaged, header.container)
         return found.decoded_s
     if parts and parts[0].recordings > 1:
         return _decoded_s(path, None)
@@ -123,13 +132,14 @@ def _is_short(length_s: float, promised_s: float) -> bool:
 
 def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
     """Decode the first minute. `codec` is given where ffmpeg is known to mistake it."""
-    command = [*decoder_of(codec), *RECORDING, *_NOTHING_LEFT_OUT, "-t", f"{FULLY_PROBED_S}"]
+    decoder = decoder_of(path, codec)
+    command = [KEEP_TIMES, *decoder, *RECORDING, *_NOTHING_LEFT_OUT, "-t", f"{FULLY_PROBED_S}"]
     is_chain = len(parts) > 1
-    with _child([*command, *_COUNTED_WITH_GAPS], path, parts[0] if is_chain else None) as child:
+    with child_of([*command, *_COUNTED_WITH_GAPS], path, parts[0] if is_chain else None) as child:
         samples = _count(child)
         went_well = child.wait()
         header = Header.of(child.report)
-        if header is not None and not codec and decoder_of(header.codec):
+        if header is not None and not codec and decoder_of(path, header.codec):
             return _beginning(path, parts, header.codec)
         header = _checked(child.report)
         end = end_of(path, header.container)
@@ -148,11 +158,7 @@ def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
     if samples == 0:
         raise NotAudio("The file has a sound header, but no sound can be decoded from it.")
     decoded_s = samples / (header.output_rate_hz or header.rate_hz)
-    return _Beginning(header, end, decoded_s, child.report.damaged_packets)
-
-
-def _child(command: list[str], path: Path, part: Part | None) -> AbstractContextManager[Child]:
-    return Child(command, path) if part is None else child_of_part(command, path, part)
+    return _Beginning(header, decoder, end, decoded_s, child.report.damaged_packets)
 
 
 def _checked(report: Report) -> Header:
@@ -185,7 +191,8 @@ def _ends_at(path: Path, found: _Beginning) -> bool:
     Raises AudioTruncated where it ends before, unless the end is known to be there.
     """
     declared_s = found.header.declared_s or 0.0
-    start = ["-v", "error", "-ss", f"{declared_s - TAIL_S:.3f}", *RECORDING, *_NOTHING_LEFT_OUT]
+    start = ["-v", "error", "-ss", f"{declared_s - TAIL_S:.3f}", *found.decoder, *RECORDING]
+    start += _NOTHING_LEFT_OUT
     length_s = TAIL_S + MORE_TAIL_S
     with Child([*start, "-t", f"{length_s}", *_AT_8_KHZ, *_COUNTED], path) as child:
         samples = _count(child)
@@ -198,9 +205,17 @@ def _ends_at(path: Path, found: _Beginning) -> bool:
 
 def _decoded_s(path: Path, part: Part | None) -> float:
     """The length of several recordings in one file, by decoding them. Raises AudioTooLong."""
-    command = ["-v", "error", *RECORDING, *_NOTHING_LEFT_OUT, *_AT_8_KHZ, *_COUNTED_WITH_GAPS]
+    command = [
+        "-v",
+        "error",
+        KEEP_TIMES,
+        *RECORDING,
+        *_NOTHING_LEFT_OUT,
+        *_AT_8_KHZ,
+        *_COUNTED_WITH_GAPS,
+    ]
     samples = 0
-    with _child(command, path, part) as child:
+    with child_of(command, path, part) as child:
         while data := child.receive():
             samples += len(data)
             child.allow(samples / 8000)
@@ -216,7 +231,7 @@ def _decoded_s(path: Path, part: Part | None) -> float:
 
 def _measured_s(path: Path) -> float:
     """The length of a recording: the sum of its packets. Raises AudioTooLong."""
-    command = ["-v", "error", "-copyts", *RECORDING, *_NOTHING_LEFT_OUT, "-c", "copy"]
+    command = ["-v", "error", KEEP_TIMES, *RECORDING, *_NOTHING_LEFT_OUT, "-c", "copy"]
     clock, rest = PacketClock(0.0), b""
     with Child([*command, "-f", "framecrc", "pipe:1"], path) as child:
         while data := child.receive():

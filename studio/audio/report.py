@@ -16,13 +16,13 @@ _DAMAGED = b"Error submitting packet to decoder"
 class Report:
     """What ffmpeg says: its first lines but for the file's tags, and its last words.
 
-    `lost_sound` is true where it gave up before the end, `damaged_packets` where it left some out.
+    `lost_sound` is true where it gave up before the end; `damaged_packets` are those it left out.
     """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.lost_sound = False
-        self.damaged_packets = False
+        self.damaged_packets = 0
         self._last = b""
         self._rest = b""
         self._tag_bytes = 0
@@ -37,7 +37,7 @@ class Report:
             elif line:
                 self._last = line[:LONGEST_LINE_BYTES]
                 self.lost_sound |= _LOST in line
-                self.damaged_packets |= _DAMAGED in line
+                self.damaged_packets += _DAMAGED in line
                 if len(self.lines) < MOST_LINES:
                     self.lines.append(self._last.decode("utf-8", "replace"))
         if self._tag_bytes > MOST_TAG_BYTES:

@@ -16,6 +16,8 @@ LEAST_JUMP_S = 0.1
 LONGEST_GAP_S = 60.0
 LATEST_START_S = 600.0
 
+# An option of every run: else ffmpeg closes gaps of more than 10 s by itself.
+KEEP_TIMES = "-copyts"
 # Renumbers samples from 0 on. Only jumps within the bounds stay; no sample is moved back.
 # Variables: 0 the expected time stamp, 1 the samples so far, 2 the jump.
 _JUMP = f"if(NB_CONSUMED_SAMPLES*between(ld(2),{LEAST_JUMP_S}*SR,{LONGEST_GAP_S}*SR),ld(2),0)"
@@ -60,7 +62,7 @@ def late_start_s(path: Path, header: Header, recording: list[str]) -> float:
     if header.container == "mp3" or not LEAST_JUMP_S <= header.start_s <= LATEST_START_S:
         return 0.0
     # The header counts from the first packet, of which a decoder may give nothing.
-    command = ["-v", "error", "-copyts", *recording, "-map", "0:a:0", "-frames:a", "1"]
+    command = ["-v", "error", KEEP_TIMES, *recording, "-map", "0:a:0", "-frames:a", "1"]
     output = b""
     with Child([*command, "-c:a", "pcm_s16le", "-f", "framecrc", "pipe:1"], path) as child:
         while data := child.receive():
