@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run demo page test lint lock bench
+.PHONY: help setup dev run demo page voices test lint lock bench
 
 help:  ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,9 @@ demo: setup  ## separate the bundled song, transcribe the bundled speech, make 5
 page:  ## fetch the Socket.IO client for the live test page (needs npm)
 	npm install --silent --no-save --no-package-lock --prefix . socket.io-client@4.8.4
 
+voices: dev  ## fetch recordings of people and released Whisper weights (for tests and benchmarks)
+	$(BIN)/python -m scripts.voices
+
 test: dev  ## run all tests; those of the live page need npm and Chromium
 	command -v npm > /dev/null && test ! -d node_modules/socket.io-client && $(MAKE) page || true
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -48,6 +51,8 @@ lock: dev  ## write requirements.lock, the server's packages with their hashes
 bench: dev  ## measure speed and memory against peers, and the deployed server (needs nginx)
 	$(BIN)/python -m bench.separation
 	$(BIN)/python -m bench.transcription
+	test ! -e data/voices/complete || $(BIN)/python -m bench.voices
+	test ! -e data/voices/complete || $(BIN)/python -m bench.voices_speed
 	$(BIN)/python -m bench.generation
 	$(BIN)/python -m bench.live
 	$(BIN)/python -m bench.live_long

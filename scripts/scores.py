@@ -1,6 +1,7 @@
 """The two scores that the demo, the tests and the benchmarks show."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,16 @@ def words_of(text: str) -> list[str]:
 
 def word_errors(true: str, said: str) -> tuple[int, int]:
     """Words to insert, remove or replace to get from one text to the other, and the true count."""
-    wanted, found = words_of(true), words_of(said)
+    wanted = words_of(true)
+    return edits(wanted, words_of(said)), len(wanted)
+
+
+def edits(wanted: Sequence[str], found: Sequence[str]) -> int:
+    """Words to insert, remove or replace to get from one list to the other."""
     row = list(range(len(found) + 1))
     for number, word in enumerate(wanted, start=1):
         diagonal, row[0] = row[0], number
         for place, other in enumerate(found, start=1):
             cost = min(row[place] + 1, row[place - 1] + 1, diagonal + (word != other))
             diagonal, row[place] = row[place], cost
-    return row[-1], len(wanted)
+    return row[-1]

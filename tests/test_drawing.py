@@ -51,11 +51,11 @@ class Table:
 def drawn(logits: Floats, temperature: float, position: int) -> Counter[int]:
     """How often which token came at a position of the text."""
     settings = Settings(1, temperature, position + 1, (TOKENS.no_times,), True, 0)
-    draw = np.random.default_rng(5)
+    generator = np.random.default_rng(5)
     table = Table(logits)
     found: Counter[int] = Counter()
     for _ in range(DRAWS):
-        (text,) = search(table, PROMPT, TOKENS, settings, draw)  # type: ignore[arg-type]
+        (text,) = search(table, PROMPT, TOKENS, settings, [generator])  # type: ignore[arg-type]
         found[text.tokens[position] if len(text.tokens) > position else TOKENS.end] += 1
     return found
 
@@ -99,3 +99,18 @@ def test_what_is_next_to_impossible_does_not_come() -> None:
     rare = dict.fromkeys(range(10, 100), 1e-11)
     found = drawn(logits_of({5: 1.0, TOKENS.times: 1e-3, **rare}), 0.6, 1)
     assert found.keys() == {5}
+
+
+def test_the_best_of_the_texts_that_are_drawn_is_given() -> None:
+    table = Table(logits_of({5: 0.5, 6: 0.3, 7: 0.1, TOKENS.end: 0.1, TOKENS.times: 1e-3}))
+
+    def mean_score(count: int) -> float:
+        settings = Settings(count, 1.0, 8, (TOKENS.no_times,), True, 0)
+        scores = []
+        for seed in range(50):
+            generators = [np.random.default_rng(seed)]
+            (text,) = search(table, PROMPT, TOKENS, settings, generators)  # type: ignore[arg-type]
+            scores.append(text.score)
+        return float(np.mean(scores))
+
+    assert mean_score(5) > mean_score(1) + 0.2

@@ -74,8 +74,13 @@ def rehearse(engine: SpeechEngine) -> None:
         pass
 
 
-def is_silence(segment: Segment) -> bool:
-    """Whether the model itself holds a segment for silence, or it does not say anything."""
-    doubtful = segment.average_log_probability < AVERAGE_LOG_PROBABILITY_LEAST
+def is_silence(
+    segment: Segment, least_log_probability: float = AVERAGE_LOG_PROBABILITY_LEAST
+) -> bool:
+    """Whether the model itself takes a segment for silence, or its text has no word in it.
+
+    It is silence if nobody is likely to speak and its text is less probable than given.
+    """
+    doubtful = segment.average_log_probability < least_log_probability
     silent = segment.no_speech_probability > NO_SPEECH_PROBABILITY_MOST
-    return not segment.text.strip() or (silent and doubtful)
+    return not any(map(str.isalnum, segment.text)) or (silent and doubtful)

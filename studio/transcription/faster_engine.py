@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -12,8 +13,10 @@ import numpy as np
 from studio.devices import fallback_note
 from studio.graphs import multiplies_bytes
 from studio.threads import WorkerThreads
+from studio.transcription.batching import BatchedModel
+from studio.transcription.ctranslate2_model import CTranslate2Model
 from studio.transcription.cuda import device_index
-from studio.transcription.decoding.conversion import fastest
+from studio.transcription.decoding.conversion import COMPACT, fastest
 from studio.transcription.decoding.model import OpenVinoModel
 from studio.transcription.decoding.weights import NotReadable
 from studio.transcription.engine import (
@@ -60,10 +63,15 @@ class FasterWhisper:
         self.precision = "float16" if on_cuda else "int8"
         if not on_cuda:
             self._model = _loaded(folder, self.precision, device="cpu", cpu_threads=threads)
-        self._decoder = None if on_cuda else self._on_openvino(folder, threads, runtime, graphs)
-        if self._decoder:
-            self._model.model = self._decoder
-            self.precision = self._decoder.precision
+        own = self._model.model
+        openvino = None if on_cuda else self._on_openvino(folder, threads, runtime, graphs)
+        if openvino:
+            self.precision = openvino.precision
+            self._batched = BatchedModel(openvino)
+        else:
+            drawer = partial(self._drawer, own, folder, threads, graphs)
+            self._batched = BatchedModel(CTranslate2Model(own, None if on_cuda else drawer))
+        self._model.model = self._batched
 
     def _on_cuda(self, folder: Path, device: str) -> Any:
         """The model on a CUDA device that has run it; None for the CPU."""
@@ -95,6 +103,10 @@ class FasterWhisper:
             log.warning("the model stays on CTranslate2: %s", error)
             return None
 
+    def _drawer(self, model: Any, folder: Path, threads: int, graphs: Path | None) -> OpenVinoModel:
+        tokenizer = self._model.hf_tokenizer
+        return OpenVinoModel(model, folder, tokenizer, COMPACT, threads, graphs, False)
+
     @property
     def is_multilingual(self) -> bool:
         return bool(self._model.model.is_multilingual)
@@ -123,38 +135,29 @@ class FasterWhisper:
             "condition_on_previous_text": False,
             "vad_filter": False,
         }
-        if len(windows) == 1:
-            found, _ = self._model.transcribe(windows[0], **settings)
-            yield _segments(found)
-        elif self._decoder:
-            yield from self._side_by_side(self._decoder, windows, settings)
-        else:
-            yield from self._together(windows, settings)
+        count = self._batched.max_windows(options.beam_size)
+        for start in range(0, len(windows), count):
+            part = windows[start : start + count]
+            if len(part) == 1:
+                found, _ = self._model.transcribe(part[0], **settings)
+                yield _segments(found)
+            else:
+                yield from self._together(part, settings)
 
-    def _side_by_side(
-        self, model: OpenVinoModel, windows: Sequence[Speech], settings: dict[str, Any]
-    ) -> Iterator[list[Segment]]:
-        """As many windows at a time as are decoded together."""
-        most = model.most_windows(settings["beam_size"])
-        for start in range(0, len(windows), most):
-            yield from self._at_once(model, windows[start : start + most], settings)
-
-    def _at_once(
-        self, model: OpenVinoModel, windows: Sequence[Speech], settings: dict[str, Any]
-    ) -> list[list[Segment]]:
+    def _together(self, windows: Sequence[Speech], settings: dict[str, Any]) -> list[list[Segment]]:
         """Each window on a thread of its own; what they decode at the same time is one batch."""
-        group = model.gathering(len(windows))
+        barrier = self._batched.barrier(len(windows))
 
-        def decode(window: Speech) -> list[Segment]:
-            with model.joined(group):
+        def decode(number: int, window: Speech) -> list[Segment]:
+            with self._batched.member(barrier, number):
                 # Spectra are made at once, the text when it is read.
                 with self._extracting:
                     found, _ = self._model.transcribe(window, **settings)
                 return _segments(found)
 
         with WorkerThreads(len(windows)) as threads:
-            results = [threads.submit(decode, window) for window in windows]
-            group.serve()
+            results = [threads.submit(decode, *one) for one in enumerate(windows)]
+            barrier.serve()
         return [result.result() for result in results]
 
     def _most_new_tokens(self, options: DecodeOptions) -> int | None:
@@ -187,32 +190,6 @@ class FasterWhisper:
         kept = self._tokens(options.initial_prompt)[-room:] if room > 0 else []
         return str(self._model.hf_tokenizer.decode(kept)) or None
 
-    def _together(
-        self, windows: Sequence[Speech], settings: dict[str, Any]
-    ) -> Iterator[list[Segment]]:
-        """Decode windows in one batch, laid end to end; their seams are given as clips."""
-        from faster_whisper import BatchedInferencePipeline
-
-        ends = np.cumsum([len(window) for window in windows])
-        starts = ends - [len(window) for window in windows]
-        # The pipeline keeps the time of the last word, so each call has one of its own.
-        found, _ = BatchedInferencePipeline(self._model).transcribe(
-            np.concatenate(windows),
-            batch_size=len(windows),
-            without_timestamps=False,
-            clip_timestamps=[
-                # Half a sample more: the times are turned back into samples by truncation.
-                {"start": (start + 0.5) / RATE_HZ, "end": (end + 0.5) / RATE_HZ}
-                for start, end in zip(starts, ends, strict=True)
-            ],
-            **settings,
-        )
-        segments = list(found)
-        for start in starts:
-            start_s = float(start / RATE_HZ)
-            own = [one for one in segments if one.seek == int(start_s * 100)]
-            yield _segments(own, start_s)
-
 
 def _loaded(folder: Path, precision: str, **settings: Any) -> Any:
     from faster_whisper import WhisperModel
@@ -226,22 +203,18 @@ def _takes_openvino(runtime: str) -> bool:
     return runtime == "openvino"
 
 
-def _segments(found: Any, start_s: float = 0.0) -> list[Segment]:
-    """What was found, with times counted from `start_s`, without what is held for silence."""
-
-    def time_s(value: float) -> float:
-        return round(float(value) - start_s, 3)
-
+def _segments(found: Any) -> list[Segment]:
+    """The segments that faster-whisper found, without those that the model takes for silence."""
     segments = [
         Segment(
-            time_s(one.start),
-            time_s(one.end),
+            round(float(one.start), 3),
+            round(float(one.end), 3),
             one.text,
             tuple(
                 Word(
                     word.word,
-                    time_s(word.start),
-                    time_s(word.end),
+                    round(float(word.start), 3),
+                    round(float(word.end), 3),
                     round(float(word.probability), 4),
                 )
                 for word in one.words or ()

@@ -79,8 +79,8 @@ class TranscriptionOptions(BaseModel):
     batch_size: Annotated[
         int,
         Field(
-            description="Windows that are decoded at the same time: faster on long files. Where "
-            "Whisper does not run on OpenVINO, only the first temperature is used above 1.",
+            description="Windows decoded at the same time: faster on long files, with the same "
+            "text.",
             ge=1,
             le=64,
         ),

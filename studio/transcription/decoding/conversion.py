@@ -32,6 +32,7 @@ class Precision:
 
 
 EXACT = Precision(32, "f32", 32, "f32")
+COMPACT = Precision(8, "f32", 8, "f32")
 
 
 def fastest() -> Precision:

@@ -4,18 +4,15 @@ CTranslate2 decodes on a core at most as fast as its memory, and has no bf16. Wh
 the alignment of words, stays with it.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass
-from itertools import groupby
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from threading import local
 from typing import Any
 
 import numpy as np
 
 from studio.transcription.decoding.conversion import Precision
-from studio.transcription.decoding.gathering import Gathering
 from studio.transcription.decoding.networks import Decoding, Networks
 from studio.transcription.decoding.scores import Floats, Tokens
 from studio.transcription.decoding.search import Found, Settings, search
@@ -34,15 +31,10 @@ class Result:
     no_speech_prob: float
 
 
-@dataclass(frozen=True)
-class _Request:
-    states: Floats
-    prompt: tuple[int, ...]
-    settings: Settings
-
-
 class OpenVinoModel:
     """Stands for `ctranslate2.models.Whisper`; `vocabulary` is its tokenizer.
+
+    Without an encoder it only decodes the states that it is given.
 
     Raises NotReadable, LookupError, ValueError or RuntimeError where the weights are of another
     kind.
@@ -56,12 +48,12 @@ class OpenVinoModel:
         precision: Precision,
         threads: int,
         graphs: Path | None,
+        has_encoder: bool = True,
     ) -> None:
         self._model = model
         self._vocabulary = vocabulary
         self._tokens = _special_tokens(vocabulary)
-        self._networks = Networks(folder, precision, threads, self._tokens.end, graphs)
-        self._here = local()
+        self._networks = Networks(folder, precision, threads, self._tokens.end, graphs, has_encoder)
         encoder = f", encoder {precision.encoder_kind}" if precision.encoder_bits == 32 else ""
         self.precision = f"int8{encoder} (OpenVINO)"
 
@@ -70,27 +62,11 @@ class OpenVinoModel:
 
     def encode(self, features: Any, to_cpu: bool = False) -> Floats:
         """Log-mel windows, float32 (windows, mels, frames), to their states."""
-        (states,) = self._ask([np.asarray(features)])
-        found: Floats = states
-        return found
+        return self._networks.encode(np.asarray(features))
 
-    def most_windows(self, beam_size: int) -> int:
+    def max_windows(self, beam_size: int) -> int:
         """How many windows are decoded at the same time."""
-        return self._networks.most_windows(beam_size)
-
-    def gathering(self, members: int) -> Gathering:
-        """A group of threads whose windows are decoded in one batch; see `joined`."""
-        return Gathering(members, self._answer)
-
-    @contextmanager
-    def joined(self, group: Gathering) -> Iterator[None]:
-        """This thread is a member of the group until it leaves the block."""
-        self._here.group = group
-        try:
-            yield
-        finally:
-            self._here.group = None
-            group.leave()
+        return self._networks.max_windows(beam_size)
 
     def generate(
         self,
@@ -107,25 +83,26 @@ class OpenVinoModel:
         max_initial_timestamp_index: int = MOST_FIRST_TIME,
         **_others: Any,
     ) -> list[Result]:
-        """As CTranslate2's, for what faster-whisper asks; `features` are states."""
+        """As CTranslate2's, for what faster-whisper asks; `features` are states.
+
+        The prompts have one length.
+        """
         is_drawn = sampling_topk != 1
-        requests = [
-            _Request(
-                one,
-                tuple(prompt),
-                Settings(
-                    hypotheses=num_hypotheses if is_drawn else beam_size,
-                    temperature=sampling_temperature if is_drawn else 0.0,
-                    most_tokens=min(max_length // 2, max_length - len(prompt) + 1),
-                    suppressed=tuple(suppress_tokens),
-                    suppress_blank=suppress_blank,
-                    most_first_time=max_initial_timestamp_index,
-                    has_times=self._tokens.no_times not in prompt,
-                ),
-            )
-            for one, prompt in zip(features, prompts, strict=True)
-        ]
-        found: list[Found] = self._ask(requests)
+        length = len(prompts[0])
+        settings = Settings(
+            hypotheses=num_hypotheses if is_drawn else beam_size,
+            temperature=sampling_temperature if is_drawn else 0.0,
+            most_tokens=min(max_length // 2, max_length - length + 1),
+            suppressed=tuple(suppress_tokens),
+            suppress_blank=suppress_blank,
+            most_first_time=max_initial_timestamp_index,
+            has_times=self._tokens.no_times not in prompts[0],
+        )
+        count = self.max_windows(settings.hypotheses)
+        found: list[Found] = []
+        for start in range(0, len(features), count):
+            part = slice(start, start + count)
+            found += self._decode(features[part], prompts[part], settings)
         return [Result([one.tokens], [one.score], one.no_speech) for one in found]
 
     def detect_language(self, features: Floats) -> list[list[tuple[str, float]]]:
@@ -154,46 +131,23 @@ class OpenVinoModel:
 
         return self._model.align(StorageView.from_array(features), *given, **settings)
 
-    def _ask(self, requests: Sequence[Any]) -> list[Any]:
-        """Have spectra encoded, or windows decoded: together with those of this thread's group."""
-        group = getattr(self._here, "group", None)
-        return [group.ask(one) for one in requests] if group else self._answer(requests)
-
-    def _answer(self, requests: Sequence[Any]) -> list[Any]:
-        """States of those that are spectra, and texts of the others, in their order."""
-        decoded = iter(self._search([one for one in requests if isinstance(one, _Request)]))
-        return [
-            next(decoded) if isinstance(one, _Request) else self._networks.encode(one)
-            for one in requests
-        ]
-
-    def _search(self, requests: Sequence[_Request]) -> list[Found]:
-        """Decode windows, those together that can be, and answer in their order."""
-        found: dict[int, Found] = {}
-        numbers = sorted(range(len(requests)), key=lambda number: _likeness(requests[number]))
-        for _, group in groupby(numbers, key=lambda number: _likeness(requests[number])):
-            alike = list(group)
-            most = self._networks.most_windows(requests[alike[0]].settings.hypotheses)
-            for start in range(0, len(alike), most):
-                part = alike[start : start + most]
-                found.update(zip(part, self._decode([requests[n] for n in part]), strict=True))
-        return [found[number] for number in range(len(requests))]
-
-    def _decode(self, requests: Sequence[_Request]) -> list[Found]:
-        states = np.stack([one.states for one in requests])
+    def _decode(
+        self, states: Floats, prompts: Sequence[Sequence[int]], settings: Settings
+    ) -> list[Found]:
         with Decoding(self._networks, states) as decoding:
-            return search(
-                decoding,
-                [one.prompt for one in requests],
-                self._tokens,
-                requests[0].settings,
-                np.random.default_rng(),
-            )
+            generators = [
+                _generator(one, prompt, settings)
+                for one, prompt in zip(states, prompts, strict=True)
+            ]
+            return search(decoding, prompts, self._tokens, settings, generators)
 
 
-def _likeness(request: _Request) -> tuple[Any, ...]:
-    """Windows of which this is equal can be decoded together."""
-    return len(request.prompt), astuple(request.settings)
+def _generator(states: Floats, prompt: Sequence[int], settings: Settings) -> np.random.Generator:
+    """Random numbers that belong to a request: the same request draws the same text."""
+    if settings.temperature == 0:
+        return np.random.default_rng(0)
+    digest = sha256(states.tobytes() + repr((tuple(prompt), settings)).encode()).digest()
+    return np.random.default_rng(list(digest))
 
 
 def _special_tokens(vocabulary: Any) -> Tokens:

@@ -34,7 +34,13 @@ class Networks:
     """
 
     def __init__(
-        self, folder: Path, precision: Precision, threads: int, end: int, graphs: Path | None
+        self,
+        folder: Path,
+        precision: Precision,
+        threads: int,
+        end: int,
+        graphs: Path | None,
+        has_encoder: bool = True,
     ) -> None:
         _, decoder = read_weights(folder / MODEL_FILE)
         self._embeddings = decoder.table("embeddings/weight")
@@ -47,18 +53,19 @@ class Networks:
         self.no_bias: Floats = np.zeros((1, self.vocabulary), np.float32)
         self._threads = threads
         found = networks(folder, precision, end, graphs)
-        bits, kind = precision.encoder_bits, precision.encoder_kind
-        self._encoder = self._compiled(found["encoder"], bits, kind)
+        self._encoding: Request | None = None
+        if has_encoder:
+            bits, kind = precision.encoder_bits, precision.encoder_kind
+            self._encoding = Request(self._compiled(found["encoder"], bits, kind))
         bits, self._kind = precision.decoder_bits, precision.decoder_kind
         self._told = self._compiled(found["told"], bits, self._kind)
         self._decoder = self._compiled(found["decoder"], bits, self._kind, RELEASED_WHOLE)
         # In bf16 likely tokens would be equally likely.
         self._head = self._compiled(found["head"], bits, "f32")
-        self._encoding = Request(self._encoder)
         self._lock = Lock()
         self._free: SimpleQueue[Room] = SimpleQueue()
 
-    def most_windows(self, hypotheses: int) -> int:
+    def max_windows(self, hypotheses: int) -> int:
         """How many windows are best decoded at the same time."""
         each = 2 * self.layers * STATES * self.width * self._element.itemsize
         return max(1, min(MOST_TOLD_BYTES // each, MOST_ROWS // hypotheses))
@@ -68,6 +75,7 @@ class Networks:
         return np.concatenate([self._encode(one[None]) for one in features])
 
     def _encode(self, features: Floats) -> Floats:
+        assert self._encoding is not None
         with self._lock:
             self._encoding.give("features", features)
             self._encoding.infer()

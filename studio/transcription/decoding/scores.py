@@ -65,6 +65,16 @@ class Scores:
         order = np.argsort(-logits, axis=1, kind="stable")[:, :count]
         return np.take_along_axis(tokens, order, axis=1), np.take_along_axis(logits, order, axis=1)
 
+    def with_one_time(self, tokens: Tokens) -> "Scores":
+        """The same scores with only the likeliest timestamp left, which has the logit of all
+        timestamps together."""
+        first = tokens.times - self.end
+        times = self.rest[:, first:]
+        rest = self.rest.copy()
+        rest[:, first:] = NEVER
+        rest[np.arange(len(rest)), first + times.argmax(axis=1)] = log_sum(times)
+        return replace(self, rest=rest)
+
 
 def obeying(scores: Scores, texts: Integers, tokens: Tokens, most_first_time: int) -> Scores:
     """Scores under the rules for timestamps after `texts`, (rows, tokens so far).

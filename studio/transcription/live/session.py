@@ -29,6 +29,9 @@ LAGS_FROM_S = 3.0
 LAGS_TO_S = 1.0
 # While it does, it is told again whenever the lag has changed by so much.
 LAG_STEP_S = 2.0
+# What a model hears in breath and music is more probable than this here and there. Speech that it
+# takes for none is rare, and in a pause between utterances a word is invented sooner than said.
+LEAST_LOG_PROBABILITY = -0.5
 
 
 class Session:
@@ -177,7 +180,9 @@ class Session:
 
     def apply(self, task: Task, segments: Sequence[Segment], took_s: float) -> None:
         """Take the result of a task, and send what it says."""
-        heard = without_loops([segment for segment in segments if not is_silence(segment)])
+        heard = without_loops(
+            [one for one in segments if not is_silence(one, LEAST_LOG_PROBABILITY)]
+        )
         start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
         segments = [segment.placed(start_s, end_s) for segment in heard]
         with self._lock:

@@ -1,0 +1,75 @@
+"""Whisper as CTranslate2 runs it, in the shape that batches of windows need."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from studio.transcription.batching import WindowModel
+from studio.transcription.decoding.weights import NotReadable
+
+log = logging.getLogger(__name__)
+
+# More hypotheses at a time take more memory and, on a CPU, no less time.
+MAX_ROWS = {"cpu": 24, "cuda": 40}
+
+
+class CTranslate2Model:
+    """A `ctranslate2.models.Whisper` that also takes and gives NumPy arrays.
+
+    CTranslate2 seeds its random numbers once for each of its threads, so that the same request
+    would draw another text each time. `make_drawer` makes a model on the same weights that draws
+    from a seed; it is called when a text is drawn for the first time. If it fails, CTranslate2
+    draws.
+    """
+
+    def __init__(self, model: Any, make_drawer: Callable[[], WindowModel] | None) -> None:
+        self._model = model
+        self._make_drawer = make_drawer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def max_windows(self, beam_size: int) -> int:
+        """How many windows are decoded at the same time."""
+        return max(1, MAX_ROWS[self._model.device] // beam_size)
+
+    def encode(self, features: Any, to_cpu: bool = False) -> Any:
+        """As CTranslate2's; with `to_cpu`, states as an array."""
+        states = self._model.encode(features, to_cpu=to_cpu)
+        return np.array(states) if to_cpu else states
+
+    def generate(
+        self, features: Any, prompts: Sequence[Sequence[int]], **settings: Any
+    ) -> Sequence[Any]:
+        """As CTranslate2's, for states that may be an array."""
+        from ctranslate2 import StorageView
+
+        is_drawn = settings.get("sampling_topk", 1) != 1
+        if is_drawn and self._drawer is not None:
+            drawn: Sequence[Any] = self._drawer.generate(np.array(features), prompts, **settings)
+            return drawn
+        if isinstance(features, np.ndarray):
+            features = StorageView.from_array(features)
+        results: Sequence[Any] = self._model.generate(features, prompts, **settings)
+        return results
+
+    def align(self, features: Any, *arguments: Any, **settings: Any) -> Any:
+        """As CTranslate2's, for states that may be an array."""
+        from ctranslate2 import StorageView
+
+        if isinstance(features, np.ndarray):
+            features = StorageView.from_array(features)
+        return self._model.align(features, *arguments, **settings)
+
+    @cached_property
+    def _drawer(self) -> WindowModel | None:
+        if self._make_drawer is None:
+            return None
+        try:
+            return self._make_drawer()
+        except (NotReadable, ImportError, LookupError, RuntimeError, ValueError) as error:
+            log.warning("drawn texts will differ from run to run: %s", error)
+            return None
