@@ -333,7 +333,7 @@ class Views:
             Parameter(
                 "before",
                 "List the jobs before the one with this id, as the link `next` does.",
-                {"type": "string"},
+                {"type": "string", "maxLength": 32},
             ),
             Parameter(
                 "wait",
