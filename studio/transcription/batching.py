@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from studio.transcription.interruption import may_go_on
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -141,6 +143,7 @@ class BatchedModel:
             barrier.leave()
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any:
+        may_go_on()
         if batch := getattr(self._here, "batch", None):
             barrier, number = batch
             return barrier.ask(number, _Encode(features))
@@ -149,6 +152,7 @@ class BatchedModel:
     def generate(
         self, features: Any, prompts: Sequence[Sequence[int]], **settings: Any
     ) -> Sequence[Any]:
+        may_go_on()
         if batch := getattr(self._here, "batch", None):
             barrier, number = batch
             (states,), (prompt,) = features, prompts

@@ -28,6 +28,7 @@ from studio.transcription.engine import (
     Speech,
     is_silence,
 )
+from studio.transcription.interruption import current_check, interruptible
 from studio.transcription.transcript import Segment, Word
 
 log = logging.getLogger(__name__)
@@ -147,9 +148,10 @@ class FasterWhisper:
     def _together(self, windows: Sequence[Speech], settings: dict[str, Any]) -> list[list[Segment]]:
         """Each window on a thread of its own; what they decode at the same time is one batch."""
         barrier = self._batched.barrier(len(windows))
+        check = current_check()
 
         def decode(number: int, window: Speech) -> list[Segment]:
-            with self._batched.member(barrier, number):
+            with interruptible(check), self._batched.member(barrier, number):
                 # Spectra are made at once, the text when it is read.
                 with self._extracting:
                     found, _ = self._model.transcribe(window, **settings)

@@ -11,6 +11,7 @@ from studio import audio
 from studio.devices import join_notes
 from studio.progress import Report
 from studio.transcription.engine import RATE_HZ, DecodeOptions, SpeechEngine
+from studio.transcription.interruption import interruptible
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.transcript import Segment, Transcript
 from studio.transcription.voice import Window, all_windows, voiced_windows
@@ -34,11 +35,16 @@ def transcribe(
     """
     started_s = time.monotonic()
     report("transcribing", 0.0)
-    with closing(_Listener(engine, source, duration_s, options)) as listener:
+    progress = 0.0
+    with (
+        closing(_Listener(engine, source, duration_s, options)) as listener,
+        interruptible(lambda: report("transcribing", progress)),
+    ):
         segments: list[Segment] = []
         for found, heard_s in listener.run():
             segments += found
-            report("transcribing", min(1.0, heard_s / max(duration_s, 1e-3)))
+            progress = min(1.0, heard_s / max(duration_s, 1e-3))
+            report("transcribing", progress)
     transcript = Transcript(
         listener.language, listener.language_probability, duration_s, tuple(segments)
     )

@@ -29,6 +29,7 @@ from studio.transcription.decoding.scores import (
     Tokens,
     obeying,
 )
+from studio.transcription.interruption import may_go_on
 
 # Some of what is drawn is rounded to 0, which has no logarithm.
 LEAST = np.float32(2**-24)
@@ -143,6 +144,7 @@ class _Search:
         if self._settings.suppress_blank:
             bias[:, [self._tokens.blank, self._tokens.end]] = NEVER
         for _ in range(self._settings.most_tokens - 1):
+            may_go_on()
             parents = self._choose(hidden, bias)
             done = self._done()
             if all(done):
