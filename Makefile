@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run demo page voices test lint lock bench
+.PHONY: help setup dev run demo page voices test test-all lint lock bench
 
 help:  ## list these commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(VENV)/installed: requirements.txt requirements-prod.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=" if sys.version_info < (3, 11) else 0)'
@@ -38,7 +38,10 @@ voices: dev  ## fetch recordings of people and released Whisper weights (for tes
 
 test: dev  ## run all tests; those of the live page need npm and Chromium
 	command -v npm > /dev/null && test ! -d node_modules/socket.io-client && $(MAKE) page || true
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not voices"
+
+test-all: test  ## run all tests, those on recordings of people included (see `make voices`)
+	$(BIN)/python -m pytest -m voices
 
 lint: dev  ## check style and types
 	$(BIN)/ruff format --check .
