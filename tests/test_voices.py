@@ -25,6 +25,8 @@ from tests.support import decode_all
 
 pytestmark = [
     pytest.mark.voices,
+    # Whisper's normaliser leaves the file of its spellings to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.skipif(not voices.is_fetched(), reason=voices.MISSING),
 ]
 
