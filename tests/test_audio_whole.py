@@ -15,7 +15,6 @@ from studio import audio
 from studio.audio import chain
 from studio.audio.child import RECORDING, Child
 from studio.errors import AudioTruncated, AudioUnsupported, NotAudio, StudioError
-from tests.hostile import box, find_box, ogg_page, ogg_pages
 from tests.support import (
     RATE_HZ,
     Sound,
@@ -27,6 +26,7 @@ from tests.support import (
     tone,
     write_wav,
 )
+from tests.support_hostile import box, find_box, ogg_page, ogg_pages
 
 LATE_S = 2.9
 SOUND_S = 2.0

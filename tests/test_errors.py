@@ -213,6 +213,11 @@ ELSEWHERE = {
     "too_many_requests": ("test_rates", "test_what_makes_work_has_a_stricter_rate"),
     "too_many_uploads": ("test_bounds", "test_uploads_at_the_same_time"),
     "upload_too_slow": ("test_pace", "test_a_slow_upload_is_ended_and_told"),
+    "quota_exceeded": ("hostile.test_fairness", "test_a_key_has_a_quota_of_bytes"),
+    "too_many_webhooks": (
+        "hostile.test_webhooks",
+        "test_a_client_has_a_bounded_number_of_messages",
+    ),
     "unknown_host": ("hostile.test_origins_and_hosts", "test_a_rebound_name_reaches_nothing"),
     "decoder_ended": (
         "hostile.test_killed_decoder",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.errors import DiskFull, UnknownFile
+from studio.errors import DiskFull, StorageUnavailable, UnknownFile
 from studio.space import disk_errors
 from studio.storage import IncomingFile, Sound, Storage, Upload
 
@@ -333,8 +333,10 @@ def test_what_appears_is_on_the_disk_before_and_its_name_after(
 def test_a_full_disk_has_a_name(code: int) -> None:
     with pytest.raises(DiskFull), disk_errors():
         raise OSError(code, os.strerror(code))
-    with pytest.raises(PermissionError), disk_errors():
+    with pytest.raises(StorageUnavailable, match="cannot be written"), disk_errors():
         raise PermissionError(errno.EACCES, "no")
+    with pytest.raises(FileNotFoundError), disk_errors():
+        raise FileNotFoundError(errno.ENOENT, "no")
 
 
 def test_a_really_full_disk_is_reported() -> None:
