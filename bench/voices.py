@@ -109,8 +109,9 @@ _TABLES: dict[str, Callable[[Run], str]] = {
 }
 NOTE = (
     "Words wrong by Whisper's own normaliser, of the words read; in brackets the runs of three or "
-    "more words in a row that the engine lost though openai-whisper in float32 has them."
+    "more words in a row that the engine lost{}."
 )
+KEPT = " though openai-whisper in float32 has them"
 
 
 def table(
@@ -120,7 +121,8 @@ def table(
     by_key = {(run.engine, run.language): run for run in runs}
     words = {run.language: run.alone.words for run in runs}
     head = " | ".join(f"{NAMES[language]}, {words[language]} words" for language in languages)
-    lines = [NOTE, ""] if of is not _TABLES["Peak memory"] else []
+    note = NOTE.format(KEPT if REFERENCE in engines else "")
+    lines = [note, ""] if of is not _TABLES["Peak memory"] else []
     lines += [f"| | {head} |", "|---|" + "---:|" * len(languages)]
     for engine in engines:
         cells = " | ".join(of(by_key[engine, language]) for language in languages)
