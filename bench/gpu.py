@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), help="some of the parts")
     parser.add_argument("--out", type=Path, help="folder for gpu.md and gpu.json")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of which the median counts")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; medians are reported")
     parser.add_argument("--music", type=float, default=30.0, help="seconds of music")
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     parser.add_argument(

@@ -29,7 +29,7 @@ def disk_errors() -> Iterator[None]:
 
 
 def as_studio_error(error: OSError) -> StudioError | None:
-    """What callers are told of a disk that takes nothing; None of other errors."""
+    """The error for callers when a disk cannot be written; None for other errors."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull("The server's disk is full. Free some space and try again.")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):

@@ -15,7 +15,7 @@ def completed_before(
 ) -> Job | None:
     """A completed job for the request: the file's latest, or a new one that shares the files of
     an earlier one (of any upload of the same owner with the same content). None when the work is
-    still to be done. `webhook` is told of the job that is found, at the wish of `client`.
+    still to be done. `webhook` receives the end of the job that is found, for `client`.
     """
     owner = storage.upload(request.file_id).owner
     for earlier in store.with_fingerprint(request.fingerprint, [State.COMPLETED]):

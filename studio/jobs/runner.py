@@ -137,7 +137,7 @@ class JobRunner:
     ) -> Job:
         """Queue a job, or answer the one that already waits or runs for the same thing.
 
-        `webhook` is told of the job's end.
+        `webhook` receives a request when the job ends.
         """
         with self._changed:
             for job in self._store.with_fingerprint(request.fingerprint, ACTIVE):

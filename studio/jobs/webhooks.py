@@ -60,7 +60,7 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 class Webhooks:
-    """Sends what lies in the outbox, on threads of its own. `describe` is what is told of a job.
+    """Sends what lies in the outbox, on threads of its own. `describe` makes the body for a job.
 
     Clients take turns, and a host that cannot be reached is left alone for a while, so that no
     client's receivers delay the messages of another client.
