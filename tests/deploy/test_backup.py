@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import ROOT, Server, noise, sandbox, write_wav
+from tests.support import sandbox
+from tests.support.server import ROOT, Server, noise, write_wav
 
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
 USER = 1000

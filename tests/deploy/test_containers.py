@@ -27,7 +27,8 @@ from packaging.requirements import Requirement
 
 from config import Config
 from studio.web.pages import SOCKETIO_CLIENT
-from tests.support.server import ROOT, free_port, sandbox
+from tests.support import sandbox
+from tests.support.server import ROOT, free_port
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 BACKEND, NGINX = COMPOSE["services"]["ai-backend"], COMPOSE["services"]["nginx"]
