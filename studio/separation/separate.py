@@ -12,12 +12,12 @@ import numpy as np
 from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.errors import NotAudio
-from studio.progress import Report
+from studio.inference.worker_threads import WorkerThreads, read_ahead
+from studio.jobs.job import Report
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag
 from studio.separation.options import SeparationOptions
 from studio.separation.stream import Separation
-from studio.threads import WorkerThreads, read_ahead
 
 # Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
 ENCODING_SHARE = 0.1

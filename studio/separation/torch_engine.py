@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.devices import fallback_note
+from studio.inference.devices import fallback_note
 from studio.separation.network import Stems, Windows
 
 log = logging.getLogger(__name__)
