@@ -18,11 +18,12 @@ import numpy as np
 
 from bench import measure, report
 from bench.material import ROOT, random_musicgen
-from studio.generation.catalogue import Catalogue
+from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.generate import Order, generate
-from studio.generation.load import EngineSettings, load
+from studio.generation.load import load
 from studio.generation.model import Logits, MusicModel
 from studio.generation.options import GenerationOptions
+from studio.inference.engine_settings import EngineSettings
 
 PACKAGES = ["torch", "transformers", "openvino"]
 MINI = ROOT / "pretrained" / "musicgen-mini"
@@ -148,7 +149,7 @@ def _ours(models: Path, engine: str, precision: str, seconds: float) -> float:
 
 
 def _loaded(models: Path, name: str, engine: str, precision: str) -> MusicModel:
-    catalogue = Catalogue(MINI, models / "musicgen")
+    catalogue = MusicGenCatalogue(MINI, models / "musicgen")
     return load(catalogue, name, EngineSettings(engine, precision, 0, models / "graphs"))
 
 

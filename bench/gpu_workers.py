@@ -285,11 +285,11 @@ def _songs(home: Path, count: int) -> list[str]:
 
 
 def _bag(home: Path, engine: str, device: str, variant: str = "htdemucs") -> Any:
-    from studio.separation.catalogue import Catalogue
-    from studio.separation.engines import EngineSettings
+    from studio.inference.engine_settings import EngineSettings
+    from studio.separation.catalogue import DemucsCatalogue
     from studio.separation.load import load
 
-    catalogue = Catalogue(material.ROOT / "pretrained" / "demucs-mini", home / "demucs", home)
+    catalogue = DemucsCatalogue(material.ROOT / "pretrained" / "demucs-mini", home / "demucs", home)
     settings = EngineSettings(engine, "auto", 0, home / "graphs", device)
     return load(catalogue, variant, settings)
 
@@ -314,10 +314,11 @@ def _separated_s(bag: Any, song: Path, work: Path | None = None) -> float:
 
 
 def _music(home: Path, device: str, engine: str = "auto") -> Any:
-    from studio.generation.catalogue import Catalogue
-    from studio.generation.load import EngineSettings, load
+    from studio.generation.catalogue import MusicGenCatalogue
+    from studio.generation.load import load
+    from studio.inference.engine_settings import EngineSettings
 
-    catalogue = Catalogue(material.ROOT / "pretrained" / "musicgen-mini", home / "musicgen")
+    catalogue = MusicGenCatalogue(material.ROOT / "pretrained" / "musicgen-mini", home / "musicgen")
     return load(catalogue, "small", EngineSettings(engine, "f32", 0, home / "graphs", device))
 
 

@@ -21,7 +21,7 @@ GUARD = "studio.audio.child"
 CONVERSION = "studio.inference.convert_process"
 FAMILIES = ("separation", "transcription", "generation")
 LAYERS = (
-    ("studio", "studio.errors", "studio.logs", "studio.slots"),
+    ("studio", "studio.errors", "studio.logs", "studio.storage.slots"),
     ("studio.audio",),
     ("studio.inference", "studio.storage"),
     ("studio.jobs",),

@@ -14,6 +14,7 @@ from typing import Any
 
 from studio.errors import ModelUnusable
 from studio.inference.devices import choose_device, fallback_note, join_notes, release_memory
+from studio.inference.engine_settings import EngineSettings
 from studio.inference.graph_cache import GraphCache, NotConvertible
 from studio.inference.hardware import native_bf16
 from studio.separation.network import Bag, Member, Network
@@ -32,19 +33,6 @@ log = logging.getLogger(__name__)
 
 Kind = tuple[tuple[str, ...], int, int]
 """What the networks of a bag must agree in: sources, sample rate in Hz, channels."""
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """What the operator wants: engine, precision, threads (0: its own choice), graphs' folder, and
-    the device of PyTorch.
-    """
-
-    engine: str
-    precision: str
-    threads: int
-    graphs: Path
-    device: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from studio.errors import InvalidOption
-from studio.jobs.body import one_or_more
+from studio.jobs.body import JobOptions, one_or_more
 
 Stem = Annotated[str, Field(min_length=1, max_length=100)]
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 
 
-class SeparationOptions(BaseModel):
+class SeparationOptions(JobOptions):
     """Options of `POST /process/demucs/<file_id>`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model_variant: Annotated[
         str | None,

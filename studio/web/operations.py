@@ -8,17 +8,23 @@ from pydantic import BaseModel
 
 from studio.errors import StudioError
 
+ANY_MODEL = "any"
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter in the query or, where `place` says so, in a header; with its JSON schema."""
+    """A parameter in the query or, where `place` says so, in a header; with its JSON schema.
+
+    Where `is_format`, its values are all formats of tracks.
+    """
 
     name: str
     description: str
-    schema: dict[str, Any]
+    schema: dict[str, Any] = field(default_factory=dict)
     place: Literal["query", "header"] = "query"
+    is_format: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class Operation:
 
     `answers` maps a status to a schema, to a media type, or to None where there is no body. An open
     operation needs no API key. `rate` names the rate that counts its requests: the general one,
-    that of work, or none. Where `query_is_options`, the query may hold the options of the body.
+    that of work, or none. Where `query_is_options`, the query may hold the options of the body,
+    which are those of the model `options_of`, or of any model where it is ANY_MODEL.
     """
 
     summary: str
@@ -35,6 +42,7 @@ class Operation:
     errors: tuple[type[StudioError], ...] = ()
     parameters: tuple[Parameter, ...] = ()
     body: dict[str, Any] = field(default_factory=dict)
+    options_of: str | None = None
     body_required: bool = True
     deprecated: bool = False
     is_open: bool = False

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import AbstractContextManager
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -51,12 +52,14 @@ from studio.inference.warm_up import READY
 from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
-from studio.slots import Places
+from studio.results import Track, TrackFolder
 from studio.storage.files import Upload, unknown_file
 from studio.storage.on_demand import Abandoned, Requester, requested_by
-from studio.web import answers, receiving, results, schemas, sending
+from studio.storage.slots import Places
+from studio.web import answers, receiving, schemas, sending
 from studio.web.access import asked_operation
-from studio.web.operations import Parameter, operation
+from studio.web.archive import entries
+from studio.web.operations import ANY_MODEL, Parameter, operation
 from studio.web.services import Services
 from studio.web.sockets import has_hung_up, tcp_of
 
@@ -76,13 +79,13 @@ CLIENT_LEFT = 499
 FORMAT = Parameter(
     "format",
     "Format of the track; the job's own, or txt for a text, when not given. WAV is 32-bit float.",
-    {"type": "string", "enum": list(results.ALL_FORMATS)},
+    is_format=True,
 )
 ARCHIVE_FORMAT = Parameter(
     "format",
     "Only the tracks that have this format, in it; else sound in the job's own format and texts in "
     "all of theirs.",
-    FORMAT.schema,
+    is_format=True,
 )
 RANGE = Parameter(
     "Range",
@@ -93,11 +96,8 @@ RANGE = Parameter(
 IF_NONE_MATCH = Parameter(
     "If-None-Match", "The ETag of a copy that is there already.", {"type": "string"}, "header"
 )
-SEPARATION = {"$ref": "#/components/schemas/SeparationOptions"}
-TRANSCRIPTION = {"$ref": "#/components/schemas/TranscriptionOptions"}
-GENERATION = {"$ref": "#/components/schemas/GenerationOptions"}
-SEPARATE_BODY = {"application/json": {"schema": SEPARATION}}
-PROCESS_BODY = {"application/json": {"schema": {"anyOf": [SEPARATION, TRANSCRIPTION, GENERATION]}}}
+# The model of the old address /separate/<file_id>.
+SEPARATE_MODEL = "demucs"
 PROCESS_ERRORS = (
     InvalidJson,
     UnknownOption,
@@ -183,6 +183,8 @@ class Views:
         self._services = services
         self._storage = services.storage
         self._store = services.store
+        self._models = services.models
+        self._answers = answers.JobAnswers(services.models)
         # Whoever adds jobs to a file, or removes it, does so one after the other.
         self._turns = [Lock() for _ in range(64)]
         self._waiting = Places(MOST_WAITING, MOST_WAITING_OF_A_CLIENT)
@@ -211,7 +213,7 @@ class Views:
             schemas.Health(
                 status="healthy",
                 message="AI Model Backend with WebSocket support is running",
-                available_models=self._services.models.names(),
+                available_models=self._models.names(),
                 websocket_support=True,
                 transcription_endpoint="/transcribe",
                 version=self._services.version,
@@ -240,7 +242,7 @@ class Views:
         summary="Models, their variants, and where their weights are", answers={200: schemas.Models}
     )
     def models(self) -> Response:
-        return _answer(schemas.Models(models=self._services.models.describe()))
+        return _answer(schemas.Models(models=self._models.describe()))
 
     @operation(
         summary="Upload a file",
@@ -282,7 +284,7 @@ class Views:
     @operation(
         summary="Start a job; the same song with the same options is answered from what is there",
         answers={202: schemas.Job, 200: schemas.Job},
-        body=PROCESS_BODY,
+        options_of=ANY_MODEL,
         body_required=False,
         query_is_options=True,
         errors=(*PROCESS_ERRORS, UnknownModel, TextUnreadable),
@@ -294,7 +296,7 @@ class Views:
     @operation(
         summary="The old name of /process/demucs/<file_id>",
         answers={202: schemas.Job, 200: schemas.Job},
-        body=SEPARATE_BODY,
+        options_of=SEPARATE_MODEL,
         body_required=False,
         query_is_options=True,
         errors=PROCESS_ERRORS,
@@ -302,16 +304,16 @@ class Views:
         rate="work",
     )
     def separate(self, file_id: str) -> Response:
-        return self._process("demucs", file_id)
+        return self._process(SEPARATE_MODEL, file_id)
 
     def _process(self, model: str, file_id: str) -> Response:
-        kind = self._services.models.get(model).options
+        kind = self._models.options_of(model)
         upload = self._upload(file_id)
         query = request.args.to_dict(flat=False)
         body = with_query(kind, receiving.json_body(), query)
         client = self._services.access.caller()
         told = self._services.webhooks.check(body.pop(WEBHOOK, None), client)
-        asked = self._services.models.request(model, upload, body)
+        asked = self._models.request(model, upload, body)
         with self._turn(file_id):
             self._upload(file_id)
             job = completed_before(self._store, self._storage, asked, told, client)
@@ -323,8 +325,8 @@ class Views:
             self._services.webhooks.wake()
         location = f"/status/{file_id}"
         if job.state is State.COMPLETED:
-            return _answer(answers.job(job), 200, Location=location)
-        return _answer(answers.job(job), 202, Location=location, Retry_After=POLL_AFTER_S)
+            return _answer(self._answers.job(job), 200, Location=location)
+        return _answer(self._answers.job(job), 202, Location=location, Retry_After=POLL_AFTER_S)
 
     @operation(
         summary="State of the latest job of a file, and its jobs",
@@ -358,7 +360,7 @@ class Views:
         before = request.args.get("before")
         if before is not None and all(job.job_id != before for job in jobs):
             raise InvalidOption(f"before={before!r} is not the id of a job of this file.")
-        return _answer(answers.status(upload, jobs, before), **headers)
+        return _answer(self._answers.status(upload, jobs, before), **headers)
 
     def _wait(self, job_id: str, wait_s: float) -> None:
         """Return when the job is final, after `wait_s`, or at once where too many wait already."""
@@ -385,7 +387,7 @@ class Views:
     def cancel(self, file_id: str) -> Response:
         upload = self._upload(file_id)
         self._services.runner.cancel(file_id)
-        return _answer(answers.status(upload, self._store.of_file(file_id)))
+        return _answer(self._answers.status(upload, self._store.of_file(file_id)))
 
     @operation(
         summary="A track: sound or text, with Range and ETag",
@@ -396,13 +398,16 @@ class Views:
     )
     def download(self, file_id: str, track: str) -> Response:
         upload = self._upload(file_id)
-        job = self._job_with(upload, track)
-        file_format = results.checked_format(job, track, request.args.get("format"))
-        with self._request():
-            path = results.file_of(self._storage, upload, job, track, file_format)
+        job, found = self._track(upload, track)
+        file_format = request.args.get("format", found.default_format)
+        if file_format not in found.formats:
+            raise UnknownFormat(
+                f"The track {track!r} has no format {file_format!r}; it has "
+                f"{', '.join(found.formats)}."
+            )
+        path = self._file(upload, job, found, file_format)
         name = answers.download_name(upload, track, file_format)
-        content_type = results.formats(track)[file_format]
-        answer = sending.send(path, content_type)
+        answer = sending.send(path, found.formats[file_format])
         answer.headers["Content-Disposition"] = answers.disposition(name)
         return answer
 
@@ -415,42 +420,55 @@ class Views:
     )
     def archive(self, file_id: str) -> Response:
         upload = self._upload(file_id)
-        self._job_with(upload, None)
         jobs = self._store.of_file(file_id)
+        if not self._answers.track_names(jobs):
+            raise self._not_ready(upload, jobs)
         archive = ZipStream(compress_type=ZIP_STORED, sized=True)
-        kind, files = results.archived(jobs, request.args.get("format"))
-        for job, track, file_format in files:
-            with self._request():
-                path = results.file_of(self._storage, upload, job, track, file_format)
-            archive.add_path(str(path), answers.download_name(upload, track, file_format))
+        kind, files = entries(jobs, self._models.tracks, request.args.get("format"))
+        for one in files:
+            path = self._file(upload, one.job, one.track, one.file_format)
+            name = answers.download_name(upload, one.track.name, one.file_format)
+            archive.add_path(str(path), name)
         answer = Response(archive, mimetype="application/zip")
         answer.content_length = len(archive)
         name = answers.download_name(upload, kind, "zip")
         answer.headers["Content-Disposition"] = answers.disposition(name)
         return answer
 
-    def _job_with(self, upload: Upload, track: str | None) -> Job:
-        """The latest completed job that has the track (None: any track)."""
+    def _file(self, upload: Upload, job: Job, track: Track, file_format: str) -> Path:
+        """The file of a track, made for the current request where it does not exist."""
+        folder = TrackFolder(
+            self._storage,
+            self._storage.result(upload.file_id, job.job_id),
+            self._storage.source(upload),
+        )
+        with self._request():
+            return track.make(folder, file_format)
+
+    def _track(self, upload: Upload, name: str) -> tuple[Job, Track]:
+        """A track, from the latest completed job that has it. Raises NotReady, UnknownTrack."""
+        for job in self._store.of_file(upload.file_id):
+            for track in self._models.tracks(job):
+                if track.name == name:
+                    return job, track
         jobs = self._store.of_file(upload.file_id)
-        done = [job for job in jobs if job.state is State.COMPLETED]
-        for job in done:
-            if track in results.names(job) or (track is None and results.names(job)):
-                return job
+        known = self._answers.track_names(jobs)
+        if not known or not jobs[0].state.is_final:
+            raise self._not_ready(upload, jobs)
+        raise UnknownTrack(f"There is no track {name!r}; there are {', '.join(known)}.")
+
+    def _not_ready(self, upload: Upload, jobs: list[Job]) -> NotReady:
+        """Why there is nothing to download."""
         if jobs and not jobs[0].state.is_final:
-            raise NotReady(
+            return NotReady(
                 f"The job is still {jobs[0].state}. Wait for it: GET /status/{upload.file_id}.",
                 retry_after_s=POLL_AFTER_S,
             )
-        if not done:
-            model = "demucs" if upload.sound else "musicgen"
-            raise NotReady(
-                "There are no results of this file"
-                + (f"; its last job {jobs[0].state}" if jobs else "")
-                + f". Start a job: POST /process/{model}/{upload.file_id}."
-            )
-        known = dict.fromkeys(name for job in done for name in results.names(job))
-        raise UnknownTrack(
-            f"There is no track {track or 'all.zip'!r}; there are {', '.join(known)}."
+        model = "".join(self._models.names_for(upload)[:1])
+        return NotReady(
+            "There are no results of this file"
+            + (f"; its last job {jobs[0].state}" if jobs else "")
+            + f". Start a job: POST /process/{model}/{upload.file_id}."
         )
 
     @operation(
@@ -460,7 +478,7 @@ class Views:
     )
     def files(self, file_id: str) -> Response:
         upload = self._upload(file_id)
-        return _answer(answers.files(upload, self._store.of_file(file_id), self._storage))
+        return _answer(self._answers.files(upload, self._store.of_file(file_id), self._storage))
 
     @operation(
         summary="Remove a file and its results; a running job is canceled first",

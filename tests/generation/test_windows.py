@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from studio.generation.catalogue import Catalogue
+from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.generate import Order, generate
-from studio.generation.load import EngineSettings, load
+from studio.generation.load import load
 from studio.generation.model import MusicModel
 from studio.generation.options import GenerationOptions
 from studio.generation.windows import plan
+from studio.inference.engine_settings import EngineSettings
 from tests.support.music import make_music_model
 from tests.support.server import Sound, read_sound
 
@@ -30,7 +31,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> MusicModel:
     made = make_music_model(folder / "musicgen" / "brief")
     settings = made / "generation_config.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "max_length": 153}))
-    catalogue = Catalogue(folder / "none", folder / "musicgen")
+    catalogue = MusicGenCatalogue(folder / "none", folder / "musicgen")
     return load(catalogue, "brief", EngineSettings("openvino", "f32", 1, folder / "graphs"))
 
 

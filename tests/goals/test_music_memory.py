@@ -12,14 +12,15 @@ from tests.support.server import ROOT
 JOB = """
 import json, resource, sys
 from pathlib import Path
-from studio.generation.catalogue import Catalogue
+from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.generate import Order, generate
-from studio.generation.load import EngineSettings, load
+from studio.generation.load import load
+from studio.inference.engine_settings import EngineSettings
 from studio.generation.options import GenerationOptions
 
 folder, work, duration = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 settings = EngineSettings("openvino", "f32", 1, folder / "graphs")
-model = load(Catalogue(folder / "none", folder / "musicgen"), "tiny", settings)
+model = load(MusicGenCatalogue(folder / "none", folder / "musicgen"), "tiny", settings)
 options = GenerationOptions(duration=duration, seed=1, guidance_scale=1.0, format="mp3")
 result = generate(model, Order("slow piano", options), work, lambda *_: None, lambda _: None)
 peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from studio.generation.catalogue import Catalogue
+from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.generate import Order, generate
-from studio.generation.load import EngineSettings, load
+from studio.generation.load import load
 from studio.generation.model import MusicModel
 from studio.generation.options import GenerationOptions
+from studio.inference.engine_settings import EngineSettings
 from tests.support.server import ROOT, read_sound
 from training.musicgen.measure import Heard, Thresholds, analyse, decide
 from training.musicgen.prompts import split_combinations
@@ -30,7 +31,7 @@ GOAL = 0.8
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MusicModel:
     folder = tmp_path_factory.mktemp("music")
     settings = EngineSettings("openvino", request.param, 1, folder / "graphs")
-    model = load(Catalogue(MINI, folder / "none"), "mini", settings)
+    model = load(MusicGenCatalogue(MINI, folder / "none"), "mini", settings)
     assert model.precision == request.param
     return model
 

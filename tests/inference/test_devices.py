@@ -14,9 +14,9 @@ import pytest
 
 from app import create_app
 from config import Config, ConfigError
-from studio.generation.load import EngineSettings as MusicSettings
 from studio.inference import devices
-from studio.separation.engines import EngineSettings
+from studio.inference.engine_settings import EngineSettings
+from studio.inference.engine_settings import EngineSettings as MusicSettings
 from studio.separation.torch_engine import TorchNetwork
 from studio.transcription import cuda
 from tests.support.server import ROOT
@@ -63,17 +63,17 @@ def test_a_driver_without_a_device_that_works_is_remarked_on(wanted: str) -> Non
 @pytest.mark.usefixtures("with_driver")
 @NO_DEVICE
 def test_demucs_and_musicgen_say_why_they_run_on_the_cpu(tmp_path: Path) -> None:
-    from studio.generation.catalogue import Catalogue as MusicCatalogue
+    from studio.generation.catalogue import MusicGenCatalogue
     from studio.generation.load import load as load_music
-    from studio.separation.catalogue import Catalogue
+    from studio.separation.catalogue import DemucsCatalogue
     from studio.separation.load import load
 
-    catalogue = Catalogue(MINI / "demucs-mini", tmp_path, tmp_path)
+    catalogue = DemucsCatalogue(MINI / "demucs-mini", tmp_path, tmp_path)
     bag = load(catalogue, "mini", EngineSettings("torch", "f32", 0, tmp_path))
     assert bag.engine == "torch"
     assert "CUDA" in (bag.remark or "")
     music = load_music(
-        MusicCatalogue(MINI / "musicgen-mini", tmp_path),
+        MusicGenCatalogue(MINI / "musicgen-mini", tmp_path),
         "mini",
         MusicSettings("torch", "f32", 0, tmp_path),
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from studio.errors import DiskFull, NotAudio
-from studio.separation.catalogue import Catalogue
+from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems, Windows
@@ -34,7 +34,9 @@ Report = Callable[[str, float], None]
 
 @pytest.fixture(scope="module")
 def tiny(weights: Path) -> Bag:
-    return load(Catalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs"), "tiny", TORCH)
+    return load(
+        DemucsCatalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs"), "tiny", TORCH
+    )
 
 
 class Reports(list[tuple[str, float]]):
@@ -239,7 +241,7 @@ def traced_peak_bytes(bag: Bag, minutes: int) -> int:
 
 
 def test_what_a_separation_holds_does_not_grow_with_the_song(weights: Path) -> None:
-    catalogue = Catalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs")
+    catalogue = DemucsCatalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs")
     swift = load(catalogue, "swift", TORCH)
     short, long = traced_peak_bytes(swift, 2), traced_peak_bytes(swift, 12)
     song_bytes = 2 * 60 * 44_100 * 2 * 4
