@@ -18,8 +18,9 @@ import numpy as np
 
 from bench import measure, report
 from bench.material import ROOT, random_musicgen
+from studio.family import JobContext
 from studio.generation.catalogue import MusicGenCatalogue
-from studio.generation.generate import Order, generate
+from studio.generation.generate import Prompt, generate
 from studio.generation.load import load
 from studio.generation.model import Logits, MusicModel
 from studio.generation.options import GenerationOptions
@@ -144,7 +145,7 @@ def _ours(models: Path, engine: str, precision: str, seconds: float) -> float:
     options = GenerationOptions(duration=seconds, seed=SEED)
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         began_s = time.monotonic()
-        generate(model, Order(PROMPT, options), Path(work), lambda *_: None, lambda _bytes: None)
+        generate(model, Prompt(PROMPT), JobContext(options, Path(work)))
         return time.monotonic() - began_s
 
 

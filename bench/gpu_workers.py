@@ -296,20 +296,15 @@ def _bag(home: Path, engine: str, device: str, variant: str = "htdemucs") -> Any
 
 def _separated_s(bag: Any, song: Path, work: Path | None = None) -> float:
     from studio import audio
+    from studio.family import JobContext
     from studio.separation.options import SeparationOptions
     from studio.separation.separate import separate
+    from studio.sources import Source
 
     with tempfile.TemporaryDirectory(dir=song.parent) as folder:
         began_s = time.monotonic()
-        separate(
-            bag,
-            song,
-            audio.duration_s(song),
-            SeparationOptions(),
-            work or Path(folder),
-            lambda *_: None,
-            lambda _bytes: None,
-        )
+        context = JobContext(SeparationOptions(), work or Path(folder))
+        separate(bag, Source(song, audio.duration_s(song)), context)
         return time.monotonic() - began_s
 
 
@@ -323,13 +318,14 @@ def _music(home: Path, device: str, engine: str = "auto") -> Any:
 
 
 def _played_s(model: Any, seconds: float) -> float:
-    from studio.generation.generate import Order, generate
+    from studio.family import JobContext
+    from studio.generation.generate import Prompt, generate
     from studio.generation.options import GenerationOptions
 
     options = GenerationOptions(duration=seconds, seed=1)
     with tempfile.TemporaryDirectory() as work:
         began_s = time.monotonic()
-        generate(model, Order(PROMPT, options), Path(work), lambda *_: None, lambda _bytes: None)
+        generate(model, Prompt(PROMPT), JobContext(options, Path(work)))
         return time.monotonic() - began_s
 
 

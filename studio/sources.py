@@ -17,7 +17,7 @@ class Source:
 
     path: Path
     duration_s: float
-    identity: str
+    identity: str = ""
 
 
 class Sources:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from studio.family import JobContext
 from studio.generation.catalogue import MusicGenCatalogue
-from studio.generation.generate import Order, generate
+from studio.generation.generate import Prompt, generate
 from studio.generation.load import load
 from studio.generation.model import MusicModel
 from studio.generation.options import GenerationOptions
@@ -46,7 +47,7 @@ def test_the_bundled_model_does_as_the_prompt_says(model: MusicModel, tmp_path: 
             f"{combination.register} register {drums}"
         )
         options = GenerationOptions(duration=DURATION_S, seed=seed)
-        generate(model, Order(prompt, options), tmp_path, lambda *_: None, lambda _bytes: None)
+        generate(model, Prompt(prompt), JobContext(options, tmp_path))
         sound = read_sound(tmp_path / "music.wav")[0]
         heard.append(decide(analyse(sound, model.kind.sample_rate_hz), thresholds))
         asked.append(Heard(combination.tempo, combination.drums, combination.register))

@@ -1,7 +1,6 @@
 """The device of the networks: CUDA where it works, else the CPU with the reason."""
 
 import ctypes
-import dataclasses
 import json
 import os
 import subprocess
@@ -16,7 +15,6 @@ from app import create_app
 from config import Config, ConfigError
 from studio.inference import devices
 from studio.inference.engine_settings import EngineSettings
-from studio.inference.engine_settings import EngineSettings as MusicSettings
 from studio.separation.torch_engine import TorchNetwork
 from studio.transcription import cuda
 from tests.support.server import ROOT
@@ -75,7 +73,7 @@ def test_demucs_and_musicgen_say_why_they_run_on_the_cpu(tmp_path: Path) -> None
     music = load_music(
         MusicGenCatalogue(MINI / "musicgen-mini", tmp_path),
         "mini",
-        MusicSettings("torch", "f32", 0, tmp_path),
+        EngineSettings("torch", "f32", 0, tmp_path),
     )
     assert music.engine == "torch"
     assert "CUDA" in (music.note or "")
@@ -202,8 +200,6 @@ def test_unloading_does_not_import_pytorch() -> None:
     assert done.stdout.strip() == b"False"
 
 
-def test_settings_of_the_models_carry_the_device() -> None:
-    for settings in (EngineSettings, MusicSettings):
-        assert {field.name for field in dataclasses.fields(settings)} >= {"device"}
+def test_notes_are_joined() -> None:
     assert json.dumps(devices.join_notes(None, "a.", None, "b.")) == '"a. b."'
     assert devices.join_notes(None, None) is None

@@ -174,6 +174,8 @@ from studio.errors import StudioError
 from studio.separation.catalogue import DemucsCatalogue
 from studio.inference.engine_settings import EngineSettings
 from studio.separation.options import SeparationOptions
+from studio.family import JobContext
+from studio.sources import Source
 from studio.separation.separate import separate
 from studio.separation.load import load
 
@@ -182,9 +184,8 @@ catalogue = DemucsCatalogue(Path("pretrained/demucs-mini"), Path(weights) / "dem
 try:
     bag = load(catalogue, "tiny", EngineSettings(engine, "auto", 0, Path(work) / "graphs"))
     song = Path("samples/song/mixture.flac")
-    result = separate(
-        bag, song, 60.0, SeparationOptions(), Path(work), lambda *_: None, lambda _: None
-    )
+    context = JobContext(SeparationOptions(), Path(work))
+    result = separate(bag, Source(song, 60.0), context).to_dict()
 except StudioError as error:
     result = {"code": error.code, "error": error.sentence}
 print(json.dumps(result))
