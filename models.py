@@ -12,6 +12,7 @@ from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.family import Generation
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.registry import Registry
+from studio.inference.variants import BUNDLED
 from studio.inference.warm_up import Leases, used
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Job, Request
@@ -100,7 +101,7 @@ class Models:
             info = MODELS[family.name]
             self._processors[family.name] = Processor(
                 family,
-                default=getattr(config, f"{family.name.upper()}_MODEL"),
+                default=getattr(config, f"{family.name.upper()}_MODEL", BUNDLED),
                 file_types=info["file_types"],
                 purpose=info["purpose"],
                 storage=storage,

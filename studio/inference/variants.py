@@ -63,7 +63,7 @@ class Catalogue(ABC, Generic[VariantT]):
     """
 
     title: ClassVar[str]
-    releases: ClassVar[Collection[str]]
+    releases: ClassVar[Collection[str]] = ()
 
     def names(self) -> list[str]:
         return list(dict.fromkeys([BUNDLED, *self.releases, *self.local_names()]))
@@ -86,18 +86,18 @@ class Catalogue(ABC, Generic[VariantT]):
     def bundled(self) -> VariantT:
         """The variant that is shipped with the server."""
 
-    @abstractmethod
     def local_names(self) -> list[str]:
         """Names of the variants in `MODEL_DIR`."""
+        return []
 
-    @abstractmethod
     def local(self, name: str) -> VariantT | None:
         """A variant in `MODEL_DIR`."""
+        return None
 
-    @abstractmethod
     def cached(self, name: str) -> VariantT | None:
         """A variant in a cache of downloads, if all of its files are there."""
+        return None
 
-    @abstractmethod
     def available(self, name: str) -> VariantT:
-        """A variant that would be downloaded."""
+        """A release that would be downloaded."""
+        raise LookupError(name)
