@@ -25,7 +25,7 @@ LAYERS = (
     ("studio.audio",),
     ("studio.inference", "studio.storage"),
     ("studio.jobs",),
-    ("studio.results", "studio.sources"),
+    ("studio.results", "studio.sources", "studio.family"),
     tuple(f"studio.{family}" for family in FAMILIES),
     ("studio.processor", "config"),
     ("models",),

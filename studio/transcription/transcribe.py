@@ -14,7 +14,7 @@ from studio.transcription.interruption import interruptible
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import TRANSCRIPT_FILE, TranscriptionResult
 from studio.transcription.transcript import Segment, Transcript
-from studio.transcription.voice import Window, all_windows, voiced_windows
+from studio.transcription.windows import Window, all_windows, voiced_windows
 
 NOTHING_SAID = "No speech was found in the file, so the text is empty."
 

@@ -1,12 +1,12 @@
 """A CTranslate2 directory as OpenVINO graphs: which they are, and the process that makes them."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.inference.convert_process import answer, convert_apart
+from studio.inference.convert_process import answer, convert_apart, kept_or_converted
 from studio.inference.graph_cache import GraphCache, graph_key
 from studio.inference.hardware import has_amx, native_bf16
 from studio.transcription.openvino.graph import (
@@ -47,22 +47,22 @@ def fastest() -> Precision:
 
 def networks(
     folder: Path, precision: Precision, end: int, graphs: Path | None
-) -> Mapping[str, Any]:
-    """Encoder, `told`, decoder and head: paths of kept graphs, or the graphs themselves.
+) -> Callable[[str], Any]:
+    """Encoder, `told`, decoder and head by name: paths of kept graphs, or the graphs themselves.
 
     `end` is the token that ends a text. Raises NotReadable, LookupError, ValueError or RuntimeError
     where the weights are of another kind.
     """
     if graphs is None or (folder / MODEL_FILE).stat().st_size < KEPT_FROM_BYTES:
-        return build(folder, precision, end)
+        return build(folder, precision, end).__getitem__
     given = folder.absolute(), end, *astuple(precision)
-    found = GraphCache(graphs).find_or_make(
-        _key(folder, precision, end), lambda: convert_apart(__name__, graphs, *given)
+    _, found = kept_or_converted(
+        graphs,
+        _key(folder, precision, end),
+        lambda: convert_apart(__name__, graphs, *given),
+        lambda: ({}, build(folder, precision, end)),
     )
-    if found:
-        _, kept = found
-        return {part.stem: part for part in kept.glob("*.xml")}
-    return build(folder, precision, end)
+    return found
 
 
 def build(folder: Path, precision: Precision, end: int) -> dict[str, Any]:

@@ -52,16 +52,16 @@ class Networks:
         self.end = end
         self.no_bias: Floats = np.zeros((1, self.vocabulary), np.float32)
         self._threads = threads
-        found = networks(folder, precision, end, graphs)
+        network = networks(folder, precision, end, graphs)
         self._encoding: Request | None = None
         if has_encoder:
             bits, kind = precision.encoder_bits, precision.encoder_kind
-            self._encoding = Request(self._compiled(found["encoder"], bits, kind))
+            self._encoding = Request(self._compiled(network("encoder"), bits, kind))
         bits, self._kind = precision.decoder_bits, precision.decoder_kind
-        self._told = self._compiled(found["told"], bits, self._kind)
-        self._decoder = self._compiled(found["decoder"], bits, self._kind, RELEASED_WHOLE)
+        self._told = self._compiled(network("told"), bits, self._kind)
+        self._decoder = self._compiled(network("decoder"), bits, self._kind, RELEASED_WHOLE)
         # In bf16 likely tokens would be equally likely.
-        self._head = self._compiled(found["head"], bits, "f32")
+        self._head = self._compiled(network("head"), bits, "f32")
         self._lock = Lock()
         self._free: SimpleQueue[Room] = SimpleQueue()
 
