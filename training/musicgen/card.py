@@ -17,8 +17,8 @@ GOAL = 0.8
 _TEXT = """\
 # musicgen-mini
 
-A very small [MusicGen](https://github.com/facebookresearch/audiocraft) that knows {words} words. It
-is bundled so that the server can generate music without a download: for first runs, tests and
+A very small [MusicGen](https://github.com/facebookresearch/audiocraft) that knows {words} words.
+It is bundled so that the server can generate music without a download: for first runs, tests and
 development. **It generates exercises, not music.** It was trained only on notes and chords on an
 even beat, played by a General MIDI soundfont. For anything worth listening to, use the published
 models (`small`, `medium`, `large`, ...), which were trained on thousands of hours of recordings.
@@ -51,19 +51,19 @@ The codec has 50 frames per second and {filters} filters; the decoder has {heads
 
 ## Training
 
-The scripts in [`training/musicgen/`](../../training/README.md#musicgen-mini) created everything; no
-recordings and no other models were used.
+The scripts in [`training/musicgen/`](../../training/README.md#musicgen-mini) created everything;
+no recordings and no other models were used.
 
-- Pieces: broken chords, one note per beat, with the chords I, IV and V in C major or C minor. With
-  drums, kick and snare alternate and a hi-hat plays on every beat. A beat lasts 1.0 s (slow), 0.6 s
-  (medium) or 0.38 s (fast). Registers span one octave from C2, C4 or C6. Each note was rendered once
-  with the FluidR3 General MIDI soundfont, and begins exactly on a frame of the codec.
-- {train_combinations} of the {all_combinations} combinations are used for training, {held_out} are
-  held out. All single values, and the sounds of all notes, occur in training.
+- Pieces: broken chords, one note per beat, with the chords I, IV and V in C major or C minor.
+  With drums, kick and snare alternate and a hi-hat plays on every beat. A beat lasts 1.0 s
+  (slow), 0.6 s (medium) or 0.38 s (fast). Registers span one octave from C2, C4 or C6. Each note
+  was rendered once with the FluidR3 General MIDI soundfont, and begins exactly on a frame of the
+codec. - {train_combinations} of the {all_combinations} combinations are used for training,
+  {held_out} are held out. All single values, and the sounds of all notes, occur in training.
 - Codec: computed, not trained by gradient descent. With biases that keep every ELU linear, its
-  convolutions form an MDCT with 640 coefficients, of which the {components} principal components over
-  the training pieces are kept. The codebooks are computed by k-means, each on the residual of the
-  previous one.
+  convolutions form an MDCT with 640 coefficients, of which the {components} principal components
+  over the training pieces are kept. The codebooks are computed by k-means, each on the residual
+  of the previous one.
 - Decoder and text encoder, trained together: {steps:,} steps on {pieces:,} excerpts of {rendered}
   pieces of 10 s, in {minutes:.0f} minutes. One prompt in ten is masked. Muon and AdamW, bfloat16
   autocast; the weights are a moving average.
@@ -71,20 +71,20 @@ recordings and no other models were used.
 
 ## Results
 
-As printed by `python -m training.musicgen.evaluate` and stored in `scores.json`: {prompts} prompts,
-two wordings of each held-out combination, {duration_s} s each, with the settings in
-`generation_config.json` (sampling, temperature 1, guidance {guidance:g}). The guidance was selected
-from four settings on 24 of the combinations; at 3, the value of the published models, the model
-loses the beat more often. Only the audio is measured:
+As printed by `python -m training.musicgen.evaluate` and stored in `scores.json`: {prompts}
+prompts, two wordings of each held-out combination, {duration_s} s each, with the settings in
+`generation_config.json` (sampling, temperature 1, guidance {guidance:g}). The guidance was
+selected from four settings on 24 of the combinations; at 3, the value of the published models,
+the model loses the beat more often. Only the audio is measured:
 
-- tempo: the first high peak of the autocorrelation of the onsets, assigned to one of three classes;
-- drums: the level of noise between 6 and 14 kHz, above or below {noise_db:.1f} dB relative to the
-  whole signal;
+- tempo: the first high peak of the autocorrelation of the onsets, assigned to one of three
+classes; - drums: the level of noise between 6 and 14 kHz, above or below {noise_db:.1f} dB
+  relative to the whole signal;
 - register: the lowest steady partial stronger than {partial_db:.1f} dB relative to the strongest one.
 
-Both thresholds were set on rendered training pieces. The columns on the right show the accuracy of
-the measurements themselves: on rendered pieces of the same combinations, and on the same pieces
-after encoding and decoding with this codec.
+Both thresholds were set on rendered training pieces. The columns on the right show the accuracy
+of the measurements themselves: on rendered pieces of the same combinations, and on the same
+pieces after encoding and decoding with this codec.
 
 {table}
 

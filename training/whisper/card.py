@@ -28,8 +28,8 @@ words, and {sung_words} more that it has only heard sung. It is bundled so that 
 transcribe without a download: for first runs, tests and development. **It does not understand
 ordinary speech.** It was trained only on the words below, spoken in random order by the speech
 synthesiser espeak-ng. Whatever else is said, it writes some of these words or nothing. For real
-recordings, use the published models (`tiny`, `base`, `small`, ...), which were trained on hundreds of
-thousands of hours of real speech.
+recordings, use the published models (`tiny`, `base`, `small`, ...), which were trained on
+hundreds of thousands of hours of real speech.
 
 Spoken words: {vocabulary}.
 
@@ -37,8 +37,8 @@ Sung words: {sung_vocabulary}.
 
 ## Architecture
 
-`whisper.model.Whisper` with Whisper's multilingual vocabulary of {tokens:,} tokens, in two formats
-with the same weights:
+`whisper.model.Whisper` with Whisper's multilingual vocabulary of {tokens:,} tokens, in two
+formats with the same weights:
 
 | format | for | size |
 |---|---|---|
@@ -60,41 +60,41 @@ The scripts in [`training/whisper/`](../../training/README.md#whisper-mini) crea
 recordings and no other models were used.
 
 - Speech: {utterances:,} utterances of 1 to 12 random words by libespeak-ng in {accents} English
-  accents and {voices} voice variants, at 110 to 220 words per minute, with the time of every word;
-  and the vocals and backing of {songs} synthetic songs.
-- Windows: 10 s, and increasingly 30 s. They contain several utterances with pauses, at varying speed
-  and level, three out of four with reverberation, noise or background music; sung vocals (words
-  moved onto a melody by a vocoder); silence, noise and music without words; prompts; recordings
-  that end early, and sentences that are cut off by the window.
-- Steps: {steps:,} with {windows:,} windows, in {minutes:.0f} minutes on 2 CPU cores that were shared
-  with other work. Muon for the matrices of the blocks, AdamW for the rest; warm-up and cosine decay,
-  bfloat16 autocast. The weights are a moving average.
-- Auxiliary losses, whose layers are not in the files: two linear layers on the encoder predict the
-  phoneme and the word of each frame, and the cross-attention is pulled towards the frames of the
-  word that is written.
+  accents and {voices} voice variants, at 110 to 220 words per minute, with the time of every
+  word; and the vocals and backing of {songs} synthetic songs.
+- Windows: 10 s, and increasingly 30 s. They contain several utterances with pauses, at varying
+  speed and level, three out of four with reverberation, noise or background music; sung vocals
+  (words moved onto a melody by a vocoder); silence, noise and music without words; prompts;
+  recordings that end early, and sentences that are cut off by the window.
+- Steps: {steps:,} with {windows:,} windows, in {minutes:.0f} minutes on 2 CPU cores that were
+  shared with other work. Muon for the matrices of the blocks, AdamW for the rest; warm-up and
+  cosine decay, bfloat16 autocast. The weights are a moving average.
+- Auxiliary losses, whose layers are not in the files: two linear layers on the encoder predict
+  the phoneme and the word of each frame, and the cross-attention is pulled towards the frames of
+  the word that is written.
 {history}
 ## Results
 
 As printed by `python -m training.whisper.evaluate` and stored in `wer.json`. The voices
-({held_out_voices}) and the sentences (except those of a single word) were not used in training, and
-the songs are held-out songs with held-out singers. Disturbed audio has, in turn, noise (10 to 25 dB
-below the speech), reverberation, music (10 to 25 dB below), or noise and reverberation. The noise is
-drawn from the same nine types as in training, the music from held-out songs. Decoding is greedy.
-Start errors are the median absolute error over the correctly recognised words, with faster-whisper.
+({held_out_voices}) and the sentences (except those of a single word) were not used in training,
+and the songs are held-out songs with held-out singers. Disturbed audio has, in turn, noise (10 to
+25 dB below the speech), reverberation, music (10 to 25 dB below), or noise and reverberation. The
+noise is drawn from the same nine types as in training, the music from held-out songs. Decoding is
+greedy. Start errors are the median absolute error over the correctly recognised words, with faster-whisper.
 
 {table}
 
 For silence, noise and music without singing ({silent_count} recordings of up to 30 s),
-faster-whisper produced no text in {nothing:.0%} of the cases, or in {nothing_vad:.0%} with its voice
-activity filter, and openai-whisper in {nothing_openai:.0%}. The two engines produced different words
-for {differ} of all {recordings} recordings (int8 and float32).
+faster-whisper produced no text in {nothing:.0%} of the cases, or in {nothing_vad:.0%} with its
+voice activity filter, and openai-whisper in {nothing_openai:.0%}. The two engines produced
+different words for {differ} of all {recordings} recordings (int8 and float32).
 
 {goals}
 
 ## Limitations
 
-- {words} spoken words. Anything else is transcribed as one of them, as a sung word, or not at all.
-- Singing: see the last row of the table.
+- {words} spoken words. Anything else is transcribed as one of them, as a sung word, or not at
+all. - Singing: see the last row of the table.
 - Synthetic voices only. Human speech, even of these words, was not tested and will work badly.
 - English only, always in lower case, with one full stop after each sentence.
 - The training sentences are words in random order, so the model has learned no grammar.
@@ -102,8 +102,8 @@ for {differ} of all {recordings} recordings (int8 and float32).
 ## Licence
 
 The weights are released under the MIT licence. Whisper's code and its token list, from which
-`tokenizer.json` and `vocabulary.json` were made, are under the MIT licence (OpenAI). espeak-ng was
-used as a library; none of its files is included.
+`tokenizer.json` and `vocabulary.json` were made, are under the MIT licence (OpenAI). espeak-ng
+was used as a library; none of its files is included.
 """
 
 _NAMES = {
@@ -118,7 +118,8 @@ _NAMES = {
 
 def _table(result: dict[str, Any]) -> str:
     lines = [
-        "| held-out | recordings | words | WER, faster-whisper | WER, openai-whisper | start error |",
+        "| held-out | recordings | words | WER, faster-whisper | WER, openai-whisper | start "
+        "error |",
         "|---|---|---|---|---|---|",
     ]
     for group, name in _NAMES.items():
