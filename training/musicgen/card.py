@@ -78,9 +78,11 @@ selected from four settings on 24 of the combinations; at 3, the value of the pu
 the model loses the beat more often. Only the audio is measured:
 
 - tempo: the first high peak of the autocorrelation of the onsets, assigned to one of three
-classes; - drums: the level of noise between 6 and 14 kHz, above or below {noise_db:.1f} dB
-  relative to the whole signal;
-- register: the lowest steady partial stronger than {partial_db:.1f} dB relative to the strongest one.
+  classes;
+- drums: the level of noise between 6 and 14 kHz, above or below {noise_db:.1f} dB relative to
+  the whole signal;
+- register: the lowest steady partial stronger than {partial_db:.1f} dB relative to the
+  strongest one.
 
 Both thresholds were set on rendered training pieces. The columns on the right show the accuracy
 of the measurements themselves: on rendered pieces of the same combinations, and on the same

@@ -80,7 +80,8 @@ As printed by `python -m training.whisper.evaluate` and stored in `wer.json`. Th
 and the songs are held-out songs with held-out singers. Disturbed audio has, in turn, noise (10 to
 25 dB below the speech), reverberation, music (10 to 25 dB below), or noise and reverberation. The
 noise is drawn from the same nine types as in training, the music from held-out songs. Decoding is
-greedy. Start errors are the median absolute error over the correctly recognised words, with faster-whisper.
+greedy. Start errors are the median absolute error over the correctly recognised words, with
+faster-whisper.
 
 {table}
 
