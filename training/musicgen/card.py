@@ -58,7 +58,8 @@ no recordings and no other models were used.
   With drums, kick and snare alternate and a hi-hat plays on every beat. A beat lasts 1.0 s
   (slow), 0.6 s (medium) or 0.38 s (fast). Registers span one octave from C2, C4 or C6. Each note
   was rendered once with the FluidR3 General MIDI soundfont, and begins exactly on a frame of the
-codec. - {train_combinations} of the {all_combinations} combinations are used for training,
+  codec.
+- {train_combinations} of the {all_combinations} combinations are used for training,
   {held_out} are held out. All single values, and the sounds of all notes, occur in training.
 - Codec: computed, not trained by gradient descent. With biases that keep every ELU linear, its
   convolutions form an MDCT with 640 coefficients, of which the {components} principal components

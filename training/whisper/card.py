@@ -95,7 +95,8 @@ different words for {differ} of all {recordings} recordings (int8 and float32).
 ## Limitations
 
 - {words} spoken words. Anything else is transcribed as one of them, as a sung word, or not at
-all. - Singing: see the last row of the table.
+  all.
+- Singing: see the last row of the table.
 - Synthetic voices only. Human speech, even of these words, was not tested and will work badly.
 - English only, always in lower case, with one full stop after each sentence.
 - The training sentences are words in random order, so the model has learned no grammar.
