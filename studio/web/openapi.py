@@ -32,7 +32,7 @@ PARAMETERS = {
 WEBHOOK_SCHEMA = {
     "type": ["string", "null"],
     "format": "uri",
-    "maxLength": outgoing.MOST_CHARACTERS,
+    "maxLength": outgoing.MAX_URL_CHARACTERS,
     "description": "Address that is told of the end of the job.",
 }
 KEYS = {

@@ -1,4 +1,4 @@
-"""Ends an upload that is too slow as a whole: it holds a place, and a thread of the server."""
+"""Ends uploads that are too slow, because each occupies a slot and a server thread."""
 
 import io
 import time
@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 from studio.errors import UploadTooSlow
 from studio.web.sockets import stop_reading, tcp_of
 
-LEAST_BYTES_A_SECOND = 10_000
+MIN_BYTES_PER_S = 10_000
 JUDGED_AFTER_S = 60.0
 JUDGE_EVERY_S = 5.0
 
@@ -55,7 +55,7 @@ def watched(environ: MutableMapping[str, Any]) -> Iterator[None]:
         wait_s = JUDGED_AFTER_S
         while not ended.wait(wait_s):
             wait_s = JUDGE_EVERY_S
-            if body.most_bytes < LEAST_BYTES_A_SECOND * (time.monotonic() - began_s):
+            if body.most_bytes < MIN_BYTES_PER_S * (time.monotonic() - began_s):
                 too_slow.set()
                 if tcp is not None:
                     stop_reading(tcp)
@@ -73,7 +73,6 @@ def watched(environ: MutableMapping[str, Any]) -> Iterator[None]:
         watcher.join()
     if too_slow.is_set():
         raise UploadTooSlow(
-            f"The upload brought less than {LEAST_BYTES_A_SECOND / 1000:.0f} kB/s in "
-            f"{time.monotonic() - began_s:.0f} s. Send it over a faster connection, or compress it "
-            "first."
+            f"The upload averaged less than {MIN_BYTES_PER_S / 1000:.0f} kB/s over "
+            f"{time.monotonic() - began_s:.0f} s. Use a faster connection, or compress the file."
         )
