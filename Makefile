@@ -27,13 +27,13 @@ dev: $(VENV)/installed-dev
 run: setup  ## start the development server on PORT (default 8000)
 	$(BIN)/python app.py
 
-demo: setup  ## separate the bundled song, transcribe the bundled speech, make 5 s of music
+demo: setup  ## separate the bundled song, transcribe the bundled speech, generate 5 s of music
 	$(BIN)/python -m scripts.demo
 
-page:  ## fetch the Socket.IO client for the live test page (needs npm)
+page:  ## download the Socket.IO client for the live test page (needs npm)
 	npm install --silent --no-save --no-package-lock --prefix . socket.io-client@4.8.4
 
-voices: dev  ## fetch recordings of people and released Whisper weights (for tests and benchmarks)
+voices: dev  ## download speech recordings and released Whisper weights for tests and benchmarks
 	$(BIN)/python -m scripts.voices
 
 test: dev  ## run all tests; those of the live page need npm and Chromium
@@ -48,10 +48,10 @@ lint: dev  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-lock: dev  ## write requirements.lock, the server's packages with their hashes
+lock: dev  ## write requirements.lock, which pins the packages of the server by hash
 	$(BIN)/python -m scripts.lock
 
-bench: dev  ## measure speed and memory against peers, and the deployed server (needs nginx)
+bench: dev  ## measure speed and memory against other programs, and the deployed server (needs nginx)
 	$(BIN)/python -m bench.separation
 	$(BIN)/python -m bench.transcription
 	test ! -e data/voices/complete || $(BIN)/python -m bench.voices

@@ -140,7 +140,7 @@ def create_app(
             workers=config.WORKERS,
             most_queued=config.MAX_QUEUED_JOBS,
             give_way=scheduler.give_way,
-            most_of_a_client=config.MAX_CLIENT_JOBS,
+            max_per_client=config.MAX_CLIENT_JOBS,
             on_end=on_end,
         )
         readiness = Readiness()

@@ -113,7 +113,9 @@ class Models:
 
     def get(self, name: str) -> AnyProcessor:
         if name not in self._processors:
-            raise UnknownModel(f"There is no model {name!r}; there are {', '.join(self.names())}.")
+            raise UnknownModel(
+                f"The model {name!r} does not exist. Available: {', '.join(self.names())}."
+            )
         return self._processors[name]
 
     def speech(self) -> Processor[Any, SpeechEngine, Any]:

@@ -70,11 +70,12 @@ def against_transformers(models: Path, seconds: float) -> list[str]:
     """Wall time and memory of the same length of music."""
     steps = round(seconds * 50) + 3
     lines = [
-        f"## {seconds:g} s of music at small size",
+        f"## {seconds:g} s of music with the small size",
         "",
-        f"{steps} steps with guidance, and the codec. The graphs were converted before, once.",
+        f"{steps} steps with guidance, including the codec. The graphs had been converted "
+        "beforehand.",
         "",
-        "| | wall | a step | music a second | peak memory | times as fast |",
+        "| | wall time | per step | music per second | peak memory | speed-up |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     theirs_s, peak_mb = _worker(models, THEIRS, "f32", seconds)
@@ -157,12 +158,13 @@ def _loaded(models: Path, name: str, engine: str, precision: str) -> MusicModel:
 def price(models: Path, steps: int) -> list[str]:
     """Agreement with PyTorch in f32, step by step on the same codes."""
     lines = [
-        "## The price of less precision",
+        "## The cost of lower precision",
         "",
-        f"{steps} steps on the same codes, guided by 3: how often the likeliest code is that of "
-        "PyTorch in f32, and the mean divergence (Kullback-Leibler) from its distribution.",
+        f"{steps} steps on the same codes with a guidance scale of 3: how often the most likely "
+        "code is the same as in PyTorch with f32, and the mean Kullback-Leibler divergence from "
+        "its distribution.",
         "",
-        "| model | precision | same likeliest code | divergence |",
+        "| model | precision | same most likely code | divergence |",
         "|---|---|---:|---:|",
     ]
     names = {"small": "random weights, small size"}

@@ -111,11 +111,12 @@ def speech(server: Server, seconds: float) -> list[str]:
     settled = resident[min(SETTLED_AFTER_S, max(resident))]
     end = resident[max(resident)]
     return [
-        f"{seconds / 60:.0f} minutes of speech and silence in {took_s / 60:.1f} minutes (at "
-        f"{seconds / took_s:.1f} times its speed; asked for were {SPEED}), "
-        f"{len(finished['text'].split())} words (about {seconds / once_s * len(said):.0f} said):",
+        f"{seconds / 60:.0f} minutes of speech and silence, sent in {took_s / 60:.1f} minutes "
+        f"({seconds / took_s:.1f} times real time; requested: {SPEED}). Recognised: "
+        f"{len(finished['text'].split())} words; spoken: about "
+        f"{seconds / once_s * len(said):.0f}.",
         "",
-        "| memory after 5 minutes | at the end | ratio (goal: at most 1.05) |",
+        "| memory after 5 minutes | memory at the end | ratio (goal: at most 1.05) |",
         "|---:|---:|---:|",
         f"| {settled / 1e6:,.0f} MB | {end / 1e6:,.0f} MB | {end / settled:.3f} |",
         "",

@@ -53,7 +53,7 @@ class Asked:
         p50_ms = statistics.median(self.milliseconds)
         p99_ms = statistics.quantiles(self.milliseconds, n=100)[98]
         return (
-            f"| {name} | {target} | p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms of "
+            f"| {name} | {target} | p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms; "
             f"{len(self.milliseconds)} requests, {len(self.errors)} errors |"
         )
 
@@ -183,8 +183,8 @@ def answers(deployed: Deployed, seconds: float, polling_s: float) -> list[str]:
             )
         ]
         polled = steadily(deployed, status, 100, 100.0, polling_s)
-        name = f"100 clients polling `/status` each second for {polling_s:.0f} s"
-        rows.append(polled.row(name, "no error"))
+        name = f"100 clients polling `/status` every second for {polling_s:.0f} s"
+        rows.append(polled.row(name, "no errors"))
     return rows
 
 
@@ -210,9 +210,9 @@ def upload(deployed: Deployed) -> str:
     path.unlink()
     middle_s = statistics.median(times_s)
     return (
-        f"| upload of {UPLOAD_BYTES / MB:.0f} MB | ≥ 200 MB/s, < 100 MB more memory | "
-        f"{UPLOAD_BYTES / MB / middle_s:.0f} MB/s, answered after {middle_s:.1f} s, "
-        f"{grown / MB:.0f} MB more |"
+        f"| upload of {UPLOAD_BYTES / MB:.0f} MB | ≥ 200 MB/s, memory growth < 100 MB | "
+        f"{UPLOAD_BYTES / MB / middle_s:.0f} MB/s, response after {middle_s:.1f} s, "
+        f"memory growth {grown / MB:.0f} MB |"
     )
 
 
@@ -224,8 +224,9 @@ def restart(deployed: Deployed) -> str:
     started_s = time.monotonic()
     deployed.server.until_loaded()
     return (
-        f"| restart, to the first answer | < 3 s | {started_s - stopped_s:.1f} s (stopping "
-        f"{stopped_s - began_s:.1f} s before, models after {time.monotonic() - started_s:.1f} s) |"
+        f"| restart, until the first response | < 3 s | {started_s - stopped_s:.1f} s (shutdown "
+        f"before: {stopped_s - began_s:.1f} s; models loaded after: "
+        f"{time.monotonic() - started_s:.1f} s) |"
     )
 
 
@@ -244,9 +245,9 @@ def main() -> None:
         lines = [
             f"Machine: {measure.machine(PACKAGES)}.",
             "",
-            "The first three rows while a song is separated and four people speak.",
+            "The first three rows were measured during a separation and four live sessions.",
             "",
-            "| | to reach | measured |",
+            "| | goal | measured |",
             "|---|---|---|",
             *answers(deployed, options.seconds, options.polling),
             upload(deployed),

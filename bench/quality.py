@@ -57,7 +57,7 @@ def prices(_folder: Path) -> list[str]:
     lines = [
         f"Median of {len(songs)} held-out songs, in dB.",
         "",
-        f"| | {' | '.join(with_f32.sources)} | time against the first row |",
+        f"| | {' | '.join(with_f32.sources)} | time relative to the first row |",
         "|---|" + "---|" * (len(with_f32.sources) + 1),
         f"| f32, overlap 0.25 | {' | '.join(f'{v:.2f}' for v in np.median(base, 0))} | 1.00 |",
     ]
@@ -73,9 +73,8 @@ def prices(_folder: Path) -> list[str]:
     return [
         *lines,
         "",
-        "These values may lie below those of the model's card: demucs normalises by the mean of "
-        "the song and gives it back to every stem, and some rendered songs have a DC offset in "
-        "one stem.",
+        "These values may be lower than those in the model card: some rendered songs have a DC "
+        "offset in one stem, and separation adds the mean of the song back to all stems.",
     ]
 
 

@@ -69,7 +69,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         reads_upload = family.reads_upload(body)
         if upload.file_type not in self.file_types and reads_upload:
             raise WrongFileType(
-                f"{self.name} takes {', '.join(sorted(self.file_types))} files; "
+                f"{self.name} accepts {', '.join(sorted(self.file_types))} files; "
                 f"{upload.filename!r} is {upload.file_type}."
             )
         given = family.options_in(self._storage.source(upload)) if reads_upload else {}

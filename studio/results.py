@@ -55,7 +55,7 @@ class TrackFolder:
         path = self.path / name
         if not path.is_file():
             raise ResultsGone(
-                "The results of this job were removed from the server's disk. Start the job again."
+                "The results of this job have been deleted from the server. Start the job again."
             )
         return path
 

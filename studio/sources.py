@@ -62,5 +62,5 @@ class Sources:
             ways = " or ".join(
                 f"POST /process/{name}/{upload.file_id}" for name in self._makers_for(upload)
             )
-            raise NotReady(f"There is no track {track!r} of this file yet. Make it first: {ways}.")
+            raise NotReady(f"The track {track!r} has not been generated yet. Start a job: {ways}.")
         return found[1]

@@ -54,7 +54,7 @@ END_S = 10.0
 STOPPED = (255, 123, -signal.SIGXCPU)
 
 PIPE_BYTES = 1 << 16
-LATE = "The file could not be read in time; it seems to be damaged."
+LATE = "Decoding the file took too long; it seems to be damaged."
 
 
 @cache
@@ -158,8 +158,8 @@ class Child:
         # Its own bounds end it with another signal.
         if code == -signal.SIGKILL and not self._is_killed:
             raise DecoderEnded(
-                "The decoder was ended by the system, which may be out of memory. The file may be "
-                "fine: try again later.",
+                "The operating system killed the decoder, possibly because it ran out of memory. "
+                "The file may be fine: try again later.",
                 retry_after_s=RETRY_AFTER_S,
             )
         if code in STOPPED:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from studio.audio.report import Report
-from studio.audio.sound import MOST_CHANNELS
+from studio.audio.sound import MAX_CHANNELS
 
 _INPUT = re.compile(r"Input #0, (.+?), from")
 _OUTPUT = re.compile(r"Output #0, ")
@@ -81,4 +81,4 @@ def _channel_count(layout: str) -> int:
         return int(counted[1])
     if dotted := re.fullmatch(r"\d+(\.\d+)*", base):
         return sum(int(part) for part in dotted[0].split("."))
-    return MOST_CHANNELS + 1
+    return MAX_CHANNELS + 1

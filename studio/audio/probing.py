@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.audio import mp4
-from studio.audio.accepted import MEND, decoder_of, refused
+from studio.audio.accepted import REMEDY, decoder_of, refused
 from studio.audio.chain import Part, child_of, parts_of
 from studio.audio.child import RECORDING, Child
 from studio.audio.decoding import FIRST_CHANNEL, LONGEST_S, check_complete
 from studio.audio.ends import End, end_of
 from studio.audio.header import Header
 from studio.audio.report import Report
-from studio.audio.sound import MOST_CHANNELS, SAMPLE_RATES_HZ, SPARE_S, SPARE_SHARE
+from studio.audio.sound import MAX_CHANNELS, SAMPLE_RATES_HZ, SPARE_S, SPARE_SHARE
 from studio.audio.timeline import (
     FILL_GAPS,
     KEEP_TIMES,
@@ -144,19 +144,19 @@ def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
         header = _checked(child.report)
         end = end_of(path, header.container)
         if end is End.CUT:
-            raise AudioTruncated("The file breaks off before its end. Upload it again in full.")
+            raise AudioTruncated("The file is truncated. Upload the complete file.")
         if mp4.is_mp4(header.container) and mp4.Layout(path).is_encrypted:
             raise AudioUnsupported(
-                "The sound in the file is encrypted (copy protection), so it cannot be decoded. "
-                "Send a copy that is not protected."
+                "The audio in the file is encrypted (copy protection) and cannot be decoded. "
+                "Send an unprotected copy."
             )
         if not went_well:
             raise refused(child.report, header.codec) or NotAudio(
-                f"The sound ({header.codec}) could not be decoded: {child.report.last_words()}. "
-                f"{MEND}"
+                f"The audio ({header.codec}) could not be decoded: {child.report.last_words()}. "
+                f"{REMEDY}"
             )
     if samples == 0:
-        raise NotAudio("The file has a sound header, but no sound can be decoded from it.")
+        raise NotAudio("The file has an audio header, but no audio can be decoded from it.")
     decoded_s = samples / (header.output_rate_hz or header.rate_hz)
     return _Beginning(header, decoder, end, decoded_s, child.report.damaged_packets)
 
@@ -166,21 +166,19 @@ def _checked(report: Report) -> Header:
     if header is None:
         if report.says("moov atom not found"):
             raise AudioTruncated(
-                "The MP4/M4A file is cut off: its index is missing. Upload it again."
+                "The MP4/M4A file is truncated: its index is missing. Upload the complete file."
             )
-        raise NotAudio(
-            "No sound was found in the file. Send an MP3, WAV, FLAC, M4A or OGG recording."
-        )
-    least_hz, most_hz = SAMPLE_RATES_HZ
-    if not least_hz <= header.rate_hz <= most_hz:
+        raise NotAudio("The file contains no audio. Send an MP3, WAV, FLAC, M4A or OGG file.")
+    min_hz, max_hz = SAMPLE_RATES_HZ
+    if not min_hz <= header.rate_hz <= max_hz:
         raise AudioUnsupported(
-            f"The sample rate is {header.rate_hz:,} Hz; {least_hz:,} to {most_hz:,} Hz are "
-            "supported. Resample the file first."
+            f"The sample rate is {header.rate_hz:,} Hz; it must be between {min_hz:,} and "
+            f"{max_hz:,} Hz. Resample the file first."
         )
-    if header.channels > MOST_CHANNELS:
+    if header.channels > MAX_CHANNELS:
         raise AudioUnsupported(
-            f"The file has more than {MOST_CHANNELS} channels or an unknown layout. Mix it down "
-            "to stereo first."
+            f"The file has more than {MAX_CHANNELS} channels or an unknown channel layout. Mix it "
+            "down to stereo first."
         )
     return header
 
@@ -197,7 +195,9 @@ def _ends_at(path: Path, found: _Beginning) -> bool:
     with Child([*start, "-t", f"{length_s}", *_AT_8_KHZ, *_COUNTED], path) as child:
         samples = _count(child)
         if not child.wait():
-            raise NotAudio(f"The end could not be decoded: {child.report.last_words()}.")
+            raise NotAudio(
+                f"The end of the file could not be decoded: {child.report.last_words()}."
+            )
     if samples == 0 and found.promises:
         _raise_truncated(declared_s, "its end is missing")
     return 0 < samples / 8000 < length_s
@@ -221,11 +221,11 @@ def _decoded_s(path: Path, part: Part | None) -> float:
             child.allow(samples / 8000)
             if samples / 8000 > LONGEST_CHAIN_S:
                 raise AudioTooLong(
-                    f"The recordings in the file sound longer than {LONGEST_CHAIN_S:,.0f} s. Send "
-                    "them one by one."
+                    f"The recordings in the file are longer than {LONGEST_CHAIN_S:,.0f} s in "
+                    "total. Send them separately."
                 )
         if not child.wait():
-            raise NotAudio(f"The sound could not be decoded: {child.report.last_words()}.")
+            raise NotAudio(f"The audio could not be decoded: {child.report.last_words()}.")
     return samples / 8000
 
 
@@ -244,7 +244,7 @@ def _measured_s(path: Path) -> float:
                     is_known = time_stamp.strip() != b"NOPTS"
                     clock.add(int(time_stamp) if is_known else None, int(ticks))
             if clock.length_s > LONGEST_S:
-                raise AudioTooLong("The file holds more than a day of sound. Send it in parts.")
+                raise AudioTooLong("The file contains more than a day of audio. Split it.")
         if not child.wait():
             raise NotAudio(f"The file could not be read: {child.report.last_words()}.")
     return clock.length_s
@@ -260,5 +260,5 @@ def _count(child: Child) -> int:
 
 def _raise_truncated(declared_s: float, found: str) -> None:
     raise AudioTruncated(
-        f"The file promises {declared_s:.1f} s of sound, but {found}. Upload it again in full."
+        f"The file declares {declared_s:.1f} s of audio, but {found}. Upload the complete file."
     )

@@ -41,7 +41,7 @@ class Report:
                 if len(self.lines) < MOST_LINES:
                     self.lines.append(self._last.decode("utf-8", "replace"))
         if self._tag_bytes > MOST_TAG_BYTES:
-            raise NotAudio("The file is full of tags. Remove them and send it again.")
+            raise NotAudio("The file contains too many tags. Remove them and upload it again.")
 
     def says(self, text: str) -> bool:
         return any(text in line for line in self.lines)

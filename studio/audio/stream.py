@@ -55,7 +55,7 @@ class StreamDecoder:
         try:
             self._child.send(data)
         except (BrokenPipeError, ValueError):
-            raise NotAudio("The recording cannot be decoded; begin a new one.") from None
+            raise NotAudio("The recording cannot be decoded. Start a new one.") from None
         return self._taken()
 
     def finish(self) -> npt.NDArray[np.float32]:
@@ -66,7 +66,7 @@ class StreamDecoder:
         rest = self._taken()
         self.close()
         if not in_time or (len(rest) == 0 and not self._went_well):
-            raise NotAudio("The recording could not be decoded to its end.")
+            raise NotAudio("The recording could not be decoded to the end.")
         return rest
 
     def close(self) -> None:

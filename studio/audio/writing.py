@@ -141,7 +141,9 @@ def _write_error(path: Path, error: Exception | None) -> Exception:
     import shutil
 
     if shutil.disk_usage(path.parent).free < 1 << 20:
-        return DiskFull("The disk became full while writing a track. Free some space and retry.")
+        return DiskFull(
+            "The disk became full while a track was being written. Free some space and retry."
+        )
     return InternalError(f"The track {path.name} could not be written: {error}.")
 
 

@@ -64,8 +64,8 @@ class Beginning:
                 held = held[:, max(0, held.shape[1] - heard) :]
         if held.shape[1] < LEAST_S * kind.sample_rate_hz:
             raise InvalidOption(
-                f"The sound of continue_from has less than {LEAST_S:.0f} s; there is too little "
-                "to go on from."
+                f"The audio of `continue_from` is shorter than {LEAST_S:.0f} s, which is too "
+                "short to continue. Use a longer file."
             )
         fade = round(FADE_S * kind.sample_rate_hz)
         yield held[:, : held.shape[1] - fade]

@@ -69,8 +69,8 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
     ) -> dict[str, Any]:
         if options.melody_from and not variant.takes_melody:
             raise InvalidOption(
-                f"The variant {variant.name!r} does not follow melodies: leave `melody_from` out, "
-                "or use a melody variant."
+                f"The variant {variant.name!r} cannot follow a melody. Leave out `melody_from`, or "
+                "use a melody variant."
             )
         return {"seed": secrets.randbelow(2**32)} if options.seed is None else {}
 
@@ -94,7 +94,7 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
             other = None
         if other is None or other.owner != upload.owner:
             raise InvalidOption(
-                f"The option {option!r} is {file_id!r}: there is no such file. Upload it first."
+                f"`{option}` is {file_id!r}; this file does not exist. Upload it first."
             )
         if other.sound is None:
             return self._sources.track(other, TRACK)

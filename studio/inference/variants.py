@@ -72,7 +72,7 @@ class Catalogue(ABC, Generic[VariantT]):
         """The variant `name`. Raises UnknownVariant."""
         if name not in self.names():
             raise UnknownVariant(
-                f"{self.title} has no variant {name!r}; it has {', '.join(self.names())}."
+                f"{self.title} has no variant {name!r}. Available: {', '.join(self.names())}."
             )
         return self.find(name)
 

@@ -95,8 +95,8 @@ class Housekeeper:
         if self._set_s is None:
             self._set_s = steady_s
             log.warning(
-                "the clock was set by %.0f s; nothing is removed by age until it has gone on for "
-                "%.0f h, or the server is started again",
+                "the system clock changed by %.0f s; nothing is deleted by age until it has been "
+                "stable for %.0f h or the server restarts",
                 jump_s,
                 BELIEVED_AFTER_S / HOUR_S,
             )
@@ -138,7 +138,7 @@ class Housekeeper:
             if self._is_old(file_id):
                 self._storage.remove(file_id)
                 self._store.forget_file(file_id)
-                log.info("removed the file %s, which nobody has used for long", file_id)
+                log.info("deleted the unused file %s", file_id)
 
         try:
             if self._is_old(file_id):
@@ -162,5 +162,5 @@ class Housekeeper:
             try:
                 self.sweep()
             except Exception:
-                log.exception("housekeeping goes on after a defect")
+                log.exception("error in housekeeping; continuing")
             self._stopping.wait(self._every_s)

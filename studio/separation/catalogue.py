@@ -105,7 +105,7 @@ class DemucsCatalogue(Catalogue[DemucsVariant]):
             return self.find(name)
         if name not in self.names():
             raise UnknownVariant(
-                f"Demucs has no variant {name!r}; it has {', '.join(self.names())}, and "
+                f"Demucs has no variant {name!r}. Available: {', '.join(self.names())}, and "
                 f"{hub.HUB_PREFIX}NAMESPACE/NAME."
             )
         return self.find(name)
@@ -116,8 +116,8 @@ class DemucsCatalogue(Catalogue[DemucsVariant]):
             return
         allowed = ", ".join(sorted(self.hub.repositories or ())) or "none"
         raise UnknownVariant(
-            f"{name!r} is in the hub repository {hub.hub_repository(name)[0]!r}, which is not "
-            f"among the HUB_REPOSITORIES of this server ({allowed}). Use a variant of GET /models."
+            f"{name!r} is in the hub repository {hub.hub_repository(name)[0]!r}, which is not in "
+            f"the HUB_REPOSITORIES of this server ({allowed}). Use a variant listed by GET /models."
         )
 
     def local(self, name: str) -> DemucsVariant | None:

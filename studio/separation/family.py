@@ -97,8 +97,8 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
             return self._sources.upload(upload)
         if upload.sound is not None:
             raise InvalidOption(
-                f"The option 'source' is {track!r}, and {upload.filename!r} is a sound, from which "
-                "no music was made: leave `source` out."
+                f"`source` is {track!r}, but {upload.filename!r} is an audio file and has no "
+                "generated music. Leave out `source`."
             )
         return self._sources.track(upload, track)
 

@@ -69,7 +69,6 @@ class SeparationOptions(JobOptions):
         if duration_s * runs > max_work_s:
             raise InvalidOption(
                 f"With `shifts` {self.shifts} and `overlap` {self.overlap:g}, {duration_s:,.0f} s "
-                f"of sound are as much work as {duration_s * runs:,.0f} s; at most "
-                f"{max_work_s:,.0f} s are accepted. Use fewer shifts or less overlap, or send the "
-                "sound in parts."
+                f"of audio take as much work as {duration_s * runs:,.0f} s; the maximum is "
+                f"{max_work_s:,.0f} s. Use fewer shifts, less overlap, or split the file."
             )

@@ -42,7 +42,7 @@ def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -
     with closing(_blocks(bag, source)) as blocks:
         statistics = Statistics.of(_checked(blocks, report))
     if statistics.samples == 0:
-        raise NotAudio("The file holds no sound.")
+        raise NotAudio("The file contains no audio.")
     context.reserve(statistics.samples * bag.channels * 4 * len(stems))
     share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
     report("separating", 0.0)

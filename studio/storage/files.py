@@ -95,7 +95,7 @@ class IncomingFile:
         return self._file.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
-        raise OSError("an upload is read from disk once it is complete")
+        raise OSError("an upload can be read only once it is complete")
 
     def close(self) -> None:
         with disk_errors():
@@ -305,7 +305,7 @@ class Storage:
                 self._space.count(size_bytes)
         except Exception:
             if not folder.is_dir():
-                raise UnknownFile("The file was removed in the meantime.") from None
+                raise UnknownFile("The file has been deleted.") from None
             raise
         finally:
             unfinished.unlink(missing_ok=True)
@@ -369,11 +369,11 @@ class Storage:
                 path.rename(gone)
             except FileNotFoundError:
                 return
-        log.info("removing %s, which belongs to no job", path)
+        log.info("deleting %s, which belongs to no job", path)
         shutil.rmtree(gone, ignore_errors=True)
 
     def _clear(self, path: Path) -> None:
-        log.info("removing %s, which belongs to nothing", path)
+        log.info("deleting the orphaned %s", path)
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -382,8 +382,8 @@ class Storage:
 
 def unknown_file(file_id: str) -> UnknownFile:
     return UnknownFile(
-        f"There is no file {file_id!r}. Upload it first (POST /upload) and use the file_id of the "
-        "answer."
+        f"The file {file_id!r} does not exist. Upload it first (POST /upload) and use the "
+        "file_id in the response."
     )
 
 

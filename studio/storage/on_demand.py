@@ -154,7 +154,7 @@ class OnDemand:
                 else f"{MAX_REQUESTS} downloads"
             )
             raise TooManyConversions(
-                f"{count} wait already for a format to be made. Retry after {RETRY_AFTER_S} s.",
+                f"{count} are waiting for a conversion. Retry after {RETRY_AFTER_S} s.",
                 retry_after_s=RETRY_AFTER_S,
             )
         try:

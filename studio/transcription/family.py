@@ -119,8 +119,8 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
         wanted = (options.language or "en", options.task)
         if variant.is_english_only and wanted != ("en", "transcribe"):
             raise InvalidOption(
-                f"The variant {variant.name!r} knows English only: leave `language` and `task` "
-                "out, or use a variant that knows more languages."
+                f"The variant {variant.name!r} supports English only. Leave out `language` and "
+                "`task`, or use a multilingual variant."
             )
         if options.source == "vocals":
             self._vocals.check(options.separation_variant)

@@ -42,7 +42,7 @@ def entries(
     if not groups_found:
         known = dict.fromkeys(one for _, tracks in latest.values() for one in tracks[0].formats)
         raise UnknownFormat(
-            f"No track of this file has the format {file_format!r}; there are {', '.join(known)}."
+            f"No track of this file is available as {file_format!r}. Available: {', '.join(known)}."
         )
     name = groups_found[0] if len(groups_found) == 1 else "all"
     return name, [entry for files in found.values() for entry in files]

@@ -28,8 +28,8 @@ REF = "#/components/schemas/{model}"
 WEBHOOK_SCHEMA = {
     "type": ["string", "null"],
     "format": "uri",
-    "maxLength": outgoing.MOST_CHARACTERS,
-    "description": "Address that is told of the end of the job.",
+    "maxLength": outgoing.MAX_URL_CHARACTERS,
+    "description": "URL that receives a request when the job ends.",
 }
 KEYS = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "One of API_KEYS."},
@@ -83,7 +83,7 @@ def document(app: Flask, version: str, models: Processors, needs_key: bool) -> d
 def _path_parameters(path: str, models: Processors) -> list[dict[str, Any]]:
     descriptions = {
         "model": f"Name of a model: {', '.join(models.names())}.",
-        "file_id": "Id of an upload, from the answer of POST /upload.",
+        "file_id": "ID of an upload, from the response of POST /upload.",
         "track": f"Name of a track. {models.tracks_help()}.",
     }
     return [

@@ -1,4 +1,4 @@
-"""Describes an operation where it is written: a decorator that the OpenAPI document reads."""
+"""A decorator that describes a view for the OpenAPI document."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter in the query or, where `place` says so, in a header; with its JSON schema.
+    """A query or header parameter with its JSON schema.
 
-    Where `is_format`, its values are all formats of tracks.
+    If `is_format`, its values are the formats of all tracks.
     """
 
     name: str
@@ -29,12 +29,12 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """What OpenAPI says of a view.
+    """The OpenAPI description of a view.
 
-    `answers` maps a status to a schema, to a media type, or to None where there is no body. An open
-    operation needs no API key. `rate` names the rate that counts its requests: the general one,
-    that of work, or none. Where `query_is_options`, the query may hold the options of the body,
-    which are those of the model `options_of`, or of any model where it is ANY_MODEL.
+    `answers` maps a status to a schema, a media type, or None for an empty body. An open operation
+    requires no API key. `rate` is the rate limit that applies: general, work, or none. If
+    `query_is_options`, the query may contain the options of the body: those of the model
+    `options_of`, or of any model if that is ANY_MODEL.
     """
 
     summary: str

@@ -1,4 +1,4 @@
-"""Ends an upload that is too slow as a whole: it holds a place, and a thread of the server."""
+"""Ends uploads that are too slow, because each occupies a slot and a server thread."""
 
 import io
 import time
@@ -79,7 +79,6 @@ def watched(environ: MutableMapping[str, Any], pace: Pace) -> Iterator[None]:
         watcher.join()
     if too_slow.is_set():
         raise UploadTooSlow(
-            f"The upload brought less than {pace.min_bytes_per_s / 1000:.0f} kB/s in "
-            f"{time.monotonic() - began_s:.0f} s. Send it over a faster connection, or compress it "
-            "first."
+            f"The upload averaged less than {pace.min_bytes_per_s / 1000:.0f} kB/s over "
+            f"{time.monotonic() - began_s:.0f} s. Use a faster connection, or compress the file."
         )

@@ -62,8 +62,8 @@ def register(app: Flask, services: Services) -> None:
     def socketio_client() -> Response:
         if not SOCKETIO_CLIENT.is_file():
             raise UnknownRoute(
-                "This server has no copy of the Socket.IO client: run `make page`, or take it from "
-                "a CDN."
+                "This server has no copy of the Socket.IO client. Run `make page`, or load the "
+                "client from a CDN."
             )
         return send_file(SOCKETIO_CLIENT, mimetype="text/javascript")
 

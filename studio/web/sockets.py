@@ -128,7 +128,7 @@ class Sockets:
             if not self._has_joined(connection):
                 about.connects += 1
                 if about.connects > MAX_CONNECTS:
-                    self._refuse(connection, "it tried to join too often")
+                    self._refuse(connection, "too many attempts to join")
                     return
             self._message(connection, data)
             pending = self._server._binary_packet.get(connection)
@@ -141,7 +141,7 @@ class Sockets:
         """End a connection for what it sent."""
         about = self._open.get(connection)
         address = about.network if about else "an ended connection"
-        log.warning("the connection of %s ends: %s", address, reason)
+        log.warning("closing the connection of %s: %s", address, reason)
         self._end(connection)
 
     def _end(self, connection: str) -> None:

@@ -265,7 +265,7 @@ def test_tags_that_cost_too_much_time_are_refused(
     monkeypatch.setattr(guarded, "START_CPU_S", 1.0)
     path = tmp_path / "song.mp3"
     path.write_bytes(id3(*((b"TXXX", b"\0%d\0x" % i) for i in range(100_000))) + kinds["mp3"])
-    with pytest.raises(NotAudio, match="in time"):
+    with pytest.raises(NotAudio, match="took too long"):
         audio.probe(path)
     assert ffmpeg_children() == []
 

@@ -47,7 +47,7 @@ def test_no_process_is_started_for_a_folder_that_cannot_be(
     (tmp_path / "file").write_text("in its place")
     with caplog.at_level(logging.WARNING):
         assert not convert_apart(MODULE, tmp_path / "file", "kept")
-    assert "cannot be made" in caplog.text
+    assert "cannot create the folder" in caplog.text
 
 
 def test_what_a_killed_conversion_left_is_removed(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_private_addresses_are_refused_unless_allowed(
             named = f"http://localhost:{receiver.port}/"
             assert server.process(file_id, webhook=named).status_code == 202
             assert server.wait(file_id)["status"] == "completed"
-            until(lambda: "leads to a private or local address" in server.log.read_text())
+            until(lambda: "resolves to a private or local address" in server.log.read_text())
             assert receiver.got.empty()
     finally:
         server.stop()

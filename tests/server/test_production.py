@@ -148,7 +148,7 @@ def test_a_model_that_cannot_be_loaded_is_named(launched: Server) -> None:
     assert answer.status_code == 503
     assert answer.json()["models"]["demucs/tiny"] == "ready"
     why = answer.json()["models"]["whisper/small"]
-    assert "small" in why and why.endswith("The server tries again by itself.")
+    assert "small" in why and why.endswith("The server retries automatically.")
 
 
 def test_a_model_that_comes_later_is_loaded_without_a_restart(

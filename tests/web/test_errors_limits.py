@@ -94,7 +94,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_sent(server: Server) -> N
             assert received, answer
             answer += received
     assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b"524,288,000 are accepted" in answer
+    assert b"the maximum is 524,288,000" in answer
     assert left_on(server) == before
 
 

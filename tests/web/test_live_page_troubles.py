@@ -21,7 +21,7 @@ def test_what_is_no_sound_is_told(browser: Browser, live_server: Server, tmp_pat
     connect(browser, live_server)
     browser.choose_file("#file", text)
     browser.wait(f"{ERRORS}.includes('letter.txt')")
-    assert "cannot be played" in browser.text("#errors")
+    assert "cannot decode" in browser.text("#errors")
     assert browser.text("#state").startswith("Connected")
 
 
@@ -57,7 +57,7 @@ def test_a_refusal_is_told_and_can_be_tried_again(browser: Browser, live_server:
     })""")
     browser.click("#connect")
     browser.wait(f"{ERRORS}.includes('8 live sessions are open already')")
-    assert "Is the address right" not in browser.text("#errors")
+    assert "Check the address" not in browser.text("#errors")
     assert browser.text("#connect") == "Connect"
     assert browser.run("document.getElementById('microphone').disabled")
     browser.run("others.forEach((one) => one.disconnect())")

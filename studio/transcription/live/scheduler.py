@@ -124,7 +124,7 @@ class Scheduler:
                     swept_s = self._clock()
                     self._sweep(sessions)
             except Exception:
-                log.exception("live transcription goes on after a defect")
+                log.exception("error in live transcription; continuing")
                 is_idle = True
             if is_idle:
                 self._rest()

@@ -88,8 +88,8 @@ class Session:
             if self._endpoints.voice_from is not None or self._closed or self._busy:
                 raise SessionError(
                     "utterance_running",
-                    "Settings change between utterances: wait for the final text, then send "
-                    "configure again.",
+                    "Settings can only change between utterances. Wait for the final text, then "
+                    "send `configure` again.",
                 )
             before, self.settings = self.settings, settings
             if (before.language, before.variant) != (settings.language, settings.variant):
@@ -101,19 +101,20 @@ class Session:
         """Whether so much more sound can be taken now. Raises SessionError with the bound."""
         with self._lock:
             if self._finishing:
-                sentence = "The last words are still being decoded: wait for finished."
+                sentence = "The last words are still being decoded. Wait for `finished`."
                 raise SessionError("finishing", sentence)
             if self._received / RATE_HZ + seconds > self._limits.length_s:
                 raise SessionError(
                     "session_too_long",
-                    f"A session may last {self._limits.length_s:g} s. Send finish, then go on.",
+                    f"A session may be {self._limits.length_s:g} s long. Send `finish`, then "
+                    "continue.",
                 )
             waiting_s = self._waiting_s()
             if waiting_s > 0 and waiting_s + seconds > self._limits.waiting_s:
                 raise SessionError(
                     "too_far_behind",
-                    f"{waiting_s:.0f} s of sound wait to be decoded already; this chunk was not "
-                    "taken. Send it again a little later.",
+                    f"{waiting_s:.0f} s of audio are waiting to be decoded; this chunk was "
+                    "rejected. Send it again later.",
                 )
 
     def feed(self, speech: Speech, now_s: float) -> None:
@@ -144,8 +145,10 @@ class Session:
 
     def expire(self) -> None:
         """Tell the client that its session is over."""
-        sentence = f"Nothing came for {self._limits.idle_s:g} s, so the session was closed."
-        sentence += " Send keepalive to hold it open."
+        sentence = (
+            f"The session was closed because no message arrived for {self._limits.idle_s:g} s."
+        )
+        sentence += " Send `keepalive` to keep it open."
         self._emit("error", {"code": "idle", "message": sentence})
         self._on_expired()
 
