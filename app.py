@@ -39,16 +39,15 @@ from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import hosts, live, pages, problems, rates, rest, watch
+from studio.web import hosts, live, messages, pages, problems, rates, rest, sockets, watch
 from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.answers import JobAnswers
 from studio.web.bounds import UploadBounds
-from studio.web.messages import REQUEST_TIMES, Messages
+from studio.web.messages import REQUEST_TIMES
 from studio.web.metrics import Metrics, Present
 from studio.web.pace import Pace
 from studio.web.services import Services
-from studio.web.sockets import Sockets
 
 VERSION = "0.1.0"
 SHUTDOWN_S = 20.0
@@ -252,16 +251,23 @@ def _socketio(
         engineio_logger=logging.getLogger("engineio"),
         max_http_buffer_size=REQUEST_TIMES * message_bytes,
     )
-    Messages(
+    messages.install(
         socketio.server, message_bytes, partial(live.report_too_large, socketio, message_bytes)
     )
     speech = models.speech()
     variants = speech.family.catalogue.names
     socketio.on_namespace(
-        live.Transcribe(socketio, scheduler, limits, speech.default, variants, access)
+        live.Transcribe(
+            socketio,
+            scheduler,
+            limits,
+            default=speech.default,
+            variants=variants,
+            access=access,
+        )
     )
     socketio.on_error_default(live.on_defect)
-    Sockets(socketio.server, live.PATH, SPARE_SOCKETS)
+    sockets.install(socketio.server, live.PATH, SPARE_SOCKETS)
     return socketio
 
 
