@@ -18,11 +18,13 @@ import numpy as np
 
 from bench import measure, report
 from bench.material import ROOT, random_musicgen
-from studio.generation.catalogue import Catalogue
-from studio.generation.generate import Order, generate
-from studio.generation.load import EngineSettings, load
+from studio.family import JobContext
+from studio.generation.catalogue import MusicGenCatalogue
+from studio.generation.generate import Prompt, generate
+from studio.generation.load import load
 from studio.generation.model import Logits, MusicModel
 from studio.generation.options import GenerationOptions
+from studio.inference.engine_settings import EngineSettings
 
 PACKAGES = ["torch", "transformers", "openvino"]
 MINI = ROOT / "pretrained" / "musicgen-mini"
@@ -144,12 +146,12 @@ def _ours(models: Path, engine: str, precision: str, seconds: float) -> float:
     options = GenerationOptions(duration=seconds, seed=SEED)
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         began_s = time.monotonic()
-        generate(model, Order(PROMPT, options), Path(work), lambda *_: None, lambda _bytes: None)
+        generate(model, Prompt(PROMPT), JobContext(options, Path(work)))
         return time.monotonic() - began_s
 
 
 def _loaded(models: Path, name: str, engine: str, precision: str) -> MusicModel:
-    catalogue = Catalogue(MINI, models / "musicgen")
+    catalogue = MusicGenCatalogue(MINI, models / "musicgen")
     return load(catalogue, name, EngineSettings(engine, precision, 0, models / "graphs"))
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from bench import material
 from config import Config
 from scripts.scores import sdr_db
-from studio.separation.catalogue import Catalogue
-from studio.separation.engines import EngineSettings
+from studio.inference.engine_settings import EngineSettings
+from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems
@@ -87,7 +87,7 @@ def separated(bag: Bag, sound: Sound, overlap: float = 0.25) -> Stems:
 
 
 def _bag(name: str, weights: Path, engine: str, precision: str) -> Bag:
-    catalogue = Catalogue(BUNDLED, weights / "demucs", Config().torch_checkpoints)
+    catalogue = DemucsCatalogue(BUNDLED, weights / "demucs", Config().torch_checkpoints)
     return load(catalogue, name, EngineSettings(engine, precision, 0, weights / ".graphs"))
 
 

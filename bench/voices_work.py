@@ -11,11 +11,14 @@ import numpy as np
 
 from scripts import voices
 from scripts.checkpoint import openai_checkpoint
+from studio.family import JobContext
 from studio.inference.process import prepare_process
+from studio.sources import Source
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.options import TranscriptionOptions
-from studio.transcription.transcribe import TRANSCRIPT_FILE, transcribe
+from studio.transcription.result import TRANSCRIPT_FILE
+from studio.transcription.transcribe import transcribe
 from tests.support.server import decode_all
 
 PAUSE_S = 0.9
@@ -78,7 +81,7 @@ def _by_server(
 ) -> str:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         duration_s = len(sound) / RATE_HZ
-        transcribe(model, path, duration_s, options, Path(name), lambda *_: None)
+        transcribe(model, Source(path, duration_s), JobContext(options, Path(name)))
         text: str = json.loads((Path(name) / TRANSCRIPT_FILE).read_text("utf-8"))["text"]
     return text
 

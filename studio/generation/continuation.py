@@ -14,9 +14,9 @@ from studio import audio
 from studio.audio import Sound
 from studio.errors import InvalidOption
 from studio.generation.model import Codes, MusicModel
-from studio.generation.sources import Source
 from studio.generation.stream import from_channels
 from studio.generation.windows import most_given
+from studio.sources import Source
 
 FADE_S = 0.1
 LEAST_S = 1.0

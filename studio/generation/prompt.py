@@ -13,14 +13,14 @@ MOST_BYTES = 4 * MAX_CHARACTERS + 3
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """What is wanted, in words, and options as they were written."""
+class PromptFile:
+    """A description of music, and options as they were written."""
 
     text: str
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def read_prompt(path: Path) -> Prompt:
+def read_prompt(path: Path) -> PromptFile:
     """The prompt in a text file. Raises TextUnreadable, which says why it is none."""
     if path.stat().st_size > MOST_BYTES:
         raise TextUnreadable(
@@ -43,7 +43,7 @@ def read_prompt(path: Path) -> Prompt:
     text = " ".join(text.split())
     if not any(unicodedata.category(letter)[0] in "LNS" for letter in text):
         raise TextUnreadable("The prompt is empty. Describe the music in a sentence.")
-    return Prompt(text, options)
+    return PromptFile(text, options)
 
 
 def _split(text: str) -> tuple[dict[str, Any], str]:

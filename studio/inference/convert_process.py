@@ -8,16 +8,40 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from studio.inference.graph_cache import NotConvertible
+from studio.inference.graph_cache import GraphCache, NotConvertible
 from studio.inference.process import send_nothing
 
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSED, NOT_KEPT, NOT_READ = 3, 4, 5
+
+
+Converted = tuple[dict[str, Any], Callable[[str], Any]]
+"""A description, and the networks by name: the path of a kept graph, or the graph itself."""
+
+
+def kept_or_converted(
+    graphs: Path,
+    key: str,
+    keep: Callable[[], object],
+    convert: Callable[[], tuple[dict[str, Any], Mapping[str, Any]]],
+) -> Converted:
+    """The networks of a key: from the cache `graphs`, or converted.
+
+    `keep` converts them in a process of its own and keeps them; where they cannot be kept,
+    `convert` makes them in this process.
+    """
+    kept = GraphCache(graphs).find_or_make(key, keep)
+    if kept is None:
+        description, networks = convert()
+        return description, networks.__getitem__
+    description, folder = kept
+    return description, lambda name: folder / f"{name}.xml"
 
 
 def convert_apart(module: str, graphs: Path, *given: object) -> bool:

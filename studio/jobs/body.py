@@ -5,11 +5,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from studio.errors import InvalidOption, UnknownFormat, UnknownOption
 
-Options = TypeVar("Options", bound=BaseModel)
 # Characters of a name or a value that an error repeats.
 MAX_SHOWN_CHARACTERS = 200
 
@@ -17,7 +16,18 @@ MAX_SHOWN_CHARACTERS = 200
 WEBHOOK = "webhook"
 
 
-def checked(kind: type[Options], body: dict[str, Any]) -> Options:
+class JobOptions(BaseModel):
+    """The options of a job: checked once, frozen afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    model_variant: str | None = None
+
+
+Options = TypeVar("Options", bound=JobOptions)
+
+
+def parse_options(kind: type[Options], body: dict[str, Any]) -> Options:
     """The options of a request body. Raises UnknownOption, UnknownFormat or InvalidOption."""
     try:
         return kind(**body)
@@ -67,7 +77,7 @@ def one_or_more(value: Any) -> Any:
 def _typed(kind: type[BaseModel], name: str, texts: list[str]) -> Any:
     """The value of an option from its strings in a query.
 
-    A string that does not fit the type is returned unchanged, for `checked` to report.
+    A string that does not fit the type is returned unchanged, for `parse_options` to report.
     """
     field = kind.model_fields.get(name)
     annotation: Any = field.annotation if field else str

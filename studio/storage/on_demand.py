@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Condition
 
 from studio.errors import StudioError, TooManyConversions
-from studio.slots import Places
+from studio.storage.slots import Places
 
 MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT = 32, 8
 MAX_RUNNING, MAX_RUNNING_PER_CLIENT = 4, 2

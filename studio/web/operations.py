@@ -8,17 +8,23 @@ from pydantic import BaseModel
 
 from studio.errors import StudioError
 
+ANY_MODEL = "any"
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query or header parameter with its JSON schema."""
+    """A query or header parameter with its JSON schema.
+
+    If `is_format`, its values are the formats of all tracks.
+    """
 
     name: str
     description: str
-    schema: dict[str, Any]
+    schema: dict[str, Any] = field(default_factory=dict)
     place: Literal["query", "header"] = "query"
+    is_format: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class Operation:
 
     `answers` maps a status to a schema, a media type, or None for an empty body. An open operation
     requires no API key. `rate` is the rate limit that applies: general, work, or none. If
-    `query_is_options`, the query may contain the options of the body.
+    `query_is_options`, the query may contain the options of the body: those of the model
+    `options_of`, or of any model if that is ANY_MODEL.
     """
 
     summary: str
@@ -35,6 +42,7 @@ class Operation:
     errors: tuple[type[StudioError], ...] = ()
     parameters: tuple[Parameter, ...] = ()
     body: dict[str, Any] = field(default_factory=dict)
+    options_of: str | None = None
     body_required: bool = True
     deprecated: bool = False
     is_open: bool = False

@@ -33,8 +33,7 @@ def register(app: Flask, services: Services) -> None:
     """Add `/`, `/docs` and `/openapi.json`."""
 
     def openapi() -> dict[str, Any]:
-        options = services.models.options()
-        return document(app, services.version, options, services.access.needs_key)
+        return document(app, services.version, services.models, services.access.needs_key)
 
     hashes = map(_hash, _SCRIPT.findall((ROOT / TEST_PAGE).read_text("utf-8")))
     test_page_policy = TEST_PAGE_POLICY.format(hashes=" ".join(hashes))

@@ -22,12 +22,10 @@ from studio.errors import (
     UnsupportedFileType,
     UnsupportedMediaType,
 )
-from studio.generation.prompt import read_prompt
 from studio.storage.files import IncomingFile, Sound, Upload
-from studio.web import pace
-from studio.web.bounds import UploadBounds
 from studio.web.forms import FIELD, UploadForm
 from studio.web.operations import Operation
+from studio.web.pace import watched
 from studio.web.services import Services
 
 MAX_FILENAME_CHARACTERS = 200
@@ -62,7 +60,7 @@ def _receive(services: Services, form: UploadForm) -> Upload:
         )
     services.storage.check_space(request.content_length or 0)
     services.quota.check_bytes(g.owner, request.content_length or 0)
-    with pace.watched(request.environ), _body_errors():
+    with watched(request.environ, services.upload_pace), _body_errors():
         boundary = request.mimetype_params.get("boundary", "")
         incoming = form.read(request.stream, boundary, request.content_length)
     filename = _checked_filename(form.filename)
@@ -76,7 +74,7 @@ def _receive(services: Services, form: UploadForm) -> Upload:
     if incoming.size_bytes == 0:
         raise EmptyFile(f"{filename!r} is empty. Check the file and upload it again.")
     services.quota.check_bytes(g.owner, incoming.size_bytes)
-    sound = _checked_content(incoming, file_type, bounds)
+    sound = _checked_content(incoming, file_type, services)
     upload = services.storage.accept(incoming, filename, file_type, sound, g.owner)
     form.incoming = None
     return upload
@@ -96,13 +94,13 @@ def _checked_filename(name: str) -> str:
     return name
 
 
-def _checked_content(incoming: IncomingFile, file_type: str, bounds: UploadBounds) -> Sound | None:
+def _checked_content(incoming: IncomingFile, file_type: str, services: Services) -> Sound | None:
     if file_type != "txt":
         found = audio.probe(incoming.path)
-        bounds.check_length(found)
+        services.uploads.check_length(found)
         note = None if found.says_its_end else NO_END.format(found.duration_s)
         return Sound(found.duration_s, found.sample_rate_hz, found.channels, note)
-    read_prompt(incoming.path)
+    services.models.check_text(incoming.path)
     return None
 
 

@@ -14,12 +14,15 @@ from scipy.signal import butter, sosfilt
 from bench.voices_score import Score, lost_runs, normaliser
 from bench.voices_work import GRAPHS, one_recording
 from scripts import voices
+from studio.family import JobContext
+from studio.sources import Source
 from studio.transcription import faster_engine
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.openvino.conversion import Precision
 from studio.transcription.options import TranscriptionOptions
-from studio.transcription.transcribe import TRANSCRIPT_FILE, transcribe
+from studio.transcription.result import TRANSCRIPT_FILE
+from studio.transcription.transcribe import transcribe
 from tests.support.hearing import Speaker, chunks
 from tests.support.server import decode_all
 
@@ -59,7 +62,7 @@ def text_of_job(
 ) -> str:
     """What a job with these options writes."""
     wanted = TranscriptionOptions(**options)
-    transcribe(engine, path, seconds, wanted, folder, lambda *_: None)
+    transcribe(engine, Source(path, seconds), JobContext(wanted, folder))
     text: str = json.loads((folder / TRANSCRIPT_FILE).read_text("utf-8"))["text"]
     return text
 

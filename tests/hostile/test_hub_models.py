@@ -30,8 +30,8 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 from studio.errors import StudioError
-from studio.separation.catalogue import Catalogue
-from studio.separation.engines import EngineSettings
+from studio.separation.catalogue import DemucsCatalogue
+from studio.inference.engine_settings import EngineSettings
 from studio.separation.load import load
 
 resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
@@ -39,7 +39,7 @@ answers = []
 for folder in map(Path, sys.argv[2:]):
     try:
         engine = EngineSettings(sys.argv[1], "f32", 0, folder / "graphs")
-        load(Catalogue(Path("pretrained/demucs-mini"), folder), "evil", engine).rehearse()
+        load(DemucsCatalogue(Path("pretrained/demucs-mini"), folder), "evil", engine).rehearse()
         answers.append(["loaded", ""])
     except StudioError as error:
         answers.append([error.code, error.sentence])

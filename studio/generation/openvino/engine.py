@@ -11,7 +11,8 @@ from studio.generation.model import Codes, Decoding, Hidden, Kind, Logits, Sound
 from studio.generation.openvino.conversion import Description, convert, keep_graphs, key, shape_of
 from studio.generation.openvino.graph import Shape
 from studio.generation.torch_engine import TorchCodec
-from studio.inference.graph_cache import RELEASED_WHOLE, GraphCache
+from studio.inference.convert_process import kept_or_converted
+from studio.inference.graph_cache import RELEASED_WHOLE
 from studio.inference.hardware import native_bf16
 from studio.inference.quantization import GROUP_SIZE
 
@@ -175,11 +176,9 @@ def _networks(
     folder: Path, config: Any, shape: Shape, bits: int, graphs: Path
 ) -> tuple[Description, Networks]:
     """The graphs of a directory: from the cache, or converted and kept there."""
-    found = GraphCache(graphs).find_or_make(
-        key(folder, shape, bits), lambda: keep_graphs(folder, bits, graphs)
+    return kept_or_converted(
+        graphs,
+        key(folder, shape, bits),
+        lambda: keep_graphs(folder, bits, graphs),
+        lambda: convert(folder, config, shape, bits),
     )
-    if found:
-        described, kept = found
-        return described, lambda part: kept / f"{part}.xml"
-    described, networks = convert(folder, config, shape, bits)
-    return described, networks.__getitem__

@@ -8,17 +8,12 @@ sizes of the chunks that it came in.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.voice_activity import SILENCE_BELOW, VOICE_AT, WINDOW, VoiceActivity
 
-WINDOW = 512
-CONTEXT = 64
-VOICE_AT = 0.5
-SILENCE_BELOW = 0.35
 # A sound with fewer windows of a voice than this, a tenth of a second, is a click and no word.
 LEAST_VOICED = 3
 # Sound that is kept before and after a voice: words begin softly, and models miss a first word that
@@ -41,34 +36,6 @@ class Span:
     @property
     def seconds(self) -> float:
         return (self.end - self.start) / RATE_HZ
-
-
-@cache
-def _network() -> Any:
-    from faster_whisper.vad import get_vad_model
-
-    return get_vad_model().session
-
-
-class VoiceActivity:
-    """Silero's network with its state; one for each stream."""
-
-    def __init__(self) -> None:
-        self._hidden = np.zeros((1, 1, 128), np.float32)
-        self._cell = np.zeros((1, 1, 128), np.float32)
-        self._context = np.zeros(CONTEXT, np.float32)
-
-    def probabilities(self, windows: Speech) -> list[float]:
-        """The probability of a voice in each window; `windows` is (count * WINDOW,)."""
-        extended = np.concatenate([self._context, windows])
-        rows = np.stack([
-            extended[start : start + CONTEXT + WINDOW] for start in range(0, len(windows), WINDOW)
-        ])  # fmt: skip
-        found, self._hidden, self._cell = _network().run(
-            None, {"input": rows, "h": self._hidden, "c": self._cell}
-        )
-        self._context = extended[-CONTEXT:]
-        return [float(value) for value in np.asarray(found).reshape(-1)]
 
 
 class Endpoints:

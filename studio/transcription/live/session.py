@@ -18,7 +18,7 @@ from studio.transcription.live.endpoints import AFTER, Endpoints, Span
 from studio.transcription.live.events import SessionError, Utterance
 from studio.transcription.live.loops import without_loops
 from studio.transcription.live.settings import Limits, LiveSettings
-from studio.transcription.live.tasks import Closed, Early, Task
+from studio.transcription.live.tasks import Closed, Early, Following, Task
 from studio.transcription.transcript import Segment
 
 Emit = Callable[[str, dict[str, Any]], None]
@@ -58,7 +58,8 @@ class Session:
         self._on_expired = on_expired
         self.settings = settings
         self.interim_every_s = 0.5
-        self._last_heard_s = now_s
+        self._last_contact_s = now_s
+        self._last_sound_s = now_s
         self._limits = limits
         self._emit = emit
         self._lock = Lock()
@@ -119,7 +120,7 @@ class Session:
     def feed(self, speech: Speech, now_s: float) -> None:
         """Take what was said next."""
         with self._lock:
-            self._last_heard_s = now_s
+            self._last_contact_s = self._last_sound_s = now_s
             self._sound = np.concatenate([self._sound, speech])
             self._received += len(speech)
             self._close(self._endpoints.feed(speech), now_s)
@@ -129,7 +130,7 @@ class Session:
     def keep_alive(self, now_s: float) -> None:
         """The client is there, though it says nothing."""
         with self._lock:
-            self._last_heard_s = now_s
+            self._last_contact_s = now_s
 
     def expires(self, now_s: float) -> bool:
         """Whether the client has sent nothing for too long, not even keepalive.
@@ -137,7 +138,7 @@ class Session:
         An utterance that it left open is over then; the answer is no until that is decoded.
         """
         with self._lock:
-            if now_s - self._last_heard_s <= self._limits.idle_s or self._finishing:
+            if now_s - self._last_contact_s <= self._limits.idle_s or self._finishing:
                 return False
             self._close(self._endpoints.flush(), now_s)
             return not self._closed
@@ -154,7 +155,7 @@ class Session:
     def finish(self, now_s: float) -> None:
         """Nothing more is said: what is left is decoded, then `finished` is sent."""
         with self._lock:
-            self._last_heard_s = now_s
+            self._last_contact_s = now_s
             if not self._finishing:
                 self._close(self._endpoints.finish(), now_s)
                 self._finishing = True
@@ -162,35 +163,40 @@ class Session:
     def due(self) -> tuple[bool, float] | None:
         """Whether what is to be decoded next goes on, and since when it waits; None: nothing is."""
         with self._lock:
-            if self._closed:
-                return False, self._closed[0].at_s
-            if self._foreseen() is not None:
-                return False, self._last_heard_s
-            start = self._endpoints.voice_from
-            if start is None or not self.settings.interim_results:
+            following = self._following()
+            if following is None:
                 return None
-            if self._foresees and self._endpoints.is_pause:
+            if following.is_final or following.is_early:
+                return False, following.since_s
+            if not self.settings.interim_results:
                 return None
-            fresh_s = (self._endpoints.position - max(start, self._decoded_to)) / RATE_HZ
+            if self._decodes_early and self._endpoints.is_pause:
+                return None
+            fresh_s = (following.span.end - max(following.span.start, self._decoded_to)) / RATE_HZ
             if fresh_s < self.interim_every_s:
                 return None
-            return True, self._last_heard_s - fresh_s + self.interim_every_s
+            return True, following.since_s - fresh_s + self.interim_every_s
 
     def task(self) -> Task | None:
-        """Take what is due; its result must be given to `apply` or `fail`."""
+        """Take what is to be decoded next; its result must be given to `apply` or `fail`."""
         with self._lock:
-            foreseen = self._foreseen()
-            if self._closed:
-                span = self._closed[0].span
-            elif foreseen is not None:
-                span = foreseen
-            elif self._endpoints.voice_from is not None:
-                span = Span(self._endpoints.voice_from, self._endpoints.position)
-            else:
+            following = self._following()
+            if following is None:
                 return None
             self._busy = True
-            is_final = bool(self._closed)
-            return Task(span, self._between(span), is_final, not is_final and span == foreseen)
+            speech = self._between(following.span)
+            return Task(following.span, speech, following.is_final, following.is_early)
+
+    def _following(self) -> Following | None:
+        """What is to be decoded next: what has ended, what has probably ended, what goes on."""
+        if self._closed:
+            return Following(self._closed[0].span, self._closed[0].at_s, is_final=True)
+        if (early := self._early_span()) is not None:
+            return Following(early, self._last_sound_s, is_early=True)
+        start = self._endpoints.voice_from
+        if start is None:
+            return None
+        return Following(Span(start, self._endpoints.position), self._last_sound_s)
 
     def apply(self, task: Task, segments: Sequence[Segment], took_s: float) -> None:
         """Take the result of a task, and send what it says."""
@@ -274,14 +280,14 @@ class Session:
         self._settle()
 
     @property
-    def _foresees(self) -> bool:
-        """Whether an utterance is decoded once it has probably ended, while the silence is awaited
-        that makes it certain. Its result is the final text then, which so comes without delay."""
+    def _decodes_early(self) -> bool:
+        """Whether an utterance is decoded once it has probably ended, during the silence that makes
+        its end certain. Its result is the final text then, which so comes without delay."""
         return self.language is not None and self.settings.endpointing_ms * RATE_HZ > 1000 * AFTER
 
-    def _foreseen(self) -> Span | None:
+    def _early_span(self) -> Span | None:
         """The utterance that has probably ended and was not decoded as such yet."""
-        likely = self._endpoints.likely if self._foresees else None
+        likely = self._endpoints.likely if self._decodes_early else None
         return None if self._early and self._early.span == likely else likely
 
     def _settle(self) -> None:

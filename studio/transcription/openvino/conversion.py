@@ -1,12 +1,12 @@
 """Converts a CTranslate2 directory to OpenVINO graphs, in a separate process if they are large."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.inference.convert_process import answer, convert_apart
+from studio.inference.convert_process import answer, convert_apart, kept_or_converted
 from studio.inference.graph_cache import GraphCache, graph_key
 from studio.inference.hardware import has_amx, native_bf16
 from studio.transcription.openvino.graph import (
@@ -47,22 +47,22 @@ def fastest() -> Precision:
 
 def networks(
     folder: Path, precision: Precision, end: int, graphs: Path | None
-) -> Mapping[str, Any]:
+) -> Callable[[str], Any]:
     """The graphs by name (encoder, cross_attention, decoder, head), or the paths of stored ones.
 
     `end` is the token that ends a text. Raises NotReadable, LookupError, ValueError or RuntimeError
     if the weights are not supported.
     """
     if graphs is None or (folder / MODEL_FILE).stat().st_size < KEPT_FROM_BYTES:
-        return build(folder, precision, end)
+        return build(folder, precision, end).__getitem__
     given = folder.absolute(), end, *astuple(precision)
-    cached = GraphCache(graphs).find_or_make(
-        _key(folder, precision, end), lambda: convert_apart(__name__, graphs, *given)
+    _, graph_of = kept_or_converted(
+        graphs,
+        _key(folder, precision, end),
+        lambda: convert_apart(__name__, graphs, *given),
+        lambda: ({}, build(folder, precision, end)),
     )
-    if cached:
-        _, stored = cached
-        return {part.stem: part for part in stored.glob("*.xml")}
-    return build(folder, precision, end)
+    return graph_of
 
 
 def build(folder: Path, precision: Precision, end: int) -> dict[str, Any]:

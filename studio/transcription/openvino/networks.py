@@ -56,12 +56,12 @@ class Networks:
         self._encoding: Request | None = None
         if has_encoder:
             bits, kind = precision.encoder_bits, precision.encoder_kind
-            self._encoding = Request(self._compiled(graph_of["encoder"], bits, kind))
+            self._encoding = Request(self._compiled(graph_of("encoder"), bits, kind))
         bits, self._kind = precision.decoder_bits, precision.decoder_kind
-        self._cross_attention = self._compiled(graph_of["cross_attention"], bits, self._kind)
-        self._decoder = self._compiled(graph_of["decoder"], bits, self._kind, RELEASED_WHOLE)
+        self._cross_attention = self._compiled(graph_of("cross_attention"), bits, self._kind)
+        self._decoder = self._compiled(graph_of("decoder"), bits, self._kind, RELEASED_WHOLE)
         # In bf16, probable tokens would get equal scores.
-        self._head = self._compiled(graph_of["head"], bits, "f32")
+        self._head = self._compiled(graph_of("head"), bits, "f32")
         self._lock = Lock()
         self._free: SimpleQueue[RequestSlot] = SimpleQueue()
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.transcription.engine import RATE_HZ, Speech
-from studio.transcription.live.endpoints import CUT_AT, CUT_FROM, WINDOW, Endpoints, Span
+from studio.transcription.live.endpoints import CUT_AT, CUT_FROM, Endpoints, Span
+from studio.transcription.voice_activity import WINDOW
 from tests.support.hearing import chunks, hiss, silence
 from tests.support.server import SONG, decode_all
 from tests.support.speech import Spoken, instrumental

@@ -13,11 +13,12 @@ from ctranslate2 import StorageView
 from faster_whisper import WhisperModel
 
 from studio.errors import ModelUnusable
+from studio.inference.engine_settings import EngineSettings
 from studio.transcription import faster_engine
-from studio.transcription.catalogue import FASTER_WHISPER, Catalogue
+from studio.transcription.catalogue import FASTER_WHISPER, WhisperCatalogue
 from studio.transcription.engine import DecodeOptions, Speech
 from studio.transcription.faster_engine import FasterWhisper
-from studio.transcription.load import SpeechSettings, load
+from studio.transcription.load import load
 from studio.transcription.openvino import conversion, weights
 from studio.transcription.openvino.conversion import EXACT, Precision
 from studio.transcription.openvino.graph import FRAMES
@@ -372,6 +373,6 @@ def test_auto_stays_on_ctranslate2_where_the_weights_cannot_be_read(
     monkeypatch.setattr(weights, "_FORMAT_VERSION", 0)
     monkeypatch.setattr(faster_engine, "multiplies_bytes", lambda: True)
     assert FasterWhisper(FOLDER, 0).precision == "int8"
-    catalogue = Catalogue(MINI, tmp_path, tmp_path, FASTER_WHISPER)
+    catalogue = WhisperCatalogue(MINI, tmp_path, tmp_path, FASTER_WHISPER)
     with pytest.raises(ModelUnusable, match=r"'mini' cannot be loaded.*NotReadable"):
-        load(catalogue, "mini", SpeechSettings("openvino", 0, tmp_path))
+        load(catalogue, "mini", EngineSettings("openvino", "auto", 0, tmp_path))

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from studio.transcription.engine import RATE_HZ, Speech
-from studio.transcription.voice import PIECE_S, WINDOW_S, Window, all_windows, voiced_windows
+from studio.transcription.windows import PIECE_S, WINDOW_S, Window, all_windows, voiced_windows
 from tests.support.server import SONG, decode_all
 
 Find = Callable[[Iterable[Speech]], Iterator[Window]]
