@@ -92,7 +92,7 @@ def test_too_little_to_go_on_from(player: Server, tmp_path: Path) -> None:
     assert player.process(file_id, "musicgen", continue_from=short).status_code == 202
     status = player.wait(file_id)
     assert (status["status"], status["error"]["code"]) == ("failed", "invalid_option")
-    assert "less than 1 s" in status["error"]["error"]
+    assert "shorter than 1 s" in status["error"]["error"]
 
 
 def test_missing_weights_are_told_within_seconds(player: Server) -> None:

@@ -23,7 +23,7 @@ def test_what_was_kept_is_there(tmp_path: Path) -> None:
     [
         ("refuses", NotConvertible, "^it is too odd$"),
         ("lacks weights", ValueError, "^KeyError: 'lm_heads.0.weight'$"),
-        ("breaks", RuntimeError, "ended with 1: RuntimeError: no such operation$"),
+        ("breaks", RuntimeError, "exit status 1: RuntimeError: no such operation$"),
     ],
 )
 def test_the_reason_is_told(tmp_path: Path, how: str, kind: type[Exception], reason: str) -> None:

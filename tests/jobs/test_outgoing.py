@@ -34,7 +34,7 @@ def test_a_name_that_leads_inside_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     with Receiver() as receiver:
         resolve(monkeypatch, "127.0.0.1")
         check(f"http://receiver.example:{receiver.port}/", allow_private=False)
-        with pytest.raises(OutgoingRefused, match=r"receiver[.]example leads to a private"):
+        with pytest.raises(OutgoingRefused, match=r"receiver[.]example resolves to a private"):
             post(f"http://receiver.example:{receiver.port}/", b"{}", {}, allow_private=False)
         assert receiver.got.empty()
 

@@ -126,7 +126,7 @@ def test_a_failed_and_a_canceled_job_are_told(
 @pytest.mark.parametrize(
     ("url", "names"),
     [
-        (17, "text"),
+        (17, "string"),
         ("", "https://"),
         ("receiver.example/told", "https://"),
         ("ftp://receiver.example", "https://"),
@@ -134,7 +134,7 @@ def test_a_failed_and_a_canceled_job_are_told(
         ("https://user:word@receiver.example", "password"),
         ("https://receiver.example/" + "a" * 2000, "2000"),
         ("https://receiver.example/a b", "ASCII"),
-        ("https://receiver.example:port/", "address"),
+        ("https://receiver.example:port/", "URL"),
     ],
 )
 def test_an_address_that_cannot_be_used(

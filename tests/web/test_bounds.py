@@ -265,7 +265,7 @@ def test_live_sessions_of_one_client(bounded: Server) -> None:
         assert first.greeting()["limits"]["sessions_of_a_client"] == 2
         second.greeting()
         for transport in ("websocket", "polling"):
-            with pytest.raises(ConnectionError, match="2 live sessions of yours"):
+            with pytest.raises(ConnectionError, match="2 open live sessions"):
                 Client(bounded, transport)
     with Client(bounded) as again:
         again.greeting()

@@ -241,7 +241,7 @@ def test_a_session_leaves_a_line_at_its_start_and_its_end(
 
     until(lambda: len(lines()) == 2)
     first, last = lines()
-    assert first.split(" [")[0].endswith(" began")
+    assert first.split(" [")[0].endswith(" started")
     assert re.search(
         r" ended \([\w ]+\) after \d+\.\d s: 2\.0 s of sound, 0 segments, 0\.0 s of ", last
     )
@@ -328,7 +328,7 @@ def test_more_sessions_than_the_bound_are_refused_with_a_sentence(strict: Server
         assert one.greeting()["limits"]["sessions"] == 2
         two.greeting()
         for transport in ("websocket", "polling"):
-            with pytest.raises(RefusedError, match="2 live sessions are open already"):
+            with pytest.raises(RefusedError, match="2 live sessions are open"):
                 Client(strict, transport)
         two.close()
         with Client(strict) as three:

@@ -56,7 +56,7 @@ def test_a_refusal_is_told_and_can_be_tried_again(browser: Browser, live_server:
         others.forEach((one) => one.on('connected', () => { if (++open === 8) resolve(); }));
     })""")
     browser.click("#connect")
-    browser.wait(f"{ERRORS}.includes('8 live sessions are open already')")
+    browser.wait(f"{ERRORS}.includes('8 live sessions are open')")
     assert "Check the address" not in browser.text("#errors")
     assert browser.text("#connect") == "Connect"
     assert browser.run("document.getElementById('microphone').disabled")

@@ -1,8 +1,8 @@
 """Writes Whisper as OpenVINO graphs, from the weights of a CTranslate2 directory.
 
-The network of Radford et al. 2022, section 2.2, in four parts: encoder; `told`, the keys and values
-that the decoder reads of what was heard; decoder, with its key-value cache as state; and head, from
-the decoder's states to tokens.
+The network of Radford et al. 2022, section 2.2, in four parts: the encoder; `cross_attention`, the
+decoder's keys and values of the encoder states; the decoder, with its key-value cache as state; and
+the head, from decoder states to tokens.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from studio.inference.openvino_builder import GraphWriter
 from studio.inference.quantization import constant
-from studio.transcription.openvino.logits import MOST_BEST
+from studio.transcription.openvino.logits import MAX_BEST
 from studio.transcription.openvino.weights import NotReadable, Weights
 
 FRAMES = 3000
@@ -32,14 +32,14 @@ def build_encoder(weights: Weights, bits: int) -> Any:
     x = graph.ops.add(x, graph.floats("position_encodings/encodings"))
     for layer in graph.layers():
         query, key, value = graph.split(graph.norm(x, f"{layer}/self_attention"), layer)
-        found = graph.ops.scaled_dot_product_attention(query, key, value)
-        x = graph.add(x, graph.joined(found), f"{layer}/self_attention/linear_1")
+        attended = graph.ops.scaled_dot_product_attention(query, key, value)
+        x = graph.add(x, graph.joined(attended), f"{layer}/self_attention/linear_1")
         x = graph.fed_forward(x, layer)
     return graph.model("encoder", {"states": graph.norm(x, "")})
 
 
-def build_told(weights: Weights, bits: int, kind: str) -> Any:
-    """The encoder's `states` (windows, STATES, width) -> `told.LAYER.k` and `.v`.
+def build_cross_attention(weights: Weights, bits: int, kind: str) -> Any:
+    """The encoder's `states` (windows, STATES, width) -> `cross_attention.LAYER.k` and `.v`.
 
     Each (windows, heads, STATES, size of a head), of the type `kind`.
     """
@@ -50,20 +50,20 @@ def build_told(weights: Weights, bits: int, kind: str) -> Any:
         both = graph.linear(states, f"{layer}/attention/linear_1")
         parts = graph.ops.split(both, graph.integers(-1), 2).outputs()
         for name, part in zip("kv", parts, strict=True):
-            outputs[told_name(number, name)] = graph.ops.convert(graph.heads(part), kind)
-    return graph.model("told", outputs)
+            outputs[cross_attention_name(number, name)] = graph.ops.convert(graph.heads(part), kind)
+    return graph.model("cross_attention", outputs)
 
 
-def told_name(layer: int, part: str) -> str:
-    return f"told.{layer}.{part}"
+def cross_attention_name(layer: int, part: str) -> str:
+    return f"cross_attention.{layer}.{part}"
 
 
 def build_decoder(weights: Weights, bits: int, kind: str) -> Any:
     """`embedded` tokens (rows, length, width) -> `hidden` (rows, wanted, width).
 
-    Rows are `hypotheses` of each window, one window after the other. Further inputs: `told.*` of
-    the `windows`, of which this is the number; `mask` (rows, 1, length, all so far); `parents`:
-    which row of the cache each row goes on from; `wanted`: places whose states are given.
+    Rows are hypotheses, grouped by window. Further inputs: `cross_attention.*` of the windows;
+    `windows`, their number; `mask` (rows, 1, length, total length); `parents`, the cache row that
+    each row continues; `wanted`, the positions whose states are returned.
     """
     if weights.number("activation") != _GELU or weights.number("alibi", missing=0):
         raise NotReadable("the decoder is not laid out like Whisper's")
@@ -77,9 +77,11 @@ def build_decoder(weights: Weights, bits: int, kind: str) -> Any:
         query, key, value = graph.split(graph.norm(x, f"{layer}/self_attention"), layer)
         keys = graph.remembered(key, parents, f"{number}.k")
         values = graph.remembered(value, parents, f"{number}.v")
-        found = graph.ops.scaled_dot_product_attention(query, keys, values, mask)
-        x = graph.add(x, graph.joined(found), f"{layer}/self_attention/linear_1")
-        x = graph.add(x, graph.listening(x, windows, number, kind), f"{layer}/attention/linear_2")
+        attended = graph.ops.scaled_dot_product_attention(query, keys, values, mask)
+        x = graph.add(x, graph.joined(attended), f"{layer}/self_attention/linear_1")
+        x = graph.add(
+            x, graph.cross_attention(x, windows, number, kind), f"{layer}/attention/linear_2"
+        )
         x = graph.fed_forward(x, layer)
     return graph.model("decoder", {"hidden": graph.ops.gather(x, wanted, graph.integers(1))})
 
@@ -87,26 +89,27 @@ def build_decoder(weights: Weights, bits: int, kind: str) -> Any:
 def build_head(weights: Weights, bits: int, end: int) -> Any:
     """`hidden` (rows, width) -> logits, to which `bias` (rows or 1, vocabulary) is added.
 
-    Of tokens before `end` the `best` MOST_BEST, at `places`, and `total`, the logarithm of the sum
-    of all exponentials; `rest`, those from `end` on. All logits would take long to write down.
+    Outputs for the tokens before `end`: the `best` MAX_BEST logits, their token numbers in
+    `places`, and `total`, the log of the sum of all exponentials. `rest` has the logits from `end`
+    on. Copying all logits out of the graph would be slow.
     """
     graph = _Graph(weights, bits)
     ops = graph.ops
     hidden = graph.input("hidden", [-1, graph.width], "f32")
     matrix = weights.floats("projection/weight", scale="embeddings/weight")
     bias = graph.input("bias", [-1, len(matrix)], "f32")
-    found = ops.matmul(graph.norm(hidden, ""), constant(matrix, bits), False, True)
+    logits = ops.matmul(graph.norm(hidden, ""), constant(matrix, bits), False, True)
     sizes = graph.integers([end, len(matrix) - end])
-    text, rest = ops.variadic_split(ops.add(found, bias), graph.integers(1), sizes).outputs()
-    most = ops.reduce_max(text, graph.integers([1]), True)
-    total = ops.reduce_sum(ops.exp(ops.subtract(text, most)), graph.integers([1]), True)
-    best = ops.topk(text, ops.constant(np.int32(MOST_BEST)), 1, "max", "value")
+    text, rest = ops.variadic_split(ops.add(logits, bias), graph.integers(1), sizes).outputs()
+    highest = ops.reduce_max(text, graph.integers([1]), True)
+    total = ops.reduce_sum(ops.exp(ops.subtract(text, highest)), graph.integers([1]), True)
+    best = ops.topk(text, ops.constant(np.int32(MAX_BEST)), 1, "max", "value")
     return graph.model(
         "head",
         {
             "best": best.output(0),
             "places": best.output(1),
-            "total": ops.add(ops.log(total), most),
+            "total": ops.add(ops.log(total), highest),
             "rest": rest,
         },
     )
@@ -166,8 +169,8 @@ class _Graph(GraphWriter):
         parts = self.ops.split(together, self.integers(-1), 3).outputs()
         return [self.heads(part) for part in parts]
 
-    def listening(self, x: Any, windows: Any, number: int, kind: str) -> Any:
-        """Attention to what was heard. Hypotheses of a window are queries of one product."""
+    def cross_attention(self, x: Any, windows: Any, number: int, kind: str) -> Any:
+        """Cross-attention. All hypotheses of a window are queries of one product."""
         ops = self.ops
         layer = f"layer_{number}"
         query = self.linear(self.norm(x, f"{layer}/attention"), f"{layer}/attention/linear_0")
@@ -175,7 +178,8 @@ class _Graph(GraphWriter):
         query = ops.transpose(ops.reshape(query, sizes, False), self.integers([0, 2, 1, 3]))
         shape = [-1, self.head_count, STATES, self.head_size]
         key, value = (
-            ops.convert(self.input(told_name(number, part), shape, kind), "f32") for part in "kv"
+            ops.convert(self.input(cross_attention_name(number, part), shape, kind), "f32")
+            for part in "kv"
         )
-        found = self.joined(ops.scaled_dot_product_attention(query, key, value))
-        return ops.reshape(found, ops.shape_of(x), False)
+        attended = self.joined(ops.scaled_dot_product_attention(query, key, value))
+        return ops.reshape(attended, ops.shape_of(x), False)
