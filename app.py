@@ -20,7 +20,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Config, ConfigError
 from models import Models
-from studio import logs
+from studio import __version__, logs
 from studio.errors import UnknownVariant
 from studio.inference.devices import has_driver
 from studio.inference.process import prepare_process
@@ -46,7 +46,6 @@ from studio.web.metrics import Metrics, Present
 from studio.web.services import Services
 from studio.web.sockets import Sockets
 
-VERSION = "0.1.0"
 SHUTDOWN_S = 20.0
 POLLED_PACKETS = 10_000
 # 16-bit samples at 16 kHz.
@@ -163,7 +162,7 @@ def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
         runner,
         models,
         _upload_bounds(config),
-        VERSION,
+        __version__,
         readiness,
         StorageCheck(
             {"disk": storage.check_writable, "database": partial(faults.check_writable, engine)}
