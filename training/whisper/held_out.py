@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from . import sound
+from .scene import Floats, Scene
 from .speech import RATE_HZ
-from .windows import Mixture, Scene, Windows
+from .windows import Mixture, Windows
 from .words import VOCABULARY
-
-Floats = npt.NDArray[np.float32]
 
 COUNTS = {
     "single, clean": 80,

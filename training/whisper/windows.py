@@ -1,38 +1,20 @@
 """Training examples: windows of several utterances, sung lines or nothing, as tensors.
 
-A `Scene` is audio with the sentences in it. `Windows` makes scenes, spoils their sound, and turns
-them into log-mel spectra, tokens and the frames that every token belongs to.
+`Windows` makes scenes, distorts their sound, and turns them into log-mel spectra, tokens and the
+frames that every token belongs to.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from . import sound
 from .examples import Example, make_example
+from .scene import Floats, Scene
 from .singing import SungSong, load_songs
 from .speech import RATE_HZ, Utterance, load_speech
-
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass
-class Scene:
-    """A window of sound. `sentences` hold rows (word id, start_s, end_s).
-
-    A sentence that goes on beyond the window is not in `sentences`; it starts at `cut_s`.
-    `end_s` is where the recording ends, if that is before the end of the window.
-    """
-
-    audio: Floats
-    sentences: list[Floats] = field(default_factory=list)
-    phonemes: Floats = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    cut: Floats | None = None
-    end_s: float | None = None
-    phonemes_known: bool = True
 
 
 @dataclass(frozen=True)
