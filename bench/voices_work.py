@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from scripts import voices
-from scripts.checkpoint import openai_checkpoint
 from studio.inference.process import prepare_process
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.faster_engine import FasterWhisper
+from studio.transcription.openai_weights import read_whisper
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.transcribe import TRANSCRIPT_FILE, transcribe
 from tests.support.server import decode_all
@@ -98,7 +98,7 @@ def _library() -> Transcribe:
 def _openai() -> Transcribe:
     import whisper
 
-    model = whisper.load_model(str(openai_checkpoint(voices.weights())))
+    model = read_whisper(voices.weights())
     model.set_alignment_heads(whisper._ALIGNMENT_HEADS["base"])
 
     def run(_: Path, sound: Speech) -> str:
