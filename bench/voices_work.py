@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from tests.support.server import decode_all
 PAUSE_S = 0.9
 GRAPHS = voices.FOLDER / "graphs"
 # Whisper's runtime and the options of each row of this server.
-SERVERS: dict[str, tuple[str, dict[str, int]]] = {
+SERVERS: dict[str, tuple[str, dict[str, Any]]] = {
     "this server, OpenVINO": ("openvino", {}),
     "this server, OpenVINO, greedy": ("openvino", {"beam_size": 1}),
     "this server, OpenVINO, `batch_size` 8": ("openvino", {"batch_size": 8}),
