@@ -3,6 +3,7 @@
 import os
 import signal
 from typing import Any
+from unittest import mock
 
 from flask import Flask
 
@@ -19,5 +20,5 @@ class DyingStore(JobStore):
 
 
 def create_app() -> Flask:
-    app.JobStore = DyingStore
-    return app.create_app()
+    with mock.patch("app.JobStore", DyingStore):
+        return app.create_app()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websocket
@@ -21,7 +22,7 @@ from tests.support.problems import FORM, assert_problem, left_on, part
 from tests.support.server import Server, noise, until, write_wav
 
 ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
-SLOW = {"shifts": 20, "overlap": 0.75}
+SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_websockets_that_join_nothing_are_few(bounded: Server) -> None:
         for _ in range(STRANGERS_PER_NETWORK + 1):
             one = websocket.create_connection(address, timeout=30, suppress_origin=True)
             idle.callback(one.shutdown)
-            assert one.recv().startswith("0{")
+            assert str(one.recv()).startswith("0{")
             opened.append(one)
         with pytest.raises(websocket.WebSocketConnectionClosedException):
             while opened[0].recv():
