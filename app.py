@@ -22,7 +22,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Config, ConfigError
 from models import FAMILIES, MakeFamily, Models
-from studio import logs
+from studio import __version__, logs
 from studio.errors import UnknownVariant
 from studio.inference.devices import has_driver
 from studio.inference.process import prepare_process
@@ -49,7 +49,6 @@ from studio.web.metrics import Metrics, Present
 from studio.web.pace import Pace
 from studio.web.services import Services
 
-VERSION = "0.1.0"
 SHUTDOWN_S = 20.0
 POLLED_PACKETS = 10_000
 # 16-bit samples at 16 kHz.
@@ -150,7 +149,7 @@ def create_app(
             models=models,
             uploads=_upload_bounds(config),
             upload_pace=upload_pace or Pace(),
-            version=VERSION,
+            version=__version__,
             readiness=readiness,
             storage_check=_storage_check(storage, engine),
             access=Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY),

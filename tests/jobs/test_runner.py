@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from studio.errors import NotAudio, NothingToCancel, QueueFull, UnknownOption
-from studio.jobs.job import Job, Request, State
-from studio.jobs.runner import JobRunner, Report
+from studio.jobs.job import Job, Report, Request, State
+from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
 from tests.support.server import until
 

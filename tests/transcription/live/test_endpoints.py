@@ -85,7 +85,7 @@ QUIET: dict[str, Callable[[], Speech]] = {
     "loud noise": lambda: hiss(30, 0.1),
     "drums": lambda: decode_all(SONG / "drums.flac", RATE_HZ, 1)[0],
     "music": lambda: instrumental()[0],
-    "a tone": lambda: np.sin(np.arange(20 * RATE_HZ) / 6).astype(np.float32) / 2,
+    "a tone": lambda: np.sin(np.arange(20 * RATE_HZ) / 6).astype(np.float32) * np.float32(0.5),
     "a constant": lambda: np.full(20 * RATE_HZ, 0.5, np.float32),
     "clicks": lambda: np.tile(np.append(silence(0.99), np.ones(160, np.float32)), 20),
 }
