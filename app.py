@@ -29,6 +29,7 @@ from studio.inference.process import prepare_process
 from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs import faults, integrity
 from studio.jobs.housekeeping import Housekeeper
+from studio.jobs.intake import Intake
 from studio.jobs.job import Job
 from studio.jobs.outbox import Outbox
 from studio.jobs.quota import Quota
@@ -146,6 +147,7 @@ def create_app(
             storage=storage,
             store=store,
             runner=runner,
+            intake=Intake(storage, store, runner, quota=quota, webhooks=webhooks),
             models=models,
             uploads=_upload_bounds(config),
             upload_pace=upload_pace or Pace(),
