@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.generation.model import Codec, Codes, Hidden, Kind, Sounds
+from studio.generation.model import Codec, CodecSpec, Codes, Hidden, Sounds
 
 # Frames on each side that a part without memory may look at; EnCodec's see three.
 CONTEXT = 8
@@ -40,7 +40,7 @@ class Sliding:
 class CodecStream:
     """Decodes `rows` tracks at once."""
 
-    def __init__(self, codec: Codec, kind: Kind) -> None:
+    def __init__(self, codec: Codec, kind: CodecSpec) -> None:
         self._codec = codec
         self._channels = kind.channels
         self._embed = Sliding(codec.embed, 1)
