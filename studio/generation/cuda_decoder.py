@@ -126,8 +126,8 @@ class Network:
         state = parts.read_state(folder, "decoder.")
 
         def weight(*names: str) -> Any:
-            found = torch.cat([state[name] for name in names])
-            return found.to(device, number)
+            stacked = torch.cat([state[name] for name in names])
+            return stacked.to(device, number)
 
         codebooks = range(shape.codebooks)
         self.embeddings = weight(*(f"model.decoder.embed_tokens.{n}.weight" for n in codebooks))
@@ -144,10 +144,10 @@ class Network:
 
     def embed(self, tokens: Any) -> Any:
         """int64 (rows, codebooks, length) -> (rows, length, hidden), without positions."""
-        found = self._torch.nn.functional.embedding(
+        embedded = self._torch.nn.functional.embedding(
             tokens + self.starts[None, :, None], self.embeddings
         )
-        return found.sum(dim=1)
+        return embedded.sum(dim=1)
 
     def cross_attention(self, layer: int, states: Any) -> tuple[Any, Any]:
         """Cross-attention keys and values of a layer for states (rows, tokens, hidden)."""
@@ -158,8 +158,8 @@ class Network:
     def logits(self, hidden: Any) -> Any:
         """(rows, hidden) -> float32 (rows, codebooks, vocabulary)."""
         shape = self.shape
-        found = self._torch.nn.functional.linear(self._norm(hidden, self.last_norm), self.heads)
-        return found.view(-1, shape.codebooks, shape.vocabulary).float()
+        scores = self._torch.nn.functional.linear(self._norm(hidden, self.last_norm), self.heads)
+        return scores.view(-1, shape.codebooks, shape.vocabulary).float()
 
     def __call__(self, hidden: Any, run: "Run", places: Any, mask: Any) -> Any:
         """Run all layers over (rows, length, hidden) at `places`; their caches are filled there.
@@ -181,15 +181,15 @@ class Network:
         keys.index_copy_(2, places, self._split(key))
         values.index_copy_(2, places, self._split(value))
         length = mask.shape[-1]
-        found = attention(self._split(query), keys[:, :, :length], values[:, :, :length], mask)
-        hidden = hidden + functional.linear(self._joined(found), layer["out"])
+        attended = attention(self._split(query), keys[:, :, :length], values[:, :, :length], mask)
+        hidden = hidden + functional.linear(self._joined(attended), layer["out"])
         if not self.shape.is_prefixed:
             normed = self._norm(hidden, layer["cross_norm"])
             query = self._split(functional.linear(normed, layer["cross_query"]))
-            found = attention(
+            attended = attention(
                 query, run.cross_keys[number], run.cross_values[number], run.cross_mask
             )
-            hidden = hidden + functional.linear(self._joined(found), layer["cross_out"])
+            hidden = hidden + functional.linear(self._joined(attended), layer["cross_out"])
         wide = functional.linear(self._norm(hidden, layer["last_norm"]), layer["wide"])
         wide = functional.gelu(wide) if self.shape.activation == "gelu" else functional.relu(wide)
         return hidden + functional.linear(wide, layer["narrow"])
@@ -219,7 +219,7 @@ def attention(query: Any, keys: Any, values: Any, mask: Any) -> Any:
 
 def _layer_weights(weight: Any, name: str, is_prefixed: bool) -> dict[str, Any]:
     """The weights of one layer; matrices that multiply the same values are put together."""
-    found = {
+    weights = {
         "norm": [weight(f"{name}self_attn_layer_norm.{part}") for part in NORM],
         "qkv": weight(*(f"{name}self_attn.{part}_proj.weight" for part in "qkv")),
         "out": weight(f"{name}self_attn.out_proj.weight"),
@@ -228,13 +228,13 @@ def _layer_weights(weight: Any, name: str, is_prefixed: bool) -> dict[str, Any]:
         "narrow": weight(f"{name}fc2.weight"),
     }
     if not is_prefixed:
-        found |= {
+        weights |= {
             "cross_norm": [weight(f"{name}encoder_attn_layer_norm.{part}") for part in NORM],
             "cross_query": weight(f"{name}encoder_attn.q_proj.weight"),
             "cross": weight(*(f"{name}encoder_attn.{part}_proj.weight" for part in "kv")),
             "cross_out": weight(f"{name}encoder_attn.out_proj.weight"),
         }
-    return found
+    return weights
 
 
 class Run:

@@ -49,10 +49,10 @@ def takes_melody(folder: Path) -> bool:
 def unknown_word(folder: Path) -> str:
     """What the tokenizer writes for a word that it does not know."""
     try:
-        found = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))["unk_token"]
+        token = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))["unk_token"]
     except (OSError, ValueError, LookupError, TypeError):
         return "<unk>"
-    return str(found["content"] if isinstance(found, dict) else found)
+    return str(token["content"] if isinstance(token, dict) else token)
 
 
 def read_config(folder: Path) -> Any:

@@ -31,10 +31,10 @@ class Sliding:
         ready = held.shape[-1] - (0 if is_last else CONTEXT)
         if ready <= self._done:
             return None
-        found = self._network(held)[..., self._done * self._scale : ready * self._scale]
+        output = self._network(held)[..., self._done * self._scale : ready * self._scale]
         cut = max(0, ready - CONTEXT)
         self._held, self._done = held[..., cut:], ready - cut
-        return found
+        return output
 
 
 class CodecStream:
@@ -60,8 +60,8 @@ class CodecStream:
         if embedded is None:
             return None
         hidden, self._state = self._codec.recur(embedded, self._state)
-        found: Sounds | None = self._synthesise.push(hidden, is_last)
-        return found
+        output: Sounds | None = self._synthesise.push(hidden, is_last)
+        return output
 
 
 def by_channel(codes: Codes, channels: int) -> Codes:

@@ -129,15 +129,15 @@ class OpenVinoCodec:
         return found, state
 
     def synthesise(self, hidden: Hidden) -> Sounds:
-        found: Sounds = _run(self._synthesise, hidden)[0]
-        return found
+        audio: Sounds = _run(self._synthesise, hidden)[0]
+        return audio
 
 
 def _run(network: Any, *given: Any) -> list[Any]:
     """The outputs of a compiled network; each call has a request of its own."""
     arrays = [np.ascontiguousarray(values) for values in given]
-    found = network.create_infer_request().infer(arrays)
-    return [np.array(found[output], dtype=np.float32) for output in network.outputs]
+    outputs = network.create_infer_request().infer(arrays)
+    return [np.array(outputs[output], dtype=np.float32) for output in network.outputs]
 
 
 def build(

@@ -126,8 +126,8 @@ class _DecoderGraph(GraphWriter):
         tables = np.concatenate([_array(self._weights[name]) for name in names])
         starts = np.arange(shape.codebooks)[None, :, None] * (shape.vocabulary + 1)
         places = ops.add(tokens, self.integers(starts))
-        found = ops.gather(ops.constant(tables), places, self.integers(0))
-        embedded = ops.reduce_sum(found, self.integers([1]), False)
+        rows = ops.gather(ops.constant(tables), places, self.integers(0))
+        embedded = ops.reduce_sum(rows, self.integers([1]), False)
         if not shape.is_prefixed:
             return embedded
         prefix = self.input("prefix", [-1, -1, shape.hidden], "f32")
@@ -172,8 +172,8 @@ class _DecoderGraph(GraphWriter):
         )
         keys = self.remembered(key, self._rows, f"{layer}.k")
         kept = self.remembered(value, self._rows, f"{layer}.v")
-        found = self.ops.scaled_dot_product_attention(query, keys, kept, self._mask)
-        return self._joined(found, name)
+        attended = self.ops.scaled_dot_product_attention(query, keys, kept, self._mask)
+        return self._joined(attended, name)
 
     def _cross_attention(self, values: Any, name: str, layer: int) -> Any:
         """Cross-attention to the encoder states."""
