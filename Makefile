@@ -38,17 +38,18 @@ voices: dev  ## download speech recordings and released Whisper weights for test
 
 test: dev  ## run all tests; those of the live page need npm and Chromium
 	command -v npm > /dev/null && test ! -d node_modules/socket.io-client && $(MAKE) page || true
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not voices"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not voices and not slow"
 
-test-all: test  ## run all tests, those on recordings of people included (see `make voices`)
-	$(BIN)/python -m pytest -m voices
+test-all: test  ## run all tests, those on recordings of people (see `make voices`) and slow ones included
+	$(BIN)/python -m pytest -m "voices or slow"
 
 lint: dev  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-lock: dev  ## write requirements.lock, which pins the packages of the server by hash
+lock: dev  ## write the requirements files from pyproject.toml, and requirements.lock with hashes
+	$(BIN)/python -m scripts.requirements
 	$(BIN)/python -m scripts.lock
 
 bench: dev  ## measure speed and memory against other programs, and the deployed server (needs nginx)

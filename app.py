@@ -22,13 +22,14 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Config, ConfigError
 from models import FAMILIES, MakeFamily, Models
-from studio import logs
+from studio import __version__, logs
 from studio.errors import UnknownVariant
 from studio.inference.devices import has_driver
 from studio.inference.process import prepare_process
 from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs import faults, integrity
 from studio.jobs.housekeeping import Housekeeper
+from studio.jobs.intake import Intake
 from studio.jobs.job import Job
 from studio.jobs.outbox import Outbox
 from studio.jobs.quota import Quota
@@ -39,18 +40,16 @@ from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import hosts, live, pages, problems, rates, rest, watch
+from studio.web import hosts, live, messages, pages, problems, rates, rest, sockets, watch
 from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.answers import JobAnswers
 from studio.web.bounds import UploadBounds
-from studio.web.messages import REQUEST_TIMES, Messages
+from studio.web.messages import REQUEST_TIMES
 from studio.web.metrics import Metrics, Present
 from studio.web.pace import Pace
 from studio.web.services import Services
-from studio.web.sockets import Sockets
 
-VERSION = "0.1.0"
 SHUTDOWN_S = 20.0
 POLLED_PACKETS = 10_000
 # 16-bit samples at 16 kHz.
@@ -148,10 +147,11 @@ def create_app(
             storage=storage,
             store=store,
             runner=runner,
+            intake=Intake(storage, store, runner, quota=quota, webhooks=webhooks),
             models=models,
             uploads=_upload_bounds(config),
             upload_pace=upload_pace or Pace(),
-            version=VERSION,
+            version=__version__,
             readiness=readiness,
             storage_check=_storage_check(storage, engine),
             access=Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY),
@@ -252,16 +252,23 @@ def _socketio(
         engineio_logger=logging.getLogger("engineio"),
         max_http_buffer_size=REQUEST_TIMES * message_bytes,
     )
-    Messages(
+    messages.install(
         socketio.server, message_bytes, partial(live.report_too_large, socketio, message_bytes)
     )
     speech = models.speech()
     variants = speech.family.catalogue.names
     socketio.on_namespace(
-        live.Transcribe(socketio, scheduler, limits, speech.default, variants, access)
+        live.Transcribe(
+            socketio,
+            scheduler,
+            limits,
+            default=speech.default,
+            variants=variants,
+            access=access,
+        )
     )
     socketio.on_error_default(live.on_defect)
-    Sockets(socketio.server, live.PATH, SPARE_SOCKETS)
+    sockets.install(socketio.server, live.PATH, SPARE_SOCKETS)
     return socketio
 
 

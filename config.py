@@ -17,6 +17,8 @@ from typing import Any, TypedDict
 from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parent
+# In a checkout; the wheel keeps the bundled models inside the package.
+_PRETRAINED = ROOT / "pretrained"
 
 MIN_KEY_CHARACTERS = 16
 MIN_WEBHOOK_SECRET_BYTES = 24
@@ -40,6 +42,11 @@ MODELS: dict[str, ModelInfo] = {
 
 class ConfigError(ValueError):
     """A setting has an invalid value. The message names the key and the value."""
+
+
+def base_folder() -> Path:
+    """Start of relative paths: the project folder, or for an installed server the current one."""
+    return ROOT if _PRETRAINED.is_dir() else Path.cwd()
 
 
 def _boolean(text: str) -> bool:
@@ -277,7 +284,10 @@ class Config:
         AUDIO_FILE_TYPES | {"txt"}, _file_types, "Accepted file extensions."
     )
     UPLOAD_FOLDER: str = _setting(
-        "uploads", _name, "Folder for uploads; a relative path starts at the project folder."
+        "uploads",
+        _name,
+        "Folder for uploads. Relative paths start at the project folder, or at the current folder "
+        "if the server was installed with pip.",
     )
     OUTPUT_FOLDER: str = _setting("outputs", _name, "Folder for results and the job database.")
     MODEL_DIR: str = _setting(
@@ -399,13 +409,15 @@ class Config:
 
     @classmethod
     def load(
-        cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = ROOT / ".env"
+        cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")
     ) -> "Config":
         """Read settings from the environment, then the `.env` file, then the defaults.
 
-        Raises ConfigError if a value is invalid.
+        A relative `dotenv` starts at the base folder, and None reads no file. Raises ConfigError if
+        a value is invalid.
         """
-        from_file = dotenv_values(dotenv) if dotenv is not None and dotenv.is_file() else {}
+        file = None if dotenv is None else base_folder() / dotenv
+        from_file = dotenv_values(file) if file is not None and file.is_file() else {}
         given = {**from_file, **(os.environ if environ is None else environ)}
         values: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
@@ -426,15 +438,20 @@ class Config:
 
     @property
     def upload_folder(self) -> Path:
-        return ROOT / self.UPLOAD_FOLDER
+        return base_folder() / self.UPLOAD_FOLDER
 
     @property
     def output_folder(self) -> Path:
-        return ROOT / self.OUTPUT_FOLDER
+        return base_folder() / self.OUTPUT_FOLDER
 
     @property
     def model_dir(self) -> Path:
-        return ROOT / self.MODEL_DIR
+        return base_folder() / self.MODEL_DIR
+
+    @property
+    def bundled_dir(self) -> Path:
+        """Folder of the bundled models."""
+        return _PRETRAINED if _PRETRAINED.is_dir() else ROOT / "studio" / "pretrained"
 
     @property
     def hub_folder(self) -> Path:

@@ -80,17 +80,21 @@ def against_transformers(models: Path, seconds: float) -> list[str]:
     ]
     theirs_s, peak_mb = _worker(models, THEIRS, "f32", seconds)
     name = "`generate` of transformers, f32, eager"
-    lines.append(_row(name, theirs_s, steps, seconds, peak_mb, theirs_s))
+    lines.append(
+        _row(name, theirs_s, steps=steps, seconds=seconds, peak_mb=peak_mb, theirs_s=theirs_s)
+    )
     for name, (engine, precision) in ENGINES.items():
         if engine == "openvino":
             _worker(models, engine, precision, 1.0)
         wall_s, peak_mb = _worker(models, engine, precision, seconds)
-        lines.append(_row(name, wall_s, steps, seconds, peak_mb, theirs_s))
+        lines.append(
+            _row(name, wall_s, steps=steps, seconds=seconds, peak_mb=peak_mb, theirs_s=theirs_s)
+        )
     return lines
 
 
 def _row(
-    name: str, wall_s: float, steps: int, seconds: float, peak_mb: float, theirs_s: float
+    name: str, wall_s: float, *, steps: int, seconds: float, peak_mb: float, theirs_s: float
 ) -> str:
     return (
         f"| {name} | {wall_s:.1f} s | {1000 * wall_s / steps:.0f} ms | {seconds / wall_s:.2f} s | "

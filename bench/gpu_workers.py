@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def separation_ours(home: Path, songs: int) -> Result:
     found["batch"] = [member.network.batch for member in bag.members]
     if songs > 1:
         found["together_s"] = _together_s([
-            lambda song=song: _separated_s(bag, Path(song)) for song in _songs(home, songs)
+            partial(_separated_s, bag, Path(song)) for song in _songs(home, songs)
         ])  # fmt: skip
         found["device_bytes"] = _peak_bytes()
     return found

@@ -26,7 +26,8 @@ import numpy as np
 import psutil
 import soundfile
 
-from bench import live, material, measure, report
+from bench import material, measure, report
+from bench.speaker import speakers
 from tests.support.proxy import BINARY, Proxy, make_certificate
 from tests.support.server import LAUNCHER, RATE_HZ, Server
 
@@ -135,7 +136,7 @@ def steadily(deployed: Deployed, path: str, clients: int, rate_s: float, seconds
 def speak(url: str, number: int) -> None:
     """Say the bundled recording again and again, until the process is ended."""
     while True:
-        live.speakers(SPEAKERS, 2)[number].speak(url)
+        speakers(SPEAKERS, 2)[number].speak(url)
 
 
 @contextmanager

@@ -121,10 +121,10 @@ def bundled() -> list[str]:
 
 
 def load(name: str, weights: Path) -> SpeechEngine:
-    """An engine on the weights of a folder that has them for both."""
+    """An engine on the weights in a folder."""
     if name == "faster-whisper":
         return FasterWhisper(weights / "ctranslate2", 0)
-    return OpenaiWhisper(weights / "model.pt", "")
+    return OpenaiWhisper(weights / "ctranslate2", "")
 
 
 def _worker(engine: str, weights: Path, windows: int, batch: int, beam: int) -> tuple[float, float]:

@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scripts import voices
-from scripts.checkpoint import openai_checkpoint
 from studio.family import JobContext
 from studio.inference.process import prepare_process
 from studio.sources import Source
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.faster_engine import FasterWhisper
+from studio.transcription.openai_weights import read_whisper
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import TRANSCRIPT_FILE
 from studio.transcription.transcribe import transcribe
@@ -24,7 +25,7 @@ from tests.support.server import decode_all
 PAUSE_S = 0.9
 GRAPHS = voices.FOLDER / "graphs"
 # Whisper's runtime and the options of each row of this server.
-SERVERS: dict[str, tuple[str, dict[str, int]]] = {
+SERVERS: dict[str, tuple[str, dict[str, Any]]] = {
     "this server, OpenVINO": ("openvino", {}),
     "this server, OpenVINO, greedy": ("openvino", {"beam_size": 1}),
     "this server, OpenVINO, `batch_size` 8": ("openvino", {"batch_size": 8}),
@@ -101,7 +102,7 @@ def _library() -> Transcribe:
 def _openai() -> Transcribe:
     import whisper
 
-    model = whisper.load_model(str(openai_checkpoint(voices.weights())))
+    model = read_whisper(voices.weights())
     model.set_alignment_heads(whisper._ALIGNMENT_HEADS["base"])
 
     def run(_: Path, sound: Speech) -> str:

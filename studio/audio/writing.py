@@ -79,6 +79,7 @@ class SoundWriter:
         sample_rate_hz: int,
         channels: int,
         expected_samples: int,
+        *,
         gain: float = 1.0,
     ) -> None:
         import soundfile
@@ -169,7 +170,7 @@ def encode(
     info = soundfile.info(str(source))
     done = 0
     with SoundWriter(
-        target, audio_format, info.samplerate, info.channels, info.frames, gain
+        target, audio_format, info.samplerate, info.channels, info.frames, gain=gain
     ) as writer:
         for block in read_blocks(source):
             writer.write(block)

@@ -168,11 +168,11 @@ class Network:
         """
         hidden = hidden + self.positions[places]
         for number, layer in enumerate(self.layers):
-            hidden = self._layer(hidden, layer, number, run, places, mask)
+            hidden = self._layer(hidden, layer, number, run, places=places, mask=mask)
         return hidden
 
     def _layer(
-        self, hidden: Any, layer: dict[str, Any], number: int, run: "Run", places: Any, mask: Any
+        self, hidden: Any, layer: dict[str, Any], number: int, run: "Run", *, places: Any, mask: Any
     ) -> Any:
         functional = self._torch.nn.functional
         normed = self._norm(hidden, layer["norm"])

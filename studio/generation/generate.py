@@ -60,9 +60,9 @@ def generate(
             model,
             prompt,
             options,
-            new_frames,
-            writers,
-            lambda stage, progress: report(stage, share * progress),
+            new_frames=new_frames,
+            writers=writers,
+            report=lambda stage, progress: report(stage, share * progress),
         )
     levels = [
         _level(
@@ -108,6 +108,7 @@ def _write(
     model: MusicModel,
     prompt: Prompt,
     options: GenerationOptions,
+    *,
     new_frames: int,
     writers: list[SoundWriter],
     report: Report,

@@ -143,9 +143,9 @@ def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> 
             shared.folder,
             shared.config,
             shared.kind,
-            settings.precision,
-            settings.threads,
-            settings.graphs,
+            precision=settings.precision,
+            threads=settings.threads,
+            graphs=settings.graphs,
         )
     except NotConvertible as error:
         slow = f"PyTorch was used: {error}."

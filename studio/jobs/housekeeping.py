@@ -45,6 +45,7 @@ class Housekeeper:
         runner: JobRunner,
         outbox: Outbox,
         retention_h: float,
+        *,
         clock: Callable[[], float] = time.time,
         every_s: float = EVERY_S,
         steady: Callable[[], float] = steady_s,

@@ -93,6 +93,7 @@ class JobRunner:
         store: JobStore,
         work: Mapping[str, Work],
         discard: Callable[[Job], None],
+        *,
         workers: int,
         most_queued: int,
         give_way: Callable[[], None] = lambda: None,

@@ -54,7 +54,7 @@ def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -
         def on_segment(done: int) -> None:
             report("separating", share * done / separation.segments)
 
-        peaks = _write(separation, bag, stems, statistics, context.work, on_segment)
+        peaks = _write(separation, bag, stems, statistics, work=context.work, on_segment=on_segment)
     gain = audio.shared_gain(peaks)
     audio.encode_tracks(
         context.work,
@@ -98,6 +98,7 @@ def _write(
     bag: Bag,
     stems: list[str],
     statistics: Statistics,
+    *,
     work: Path,
     on_segment: Callable[[int], None],
 ) -> list[float]:

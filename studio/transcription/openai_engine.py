@@ -14,25 +14,29 @@ from studio.transcription.engine import (
     Speech,
     is_silence,
 )
+from studio.transcription.openai_weights import read_whisper
 from studio.transcription.transcript import Segment, Word
 
 
 class OpenaiWhisper:
-    """A loaded checkpoint: float32 on a CPU, float16 on a CUDA device.
+    """A loaded checkpoint or CTranslate2 directory: float32 on a CPU, float16 on a CUDA device.
 
     `variant` names the release, whose heads for word times are then known.
     """
 
     name = "openai-whisper"
 
-    def __init__(self, checkpoint: Path, variant: str, device: str = "auto") -> None:
+    def __init__(self, path: Path, variant: str, device: str = "auto") -> None:
         import whisper
 
         # The module keeps the key-value cache of a decoding in hooks: one caller at a time.
         self._lock = Lock()
         chosen = choose_device(device)
         self.note = chosen.note
-        self._model = whisper.load_model(str(checkpoint), chosen.name)
+        if path.is_dir():
+            self._model = read_whisper(path, chosen.name)
+        else:
+            self._model = whisper.load_model(str(path), chosen.name)
         heads = whisper._ALIGNMENT_HEADS.get(variant)
         if heads is not None:
             self._model.set_alignment_heads(heads)

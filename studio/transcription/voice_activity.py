@@ -12,8 +12,8 @@ import numpy as np
 from studio.transcription.engine import RATE_HZ, Speech
 
 # Samples at RATE_HZ that the network judges at once, and those before them that it hears too.
-WINDOW = 512
-CONTEXT = 64
+WINDOW_SAMPLES = 512
+CONTEXT_SAMPLES = 64
 VOICE_AT = 0.5
 SILENCE_BELOW = 0.35
 
@@ -52,16 +52,17 @@ class VoiceActivity:
     def __init__(self) -> None:
         self._hidden = np.zeros((1, 1, 128), np.float32)
         self._cell = np.zeros((1, 1, 128), np.float32)
-        self._context = np.zeros(CONTEXT, np.float32)
+        self._context = np.zeros(CONTEXT_SAMPLES, np.float32)
 
     def probabilities(self, windows: Speech) -> list[float]:
-        """The probability of a voice in each window; `windows` is (count * WINDOW,)."""
+        """The probability of a voice in each window; `windows` is (count * WINDOW_SAMPLES,)."""
         extended = np.concatenate([self._context, windows])
         rows = np.stack([
-            extended[start : start + CONTEXT + WINDOW] for start in range(0, len(windows), WINDOW)
+            extended[start : start + CONTEXT_SAMPLES + WINDOW_SAMPLES]
+            for start in range(0, len(windows), WINDOW_SAMPLES)
         ])  # fmt: skip
         found, self._hidden, self._cell = _network().run(
             None, {"input": rows, "h": self._hidden, "c": self._cell}
         )
-        self._context = extended[-CONTEXT:]
+        self._context = extended[-CONTEXT_SAMPLES:]
         return [float(value) for value in np.asarray(found).reshape(-1)]

@@ -16,6 +16,7 @@ class UploadBounds:
 
     def __init__(
         self,
+        *,
         allowed_extensions: frozenset[str],
         most_bytes: int,
         most_at_once: int,

@@ -91,6 +91,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
         socketio: SocketIO,
         scheduler: Scheduler,
         limits: Limits,
+        *,
         default: str,
         variants: Callable[[], list[str]],
         access: Access,

@@ -1,9 +1,8 @@
 """The REST routes: upload, process, status, download, files, cleanup."""
 
 import re
-from threading import Lock
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response, request
 
 from studio.errors import (
     AudioTooLong,
@@ -41,7 +40,6 @@ from studio.errors import (
 from studio.inference.warm_up import READY
 from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.job import State
-from studio.jobs.reuse import completed_before
 from studio.storage.on_demand import Abandoned
 from studio.storage.slots import Places
 from studio.web import answers, receiving, schemas
@@ -130,12 +128,7 @@ class JobViews(Views):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        # Whoever adds jobs to a file, or removes it, does so one after the other.
-        self._turns = [Lock() for _ in range(64)]
         self._waiting = Places(MAX_LONG_POLLS, MAX_LONG_POLLS_PER_CLIENT)
-
-    def _turn(self, file_id: str) -> Lock:
-        return self._turns[hash(file_id) % len(self._turns)]
 
     @operation(summary="Check liveness", answers={200: schemas.Health}, is_open=True, rate="none")
     def health(self) -> Response:
@@ -243,17 +236,9 @@ class JobViews(Views):
         query = request.args.to_dict(flat=False)
         body = with_query(kind, receiving.json_body(), query)
         client = self._services.access.caller()
-        told = self._services.webhooks.check(body.pop(WEBHOOK, None), client)
-        asked = self._models.request(model, upload, body)
-        with self._turn(file_id):
-            self._upload(file_id)
-            job = completed_before(self._store, self._storage, asked, told, client)
-            if job is None:
-                self._services.quota.check_work(client)
-                self._services.quota.check_bytes(g.owner)
-                job = self._services.runner.submit(asked, client, told)
-        if told is not None:
-            self._services.webhooks.wake()
+        webhook = self._services.webhooks.check(body.pop(WEBHOOK, None), client)
+        requested = self._models.request(model, upload, body)
+        job = self._services.intake.submit(requested, client, webhook)
         location = f"/status/{file_id}"
         if job.state is State.COMPLETED:
             return answer(self._answers.job(job), 200, Location=location)
@@ -330,14 +315,8 @@ class JobViews(Views):
         errors=(UnknownFile, DiskFull, StorageUnavailable),
     )
     def cleanup(self, file_id: str) -> Response:
-        with self._turn(file_id):
-            self._upload(file_id)
-            try:
-                self._services.runner.cancel(file_id)
-            except NothingToCancel:
-                pass
-            self._storage.remove(file_id)
-            self._store.forget_file(file_id)
+        self._upload(file_id)
+        self._services.intake.remove(file_id)
         return answer(
             schemas.Deleted(file_id=file_id, message="The file and its results have been deleted.")
         )

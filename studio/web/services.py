@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs.body import JobOptions
+from studio.jobs.intake import Intake
 from studio.jobs.job import Job, Request
 from studio.jobs.quota import Quota
 from studio.jobs.runner import JobRunner
@@ -50,6 +51,7 @@ class Services:
     storage: Storage
     store: JobStore
     runner: JobRunner
+    intake: Intake
     models: Processors
     uploads: UploadBounds
     upload_pace: Pace

@@ -58,7 +58,18 @@ class _Asked:
     tcp: socket.socket | None
 
 
-class Sockets:
+def install(server: Any, namespace: str, max_strangers: int) -> None:
+    """Bound the connections of a Socket.IO server.
+
+    Replaces Engine.IO's handlers of `connect`, `disconnect` and `message`, and `handle_request`, by
+    ones that count and check before they call the original: Engine.IO itself accepts any number of
+    connections and requests, and has no hook for either.
+    """
+    bounded = _Sockets(server, namespace, max_strangers)
+    bounded.replace_handlers()
+
+
+class _Sockets:
     """The open connections of one Socket.IO server, of which at most `most_strangers` have not
     joined `namespace`."""
 
@@ -73,10 +84,13 @@ class Sockets:
         self._leave = server.eio.handlers["disconnect"]
         self._message = server.eio.handlers["message"]
         self._answer = server.eio.handle_request
-        server.eio.on("connect", self._on_connect)
-        server.eio.on("disconnect", self._on_disconnect)
-        server.eio.on("message", self._on_message)
-        server.eio.handle_request = self._handle_request
+
+    def replace_handlers(self) -> None:
+        engine = self._server.eio
+        engine.on("connect", self._on_connect)
+        engine.on("disconnect", self._on_disconnect)
+        engine.on("message", self._on_message)
+        engine.handle_request = self._handle_request
 
     def _on_connect(self, connection: str, environ: dict[str, Any]) -> Any:
         """Let a connection in; older strangers make room for it."""

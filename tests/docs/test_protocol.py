@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from config import Config
-from studio.transcription.live.receive import CONTAINERS, PCM, RATES_HZ
+from studio.transcription.live.pcm import PCM, RATES_HZ
+from studio.transcription.live.receive import CONTAINERS
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.web.live import PROTOCOL, Transcribe
 from tests.support.server import ROOT

@@ -4,8 +4,9 @@ The recordings and weights are what `make voices` fetches; `make test-all` runs 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def sound_of(prompt: voices.Prompt) -> Speech:
 
 
 def text_of_job(
-    engine: FasterWhisper, folder: Path, path: Path, seconds: float, **options: int
+    engine: FasterWhisper, folder: Path, path: Path, seconds: float, **options: Any
 ) -> str:
     """What a job with these options writes."""
     wanted = TranscriptionOptions(**options)
@@ -136,7 +137,8 @@ def room(seconds: int) -> Speech:
     sound += 0.003 * np.sin(2 * np.pi * 50 / RATE_HZ * np.arange(count))
     for start in rng.integers(0, count - RATE_HZ, seconds // 10):
         sound[start : start + 400] += rng.normal(0, 0.2, 400) * np.exp(-np.arange(400) / 80)
-    return sound.astype(np.float32)
+    quiet: Speech = sound.astype(np.float32)
+    return quiet
 
 
 def breath(seconds: int) -> Speech:
@@ -162,7 +164,7 @@ def pieces(seconds: int) -> Speech:
 
 
 MINUTES_10 = 600
-UNSAID = {
+UNSAID: dict[str, Callable[[], Speech]] = {
     "silence": lambda: np.zeros(MINUTES_10 * RATE_HZ, np.float32),
     "room noise": lambda: room(MINUTES_10),
     "breath": lambda: breath(MINUTES_10),

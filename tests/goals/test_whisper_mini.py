@@ -58,7 +58,8 @@ def in_a_room(speech: Speech) -> Speech:
     tail = np.random.default_rng(22).normal(size=len(times_s)) * np.exp(-6.9 * times_s / 0.4)
     tail *= 0.3 / np.sqrt((tail**2).sum())
     wet = oaconvolve(speech, tail)[: len(speech)]
-    return (speech + wet).astype(np.float32)
+    in_room: Speech = (speech + wet).astype(np.float32)
+    return in_room
 
 
 @pytest.mark.parametrize("kind", ["noise", "music", "room", "noise in a room"])

@@ -10,6 +10,7 @@ import pytest
 from studio import audio
 from studio.audio import child as guarded
 from studio.audio.child import RECORDING, Child
+from studio.audio.report import Report
 from studio.errors import NotAudio
 from tests.support.server import RATE_HZ, convert, ffmpeg_children, noise, write_wav
 
@@ -148,7 +149,7 @@ def test_a_child_knows_neither_the_path_nor_the_secrets_of_the_server(
 
 def test_tags_are_not_kept() -> None:
     """Of 10 MB of what ffmpeg says about tags nothing stays; endless ones are refused."""
-    report = guarded.Report()
+    report = Report()
     report.hear(b"Input #0, mp3, from 'fd:':\n  Metadata:\n")
     for _ in range(100):
         report.hear(b"    title: " + b"x" * 100_000)

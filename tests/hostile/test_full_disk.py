@@ -14,8 +14,7 @@ from sqlalchemy import Engine, event, text
 
 from studio.errors import DiskFull, StorageUnavailable
 from studio.jobs import faults, runner
-from studio.jobs.job import Job, State
-from studio.jobs.runner import Report
+from studio.jobs.job import Job, Report, State
 from studio.jobs.store import JobStore, connect
 from tests.jobs.test_runner import RESULT, Work, finished, request, running, state
 from tests.support.problems import assert_problem

@@ -123,9 +123,7 @@ def test_whisper_goes_on_where_its_library_is_missing(monkeypatch: pytest.Monkey
     from studio.transcription.engine import DecodeOptions
     from studio.transcription.faster_engine import FasterWhisper
 
-    whole = faster_whisper.WhisperModel
-
-    class WithoutLibrary(whole):  # type: ignore[misc]
+    class WithoutLibrary(faster_whisper.WhisperModel):  # type: ignore[misc]
         def __init__(self, folder: str, device: str, **settings: Any) -> None:
             settings["compute_type"] = "int8"
             super().__init__(folder, device="cpu", local_files_only=True, compute_type="int8")
@@ -156,7 +154,7 @@ def test_a_wheel_with_cublas_is_loaded_before_it_is_needed(
     assert [Path(path).name for path in loaded if path.startswith(str(tmp_path))] == [*cuda.CUBLAS]
 
 
-class _Full(torch.nn.Module):  # type: ignore[misc]
+class _Full(torch.nn.Module):  # type: ignore[misc, name-defined]
     """A network whose device has memory for `most` windows."""
 
     samplerate, segment, audio_channels = 8, 1, 2

@@ -66,7 +66,7 @@ def test_of_several_addresses_only_public_ones_are_tried(monkeypatch: pytest.Mon
             tried.append(address[0])
             raise OSError("unreachable")
 
-    monkeypatch.setattr(outgoing.socket, "socket", Unreachable)
+    monkeypatch.setattr(socket, "socket", Unreachable)
     with pytest.raises(OSError, match="unreachable"):
         post("http://receiver.example/", b"", {}, allow_private=False)
     assert tried == ["93.184.215.14"]

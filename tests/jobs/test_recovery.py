@@ -3,16 +3,17 @@
 import sqlite3
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from studio.errors import Interrupted
-from studio.jobs.job import Job, State
-from studio.jobs.runner import Report
+from studio.jobs.job import Job, Report, State
 from studio.jobs.store import MAX_ATTEMPTS, JobStore
-from tests.jobs.test_runner import FILE, RESULT, Work, finished, open_store, request, running, until
+from tests.jobs.test_runner import FILE, RESULT, Work, finished, open_store, request, running
+from tests.support.server import until
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_stopping_many_times_does_not_use_up_the_attempts(database: str) -> None
         for _ in range(MAX_ATTEMPTS + 2):
             work = Work()
             with running(store, work) as runner:
-                until(lambda work=work: work.began)
+                until(partial(getattr, work, "began"))
                 runner.stop()
         last = Work()
         last.go.set()

@@ -17,7 +17,7 @@ from tests.support.receiver import SECRET, Receiver
 from tests.support.server import Server, free_port, noise, until, write_wav
 
 OPEN = WebhookSettings(SECRET, "", allow_private=True)
-SLOW = {"shifts": 20, "overlap": 0.75}
+SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
 
 
 @pytest.fixture(scope="module")

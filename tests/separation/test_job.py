@@ -61,7 +61,7 @@ class Louder:
         self._network, self._factor = network, factor
         self.segment_samples = network.segment_samples
         self.batch, self.parallel = network.batch, network.parallel
-        self.note = None
+        self.note: str | None = None
 
     def window_samples(self, length: int) -> int:
         return int(self._network.window_samples(length))

@@ -230,7 +230,7 @@ def test_a_class_inside_of_the_structure_is_refused(
     assert "intruder" not in sys.modules
 
 
-BROKEN_BAGS = {
+BROKEN_BAGS: dict[str, str | bytes] = {
     "no yaml": "models: [",
     "no text": b"\xff\xfe\x00bag",
     "empty": "",

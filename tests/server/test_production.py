@@ -79,7 +79,10 @@ def test_open_origins_are_warned_of(tmp_path: Path) -> None:
         "API_KEYS",
         "ALLOWED_HOSTS",
     ]
-    closed = {"CORS_ORIGINS": "https://example.org", "API_KEYS": frozenset({"k" * 16})}
+    closed: dict[str, Any] = {
+        "CORS_ORIGINS": "https://example.org",
+        "API_KEYS": frozenset({"k" * 16}),
+    }
     assert warnings(Config(**SAFE, **closed)) == []
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from scripts.scores import word_errors, words_of
 from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.openai_weights import read_checkpoint
 from studio.transcription.transcript import Segment, Word
 from tests.support.server import ROOT, SONG, Server, Sound, decode_all, write_wav
 
@@ -133,6 +134,15 @@ def text(server: Server, file_id: str, file_format: str = "txt") -> str:
 def data(server: Server, file_id: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(text(server, file_id, "json"))
     return found
+
+
+def write_checkpoint(path: Path) -> None:
+    """The bundled model as a checkpoint of openai-whisper, in float16 like the released ones."""
+    import torch
+
+    checkpoint = read_checkpoint(MINI / "ctranslate2")
+    state = {name: value.half() for name, value in checkpoint["model_state_dict"].items()}
+    torch.save({**checkpoint, "model_state_dict": state}, path)
 
 
 def make_whisper(path: Path) -> None:

@@ -39,7 +39,7 @@ def faster() -> SpeechEngine:
 
 @pytest.fixture(scope="module")
 def openai() -> SpeechEngine:
-    return OpenaiWhisper(MINI / "model.pt", "mini")
+    return OpenaiWhisper(MINI / "ctranslate2", "mini")
 
 
 def heard(

@@ -5,6 +5,7 @@ import errno
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.support.problems import BOUNDARY, FORM, assert_problem, left_on, part
 from tests.support.server import Server, convert, noise, until, write_wav
 
 LIMIT_BYTES = 100_000
-SLOW = {"shifts": 20, "overlap": 0.75}
+SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
 
 
 @pytest.fixture(scope="module")

@@ -214,7 +214,7 @@ def test_no_more_of_a_message_is_kept_than_the_bound(sizes: list[list[int]], is_
         for number, size in enumerate(message)
     ]
     events = iter([Ping(), *sent])
-    passed = list(CutOff(lambda: events, 100)())
+    passed: list[Any] = list(CutOff(lambda: events, 100)())
     assert isinstance(passed.pop(0), Ping)
     assert [one.message_finished for one in passed] == [one.message_finished for one in sent]
     for message in sizes:
@@ -349,7 +349,7 @@ def test_who_sends_nothing_is_told_and_disconnected(strict: Server) -> None:
     with Client(strict) as silent, Client(strict) as alive:
         silent.greeting()
         alive.greeting()
-        events = []
+        events: list[tuple[str, Any]] = []
         while not events or events[-1][0] != "disconnect":
             alive.call("keepalive")
             if not silent.events.empty():

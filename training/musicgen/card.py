@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from . import evaluate
@@ -129,7 +130,7 @@ def _goals(scores: dict[str, Any]) -> str:
     return f"{goal} **Missed: {', '.join(missed)}.**" if missed else f"{goal} It was reached."
 
 
-def _wordings(group: dict[Any, tuple[str, ...]]) -> str:
+def _wordings(group: Mapping[Any, tuple[str, ...]]) -> str:
     return "; ".join(" or ".join(words) for words in group.values())
 
 
@@ -140,7 +141,7 @@ def write_card() -> None:
     model = build_model()
 
     def millions(part: Any) -> float:
-        return sum(parameter.numel() for parameter in part.parameters()) / 1e6
+        return float(sum(parameter.numel() for parameter in part.parameters())) / 1e6
 
     text = _TEXT.format(
         words=len(vocabulary()),

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..voices import WORDS as SUNG_WORDS
 from .evaluate import SCORES_FILE
-from .export import CARD_FOLDER, CHECKPOINT_FILE, CTRANSLATE2_FOLDER, TRAINING_FILE
+from .export import CARD_FOLDER, CTRANSLATE2_FOLDER, TRAINING_FILE
 from .network import DIMENSIONS, MiniWhisper
 from .pieces import FIRST_SHARD
 from .singing import load_songs
@@ -37,13 +37,9 @@ Sung words: {sung_vocabulary}.
 
 ## Architecture
 
-`whisper.model.Whisper` with Whisper's multilingual vocabulary of {tokens:,} tokens, in two
-formats with the same weights:
-
-| format | for | size |
-|---|---|---|
-| `model.pt` | `whisper.load_model`, float16 | {openai_mb:.1f} MB |
-| `ctranslate2/` | `faster_whisper.WhisperModel`, int8 | {ctranslate2_mb:.1f} MB |
+`whisper.model.Whisper` with Whisper's multilingual vocabulary of {tokens:,} tokens. The weights are
+in `ctranslate2/` ({ctranslate2_mb:.1f} MB, int8), as `faster_whisper.WhisperModel` reads them.
+The server converts them to float32 for openai-whisper when it loads them.
 
 {parameters:.1f} million parameters, {embedding:.1f} million of them in the token embedding:
 
@@ -51,8 +47,8 @@ formats with the same weights:
 {dimensions}
 ```
 
-All tokens that do not occur in training share one vector, which is trained to be improbable. Both
-formats align words with all heads of the upper half of the decoder.
+All tokens that do not occur in training share one vector, which is trained to be improbable. Words
+are aligned with all heads of the upper half of the decoder.
 
 ## Training
 
@@ -168,7 +164,6 @@ def write_card() -> None:
         sung_words=len(sung),
         sung_vocabulary=", ".join(sung),
         tokens=VOCABULARY_SIZE,
-        openai_mb=CHECKPOINT_FILE.stat().st_size / 1e6,
         ctranslate2_mb=sum(path.stat().st_size for path in CTRANSLATE2_FOLDER.iterdir()) / 1e6,
         parameters=(rest + spare) / 1e6,
         embedding=spare / 1e6,

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from . import tokens
 from .network import FRAMES
-
-if TYPE_CHECKING:
-    from .windows import Scene
-
-Floats = npt.NDArray[np.float32]
+from .scene import Floats, Scene
 
 FRAMES_PER_S = 50
 FIRST_TIMESTAMP_S = 1.0

@@ -141,7 +141,7 @@ def _run(network: Any, *given: Any) -> list[Any]:
 
 
 def build(
-    folder: Path, config: Any, kind: CodecSpec, precision: str, threads: int, graphs: Path
+    folder: Path, config: Any, kind: CodecSpec, *, precision: str, threads: int, graphs: Path
 ) -> tuple[OpenVinoDecoder, OpenVinoCodec, str]:
     """Decoder and codec of a directory, and the precision. Raises NotConvertible."""
     precision = "int8" if precision == "auto" else precision

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.inference.graph_cache import NotConvertible
-from studio.inference.openvino_builder import GraphWriter
+from studio.inference.openvino_builder import GraphWriter, Model, Node
 from studio.inference.quantization import constant
 
 Weights = dict[str, Any]
@@ -54,7 +54,7 @@ class Shape:
         )
 
 
-def build_decoder(shape: Shape, weights: Weights, bits: int) -> Any:
+def build_decoder(shape: Shape, weights: Weights, bits: int) -> Model:
     """The decoder: tokens int64 (rows, codebooks, length) -> logits (rows, codebooks, vocabulary).
 
     Further inputs are `places` (length of all states), `mask` (rows, 1, states, all states so far),
@@ -66,7 +66,7 @@ def build_decoder(shape: Shape, weights: Weights, bits: int) -> Any:
     return openvino.Model(*_DecoderGraph(shape, weights, bits).build(), "decoder")
 
 
-def build_cross_attention(shape: Shape, weights: Weights, bits: int) -> Any:
+def build_cross_attention(shape: Shape, weights: Weights, bits: int) -> Model:
     """Encoder states (rows, tokens, hidden) -> cross-attention keys and values of every layer."""
     import openvino
 
@@ -95,7 +95,7 @@ class _DecoderGraph(GraphWriter):
         self._weights = weights
         self._bits = bits
 
-    def build(self) -> tuple[list[Any], list[Any], list[Any]]:
+    def build(self) -> tuple[list[Node], list[Node], list[Node]]:
         """Results, sinks and parameters of the model."""
         shape, ops = self._shape, self.ops
         tokens = self.input("tokens", [-1, shape.codebooks, -1], "i64")
@@ -113,13 +113,13 @@ class _DecoderGraph(GraphWriter):
         logits.output(0).set_names({"logits"})
         return [ops.result(logits)], self.sinks, self.inputs
 
-    def linear(self, values: Any, names: list[str], min_bits: int = 4) -> Any:
+    def linear(self, values: Node, names: list[str], min_bits: int = 4) -> Node:
         """Values times the weights of those names, which are put side by side."""
         weight = np.concatenate([_array(self._weights[name]) for name in names])
         bits = max(self._bits, min_bits)
         return self.ops.matmul(values, constant(weight, bits), False, True)
 
-    def _embed(self, tokens: Any) -> Any:
+    def _embed(self, tokens: Node) -> Node:
         """The sum of the codebooks' embeddings; behind the prefix, if there is one."""
         ops, shape = self.ops, self._shape
         names = [f"model.decoder.embed_tokens.{n}.weight" for n in range(shape.codebooks)]
@@ -133,7 +133,7 @@ class _DecoderGraph(GraphWriter):
         prefix = self.input("prefix", [-1, -1, shape.hidden], "f32")
         return ops.concat([prefix, embedded], 1)
 
-    def _positions(self) -> Any:
+    def _positions(self) -> Node:
         """Sinusoids, as transformers computes them."""
         from transformers.models.musicgen.modeling_musicgen import (
             MusicgenSinusoidalPositionalEmbedding,
@@ -145,7 +145,7 @@ class _DecoderGraph(GraphWriter):
         places = self.input("places", [-1], "i64")
         return self.ops.gather(self.ops.constant(_array(table)), places, self.integers(0))
 
-    def _layer(self, hidden: Any, name: str, layer: int) -> Any:
+    def _layer(self, hidden: Node, name: str, layer: int) -> Node:
         ops = self.ops
         normed = self._norm(hidden, f"{name}self_attn_layer_norm.")
         hidden = ops.add(hidden, self._attention(normed, f"{name}self_attn.", layer))
@@ -157,13 +157,13 @@ class _DecoderGraph(GraphWriter):
         wide = ops.gelu(wide, "erf") if self._shape.activation == "gelu" else ops.relu(wide)
         return ops.add(hidden, self.linear(wide, [f"{name}fc2.weight"]))
 
-    def _norm(self, values: Any, name: str) -> Any:
+    def _norm(self, values: Node, name: str) -> Node:
         ops = self.ops
         normed = ops.mvn(values, self.integers([-1]), True, EPSILON, "inside_sqrt")
         scaled = ops.multiply(normed, ops.constant(_array(self._weights[f"{name}weight"])))
         return ops.add(scaled, ops.constant(_array(self._weights[f"{name}bias"])))
 
-    def _attention(self, values: Any, name: str, layer: int) -> Any:
+    def _attention(self, values: Node, name: str, layer: int) -> Node:
         """Attention to all that was given so far; keys and values are kept in the graph."""
         names = [f"{name}{part}_proj.weight" for part in "qkv"]
         together = self.linear(values, names)
@@ -175,7 +175,7 @@ class _DecoderGraph(GraphWriter):
         attended = self.ops.scaled_dot_product_attention(query, keys, kept, self._mask)
         return self._joined(attended, name)
 
-    def _cross_attention(self, values: Any, name: str, layer: int) -> Any:
+    def _cross_attention(self, values: Node, name: str, layer: int) -> Node:
         """Cross-attention to the encoder states."""
         shape = self._shape
         sizes = [-1, shape.heads, -1, self.head_size]
@@ -185,7 +185,7 @@ class _DecoderGraph(GraphWriter):
         )
         return self._joined(self.ops.scaled_dot_product_attention(query, key, value), name)
 
-    def _joined(self, found: Any, name: str) -> Any:
+    def _joined(self, found: Node, name: str) -> Node:
         return self.linear(self.joined(found), [f"{name}out_proj.weight"])
 
 

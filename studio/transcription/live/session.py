@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
-from studio.transcription.live.endpoints import AFTER, Endpoints, Span
+from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
 from studio.transcription.live.events import SessionError, Utterance
 from studio.transcription.live.loops import without_loops
 from studio.transcription.live.settings import Limits, LiveSettings
@@ -281,7 +281,10 @@ class Session:
     def _decodes_early(self) -> bool:
         """Whether an utterance is decoded once it has probably ended, during the silence that makes
         its end certain. Its result is the final text then, which so comes without delay."""
-        return self.language is not None and self.settings.endpointing_ms * RATE_HZ > 1000 * AFTER
+        return (
+            self.language is not None
+            and self.settings.endpointing_ms * RATE_HZ > 1000 * AFTER_SAMPLES
+        )
 
     def _early_span(self) -> Span | None:
         """The utterance that has probably ended and was not decoded as such yet."""

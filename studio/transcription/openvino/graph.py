@@ -5,11 +5,9 @@ decoder's keys and values of the encoder states; the decoder, with its key-value
 the head, from decoder states to tokens.
 """
 
-from typing import Any
-
 import numpy as np
 
-from studio.inference.openvino_builder import GraphWriter
+from studio.inference.openvino_builder import GraphWriter, Model, Node
 from studio.inference.quantization import constant
 from studio.transcription.openvino.logits import MAX_BEST
 from studio.transcription.openvino.weights import NotReadable, Weights
@@ -22,7 +20,7 @@ _EPSILON = 1e-5
 _GELU = 3
 
 
-def build_encoder(weights: Weights, bits: int) -> Any:
+def build_encoder(weights: Weights, bits: int) -> Model:
     """Log-mel `features` float32 (1, mels, FRAMES) -> states (1, STATES, width)."""
     graph = _Graph(weights, bits)
     mels = weights.shape("conv1/weight")[1]
@@ -38,7 +36,7 @@ def build_encoder(weights: Weights, bits: int) -> Any:
     return graph.model("encoder", {"states": graph.norm(x, "")})
 
 
-def build_cross_attention(weights: Weights, bits: int, kind: str) -> Any:
+def build_cross_attention(weights: Weights, bits: int, kind: str) -> Model:
     """The encoder's `states` (windows, STATES, width) -> `cross_attention.LAYER.k` and `.v`.
 
     Each (windows, heads, STATES, size of a head), of the type `kind`.
@@ -58,7 +56,7 @@ def cross_attention_name(layer: int, part: str) -> str:
     return f"cross_attention.{layer}.{part}"
 
 
-def build_decoder(weights: Weights, bits: int, kind: str) -> Any:
+def build_decoder(weights: Weights, bits: int, kind: str) -> Model:
     """`embedded` tokens (rows, length, width) -> `hidden` (rows, wanted, width).
 
     Rows are hypotheses, grouped by window. Further inputs: `cross_attention.*` of the windows;
@@ -86,7 +84,7 @@ def build_decoder(weights: Weights, bits: int, kind: str) -> Any:
     return graph.model("decoder", {"hidden": graph.ops.gather(x, wanted, graph.integers(1))})
 
 
-def build_head(weights: Weights, bits: int, end: int) -> Any:
+def build_head(weights: Weights, bits: int, end: int) -> Model:
     """`hidden` (rows, width) -> logits, to which `bias` (rows or 1, vocabulary) is added.
 
     Outputs for the tokens before `end`: the `best` MAX_BEST logits, their token numbers in
@@ -126,7 +124,7 @@ class _Graph(GraphWriter):
     def layers(self) -> list[str]:
         return [f"layer_{number}" for number in range(self._weights.layers)]
 
-    def model(self, name: str, outputs: dict[str, Any]) -> Any:
+    def model(self, name: str, outputs: dict[str, Node]) -> Model:
         import openvino
 
         results = []
@@ -136,40 +134,40 @@ class _Graph(GraphWriter):
             results.append(result)
         return openvino.Model(results, self.sinks, self.inputs, name)
 
-    def floats(self, name: str) -> Any:
+    def floats(self, name: str) -> Node:
         return self.ops.constant(self._weights.floats(name))
 
-    def convolution(self, x: Any, name: str, stride: int) -> Any:
+    def convolution(self, x: Node, name: str, stride: int) -> Node:
         made = self.ops.convolution(x, self.floats(f"{name}/weight"), [stride], [1], [1], [1])
         bias = self._weights.floats(f"{name}/bias").reshape(1, -1, 1)
         return self.ops.gelu(self.ops.add(made, self.ops.constant(bias)), "erf")
 
-    def linear(self, x: Any, name: str) -> Any:
+    def linear(self, x: Node, name: str) -> Node:
         weight = constant(self._weights.floats(f"{name}/weight"), self._bits)
         return self.ops.add(self.ops.matmul(x, weight, False, True), self.floats(f"{name}/bias"))
 
-    def add(self, x: Any, y: Any, name: str) -> Any:
+    def add(self, x: Node, y: Node, name: str) -> Node:
         """x and y, times the weights of that name."""
         return self.ops.add(x, self.linear(y, name))
 
-    def norm(self, x: Any, name: str) -> Any:
+    def norm(self, x: Node, name: str) -> Node:
         """The norm before a part of a layer; without a name, the last one."""
         name = f"{name}/layer_norm" if name else "layer_norm"
         plain = self.ops.mvn(x, self.integers([-1]), True, _EPSILON, "inside_sqrt")
         scaled = self.ops.multiply(plain, self.floats(f"{name}/gamma"))
         return self.ops.add(scaled, self.floats(f"{name}/beta"))
 
-    def fed_forward(self, x: Any, layer: str) -> Any:
+    def fed_forward(self, x: Node, layer: str) -> Node:
         inner = self.linear(self.norm(x, f"{layer}/ffn"), f"{layer}/ffn/linear_0")
         return self.add(x, self.ops.gelu(inner, "erf"), f"{layer}/ffn/linear_1")
 
-    def split(self, x: Any, layer: str) -> list[Any]:
+    def split(self, x: Node, layer: str) -> list[Node]:
         """Query, key and value of a layer's self-attention, by heads."""
         together = self.linear(x, f"{layer}/self_attention/linear_0")
         parts = self.ops.split(together, self.integers(-1), 3).outputs()
         return [self.heads(part) for part in parts]
 
-    def cross_attention(self, x: Any, windows: Any, number: int, kind: str) -> Any:
+    def cross_attention(self, x: Node, windows: Node, number: int, kind: str) -> Node:
         """Cross-attention. All hypotheses of a window are queries of one product."""
         ops = self.ops
         layer = f"layer_{number}"

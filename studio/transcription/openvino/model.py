@@ -45,6 +45,7 @@ class OpenVinoModel:
         model: Any,
         folder: Path,
         vocabulary: Any,
+        *,
         precision: Precision,
         threads: int,
         graphs: Path | None,
@@ -53,7 +54,14 @@ class OpenVinoModel:
         self._model = model
         self._vocabulary = vocabulary
         self._tokens = _special_tokens(vocabulary)
-        self._networks = Networks(folder, precision, threads, self._tokens.end, graphs, has_encoder)
+        self._networks = Networks(
+            folder,
+            precision,
+            end=self._tokens.end,
+            threads=threads,
+            graphs=graphs,
+            has_encoder=has_encoder,
+        )
         encoder = f", encoder {precision.encoder_kind}" if precision.encoder_bits == 32 else ""
         self.precision = f"int8{encoder} (OpenVINO)"
 

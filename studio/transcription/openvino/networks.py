@@ -37,6 +37,7 @@ class Networks:
         self,
         folder: Path,
         precision: Precision,
+        *,
         threads: int,
         end: int,
         graphs: Path | None,

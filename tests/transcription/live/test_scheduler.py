@@ -92,7 +92,7 @@ class Room:
 
     def until(self, name: str, event: str) -> list[tuple[str, dict[str, Any]]]:
         """What a speaker is sent up to an event."""
-        found = []
+        found: list[tuple[str, dict[str, Any]]] = []
         while not found or found[-1][0] != event:
             found.append(self.events[name].get(timeout=WAIT_S))
         return found
@@ -222,7 +222,12 @@ def test_other_work_goes_on_while_nobody_waits(room: Room, sentence: Speech) -> 
 
 def in_thread(work: Callable[[], None]) -> Event:
     done = Event()
-    Thread(target=lambda: (work(), done.set()), daemon=True).start()
+
+    def run() -> None:
+        work()
+        done.set()
+
+    Thread(target=run, daemon=True).start()
     return done
 
 

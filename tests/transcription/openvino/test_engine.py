@@ -45,13 +45,18 @@ def with_types(folder: Path, kind: int) -> Path:
         scale = variables.get(f"{name}_scale")
         if name.startswith("decoder") or value.dtype == np.int16:
             number = {np.float32: 0, np.int8: 1, np.int16: 2}[value.dtype.type]
-            stored = value
+            stored: npt.NDArray[Any] = value
         else:
             floats = value.astype(np.float32)
             if scale is not None:
                 floats /= scale.reshape(-1, *[1] * (value.ndim - 1))
             bits = (floats.view(np.uint32) >> 16).astype(np.uint16)
-            stored = {0: floats, 4: floats.astype(np.float16), 5: bits}[kind]
+            by_kind: dict[int, npt.NDArray[Any]] = {
+                0: floats,
+                4: floats.astype(np.float16),
+                5: bits,
+            }
+            stored = by_kind[kind]
             number = kind
         text = name.encode() + b"\0"
         written.append(struct.pack("<H", len(text)) + text + struct.pack("<B", stored.ndim))
@@ -71,11 +76,15 @@ def plain() -> WhisperModel:
 @pytest.fixture(scope="module")
 def exact(plain: WhisperModel) -> OpenVinoModel:
     """OpenVINO in float32."""
-    return OpenVinoModel(plain.model, FOLDER, plain.hf_tokenizer, EXACT, 0, None)
+    return OpenVinoModel(
+        plain.model, FOLDER, plain.hf_tokenizer, precision=EXACT, threads=0, graphs=None
+    )
 
 
 def small(plain: WhisperModel, precision: Precision) -> OpenVinoModel:
-    return OpenVinoModel(plain.model, FOLDER, plain.hf_tokenizer, precision, 1, None)
+    return OpenVinoModel(
+        plain.model, FOLDER, plain.hf_tokenizer, precision=precision, threads=1, graphs=None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +274,10 @@ def test_one_scale_for_a_whole_matrix_is_read(tmp_path: Path) -> None:
     assert len(scales) == len(read[name])
     values = read[name] / scales[:, None]
     scale = np.array(32767 / np.abs(values).max(), np.float32)
-    given = {name: np.rint(values * scale).astype(np.int16), f"{name}_scale": scale}
+    given: dict[str, npt.NDArray[Any]] = {
+        name: np.rint(values * scale).astype(np.int16),
+        f"{name}_scale": scale,
+    }
     found = weights.Weights(given, "decoder").table("embeddings/weight")
     rows = np.array([[3, 50364], [7, 9]])
     assert np.abs(found.rows(rows) - values[rows]).max() < 1e-3

@@ -73,7 +73,11 @@ def test_timestamps_that_together_are_likelier_than_any_token_follow(
 def test_rows_have_rules_of_their_own() -> None:
     one = scores(5.0, 5.0, 0.0)
     both = Scores(
-        one.end, *(np.repeat(x, 2, axis=0) for x in (one.best, one.places, one.total, one.rest))
+        one.end,
+        np.repeat(one.best, 2, axis=0),
+        np.repeat(one.places, 2, axis=0),
+        np.repeat(one.total, 2, axis=0),
+        np.repeat(one.rest, 2, axis=0),
     )
     texts = np.array([[TIME + 3, 1, TIME + 7], [TIME, 1, 1]])
     found = obeying(both, texts, TOKENS, MAX_FIRST_TIME)
