@@ -41,45 +41,45 @@ KEEP_ALIVE_S = 75
 
 def refusals(config: Config) -> list[str]:
     """The reasons not to start with these settings; empty if there are none."""
-    found = []
+    reasons = []
     known = config.SECRET_KEY in (Config().SECRET_KEY, *EXAMPLE_KEYS)
     if known or len(config.SECRET_KEY) < MIN_SECRET_CHARACTERS:
-        found.append(
+        reasons.append(
             f"SECRET_KEY is the default, an example, or shorter than {MIN_SECRET_CHARACTERS} "
             "characters. Set a long random string, for example the output of `openssl rand -hex "
             "32`."
         )
     if config.DEBUG:
-        found.append("DEBUG is on. Set DEBUG=False.")
+        reasons.append("DEBUG is on. Set DEBUG=False.")
     for key, folder in (
         ("UPLOAD_FOLDER", config.upload_folder),
         ("OUTPUT_FOLDER", config.output_folder),
         ("MODEL_DIR", config.model_dir),
     ):
         if problem := _unwritable(folder):
-            found.append(
+            reasons.append(
                 f"{key}={folder} cannot be written: {problem}. Make it writable for the user "
                 f"that runs the server (uid {os.getuid()}), for example with chown."
             )
-    return found
+    return reasons
 
 
 def warnings(config: Config) -> list[str]:
     """Warnings about these settings for the operator."""
-    found = []
+    messages = []
     if config.cors_origins == "*":
-        found.append(
+        messages.append(
             "CORS_ORIGINS is *: any web page can call this server from the browsers of its "
             "visitors. List the allowed origins."
         )
     if not config.API_KEYS:
-        found.append("API_KEYS is empty: anyone who can reach this server can use it.")
+        messages.append("API_KEYS is empty: anyone who can reach this server can use it.")
         if config.ALLOWED_HOSTS == "auto":
-            found.append(
+            messages.append(
                 "ALLOWED_HOSTS is not set: the server only answers to localhost and IP addresses. "
                 "Add the host name that people use."
             )
-    return found
+    return messages
 
 
 def _unwritable(folder: Path) -> str | None:

@@ -107,8 +107,8 @@ def _worker(models: Path, engine: str, precision: str, seconds: float) -> tuple[
     log = models / "worker.log"
     command = [sys.executable, "-m", "bench.generation", "--worker"]
     cost = measure.run([*command, str(models), engine, precision, str(seconds)], log)
-    told = json.loads(log.read_text().splitlines()[-1])
-    return float(told["wall_s"]), cost.peak_bytes / 1e6
+    output = json.loads(log.read_text().splitlines()[-1])
+    return float(output["wall_s"]), cost.peak_bytes / 1e6
 
 
 def _work(models: str, engine: str, precision: str, seconds: str) -> None:
@@ -188,11 +188,11 @@ def _scores(model: MusicModel, steps: int) -> Logits:
     shape = (1, kind.codebooks, steps)
     codes = np.random.default_rng(SEED).integers(0, kind.vocabulary, shape)
     run = model.decoder.begin(model.listener.states(PROMPT, None), 1, guided=True)
-    found = []
+    scores = []
     for step in range(steps):
-        told, untold = run(codes[:, :, step : step + 1])
-        found.append(untold + 3.0 * (told - untold))
-    return np.stack(found)
+        conditional, unconditional = run(codes[:, :, step : step + 1])
+        scores.append(unconditional + 3.0 * (conditional - unconditional))
+    return np.stack(scores)
 
 
 def _compare(exact: Logits, found: Logits) -> tuple[float, float]:

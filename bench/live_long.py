@@ -27,7 +27,7 @@ from tests.support.server import Server, decode_all
 SPEED = 8
 CHUNK_S = 1.0
 PAUSE_S = 20.0
-MOST_WAITING_S = 20.0
+MAX_WAITING_S = 20.0
 SETTLED_AFTER_S = 300
 
 
@@ -63,7 +63,7 @@ def send(client: Client, sound: Speech, server: Server, speed: float) -> dict[in
         at_s = place / RATE_HZ
         time.sleep(max(0.0, began_s + at_s / speed - time.monotonic()))
         told = client.call("audio", chunk(pcm(sound[place : place + size])))
-        while told["waiting_s"] > MOST_WAITING_S:
+        while told["waiting_s"] > MAX_WAITING_S:
             time.sleep(0.5)
             told = client.call("keepalive")
         if at_s % 60 == 0:

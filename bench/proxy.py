@@ -39,7 +39,7 @@ REQUESTS_S = 50.0
 UPLOAD_BYTES = 500_000_000
 UPLOADS = 3
 # Of the same song with other options: enough work for the whole time.
-MOST_JOBS = 16
+MAX_JOBS = 16
 SECRET = "only-for-this-benchmark-0123456789"
 
 
@@ -144,7 +144,7 @@ def busy(deployed: Deployed) -> Iterator[str]:
     """A long song is separated and SPEAKERS people speak meanwhile; the song's id."""
     server = deployed.server
     file_id = server.upload(material.song(deployed.folder / "long.flac", 900))
-    for number in range(MOST_JOBS):
+    for number in range(MAX_JOBS):
         server.process(file_id, overlap=round(0.1 + number / 100, 2))
     spawn = multiprocessing.get_context("spawn")
     speaking = [

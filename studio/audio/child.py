@@ -25,10 +25,10 @@ from studio.audio.accepted import CODECS, FORMATS
 from studio.audio.report import Report
 from studio.errors import DecoderEnded, NotAudio
 
-MOST_STREAMS = 100
+MAX_STREAMS = 100
 # Options of every run, and of every input. A decoder's threads would cost memory, not save time.
 RUN = ["-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1"]
-GUARDS = ["-protocol_whitelist", "fd", "-max_streams", str(MOST_STREAMS), "-threads", "1"]
+GUARDS = ["-protocol_whitelist", "fd", "-max_streams", str(MAX_STREAMS), "-threads", "1"]
 SOUND_ONLY = ["-vn", "-sn", "-dn"]
 INPUT = ["-fd", "0", "-i", "fd:"]
 RECORDING = [
@@ -62,8 +62,8 @@ def ffmpeg_path() -> str:
     """The ffmpeg binary: the one of the imageio-ffmpeg wheel, or the system's."""
     import imageio_ffmpeg
 
-    found = str(imageio_ffmpeg.get_ffmpeg_exe())
-    return shutil.which(found) or found
+    path = str(imageio_ffmpeg.get_ffmpeg_exe())
+    return shutil.which(path) or path
 
 
 class Child:

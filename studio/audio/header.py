@@ -77,8 +77,8 @@ def _seconds(duration: re.Match[str]) -> float:
 
 
 def _start_s(line: str) -> float | None:
-    found = _START.search(line)
-    return float(found[1]) if found else None
+    match = _START.search(line)
+    return float(match[1]) if match else None
 
 
 def _channel_count(layout: str) -> int:

@@ -38,14 +38,14 @@ CONTENT_TYPES = {
 
 # What a file takes at most, as a share of the same track as WAV: of 32 bits a sample FLAC keeps 24,
 # and MP3, the larger of the lossy ones, has at most 320 kbit/s, as mono of 32 kHz too.
-MOST_OF_WAV = {"wav": 1.0, "flac": 0.8, "mp3": 0.35, "ogg": 0.35}
+MAX_SHARE_OF_WAV = {"wav": 1.0, "flac": 0.8, "mp3": 0.35, "ogg": 0.35}
 # Headers and tables, which a short track has as well.
-MOST_OVERHEAD_BYTES = 16 << 10
+MAX_OVERHEAD_BYTES = 16 << 10
 
 
 def most_bytes(source: Path, audio_format: str) -> int:
     """Bytes that a track which `SoundWriter` wrote as WAV takes at most in a format."""
-    return round(source.stat().st_size * MOST_OF_WAV[audio_format]) + MOST_OVERHEAD_BYTES
+    return round(source.stat().st_size * MAX_SHARE_OF_WAV[audio_format]) + MAX_OVERHEAD_BYTES
 
 
 def read_blocks(path: Path) -> Iterator[Sound]:

@@ -113,7 +113,7 @@ def _cached(name: str) -> Path | None:
     """The directory of a release in the hub's cache, if all of it is there."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repository(name), parts.CONFIG)
-    if not isinstance(found, str) or parts.missing(Path(found).parent):
+    path = try_to_load_from_cache(repository(name), parts.CONFIG)
+    if not isinstance(path, str) or parts.missing(Path(path).parent):
         return None
-    return Path(found).parent
+    return Path(path).parent

@@ -13,7 +13,7 @@ from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.family import JobContext
 from studio.generation import chroma, loudness
-from studio.generation.continuation import Beginning
+from studio.generation.continuation import Continuation
 from studio.generation.model import Codes, MusicModel, States
 from studio.generation.options import GenerationOptions
 from studio.generation.result import GenerationResult, track_names
@@ -28,7 +28,7 @@ from studio.sources import Source
 BATCH_FRAMES = 100
 # Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
 ENCODING_SHARE = 0.02
-MOST_UNKNOWN_SHARE = 0.5
+MAX_UNKNOWN_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def generate(
     started_s = time.monotonic()
     options, kind, report = context.options, model.kind, context.report
     report("listening", 0.0)
-    new_frames = round(options.duration * kind.frames_a_second)
+    new_frames = round(options.duration * kind.frames_per_s)
     given_s = prompt.continued.duration_s if prompt.continued else 0.0
     expected = round(given_s * kind.sample_rate_hz) + new_frames * kind.frame_samples
     context.reserve(expected * kind.channels * 4 * options.variations)
@@ -115,17 +115,19 @@ def _write(
 ) -> tuple[int, int]:
     """Make the music and write it; samples of each track, and steps that were done."""
     kind = model.kind
-    beginning = Beginning(model, prompt.continued, options.variations)
-    for block in beginning.sound():
+    continuation = Continuation(model, prompt.continued, options.variations)
+    for block in continuation.sound():
         report("listening", 0.0)
         _append(writers, block)
-    windows = plan(kind, new_frames, beginning.frames)
+    windows = plan(kind, new_frames, continuation.frames)
     total, done = steps(kind, windows), 0
     assert options.seed is not None
     sampling = options.sampling(kind.guidance_scale)
     sampler = Sampler(sampling, options.seed, options.variations)
-    told = _told(model, prompt)
-    run = Run(kind, model.decoder, told, windows, beginning.codes, sampler, sampling.is_guided)
+    conditioning = _conditioning(model, prompt)
+    run = Run(
+        kind, model.decoder, conditioning, windows, continuation.codes, sampler, sampling.is_guided
+    )
 
     def on_step() -> None:
         nonlocal done
@@ -134,15 +136,15 @@ def _write(
 
     report("generating", 0.0)
     stream = CodecStream(model.codec, kind)
-    for codes, is_last in _batches(run.frames(on_step), beginning):
-        for block in beginning.joined(stream.push(codes, is_last)):
+    for codes, is_last in _batches(run.frames(on_step), continuation):
+        for block in continuation.joined(stream.push(codes, is_last)):
             _append(writers, block)
-    return beginning.samples + new_frames * kind.frame_samples, done
+    return continuation.samples + new_frames * kind.frame_samples, done
 
 
-def _batches(frames: Iterator[Codes], beginning: Beginning) -> Iterator[tuple[Codes, bool]]:
-    """The frames in batches, and whether a batch is the last; those of the beginning go first."""
-    held: list[Codes] = [beginning.codes]
+def _batches(frames: Iterator[Codes], continuation: Continuation) -> Iterator[tuple[Codes, bool]]:
+    """The frames in batches, and whether a batch is the last; those of the continuation first."""
+    held: list[Codes] = [continuation.codes]
     for frame in frames:
         if len(held) > BATCH_FRAMES:
             yield np.concatenate(held, axis=2), False
@@ -157,8 +159,8 @@ def _append(writers: list[SoundWriter], block: Sound) -> None:
         writer.write(block if block.ndim == 2 else block[number])
 
 
-def _told(model: MusicModel, prompt: Prompt) -> Callable[[float], States]:
-    """What the decoder is told in a window that begins at a time: a melody goes on."""
+def _conditioning(model: MusicModel, prompt: Prompt) -> Callable[[float], States]:
+    """The encoder states by time: a melody continues in later windows."""
     melody = None
     if prompt.melody is not None:
         with closing(
@@ -167,12 +169,12 @@ def _told(model: MusicModel, prompt: Prompt) -> Callable[[float], States]:
             melody = chroma.melody(blocks)
     always = model.listener.states(prompt.text, melody)
 
-    def told(start_s: float) -> States:
+    def conditioning(start_s: float) -> States:
         if melody is None:
             return always
         return model.listener.states(prompt.text, chroma.from_second(melody, start_s))
 
-    return told
+    return conditioning
 
 
 @dataclass(frozen=True)
@@ -191,15 +193,15 @@ def _level(
     on_block: Callable[[float], None],
 ) -> _Level:
     """Measure a track; bring it to the wanted loudness, as far as its peak allows."""
-    found = loudness.integrated_lufs(_checked(audio.read_blocks(path), on_block), rate_hz)
-    if found is None or wanted_lufs is None:
-        return _Level(None if found is None else round(found, 2), peak)
-    gain = float(10 ** ((wanted_lufs - found) / 20))
+    measured_lufs = loudness.integrated_lufs(_checked(audio.read_blocks(path), on_block), rate_hz)
+    if measured_lufs is None or wanted_lufs is None:
+        return _Level(None if measured_lufs is None else round(measured_lufs, 2), peak)
+    gain = float(10 ** ((wanted_lufs - measured_lufs) / 20))
     gain *= audio.shared_gain([peak * gain])
     changed = path.with_name(f".{path.name}")
     audio.encode(path, changed, "wav", gain, on_block)
     changed.replace(path)
-    return _Level(round(found + 20 * math.log10(gain), 2), peak * gain)
+    return _Level(round(measured_lufs + 20 * math.log10(gain), 2), peak * gain)
 
 
 def _checked(blocks: Iterator[Sound], on_block: Callable[[float], None]) -> Iterator[Sound]:
@@ -212,6 +214,6 @@ def _checked(blocks: Iterator[Sound], on_block: Callable[[float], None]) -> Iter
 def _note(model: MusicModel, prompt: Prompt) -> str | None:
     """What the caller should know about the result."""
     unknown = None
-    if model.listener.unknown_share(prompt.text) > MOST_UNKNOWN_SHARE:
-        unknown = "The model does not know most of the prompt's words; describe it in English."
+    if model.listener.unknown_share(prompt.text) > MAX_UNKNOWN_SHARE:
+        unknown = "The model does not know most words of the prompt. Describe the music in English."
     return join_notes(model.note, model.decoder.note, unknown)

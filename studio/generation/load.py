@@ -9,7 +9,7 @@ from typing import Any
 from studio.errors import ModelUnusable, WeightsMissing
 from studio.generation import parts
 from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant, repository
-from studio.generation.model import Decoder, Kind, MusicModel
+from studio.generation.model import CodecSpec, Decoder, MusicModel
 from studio.inference.devices import choose_device, fallback_note, join_notes, release_memory
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.graph_cache import NotConvertible
@@ -27,7 +27,7 @@ class _Parts:
 
     folder: Path
     config: Any
-    kind: Kind
+    kind: CodecSpec
     listener: Any
 
 
@@ -76,7 +76,7 @@ def _build(variant: MusicGenVariant, settings: EngineSettings) -> MusicModel:
 
     assert variant.folder is not None
     config = parts.read_config(variant.folder)
-    kind = parts.read_kind(variant.folder, config)
+    kind = parts.read_codec_spec(variant.folder, config)
     shared = _Parts(variant.folder, config, kind, TextListener(variant.folder, config))
     if settings.engine == "openvino":
         return _on_openvino(shared, settings, None)

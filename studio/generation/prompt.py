@@ -9,7 +9,7 @@ from typing import Any
 from studio.errors import TextUnreadable
 
 MAX_CHARACTERS = 2000
-MOST_BYTES = 4 * MAX_CHARACTERS + 3
+MAX_BYTES = 4 * MAX_CHARACTERS + 3
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PromptFile:
 
 def read_prompt(path: Path) -> PromptFile:
     """The prompt in a text file. Raises TextUnreadable, which says why it is none."""
-    if path.stat().st_size > MOST_BYTES:
+    if path.stat().st_size > MAX_BYTES:
         raise TextUnreadable(
             f"The text has {path.stat().st_size:,} bytes; a prompt may have at most "
             f"{MAX_CHARACTERS:,} characters. Shorten it."

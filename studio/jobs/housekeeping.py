@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 600.0
 HOUR_S = 3600.0
 # A clock that is set by more is not believed until it has gone on for so long.
-MOST_JUMP_S = 600.0
+MAX_JUMP_S = 600.0
 BELIEVED_AFTER_S = 86_400.0
 
 
@@ -90,7 +90,7 @@ class Housekeeper:
         """Whether the clock was not set lately: by it, all files may look old."""
         offset_s, steady_s = self._clock() - self._steady(), self._steady()
         jump_s = offset_s - self._offset_s
-        if abs(jump_s) <= MOST_JUMP_S:
+        if abs(jump_s) <= MAX_JUMP_S:
             self._offset_s, self._set_s = offset_s, None
             return True
         if self._set_s is None:

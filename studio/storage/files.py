@@ -37,7 +37,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
-class Sound:
+class SoundInfo:
     """Duration in seconds, sample rate in Hz, and channel count of an upload.
 
     `note` says what its sender should know of it, if there is something.
@@ -61,7 +61,7 @@ class Upload:
     file_type: str
     size_bytes: int
     sha256: str
-    sound: Sound | None
+    sound: SoundInfo | None
     owner: str | None = None
     created_at: float = 0.0
 
@@ -178,7 +178,7 @@ class Storage:
         incoming: IncomingFile,
         filename: str,
         file_type: str,
-        sound: Sound | None,
+        sound: SoundInfo | None,
         owner: str | None = None,
     ) -> Upload:
         """Make a complete upload visible under a new id."""
@@ -218,7 +218,7 @@ class Storage:
             except FileNotFoundError:
                 pass
             else:
-                sound = Sound(**data.pop("sound")) if data["sound"] else None
+                sound = SoundInfo(**data.pop("sound")) if data["sound"] else None
                 return Upload(**{**data, "sound": sound})
         raise unknown_file(file_id)
 

@@ -70,10 +70,10 @@ class _Directories:
     def cached(self, name: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(repository(name), "model.bin")
-        if not isinstance(found, str) or self.damage(Path(found).parent):
+        path = try_to_load_from_cache(repository(name), "model.bin")
+        if not isinstance(path, str) or self.damage(Path(path).parent):
             return None
-        return Path(found).parent
+        return Path(path).parent
 
 
 class _Checkpoints:

@@ -64,7 +64,7 @@ class OpenaiWhisper:
         prompt = " ".join(text for text in (options.hotwords, options.initial_prompt) if text)
         for window in windows:
             with self._lock:
-                found = self._model.transcribe(
+                result = self._model.transcribe(
                     window,
                     language=options.language,
                     task=options.task,
@@ -80,10 +80,10 @@ class OpenaiWhisper:
                     condition_on_previous_text=False,
                     fp16=self._on_cuda,
                 )
-            yield [s for s in map(_segment, found["segments"]) if not is_silence(s)]
+            yield [s for s in map(_segment, result["segments"]) if not is_silence(s)]
 
 
-def _segment(found: dict[str, Any]) -> Segment:
+def _segment(segment: dict[str, Any]) -> Segment:
     words = tuple(
         Word(
             word["word"],
@@ -91,14 +91,14 @@ def _segment(found: dict[str, Any]) -> Segment:
             float(word["end"]),
             round(float(word["probability"]), 4),
         )
-        for word in found.get("words", ())
+        for word in segment.get("words", ())
     )
     return Segment(
-        round(float(found["start"]), 3),
-        round(float(found["end"]), 3),
-        found["text"],
+        round(float(segment["start"]), 3),
+        round(float(segment["end"]), 3),
+        segment["text"],
         words,
-        round(float(found["avg_logprob"]), 4),
-        round(float(found["no_speech_prob"]), 4),
-        round(float(found["compression_ratio"]), 4),
+        round(float(segment["avg_logprob"]), 4),
+        round(float(segment["no_speech_prob"]), 4),
+        round(float(segment["compression_ratio"]), 4),
     )

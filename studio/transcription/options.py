@@ -8,9 +8,9 @@ from studio.jobs.body import JobOptions
 from studio.transcription.languages import LANGUAGES, language_code
 
 # Each is one more decoding of a window; Whisper's own list has 6.
-MOST_TEMPERATURES = 10
+MAX_TEMPERATURES = 10
 Temperature = Annotated[float, Field(ge=0.0, le=1.0)]
-Temperatures = Annotated[list[Temperature], Field(min_length=1, max_length=MOST_TEMPERATURES)]
+Temperatures = Annotated[list[Temperature], Field(min_length=1, max_length=MAX_TEMPERATURES)]
 
 
 class TranscriptionOptions(JobOptions):
@@ -102,8 +102,8 @@ class TranscriptionOptions(JobOptions):
     @field_validator("temperature", mode="before")
     @classmethod
     def _some(cls, temperature: Any) -> Any:
-        if isinstance(temperature, list) and not 1 <= len(temperature) <= MOST_TEMPERATURES:
-            raise ValueError(f"give at least one temperature and at most {MOST_TEMPERATURES}")
+        if isinstance(temperature, list) and not 1 <= len(temperature) <= MAX_TEMPERATURES:
+            raise ValueError(f"give at least one temperature and at most {MAX_TEMPERATURES}")
         return temperature
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from studio.transcription.result import TRANSCRIPT_FILE, TranscriptionResult
 from studio.transcription.transcript import Segment, Transcript
 from studio.transcription.windows import Window, all_windows, voiced_windows
 
-NOTHING_SAID = "No speech was found in the file, so the text is empty."
+NOTHING_SAID = "No speech was decoded in the file, so the text is empty."
 
 
 def transcribe(
@@ -111,7 +111,7 @@ class _Listener:
             options.beam_size,
             options.temperatures,
         )
-        found = self._engine.transcribe([window.speech for window in batch], decoding)
-        for window, segments in zip(batch, found, strict=True):
+        decoded = self._engine.transcribe([window.speech for window in batch], decoding)
+        for window, segments in zip(batch, decoded, strict=True):
             self.speech_s += window.end_s - window.start_s
             yield [one.placed(window.start_s, window.end_s) for one in segments], window.end_s

@@ -14,7 +14,7 @@ from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.voice_activity import speech_spans
 
 WINDOW_S = 29.0
-LONGEST_PAUSE_S = 5.0
+MAX_PAUSE_S = 5.0
 # Voice activity is looked for in pieces of this length; speech that reaches the end of a piece is
 # looked at again with what follows.
 PIECE_S = 60.0
@@ -50,7 +50,7 @@ def voiced_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
         if not is_last:
             keep_from -= round(MARGIN_S * RATE_HZ)
             # A window that the next piece may make longer waits for it.
-            if groups and groups[-1][1] > keep_from - LONGEST_PAUSE_S * RATE_HZ:
+            if groups and groups[-1][1] > keep_from - MAX_PAUSE_S * RATE_HZ:
                 keep_from = groups.pop()[0]
         for start, end in groups:
             yield Window((held_start + start) / RATE_HZ, held[start:end])
@@ -79,7 +79,7 @@ def _grouped(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     for start, end in spans:
         if groups:
             first, last = groups[-1]
-            if start - last <= LONGEST_PAUSE_S * RATE_HZ and end - first <= WINDOW_S * RATE_HZ:
+            if start - last <= MAX_PAUSE_S * RATE_HZ and end - first <= WINDOW_S * RATE_HZ:
                 groups[-1] = (first, end)
                 continue
         groups.append((start, end))

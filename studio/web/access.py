@@ -107,15 +107,15 @@ def key_of(auth: Any) -> str | None:
     """The API key in the `auth` data of a Socket.IO client."""
     if not isinstance(auth, dict):
         return None
-    found = auth.get("token") or auth.get("api_key")
-    return found if isinstance(found, str) else None
+    key = auth.get("token") or auth.get("api_key")
+    return key if isinstance(key, str) else None
 
 
 def asked_operation() -> Operation | None:
     """The operation of the current request; None for pages and unknown routes."""
     view = current_app.view_functions.get(request.endpoint or "")
-    found: Operation | None = getattr(view, "operation", None)
-    return found
+    operation: Operation | None = getattr(view, "operation", None)
+    return operation
 
 
 def register(app: Flask, access: Access) -> None:

@@ -22,7 +22,7 @@ from studio.errors import (
     UnsupportedFileType,
     UnsupportedMediaType,
 )
-from studio.storage.files import IncomingFile, Sound, Upload
+from studio.storage.files import IncomingFile, SoundInfo, Upload
 from studio.web.forms import FIELD, UploadForm
 from studio.web.operations import Operation
 from studio.web.pace import watched
@@ -94,12 +94,14 @@ def _checked_filename(name: str) -> str:
     return name
 
 
-def _checked_content(incoming: IncomingFile, file_type: str, services: Services) -> Sound | None:
+def _checked_content(
+    incoming: IncomingFile, file_type: str, services: Services
+) -> SoundInfo | None:
     if file_type != "txt":
         found = audio.probe(incoming.path)
         services.uploads.check_length(found)
         note = None if found.says_its_end else NO_END.format(found.duration_s)
-        return Sound(found.duration_s, found.sample_rate_hz, found.channels, note)
+        return SoundInfo(found.duration_s, found.sample_rate_hz, found.channels, note)
     services.models.check_text(incoming.path)
     return None
 

@@ -237,8 +237,8 @@ def _kind(environ: Mapping[str, Any]) -> str:
 
 def tcp_of(environ: Mapping[str, Any]) -> socket.socket | None:
     """The socket that a request comes over; None where the HTTP server does not tell it."""
-    found = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    return found if isinstance(found, socket.socket) else None
+    tcp = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return tcp if isinstance(tcp, socket.socket) else None
 
 
 def has_hung_up(tcp: socket.socket) -> bool:

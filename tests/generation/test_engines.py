@@ -212,7 +212,7 @@ def test_a_melody_is_heard(model_dir: Path) -> None:
 
 def test_the_steps_are_the_frames_and_the_delays(model_dir: Path) -> None:
     kind = loaded(model_dir, "plain", "torch").kind
-    assert kind.frames_a_second == 50
+    assert kind.frames_per_s == 50
     assert steps(kind, plan(kind, 500)) == 503
     long = plan(kind, 15_000)
     assert [(w.start, w.kept, w.frames) for w in long[:3]] == [

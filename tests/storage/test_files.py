@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from studio.errors import DiskFull, StorageUnavailable, UnknownFile
-from studio.storage.files import IncomingFile, Sound, Storage, Upload
+from studio.storage.files import IncomingFile, SoundInfo, Storage, Upload
 from studio.storage.space import disk_errors
 
-SOUND = Sound(3.5, 44_100, 2)
+SOUND = SoundInfo(3.5, 44_100, 2)
 JOB = "a" * 32
 
 

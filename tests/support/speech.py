@@ -21,9 +21,9 @@ SPEECH = ROOT / "samples" / "speech"
 RECORDING = SPEECH / "spoken.flac"
 TRACK = "/download/{}/transcription"
 # What the bundled model may get wrong of the bundled recording, which it was not trained on.
-MOST_WRONG = 0.05
+MAX_WRONG = 0.05
 # The same where the words lie elsewhere in a window, or the sound was encoded again.
-MOST_WRONG_ELSEWHERE = 0.1
+MAX_WRONG_ELSEWHERE = 0.1
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from studio.transcription.engine import RATE_HZ
 from tests.support.browser import Browser
 from tests.support.page import ERRORS, NEEDS_CHROMIUM, NEEDS_CLIENT, STATE, WIDTHS, connect, fits
 from tests.support.server import ROOT, Server
-from tests.support.speech import MOST_WRONG, Spoken, write_speech, wrong
+from tests.support.speech import MAX_WRONG, Spoken, write_speech, wrong
 
 pytestmark = [NEEDS_CHROMIUM, NEEDS_CLIENT]
 TRACKS = "streams.flatMap((stream) => stream.getTracks().map((track) => track.readyState))"
@@ -140,7 +140,7 @@ def test_what_the_server_cannot_take_yet_is_sent_again(
         assert sum(lengths) == pytest.approx(len(recording.sound) / RATE_HZ + 6, abs=0.01)
         said = " ".join(browser.text("#text").split())
         # Each session ends within a word.
-        assert wrong(recording.text, said) <= 2 * MOST_WRONG
+        assert wrong(recording.text, said) <= 2 * MAX_WRONG
         assert browser.text("#errors") == ""
     finally:
         server.stop()

@@ -20,7 +20,7 @@ from studio.transcription.voice_activity import (
 )
 
 # A sound with fewer windows of a voice than this, a tenth of a second, is a click and no word.
-LEAST_VOICED = 3
+MIN_VOICED = 3
 # Sound that is kept before and after a voice: words begin softly, and models miss a first word that
 # comes at once.
 BEFORE_SAMPLES = round(0.3 * RATE_HZ)
@@ -63,7 +63,7 @@ class Endpoints:
     @property
     def voice_from(self) -> int | None:
         """Where the utterance that goes on began; None: nobody speaks."""
-        return self._from if self._voiced >= LEAST_VOICED else None
+        return self._from if self._voiced >= MIN_VOICED else None
 
     @property
     def is_pause(self) -> bool:
@@ -146,7 +146,7 @@ class Endpoints:
         yield from self._end(cut)
         silent = self._silent_from is not None and self._silent_from <= cut
         if was_voice and not silent:
-            self._from, self._voiced, self._levels = cut, LEAST_VOICED, levels
+            self._from, self._voiced, self._levels = cut, MIN_VOICED, levels
 
     def _quietest(self) -> int:
         """The middle of the quietest place since CUT_FROM_SAMPLES."""

@@ -192,10 +192,10 @@ class PcmReceiver:
             raise self._refusal
         is_beginning = len(self._head) < MAGIC_BYTES
         start = self._head + data if is_beginning else data
-        found = container_of(start) or (mpeg_of(start) if is_beginning else None)
-        if found is None:
+        container = container_of(start) or (mpeg_of(start) if is_beginning else None)
+        if container is None:
             return
-        error = SessionError("bad_audio", found.refusal("raw samples"))
+        error = SessionError("bad_audio", container.refusal("raw samples"))
         if is_beginning:
             self._refusal = error
         raise error

@@ -70,16 +70,16 @@ class ContainerReceiver:
         return 0.0
 
     def is_new(self, data: bytes) -> bool:
-        found = container_of(data)
-        if self._decoder is None or found is None or found.mime_type != self._kind:
+        container = container_of(data)
+        if self._decoder is None or container is None or container.mime_type != self._kind:
             return False
         # Every page of Ogg begins with its name; only the first one of a stream has this flag.
-        return found.name != "Ogg" or data[5:6] == b"\x02"
+        return container.name != "Ogg" or data[5:6] == b"\x02"
 
     def feed(self, data: bytes) -> Speech:
-        found = container_of(data) if self._decoder is None else None
-        if found is not None and found.mime_type != self._kind:
-            raise SessionError("bad_audio", found.refusal(self._kind))
+        container = container_of(data) if self._decoder is None else None
+        if container is not None and container.mime_type != self._kind:
+            raise SessionError("bad_audio", container.refusal(self._kind))
         decoder = self._decoder = self._decoder or StreamDecoder(self._container, RATE_HZ)
         return self._checked(lambda: decoder.feed(data))
 

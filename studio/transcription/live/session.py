@@ -32,7 +32,7 @@ LAGS_TO_S = 1.0
 LAG_STEP_S = 2.0
 # What a model hears in breath and music is more probable than this here and there. Speech that it
 # takes for none is rare, and in a pause between utterances a word is invented sooner than said.
-LEAST_LOG_PROBABILITY = -0.5
+MIN_LOG_PROBABILITY = -0.5
 
 
 @dataclass(frozen=True)
@@ -200,9 +200,7 @@ class Session:
 
     def apply(self, task: Task, segments: Sequence[Segment], took_s: float) -> None:
         """Take the result of a task, and send what it says."""
-        heard = without_loops(
-            [one for one in segments if not is_silence(one, LEAST_LOG_PROBABILITY)]
-        )
+        heard = without_loops([one for one in segments if not is_silence(one, MIN_LOG_PROBABILITY)])
         start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
         segments = [segment.placed(start_s, end_s) for segment in heard]
         with self._lock:

@@ -19,7 +19,7 @@ from studio.transcription.openvino.networks import Decoding, Networks
 from studio.transcription.openvino.search import Found, Settings, search
 
 # What CTranslate2 takes where it is not told: a second.
-MOST_FIRST_TIME = 50
+MAX_FIRST_TIME = 50
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class OpenVinoModel:
         num_hypotheses: int = 1,
         sampling_temperature: float = 1.0,
         sampling_topk: int = 1,
-        max_initial_timestamp_index: int = MOST_FIRST_TIME,
+        max_initial_timestamp_index: int = MAX_FIRST_TIME,
         **_others: Any,
     ) -> list[Result]:
         """As CTranslate2's, for what faster-whisper asks; `features` are states.
@@ -121,7 +121,7 @@ class OpenVinoModel:
             if (number := self._vocabulary.token_to_id(token := f"<|{code}|>")) is not None
         }
         places = np.array(list(languages.values())) - self._tokens.end
-        found = []
+        rankings = []
         for states in features:
             with Decoding(self._networks, states[None]) as decoding:
                 hidden = decoding.step(np.array([[self._tokens.start]]), np.array([0]))
@@ -130,8 +130,8 @@ class OpenVinoModel:
             shares = np.exp(logits - logits.max())
             shares /= shares.sum()
             ranked = sorted(zip(languages, shares.tolist(), strict=True), key=lambda one: -one[1])
-            found.append(ranked)
-        return found
+            rankings.append(ranked)
+        return rankings
 
     def align(self, features: Floats, *given: Any, **settings: Any) -> Any:
         """As CTranslate2's; `features` are states."""
@@ -163,9 +163,9 @@ def _special_tokens(vocabulary: Any) -> Tokens:
 
     def number(*texts: str) -> int:
         for text in texts:
-            found = vocabulary.token_to_id(text)
-            if found is not None:
-                return int(found)
+            token = vocabulary.token_to_id(text)
+            if token is not None:
+                return int(token)
         raise LookupError(f"the vocabulary has no {texts[0]}")
 
     return Tokens(

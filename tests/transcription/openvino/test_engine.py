@@ -24,7 +24,7 @@ from studio.transcription.openvino.conversion import EXACT, Precision
 from studio.transcription.openvino.graph import FRAMES
 from studio.transcription.openvino.model import OpenVinoModel
 from studio.transcription.openvino.weights import MODEL_FILE, NotReadable, read_weights
-from tests.support.speech import MINI, MOST_WRONG, Spoken, text_of, wrong
+from tests.support.speech import MAX_WRONG, MINI, Spoken, text_of, wrong
 
 FOLDER = MINI / "ctranslate2"
 PLAIN = DecodeOptions("en", temperatures=(0.0,))
@@ -330,7 +330,7 @@ def test_what_any_processor_takes_understands_the_recording(
 ) -> None:
     monkeypatch.setattr(faster_engine, "fastest", lambda: precision)
     engine = FasterWhisper(FOLDER, 0, "openvino")
-    assert wrong(recording.text, heard(engine, recording.sound)[0]) <= MOST_WRONG
+    assert wrong(recording.text, heard(engine, recording.sound)[0]) <= MAX_WRONG
 
 
 def test_a_window_that_is_tried_again_leaves_the_others_alone(recording: Spoken) -> None:
