@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from config import MODELS, ROOT, Config
+from config import MODELS, Config
 from studio.errors import InvalidOption, UnknownModel, UnknownVariant, WrongFileType
 from studio.generation.catalogue import Catalogue as MusicCatalogue
 from studio.generation.load import EngineSettings as MusicEngineSettings
@@ -86,7 +86,7 @@ class Demucs:
         self._storage = storage
         self._registry = registry
         self._catalogue = Catalogue(
-            ROOT / "pretrained" / "demucs-mini",
+            config.bundled_dir / "demucs-mini",
             config.model_dir / "demucs",
             config.torch_checkpoints,
             HubAccess(config.hub_repositories, config.hub_folder),
@@ -203,7 +203,7 @@ class Whisper:
         self._store = store
         self._demucs = demucs
         self._catalogue = WhisperCatalogue(
-            ROOT / "pretrained" / "whisper-mini",
+            config.bundled_dir / "whisper-mini",
             config.model_dir / "whisper",
             config.whisper_cache,
             config.WHISPER_ENGINE,
@@ -332,7 +332,7 @@ class MusicGen:
         self._registry = registry
         self._store = store
         self._catalogue = MusicCatalogue(
-            ROOT / "pretrained" / "musicgen-mini", config.model_dir / "musicgen"
+            config.bundled_dir / "musicgen-mini", config.model_dir / "musicgen"
         )
 
     def describe(self) -> dict[str, Any]:

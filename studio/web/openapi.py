@@ -77,7 +77,7 @@ def document(
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Audio studio",
+            "title": "Audio Studio",
             "version": version,
             "description": "Stem separation, transcription and music generation.",
         },
