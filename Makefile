@@ -27,36 +27,38 @@ dev: $(VENV)/installed-dev
 run: setup  ## start the development server on PORT (default 8000)
 	$(BIN)/python app.py
 
-demo: setup  ## separate the bundled song, transcribe the bundled speech, make 5 s of music
+demo: setup  ## separate the bundled song, transcribe the bundled speech, generate 5 s of music
 	$(BIN)/python -m scripts.demo
 
-page:  ## fetch the Socket.IO client for the live test page (needs npm)
+page:  ## download the Socket.IO client for the live test page (needs npm)
 	npm install --silent --no-save --no-package-lock --prefix . socket.io-client@4.8.4
 
-voices: dev  ## fetch recordings of people and released Whisper weights (for tests and benchmarks)
+voices: dev  ## download speech recordings and released Whisper weights for tests and benchmarks
 	$(BIN)/python -m scripts.voices
 
 test: dev  ## run all tests; those of the live page need npm and Chromium
 	command -v npm > /dev/null && test ! -d node_modules/socket.io-client && $(MAKE) page || true
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not voices"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not voices and not slow"
 
-test-all: test  ## run all tests, those on recordings of people included (see `make voices`)
-	$(BIN)/python -m pytest -m voices
+test-all: test  ## run all tests, those on recordings of people (see `make voices`) and slow ones included
+	$(BIN)/python -m pytest -m "voices or slow"
 
 lint: dev  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-lock: dev  ## write requirements.lock, the server's packages with their hashes
+lock: dev  ## write the requirements files from pyproject.toml, and requirements.lock with hashes
+	$(BIN)/python -m scripts.requirements
 	$(BIN)/python -m scripts.lock
 
-bench: dev  ## measure speed and memory against peers, and the deployed server (needs nginx)
+bench: dev  ## measure speed and memory against other programs, and the deployed server (needs nginx)
 	$(BIN)/python -m bench.separation
 	$(BIN)/python -m bench.transcription
 	test ! -e data/voices/complete || $(BIN)/python -m bench.voices
 	test ! -e data/voices/complete || $(BIN)/python -m bench.voices_speed
 	$(BIN)/python -m bench.generation
 	$(BIN)/python -m bench.live
+	test ! -e data/voices/complete || $(BIN)/python -m bench.live_voices
 	$(BIN)/python -m bench.live_long
 	$(BIN)/python -m bench.proxy

@@ -1,12 +1,10 @@
-"""The application, with less patience for slow uploads: they are judged after three seconds."""
+"""The application, with less patience for slow uploads: they are measured after three seconds."""
 
 from flask import Flask
 
 import app
-from studio.web import pace
-
-pace.JUDGED_AFTER_S, pace.JUDGE_EVERY_S = 3.0, 0.5
+from studio.web.pace import Pace
 
 
 def create_app() -> Flask:
-    return app.create_app()
+    return app.create_app(upload_pace=Pace(first_check_s=3.0, check_every_s=0.5))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from studio.transcription.openvino.logits import (
-    MOST_BEST,
+    MAX_BEST,
     NEVER,
     Floats,
     Integers,
@@ -59,7 +59,7 @@ class Network:
                 logits[row, token] = np.log(share)
         logits = logits + bias
         text_logits = logits[:, : TOKENS.end]
-        places = np.argsort(-text_logits, axis=1, kind="stable")[:, :MOST_BEST]
+        places = np.argsort(-text_logits, axis=1, kind="stable")[:, :MAX_BEST]
         best = np.take_along_axis(text_logits, places, axis=1)
         return Scores(TOKENS.end, best, places, log_sum(text_logits), logits[:, TOKENS.end :])
 

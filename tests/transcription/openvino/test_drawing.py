@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from studio.transcription.openvino.logits import (
-    MOST_BEST,
+    MAX_BEST,
     NEVER,
     Floats,
     Integers,
@@ -40,7 +40,7 @@ class Table:
     def scores(self, hidden: Floats, bias: Floats) -> Scores:
         logits = np.repeat(self.logits[None], len(hidden), axis=0) + bias
         text = logits[:, : TOKENS.end]
-        places = np.argsort(-text, axis=1)[:, :MOST_BEST]
+        places = np.argsort(-text, axis=1)[:, :MAX_BEST]
         best = np.take_along_axis(text, places, axis=1)
         return Scores(TOKENS.end, best, places, log_sum(text), logits[:, TOKENS.end :])
 
