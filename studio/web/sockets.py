@@ -2,8 +2,8 @@
 pending request occupies a server thread.
 
 A connection is a stranger until it has joined the namespace, which clients do immediately. A few
-strangers are allowed in addition to the live sessions; a newcomer takes the place of the oldest one.
-The namespace limits joined connections itself, with an error that clients can show.
+strangers are allowed in addition to the live sessions; a newcomer takes the place of the oldest
+one. The namespace limits joined connections itself, with an error that clients can show.
 """
 
 import logging
