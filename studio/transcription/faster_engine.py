@@ -171,19 +171,19 @@ class FasterWhisper:
         return [result.result() for result in results]
 
     def _most_new_tokens(self, options: DecodeOptions) -> int | None:
-        """What faster-whisper must be told for `most_tokens` of text.
+        """What faster-whisper must be told for `max_tokens` of text.
 
         It adds the length of the prompt, and CTranslate2 takes half of the sum for the text, or
         the sum without the prompt and one more, whichever is less.
         """
-        if options.most_tokens is None:
+        if options.max_tokens is None:
             return None
         prompt = START_TOKENS if self.is_multilingual else 1
         if given := [text for text in (options.hotwords, options.initial_prompt) if text]:
             # Of each, faster-whisper takes so much.
             most = int(self._model.max_length) // 2 - 1
             prompt += 1 + sum(min(len(self._tokens(text)), most) for text in given)
-        together = max(2 * options.most_tokens, prompt + options.most_tokens - 1)
+        together = max(2 * options.max_tokens, prompt + options.max_tokens - 1)
         return max(1, min(together, int(self._model.max_length)) - prompt)
 
     def _tokens(self, text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Whisper by openai-whisper, in PyTorch: the reference for the other engine."""
+"""Whisper with openai-whisper on PyTorch, the reference for the other engine."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ class OpenaiWhisper:
     def __init__(self, path: Path, variant: str, device: str = "auto") -> None:
         import whisper
 
-        # The module keeps the key-value cache of a decoding in hooks: one caller at a time.
+        # The module stores its key-value cache in hooks, so only one caller at a time.
         self._lock = Lock()
         chosen = choose_device(device)
         self.note = chosen.note
@@ -73,7 +73,7 @@ class OpenaiWhisper:
                     initial_prompt=prompt or None,
                     carry_initial_prompt=bool(prompt),
                     word_timestamps=options.word_timestamps,
-                    sample_len=options.most_tokens,
+                    sample_len=options.max_tokens,
                     compression_ratio_threshold=COMPRESSION_RATIO_MOST,
                     logprob_threshold=AVERAGE_LOG_PROBABILITY_LEAST,
                     no_speech_threshold=NO_SPEECH_PROBABILITY_MOST,

@@ -1,4 +1,4 @@
-"""Cuts what a model repeats over and over, as Whisper does on sounds it cannot place."""
+"""Removes repetition loops, which Whisper produces on unfamiliar sounds."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,14 +12,14 @@ MAX_REPEATS = 3
 
 
 Placed = tuple[int, Word]
-"""A word and the number of its segment."""
+"""A word and the index of its segment."""
 
 
 def without_loops(segments: Sequence[Segment]) -> list[Segment]:
-    """One utterance, a phrase that it says more than MAX_REPEATS times in a row said once.
+    """Reduce phrases that occur more than MAX_REPEATS times in a row to one.
 
-    Only text that compresses unusually well is looked at: people do say "no, no, no, no". A loop
-    may run through several segments; those of which nothing is left are left out.
+    Only text that compresses unusually well is checked: people do say "no, no, no, no". A loop may
+    span several segments; segments that become empty are dropped.
     """
     doubtful = {
         number: segment

@@ -76,10 +76,10 @@ class Scores:
         return replace(self, rest=rest)
 
 
-def obeying(scores: Scores, texts: Integers, tokens: Tokens, most_first_time: int) -> Scores:
+def obeying(scores: Scores, texts: Integers, tokens: Tokens, max_first_time: int) -> Scores:
     """Scores under the rules for timestamps after `texts`, (rows, tokens so far).
 
-    The first token is a timestamp of at most number `most_first_time`; later ones come in pairs,
+    The first token is a timestamp of at most number `max_first_time`; later ones come in pairs,
     except before the end; they do not go back, and where timestamps together are likelier than any
     other token, one of them follows.
     """
@@ -88,7 +88,7 @@ def obeying(scores: Scores, texts: Integers, tokens: Tokens, most_first_time: in
     others[:, tokens.no_times - tokens.end] = NEVER
     if not texts.shape[1]:
         others[:] = NEVER
-        times[:, most_first_time + 1 :] = NEVER
+        times[:, max_first_time + 1 :] = NEVER
         is_text = np.zeros(len(rest), bool)
     else:
         is_time = texts >= tokens.times

@@ -100,10 +100,10 @@ class OpenVinoModel:
         settings = Settings(
             hypotheses=num_hypotheses if is_drawn else beam_size,
             temperature=sampling_temperature if is_drawn else 0.0,
-            most_tokens=min(max_length // 2, max_length - length + 1),
+            max_tokens=min(max_length // 2, max_length - length + 1),
             suppressed=tuple(suppress_tokens),
             suppress_blank=suppress_blank,
-            most_first_time=max_initial_timestamp_index,
+            max_first_time=max_initial_timestamp_index,
             has_times=self._tokens.no_times not in prompts[0],
         )
         count = self.max_windows(settings.hypotheses)

@@ -43,17 +43,17 @@ class Settings:
     """How windows are searched: `hypotheses` is the beam, or how many texts are drawn where
     `temperature` is above 0.
 
-    `most_tokens` bounds a text; `suppressed` tokens are never given, and with `suppress_blank` none
+    `max_tokens` bounds a text; `suppressed` tokens are never given, and with `suppress_blank` none
     begins with a blank or its end. Where it `has_times`, the first is at most number
-    `most_first_time`.
+    `max_first_time`.
     """
 
     hypotheses: int
     temperature: float
-    most_tokens: int
+    max_tokens: int
     suppressed: tuple[int, ...]
     suppress_blank: bool
-    most_first_time: int
+    max_first_time: int
     has_times: bool = True
 
 
@@ -143,7 +143,7 @@ class _Search:
         bias = self._bias.copy()
         if self._settings.suppress_blank:
             bias[:, [self._tokens.blank, self._tokens.end]] = NEVER
-        for _ in range(self._settings.most_tokens - 1):
+        for _ in range(self._settings.max_tokens - 1):
             may_go_on()
             parents = self._choose(hidden, bias)
             done = self._done()
@@ -171,7 +171,7 @@ class _Search:
     def _allowed(self, scores: Scores) -> Scores:
         if not self._settings.has_times:
             return scores
-        return obeying(scores, self._texts, self._tokens, self._settings.most_first_time)
+        return obeying(scores, self._texts, self._tokens, self._settings.max_first_time)
 
     def _done(self) -> list[bool]:
         """Which open windows need no further step."""
