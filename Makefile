@@ -59,5 +59,6 @@ bench: dev  ## measure speed and memory against other programs, and the deployed
 	test ! -e data/voices/complete || $(BIN)/python -m bench.voices_speed
 	$(BIN)/python -m bench.generation
 	$(BIN)/python -m bench.live
+	test ! -e data/voices/complete || $(BIN)/python -m bench.live_voices
 	$(BIN)/python -m bench.live_long
 	$(BIN)/python -m bench.proxy

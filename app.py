@@ -5,7 +5,7 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -121,33 +121,21 @@ def create_app(
         scheduler = Scheduler(models.speech().lease)
         metrics = _metrics(storage, store, scheduler)
         models.registry.on_load = metrics.model_loaded
-        outbox = Outbox(engine)
-        outbox.open()
-        webhooks = _webhooks(config, outbox, models)
-        quota = _quota(config, storage, engine)
-
-        def on_end(job: Job) -> None:
-            result = models.result(job)
-            metrics.job_ended(job, result.duration_s if result else 0.0)
-            quota.charge(job)
-            webhooks.wake()
-
-        runner = JobRunner(
-            store,
-            {name: models.get(name).run for name in models.names()},
-            lambda job: storage.discard_result(job.request.file_id, job.job_id),
-            workers=config.WORKERS,
-            most_queued=config.MAX_QUEUED_JOBS,
+        jobs = _jobs(
+            config,
+            engine,
+            models,
+            storage=storage,
+            store=store,
             give_way=scheduler.give_way,
-            max_per_client=config.MAX_CLIENT_JOBS,
-            on_end=on_end,
+            metrics=metrics,
         )
         readiness = Readiness()
         services = Services(
             storage=storage,
             store=store,
-            runner=runner,
-            intake=Intake(storage, store, runner, quota=quota, webhooks=webhooks),
+            runner=jobs.runner,
+            intake=jobs.intake,
             models=models,
             uploads=_upload_bounds(config),
             upload_pace=upload_pace or Pace(),
@@ -155,27 +143,78 @@ def create_app(
             readiness=readiness,
             storage_check=_storage_check(storage, engine),
             access=Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY),
-            webhooks=webhooks,
-            quota=quota,
+            webhooks=jobs.webhooks,
+            quota=jobs.quota,
         )
         app = _flask(config, services, metrics)
         socketio = _socketio(app, config, models, scheduler, services.access)
         _guard(app, config)
-        housekeeper = Housekeeper(storage, store, runner, outbox, config.RETENTION_HOURS)
-        started.callback(runner.stop, SHUTDOWN_S)
-        started.callback(scheduler.stop)
-        started.callback(housekeeper.stop)
-        started.callback(webhooks.stop)
-        started.callback(readiness.stop)
-        runner.start()
-        webhooks.start()
-        housekeeper.start()
+        _start(started, jobs, scheduler, readiness)
         if warm_up:
             readiness.warm_up(models.at_start())
-        parts = Parts(runner, scheduler, store, socketio, started.pop_all())
+        parts = Parts(jobs.runner, scheduler, store, socketio, started.pop_all())
     app.extensions["parts"] = parts
     atexit.register(parts.stop)
     return app
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """Everything about jobs that has a thread of its own or stands before one."""
+
+    runner: JobRunner
+    intake: Intake
+    quota: Quota
+    webhooks: Webhooks
+    housekeeper: Housekeeper
+
+
+def _jobs(
+    config: Config,
+    engine: Engine,
+    models: Models,
+    *,
+    storage: Storage,
+    store: JobStore,
+    give_way: Callable[[], None],
+    metrics: Metrics,
+) -> _Jobs:
+    outbox = Outbox(engine)
+    outbox.open()
+    webhooks = _webhooks(config, outbox, models)
+    quota = _quota(config, storage, engine)
+
+    def on_end(job: Job) -> None:
+        result = models.result(job)
+        metrics.job_ended(job, result.duration_s if result else 0.0)
+        quota.charge(job)
+        webhooks.wake()
+
+    runner = JobRunner(
+        store,
+        {name: models.get(name).run for name in models.names()},
+        lambda job: storage.discard_result(job.request.file_id, job.job_id),
+        workers=config.WORKERS,
+        most_queued=config.MAX_QUEUED_JOBS,
+        give_way=give_way,
+        max_per_client=config.MAX_CLIENT_JOBS,
+        on_end=on_end,
+    )
+    intake = Intake(storage, store, runner, quota=quota, webhooks=webhooks)
+    housekeeper = Housekeeper(storage, store, runner, outbox, config.RETENTION_HOURS)
+    return _Jobs(runner, intake, quota, webhooks, housekeeper)
+
+
+def _start(started: ExitStack, jobs: _Jobs, scheduler: Scheduler, readiness: Readiness) -> None:
+    """Start the threads, which end in the reverse order."""
+    started.callback(jobs.runner.stop, SHUTDOWN_S)
+    started.callback(scheduler.stop)
+    started.callback(jobs.housekeeper.stop)
+    started.callback(jobs.webhooks.stop)
+    started.callback(readiness.stop)
+    jobs.runner.start()
+    jobs.webhooks.start()
+    jobs.housekeeper.start()
 
 
 def _flask(config: Config, services: Services, metrics: Metrics) -> Flask:

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from config import MODELS, ROOT, Config
+from config import MODELS, Config
 from studio.errors import UnknownModel
 from studio.family import Family, JobContext
 from studio.generation.catalogue import MusicGenCatalogue
@@ -30,7 +30,6 @@ from studio.transcription.catalogue import WhisperCatalogue
 from studio.transcription.engine import SpeechEngine
 from studio.transcription.family import Transcription
 
-PRETRAINED = ROOT / "pretrained"
 GRAPHS = ".graphs"
 
 AnyFamily = Family[Any, Any, Any]
@@ -41,7 +40,7 @@ MakeFamily = Callable[[Config, Sources, "Models"], AnyFamily]
 def demucs(config: Config, sources: Sources, _models: "Models") -> Separation:
     return Separation(
         DemucsCatalogue(
-            PRETRAINED / "demucs-mini",
+            config.bundled_dir / "demucs-mini",
             config.model_dir / "demucs",
             config.torch_checkpoints,
             HubAccess(config.hub_repositories, config.hub_folder),
@@ -56,7 +55,7 @@ def demucs(config: Config, sources: Sources, _models: "Models") -> Separation:
 def whisper(config: Config, sources: Sources, models: "Models") -> Transcription:
     return Transcription(
         WhisperCatalogue(
-            PRETRAINED / "whisper-mini",
+            config.bundled_dir / "whisper-mini",
             config.model_dir / "whisper",
             config.whisper_cache,
             config.WHISPER_ENGINE,
@@ -69,7 +68,7 @@ def whisper(config: Config, sources: Sources, models: "Models") -> Transcription
 
 def musicgen(config: Config, sources: Sources, _models: "Models") -> Generation:
     return Generation(
-        MusicGenCatalogue(PRETRAINED / "musicgen-mini", config.model_dir / "musicgen"),
+        MusicGenCatalogue(config.bundled_dir / "musicgen-mini", config.model_dir / "musicgen"),
         _engine(config, config.MUSICGEN_ENGINE, config.MUSICGEN_PRECISION),
         sources,
     )

@@ -10,7 +10,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -19,7 +19,7 @@ from typing import Any
 from bench import material, measure, report
 from bench.material import ROOT
 from bench.speaker import Speaker, lost_and_doubled, speakers
-from scripts.scores import word_errors
+from scripts.scores import edits, words_of
 from studio.transcription.engine import RATE_HZ, DecodeOptions
 from studio.transcription.faster_engine import FasterWhisper
 from tests.support.server import Server
@@ -75,6 +75,7 @@ class Row:
     name: str
     group: list[Speaker]
     references: References
+    words: Callable[[str], list[str]] = words_of
 
     @property
     def words_s(self) -> list[float]:
@@ -104,10 +105,12 @@ class Row:
 
     def _wrong(self, texts: list[str]) -> float:
         """Word error rate of the group in percent."""
-        counts = [
-            word_errors(one.true_text, text) for one, text in zip(self.group, texts, strict=False)
-        ]
-        return 100 * sum(wrong for wrong, _ in counts) / sum(words for _, words in counts)
+        errors = count = 0
+        for one, text in zip(self.group, texts, strict=False):
+            true = self.words(one.true_text)
+            errors += edits(true, self.words(text))
+            count += len(true)
+        return 100 * errors / count
 
 
 def _seconds(values: list[float], share: float) -> str:
@@ -119,13 +122,17 @@ def _seconds(values: list[float], share: float) -> str:
 
 def speak(server: Server, name: str, count: int, rounds: int, known: References) -> Row:
     """A row: `count` speakers at once."""
-    group = speakers(count, rounds)
-    threads = [Thread(target=one.speak, args=(server.url,)) for one in group]
+    return speak_together(server, Row(name, speakers(count, rounds), known))
+
+
+def speak_together(server: Server, row: Row) -> Row:
+    """The same row after its speakers have spoken, all at the same time."""
+    threads = [Thread(target=one.speak, args=(server.url,)) for one in row.group]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return Row(name, group, known)
+    return row
 
 
 def _status(server: Server, file_id: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class WhisperCatalogue(Catalogue[WhisperVariant]):
         self.engine = engine
         self.local_dir = local_dir
         is_faster = engine == FASTER_WHISPER
-        self._bundled_path = bundled_dir / ("ctranslate2" if is_faster else "model.pt")
+        self._bundled_path = bundled_dir / "ctranslate2"
         self._store: _Store = _Directories() if is_faster else _Checkpoints(cache)
         self.cache = cache
 

@@ -239,7 +239,11 @@ def test_a_message_comes_with_its_job(tmp_path: Path, weights: Path, short_wav: 
                 server.process(again)
             server.kill()
             server.start()
-            assert receiver.next().verified()["data"]["file_id"] == again
+            # The first message is sent again if the server was stopped before it was noted as sent.
+            told = {receiver.next().verified()["data"]["file_id"]}
+            if again not in told:
+                told.add(receiver.next().verified()["data"]["file_id"])
+            assert told <= {file_id, again} and again in told
             assert receiver.got.empty()
         finally:
             server.kill()
