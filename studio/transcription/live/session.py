@@ -30,8 +30,8 @@ LAGS_FROM_S = 3.0
 LAGS_TO_S = 1.0
 # In between, it is sent again whenever the lag has changed by this much.
 LAG_STEP_S = 2.0
-# Text that a model invents for breathing and music exceeds this only occasionally. Speech that it classifies
-# as silence is rare, and between utterances a word is more likely invented than spoken.
+# Text that a model invents for breathing and music exceeds this only occasionally. Speech that it
+# classifies as silence is rare, and between utterances a word is more likely invented than spoken.
 MIN_LOG_PROBABILITY = -0.5
 
 
