@@ -16,9 +16,9 @@ Speech = npt.NDArray[np.float32]
 
 # Thresholds of Radford et al. 2022, section 4.5: beyond them a window is decoded again at a higher
 # temperature, or treated as silence.
-COMPRESSION_RATIO_MOST = 2.4
-AVERAGE_LOG_PROBABILITY_LEAST = -1.0
-NO_SPEECH_PROBABILITY_MOST = 0.6
+MAX_COMPRESSION_RATIO = 2.4
+MIN_AVERAGE_LOG_PROBABILITY = -1.0
+MAX_NO_SPEECH_PROBABILITY = 0.6
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,11 @@ def rehearse(engine: SpeechEngine) -> None:
         pass
 
 
-def is_silence(
-    segment: Segment, least_log_probability: float = AVERAGE_LOG_PROBABILITY_LEAST
-) -> bool:
+def is_silence(segment: Segment, min_log_probability: float = MIN_AVERAGE_LOG_PROBABILITY) -> bool:
     """Whether the model classifies a segment as silence, or its text contains no word.
 
     A segment is silence if speech is improbable and its text is less probable than the threshold.
     """
-    doubtful = segment.average_log_probability < least_log_probability
-    silent = segment.no_speech_probability > NO_SPEECH_PROBABILITY_MOST
+    doubtful = segment.average_log_probability < min_log_probability
+    silent = segment.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
     return not any(map(str.isalnum, segment.text)) or (silent and doubtful)

@@ -17,9 +17,9 @@ from studio.transcription.batching import BatchedModel
 from studio.transcription.ctranslate2_model import CTranslate2Model
 from studio.transcription.cuda import device_index
 from studio.transcription.engine import (
-    AVERAGE_LOG_PROBABILITY_LEAST,
-    COMPRESSION_RATIO_MOST,
-    NO_SPEECH_PROBABILITY_MOST,
+    MAX_COMPRESSION_RATIO,
+    MAX_NO_SPEECH_PROBABILITY,
+    MIN_AVERAGE_LOG_PROBABILITY,
     RATE_HZ,
     DecodeOptions,
     Speech,
@@ -138,9 +138,9 @@ class FasterWhisper:
             "hotwords": options.hotwords,
             "word_timestamps": options.word_timestamps,
             "max_new_tokens": self._most_new_tokens(options),
-            "compression_ratio_threshold": COMPRESSION_RATIO_MOST,
-            "log_prob_threshold": AVERAGE_LOG_PROBABILITY_LEAST,
-            "no_speech_threshold": NO_SPEECH_PROBABILITY_MOST,
+            "compression_ratio_threshold": MAX_COMPRESSION_RATIO,
+            "log_prob_threshold": MIN_AVERAGE_LOG_PROBABILITY,
+            "no_speech_threshold": MAX_NO_SPEECH_PROBABILITY,
             "condition_on_previous_text": False,
             "vad_filter": False,
         }

@@ -7,9 +7,9 @@ from typing import Any
 
 from studio.inference.devices import choose_device
 from studio.transcription.engine import (
-    AVERAGE_LOG_PROBABILITY_LEAST,
-    COMPRESSION_RATIO_MOST,
-    NO_SPEECH_PROBABILITY_MOST,
+    MAX_COMPRESSION_RATIO,
+    MAX_NO_SPEECH_PROBABILITY,
+    MIN_AVERAGE_LOG_PROBABILITY,
     DecodeOptions,
     Speech,
     is_silence,
@@ -74,9 +74,9 @@ class OpenaiWhisper:
                     carry_initial_prompt=bool(prompt),
                     word_timestamps=options.word_timestamps,
                     sample_len=options.max_tokens,
-                    compression_ratio_threshold=COMPRESSION_RATIO_MOST,
-                    logprob_threshold=AVERAGE_LOG_PROBABILITY_LEAST,
-                    no_speech_threshold=NO_SPEECH_PROBABILITY_MOST,
+                    compression_ratio_threshold=MAX_COMPRESSION_RATIO,
+                    logprob_threshold=MIN_AVERAGE_LOG_PROBABILITY,
+                    no_speech_threshold=MAX_NO_SPEECH_PROBABILITY,
                     condition_on_previous_text=False,
                     fp16=self._on_cuda,
                 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from studio.transcription.engine import COMPRESSION_RATIO_MOST
+from studio.transcription.engine import MAX_COMPRESSION_RATIO
 from studio.transcription.live.agreement import plain
 from studio.transcription.transcript import Segment, Word
 
@@ -24,7 +24,7 @@ def without_loops(segments: Sequence[Segment]) -> list[Segment]:
     doubtful = {
         number: segment
         for number, segment in enumerate(segments)
-        if segment.compression_ratio > COMPRESSION_RATIO_MOST and segment.words
+        if segment.compression_ratio > MAX_COMPRESSION_RATIO and segment.words
     }
     words = [(number, word) for number, segment in doubtful.items() for word in segment.words]
     count = 0
