@@ -253,7 +253,7 @@ def transcription_ours(home: Path, size: str, rounds: int) -> Result:
     load_s = time.monotonic() - began_s
     windows = _windows()
     options = DecodeOptions(
-        "en", word_timestamps=False, beam_size=5, temperatures=(0.0,), most_tokens=TOKENS
+        "en", word_timestamps=False, beam_size=5, temperatures=(0.0,), max_tokens=TOKENS
     )
 
     def single() -> None:

@@ -140,7 +140,7 @@ def _work(engine: str, weights: str, windows: str, batch: str, beam: str) -> Non
     prepare_process()
     model = load(engine, Path(weights))
     options = DecodeOptions(
-        "en", word_timestamps=False, beam_size=int(beam), temperatures=(0.0,), most_tokens=TOKENS
+        "en", word_timestamps=False, beam_size=int(beam), temperatures=(0.0,), max_tokens=TOKENS
     )
     rng = np.random.default_rng(0)
     sounds: list[Speech] = [

@@ -1,4 +1,4 @@
-"""What a model family provides: options, variants, how its model is loaded and does its work."""
+"""The interface of a model family: options, variants, loading and running."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +19,11 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 @dataclass(frozen=True)
 class JobContext(Generic[OptionsT]):
-    """What a family needs to do a job besides its model and its source.
+    """What a family needs to run a job, besides its model and source.
 
-    Results are written into `work`. `report(stage, progress)` raises where the job has to end, and
-    `reserve(bytes)` raises DiskFull where there is no room for so much. `keep(path, name)` adds an
-    existing file to the results, without a copy where possible.
+    Results are written into `work`. `report(stage, progress)` raises if the job must end, and
+    `reserve(bytes)` raises DiskFull if there is not enough space. `keep(path, name)` adds an
+    existing file to the results, without copying if possible.
     """
 
     options: OptionsT
@@ -34,16 +34,16 @@ class JobContext(Generic[OptionsT]):
     job_id: str = ""
 
     def with_options(self, options: Any, report: Report) -> "JobContext[Any]":
-        """The same for a part of the work that has options and progress of its own."""
+        """The context of a part of the job with its own options and progress."""
         return replace(self, options=options, report=report)
 
 
 class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
-    """A model family. `studio.processor` does what all families have in common.
+    """A model family. `studio.processor` implements what all families have in common.
 
-    `name` is the model's name in addresses; `formats` are all formats of its tracks, with their
-    content types; `tracks_help` names its tracks in the API's description. A model that
-    `loads_at_start` is loaded when the server starts, and rehearsed.
+    `name` is the name of the model in URLs. `formats` maps the formats of its tracks to content
+    types. `tracks_help` describes its tracks in the OpenAPI document. A model that `loads_at_start`
+    is loaded and warmed up when the server starts.
     """
 
     name: ClassVar[str]
@@ -60,17 +60,17 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
 
     @abstractmethod
     def work(self, model: ModelT, upload: Upload, context: JobContext[OptionsT]) -> ResultT:
-        """Do a job; its tracks are written into `context.work`."""
+        """Run a job, and write its tracks into `context.work`."""
 
     @abstractmethod
     def tracks(self, result: ResultT) -> Sequence[Track]:
         """The tracks of a completed job."""
 
     def rehearse(self, model: ModelT) -> None:
-        """Use a model once, so that the first job finds nothing left to prepare."""
+        """Warm up a model, so that the first job has no start-up cost."""
 
     def engine(self, variant: Any) -> str | None:
-        """What a variant runs on; None where only loading it would tell."""
+        """The engine of a variant; None if unknown before it is loaded."""
         return None
 
     def settings(self) -> list[Any]:
@@ -82,16 +82,16 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
         return True
 
     def check_text(self, path: Path) -> None:
-        """Raise TextUnreadable where a text file cannot be the source of a job."""
+        """Raise TextUnreadable if a text file cannot be the source of a job."""
 
     def options_in(self, path: Path) -> dict[str, Any]:
-        """Options that the file itself has; those of the request come before them."""
+        """Options in the file itself; those of the request take precedence."""
         return {}
 
     def check(self, upload: Upload, options: OptionsT, variant: Any) -> dict[str, Any]:
-        """Values of options that a job is to keep, in place of those that were given.
+        """Option values to store with the job, which replace the given ones.
 
-        Raises a StudioError where the options suit neither the upload nor the variant.
+        Raises a StudioError if the options do not suit the upload or the variant.
         """
         return {}
 
@@ -101,5 +101,5 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
         return found
 
     def identity(self, upload: Upload, options: OptionsT) -> list[Any]:
-        """Changes with the content of what a job reads. Raises NotReady or InvalidOption."""
+        """An identity of the content that a job reads. Raises NotReady or InvalidOption."""
         return [upload.sha256]

@@ -1,6 +1,6 @@
-"""Lines of the log: text for people, or one JSON object each for programs.
+"""Log formats: text, or one JSON object per line.
 
-While a request is answered, its id stands in every line.
+All lines logged during a request contain its ID.
 """
 
 import json
@@ -16,19 +16,19 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 NOISY = ("urllib3", "filelock", "httpx", "httpcore", "faster_whisper", "werkzeug")
 
-# They log what strangers send.
+# These log what clients send.
 TALKATIVE = ("engineio", "socketio")
-# Control characters, and those that end a line or turn the direction of writing.
+# Control characters, line separators and bidirectional controls.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def one_line(text: str) -> str:
-    """A text with its control characters escaped: callers' words end no line and move no cursor."""
+    """Escape control characters, so that text from callers cannot break lines."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people; the id of the request stands at its end."""
+    """A text line that ends with the ID of the request."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -43,7 +43,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; what stands in the record's `fields` is added to it."""
+    """One JSON object per line, including the record's `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -61,7 +61,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class OneLine(logging.Filter):
-    """Turns a traceback into the name and the text of its error."""
+    """Replaces a traceback by the name and message of the error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None:
@@ -72,7 +72,7 @@ class OneLine(logging.Filter):
 
 
 class Limited:
-    """Writes at most one line a second, and how many were left out since the last one."""
+    """Logs at most one line per second, with the number of suppressed ones."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
@@ -101,14 +101,14 @@ class Limited:
 
 
 def _log_thread(ended: threading.ExceptHookArgs) -> None:
-    """Log what ended a thread; by default it would be printed, in no format."""
+    """Log the exception that ended a thread, instead of printing it."""
     if ended.exc_type is not SystemExit and ended.exc_value is not None:
         name = ended.thread.name if ended.thread else "unknown"
         logging.getLogger(__name__).error("the thread %s broke", name, exc_info=ended.exc_value)
 
 
 def configure(log_format: str, level: int) -> None:
-    """Write the log to stderr in a format, `text` or `json`; nothing where that is done already."""
+    """Log to stderr as `text` or `json`; does nothing if this is already configured."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler])

@@ -1,4 +1,4 @@
-"""A model as the web and the job runner use it: whatever all model families have in common."""
+"""The generic model processor: everything that the model families have in common."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -14,10 +14,10 @@ from studio.storage.files import Storage, Upload
 
 
 class Processor(Generic[OptionsT, ModelT, ResultT]):
-    """Checks requests for a model, runs its jobs, and knows their tracks.
+    """Checks the requests of a model, runs its jobs, and lists their tracks.
 
-    `file_types` are the file name endings that the model takes, `default` is the variant that is
-    used unless a request names one.
+    `file_types` are the accepted file extensions; `default` is the variant for requests that name
+    none.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         }
 
     def check_default(self) -> None:
-        """Raise UnknownVariant where the default variant does not exist."""
+        """Raise UnknownVariant if the default variant does not exist."""
         self.family.check_variant(self.default)
 
     def request(self, upload: Upload, body: dict[str, Any]) -> Request:
-        """A checked request for a job. Raises a StudioError that names what is wrong."""
+        """Check a request for a job. Raises a StudioError."""
         family = self.family
         reads_upload = family.reads_upload(body)
         if upload.file_type not in self.file_types and reads_upload:
@@ -83,11 +83,11 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         return Request(upload.file_id, self.name, name, values, fingerprint(key))
 
     def lease(self, variant: str) -> AbstractContextManager[ModelT]:
-        """The loaded model of a variant; jobs and live sessions share it."""
+        """The loaded model of a variant, shared by jobs and live sessions."""
         return self._registry.lease(f"{self.name}/{variant}", lambda: self.family.load(variant))
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:
-        """Do a job and publish its results; what the job's record says of them."""
+        """Run a job and publish its results. Returns the result for the job record."""
         upload = self._storage.upload(job.request.file_id)
         options = self.family.options(**job.request.options)
         report("loading model", 0.0)
@@ -105,10 +105,10 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         return result.to_dict()
 
     def result(self, job: Job) -> ResultT | None:
-        """What a completed job produced."""
+        """The result of a completed job."""
         return None if job.result is None else self.family.result.from_dict(job.result)
 
     def tracks(self, job: Job) -> Sequence[Track]:
-        """The tracks of a job; none before it is completed."""
+        """The tracks of a job; empty until it is completed."""
         result = self.result(job)
         return () if result is None else self.family.tracks(result)

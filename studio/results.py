@@ -1,4 +1,4 @@
-"""What a job produces: a typed result, and tracks that can be downloaded in several formats."""
+"""The results of jobs: a typed description, and tracks in several formats."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from studio.storage.on_demand import check_wanted
 
 
 class Result(BaseModel):
-    """What a completed job says of its results; kept as JSON in the job's record."""
+    """The description of the results of a completed job, stored as JSON in the job record."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     duration_s: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields that were set, as JSON has them; `from_dict` reads them back."""
+        """The JSON form of the fields that are set; `from_dict` is the inverse."""
         return self.model_dump(mode="json", exclude_unset=True)
 
     @classmethod
@@ -30,9 +30,9 @@ class Result(BaseModel):
 
 
 class SoundResult(Result):
-    """A result whose tracks are sounds of one length.
+    """A result with audio tracks of equal length.
 
-    They are kept as 32-bit float WAV; `gain` scales them for fixed-point formats.
+    They are stored as 32-bit float WAV; `gain` scales them for fixed-point formats.
     """
 
     format: str
@@ -44,14 +44,14 @@ class SoundResult(Result):
 
 @dataclass(frozen=True)
 class TrackFolder:
-    """The folder of a job's results, and the upload that they were made from."""
+    """The folder of a job's results, and its upload."""
 
     storage: Storage
     path: Path
     upload: Path
 
     def existing(self, name: str) -> Path:
-        """A file that the job wrote. Raises ResultsGone."""
+        """A file written by the job. Raises ResultsGone."""
         path = self.path / name
         if not path.is_file():
             raise ResultsGone(
@@ -61,16 +61,16 @@ class TrackFolder:
 
 
 MakeTrack = Callable[[TrackFolder, str], Path]
-"""Returns the file of a track in a format; writes it first where it does not exist."""
+"""Returns the file of a track in a format, and writes it if it does not exist."""
 
 
 @dataclass(frozen=True)
 class Track:
     """A track of a completed job.
 
-    `group` names what belongs together in an archive; `formats` maps formats to content types;
-    `archived` are the formats in which an archive has it by default: none where it can be derived
-    from other tracks. `file_stem` is the name of its files without the ending.
+    `group` identifies tracks that belong together in an archive. `formats` maps formats to content
+    types. `archived` are the formats that an archive contains by default; empty if the track can be
+    derived from others. `file_stem` is the name of its files without the extension.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Derivation:
-    """How a sound is made of the WAV `base` of the same job: `write(folder, base, target)`."""
+    """Derives a WAV from the WAV `base` of the same job: `write(folder, base, target)`."""
 
     base: str
     write: Callable[[TrackFolder, Path, Path], None]
@@ -100,7 +100,7 @@ def sound_track(
     file_stem: str | None = None,
     derivation: Derivation | None = None,
 ) -> Track:
-    """A track of sound: a WAV that the job wrote, or one that is derived when first asked for."""
+    """An audio track: a WAV written by the job, or one derived on first request."""
     stem = file_stem or name
 
     def master(folder: TrackFolder) -> Path:

@@ -1,4 +1,4 @@
-"""The sounds that jobs read: uploads, and tracks of earlier jobs."""
+"""The audio that jobs read: uploads, and tracks of earlier jobs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from studio.storage.files import Storage, Upload
 
 @dataclass(frozen=True)
 class Source:
-    """A sound to work on: its file and its length. `identity` changes with its content."""
+    """Audio to process: its file and duration. `identity` identifies the content."""
 
     path: Path
     duration_s: float
@@ -21,7 +21,7 @@ class Source:
 
 
 class Sources:
-    """Finds sounds. `tracks_of` gives the tracks of a job, `makers_for` the models for a file."""
+    """Finds audio. `tracks_of` returns the tracks of a job, `makers_for` the models for a file."""
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class Sources:
         self._makers_for = makers_for
 
     def upload(self, upload: Upload) -> Source:
-        """An uploaded sound."""
+        """Uploaded audio."""
         assert upload.sound is not None
         return Source(self.storage.source(upload), upload.sound.duration_s, upload.sha256)
 
     def find(
         self, upload: Upload, track: str, is_wanted: Callable[[Job], bool] = lambda _: True
     ) -> tuple[Job, Source] | None:
-        """The WAV of a track, from the latest completed job of an upload that is wanted."""
+        """The WAV of a track, from the latest suitable completed job of an upload."""
         for job in self._store.of_file(upload.file_id):
             if job.state is not State.COMPLETED or job.result is None or not is_wanted(job):
                 continue
@@ -56,7 +56,7 @@ class Sources:
         return None
 
     def track(self, upload: Upload, track: str) -> Source:
-        """The WAV of a track of an upload. Raises NotReady where no job has made it."""
+        """The WAV of a track of an upload. Raises NotReady if no job has made it."""
         found = self.find(upload, track)
         if found is None:
             ways = " or ".join(

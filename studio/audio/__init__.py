@@ -1,7 +1,7 @@
-"""Sound in and out: the only place that runs ffmpeg or writes sound files.
+"""Reading and writing audio: only this package runs ffmpeg or writes audio files.
 
-Sound inside the program is float32 `(channels, samples)` with full scale at 1.0. Nothing here holds
-a whole recording: decoding yields blocks, writing takes blocks.
+Audio in memory is float32 `(channels, samples)` with full scale 1.0. Nothing here holds a whole
+recording: decoding yields blocks, and writing takes blocks.
 """
 
 from studio.audio.child import ffmpeg_path

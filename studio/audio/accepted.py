@@ -1,8 +1,8 @@
-"""What ffmpeg may read: containers and codecs, and what is said about the others.
+"""The containers and codecs that ffmpeg may read, and the errors for others.
 
-The codecs are those that everyday programs write and whose decoders are small, old and well tested.
-Left out are decoders with a record of memory errors or a large state machine: DTS, TrueHD, the
-Windows Media family, RealAudio, ATRAC, and the ADPCM variants of games.
+The accepted codecs are in common use and have small, old, well-tested decoders. Decoders with a
+history of memory errors or large state machines are excluded: DTS, TrueHD, the Windows Media
+family, RealAudio, ATRAC, and the ADPCM variants of games.
 """
 
 import re
@@ -28,7 +28,7 @@ CODECS = f"{_MUSIC},{_PCM},{_ADPCM},{_SPEECH}"
 
 REMEDY = "Convert the file to FLAC, WAV or MP3, for example with `ffmpeg -i FILE audio.flac`."
 
-# By the bits that a sample of a WAV takes.
+# By the container size of a WAV sample, in bits.
 _INTEGERS = {8: "pcm_u8", 16: "pcm_s16le", 24: "pcm_s24le", 32: "pcm_s32le"}
 
 _NAMES = {
@@ -58,9 +58,9 @@ _UNKNOWN = "Decoder (codec none) not found"
 
 
 def decoder_of(path: Path, codec: str) -> list[str]:
-    """The options of an input whose codec ffmpeg mistakes: fewer bits than a sample takes.
+    """Input options for files whose codec ffmpeg misdetects: fewer bits than the container size.
 
-    It takes 24 bits in 32 for the floats of one old program, and packs 20 in 32 into 24.
+    It mistakes 24 bits in 32 for the floats of an old program, and reads 20 in 32 as 24.
     """
     if codec != "pcm_f24le" and codec not in _INTEGERS.values():
         return []
@@ -69,7 +69,7 @@ def decoder_of(path: Path, codec: str) -> list[str]:
 
 
 def refused(report: Report, codec: str) -> AudioUnsupported | None:
-    """The error where ffmpeg did not decode the sound because its codec is not accepted."""
+    """The error if ffmpeg rejected the audio because its codec is not accepted."""
     if report.says(_UNKNOWN):
         return AudioUnsupported(f"The codec of the audio is not known. {REMEDY}")
     for line in report.lines:

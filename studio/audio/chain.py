@@ -1,8 +1,8 @@
-"""Chained Ogg files: recordings that follow each other in one file, as radio streams are saved.
+"""Chained Ogg files: consecutive recordings in one file, such as saved radio streams.
 
-ffmpeg goes on from one recording to the next only if both have the same format, and decodes noise
-if only their codebooks differ. So neighbours with the same headers are decoded together, and the
-others in runs of their own.
+ffmpeg continues with the next recording only if both have the same format, and decodes noise if
+only their codebooks differ. Consecutive recordings with the same headers are therefore decoded
+together, and all others by separate processes.
 """
 
 import re
@@ -17,10 +17,10 @@ from typing import IO
 from studio.audio.child import Child
 from studio.errors import AudioUnsupported
 
-# Each part is another run of ffmpeg.
+# Each part needs its own ffmpeg process.
 MAX_PARTS = 200
 CHUNK_BYTES = 1 << 20
-# Headers of one recording, comments with a picture included.
+# Headers of one recording, including comments with a picture.
 MAX_HEADER_BYTES = 4 << 20
 _PAGE = re.compile(rb"OggS\0[\0-\7]")
 _PAGE_BYTES = 6
@@ -29,7 +29,7 @@ _FIRST_PAGE = 0x02
 
 @dataclass(frozen=True)
 class Part:
-    """Recordings of one format: bytes [start, end) of the file. `channels` is 0 if not known."""
+    """Recordings of one format: bytes [start, end) of the file. `channels` is 0 if unknown."""
 
     start: int
     end: int
@@ -38,7 +38,7 @@ class Part:
 
 
 def parts_of(path: Path) -> list[Part]:
-    """The parts of an Ogg file; nothing for any other file. Raises AudioUnsupported."""
+    """The parts of an Ogg file; empty for other files. Raises AudioUnsupported."""
     parts: list[Part] = []
     last_format = b""
     with path.open("rb") as file:
@@ -63,7 +63,7 @@ def parts_of(path: Path) -> list[Part]:
 
 
 def child_of(arguments: list[str], path: Path, part: Part | None) -> AbstractContextManager[Child]:
-    """An ffmpeg that reads a file, or is sent one part of it."""
+    """An ffmpeg process for a file, or for one part of it."""
     return Child(arguments, path) if part is None else _child_of_part(arguments, path, part)
 
 
@@ -88,14 +88,14 @@ def _feed(child: Child, path: Path, part: Part) -> None:
                 child.send(data, patience_s=None)
                 left -= len(data)
     except OSError:
-        # ffmpeg has ended, and its reader learns why.
+        # ffmpeg has ended; its reader gets the error.
         pass
     finally:
         child.send_end()
 
 
 def _starts(path: Path) -> Iterator[int]:
-    """Where recordings begin: at a first page of a stream that follows other pages."""
+    """Yield the offsets of recordings: first pages of streams that follow other pages."""
     yield 0
     rest, offset, after_headers = b"", 0, False
     with path.open("rb") as file:
@@ -106,13 +106,13 @@ def _starts(path: Path) -> Iterator[int]:
                 if is_first and after_headers:
                     yield offset + page.start()
                 after_headers = not is_first
-            # A page that is cut in two is found in the next turn; none is found twice.
+            # A page that is split between chunks is found in the next one; none is found twice.
             rest = data[-(_PAGE_BYTES - 1) :]
             offset += len(data) - len(rest)
 
 
 def _format_at(file: IO[bytes], start: int, end: int) -> tuple[bytes, int]:
-    """What decoding a recording depends on, as its headers tell, and its channels."""
+    """The header data that decoding a recording depends on, and its channels."""
     file.seek(start)
     packets = _packets(file.read(min(end - start, MAX_HEADER_BYTES)))
     first = next(packets, b"")
@@ -133,7 +133,7 @@ _SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
 
 
 def _packets(data: bytes) -> Iterator[bytes]:
-    """The packets of the first sound stream, from its first page on."""
+    """The packets of the first audio stream."""
     at, wanted, packet = 0, b"", b""
     while data[at : at + 4] == b"OggS" and at + 27 <= len(data):
         serial, segments = data[at + 14 : at + 18], data[at + 26]

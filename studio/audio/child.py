@@ -1,10 +1,10 @@
-"""Runs ffmpeg on recordings that strangers send: the only module that starts another program.
+"""Runs ffmpeg on untrusted recordings; nothing else starts it.
 
-ffmpeg gets the recording on its standard input, opened here, and `fd` is the only protocol that it
-may use: whatever a playlist or a container names, it opens no file and no connection. It sees
-neither the recording's path nor the server's environment. Only the formats and codecs below are
-tried. On Linux the kernel bounds its memory, its processor time and what it writes; everywhere it
-is ended when it keeps its reader waiting.
+ffmpeg gets the open recording as its standard input, and `fd` is the only protocol it may use, so a
+playlist or container cannot make it open a file or a connection. It does not get the path of the
+recording or the server's environment. Only the formats and codecs below are allowed. On Linux the
+kernel limits its memory, CPU time and output; on all systems it is killed if it makes its reader
+wait too long.
 """
 
 import math
@@ -26,7 +26,7 @@ from studio.audio.report import Report
 from studio.errors import DecoderEnded, NotAudio
 
 MAX_STREAMS = 100
-# Options of every run, and of every input. A decoder's threads would cost memory, not save time.
+# Options of every run and every input. Decoder threads would cost memory and save no time.
 RUN = ["-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1"]
 GUARDS = ["-protocol_whitelist", "fd", "-max_streams", str(MAX_STREAMS), "-threads", "1"]
 SOUND_ONLY = ["-vn", "-sn", "-dn"]
@@ -37,20 +37,20 @@ RECORDING = [
 ]
 ENVIRONMENT = {"LC_ALL": "C"}
 
-# Anonymous memory: ffmpeg alone needs 60 MB. Its address space says little: it maps a large file.
+# Anonymous memory; ffmpeg alone needs 60 MB. Address space is no measure, because files are mapped.
 MEMORY_BYTES = 512 << 20
-# Time to find the sound in a file; large ones may be read to their end for it. Waiting may be long
-# where many programs want the processor.
+# Time to find the audio in a file, which may require reading a large one to the end. Waiting may
+# take long on a busy machine.
 START_CPU_S = 15.0
 START_WAIT_S = 60.0
 READ_BYTES_PER_S = 20e6
-# Advice to callers whose decoder the system killed.
+# For callers whose decoder was killed by the system.
 RETRY_AFTER_S = 30
-# What a second of sound may take after that: decoding is a hundred times faster, even at 192 kHz.
+# Time per second of audio after that; decoding is a hundred times faster, even at 192 kHz.
 CPU_PER_SOUND = 0.25
 WAIT_PER_SOUND = 1.0
 END_S = 10.0
-# How ffmpeg ends when the kernel tells it that its time is over, at once or at the fourth telling.
+# Exit statuses of ffmpeg after one or several SIGXCPU signals.
 STOPPED = (255, 123, -signal.SIGXCPU)
 
 PIPE_BYTES = 1 << 16
@@ -59,7 +59,7 @@ LATE = "Decoding the file took too long; it seems to be damaged."
 
 @cache
 def ffmpeg_path() -> str:
-    """The ffmpeg binary: the one of the imageio-ffmpeg wheel, or the system's."""
+    """The ffmpeg binary from the imageio-ffmpeg wheel, or the system's."""
     import imageio_ffmpeg
 
     path = str(imageio_ffmpeg.get_ffmpeg_exe())
@@ -67,10 +67,10 @@ def ffmpeg_path() -> str:
 
 
 class Child:
-    """One running ffmpeg. Use it with `with`: it does not outlive the block.
+    """A running ffmpeg, used as a context manager; it is ended with the block.
 
-    `arguments` follow those of every run. `source` is a file to read, or None for what `send` is
-    given.
+    `arguments` are added to those of every run. `source` is the file to read, or None if `send`
+    provides the input.
     """
 
     def __init__(self, arguments: list[str], source: Path | None) -> None:
@@ -97,10 +97,9 @@ class Child:
             raise
 
     def receive(self, is_live: bool = False) -> bytes:
-        """What comes out of it next; nothing at its end.
+        """The next output; empty at the end.
 
-        Raises NotAudio when it takes too long in all, unless it is live: then it may be waiting for
-        its sender.
+        Raises NotAudio if it takes too long in total, unless it is live and may wait for input.
         """
         while self._selector.get_map():
             began_s = time.monotonic()
@@ -120,7 +119,7 @@ class Child:
         return b""
 
     def allow(self, sound_s: float) -> None:
-        """So much sound has come out: it may take the time of so much more."""
+        """Extend the time limits after `sound_s` seconds of decoded audio."""
         self._patience_s = START_WAIT_S + self._reading_s + WAIT_PER_SOUND * sound_s
         most_cpu_s = math.ceil(START_CPU_S + self._reading_s + CPU_PER_SOUND * sound_s)
         if most_cpu_s > self._most_cpu_s:
@@ -130,7 +129,7 @@ class Child:
                     self._limit_cpu()
 
     def send(self, data: bytes, patience_s: float | None = START_WAIT_S) -> None:
-        """Give it more to read. Raises BrokenPipeError when it reads no more, or not in time."""
+        """Send input. Raises BrokenPipeError if it no longer reads, or not in time."""
         assert self._process.stdin is not None
         pipe, rest = self._process.stdin.fileno(), memoryview(data)
         with selectors.DefaultSelector() as selector:
@@ -141,7 +140,7 @@ class Child:
                 rest = rest[os.write(pipe, rest[:PIPE_BYTES]) :]
 
     def send_end(self) -> None:
-        """Nothing more will be given to it."""
+        """Close its input."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -155,7 +154,7 @@ class Child:
             code = self._process.wait(END_S)
         except subprocess.TimeoutExpired:
             raise NotAudio(LATE) from None
-        # Its own bounds end it with another signal.
+        # Its own limits end it with a different signal.
         if code == -signal.SIGKILL and not self._is_killed:
             raise DecoderEnded(
                 "The operating system killed the decoder, possibly because it ran out of memory. "
@@ -167,7 +166,7 @@ class Child:
         return code == 0 and not self.report.lost_sound
 
     def kill(self) -> None:
-        """End it, whatever it is doing; `close` must follow."""
+        """Kill it; call `close` afterwards."""
         with self._lock:
             self._is_killed = True
             self._process.kill()

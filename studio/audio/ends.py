@@ -1,7 +1,8 @@
-"""Looks whether the end of a recording is there, where ffmpeg does not tell.
+"""Detects truncated files whose duration ffmpeg does not know.
 
-ffmpeg knows how much sound an MP3 with a Xing header and a FLAC should hold. Of other files it
-tells how long something in them lasts, which may be a picture or the time before the sound.
+ffmpeg reports the duration of the audio in FLAC files and in MP3 files with a Xing header. For
+other files it reports that of any track, which may be a picture or include the time before the
+audio.
 """
 
 import struct
@@ -13,23 +14,23 @@ from typing import IO
 from studio.audio import mp4
 
 MAX_CHUNKS = 1000
-# Programs that write a WAV into a pipe leave 2 or 4 GiB in its header, in several spellings.
+# Programs that write WAV to a pipe leave one of several values near 2 or 4 GiB in the header.
 NO_LENGTH_BYTES = 0x7FFF0000
-# Less than this may be missing: some programs count wrong by a few samples.
+# Tolerance: some programs are off by a few samples.
 SPARE_S = 0.15
 MAX_BYTES_PER_S = 192_000 * 8 * 8
 MAX_PAGE_BYTES = 27 + 255 + 255 * 255
 LAST_PAGE = 0x04
 _PAGE = b"OggS\0"
-# Formats of a WAV.
+# WAV format tags.
 _INTEGERS, _EXTENSIBLE = 1, 0xFFFE
-# A chunk of Wave64 has a GUID for a name, and counts its own head.
+# Wave64 chunks are named by a GUID, and their size includes the header.
 _W64_HEAD_BYTES = 24
 _W64_REST = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 
 
 class End(Enum):
-    """Whether a recording is whole, cut off, or does not say where it ends."""
+    """Whether a recording is complete, truncated, or does not record where it ends."""
 
     WHOLE = 1
     CUT = 2
@@ -37,7 +38,7 @@ class End(Enum):
 
 
 def end_of(path: Path, container: str) -> End | None:
-    """How a file of one of ffmpeg's containers ends; None where ffmpeg knows better."""
+    """How a file in one of ffmpeg's containers ends; None if ffmpeg's duration is better."""
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         match container.partition(",")[0]:
@@ -53,7 +54,7 @@ def end_of(path: Path, container: str) -> End | None:
 
 
 def _end_of_wav(file: IO[bytes], size_bytes: int) -> End:
-    """Compare the length of the chunk `data` with what is there."""
+    """Compare the declared length of the chunk `data` with the file size."""
     form = file.read(12)[:4]
     if form not in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return End.UNKNOWN
@@ -74,7 +75,7 @@ def _end_of_wav(file: IO[bytes], size_bytes: int) -> End:
 
 
 def _chunks(file: IO[bytes], order: str) -> Iterator[tuple[bytes, int, int, bytes]]:
-    """Name, length and start of the chunks of a WAV, and of the small ones how they begin."""
+    """Name, length and start of the chunks of a WAV, and the first bytes of small ones."""
     for _ in range(MAX_CHUNKS):
         head = file.read(8)
         if len(head) < 8:
@@ -86,7 +87,7 @@ def _chunks(file: IO[bytes], order: str) -> Iterator[tuple[bytes, int, int, byte
 
 
 def bits_of_integers(path: Path) -> int | None:
-    """The bits that a sample of a little-endian WAV of integers takes; None for other files."""
+    """The container size of samples in a little-endian integer WAV, in bits; otherwise None."""
     with path.open("rb") as file:
         if file.read(12)[:4] not in (b"RIFF", b"RF64", b"BW64"):
             return None
@@ -126,7 +127,7 @@ def _bytes_per_s(body: bytes, order: str) -> int:
 
 
 def _end_of_mp4(path: Path) -> End | None:
-    """Whether all boxes are there. Fragments without an index of them may go on or not."""
+    """Check that all boxes are complete. Fragments without an index may or may not be."""
     layout = mp4.Layout(path)
     if layout.is_cut:
         return End.CUT
@@ -134,7 +135,7 @@ def _end_of_mp4(path: Path) -> End | None:
 
 
 def _end_of_ogg(file: IO[bytes], size_bytes: int) -> End:
-    """Look at the last page: whether it is complete, and marked as the last one."""
+    """Check that the last page is complete and marked as the last one."""
     file.seek(max(0, size_bytes - 2 * MAX_PAGE_BYTES))
     tail = file.read()
     at = tail.rfind(_PAGE)

@@ -1,4 +1,4 @@
-"""Reads what ffmpeg reports of a recording's header; texts in the file never begin a line of it."""
+"""Parses ffmpeg's report on the header of a recording. Text from the file never begins a line."""
 
 import re
 from dataclasses import dataclass
@@ -12,16 +12,17 @@ _DURATION = re.compile(r" *Duration: (\d+):(\d\d):(\d\d\.\d+)")
 _START = re.compile(r", start:? (\d+\.\d+)")
 _STREAM = re.compile(r" *Stream #0:\d+.*?: Audio: (\w+).*?, (\d+) Hz, ([^,]+)")
 _LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "hexagonal": 6, "octagonal": 8}
-# With these words the duration is a guess from the size of the file.
+# ffmpeg prints this if it estimated the duration from the file size.
 _GUESSED = ("Estimating duration", "concatenated file")
 
 
 @dataclass(frozen=True)
 class Header:
-    """The first sound stream of a file. `declared_s` is None where the file does not tell it.
+    """The first audio stream of a file.
 
-    `declared_s` may be that of another stream. `start_s` is when the sound begins.
-    `output_rate_hz` is the rate at which the stream decoded, where it was decoded.
+    `declared_s` is None if the file declares no duration, and may be that of another stream.
+    `start_s` is the time at which the audio begins. `output_rate_hz` is the decoded sample rate, if
+    the stream was decoded.
     """
 
     container: str
@@ -82,7 +83,7 @@ def _start_s(line: str) -> float | None:
 
 
 def _channel_count(layout: str) -> int:
-    """Channels of an ffmpeg layout name: "mono", "stereo", "5.1(side)", "12 channels"."""
+    """The number of channels in an ffmpeg layout: "mono", "stereo", "5.1(side)", "12 channels"."""
     base = layout.strip().split("(")[0].strip()
     if base in _LAYOUTS:
         return _LAYOUTS[base]

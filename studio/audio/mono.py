@@ -1,4 +1,4 @@
-"""Mixes channels to one without losing sound that they hold in opposite phase."""
+"""Mixes channels to mono without losing audio in opposite phase."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,18 +8,18 @@ from studio.audio.timeline import RENUMBER
 Samples = npt.NDArray[np.float32]
 
 WINDOW_S = 0.1
-# How long the levels of the channels are remembered.
+# Time constant of the channel levels.
 MEMORY_S = 0.2
-# The mean of channels that have nothing in common has a power of 1. If it is this much less, they
-# cancel each other out, until it is more than that again.
+# The mean of uncorrelated channels has a relative power of 1. Below the first value the channels
+# cancel out, until the power exceeds the second.
 CANCELED, RESTORED = 0.06, 0.25
-# Another channel is listened to if it has so much more power.
+# Switch to another channel only if it has this much more power.
 LOUDER = 2.0
 
 
 def mono_graph(resampler: str, channels: int) -> str:
-    """A graph from the first sound stream to its mean, followed by its channels, as `[out]`."""
-    # A stream of two channels may become one on its way, which `pan` alone would not take.
+    """A filter graph that outputs the mean of the first audio stream and then its channels."""
+    # A stereo stream may change to mono, which `pan` alone would reject.
     layout = ":channel_layouts=stereo" if channels == 2 else ""
     # Channels without names stay in their order.
     copies = "|".join(f"c{number}=c{number}" for number in range(channels))
@@ -32,10 +32,10 @@ def mono_graph(resampler: str, channels: int) -> str:
 
 
 class MonoMixer:
-    """The mean of the channels of a stream, or the loudest of them where they cancel out.
+    """The mean of the channels of a stream, or the loudest one where they cancel out.
 
-    Voices in opposite phase are common: a cable of wrong polarity, or a balanced signal recorded as
-    stereo.
+    Voices in opposite phase are common: a cable with wrong polarity, or a balanced signal recorded
+    as stereo.
     """
 
     def __init__(self, rate_hz: int) -> None:
@@ -46,7 +46,7 @@ class MonoMixer:
         self._chosen: int | None = None
 
     def mix(self, mean: Samples, channels: Samples) -> Samples:
-        """One channel of the next samples: `mean` (samples,) of `channels` (channels, samples)."""
+        """Mix the next samples: `mean` (samples,) of `channels` (channels, samples)."""
         mixed = mean
         for start in range(0, len(mean), self._window):
             window = slice(start, start + self._window)
@@ -63,7 +63,7 @@ class MonoMixer:
         return mixed
 
     def _choose(self, mean: Samples, channels: Samples) -> None:
-        """Remember the levels of a window, and choose what is listened to in it."""
+        """Update the levels with a window, and choose the signal for it."""
         kept = float(np.exp(-len(mean) / self._memory))
         if self._energies is None:
             self._energies = np.zeros(len(channels))

@@ -1,4 +1,4 @@
-"""Looks into MP4 and M4A files for what ffmpeg does not tell: their end, and encryption."""
+"""Detects truncation and encryption of MP4 and M4A files, which ffmpeg does not report."""
 
 import struct
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ import numpy as np
 
 MAX_BOXES = 1_000_000
 MAX_INDEX_BYTES = 64 << 20
-# So much of the sound may be missing; encoders count their padding differently.
+# Tolerance, because encoders count their padding differently.
 SPARE_SHARE = 0.02
-# How the sample entry of encrypted sound is called: Common Encryption, iTunes, Audible.
+# Sample entries of encrypted audio: Common Encryption, iTunes, Audible.
 ENCRYPTED = (b"enca", b"drms", b"aavd")
 _BOXES = (
     b"ftyp,styp,free,skip,wide,pdin,moov,moof,mdat,mfra,sidx,ssix,meta,udta,uuid,emsg,prft,pnot,PICT"
@@ -19,16 +19,16 @@ _BOXES = (
 
 
 def is_mp4(container: str) -> bool:
-    """Whether ffmpeg's name of a container is that of MP4 and its relatives."""
+    """Whether ffmpeg's container name is that of MP4 and related formats."""
     return container.startswith("mov,")
 
 
 class Layout:
     """The boxes of a file. `index` is the content of the box `moov`, empty if there is none.
 
-    `is_cut` is true where a box promises more than is there. `is_open` is true where the last box
-    goes on to the end of the file, wherever that is, or the file consists of fragments and does not
-    end with an index of them.
+    `is_cut` means that a box extends beyond the end of the file. `is_open` means that the last box
+    extends to the end of the file by definition, or that the file consists of fragments without an
+    index at the end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +52,7 @@ class Layout:
 
 
 def _boxes(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int, int, bool]]:
-    """Name, start and end of the content of each box, and whether it has no length of its own."""
+    """Name, content start and end of each box, and whether it declares no length."""
     at = 0
     for _ in range(MAX_BOXES):
         file.seek(at)
@@ -71,7 +71,7 @@ def _boxes(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int, int, bool]]
 
 
 def _find(index: bytes, *names: bytes) -> bytes:
-    """The content of a box inside of the first sound track."""
+    """The content of a box in the first audio track."""
     for track in _children(index, b"trak"):
         handler = next(_children(next(_children(track, b"mdia"), b""), b"hdlr"), b"")
         if handler[8:12] == b"soun":
@@ -94,7 +94,7 @@ def _children(content: bytes, name: bytes) -> Iterator[bytes]:
 
 
 def _last_chunk(index: bytes) -> int:
-    """The offset of the last chunk of the sound track in the file; -1 if the index has none."""
+    """The file offset of the last chunk of the audio track; -1 if the index has none."""
     for name, kind in ((b"stco", ">u4"), (b"co64", ">u8")):
         table = _find(index, b"mdia", b"minf", b"stbl", name)[8:]
         offsets = np.frombuffer(table[: len(table) // int(kind[2]) * int(kind[2])], kind)

@@ -1,4 +1,4 @@
-"""Examines a recording before it is accepted."""
+"""Checks recordings before they are accepted."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,12 @@ from studio.audio.timeline import (
 )
 from studio.errors import AudioTooLong, AudioTruncated, AudioUnsupported, NotAudio
 
-# Up to this length a recording is decoded whole, so that its length is exact.
+# Recordings up to this length are decoded in full, so their duration is exact.
 FULLY_PROBED_S = 60.0
 TAIL_S = 3.0
-# Of the tail so much more is decoded, to notice a header that promises too little.
+# Decode this much beyond the declared end, to detect a header that declares too little.
 MORE_TAIL_S = 5.0
-# Recordings that follow each other in one file have no length but what they decode to.
+# The length of chained recordings is known only by decoding them.
 MAX_CHAIN_S = 6 * 3600.0
 
 _NOTHING_LEFT_OUT = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1"]
@@ -39,10 +39,10 @@ _COUNTED_WITH_GAPS = ["-af", f"{RENUMBER},{FIRST_CHANNEL},aresample={FILL_GAPS}"
 
 @dataclass(frozen=True)
 class Probe:
-    """What a sound file is: duration in seconds, rate in Hz, channel count, container, codec.
+    """The properties of an audio file.
 
-    The duration counts from where a player's clock is 0. `says_its_end` is false where the file
-    does not tell where its sound ends, so that nobody can see whether its end is missing.
+    The duration counts from the time that a player shows as zero. `says_its_end` is false if the
+    file does not record where it ends, so that truncation cannot be detected.
     """
 
     duration_s: float
@@ -55,9 +55,9 @@ class Probe:
 
 @dataclass(frozen=True)
 class _Opening:
-    """What the first minute of a file, or of the first part of a chain, shows.
+    """The result of decoding the first minute of a file, or of the first part of a chain.
 
-    `decoder` is what ffmpeg must be told to decode it. `decoded_s` is at most FULLY_PROBED_S, and
+    `decoder` has the input options that ffmpeg needs. `decoded_s` is at most FULLY_PROBED_S and
     counts from the first sample.
     """
 
@@ -69,20 +69,20 @@ class _Opening:
 
     @property
     def promises(self) -> float:
-        """How much sound the file promises, in seconds; 0 where it does not say.
+        """The declared duration of the audio in seconds; 0 if unknown.
 
-        Where bytes tell the end, the duration of the file counts for nothing: it may be that of a
-        picture, or of the time before the sound.
+        If the end is known from the bytes, the duration in the container is ignored: it may be that
+        of a picture, or include the time before the audio.
         """
         known = self.end is None and self.header.declared_s is not None
         return self.header.declared_s or 0.0 if known else 0.0
 
 
 def probe(path: Path) -> Probe:
-    """Look at a sound file and make sure that it decodes, and that its end is there.
+    """Check that an audio file decodes and is complete.
 
-    The first minute is decoded. The last seconds of a longer file are too, where its header tells
-    how long it is; where it does not, the length is measured without decoding.
+    The first minute is decoded, and the last seconds of a longer file if its header gives the
+    duration; otherwise the duration is measured without decoding.
     Raises NotAudio, AudioTruncated, AudioTooLong or AudioUnsupported.
     """
     parts = parts_of(path)
@@ -114,8 +114,8 @@ def _length_s(path: Path, parts: list[Part], opening: _Opening) -> float:
     if parts and parts[0].recordings > 1:
         return _decoded_s(path, None)
     if header.container in ("flac", "ogg") or mp4.is_mp4(header.container):
-        # Frames of FLAC tell their own times, so that a search for the end can be led anywhere; the
-        # duration of the others may be that of something else.
+        # FLAC frames contain their own times, so seeking to the end cannot be trusted; the duration
+        # of other formats may be that of another track.
         measured_s = max(_measured_s(path), FULLY_PROBED_S)
         if _is_short(header.start_s + measured_s, opening.promises):
             _raise_truncated(opening.promises, f"only {measured_s:.1f} s are there")
@@ -131,7 +131,7 @@ def _is_short(length_s: float, promised_s: float) -> bool:
 
 
 def _open(path: Path, parts: list[Part], codec: str = "") -> _Opening:
-    """Decode the first minute. `codec` is given where ffmpeg is known to mistake it."""
+    """Decode the first minute. `codec` is given if ffmpeg is known to misdetect it."""
     decoder = decoder_of(path, codec)
     command = [KEEP_TIMES, *decoder, *RECORDING, *_NOTHING_LEFT_OUT, "-t", f"{FULLY_PROBED_S}"]
     is_chain = len(parts) > 1
@@ -184,9 +184,9 @@ def _checked(report: Report) -> Header:
 
 
 def _ends_at(path: Path, opening: _Opening) -> bool:
-    """Whether the sound ends about where the header says; False where it does not.
+    """Whether the audio ends about where the header says.
 
-    Raises AudioTruncated where it ends before, unless the end is known to be there.
+    Raises AudioTruncated if it ends earlier, unless the end is known to be present.
     """
     declared_s = opening.header.declared_s or 0.0
     start = ["-v", "error", "-ss", f"{declared_s - TAIL_S:.3f}", *opening.decoder, *RECORDING]
@@ -204,7 +204,7 @@ def _ends_at(path: Path, opening: _Opening) -> bool:
 
 
 def _decoded_s(path: Path, part: Part | None) -> float:
-    """The length of several recordings in one file, by decoding them. Raises AudioTooLong."""
+    """The total duration of chained recordings, by decoding them. Raises AudioTooLong."""
     command = [
         "-v",
         "error",
@@ -230,7 +230,7 @@ def _decoded_s(path: Path, part: Part | None) -> float:
 
 
 def _measured_s(path: Path) -> float:
-    """The length of a recording: the sum of its packets. Raises AudioTooLong."""
+    """The duration of a recording, as the sum of its packets. Raises AudioTooLong."""
     command = ["-v", "error", KEEP_TIMES, *RECORDING, *_NOTHING_LEFT_OUT, "-c", "copy"]
     clock, rest = PacketClock(0.0), b""
     with Child([*command, "-f", "framecrc", "pipe:1"], path) as child:
@@ -251,7 +251,7 @@ def _measured_s(path: Path) -> float:
 
 
 def _count(child: Child) -> int:
-    """The bytes that come out of a child."""
+    """The number of bytes that a child outputs."""
     count = 0
     while data := child.receive():
         count += len(data)

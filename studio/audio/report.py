@@ -1,22 +1,22 @@
-"""What ffmpeg says while it runs."""
+"""The messages of a running ffmpeg."""
 
 import re
 
 from studio.errors import NotAudio
 
-# The tags of the file are of no use; ffmpeg indents them by four spaces.
+# Tags of the file are ignored; ffmpeg indents them by four spaces.
 MAX_LINES = 200
 MAX_LINE_BYTES = 4096
 MAX_TAG_BYTES = 16 << 20
-# ffmpeg says so and still exits with 0.
+# ffmpeg reports this and still exits with 0.
 _LOST = b"Error during demuxing"
 _DAMAGED = b"Error submitting packet to decoder"
 
 
 class Report:
-    """What ffmpeg says: its first lines but for the file's tags, and its last words.
+    """The first lines of ffmpeg's output, without tags, and the last one.
 
-    `lost_sound` is true where it gave up before the end; `damaged_packets` are those it left out.
+    `lost_sound` means that it stopped before the end; `damaged_packets` counts skipped packets.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Report:
         self._tag_bytes = 0
 
     def hear(self, data: bytes) -> None:
-        """Take what was said next. Raises NotAudio when the tags never end."""
+        """Add output. Raises NotAudio if there are too many tags."""
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[:MAX_LINE_BYTES]
         for line in lines:
@@ -47,6 +47,6 @@ class Report:
         return any(text in line for line in self.lines)
 
     def last_words(self) -> str:
-        """The last line, without ffmpeg's own names."""
+        """The last line, without the names of ffmpeg components."""
         line = re.sub(r"^(\[.*?\] )+", "", self._last.decode("utf-8", "replace"))
         return line.replace("fd:", "the file").rstrip(".!") or "ffmpeg gave no reason"

@@ -1,4 +1,4 @@
-"""What sound is inside the program, and what sound is taken from outside."""
+"""The format of audio in memory, and limits on the accepted audio."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,6 @@ Sound = npt.NDArray[np.float32]
 BLOCK_SAMPLES = 1 << 17
 SAMPLE_RATES_HZ = (8_000, 192_000)
 MAX_CHANNELS = 8
-# What may be missing of the sound that a file promises: encoders count their padding differently.
+# Tolerance for missing audio, because encoders count their padding differently.
 SPARE_SHARE = 0.02
 SPARE_S = 0.15

@@ -1,4 +1,4 @@
-"""Decodes recordings while they are made."""
+"""Decodes recordings while they are being made."""
 
 from contextlib import suppress
 from threading import Lock, Thread
@@ -10,25 +10,25 @@ from studio.audio.child import GUARDS, INPUT, SOUND_ONLY, Child
 from studio.audio.mono import MonoMixer, mono_graph
 from studio.errors import DecoderEnded, NotAudio
 
-# What browsers record, by ffmpeg's name of the container.
+# Codecs that browsers record, by ffmpeg's container name.
 CODECS = {
     "matroska": "opus,libopus,vorbis,libvorbis,pcm_f32le",
     "ogg": "opus,libopus,vorbis,libvorbis",
     "mov": "aac,opus,libopus,alac,flac",
 }
 END_TIMEOUT_S = 30.0
-# More sound than this from one piece of a stream is no recording of a voice, but a bomb.
+# More audio than this at once is not a voice recording but a decompression bomb.
 MAX_S = 600.0
-# ffmpeg gives the mean, left and right: more channels are mixed to two.
+# ffmpeg outputs the mean, left and right; more channels are mixed to two.
 CHANNELS = 2
 FRAME_BYTES = 4 * (1 + CHANNELS)
 
 
 class StreamDecoder:
-    """Decodes one recording that comes in pieces of any length, as a browser records it.
+    """Decodes one recording that arrives in chunks of any length, as browsers record it.
 
-    `container` is ffmpeg's name of its format, one of CODECS. Sound comes out mono at `rate_hz`, as
-    soon as ffmpeg has it.
+    `container` is a key of CODECS. The output is mono at `rate_hz`, available as soon as ffmpeg has
+    decoded it.
     """
 
     def __init__(self, container: str, rate_hz: int) -> None:
@@ -48,9 +48,9 @@ class StreamDecoder:
         self._reader.start()
 
     def feed(self, data: bytes) -> npt.NDArray[np.float32]:
-        """Take the next piece; what has been decoded so far, float32 (samples,).
+        """Add a chunk and return the newly decoded audio, float32 (samples,).
 
-        Raises NotAudio when the recording cannot be decoded.
+        Raises NotAudio if the recording cannot be decoded.
         """
         try:
             self._child.send(data)
@@ -59,7 +59,7 @@ class StreamDecoder:
         return self._taken()
 
     def finish(self) -> npt.NDArray[np.float32]:
-        """The recording has ended; the rest of its sound. Raises NotAudio where it had none."""
+        """End the recording and return the remaining audio. Raises NotAudio if it had none."""
         self._child.send_end()
         self._reader.join(END_TIMEOUT_S)
         in_time = not self._reader.is_alive()
@@ -70,14 +70,14 @@ class StreamDecoder:
         return rest
 
     def close(self) -> None:
-        """End the child, whatever it is doing."""
+        """Kill the child process."""
         if self._reader.is_alive():
             self._child.kill()
         self._reader.join()
         self._child.close()
 
     def _read(self) -> None:
-        """Gather what is decoded until the child ends, or is ended for taking too much."""
+        """Collect decoded audio until the child ends or exceeds the limit."""
         total_bytes = 0
         while data := self._child.receive(is_live=True):
             total_bytes += len(data)

@@ -1,8 +1,8 @@
-"""The time line of a recording, as players show it.
+"""The timeline of a recording, as players show it.
 
-Sound may begin late (an edit list of MP4, a stream that was joined in the middle) and may have gaps
-in which nothing was sent. Both become silence, so that the times of words and stems are those of a
-player. Larger jumps are the clock of some transmission, and are left out.
+Audio may begin late (an MP4 edit list, a stream joined midway) and may have gaps in which nothing
+was sent. Both become silence, so that the times of words and stems match a player. Larger jumps
+come from a broadcast clock and are skipped.
 """
 
 from pathlib import Path
@@ -10,29 +10,29 @@ from pathlib import Path
 from studio.audio.child import Child
 from studio.audio.header import Header
 
-# Less is the delay of an encoder, or rounding.
+# Smaller jumps are encoder delay or rounding.
 MIN_JUMP_S = 0.1
 # The silence of a gap passes through ffmpeg's memory; that of a late start does not.
 MAX_GAP_S = 60.0
 LATEST_START_S = 600.0
 
-# An option of every run: else ffmpeg closes gaps of more than 10 s by itself.
+# Used in every run; otherwise ffmpeg removes gaps of more than 10 s.
 KEEP_TIMES = "-copyts"
-# Renumbers samples from 0 on. Only jumps within the bounds stay; no sample is moved back.
+# Renumbers samples from 0. Keeps only jumps within the limits; moves no sample back.
 # Variables: 0 the expected time stamp, 1 the samples so far, 2 the jump.
 _JUMP = f"if(NB_CONSUMED_SAMPLES*between(ld(2),{MIN_JUMP_S}*SR,{MAX_GAP_S}*SR),ld(2),0)"
 RENUMBER = (
     "asetpts='st(2,PTS-ld(0));st(0,PTS+NB_SAMPLES);"
     f"st(1,ld(1)+{_JUMP}+NB_SAMPLES);ld(1)-NB_SAMPLES'"
 )
-# Options of `aresample`, which put silence where samples are missing after RENUMBER.
+# Options of `aresample` that fill gaps with silence after RENUMBER.
 FILL_GAPS = f"async=1:first_pts=0:min_hard_comp={MIN_JUMP_S / 2}"
 
 
 class PacketClock:
-    """Adds up the packets of a recording to the length that RENUMBER and FILL_GAPS give it.
+    """Adds up packets to the duration that results from RENUMBER and FILL_GAPS.
 
-    Time stamps and lengths are in ticks of `tick_s` seconds. Sound before 0 is not played.
+    Time stamps and durations are in ticks of `tick_s` seconds. Audio before 0 is not played.
     """
 
     def __init__(self, tick_s: float) -> None:
@@ -57,11 +57,11 @@ class PacketClock:
 
 
 def late_start_s(path: Path, header: Header, recording: list[str]) -> float:
-    """Seconds of silence before the first sample; 0 where it begins at once."""
-    # The start of an MP3 is its encoder's delay, which is not played.
+    """Seconds of silence before the first sample."""
+    # The start time of an MP3 is the encoder delay, which is not played.
     if header.container == "mp3" or not MIN_JUMP_S <= header.start_s <= LATEST_START_S:
         return 0.0
-    # The header counts from the first packet, of which a decoder may give nothing.
+    # The header refers to the first packet, for which a decoder may output nothing.
     command = ["-v", "error", KEEP_TIMES, *recording, "-map", "0:a:0", "-frames:a", "1"]
     output = b""
     with Child([*command, "-c:a", "pcm_s16le", "-f", "framecrc", "pipe:1"], path) as child:
@@ -78,6 +78,6 @@ def late_start_s(path: Path, header: Header, recording: list[str]) -> float:
 
 
 def seconds_of_tick(line: bytes) -> float:
-    """The tick of a time base line of `framecrc`, such as `#tb 0: 1/44100`."""
+    """The tick in a time base line of `framecrc`, such as `#tb 0: 1/44100`."""
     count, per_s = line.removeprefix(b"#tb 0: ").split(b"/")
     return int(count) / int(per_s)

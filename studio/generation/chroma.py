@@ -1,4 +1,4 @@
-"""The melody of a recording, as the melody variants hear it: one pitch class a frame.
+"""Extracts the melody of a recording for the melody variants: one pitch class per frame.
 
 The same numbers as `MusicgenMelodyFeatureExtractor`, which needs torchaudio, from PyTorch alone.
 """
@@ -17,9 +17,9 @@ LONGEST_S = 300.0
 
 
 def melody(blocks: Iterable[Sound]) -> Sound:
-    """float32 (12, frames), each frame with a single 1, of mono sound at RATE_HZ.
+    """float32 (12, frames), one-hot in each frame, from mono audio at RATE_HZ.
 
-    Only the first LONGEST_S are listened to: no music is made that is longer.
+    Only the first LONGEST_S are used, because generated music is never longer.
     """
     import torch
     from transformers.audio_utils import chroma_filter_bank
@@ -45,6 +45,6 @@ def melody(blocks: Iterable[Sound]) -> Sound:
 
 
 def from_second(melody: Sound, start_s: float) -> Sound:
-    """A melody as it is heard by a window that begins so late; it starts again after its end."""
+    """The melody for a window that begins at a time; it repeats after its end."""
     start = round(start_s * RATE_HZ / HOP)
     return np.roll(melody, -(start % melody.shape[1]), axis=1)

@@ -1,4 +1,4 @@
-"""MusicGen as a model family: makes music from a description."""
+"""MusicGen as a model family: generates music from a description."""
 
 import secrets
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from studio.storage.files import Upload
 
 
 class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
-    """Makes music from an uploaded prompt, and from the sounds that its options name."""
+    """Generates music from an uploaded prompt, and from the audio files in its options."""
 
     name = "musicgen"
     options = GenerationOptions
@@ -79,7 +79,7 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
         return [upload.sha256, [sound.identity if sound else None for sound in sounds]]
 
     def _sounds(self, upload: Upload, options: GenerationOptions) -> list[Source | None]:
-        """What `continue_from` and `melody_from` name. Raises InvalidOption or NotReady."""
+        """The audio for `continue_from` and `melody_from`. Raises InvalidOption or NotReady."""
         named = {"continue_from": options.continue_from, "melody_from": options.melody_from}
         return [
             self._sound(upload, option, file_id) if file_id else None
@@ -87,7 +87,7 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
         ]
 
     def _sound(self, upload: Upload, option: str, file_id: str) -> Source:
-        """The sound of another file of the same owner that an option names."""
+        """The audio of another file of the same owner that an option refers to."""
         try:
             other = self._sources.storage.upload(file_id)
         except UnknownFile:

@@ -1,4 +1,4 @@
-"""One generation job: a prompt becomes tracks in a folder, frame by frame."""
+"""Runs a generation job, frame by frame."""
 
 import math
 import time
@@ -24,16 +24,16 @@ from studio.inference.devices import join_notes
 from studio.jobs.job import Report
 from studio.sources import Source
 
-# Sound is decoded when so many new frames are there.
+# Audio is decoded in batches of this many new frames.
 BATCH_FRAMES = 100
-# Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
+# The approximate share of encoding in the progress of a job that needs it.
 ENCODING_SHARE = 0.02
 MAX_UNKNOWN_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the music is to be like: a text, and the sounds that it continues and follows."""
+    """A prompt: text, and the audio to continue or whose melody to follow."""
 
     text: str
     continued: Source | None = None
@@ -113,7 +113,7 @@ def _write(
     writers: list[SoundWriter],
     report: Report,
 ) -> tuple[int, int]:
-    """Make the music and write it; samples of each track, and steps that were done."""
+    """Generate and write the music. Returns the samples per track and the steps done."""
     kind = model.kind
     continuation = Continuation(model, prompt.continued, options.variations)
     for block in continuation.sound():
@@ -143,7 +143,7 @@ def _write(
 
 
 def _batches(frames: Iterator[Codes], continuation: Continuation) -> Iterator[tuple[Codes, bool]]:
-    """The frames in batches, and whether a batch is the last; those of the continuation first."""
+    """Yield the frames in batches, each with whether it is the last. Given frames come first."""
     held: list[Codes] = [continuation.codes]
     for frame in frames:
         if len(held) > BATCH_FRAMES:
@@ -192,7 +192,7 @@ def _level(
     wanted_lufs: float | None,
     on_block: Callable[[float], None],
 ) -> _Level:
-    """Measure a track; bring it to the wanted loudness, as far as its peak allows."""
+    """Measure a track, and adjust it to the target loudness as far as its peak allows."""
     measured_lufs = loudness.integrated_lufs(_checked(audio.read_blocks(path), on_block), rate_hz)
     if measured_lufs is None or wanted_lufs is None:
         return _Level(None if measured_lufs is None else round(measured_lufs, 2), peak)
@@ -205,14 +205,14 @@ def _level(
 
 
 def _checked(blocks: Iterator[Sound], on_block: Callable[[float], None]) -> Iterator[Sound]:
-    """The same blocks; a cancel is noticed at each."""
+    """The same blocks; checks for cancellation at each."""
     for block in blocks:
         on_block(1.0)
         yield block
 
 
 def _note(model: MusicModel, prompt: Prompt) -> str | None:
-    """What the caller should know about the result."""
+    """A remark on the result for the caller."""
     unknown = None
     if model.listener.unknown_share(prompt.text) > MAX_UNKNOWN_SHARE:
         unknown = "The model does not know most words of the prompt. Describe the music in English."

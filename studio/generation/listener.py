@@ -1,4 +1,4 @@
-"""Understands prompts with the text encoder of a model, in PyTorch: it runs once a track."""
+"""Encodes prompts with the text encoder of a model, in PyTorch, once per track."""
 
 from pathlib import Path
 from threading import Lock
@@ -12,7 +12,7 @@ from studio.generation.model import States
 
 
 class TextListener:
-    """Text to states; for models with melody, one pitch class a frame goes before the text."""
+    """Encodes text; for melody models, one pitch class per frame precedes the text."""
 
     def __init__(self, folder: Path, config: Any) -> None:
         import torch
@@ -53,7 +53,7 @@ class TextListener:
         return list(self._tokenizer.encode(prompt).ids)
 
     def _heard(self, melody: Sound | None) -> Any:
-        """The melody as states; without one it is the first pitch class all along."""
+        """The states of a melody; without one, of the first pitch class throughout."""
         torch = self._torch
         if melody is None:
             melody = np.zeros((12, 1), np.float32)
@@ -64,7 +64,7 @@ class TextListener:
 
 
 def _linear(folder: Path, prefix: str) -> Any:
-    """A linear layer of the model; None where it has none of that name."""
+    """A linear layer of the model; None if it does not exist."""
     import torch
 
     state = parts.read_state(folder, prefix)

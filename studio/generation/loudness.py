@@ -16,7 +16,7 @@ OFFSET_LUFS = -0.691
 
 
 def integrated_lufs(blocks: Iterable[Sound], rate_hz: int) -> float | None:
-    """Loudness in LUFS of blocks float32 (channels, samples); None of silence."""
+    """The loudness of blocks float32 (channels, samples) in LUFS; None for silence."""
     powers = _hop_powers(blocks, rate_hz)
     hops = round(BLOCK_S / HOP_S)
     if len(powers) < hops:
@@ -35,7 +35,7 @@ def _lufs(power: Any) -> Any:
 
 
 def _hop_powers(blocks: Iterable[Sound], rate_hz: int) -> npt.NDArray[np.float64]:
-    """Power of each hop of the weighted sound, summed over the channels."""
+    """The power of each hop of the weighted audio, summed over the channels."""
     from scipy.signal import sosfilt
 
     hop = round(HOP_S * rate_hz)
@@ -57,7 +57,7 @@ def _hop_powers(blocks: Iterable[Sound], rate_hz: int) -> npt.NDArray[np.float64
 def _weighting(rate_hz: int) -> npt.NDArray[np.float64]:
     """The K weighting for any rate: a high shelf for the head, and a high-pass.
 
-    The standard gives coefficients for 48 kHz only; these are the analogue filters behind them.
+    The standard gives coefficients for 48 kHz only; these are the underlying analogue filters.
     """
     k = np.tan(np.pi * 1681.974450955533 / rate_hz)
     gain = 10 ** (3.999843853973347 / 20)

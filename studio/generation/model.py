@@ -1,7 +1,7 @@
-"""The seam of music generation: the parts of a loaded model, which every engine offers.
+"""The interfaces of the parts of a music model, which every engine implements.
 
-Music is a sequence of frames (50 a second), each of which has one code a codebook. A decoder
-predicts the codes, a codec turns frames into sound and back.
+Music is a sequence of frames (50 per second) with one code per codebook. A decoder predicts the
+codes; a codec converts frames to audio and back.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from studio.audio import Sound
 
 Codes = npt.NDArray[np.int64]
-"""int64 (rows, codebooks, frames). Of stereo, codebooks of left and right take turns."""
+"""int64 (rows, codebooks, frames). For stereo, left and right codebooks alternate."""
 
 States = npt.NDArray[np.float32]
 """float32 (2, tokens, hidden): encoder states with the prompt, and without one."""
@@ -28,7 +28,7 @@ Flags = npt.NDArray[np.bool_]
 """bool (codebooks, positions)."""
 
 Hidden = npt.NDArray[np.float32]
-"""float32 (rows, channels, frames) inside of the codec."""
+"""float32 (rows, channels, frames) inside the codec."""
 
 
 @dataclass(frozen=True)
@@ -53,69 +53,70 @@ class CodecSpec:
 
     @property
     def delays(self) -> list[int]:
-        """Steps by which each codebook comes later than the first; both sides of stereo agree."""
+        """The delay of each codebook in steps; the same for both stereo channels."""
         return [number // self.channels for number in range(self.codebooks)]
 
     @property
     def padding(self) -> int:
-        """The token that stands where a codebook has no code."""
+        """The token for positions without a code."""
         return self.vocabulary
 
 
 class Listener(Protocol):
-    """Understands prompts: text, and a melody where the model takes one."""
+    """Encodes prompts: text, and a melody if the model accepts one."""
 
     takes_melody: bool
 
     def unknown_share(self, prompt: str) -> float:
-        """Share of the prompt's tokens that the model has never seen, 0..1."""
+        """The share of prompt tokens that the model does not know, 0 to 1."""
 
     def states(self, prompt: str, melody: Sound | None) -> States:
         """Encode a prompt. `melody` is float32 (12, frames), one pitch class per frame."""
 
 
 class Decoding(Protocol):
-    """One run of a decoder, which remembers what it was given."""
+    """One run of a decoder, with state."""
 
     def __call__(self, tokens: Codes) -> Logits:
-        """Append tokens; the logits behind the last of them, those without prompt behind all
-        others.
+        """Append tokens and return the logits after the last one.
+
+        With guidance, the rows without the prompt follow those with it.
         """
 
 
 class Decoder(Protocol):
-    """The network that predicts codes. Shared; each `begin` is a run of its own.
+    """The network that predicts codes. Shared; each `begin` starts an independent run.
 
-    `note` says what went wrong on its device meanwhile.
+    `note` reports problems of its device, if any.
     """
 
     note: str | None
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
-        """A new run for `rows` tracks at once; `guided`: also predict without prompt."""
+        """Start a run for `rows` tracks; `guided` also predicts without the prompt."""
 
 
 class Codec(Protocol):
-    """Sound to codes and back. Shared by threads.
+    """Converts audio to codes and back. Thread-safe.
 
-    Decoding is cut into three parts so that it can go on while codes still come: `embed` and
-    `synthesise` see a few frames around each, only `recur` remembers.
+    Decoding has three parts, so that it can start while codes are still being generated: `embed`
+    and `synthesise` see a few frames of context, and only `recur` has state.
     """
 
     def encode(self, sound: Sounds) -> Codes:
-        """The codes of whole frames of mono sound."""
+        """The codes of whole frames of mono audio."""
 
     def embed(self, codes: Codes) -> Hidden: ...
 
     def recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
-        """`state` is what the last call gave; None at the beginning."""
+        """`state` is the result of the previous call; None at the start."""
 
     def synthesise(self, hidden: Hidden) -> Sounds: ...
 
 
 @dataclass(frozen=True)
 class MusicModel:
-    """A loaded variant. `engine` and `precision` tell what it runs on, `note` why not on better."""
+    """A loaded variant. `note` says why it does not use the fastest engine, if so."""
 
     kind: CodecSpec
     listener: Listener

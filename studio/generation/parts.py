@@ -1,6 +1,6 @@
-"""Reads a model's directory, as `save_pretrained` of transformers writes it, part by part.
+"""Reads the parts of a model directory in the format of `save_pretrained` of transformers.
 
-Only safetensors are read, and no code that a directory might hold is run.
+Only safetensors are read, and no code in the directory is executed.
 """
 
 import json
@@ -14,13 +14,13 @@ INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 MELODY = "musicgen_melody"
-# What the released models oversee and are guided by, where a directory does not say it.
+# Defaults of the released models, if a directory does not specify them.
 WINDOW_FRAMES = 1500
 GUIDANCE_SCALE = 3.0
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold the weights; empty where there are none."""
+    """The weights files; empty if there are none."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     try:
@@ -31,14 +31,14 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def missing(folder: Path) -> list[str]:
-    """Names of files that a model needs and that its directory lacks."""
+    """The names of required files that are missing in a directory."""
     files = weight_files(folder)
     absent = [name for name in (CONFIG, TOKENIZER) if not (folder / name).is_file()]
     return absent + ([path.name for path in files if not path.is_file()] if files else [WEIGHTS])
 
 
 def takes_melody(folder: Path) -> bool:
-    """Whether the model also listens to a melody; False where its config cannot be read."""
+    """Whether the model accepts a melody; False if its config cannot be read."""
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         return bool(config["model_type"] == MELODY)
@@ -47,7 +47,7 @@ def takes_melody(folder: Path) -> bool:
 
 
 def unknown_word(folder: Path) -> str:
-    """What the tokenizer writes for a word that it does not know."""
+    """The token for unknown words."""
     try:
         token = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))["unk_token"]
     except (OSError, ValueError, LookupError, TypeError):
@@ -66,7 +66,7 @@ def read_config(folder: Path) -> Any:
 
 
 def read_codec_spec(folder: Path, config: Any) -> CodecSpec:
-    """What the model makes. Raises ValueError where it is no MusicGen."""
+    """The format of the model's audio and codes. Raises ValueError if it is not a MusicGen."""
     audio, decoder = config.audio_encoder, config.decoder
     if audio.audio_channels != 1 or audio.normalize or audio.chunk_length_s is not None:
         raise ValueError("its codec is not the mono EnCodec of MusicGen")
@@ -84,7 +84,7 @@ def read_codec_spec(folder: Path, config: Any) -> CodecSpec:
 
 
 def _guidance_scale(folder: Path) -> float:
-    """The guidance that `generate` of transformers takes by itself, within the API's limits."""
+    """The default guidance of the model, within the limits of the API."""
     try:
         settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
         return min(15.0, max(1.0, float(settings["guidance_scale"])))
@@ -93,7 +93,7 @@ def _guidance_scale(folder: Path) -> float:
 
 
 def _window_frames(folder: Path, frames_per_s: int) -> int:
-    """The length, in whole seconds, that `generate` of transformers makes by itself."""
+    """The context length of the model, in whole seconds."""
     try:
         settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
         length = int(settings["max_length"])
@@ -103,7 +103,7 @@ def _window_frames(folder: Path, frames_per_s: int) -> int:
 
 
 def read_state(folder: Path, prefix: str) -> dict[str, Any]:
-    """The weights whose names begin with `prefix`, without it, in float32."""
+    """The float32 weights whose names begin with `prefix`, which is removed."""
     import torch
     from safetensors import safe_open
 
@@ -119,7 +119,7 @@ def read_state(folder: Path, prefix: str) -> dict[str, Any]:
 def read_part(folder: Path, part: str, config: Any) -> Any:
     """A part of the model (text_encoder, audio_encoder, decoder) as a module of transformers.
 
-    Raises ValueError where weights are missing: transformers would make some up.
+    Raises ValueError if weights are missing; transformers would initialise them randomly.
     """
     import torch
     import transformers
@@ -139,5 +139,5 @@ def read_part(folder: Path, part: str, config: Any) -> Any:
         None, config=settings, state_dict=state, dtype=torch.float32, output_loading_info=True
     )
     if missing := sorted(info["missing_keys"]):
-        raise ValueError(f"{part} lacks {len(missing)} weights, {missing[0]} among them")
+        raise ValueError(f"{part} lacks {len(missing)} weights, including {missing[0]}")
     return module.eval().requires_grad_(False)

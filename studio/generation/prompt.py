@@ -1,4 +1,4 @@
-"""Reads a prompt: a text, whose first line may carry options as JSON."""
+"""Reads prompts: text whose first line may contain options as JSON."""
 
 import json
 import unicodedata
@@ -14,14 +14,14 @@ MAX_BYTES = 4 * MAX_CHARACTERS + 3
 
 @dataclass(frozen=True)
 class PromptFile:
-    """A description of music, and options as they were written."""
+    """A description of music, and unchecked options."""
 
     text: str
     options: dict[str, Any] = field(default_factory=dict)
 
 
 def read_prompt(path: Path) -> PromptFile:
-    """The prompt in a text file. Raises TextUnreadable, which says why it is none."""
+    """Read the prompt in a text file. Raises TextUnreadable."""
     if path.stat().st_size > MAX_BYTES:
         raise TextUnreadable(
             f"The text has {path.stat().st_size:,} bytes; a prompt may have at most "
@@ -47,7 +47,7 @@ def read_prompt(path: Path) -> PromptFile:
 
 
 def _split(text: str) -> tuple[dict[str, Any], str]:
-    """The options of the first line, and the rest."""
+    """Split the options of the first line from the rest."""
     first, _, rest = text.lstrip().partition("\n")
     if not first.startswith("{"):
         return {}, text

@@ -1,4 +1,4 @@
-"""Chooses the next codes from the decoder's logits, for all codebooks of all tracks at once."""
+"""Samples the next codes from logits, for all codebooks and tracks at once."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ Chosen = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How codes are drawn. `temperature` 0 takes the likeliest; `top_k` 0 and `top_p` 1 keep all.
+    """Sampling options. `temperature` 0 is greedy; `top_k` 0 and `top_p` 1 keep all codes.
 
-    Above 1, `guidance_scale` leads away from what the model would play without a prompt.
+    A `guidance_scale` above 1 moves away from the prediction without a prompt.
     """
 
     guidance_scale: float = 3.0
@@ -29,14 +29,14 @@ class Sampling:
 
 
 class Sampler:
-    """Draws codes; each row has random numbers of its own, so it does not depend on the others."""
+    """Samples codes with separate random numbers per row, so that rows are independent."""
 
     def __init__(self, sampling: Sampling, seed: int, rows: int) -> None:
         self.sampling = sampling
         self._random = [np.random.default_rng([seed, row]) for row in range(rows)]
 
     def __call__(self, logits: Logits) -> Chosen:
-        """`logits` of the rows with the prompt and, where guided, behind them without it."""
+        """`logits` of the rows with the prompt, followed by those without it if guided."""
         scores = logits
         if self.sampling.is_guided:
             conditional, unconditional = np.split(logits, 2)
@@ -50,12 +50,12 @@ class Sampler:
         return self._draw(scores / np.float32(self.sampling.temperature), draws)
 
     def draws(self, steps: int, codebooks: int) -> npt.NDArray[np.float64]:
-        """The random numbers of the next steps, (rows, codebooks, steps)."""
+        """The random numbers for the next steps, (rows, codebooks, steps)."""
         drawn = [random.random((steps, codebooks)).T for random in self._random]
         return np.ascontiguousarray(np.stack(drawn))
 
     def _draw(self, scores: Logits, draws: npt.NDArray[np.float64]) -> Chosen:
-        """The codes at which the sum of probabilities, the likeliest first, passes the draws."""
+        """The codes at which the cumulative probability, most likely first, exceeds the draws."""
         size = scores.shape[2]
         kept = min(self.sampling.top_k or size, size)
         candidates = np.argpartition(scores, size - kept, axis=2)[:, :, size - kept :]
@@ -64,7 +64,7 @@ class Sampler:
         values = np.take_along_axis(values, order, axis=2)
         weights = np.exp(values - values[:, :, :1])
         sums = np.cumsum(weights, axis=2)
-        # The likeliest ones whose probabilities add up to `top_p`; the first is always among them.
+        # The most likely codes whose probabilities add up to `top_p`; always includes the first.
         inside = sums - weights < self.sampling.top_p * sums[:, :, -1:]
         total = np.where(inside, sums, 0.0).max(axis=2)
         places = (sums <= (draws * total)[:, :, None]).sum(axis=2, keepdims=True)

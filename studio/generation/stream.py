@@ -1,4 +1,4 @@
-"""Decodes codes to sound while they come, exactly as if all of them were decoded at once."""
+"""Decodes codes to audio as they arrive, with the same result as decoding all at once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,14 +7,14 @@ import numpy as np
 
 from studio.generation.model import Codec, CodecSpec, Codes, Hidden, Sounds
 
-# Frames on each side that a part without memory may look at; EnCodec's see three.
+# Frames of context on each side for stateless parts; EnCodec's need three.
 CONTEXT = 8
 
 
 class Sliding:
-    """Runs a network that sees CONTEXT frames on each side over a stream of frames.
+    """Applies a network with CONTEXT frames of context on each side to a stream of frames.
 
-    It gives `scale` values for each frame, on the last axis.
+    Its output has `scale` values per frame on the last axis.
     """
 
     def __init__(self, network: Callable[[Any], Any], scale: int) -> None:
@@ -22,10 +22,10 @@ class Sliding:
         self._scale = scale
         self._held: Any = None
         self._done = 0
-        """Frames at the beginning of `_held` whose output was already given."""
+        """Frames at the beginning of `_held` whose output has been returned."""
 
     def push(self, block: Any, is_last: bool) -> Any:
-        """Append frames; the output of those that have enough behind them, or None."""
+        """Append frames; return the output of frames with enough context, or None."""
         held = block if self._held is None else np.concatenate([self._held, block], axis=-1)
         self._held = held
         ready = held.shape[-1] - (0 if is_last else CONTEXT)
@@ -48,7 +48,7 @@ class CodecStream:
         self._state: Any = None
 
     def push(self, codes: Codes, is_last: bool) -> Sounds:
-        """Append frames; float32 (rows, channels, samples), which lags behind a little."""
+        """Append frames; return float32 (rows, channels, samples), with a slight delay."""
         rows = codes.shape[0]
         sound = self._decode(by_channel(codes, self._channels), is_last)
         if sound is None:
@@ -72,7 +72,7 @@ def by_channel(codes: Codes, channels: int) -> Codes:
 
 
 def from_channels(codes: Codes, channels: int) -> Codes:
-    """The reverse of `by_channel`."""
+    """The inverse of `by_channel`."""
     rows, codebooks, frames = codes.shape
     together = codes.reshape(rows // channels, channels, codebooks, frames).swapaxes(1, 2)
     return np.ascontiguousarray(together.reshape(rows // channels, codebooks * channels, frames))

@@ -1,11 +1,10 @@
-"""Runs a decoder over music of any length, in windows of what it has learnt to oversee.
+"""Runs a decoder over music of any length, in windows of its context length.
 
-The released models oversee 30 s: after the first window each further one is given the last 12 s and
-adds 18 s, as in audiocraft. All windows together are one sequence of frames, which a codec decodes
-without seeing where one ended.
+The context of the released models is 30 s: each window after the first gets the last 12 s and adds
+18 s, as in audiocraft. The codec decodes all windows as one sequence of frames, without seams.
 
-Inside of a window the codebooks are delayed against each other (Copet et al. 2023, section 2.2):
-the code of frame t in a codebook with delay d stands at position t + d + 1; padding is elsewhere.
+Within a window the codebooks are delayed (Copet et al. 2023, section 2.2): the code of frame t in a
+codebook with delay d is at position t + d + 1; all other positions are padding.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ Conditioning = Callable[[float], States]
 
 @dataclass(frozen=True)
 class Window:
-    """Adds `frames` behind the last `kept` frames; it begins `start` frames into the music."""
+    """Adds `frames` after the last `kept` frames; it begins at frame `start`."""
 
     start: int
     kept: int
@@ -33,7 +32,7 @@ class Window:
 
 
 def plan(kind: CodecSpec, frames: int, given: int = 0) -> list[Window]:
-    """The windows that add `frames` behind `given` ones, the last ones of the music before."""
+    """The windows that add `frames` after `given` existing frames."""
     size, kept = kind.window_frames, max_context_frames(kind)
     windows: list[Window] = []
     done = 0
@@ -51,24 +50,24 @@ def max_context_frames(kind: CodecSpec) -> int:
 
 
 def steps(kind: CodecSpec, windows: list[Window]) -> int:
-    """Steps of the decoder that the windows take."""
+    """The number of decoder steps for the windows."""
     return sum(window.frames + max(kind.delays) for window in windows)
 
 
 @runtime_checkable
 class Filling(Decoding, Protocol):
-    """A run that draws codes by itself, so that logits need not leave its device."""
+    """A run that samples codes itself, so that logits need not leave its device."""
 
     def fill(self, grid: Codes, is_code: Flags, first: int, sampler: Sampler) -> Iterator[int]:
-        """Draw the codes of `grid` where `is_code`, in place, from position `first` on.
+        """Sample the codes of `grid` where `is_code`, in place, from position `first` on.
 
-        Yields each position once it is there. `grid` is what the run was given before `first`.
+        Yields each finished position. The positions before `first` are the input of the run.
         """
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that a run of windows needs; `given` are the last frames of the music before it."""
+    """The inputs of a run of windows; `given` are the last frames of the preceding music."""
 
     kind: CodecSpec
     decoder: Decoder
@@ -79,7 +78,7 @@ class Run:
     guided: bool
 
     def frames(self, on_step: Callable[[], None]) -> Iterator[Codes]:
-        """Yield the new frames, one at a time; `on_step` is called after each step."""
+        """Yield the new frames one by one; `on_step` is called after each step."""
         history = self.given
         for window in self.windows:
             found: list[Codes] = []
@@ -108,7 +107,7 @@ class Run:
                 yield grid[:, np.arange(len(delays)), places][:, :, None]
 
     def _filled(self, decoding: Decoding, grid: Codes, is_code: Flags, first: int) -> Iterator[int]:
-        """Draw the codes of `grid` from position `first` on, in place; yield finished positions."""
+        """Sample the codes of `grid` from `first` on, in place; yield finished positions."""
         if isinstance(decoding, Filling):
             yield from decoding.fill(grid, is_code, first, self.sampler)
             return

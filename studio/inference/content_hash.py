@@ -1,6 +1,6 @@
-"""SHA-256 of weights files, computed once for each version of a file.
+"""SHA-256 of weights files, computed once per version of a file.
 
-A version is a path, a size and a modification time. The hash itself depends on the content alone,
+A version is identified by path, size and modification time. The hash depends on the content only,
 so the same weights have the same hash on every machine.
 """
 
@@ -13,7 +13,7 @@ _known: dict[tuple[str, int, int], str] = {}
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits; remembered until the file changes."""
+    """The SHA-256 of a file in hexadecimal, cached until the file changes."""
     status = path.stat()
     version = (str(path.absolute()), status.st_size, status.st_mtime_ns)
     with _lock:
@@ -26,6 +26,6 @@ def content_hash(path: Path) -> str:
 
 
 def read_hash(path: Path) -> str:
-    """SHA-256 of a file as it is on the disk now, as hexadecimal digits."""
+    """The SHA-256 of a file in hexadecimal, computed now."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,7 +22,7 @@ REFUSED, NOT_KEPT, NOT_READ = 3, 4, 5
 
 
 Converted = tuple[dict[str, Any], Callable[[str], Any]]
-"""A description, and the networks by name: the path of a kept graph, or the graph itself."""
+"""A description, and the networks by name: the path of a stored graph, or the graph itself."""
 
 
 def kept_or_converted(
@@ -31,10 +31,10 @@ def kept_or_converted(
     keep: Callable[[], object],
     convert: Callable[[], tuple[dict[str, Any], Mapping[str, Any]]],
 ) -> Converted:
-    """The networks of a key: from the cache `graphs`, or converted.
+    """The networks for a key, from the cache `graphs` or newly converted.
 
-    `keep` converts them in a process of its own and keeps them; where they cannot be kept,
-    `convert` makes them in this process.
+    `keep` converts and stores them in a separate process. If they cannot be stored, `convert`
+    creates them in this process.
     """
     kept = GraphCache(graphs).find_or_make(key, keep)
     if kept is None:

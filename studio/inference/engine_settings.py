@@ -1,4 +1,4 @@
-"""What the operator wants models to run on."""
+"""The operator's choice of engine and device."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Engine and precision (`auto`: the best there is), threads (0: the engine's own choice), the
-    folder of converted graphs, and the device of PyTorch and CTranslate2.
+    """Engine and precision (`auto`: the fastest), threads (0: the engine's choice), the folder for
+    converted graphs, and the device for PyTorch and CTranslate2.
     """
 
     engine: str
@@ -17,5 +17,5 @@ class EngineSettings:
     device: str = "auto"
 
     def identity(self) -> list[str]:
-        """The settings that results depend on."""
+        """The settings that affect results."""
         return [self.engine, self.precision, self.device]

@@ -1,4 +1,4 @@
-"""Tells within seconds whether weights can be fetched."""
+"""Finds out within seconds whether weights can be downloaded."""
 
 import time
 import urllib.error
@@ -10,15 +10,15 @@ REACH_TIMEOUT_S = 4.0
 
 
 def hub_address() -> list[str]:
-    """The address of the Hugging Face hub; none where it is switched off (HF_HUB_OFFLINE)."""
+    """The URL of the Hugging Face Hub; empty if it is disabled (HF_HUB_OFFLINE)."""
     from huggingface_hub import constants
 
     return [] if constants.is_offline_mode() else [constants.ENDPOINT]
 
 
 def any_reachable(urls: list[str]) -> bool:
-    """Whether one of the hosts answers. All are asked at once, and none is waited for long: even
-    looking up a name can take half a minute where the network is broken.
+    """Whether one of the hosts responds. All are tried in parallel with a short timeout, because
+    even a name lookup can take half a minute if the network is down.
     """
     answers: Queue[bool] = Queue()
     for url in urls:

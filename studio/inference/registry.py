@@ -1,4 +1,4 @@
-"""Loaded models, shared: leased with `with`, not unloaded while in use, gone after an idle time."""
+"""Shared loaded models: leased with `with`, kept while in use, unloaded after an idle time."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class _Slot:
-    """One loaded model, how many use it, and when the last of them stopped."""
+    """A loaded model, its number of users, and since when it has been idle."""
 
     def __init__(self) -> None:
         self.loading = Lock()
@@ -35,20 +35,20 @@ class _Slot:
 
 
 class Registry:
-    """Loaded models by name. Thread-safe; a model is loaded once, however many ask for it."""
+    """Loaded models by name. Thread-safe; concurrent requests load a model only once."""
 
     def __init__(self, idle_s: float) -> None:
         self._idle_s = idle_s
-        # Told of every model that was loaded: its name, and the seconds that it took.
+        # Called with the name and the loading time of every loaded model.
         self.on_load: Callable[[str, float], None] = lambda _name, _took_s: None
         self._slots: dict[str, _Slot] = {}
         self._lock = RLock()
 
     @contextmanager
     def lease(self, name: str, load: Callable[[], Any]) -> Iterator[Any]:
-        """The model `name`, loaded with `load` unless it is there; kept while the block runs.
+        """The model `name`, loaded with `load` if necessary, and kept while the block runs.
 
-        Models that nobody uses make room before another is loaded.
+        Unused models are unloaded before another one is loaded.
         """
         with self._lock:
             slot = self._slots.setdefault(name, _Slot())

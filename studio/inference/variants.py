@@ -1,4 +1,4 @@
-"""The variants of a model: where their weights are, and which weights they are."""
+"""The variants of a model, and the location and identity of their weights."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
@@ -15,12 +15,12 @@ MIT = "MIT"
 
 
 def or_bundled(name: str) -> str:
-    """Advice for when a variant does not work, unless it is the bundled one itself."""
+    """The advice to use the bundled variant, unless it is the one that failed."""
     return "" if name == BUNDLED else f", or use the bundled variant {BUNDLED!r}"
 
 
 class Where(StrEnum):
-    """Where a variant's weights are: shipped, put there by hand, in a cache, or to be fetched."""
+    """The location of weights: bundled, added by the operator, in a cache, or to download."""
 
     BUNDLED = "bundled"
     LOCAL = "local"
@@ -30,10 +30,10 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A variant as found on this machine.
+    """A variant on this machine.
 
-    `files` are its weights and whatever else shapes its results; empty where they are not on this
-    machine. `damage` says why they cannot be loaded.
+    `files` are its weights and everything else that affects its results; empty if they are not on
+    this machine. `damage` says why they cannot be loaded, if so.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Variant:
     damage: str | None = None
 
     def fingerprint(self) -> list[str]:
-        """Hashes of its files: equal on two machines that have the same weights."""
+        """Hashes of its files; equal on machines with the same weights."""
         return [content_hash(path) for path in self.files if path.is_file()]
 
     def details(self) -> dict[str, Any]:
-        """What `GET /models` says of it beyond what all variants have."""
+        """Additional fields for `GET /models`."""
         return {}
 
 
@@ -57,9 +57,9 @@ VariantT = TypeVar("VariantT", bound=Variant)
 
 
 class Catalogue(ABC, Generic[VariantT]):
-    """Finds the variants of one model: bundled, local, in a cache of downloads, or available.
+    """Finds the variants of one model: bundled, local, downloaded, or available.
 
-    `title` is the model's name in sentences, `releases` are the published variants.
+    `title` is the name of the model in messages; `releases` are the published variants.
     """
 
     title: ClassVar[str]
@@ -77,17 +77,17 @@ class Catalogue(ABC, Generic[VariantT]):
         return self.find(name)
 
     def find(self, name: str) -> VariantT:
-        """The variant `name`, which must be known."""
+        """The variant `name`, which must exist."""
         if name == BUNDLED:
             return self.bundled()
         return self.local(name) or self.cached(name) or self.available(name)
 
     @abstractmethod
     def bundled(self) -> VariantT:
-        """The variant that is shipped with the server."""
+        """The bundled variant."""
 
     def local_names(self) -> list[str]:
-        """Names of the variants in `MODEL_DIR`."""
+        """The names of the variants in `MODEL_DIR`."""
         return []
 
     def local(self, name: str) -> VariantT | None:
@@ -95,7 +95,7 @@ class Catalogue(ABC, Generic[VariantT]):
         return None
 
     def cached(self, name: str) -> VariantT | None:
-        """A variant in a cache of downloads, if all of its files are there."""
+        """A downloaded variant, if all of its files are in the cache."""
         return None
 
     def available(self, name: str) -> VariantT:

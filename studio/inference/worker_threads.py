@@ -1,7 +1,7 @@
-"""Threads that models run on, beside or ahead of the caller.
+"""Worker threads for models.
 
-Those of `concurrent.futures` refuse work as soon as the interpreter begins to end, before the
-server could bring its jobs to their ends in order; these go on until they are told.
+The executors of `concurrent.futures` reject work as soon as the interpreter shuts down, before the
+server has ended its jobs; these threads work until they are stopped.
 """
 
 from collections.abc import Callable, Generator
@@ -16,7 +16,7 @@ _Task = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...]]
 
 
 class WorkerThreads:
-    """`count` threads; leaving the block waits for the calls that run."""
+    """A pool of `count` threads; leaving the block waits for running calls."""
 
     def __init__(self, count: int) -> None:
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
@@ -26,7 +26,7 @@ class WorkerThreads:
         ]
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        """Run `call(*arguments)` on one of the threads; calls begin in their order."""
+        """Run `call(*arguments)` on one of the threads; calls start in order."""
         future: Future[Any] = Future()
         self._tasks.put((future, call, arguments))
         return future
@@ -36,7 +36,7 @@ class WorkerThreads:
             for thread in self._threads:
                 thread.start()
         except RuntimeError:
-            # The system gives no more threads: those that it gave have to end.
+            # The system has no more threads; stop those that have started.
             self._threads = [thread for thread in self._threads if thread.ident is not None]
             self.__exit__()
             raise
@@ -60,9 +60,9 @@ class WorkerThreads:
 
 
 def read_ahead(items: Generator[_Item, None, None], count: int) -> Generator[_Item, None, None]:
-    """The same items, made by a thread, up to `count` of them before they are asked for.
+    """Yield the same items, produced by a thread up to `count` items ahead.
 
-    Closing the generator waits for the item that is being made, and closes `items`.
+    Closing the generator waits for the item in progress and closes `items`.
     """
     made: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
     room = Semaphore(count)

@@ -1,6 +1,6 @@
-"""Removes what nobody needs any more: old uploads with their results, and what was left half-made.
+"""Deletes old uploads with their results, and leftovers of crashes.
 
-Runs at the start and then periodically, on a thread of its own.
+Runs at startup and then periodically, on its own thread.
 """
 
 import logging
@@ -20,22 +20,22 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
 HOUR_S = 3600.0
-# A clock that is set by more is not believed until it has gone on for so long.
+# After a larger change, the clock is not trusted until it has been stable for this long.
 MAX_JUMP_S = 600.0
 BELIEVED_AFTER_S = 86_400.0
 
 
 def steady_s() -> float:
-    """Seconds of a clock that nobody sets; on Linux it also goes on while the machine sleeps."""
+    """Seconds of a monotonic clock; on Linux it includes the time in suspend."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class Housekeeper:
-    """Keeps the folders of a server. `retention_h` is 0 where uploads stay for ever.
+    """Cleans up the folders of a server. `retention_h` 0 keeps uploads for ever.
 
-    An upload is as old as the last thing that happened to it: its arrival, or the end of its
-    latest job. One with a job that waits or runs is in use, however old.
+    The age of an upload counts from its arrival or the end of its latest job. An upload with an
+    unfinished job is never old.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Housekeeper:
             self._thread.join(10)
 
     def sweep(self) -> None:
-        """Remove what is old, then what belongs to nothing; nothing while the clock is in doubt."""
+        """Delete old uploads, then orphans; nothing while the clock is not trusted."""
         if not self._clock_is_believed():
             return
         if self._retention_s:
@@ -87,7 +87,7 @@ class Housekeeper:
         self._outbox.remove_orphans()
 
     def _clock_is_believed(self) -> bool:
-        """Whether the clock was not set lately: by it, all files may look old."""
+        """Whether the clock has not changed recently; otherwise all files may look old."""
         offset_s, steady_s = self._clock() - self._steady(), self._steady()
         jump_s = offset_s - self._offset_s
         if abs(jump_s) <= MAX_JUMP_S:
@@ -107,13 +107,13 @@ class Housekeeper:
         return True
 
     def _remove_results_without_a_job(self) -> None:
-        """Remove results that no job has: their job is not known, or failed, or was canceled.
+        """Delete results whose job is unknown, failed or canceled.
 
-        A crash leaves them between publishing and the end of the job. Where the database knows of
-        none of the results, it is not theirs, but new, or another: unknown ones stay. So do all
-        where no upload is there.
+        A crash between publishing results and ending the job leaves such results. If the database
+        knows none of the results, it is new or a different one, and unknown results are kept. All
+        are kept if there is no upload.
         """
-        # The disk first: a job that is added meanwhile is then known.
+        # Read the disk first, so that jobs added in the meantime are known.
         results = self._storage.results()
         states = self._store.states()
         if not self._storage.file_ids():
@@ -125,7 +125,7 @@ class Housekeeper:
                 self._storage.remove_stray_result(file_id, job_id, self._clock())
 
     def _forget_files_that_are_gone(self) -> None:
-        """Forget the jobs of removed files; not where no upload is there, as with their results."""
+        """Delete the jobs of deleted files, unless there is no upload at all."""
         known = self._store.file_ids()
         if not self._storage.file_ids():
             return
@@ -135,7 +135,7 @@ class Housekeeper:
 
     def _remove_if_old(self, file_id: str) -> None:
         def remove() -> None:
-            # A job may have ended since it was looked at.
+            # A job may have ended since the first check.
             if self._is_old(file_id):
                 self._storage.remove(file_id)
                 self._store.forget_file(file_id)
@@ -145,11 +145,11 @@ class Housekeeper:
             if self._is_old(file_id):
                 self._runner.while_idle(file_id, remove)
         except UnknownFile:
-            # Its owner was faster.
+            # Its owner has deleted it.
             return
 
     def _is_old(self, file_id: str) -> bool:
-        """Whether nothing has happened to an upload for long. Raises UnknownFile."""
+        """Whether an upload has been unused for the retention time. Raises UnknownFile."""
         jobs = self._store.of_file(file_id)
         last = max(
             self._storage.upload(file_id).created_at,

@@ -1,4 +1,4 @@
-"""What a job is: its states and its record."""
+"""The states and the record of a job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 Report = Callable[[str, float], None]
-"""Called with the stage and the progress, 0 to 1; raises to end the job."""
+"""Called with the stage and the progress (0 to 1). Raises to end the job."""
 
 
 class State(StrEnum):
@@ -25,7 +25,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be done. Two requests with the same fingerprint have the same results."""
+    """A request for a job. Requests with the same fingerprint have the same results."""
 
     file_id: str
     model: str
@@ -36,11 +36,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Job:
-    """One job as the store knows it. Times are Unix seconds; progress is 0..1, measured.
+    """A stored job. Times are Unix seconds; progress is measured, 0 to 1.
 
     `result` describes the tracks of a completed job, `error` the cause of a failed one.
-    `place` counts from 1 for the job that is taken next; it is None unless queued. `client` is who
-    asked for it.
+    `place` is 1 for the job that is taken next, and None unless queued. `client` is the client
+    that requested it.
     """
 
     job_id: str

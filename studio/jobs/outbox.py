@@ -1,4 +1,4 @@
-"""Messages about jobs that are still to be sent; they lie in the job database until they are."""
+"""Pending webhook messages, stored in the job database."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,7 @@ FINAL = [state for state in State if state.is_final]
 
 @dataclass(frozen=True)
 class Message:
-    """One message: where it goes, how often that was tried, the client that asked for it, and the
-    job that it tells of."""
+    """A message: its URL, the number of attempts, the client that requested it, and the job."""
 
     message_id: str
     url: str
@@ -24,7 +23,7 @@ class Message:
 
 
 class Outbox:
-    """Reads the messages that came with jobs. Thread-safe: each call has its own session."""
+    """Access to the messages of jobs. Thread-safe: each call has its own session."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -34,7 +33,7 @@ class Outbox:
         Base.metadata.create_all(self._engine)
 
     def clients(self, now: float) -> list[str | None]:
-        """Clients with messages that are due."""
+        """The clients that have due messages."""
         with self._sessions() as session:
             rows = session.scalars(
                 select(MessageRow.client)
@@ -44,8 +43,8 @@ class Outbox:
             )
             return list(rows)
 
-    def due(self, now: float, client: str | None, most: int) -> list[Message]:
-        """Messages of a client about jobs that have ended, whose time has come."""
+    def due(self, now: float, client: str | None, limit: int) -> list[Message]:
+        """The due messages of a client about jobs that have ended."""
         with self._sessions() as session:
             rows = session.execute(
                 select(MessageRow, JobRow)
@@ -56,7 +55,7 @@ class Outbox:
                     MessageRow.client.is_not_distinct_from(client),
                 )
                 .order_by(MessageRow.due_at)
-                .limit(most)
+                .limit(limit)
             )
             return [
                 Message(row.message_id, row.url, row.attempts, row.client, job_of(job))
@@ -64,21 +63,21 @@ class Outbox:
             ]
 
     def count(self, client: str | None, except_url: str) -> int:
-        """Messages of a client that wait, but for those to one address."""
+        """The number of pending messages of a client, except those to one URL."""
         with self._sessions() as session:
             mine = MessageRow.client.is_not_distinct_from(client)
             counted = select(func.count()).where(mine, MessageRow.url != except_url)
             return session.scalar(counted) or 0
 
     def put_off(self, message_id: str, due_at: float) -> None:
-        """Try at a later time, without counting an attempt."""
+        """Postpone without counting an attempt."""
         with self._sessions.begin() as session:
             session.execute(
                 update(MessageRow).where(MessageRow.message_id == message_id).values(due_at=due_at)
             )
 
     def postpone(self, message_id: str, due_at: float) -> None:
-        """Count a failed attempt, and try again at a time."""
+        """Count a failed attempt and retry at the given time."""
         with self._sessions.begin() as session:
             session.execute(
                 update(MessageRow)
@@ -87,12 +86,12 @@ class Outbox:
             )
 
     def remove(self, message_id: str) -> None:
-        """It was sent, or given up."""
+        """Delete a message that was delivered or given up."""
         with self._sessions.begin() as session:
             session.execute(delete(MessageRow).where(MessageRow.message_id == message_id))
 
     def remove_orphans(self) -> None:
-        """Remove messages about jobs that are gone."""
+        """Delete messages about deleted jobs."""
         with self._sessions.begin() as session:
             known = select(JobRow.job_id)
             session.execute(delete(MessageRow).where(MessageRow.job_id.not_in(known)))

@@ -1,4 +1,4 @@
-"""Answers a request from results that are already there."""
+"""Reuses the results of identical requests."""
 
 from studio.errors import UnknownFile
 from studio.jobs.job import Job, Request, State
@@ -13,9 +13,11 @@ def completed_before(
     webhook: str | None = None,
     client: str | None = None,
 ) -> Job | None:
-    """A completed job for the request: the file's latest, or a new one that shares the files of
-    an earlier one (of any upload of the same owner with the same content). None when the work is
-    still to be done. `webhook` receives the end of the job that is found, for `client`.
+    """A completed job for the request, or None.
+
+    It is the latest job of the file, or a new one that shares the files of an earlier job, possibly
+    of another upload of the same owner with the same content. `webhook` receives the message about
+    its end.
     """
     owner = storage.upload(request.file_id).owner
     for earlier in store.with_fingerprint(request.fingerprint, [State.COMPLETED]):
@@ -26,7 +28,7 @@ def completed_before(
             continue
         if store.of_file(request.file_id)[:1] == [earlier]:
             if webhook is not None:
-                store.tell(earlier.job_id, webhook, client)
+                store.add_webhook(earlier.job_id, webhook, client)
             return earlier
         job_id = store.new_id()
         try:

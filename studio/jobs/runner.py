@@ -143,7 +143,7 @@ class JobRunner:
             for job in self._store.with_fingerprint(request.fingerprint, ACTIVE):
                 if job.request.file_id == request.file_id:
                     if webhook is not None:
-                        self._store.tell(job.job_id, webhook, client)
+                        self._store.add_webhook(job.job_id, webhook, client)
                     return job
             if self._store.count(State.QUEUED) >= self._most_queued:
                 raise QueueFull(

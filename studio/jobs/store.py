@@ -26,7 +26,7 @@ from studio.jobs.turns import Turns
 
 # The first attempt and two more after crashes.
 MAX_ATTEMPTS = 3
-# Of a file; its oldest final jobs give way to new ones.
+# Per file; the oldest ended jobs are deleted for new ones.
 MAX_JOBS_KEPT = 100
 ACTIVE = (State.QUEUED, State.PROCESSING)
 WAITING_AGAIN: dict[str, Any] = {
@@ -62,12 +62,12 @@ class JobRow(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
-    # Whom the bound on a client's jobs counts it for.
+    # The client whose limits apply.
     client: Mapped[str | None]
 
 
 class MessageRow(Base):
-    """A message about a job that is still to be sent; studio.jobs.outbox reads them."""
+    """A pending message about a job; see studio.jobs.outbox."""
 
     __tablename__ = "messages"
 
@@ -76,12 +76,12 @@ class MessageRow(Base):
     url: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[float] = mapped_column(default=0.0)
-    # Who asked for it: clients take turns.
+    # The client that requested it; clients take turns.
     client: Mapped[str | None]
 
 
 class ProbeRow(Base):
-    """Written and removed again to see whether the database takes rows; see studio.jobs.faults."""
+    """Written and deleted to test the database; see studio.jobs.faults."""
 
     __tablename__ = "probes"
 
@@ -90,7 +90,7 @@ class ProbeRow(Base):
 
 
 def connect(url: str) -> Engine:
-    """An engine for the address; SQLite gets a write-ahead log and waits for its lock."""
+    """An engine for the URL; SQLite gets a write-ahead log and a busy timeout."""
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
 
@@ -106,7 +106,7 @@ def connect(url: str) -> Engine:
 
 
 class JobStore:
-    """The face of the job database. Thread-safe: each call has its own session."""
+    """The job database. Thread-safe: each call has its own session."""
 
     def __init__(self, engine: Engine) -> None:
         self._sessions = sessionmaker(engine)
@@ -115,7 +115,7 @@ class JobStore:
         self._turns_lock = Lock()
 
     def open(self) -> None:
-        """Make the tables, and the columns that a database of an earlier version lacks."""
+        """Create missing tables, and columns that an older database lacks."""
         Base.metadata.create_all(self._engine)
         for table in Base.metadata.sorted_tables:
             there = {column["name"] for column in inspect(self._engine).get_columns(table.name)}
@@ -142,9 +142,10 @@ class JobStore:
         client: str | None = None,
         webhook: str | None = None,
     ) -> Job:
-        """Store a job: queued, or completed at once when its `result` is already there.
+        """Store a job: queued, or completed if its `result` is given.
 
-        The message to `webhook` comes with it, in one transaction: no death can part them.
+        The message for `webhook` is written in the same transaction, so a crash cannot separate
+        them.
         """
         now = time.time()
         row = JobRow(
@@ -170,9 +171,8 @@ class JobStore:
             _forget_oldest(session, request.file_id)
             return self._jobs(session, [row])[0]
 
-    def tell(self, job_id: str, webhook: str, client: str | None = None) -> None:
-        """Tell an address of the end of a job that is there; once, though asked for twice before
-        it is sent."""
+    def add_webhook(self, job_id: str, webhook: str, client: str | None = None) -> None:
+        """Add a message to a URL about an existing job, unless one is already pending."""
         with self._sessions.begin() as session:
             there = select(MessageRow.message_id).where(
                 MessageRow.job_id == job_id, MessageRow.url == webhook
@@ -186,7 +186,7 @@ class JobStore:
             return self._jobs(session, [row])[0] if row else None
 
     def of_file(self, file_id: str) -> list[Job]:
-        """All jobs of a file, the latest first."""
+        """All jobs of a file, newest first."""
         with self._sessions() as session:
             rows = session.scalars(
                 select(JobRow).where(JobRow.file_id == file_id).order_by(JobRow.number.desc())
@@ -194,18 +194,18 @@ class JobStore:
             return self._jobs(session, rows.all())
 
     def file_ids(self) -> list[str]:
-        """All files that there are jobs of."""
+        """The IDs of all files that have jobs."""
         with self._sessions() as session:
             return list(session.scalars(select(JobRow.file_id).distinct()))
 
     def states(self) -> dict[str, State]:
-        """The state of every job, by its id."""
+        """The state of every job by job ID."""
         with self._sessions() as session:
             rows = session.execute(select(JobRow.job_id, JobRow.state))
             return {job_id: State(state) for job_id, state in rows}
 
     def with_fingerprint(self, fingerprint: str, states: Iterable[State]) -> list[Job]:
-        """Jobs that ask for the same thing and are in one of the states, the latest first."""
+        """Jobs with the fingerprint in one of the states, newest first."""
         with self._sessions() as session:
             rows = session.scalars(
                 select(JobRow)
@@ -219,7 +219,7 @@ class JobStore:
             return session.scalar(select(func.count()).where(JobRow.state == state)) or 0
 
     def count_by_model(self) -> dict[tuple[str, State], int]:
-        """How many jobs there are of each model in each state."""
+        """The number of jobs by model and state."""
         with self._sessions() as session:
             rows = session.execute(
                 select(JobRow.model, JobRow.state, func.count()).group_by(
@@ -229,20 +229,22 @@ class JobStore:
             return {(model, State(state)): count for model, state, count in rows}
 
     def active(self) -> list[Job]:
-        """Jobs that wait or run."""
+        """Queued and processing jobs."""
         with self._sessions() as session:
             rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
             return self._jobs(session, rows.all())
 
     def count_active(self, client: str) -> int:
-        """Jobs of a client that wait or run."""
+        """The number of queued and processing jobs of a client."""
         with self._sessions() as session:
             mine = (JobRow.client == client, JobRow.state.in_(ACTIVE))
             return session.scalar(select(func.count()).where(*mine)) or 0
 
     def claim(self) -> Job | None:
-        """Take a queued job: it is processing from now on. Clients take turns; of the jobs of one
-        client the oldest is next."""
+        """Take the next queued job and mark it as processing.
+
+        Clients take turns; the jobs of one client are taken in order.
+        """
         with self._turns_lock, self._sessions.begin() as session:
             client, numbers = next(iter(self._queue(session)), (None, []))
             if not numbers:
@@ -264,7 +266,7 @@ class JobStore:
             return job_of(row)
 
     def _queue(self, session: Session) -> list[tuple[str | None, list[int]]]:
-        """The clients with queued jobs in the order of their turns, and the numbers of the jobs."""
+        """Clients with queued jobs in the order of their turns, with their job numbers."""
         rows = session.execute(
             select(JobRow.client, JobRow.number)
             .where(JobRow.state == State.QUEUED)
@@ -276,7 +278,7 @@ class JobStore:
         return [(client, numbers[client]) for client in self._turns.order(numbers)]
 
     def _jobs(self, session: Session, rows: Sequence[JobRow]) -> list[Job]:
-        """Jobs of rows, in their order, with their places in the queue."""
+        """The jobs of rows in the same order, with their places in the queue."""
         if all(row.state != State.QUEUED for row in rows):
             return [job_of(row) for row in rows]
         with self._turns_lock:
@@ -288,7 +290,7 @@ class JobStore:
         return [job_of(row, places.get(row.number)) for row in rows]
 
     def report(self, job_id: str, stage: str, progress: float, eta_s: float | None) -> None:
-        """Note how far a processing job is."""
+        """Store the progress of a processing job."""
         with self._sessions.begin() as session:
             session.execute(
                 update(JobRow)
@@ -304,7 +306,7 @@ class JobStore:
         result: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
     ) -> bool:
-        """Set a terminal state, once; False when the job already had one or is gone."""
+        """Set a terminal state once. Returns False if the job already had one or is gone."""
         values: dict[str, Any] = {"state": state, "finished_at": time.time(), "eta_s": None}
         values |= {"result": result, "error": error}
         if state is State.COMPLETED:
@@ -319,7 +321,7 @@ class JobStore:
             return changed is not None
 
     def requeue(self, job_id: str) -> None:
-        """Put a processing job back to its place; the attempt does not count."""
+        """Return a processing job to its place in the queue without counting the attempt."""
         with self._sessions.begin() as session:
             session.execute(
                 update(JobRow)
@@ -328,7 +330,7 @@ class JobStore:
             )
 
     def cancel_queued(self, file_id: str) -> list[str]:
-        """Cancel the waiting jobs of a file; their ids."""
+        """Cancel the queued jobs of a file. Returns their IDs."""
         with self._sessions.begin() as session:
             canceled = session.scalars(
                 update(JobRow)
@@ -339,15 +341,15 @@ class JobStore:
             return list(canceled)
 
     def forget_file(self, file_id: str) -> None:
-        """Remove every job of a file."""
+        """Delete all jobs of a file."""
         with self._sessions.begin() as session:
             for row in session.scalars(select(JobRow).where(JobRow.file_id == file_id)):
                 session.delete(row)
 
     def recover(self, interrupted: dict[str, Any], held: Collection[str] = ()) -> None:
-        """Queue again what was processing, or fail it after the last attempt.
+        """Queue interrupted jobs again, or fail them after the last attempt.
 
-        `held` are the jobs that a runner does at this moment; none after a start.
+        `held` are the jobs that are actually running; none at startup.
         """
         with self._sessions.begin() as session:
             lost = (JobRow.state == State.PROCESSING, JobRow.job_id.not_in(held))
@@ -360,9 +362,9 @@ class JobStore:
 
 
 def _forget_oldest(session: Session, file_id: str) -> None:
-    """Keep MAX_JOBS_KEPT jobs of a file: those that have not completed go first, then the oldest.
+    """Keep MAX_JOBS_KEPT jobs of a file. Deletes failed and canceled ones first, then the oldest.
 
-    Active jobs stay, and jobs that a message is still to be sent about.
+    Active jobs and jobs with a pending message are kept.
     """
     kept = session.scalar(select(func.count()).where(JobRow.file_id == file_id)) or 0
     if kept <= MAX_JOBS_KEPT:

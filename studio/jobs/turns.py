@@ -1,4 +1,4 @@
-"""Fairness between clients that share a few places, and pauses for hosts that fail."""
+"""Turn-taking between clients, and pauses for failing hosts."""
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ MAX_PAUSE_S = 600.0
 
 
 class Turns:
-    """Whose turn it is: that of the client whose last turn is longest ago."""
+    """The next turn goes to the client whose last turn is longest ago."""
 
     def __init__(self) -> None:
         self._last: dict[str | None, int] = {}
         self._count = 0
 
     def order(self, waiting: Iterable[str | None]) -> list[str | None]:
-        """The waiting clients, next one first. Turns of clients that wait no more are forgotten."""
+        """The waiting clients, the next one first. Forgets clients that no longer wait."""
         clients = set(waiting)
         self._last = {client: turn for client, turn in self._last.items() if client in clients}
         return sorted(clients, key=lambda client: (self._last.get(client, 0), client or ""))
@@ -32,15 +32,15 @@ class _Pause:
 
 
 class Pauses:
-    """Growing pauses for hosts that failed several times in a row."""
+    """Increasing pauses for hosts that fail repeatedly."""
 
     def __init__(self) -> None:
         self._pauses: dict[Hashable, _Pause] = {}
 
     def until_s(self, host: Hashable, now_s: float) -> float:
-        """When the host may be tried again; 0 if at once."""
+        """When the host may be tried again; 0: now."""
         pause = self._pauses.get(host)
-        # No pause is that long: the clock was set back.
+        # Pauses are never that long, so the clock was set back.
         if pause is None or pause.until_s > now_s + MAX_PAUSE_S:
             return 0.0
         return pause.until_s

@@ -1,4 +1,4 @@
-"""How long each client's jobs ran in the last day; kept when files and their jobs are removed."""
+"""Processing time per client within the last day; kept if files and jobs are deleted."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class UsageRow(Base):
 
 
 class Usage:
-    """Adds up seconds of work by client and hour. Thread-safe: each call has its own session."""
+    """Processing seconds by client and hour. Thread-safe: each call has its own session."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
@@ -44,9 +44,9 @@ class Usage:
                 session.add(UsageRow(client=client, hour=hour, worked_s=worked_s))
 
     def worked_s(self, client: str) -> float:
-        """Seconds of work in the last day, to the hour."""
+        """Processing seconds in the last day, to the hour."""
         with self._sessions() as session:
-            # Later hours come from a clock that was set back since.
+            # Later hours exist if the clock was set back.
             day = UsageRow.hour.between(self._hour() - HOURS + 1, self._hour())
             mine = (UsageRow.client == client, day)
             return session.scalar(select(func.sum(UsageRow.worked_s)).where(*mine)) or 0.0

@@ -1,10 +1,10 @@
-"""Uploads and results on disk. Whatever is visible is whole: it appears by rename, or not at all.
+"""Uploads and results on disk. Everything visible is complete, because it appears by rename.
 
-uploads/<file_id>/source.<type>        what was sent
+uploads/<file_id>/source.<type>        the uploaded file
 uploads/<file_id>/upload.json          its name, size, hash and sound properties
-uploads/.incoming/                     uploads on their way
+uploads/.incoming/                     uploads in progress
 outputs/<file_id>/<job_id>/            the results of one completed job
-outputs/.work/                         results on their way
+outputs/.work/                         results in progress
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from studio.storage.fsync import sync, sync_content, sync_names
 from studio.storage.on_demand import OnDemand
 from studio.storage.space import DiskSpace, disk_errors, size_bytes
 
-# On its way, but not written to for so long: whoever wrote it is gone.
+# Files in progress that have not been written to for this long are abandoned.
 ABANDONED_AFTER_S = 24 * 3600.0
 HALF_MADE_AFTER_S = 3600.0
 
@@ -41,7 +41,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 class SoundInfo:
     """Duration in seconds, sample rate in Hz, and channel count of an upload.
 
-    `note` says what its sender should know of it, if there is something.
+    `note` is a remark for the uploader, if any.
     """
 
     duration_s: float
@@ -52,7 +52,7 @@ class SoundInfo:
 
 @dataclass(frozen=True)
 class Upload:
-    """One uploaded file. `sound` is None for text, `owner` None where no API key was asked for.
+    """An uploaded file. `sound` is None for text, `owner` is None if the server had no API keys.
 
     `created_at` is in Unix seconds.
     """
@@ -68,9 +68,9 @@ class Upload:
 
 
 class IncomingFile:
-    """An upload on its way to disk: a writable binary stream that hashes and counts.
+    """An upload in progress: a writable binary stream that hashes and counts.
 
-    Writing raises DiskFull when less than the configured space would be left.
+    Writing raises DiskFull if less than the configured space would remain.
     """
 
     def __init__(self, path: Path, check_space: Callable[[], None]) -> None:
@@ -118,8 +118,8 @@ class Storage:
         most_bytes: int = 0,
         also_counted: tuple[Path, ...] = (),
     ) -> None:
-        """`most_bytes` bounds what uploads, results and the folders `also_counted` take together; 0
-        is no bound."""
+        """`most_bytes` limits the total size of uploads, results and the folders `also_counted`
+        (0: no limit)."""
         self._space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes, also_counted)
         self._uploads = uploads
         self._outputs = outputs
@@ -129,7 +129,7 @@ class Storage:
         self._on_demand = OnDemand()
 
     def open(self) -> None:
-        """Create the folders and remove what a crash left half-done."""
+        """Create the folders and delete what a crash left unfinished."""
         for folder in (self._incoming, self._work):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -137,11 +137,11 @@ class Storage:
             path.unlink()
 
     def check_space(self, needed_bytes: int = 0) -> None:
-        """Raise DiskFull when `needed_bytes` more would leave too little free, or be too much."""
+        """Raise DiskFull if `needed_bytes` more would exceed a limit."""
         self._space.check(needed_bytes)
 
     def check_writable(self) -> None:
-        """Raise DiskFull or StorageUnavailable when uploads and results cannot be written."""
+        """Raise DiskFull or StorageUnavailable if uploads and results cannot be written."""
         self._space.check_writable()
 
     def free_bytes(self) -> int:
@@ -151,7 +151,7 @@ class Storage:
         return self._space.used_bytes()
 
     def used_bytes_of(self, owner: str) -> int:
-        """What the uploads and results of an owner take; counted anew each time."""
+        """The size of an owner's uploads and results, measured on every call."""
         folders = []
         for file_id in self.file_ids():
             try:
@@ -166,7 +166,7 @@ class Storage:
         return IncomingFile(self._incoming / secrets.token_hex(16), self.check_space)
 
     def discard(self, incoming: IncomingFile) -> None:
-        """Remove an upload on its way, also when its last bytes no longer fit on the disk."""
+        """Delete an upload in progress, even if its last bytes no longer fit on the disk."""
         try:
             incoming.close()
         except DiskFull:
@@ -232,7 +232,7 @@ class Storage:
         return upload
 
     def upload(self, file_id: str) -> Upload:
-        """Raise UnknownFile when there is no such upload."""
+        """The upload with this ID. Raises UnknownFile."""
         if _ID.fullmatch(file_id):
             path = self._uploads / file_id / "upload.json"
             try:
@@ -246,7 +246,7 @@ class Storage:
         raise unknown_file(file_id)
 
     def file_ids(self) -> list[str]:
-        """All uploads that there are."""
+        """The IDs of all uploads."""
         return [path.name for path in self._uploads.iterdir() if _ID.fullmatch(path.name)]
 
     def has(self, file_id: str) -> bool:
@@ -261,7 +261,7 @@ class Storage:
 
     @contextmanager
     def work(self, job_id: str) -> Iterator[Path]:
-        """An empty folder for a job's results on their way; gone afterwards."""
+        """A temporary folder for the results of a job in progress."""
         folder = self._work / f"{job_id}-{secrets.token_hex(4)}"
         with disk_errors():
             folder.mkdir()
@@ -271,7 +271,7 @@ class Storage:
             shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, work: Path, file_id: str, job_id: str) -> None:
-        """Make a work folder the job's result, at once; UnknownFile if the upload is gone."""
+        """Turn a work folder into the job's results, atomically. Raises UnknownFile."""
         with self._lock:
             self.upload(file_id)
             target = self.result(file_id, job_id)
@@ -281,7 +281,7 @@ class Storage:
                 shutil.rmtree(target, ignore_errors=True)
                 work.rename(target)
                 sync_names(target.parent)
-                # Its first result made the file's own folder.
+                # The first result of a file creates its folder.
                 sync_names(self._outputs)
         self._space.measure_anew()
 
@@ -290,14 +290,14 @@ class Storage:
         shutil.rmtree(self.result(file_id, job_id), ignore_errors=True)
 
     def share(self, source_folder: Path, work: Path) -> None:
-        """Fill a work folder with the files of another result, as hard links where possible."""
+        """Add the files of another result to a work folder, as hard links if possible."""
         with disk_errors():
             for path in source_folder.iterdir():
                 if not path.name.startswith("."):
                     self.link(path, work / path.name)
 
     def link(self, path: Path, target: Path) -> None:
-        """Put the file `path` also at `target`, as a hard link where possible."""
+        """Copy the file `path` to `target`, as a hard link if possible."""
         with disk_errors():
             try:
                 os.link(path, target)
@@ -305,10 +305,10 @@ class Storage:
                 shutil.copy2(path, target)
 
     def add(self, folder: Path, name: str, needed_bytes: int, make: Callable[[Path], None]) -> Path:
-        """The file `name` of a result folder; made first by `make(path)` when it is not there.
+        """The file `name` in a result folder, made by `make(path)` if it does not exist.
 
-        It may take `needed_bytes` at most. Raises DiskFull when there is no room for so many, and
-        what `OnDemand.make` raises.
+        It takes at most `needed_bytes`. Raises DiskFull if there is not enough space, and the
+        errors of `OnDemand.make`.
         """
         target = folder / name
         if not target.exists():
@@ -334,7 +334,7 @@ class Storage:
             unfinished.unlink(missing_ok=True)
 
     def remove(self, file_id: str) -> None:
-        """Remove an upload and all its results; they vanish at once."""
+        """Delete an upload and all its results; they disappear atomically."""
         self.upload(file_id)
         with self._lock:
             for root, aside in ((self._uploads, self._incoming), (self._outputs, self._work)):
@@ -346,10 +346,10 @@ class Storage:
                 shutil.rmtree(gone, ignore_errors=True)
 
     def remove_orphans(self, now: float) -> None:
-        """Remove what belongs to nothing: uploads without a record or a source, results of uploads
-        that are gone, and what nobody has written to for long on its way. `now` in Unix seconds.
+        """Delete incomplete uploads, results without an upload, and abandoned files in progress.
 
-        Where there is no upload at all, results stay: the disk of the uploads may be missing.
+        `now` is in Unix seconds. If there is no upload at all, results are kept: the disk of the
+        uploads may not be mounted.
         """
         for aside in (self._incoming, self._work):
             for path in aside.iterdir():
@@ -371,7 +371,7 @@ class Storage:
                     self._clear(path)
 
     def results(self) -> list[tuple[str, str]]:
-        """File id and job id of all results that there are."""
+        """The file ID and job ID of all results."""
         return [
             (path.parent.name, path.name)
             for path in self._outputs.glob("*/*")
@@ -379,9 +379,9 @@ class Storage:
         ]
 
     def remove_stray_result(self, file_id: str, job_id: str, now: float) -> None:
-        """Remove the results of one job, at once, unless they were written to within the hour.
+        """Delete the results of one job atomically, unless they were written within the last hour.
 
-        `now` is in Unix seconds. Results lie there for a moment before their job is known.
+        `now` is in Unix seconds. Results exist for a moment before their job is stored.
         """
         path = self.result(file_id, job_id)
         if now - _changed_at(path) <= HALF_MADE_AFTER_S:
@@ -419,7 +419,7 @@ def _is_whole_upload(folder: Path) -> bool:
 
 
 def _changed_at(path: Path) -> float:
-    """When a file, or the latest of a folder's files, was written last; in Unix seconds."""
+    """The time of the last change to a file or to any file in a folder, in Unix seconds."""
     try:
         return max(one.stat().st_mtime for one in (path, *path.rglob("*")))
     except FileNotFoundError:

@@ -1,14 +1,14 @@
-"""Brings files and their names to the disk, for what a power cut must not undo."""
+"""Flushes files and directory entries to disk, so that they survive a power failure."""
 
 import os
 from pathlib import Path
 
 
 def sync(folder: Path) -> None:
-    """Bring a folder's files and their names to the disk, before a rename makes it visible.
+    """Flush the files and entries of a folder before a rename makes it visible.
 
-    So a power cut cannot leave a visible half. The rename itself is on the disk once the folder
-    that it moved to is (`sync_names`).
+    After a power failure, a visible folder is then complete. The rename itself is flushed by
+    `sync_names` of the target's parent.
     """
     for path in folder.iterdir():
         sync_content(path)
@@ -21,7 +21,7 @@ def sync_content(path: Path) -> None:
 
 
 def sync_names(folder: Path) -> None:
-    """Bring the names in a folder to the disk. Windows opens no folders, and does it by itself."""
+    """Flush the entries of a folder. Windows cannot open folders and flushes them itself."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

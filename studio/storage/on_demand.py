@@ -1,8 +1,8 @@
-"""Files that are made when a request asks for them.
+"""Files that are made when a request needs them.
 
-However many ask for one file, it is made once, on the thread of the first. Requests that wait are
-bounded in total and for each client, because each holds a thread of the server. A file that nobody
-waits for any more is given up.
+A file is made once, on the thread of the first request, however many requests wait for it. Waiting
+requests are limited in total and per client, because each occupies a server thread. If no request
+waits for a file any more, making it is canceled.
 """
 
 import time
@@ -23,12 +23,12 @@ RETRY_AFTER_S = 5
 
 
 class Abandoned(Exception):
-    """Nobody waits for the file any more."""
+    """No request waits for the file any more."""
 
 
 @dataclass(frozen=True, eq=False)
 class Requester:
-    """A request that needs a file: its client, and whether it has hung up."""
+    """A request that needs a file: its client, and whether the client has disconnected."""
 
     client: str
     has_left: Callable[[], bool]
@@ -36,7 +36,7 @@ class Requester:
 
 @dataclass(eq=False)
 class _Flight:
-    """A file on its way, and who waits for it."""
+    """A file that is being made, and the requests that wait for it."""
 
     requesters: list[Requester | None] = field(default_factory=list)
     error: StudioError | None = None
@@ -53,7 +53,7 @@ _flight: ContextVar[_Flight | None] = ContextVar("flight", default=None)
 
 @contextmanager
 def requested_by(requester: Requester) -> Iterator[None]:
-    """Files that are made inside are made for a request."""
+    """Attribute the files made in this block to a request."""
     token = _requester.set(requester)
     try:
         yield
@@ -62,9 +62,9 @@ def requested_by(requester: Requester) -> Iterator[None]:
 
 
 def check_wanted() -> None:
-    """Raise Abandoned when nobody waits for the file that this thread makes.
+    """Raise Abandoned if no request waits for the file that this thread is making.
 
-    To be called between the steps of making a file.
+    Call this between the steps of making a file.
     """
     flight = _flight.get()
     now_s = time.monotonic()
@@ -76,7 +76,7 @@ def check_wanted() -> None:
 
 
 class OnDemand:
-    """Makes each file once at a time. Thread-safe."""
+    """Makes each file only once. Thread-safe."""
 
     def __init__(self) -> None:
         self._requests = Places(MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT)
@@ -85,9 +85,9 @@ class OnDemand:
         self._changed = Condition()
 
     def make(self, target: Path, make: Callable[[], None]) -> None:
-        """Return when the file is there: made by `make`, here or on another thread.
+        """Return once the file exists, made by `make` on this or another thread.
 
-        Raises TooManyConversions, Abandoned when the requester has hung up, and what `make` raises.
+        Raises TooManyConversions, Abandoned if the client has disconnected, or any error of `make`.
         """
         requester = _requester.get()
         with self._place(requester):
@@ -106,7 +106,7 @@ class OnDemand:
                     return
 
     def _join(self, target: Path, requester: Requester | None) -> tuple[_Flight, bool]:
-        """The flight of a file, and whether it is this thread that has to make it."""
+        """The flight of a file, and whether this thread has to make it."""
         with self._changed:
             is_mine = target not in self._flights
             flight = self._flights.setdefault(target, _Flight())
@@ -142,7 +142,7 @@ class OnDemand:
 
     @contextmanager
     def _place(self, requester: Requester | None) -> Iterator[None]:
-        """A place among the requests that are served. Raises TooManyConversions."""
+        """Reserve a slot for a waiting request. Raises TooManyConversions."""
         if requester is None:
             yield
             return
@@ -164,7 +164,7 @@ class OnDemand:
 
     @contextmanager
     def _turn(self, flight: _Flight, requester: Requester | None) -> Iterator[None]:
-        """Wait until few enough files are being made. Raises Abandoned."""
+        """Wait for a slot to make a file. Raises Abandoned."""
         if requester is None:
             yield
             return

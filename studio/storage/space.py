@@ -1,4 +1,4 @@
-"""How much of the disk is used, and how much more may be."""
+"""Disk usage and its limits."""
 
 import errno
 import os
@@ -12,14 +12,14 @@ from threading import Lock
 
 from studio.errors import DiskFull, StorageUnavailable, StudioError
 
-# Many writers ask how much is used; it is counted no more often than this.
+# Minimum time between two measurements of the used space.
 MEASURE_EVERY_S = 1.0
 PROBE_BYTES = 4096
 
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Turn errors of the operating system that `as_studio_error` knows into errors for callers."""
+    """Convert OSErrors to errors for callers, as `as_studio_error` does."""
     try:
         yield
     except OSError as error:
@@ -29,7 +29,7 @@ def disk_errors() -> Iterator[None]:
 
 
 def as_studio_error(error: OSError) -> StudioError | None:
-    """The error for callers when a disk cannot be written; None for other errors."""
+    """The error for callers if the disk cannot be written; None for other errors."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull("The server's disk is full. Free some space and try again.")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
@@ -40,8 +40,8 @@ def as_studio_error(error: OSError) -> StudioError | None:
 
 
 class DiskSpace:
-    """The bounds of two folders: bytes that stay free on their disks, and bytes that both may take
-    together (`max_bytes`; 0 is no bound). Thread-safe."""
+    """Limits for two folders: free bytes to preserve on their disks, and their total size
+    (`max_bytes`; 0: no limit). Thread-safe."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class DiskSpace:
         self._promising = Lock()
 
     def check(self, needed_bytes: int = 0) -> None:
-        """Raise DiskFull when `needed_bytes` more would leave too little free, or be too much."""
+        """Raise DiskFull if `needed_bytes` more would exceed a limit."""
         free_bytes = self.free_bytes()
         if free_bytes - needed_bytes < self._min_free_bytes:
             raise DiskFull(
@@ -78,9 +78,9 @@ class DiskSpace:
             )
 
     def check_writable(self) -> None:
-        """Raise DiskFull or StorageUnavailable when a folder takes no more files.
+        """Raise DiskFull or StorageUnavailable if a folder cannot be written.
 
-        The bounds are not looked at: that clients have filled them keeps no answer from others.
+        This ignores the limits: a server that is full for clients is still available.
         """
         for folder in self._folders:
             probe = folder / f".probe-{secrets.token_hex(8)}"
@@ -91,11 +91,11 @@ class DiskSpace:
                     probe.unlink(missing_ok=True)
 
     def free_bytes(self) -> int:
-        """What is left on the disk of the uploads or that of the results, the smaller of both."""
+        """Free bytes on the disk of the uploads or of the results, whichever is less."""
         return min(shutil.disk_usage(folder).free for folder in self._folders)
 
     def used_bytes(self) -> int:
-        """What uploads and results take, also those on their way; at most a second old."""
+        """Bytes used by uploads and results, including unfinished ones; at most a second old."""
         with self._measuring:
             measured_s, used_bytes = self._measured
             if time.monotonic() - measured_s > MEASURE_EVERY_S:
@@ -105,9 +105,9 @@ class DiskSpace:
 
     @contextmanager
     def promise(self, needed_bytes: int) -> Iterator[None]:
-        """Hold room for a file while it is made, so that many at once do not share the same room.
+        """Reserve space for a file while it is made, so that several cannot claim the same space.
 
-        What is written already counts twice until it ends: rather too much than too little.
+        Bytes already written count twice until it ends, which errs on the safe side.
         """
         with self._promising:
             self.check(self._promised_bytes + needed_bytes)
@@ -119,19 +119,19 @@ class DiskSpace:
                 self._promised_bytes -= needed_bytes
 
     def measure_anew(self) -> None:
-        """Forget what was measured: a whole job's results have come since."""
+        """Discard the measurement, because the results of a job were added."""
         with self._measuring:
             self._measured = (float("-inf"), 0)
 
     def count(self, size_bytes: int) -> None:
-        """Count a new file at once: many are made between one measurement and the next."""
+        """Count a new file immediately: many may be made between two measurements."""
         with self._measuring:
             measured_s, used_bytes = self._measured
             self._measured = (measured_s, used_bytes + size_bytes)
 
 
 def size_bytes(*folders: Path) -> int:
-    """Bytes of all files below some folders; a file with several names counts once."""
+    """Total size of the files in some folders; hard links count once."""
     total, linked = 0, set()
     for folder in folders:
         for path, _, names in os.walk(folder):

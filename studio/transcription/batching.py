@@ -1,7 +1,7 @@
-"""Windows of a batch are decoded together, though each is transcribed on a thread of its own.
+"""Decodes the windows of a batch together, although each is transcribed on its own thread.
 
-So each window is decoded again by itself where its text is improbable, as if it were alone. When
-all threads of a batch wait for the network, their windows are encoded or decoded in one call.
+A window with an improbable text can thus be decoded again on its own. When all threads of a batch
+are waiting for the network, their windows are encoded or decoded in one call.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,10 +20,10 @@ Floats = npt.NDArray[np.float32]
 
 
 class WindowModel(Protocol):
-    """What a batch needs of a model; everything else is passed through.
+    """The methods of a model that batches use; all others are passed through.
 
-    `encode` takes log-mel windows (windows, mels, frames) to states (windows, frames / 2, width),
-    and `generate` takes those and a prompt each to results in the manner of CTranslate2.
+    `encode` maps log-mel windows (windows, mels, frames) to states (windows, frames / 2, width),
+    and `generate` maps states and prompts to results like those of CTranslate2.
     """
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any: ...
@@ -32,12 +32,12 @@ class WindowModel(Protocol):
     def generate(self) -> Callable[..., Sequence[Any]]: ...
 
     def max_windows(self, beam_size: int) -> int:
-        """How many windows are decoded at the same time."""
+        """The number of windows to decode at the same time."""
 
 
 @dataclass(eq=False)
 class _Call:
-    """A request of one member of a batch, and its answer."""
+    """A call by one member of a batch, and its result."""
 
     member: int
     request: Any
@@ -46,12 +46,11 @@ class _Call:
     is_answered: bool = False
 
 
-class Barrier:
-    """Collects requests of `members` threads, and answers them on the thread that serves.
+class BatchBarrier:
+    """Collects the requests of `members` threads, and answers them on the serving thread.
 
-    When all members that have not left wait for an answer, `reply` gets their requests in the
-    order of the members, whenever each of them came: batches do not depend on timing. What it
-    raises, each of them raises.
+    When all remaining members are waiting, `reply` gets their requests in the order of the members,
+    so batches do not depend on timing. An exception of `reply` is raised in every member.
     """
 
     def __init__(self, members: int, reply: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
@@ -72,16 +71,16 @@ class Barrier:
         return call.answer
 
     def leave(self) -> None:
-        """The calling member asks for nothing more."""
+        """Leave the batch; the calling member makes no more requests."""
         with self._changed:
             self._members -= 1
             self._changed.notify_all()
 
     def serve(self) -> None:
-        """Answer until all members have left."""
+        """Answer requests until all members have left."""
         with self._changed:
             while self._members:
-                # Waiting members do nothing else, so that the lock can be held meanwhile.
+                # All members are waiting, so the lock can be held meanwhile.
                 if len(self._waiting) == self._members:
                     self._answer_all()
                 else:
@@ -119,7 +118,7 @@ class _Generate:
 
 
 class BatchedModel:
-    """Stands for a `ctranslate2.models.Whisper` whose callers may be members of a batch."""
+    """Replaces a `ctranslate2.models.Whisper`; its callers may be members of a batch."""
 
     def __init__(self, model: WindowModel) -> None:
         self._model = model
@@ -128,13 +127,13 @@ class BatchedModel:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def barrier(self, members: int) -> Barrier:
-        """A batch of so many threads; each enters `member`, another one serves."""
-        return Barrier(members, self._reply)
+    def barrier(self, members: int) -> BatchBarrier:
+        """A barrier for a batch of threads; each enters `member`, and another thread serves."""
+        return BatchBarrier(members, self._reply)
 
     @contextmanager
-    def member(self, barrier: Barrier, number: int) -> Iterator[None]:
-        """Calls of this thread wait for the others of the batch until it leaves the block."""
+    def member(self, barrier: BatchBarrier, number: int) -> Iterator[None]:
+        """In this block, calls of this thread wait for the other members of the batch."""
         self._here.batch = barrier, number
         try:
             yield
@@ -160,7 +159,7 @@ class BatchedModel:
         return self._model.generate(features, prompts, **settings)
 
     def _reply(self, requests: Sequence[Any]) -> list[Any]:
-        """States of each `_Encode` and the result of each `_Generate`, in their order."""
+        """The states for each `_Encode` and the result for each `_Generate`, in order."""
         answers: list[Any] = [
             self._model.encode(request.features, to_cpu=True)
             if isinstance(request, _Encode)

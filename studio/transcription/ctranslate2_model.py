@@ -1,4 +1,4 @@
-"""Whisper as CTranslate2 runs it, in the shape that batches of windows need."""
+"""Whisper on CTranslate2, with the interface that batches of windows need."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from studio.transcription.openvino.weights import NotReadable
 
 log = logging.getLogger(__name__)
 
-# More hypotheses at a time take more memory and, on a CPU, no less time.
+# More hypotheses at a time take more memory and, on a CPU, are no faster.
 MAX_ROWS = {"cpu": 24, "cuda": 40}
 
 

@@ -1,8 +1,8 @@
-"""Cuts a transcript into the lines that subtitles show.
+"""Splits a transcript into subtitle cues.
 
-The rules are the usual ones of broadcasters: at most two lines of 42 columns, cues of 0.7 s (if
-the next one leaves room) to 7 s, in order and never over each other. A Chinese, Japanese or Korean
-character is two columns wide. What a reader sees as one character is never cut.
+The rules are those of broadcasters: at most two lines of 42 columns, cues of 0.7 s (if the next one
+allows) to 7 s, in order and without overlaps. Chinese, Japanese and Korean characters are two
+columns wide. Grapheme clusters are never split.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,16 +15,16 @@ from studio.transcription.transcript import Segment, Transcript, Word
 LINE_COLUMNS = 42
 MAX_LINES = 2
 MAX_CUE_S = 7.0
-# A pause this long begins a new cue.
+# A pause of this length starts a new cue.
 PAUSE_S = 1.0
-# How long a cue stays at least: in any case, and if the next one leaves room.
+# Minimum duration of a cue: always, and if the next one allows.
 SHORTEST_CUE_S = 0.1
 READABLE_CUE_S = 0.7
 
 
 @dataclass(frozen=True)
 class Cue:
-    """What is on the screen from `start_s` to `end_s`."""
+    """The lines on screen from `start_s` to `end_s`."""
 
     start_s: float
     end_s: float
@@ -32,9 +32,9 @@ class Cue:
 
 
 def cues(transcript: Transcript) -> list[Cue]:
-    """The transcript as cues, in order; none overlaps the next, none is empty.
+    """The cues of a transcript, in order, without overlaps or empty cues.
 
-    Where segments lie over each other, a cue ends when the next one begins, or is moved behind it.
+    If segments overlap, a cue ends when the next one begins, or is moved after it.
     """
     drafts = [
         Cue(words[0].start_s, words[-1].end_s, tuple(_lines(words)))
@@ -54,9 +54,9 @@ def cues(transcript: Transcript) -> list[Cue]:
 
 
 def timed_words(segment: Segment) -> list[Word]:
-    """The words of a segment, none wider than a line, with single spaces.
+    """The words of a segment with single spaces, none wider than a line.
 
-    Where their times are not known, they are spread evenly by their length.
+    If their times are unknown, they are distributed by length.
     """
     known = _whole([word for word in segment.words if word.text.strip()])
     if known:
@@ -67,9 +67,9 @@ def timed_words(segment: Segment) -> list[Word]:
 
 
 def _whole(words: Iterable[Word]) -> list[Word]:
-    """The words, with those joined that only together are whole characters.
+    """Join words that form a grapheme cluster only together.
 
-    Models write scripts without spaces in pieces that may begin with a vowel sign or an accent.
+    In scripts without spaces, the pieces of a model may begin with a vowel sign or an accent.
     """
     whole: list[Word] = []
     for word in words:
@@ -91,7 +91,7 @@ def _splits_character(before: str, after: str) -> bool:
 
 
 def _parts(word: Word) -> list[Word]:
-    """A word, or its parts where it is wider than a line."""
+    """A word, or its parts if it is wider than a line."""
     text = " ".join(word.text.split())
     space = " " if word.text[:1].isspace() else ""
     if columns(text) <= LINE_COLUMNS:
@@ -106,12 +106,12 @@ def _parts(word: Word) -> list[Word]:
 
 
 def columns(text: str) -> int:
-    """How many columns a text without line breaks takes on the screen."""
+    """The width of text without line breaks, in columns."""
     return sum(max(0, wcswidth(character)) for character in iter_graphemes(text))
 
 
 def _spread(whole: Word, texts: Sequence[str]) -> list[Word]:
-    """The time of a word shared out among texts by their length."""
+    """Distribute the time of a word among texts by length."""
     length, length_s = sum(map(len, texts)), whole.end_s - whole.start_s
     spread, before = [], 0
     for text in texts:
@@ -125,7 +125,7 @@ def _spread(whole: Word, texts: Sequence[str]) -> list[Word]:
 
 
 def phrases(segment: Segment, most_lines: int) -> Iterator[list[Word]]:
-    """The words of a segment in groups that fill at most so many lines, cut at pauses."""
+    """Group the words of a segment into cues that fit the lines, split at pauses."""
     group: list[Word] = []
     for word in timed_words(segment):
         if group and (
@@ -141,7 +141,7 @@ def phrases(segment: Segment, most_lines: int) -> Iterator[list[Word]]:
 
 
 def _lines(words: Sequence[Word]) -> list[str]:
-    """The words in lines."""
+    """Break words into lines."""
     lines: list[str] = []
     line = ""
     for word in words:

@@ -17,9 +17,9 @@ from studio.transcription.batching import BatchedModel
 from studio.transcription.ctranslate2_model import CTranslate2Model
 from studio.transcription.cuda import device_index
 from studio.transcription.engine import (
-    AVERAGE_LOG_PROBABILITY_LEAST,
-    COMPRESSION_RATIO_MOST,
-    NO_SPEECH_PROBABILITY_MOST,
+    MAX_COMPRESSION_RATIO,
+    MAX_NO_SPEECH_PROBABILITY,
+    MIN_AVERAGE_LOG_PROBABILITY,
     RATE_HZ,
     DecodeOptions,
     Speech,
@@ -138,9 +138,9 @@ class FasterWhisper:
             "hotwords": options.hotwords,
             "word_timestamps": options.word_timestamps,
             "max_new_tokens": self._most_new_tokens(options),
-            "compression_ratio_threshold": COMPRESSION_RATIO_MOST,
-            "log_prob_threshold": AVERAGE_LOG_PROBABILITY_LEAST,
-            "no_speech_threshold": NO_SPEECH_PROBABILITY_MOST,
+            "compression_ratio_threshold": MAX_COMPRESSION_RATIO,
+            "log_prob_threshold": MIN_AVERAGE_LOG_PROBABILITY,
+            "no_speech_threshold": MAX_NO_SPEECH_PROBABILITY,
             "condition_on_previous_text": False,
             "vad_filter": False,
         }
@@ -171,19 +171,19 @@ class FasterWhisper:
         return [result.result() for result in results]
 
     def _most_new_tokens(self, options: DecodeOptions) -> int | None:
-        """What faster-whisper must be told for `most_tokens` of text.
+        """What faster-whisper must be told for `max_tokens` of text.
 
         It adds the length of the prompt, and CTranslate2 takes half of the sum for the text, or
         the sum without the prompt and one more, whichever is less.
         """
-        if options.most_tokens is None:
+        if options.max_tokens is None:
             return None
         prompt = START_TOKENS if self.is_multilingual else 1
         if given := [text for text in (options.hotwords, options.initial_prompt) if text]:
             # Of each, faster-whisper takes so much.
             most = int(self._model.max_length) // 2 - 1
             prompt += 1 + sum(min(len(self._tokens(text)), most) for text in given)
-        together = max(2 * options.most_tokens, prompt + options.most_tokens - 1)
+        together = max(2 * options.max_tokens, prompt + options.max_tokens - 1)
         return max(1, min(together, int(self._model.max_length)) - prompt)
 
     def _tokens(self, text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Writes a transcript as text, subtitles, lyrics or data."""
+"""Writes transcripts as text, subtitles, lyrics or data."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from studio.transcription.transcript import Transcript, Word
 
 
 def to_txt(transcript: Transcript) -> str:
-    """The bare text, one segment a line."""
+    """Plain text, one segment per line."""
     return transcript.text + "\n" if transcript.segments else ""
 
 
@@ -33,12 +33,12 @@ def to_vtt(transcript: Transcript) -> str:
 
 
 def to_json(transcript: Transcript) -> str:
-    """Everything that is known: segments, words, probabilities, language."""
+    """The full result: segments, words, probabilities, language."""
     return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1) + "\n"
 
 
 def to_tsv(transcript: Transcript) -> str:
-    """A table: start and end in milliseconds, text."""
+    """TSV: start and end in milliseconds, text."""
     rows = [
         f"{round(segment.start_s * 1000)}\t{round(segment.end_s * 1000)}\t"
         + " ".join(segment.text.split())
@@ -48,9 +48,9 @@ def to_tsv(transcript: Transcript) -> str:
 
 
 def to_lrc(transcript: Transcript) -> str:
-    """Enhanced LRC: a time for every line, and in angle brackets one for every word.
+    """Enhanced LRC: a time stamp for every line and, in angle brackets, for every word.
 
-    Lines are as short as those of subtitles. Word times are left out where they are not known.
+    Lines are as short as those of subtitles. Unknown word times are left out.
     """
     minutes, seconds = divmod(round(transcript.duration_s), 60)
     rows = [f"[length:{minutes:02d}:{seconds:02d}]"]
@@ -72,12 +72,11 @@ FORMATS: dict[str, tuple[Callable[[Transcript], str], str]] = {
     "tsv": (to_tsv, "text/tab-separated-values"),
     "lrc": (to_lrc, "text/plain"),
 }
-"""Formats of a transcript: how each is written, and its content type (Flask adds the charset to
-text/*)."""
+"""The writer and content type of each format (Flask adds the charset to text/*)."""
 
 
 def _lrc_line(words: list[Word], from_s: float, has_times: bool) -> tuple[str, float]:
-    """A line that begins no earlier than `from_s`, and where it ends."""
+    """A line that begins at `from_s` or later, and its end."""
     line = f"[{_lrc_clock(max(words[0].start_s, from_s))}]"
     for number, word in enumerate(words):
         from_s = max(word.start_s, from_s)
@@ -97,7 +96,7 @@ def _clock(time_s: float, mark: str) -> str:
 
 
 def _lrc_clock(time_s: float) -> str:
-    """minutes:seconds and hundredths; minutes go on counting after an hour."""
+    """minutes:seconds.hundredths; minutes continue beyond an hour."""
     hundredths = round(time_s * 100)
     minutes, hundredths = divmod(hundredths, 6000)
     return f"{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"

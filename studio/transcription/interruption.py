@@ -1,7 +1,6 @@
-"""Lets long decoding be ended in its middle: the loops of an engine ask whether they may go on.
+"""Allows long decoding to be interrupted: the loops of an engine ask whether to continue.
 
-The question is asked through the thread, because faster-whisper stands between those who know and
-the loops that take long.
+The check is stored per thread, because faster-whisper is between the caller and these loops.
 """
 
 import time
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from threading import local
 
 Check = Callable[[], None]
-"""Returns, or raises to end the work."""
+"""Returns, or raises to stop the work."""
 
 ASK_EVERY_S = 1.0
 
@@ -19,7 +18,7 @@ _here = local()
 
 @contextmanager
 def interruptible(check: Check | None) -> Iterator[None]:
-    """Within the block, `may_go_on` of this thread calls `check`, at most once a second."""
+    """In this block, `may_go_on` calls `check` at most once per second on this thread."""
     before = current_check()
     _here.check, _here.asked_s = check, time.monotonic()
     try:
@@ -29,13 +28,13 @@ def interruptible(check: Check | None) -> Iterator[None]:
 
 
 def current_check() -> Check | None:
-    """What this thread asks, to hand it to another one."""
+    """The check of this thread, to pass to another thread."""
     check: Check | None = getattr(_here, "check", None)
     return check
 
 
 def may_go_on() -> None:
-    """Called by a loop before a step that may take long. Raises what the check raises."""
+    """Call this before a long step. Raises the errors of the check."""
     check = current_check()
     if check is not None and time.monotonic() - _here.asked_s >= ASK_EVERY_S:
         check()

@@ -1,4 +1,4 @@
-"""The languages that Whisper knows, by their codes (ISO 639-1, else 639-3) and English names."""
+"""The languages of Whisper, by code (ISO 639-1, otherwise 639-3) and English name."""
 
 import re
 
@@ -24,7 +24,7 @@ NAMES = {
     "uk": "ukrainian", "ur": "urdu", "uz": "uzbek", "vi": "vietnamese", "yi": "yiddish",
     "yo": "yoruba", "yue": "cantonese", "zh": "chinese",
 }  # fmt: skip
-# Other names that openai-whisper takes.
+# Other names that openai-whisper accepts.
 ALIASES = {
     "burmese": "my", "castilian": "es", "flemish": "nl", "haitian": "ht", "letzeburgesch": "lb",
     "mandarin": "zh", "moldavian": "ro", "moldovan": "ro", "panjabi": "pa", "pushto": "ps",
@@ -38,9 +38,9 @@ _TAG = re.compile(r"([a-z]{2,3})([-_][a-z0-9]{2,8})+")
 
 
 def language_code(text: str) -> str | None:
-    """The code of a language that is given by its code or English name; None if it is unknown.
+    """The code of a language given by code or English name; None if unknown.
 
-    Case does not matter. A tag with a region, such as en-US, stands for its language.
+    Case is ignored, and so is the region of a tag such as en-US.
     """
     wanted = " ".join(text.lower().split())
     if tag := _TAG.fullmatch(wanted):

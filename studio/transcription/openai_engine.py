@@ -1,4 +1,4 @@
-"""Whisper by openai-whisper, in PyTorch: the reference for the other engine."""
+"""Whisper with openai-whisper on PyTorch, the reference for the other engine."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any
 
 from studio.inference.devices import choose_device
 from studio.transcription.engine import (
-    AVERAGE_LOG_PROBABILITY_LEAST,
-    COMPRESSION_RATIO_MOST,
-    NO_SPEECH_PROBABILITY_MOST,
+    MAX_COMPRESSION_RATIO,
+    MAX_NO_SPEECH_PROBABILITY,
+    MIN_AVERAGE_LOG_PROBABILITY,
     DecodeOptions,
     Speech,
     is_silence,
@@ -29,7 +29,7 @@ class OpenaiWhisper:
     def __init__(self, path: Path, variant: str, device: str = "auto") -> None:
         import whisper
 
-        # The module keeps the key-value cache of a decoding in hooks: one caller at a time.
+        # The module stores its key-value cache in hooks, so only one caller at a time.
         self._lock = Lock()
         chosen = choose_device(device)
         self.note = chosen.note
@@ -73,10 +73,10 @@ class OpenaiWhisper:
                     initial_prompt=prompt or None,
                     carry_initial_prompt=bool(prompt),
                     word_timestamps=options.word_timestamps,
-                    sample_len=options.most_tokens,
-                    compression_ratio_threshold=COMPRESSION_RATIO_MOST,
-                    logprob_threshold=AVERAGE_LOG_PROBABILITY_LEAST,
-                    no_speech_threshold=NO_SPEECH_PROBABILITY_MOST,
+                    sample_len=options.max_tokens,
+                    compression_ratio_threshold=MAX_COMPRESSION_RATIO,
+                    logprob_threshold=MIN_AVERAGE_LOG_PROBABILITY,
+                    no_speech_threshold=MAX_NO_SPEECH_PROBABILITY,
                     condition_on_previous_text=False,
                     fp16=self._on_cuda,
                 )

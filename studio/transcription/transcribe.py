@@ -1,4 +1,4 @@
-"""One transcription job: a sound file becomes a transcript in a folder, window by window."""
+"""Runs a transcription job, window by window."""
 
 import json
 import time
@@ -22,9 +22,9 @@ NOTHING_SAID = "No speech was decoded in the file, so the text is empty."
 def transcribe(
     engine: SpeechEngine, source: Source, context: JobContext[TranscriptionOptions]
 ) -> TranscriptionResult:
-    """Write the transcript of a sound into `context.work`.
+    """Write the transcript of audio into `context.work`.
 
-    Progress is measured against `source.duration_s`; much more sound than that is not decoded.
+    Progress is relative to `source.duration_s`; audio far beyond that is not decoded.
     """
     started_s = time.monotonic()
     report, duration_s = context.report, source.duration_s
@@ -61,7 +61,7 @@ def transcribe(
 
 
 class _Listener:
-    """Feeds the windows of a file to an engine, in batches, and knows the language."""
+    """Passes the windows of a file to an engine in batches, and keeps the language."""
 
     def __init__(
         self,
@@ -80,9 +80,9 @@ class _Listener:
         self._blocks.close()
 
     def run(self) -> Iterator[tuple[list[Segment], float]]:
-        """Yield the segments of each window, in the recording's time, and the seconds heard.
+        """Yield the segments of each window, in the time of the recording, and the position.
 
-        Where nobody speaks, there are empty lists, so that progress and cancel go on.
+        Without speech it yields empty lists, so that progress and cancellation continue to work.
         """
         find = voiced_windows if self._options.vad else all_windows
         waiting: list[Window] = []

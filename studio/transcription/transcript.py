@@ -1,4 +1,4 @@
-"""What was said: segments with words and times, as engines give them and as results keep them."""
+"""Transcripts: segments and words with times."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Word:
-    """One word with the space before it where the language writes one; times in seconds."""
+    """A word, including the space before it if the language uses spaces. Times are in seconds."""
 
     text: str
     start_s: float
@@ -16,10 +16,10 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of speech between two time marks of the model, in seconds.
+    """Speech between two timestamps of the model, in seconds.
 
-    `words` is empty unless word times were asked for. The three numbers are the engine's own:
-    mean log probability of the tokens, probability that nobody speaks, compression ratio.
+    `words` is empty unless word times were requested. The three numbers come from the engine: mean
+    log probability of the tokens, probability of no speech, compression ratio.
     """
 
     start_s: float
@@ -31,7 +31,7 @@ class Segment:
     compression_ratio: float = 1.0
 
     def placed(self, from_s: float, to_s: float) -> "Segment":
-        """The same segment with its times counted from `from_s` on, and none beyond `to_s`."""
+        """The segment shifted by `from_s`, with times limited to `to_s`."""
 
         def place(time_s: float) -> float:
             return round(min(max(time_s, 0.0) + from_s, to_s), 3)
@@ -45,7 +45,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """A whole recording: its language (a code such as `en`, None where nobody speaks)."""
+    """The transcript of a recording. `language` is a code such as `en`, or None without speech."""
 
     language: str | None
     language_probability: float | None
@@ -58,7 +58,7 @@ class Transcript:
         return "\n".join(" ".join(segment.text.split()) for segment in self.segments)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it; `from_dict` reads it back."""
+        """The JSON form; `from_dict` is the inverse."""
         return {
             "text": " ".join(segment.text.strip() for segment in self.segments),
             "language": self.language,

@@ -1,4 +1,4 @@
-"""Voice activity: Silero's network, which faster-whisper carries.
+"""Voice activity detection with Silero's network, which faster-whisper includes.
 
 https://github.com/snakers4/silero-vad. A voice begins where its probability reaches VOICE_AT and
 ends where it stays below SILENCE_BELOW.
@@ -11,7 +11,7 @@ import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech
 
-# Samples at RATE_HZ that the network judges at once, and those before them that it hears too.
+# Samples at RATE_HZ per network call, and preceding context samples.
 WINDOW_SAMPLES = 512
 CONTEXT_SAMPLES = 64
 VOICE_AT = 0.5
@@ -19,7 +19,7 @@ SILENCE_BELOW = 0.35
 
 
 def speech_spans(speech: Speech, max_span_s: float) -> list[tuple[int, int]]:
-    """Where a voice is active: (start, end) in samples, in order, at most `max_span_s` long."""
+    """The speech regions as (start, end) in samples, in order, each at most `max_span_s` long."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
     if len(speech) == 0:
@@ -47,7 +47,7 @@ def _network() -> Any:
 
 
 class VoiceActivity:
-    """Silero's network with its state; one for each stream."""
+    """Silero's network with the state of one stream."""
 
     def __init__(self) -> None:
         self._hidden = np.zeros((1, 1, 128), np.float32)

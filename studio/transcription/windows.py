@@ -1,8 +1,8 @@
-"""Cuts a stream of sound into windows for a speech engine, by voice activity or by quiet places.
+"""Cuts an audio stream into windows for a speech engine, by voice activity or at quiet places.
 
-Windows are made of neighbouring stretches of speech with the pauses between them, as
-WhisperX does (Bain et al. 2023), so that few of the engine's 30 s passes are half empty. Only the
-last minute or so of the stream is in memory.
+A window joins adjacent speech regions and the pauses between them, as in WhisperX (Bain et al.
+2023), so that few of the engine's 30 s passes are half empty. Only about the last minute of the
+stream is in memory.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,20 +15,20 @@ from studio.transcription.voice_activity import speech_spans
 
 WINDOW_S = 29.0
 MAX_PAUSE_S = 5.0
-# Voice activity is looked for in pieces of this length; speech that reaches the end of a piece is
-# looked at again with what follows.
+# Voice activity is detected in pieces of this length; speech at the end of a piece is processed
+# again with the next one.
 PIECE_S = 60.0
 MARGIN_S = 1.0
-# Without voice activity windows are cut at the quietest place of their last seconds.
+# Without voice activity detection, windows are cut at the quietest point of their last seconds.
 QUIET_SEARCH_S = 10.0
 QUIET_BLOCK_S = 0.1
 
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of the recording to decode; `start_s` is where it lies in it.
+    """A part of the recording to decode, which begins at `start_s`.
 
-    An empty one only says that nothing is left to decode before `start_s`.
+    An empty window only marks that everything before `start_s` is done.
     """
 
     start_s: float
@@ -40,7 +40,7 @@ class Window:
 
 
 def voiced_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
-    """Windows of at most WINDOW_S around the places where a voice is active."""
+    """Windows of at most WINDOW_S around speech."""
     held = np.zeros(0, np.float32)
     held_start = 0
     for block, is_last in _pieces(blocks, PIECE_S):
@@ -49,7 +49,7 @@ def voiced_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
         keep_from = len(held)
         if not is_last:
             keep_from -= round(MARGIN_S * RATE_HZ)
-            # A window that the next piece may make longer waits for it.
+            # The next piece may extend this window.
             if groups and groups[-1][1] > keep_from - MAX_PAUSE_S * RATE_HZ:
                 keep_from = groups.pop()[0]
         for start, end in groups:
@@ -60,7 +60,7 @@ def voiced_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
 
 
 def all_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
-    """The whole recording in windows of at most WINDOW_S, which touch each other."""
+    """The whole recording in adjacent windows of at most WINDOW_S."""
     size = round(WINDOW_S * RATE_HZ)
     held = np.zeros(0, np.float32)
     held_start = 0
@@ -74,7 +74,7 @@ def all_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
 
 
 def _grouped(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Neighbouring spans joined into windows."""
+    """Join adjacent spans into windows."""
     groups: list[tuple[int, int]] = []
     for start, end in spans:
         if groups:
@@ -87,7 +87,7 @@ def _grouped(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _pieces(blocks: Iterable[Speech], piece_s: float) -> Iterator[tuple[Speech, bool]]:
-    """The stream in pieces of `piece_s`, and whether a piece is the last."""
+    """The stream in pieces of `piece_s`, each with whether it is the last one."""
     size = round(piece_s * RATE_HZ)
     parts: list[Speech] = []
     held = 0

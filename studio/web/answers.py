@@ -1,4 +1,4 @@
-"""Builds the answers from jobs, uploads and what lies on disk."""
+"""Builds responses from jobs, uploads and files on disk."""
 
 import re
 import unicodedata
@@ -39,7 +39,7 @@ class JobAnswers:
         self._processors = processors
 
     def track_names(self, jobs: Iterable[Job]) -> list[str]:
-        """The tracks of all jobs, each name once."""
+        """The distinct tracks of all jobs."""
         tracks = self._processors.tracks
         return list(dict.fromkeys(track.name for job in jobs for track in tracks(job)))
 
@@ -64,7 +64,7 @@ class JobAnswers:
         )
 
     def status(self, upload: Upload, jobs: list[Job], before: str | None = None) -> schemas.Status:
-        """The latest job, and a page of `jobs` (latest first): those before the id `before`.
+        """The latest job, and a page of `jobs` (newest first): those before the ID `before`.
 
         `tracks` are those of all completed jobs.
         """
@@ -92,7 +92,7 @@ class JobAnswers:
         )
 
     def files(self, upload: Upload, jobs: list[Job], storage: Storage) -> schemas.Files:
-        """What can be downloaded; a track comes from the latest completed job that has it."""
+        """The available tracks, each from the latest completed job that has it."""
         listed: dict[str, schemas.Track] = {}
         for job in jobs:
             for track in self._processors.tracks(job):
@@ -125,13 +125,13 @@ class JobAnswers:
 
 
 def download_name(upload: Upload, track: str, file_type: str) -> str:
-    """A file name that keeps the upload's own: "song - vocals.wav"."""
+    """A file name based on that of the upload: "song - vocals.wav"."""
     return f"{PurePath(upload.filename).stem} - {track}.{file_type}"
 
 
 def disposition(name: str) -> str:
-    """The Content-Disposition of a download (RFC 6266; the name as RFC 5987, with a plain one)."""
+    """The Content-Disposition of a download (RFC 6266), with an RFC 5987 and a plain file name."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    # What letters of full width become may be a path.
+    # Full-width letters may normalise to a path.
     plain = re.sub(r'[\x00-\x1f\x7f\\/:*?"<>|%]', "_", plain).strip(" -").lstrip(".") or "track"
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

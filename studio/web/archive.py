@@ -1,4 +1,4 @@
-"""Chooses what the ZIP of a file holds."""
+"""Selects the content of the ZIP of a file."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class Entry:
 def entries(
     jobs: Iterable[Job], tracks_of: Callable[[Job], Sequence[Track]], file_format: str | None
 ) -> tuple[str, list[Entry]]:
-    """The name of a file's archive, and its entries.
+    """The name and the entries of the archive of a file.
 
-    `jobs` has the latest first. Each group of tracks comes from the latest job that has it; where
-    no format is asked for, each track comes in the formats that it is archived in. Raises
-    UnknownFormat where no track has the format that is asked for.
+    `jobs` are newest first. Each group of tracks comes from the latest job that has it. If no
+    format is requested, each track has its default archive formats. Raises UnknownFormat if no
+    track has the requested format.
     """
     latest: dict[str, tuple[Job, list[Track]]] = {}
     for job in jobs:

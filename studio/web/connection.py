@@ -1,4 +1,4 @@
-"""An Engine.IO connection that ends at the first thing it receives that is out of order."""
+"""An Engine.IO connection that closes at the first malformed packet."""
 
 import time
 from collections.abc import Callable
@@ -11,22 +11,22 @@ from engineio.exceptions import EngineIOError, SocketIsClosedError
 from engineio.socket import Socket
 from simple_websocket import ConnectionClosed
 
-# What a client may send once it is connected.
+# Packet types that a connected client may send.
 RECEIVED = (packet.PONG, packet.MESSAGE, packet.CLOSE)
-# A packet CONNECT with a key.
+# Enough for a CONNECT packet with a key.
 STRANGER_BYTES = 8192
-# Packets that wait for a client that reads nothing. More come at once when one polls.
+# Pending packets for a client that does not read.
 MAX_UNREAD = 20_000
 LOOK_EVERY_S = 1.0
-# Socket.IO's type of a packet is its first character.
+# The first character is the Socket.IO packet type.
 CONNECT = "0"
 
 
 class StrictConnection(Socket):  # type: ignore[misc]
-    """What Engine.IO has made for a new connection becomes one of these: see `take`.
+    """A strict connection; `take` turns an Engine.IO connection into one.
 
-    `_is_stranger` tells whether it has not joined the namespace; `_refuse` ends it, for a reason
-    that goes into the log.
+    `_is_stranger` returns whether it has not joined the namespace; `_refuse` closes it and logs the
+    reason.
     """
 
     _namespace: str
@@ -60,7 +60,7 @@ class StrictConnection(Socket):  # type: ignore[misc]
             raise SocketIsClosedError
 
     def _objection(self, message: Any) -> str | None:
-        """What is wrong with a message of Socket.IO as far as its beginning tells."""
+        """What is wrong with a Socket.IO message, judged by its beginning."""
         is_connect = isinstance(message, str) and message[:1] == CONNECT
         if self._is_stranger():
             is_short = len(message) <= STRANGER_BYTES
@@ -74,13 +74,13 @@ class StrictConnection(Socket):  # type: ignore[misc]
         self._ended.set()
 
     def _send_ping(self) -> None:
-        """As Engine.IO does it, but the thread that waits ends with the connection."""
+        """Like Engine.IO's method, but the waiting thread ends with the connection."""
         if not self._ended.wait(self.server.ping_interval):
             self.last_ping = time.monotonic()
             self.send(packet.Packet(packet.PING))
 
     def check_ping_timeout(self) -> bool:
-        """As Engine.IO does it, with a clock that nobody sets."""
+        """Like Engine.IO's method, but with a monotonic clock."""
         if self.closed:
             raise SocketIsClosedError
         pinged_s = self.last_ping
@@ -113,8 +113,8 @@ class StrictConnection(Socket):  # type: ignore[misc]
 
 
 class _Wire:
-    """A WebSocket as Engine.IO uses it; a message of more than `max_bytes` ends it while it
-    arrives, not once all of it is in memory."""
+    """A WebSocket for Engine.IO that closes as soon as a message exceeds `max_bytes`, before all
+    of it is in memory."""
 
     def __init__(self, ws: Any, max_bytes: int) -> None:
         self._ws = ws
@@ -125,7 +125,7 @@ class _Wire:
         """The next message; None at the end."""
         while True:
             try:
-                # simple-websocket does not wake who waits when a message is too long.
+                # simple-websocket does not wake the waiting thread if a message is too long.
                 message = self._ws.ws.receive(timeout=LOOK_EVERY_S)
             except ConnectionClosed:
                 return None
@@ -133,7 +133,7 @@ class _Wire:
                 return message
 
     def close(self) -> None:
-        # Its thread may have closed it a moment ago.
+        # Its thread may just have closed it.
         with suppress(OSError, ConnectionClosed):
             self._ws.close()
 

@@ -1,6 +1,6 @@
-"""The Socket.IO namespace `/transcribe`: reads what clients send, and sends what is understood.
+"""The Socket.IO namespace `/transcribe`.
 
-Handlers only take sound and return; the scheduler's thread decodes. `docs/protocol.md` describes
+Handlers accept audio and return; the scheduler's thread decodes it. `docs/protocol.md` describes
 the events.
 """
 
@@ -35,10 +35,10 @@ defects = logs.Limited(log)
 
 
 class _Incoming:
-    """The sound of one client: its chunks, decoded with the receiver that its kind needs.
+    """The audio of one client, decoded by a receiver for its MIME type.
 
-    A client that polls may send from several threads at once, hence the lock. `errors` counts what
-    was refused, `began_s` is monotonic.
+    A polling client may send from several threads at once, hence the lock. `errors` counts rejected
+    events; `began_s` is monotonic.
     """
 
     def __init__(self, session: Session, began_s: float) -> None:
@@ -50,9 +50,10 @@ class _Incoming:
         self._receiver: Receiver | None = None
 
     def take(self, mime_type: str, data: bytes) -> None:
-        """Give the session the sound of a chunk. Raises SessionError.
+        """Pass a chunk to the session. Raises SessionError.
 
-        What was wrong with the recording before is told once the chunk of the new one is taken.
+        An error of the previous recording is raised after the first chunk of the new one has been
+        accepted.
         """
         known, broken = self._receiver, None
         if known is None or mime_type != self._mime_type or known.is_new(data):
@@ -68,7 +69,7 @@ class _Incoming:
             raise broken
 
     def end(self) -> None:
-        """The recording is over: its rest is taken too. Raises SessionError."""
+        """End the recording and pass on its rest. Raises SessionError."""
         known, self._receiver = self._receiver, None
         if known is not None:
             self.session.feed(known.finish(), time.monotonic())
@@ -79,11 +80,10 @@ class _Incoming:
 
 
 class Transcribe(Namespace):  # type: ignore[misc]
-    """The events of one server. The greeting travels as `connected`: `connect` is a reserved name
-    of the protocol, which the official clients do not accept as a message.
+    """The events of one server. The greeting is called `connected`, because `connect` is reserved
+    and the official clients reject it as a message.
 
-    `variants` tells which variants of Whisper there are; `default` is the one used unless a client
-    asks for another.
+    `variants` lists the Whisper variants; `default` is used unless a client chooses another.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
         self._incoming: dict[str, _Incoming] = {}
 
     def on_connect(self, auth: Any = None) -> None:
-        """`auth` holds the API key, where one is needed: {"token": KEY} or {"api_key": KEY}."""
+        """`auth` contains the API key, if required: {"token": KEY} or {"api_key": KEY}."""
         key = key_of(auth)
         try:
             self._access.owner_of(key)
@@ -152,8 +152,8 @@ class Transcribe(Namespace):  # type: ignore[misc]
             _log_end(sid, incoming, str(reason))
 
     def trigger_event(self, event: Any, *args: Any) -> Any:
-        """Handle an event. A client's own `connect` or `disconnect` is none: those names belong to
-        the protocol."""
+        """Handle an event. Ignores `connect` and `disconnect` sent by clients as events, because
+        these names are reserved."""
         sid = args[0]
         is_open = sid in self._incoming
         if not isinstance(event, str) or (event == "connect" and is_open):
@@ -163,7 +163,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
         return super().trigger_event(event, *args)
 
     def _admit(self, sid: str, client: str) -> None:
-        """Count a session for its client. Raises ConnectionRefusedError when it has too many."""
+        """Count a session for its client. Raises ConnectionRefusedError if it has too many."""
         max_sessions = self._limits.sessions_of_a_client
         with self._admitting:
             if 0 < max_sessions <= list(self._clients.values()).count(client):
@@ -178,7 +178,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
         with self._admitting:
             self._clients.pop(sid, None)
 
-    # Clients may send more arguments than an event has; they are ignored.
+    # Extra arguments of events are ignored.
 
     def on_audio(self, message: Any = None, *_more: Any) -> Answer:
         return self._answered(lambda incoming: self._audio(incoming, message))
@@ -193,7 +193,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
         return self._answered(lambda _: None)
 
     def _answered(self, act: Callable[[_Incoming], None]) -> Answer:
-        """Do something for the session of this client; the acknowledgement."""
+        """Call `act` for the session of this client and return the acknowledgement."""
         sid = _sid()
         incoming = self._incoming.get(sid)
         if incoming is None:
@@ -266,12 +266,12 @@ class Transcribe(Namespace):  # type: ignore[misc]
 
 
 def on_defect(error: Exception) -> None:
-    """Log what no handler of an event foresees; the connection goes on."""
+    """Log an unhandled error of an event handler; the connection stays open."""
     defects.exception("unhandled error in an event", error=error)
 
 
 def report_too_large(socketio: SocketIO, max_bytes: int, connection: str) -> None:
-    """Tell the client of an Engine.IO connection that a message of it was too large."""
+    """Send an error to the client of an Engine.IO connection whose message was too large."""
     sid = socketio.server.manager.sid_from_eio_sid(connection, PATH)
     if sid is not None:
         sentence = (
@@ -282,7 +282,7 @@ def report_too_large(socketio: SocketIO, max_bytes: int, connection: str) -> Non
 
 
 def say_goodbye(socketio: SocketIO) -> None:
-    """Tell every client that the server stops, and close their connections."""
+    """Notify all clients that the server is shutting down, and close their connections."""
     problem = {
         "code": "server_stopping",
         "message": "The server is shutting down. Reconnect later.",
@@ -315,10 +315,10 @@ def _log_end(sid: str, incoming: _Incoming, reason: str) -> None:
 
 
 def _refusal(code: str, sentence: str) -> ConnectionRefusedError:
-    """What a client that is not let in gets as `connect_error`: a message, and data with a code."""
+    """The `connect_error` of a refused client: a message, and data with a code."""
     return ConnectionRefusedError(sentence, {"code": code})
 
 
 def _sid() -> str:
-    """The id of the client that sent the event that is being handled."""
+    """The session ID of the client that sent the current event."""
     return str(request.sid)  # type: ignore[attr-defined]

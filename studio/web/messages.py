@@ -1,7 +1,7 @@
-"""Bounds what one Socket.IO message may hold, and reports a message that is too large.
+"""Limits the size of Socket.IO messages, and reports those that are too large.
 
-Engine.IO reads the whole message into memory, then ends the connection without a word. Here what is
-beyond the bound is thrown away as it arrives, and the connection goes on.
+Engine.IO reads the whole message into memory and then closes the connection without a reason. Here
+the excess is discarded as it arrives, and the connection stays open.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +12,9 @@ from urllib.parse import parse_qs
 
 from wsproto.events import BytesMessage, Event, TextMessage
 
-# A client that polls sends what has gathered in one request, which may be so many times as large as
-# a message.
+# A polling client sends all pending messages in one request, which may be this many times as large.
 REQUEST_TIMES = 2
-# A larger one is read up to so many times the bound, so that its sender gets the answer.
+# A larger request is read up to this multiple of the limit, so that its sender gets the response.
 DISCARD_TIMES = 8
 PIECE_BYTES = 1 << 16
 
@@ -32,10 +31,10 @@ def install(server: Any, max_bytes: int, report: Callable[[str], None]) -> None:
 
 
 class _Messages:
-    """The messages of one Socket.IO server, of at most `max_bytes` each.
+    """Limits the messages of a Socket.IO server to `max_bytes` each.
 
-    `report` sends the client of a connection the error. A binary message is not dropped but cut off
-    at the bound, because an event waits for each of its binary parts; its handler refuses it.
+    `report` sends the error to the client of a connection. A binary message is not dropped but
+    truncated, because an event waits for all its binary parts; its handler rejects it.
     """
 
     def __init__(self, server: Any, max_bytes: int, report: Callable[[str], None]) -> None:
@@ -54,7 +53,7 @@ class _Messages:
         engine._async = {**engine._async, "websocket": self._websocket}
 
     def _on_message(self, connection: str, data: str | bytes) -> Any:
-        # Engine.IO has taken the first character of a text, which is the kind of its packet.
+        # Engine.IO has removed the first character of a text, the packet type.
         if isinstance(data, str) and len(data) >= self._max_bytes - 1:
             self._report(connection)
             return None
@@ -73,7 +72,7 @@ class _Messages:
     def _handle_request(
         self, environ: Mapping[str, Any], start_response: Callable[..., Any]
     ) -> Any:
-        """Answer a request; one that is too large is reported and thrown away."""
+        """Handle a request; one that is too large is reported and discarded."""
         length = int(environ.get("CONTENT_LENGTH") or 0)
         connection = parse_qs(str(environ.get("QUERY_STRING", ""))).get("sid", [""])[0]
         is_known = connection in self._server.eio.sockets
@@ -94,7 +93,7 @@ class _Messages:
 
 
 class CutOff:
-    """The events of a WebSocket; of each message only the first `max_bytes` are passed on."""
+    """The events of a WebSocket, with messages truncated to `max_bytes`."""
 
     def __init__(self, events: Callable[[], Iterator[Event]], max_bytes: int) -> None:
         self._events = events

@@ -1,4 +1,4 @@
-"""What Prometheus may know of one server, in a registry of its own."""
+"""The Prometheus metrics of a server, in their own registry."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ LOAD_BUCKETS_S = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 
 @dataclass(frozen=True)
 class Present:
-    """What is looked up when somebody asks: jobs by model and state, live sessions and the longest
-    lag of one in seconds, bytes of the disk that are used and free."""
+    """Values that are read at every scrape: jobs by model and state, live sessions and their
+    longest lag in seconds, used and free bytes of the disk."""
 
     jobs: Callable[[], dict[tuple[str, State], int]]
     live_sessions: Callable[[], int]
@@ -33,32 +33,32 @@ class Metrics:
         self._registry.register(_Gauges(present))
         self._requests = Counter(
             "studio_http_requests",
-            "Answered requests.",
+            "HTTP requests.",
             ["method", "route", "status"],
             registry=self._registry,
         )
         self._request_s = Histogram(
             "studio_http_request_seconds",
-            "Time until an answer began, with the time that a caller asked to wait.",
+            "Time to the first byte of the response, including the time of ?wait=.",
             ["method", "route"],
             buckets=REQUEST_BUCKETS_S,
             registry=self._registry,
         )
         self._ended = Counter(
             "studio_jobs_ended",
-            "Jobs that ended since the start.",
+            "Jobs that have ended since startup.",
             ["model", "state"],
             registry=self._registry,
         )
         self._audio_s = Counter(
             "studio_audio_seconds",
-            "Seconds of sound in completed jobs.",
+            "Seconds of audio in completed jobs.",
             ["model"],
             registry=self._registry,
         )
         self._processing_s = Counter(
             "studio_processing_seconds",
-            "Seconds that completed jobs took.",
+            "Processing time of completed jobs.",
             ["model"],
             registry=self._registry,
         )
@@ -71,7 +71,7 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        """All of it, in the text format of Prometheus."""
+        """All metrics in the Prometheus text format."""
         return generate_latest(self._registry)
 
     def request_answered(self, method: str, route: str, status: int, took_s: float) -> None:
@@ -91,7 +91,7 @@ class Metrics:
 
 
 class _Gauges(Collector):
-    """The present state, looked up at every scrape."""
+    """The current state, read at every scrape."""
 
     def __init__(self, present: Present) -> None:
         self._present = present
@@ -99,25 +99,25 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[Metric]:
         counted = self._present.jobs()
         jobs = GaugeMetricFamily(
-            "studio_jobs", "Jobs that are known, by model and state.", labels=["model", "state"]
+            "studio_jobs", "Jobs in the database, by model and state.", labels=["model", "state"]
         )
         for (model, state), count in sorted(counted.items()):
             jobs.add_metric([model, state.value], count)
         yield jobs
         waiting = sum(count for (_, state), count in counted.items() if state is State.QUEUED)
         for name, about, value in (
-            ("studio_queue_depth", "Jobs that wait.", waiting),
+            ("studio_queue_depth", "Queued jobs.", waiting),
             ("studio_live_sessions", "Open live sessions.", self._present.live_sessions()),
             (
                 "studio_live_lag_seconds",
-                "Seconds that the slowest live session is behind its speaker.",
+                "Lag of the slowest live session behind its speaker, in seconds.",
                 self._present.live_lag_s(),
             ),
             (
                 "studio_disk_used_bytes",
-                "What uploads and results take.",
+                "Size of uploads and results.",
                 self._present.used_bytes(),
             ),
-            ("studio_disk_free_bytes", "What is left on the disk.", self._present.free_bytes()),
+            ("studio_disk_free_bytes", "Free disk space.", self._present.free_bytes()),
         ):
             yield GaugeMetricFamily(name, about, value=value)

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the routes, their operations and the schemas."""
+"""Generates the OpenAPI 3.1 document from the routes, their operations and the schemas."""
 
 import re
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ KEYS = {
 
 
 def described(app: Flask) -> Iterator[tuple[str, str, Operation]]:
-    """(path, method, operation) of every described route, in the order of their registration."""
+    """(path, method, operation) of every described route, in registration order."""
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
         if found := getattr(view, "operation", None):
@@ -48,7 +48,7 @@ def described(app: Flask) -> Iterator[tuple[str, str, Operation]]:
 
 
 def document(app: Flask, version: str, models: Processors, needs_key: bool) -> dict[str, Any]:
-    """The whole document. `needs_key` tells whether the server has API keys."""
+    """The whole document. `needs_key`: the server has API keys."""
     paths: dict[str, dict[str, Any]] = {}
     for path, method, found in described(app):
         paths.setdefault(path, {})[method] = {
@@ -109,7 +109,7 @@ def _parameter(parameter: Parameter, models: Processors) -> dict[str, Any]:
 
 
 def _body(found: Operation, models: Processors) -> dict[str, Any]:
-    """The content of a request's body."""
+    """The content of a request body."""
     if found.options_of is None:
         return found.body
     schemas_of = {
@@ -140,7 +140,7 @@ def _operation(path: str, method: str, found: Operation, models: Processors) -> 
 
 
 def _errors_at_the_door(method: str, found: Operation) -> list[type[StudioError]]:
-    """What a request meets before its view does."""
+    """Errors that are raised before the view is called."""
     errors: list[type[StudioError]] = []
     if not found.is_open:
         errors += [Unauthorized, UnknownOption]

@@ -22,12 +22,12 @@ class Pace:
 
 
 class _Counted(io.RawIOBase):
-    """What a request sends, and how many bytes of it were read."""
+    """The body of a request, with a count of the bytes read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        # With what the read that goes on has asked for, of which some may have arrived.
-        self.most_bytes = 0
+        # Includes the size of a read in progress, part of which may have arrived.
+        self.max_read_bytes = 0
 
     def readable(self) -> bool:
         return True
@@ -35,10 +35,10 @@ class _Counted(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:
             size = 1 << 16
-        before = self.most_bytes
-        self.most_bytes += size
+        before = self.max_read_bytes
+        self.max_read_bytes += size
         data = self._stream.read(size)
-        self.most_bytes = before + len(data)
+        self.max_read_bytes = before + len(data)
         return data
 
     def readinto(self, buffer: Any) -> int:
@@ -49,8 +49,8 @@ class _Counted(io.RawIOBase):
 
 @contextmanager
 def watched(environ: MutableMapping[str, Any], pace: Pace) -> Iterator[None]:
-    """Read the body of a request inside. Raises UploadTooSlow in the place of what reading raises
-    when the connection was cut for that."""
+    """Watch the reading of a request body. Raises UploadTooSlow instead of the error that reading
+    raises after the connection was cut for that reason."""
     body = _Counted(environ["wsgi.input"])
     environ["wsgi.input"] = cast(IO[bytes], body)
     tcp = tcp_of(environ)
@@ -61,7 +61,7 @@ def watched(environ: MutableMapping[str, Any], pace: Pace) -> Iterator[None]:
         wait_s = pace.first_check_s
         while not ended.wait(wait_s):
             wait_s = pace.check_every_s
-            if body.most_bytes < pace.min_bytes_per_s * (time.monotonic() - began_s):
+            if body.max_read_bytes < pace.min_bytes_per_s * (time.monotonic() - began_s):
                 too_slow.set()
                 if tcp is not None:
                     stop_reading(tcp)

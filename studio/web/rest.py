@@ -53,14 +53,14 @@ MAX_WAIT_S = 60
 # Each long poll holds a server thread, so long polls are capped in total and per client.
 MAX_LONG_POLLS = 40
 MAX_LONG_POLLS_PER_CLIENT = 8
-# The longest useful options have a few kB.
+# The longest useful options are a few kB.
 MAX_JSON_BYTES = 1 << 16
 # float() also accepts "1_0", "infinity" and digits of other scripts.
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 # The status nginx logs if the client closed the connection; nobody reads it.
 CLIENT_LEFT = 499
 
-# The model of the old address /separate/<file_id>.
+# The model of the legacy route /separate/<file_id>.
 SEPARATE_MODEL = "demucs"
 PROCESS_ERRORS = (
     InvalidJson,
@@ -124,7 +124,7 @@ def register(app: Flask, services: Services) -> None:
 
 
 class JobViews(Views):
-    """The views of uploads and jobs: each reads only the store and the disk, or queues a job."""
+    """The views of uploads and jobs. They read the store and the disk, or queue jobs."""
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
@@ -281,7 +281,7 @@ class JobViews(Views):
         return answer(self._answers.status(upload, jobs, before), **headers)
 
     def _wait(self, job_id: str, wait_s: float) -> None:
-        """Return when the job is final, after `wait_s`, or at once where too many wait already."""
+        """Return when the job has ended, after `wait_s`, or at once if too many requests wait."""
         client = self._services.access.caller()
         if self._waiting.take(client) is not None:
             return

@@ -1,4 +1,4 @@
-"""What the web layer is handed: the parts of the server, and the few settings it needs."""
+"""The parts of the server and the settings that the web layer needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

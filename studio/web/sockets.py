@@ -1,9 +1,9 @@
-"""Bounds the Socket.IO connections that nobody speaks on, and the requests of each: every request
-that hangs holds a thread of the server.
+"""Limits unjoined Socket.IO connections, and the requests of each connection, because every
+pending request occupies a server thread.
 
-A connection is a stranger until it has joined the namespace, which clients do at once. Strangers
-have a few places beside those of the live sessions; who comes when all are taken gets the place of
-the oldest one. What joins is bounded there, with a sentence that clients can show.
+A connection is a stranger until it has joined the namespace, which clients do immediately. A few
+strangers are allowed in addition to the live sessions; a newcomer takes the place of the oldest
+one. The namespace limits joined connections itself, with an error that clients can show.
 """
 
 import logging
@@ -24,16 +24,16 @@ from studio.web.connection import StrictConnection, describe
 
 STRANGERS_PER_NETWORK = 8
 JOIN_WITHIN_S = 10.0
-# Refused clients may try another key, but not for ever.
+# Rejected clients may try another key, but not indefinitely.
 MAX_CONNECTS = 5
-# Binary parts of one event; those of the protocol have one.
+# Binary parts of one event; the events of the protocol have one.
 MAX_ATTACHMENTS = 4
-# After the last words to a client, until it is no longer read from.
+# Time to keep reading from a client after the last message to it.
 LINGER_S = 5.0
-# Clients poll once at a time, as the protocol wants it, and go over to one WebSocket. Some end the
-# connection in a second POST.
+# The protocol has one poll at a time, and one WebSocket to upgrade to. Some clients close the
+# connection with a second POST.
 AT_ONCE = {"poll": 1, "websocket": 1, "send": 2}
-# What is noted in the environment of a request.
+# Keys in the WSGI environment of a request.
 _ASKED, _CONNECTION = "studio.asked", "studio.connection"
 
 log = logs.Limited(logging.getLogger(__name__))
@@ -41,7 +41,7 @@ log = logs.Limited(logging.getLogger(__name__))
 
 @dataclass
 class _Connection:
-    """Where it comes from (an address, or a network of IPv6), since when it is open (monotonic
+    """The origin of a connection (an address or IPv6 network), when it was opened (monotonic
     seconds), and how often it tried to join."""
 
     network: str
@@ -51,7 +51,7 @@ class _Connection:
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """A request of a connection that is being answered by a thread: poll, websocket or send."""
+    """A request of a connection in progress on a thread: poll, websocket or send."""
 
     kind: str
     thread: int
@@ -93,7 +93,7 @@ class _Sockets:
         engine.handle_request = self._handle_request
 
     def _on_connect(self, connection: str, environ: dict[str, Any]) -> Any:
-        """Let a connection in; older strangers make room for it."""
+        """Accept a connection, and close older strangers if necessary."""
         if environ[_ASKED].kind == "websocket":
             environ[_CONNECTION] = connection
             self._admit(connection, environ[_ASKED])
@@ -107,7 +107,7 @@ class _Sockets:
         with self._lock:
             leaving = self._to_end(new)
             for one in leaving:
-                # Others that come meanwhile find its place free.
+                # Free its place for connections that arrive in the meantime.
                 del self._open[one]
             self._open[connection] = new
         for one in leaving:
@@ -115,8 +115,10 @@ class _Sockets:
         return self._enter(connection, environ)
 
     def _to_end(self, new: _Connection) -> list[str]:
-        """The strangers that have had their time, or whose place a new one needs: the oldest of
-        its network, else the oldest of the network that has most."""
+        """The strangers to close: those whose time is up, and one whose place a new one needs.
+
+        That is the oldest one of its network, or of the network with the most strangers.
+        """
         strangers = {one: about for one, about in self._open.items() if not self._has_joined(one)}
         late = [
             one for one, about in strangers.items() if new.since_s - about.since_s > JOIN_WITHIN_S
@@ -130,11 +132,11 @@ class _Sockets:
             crowded = networks.most_common(1)[0][0]
         else:
             return late
-        # The oldest is the first: connections stand in the order in which they came.
+        # Connections are in order of arrival, so the oldest comes first.
         return [*late, next(one for one, it in strangers.items() if it.network == crowded)]
 
     def _on_message(self, connection: str, data: Any) -> None:
-        """Handle a message of Socket.IO; the connection ends at one that cannot be handled."""
+        """Handle a Socket.IO message; close the connection if that fails."""
         about = self._open.get(connection)
         if about is None:
             return
@@ -152,7 +154,7 @@ class _Sockets:
             self._refuse(connection, describe(error))
 
     def _refuse(self, connection: str, reason: str) -> None:
-        """End a connection for what it sent."""
+        """Close a connection because of what it sent."""
         about = self._open.get(connection)
         address = about.network if about else "an ended connection"
         log.warning("closing the connection of %s: %s", address, reason)
@@ -161,12 +163,12 @@ class _Sockets:
     def _end(self, connection: str) -> None:
         known = self._server.eio.sockets.get(connection)
         if known is not None:
-            # One that polls no more would be waited for without an end.
+            # Do not wait: a client that no longer polls would block for ever.
             known.close(wait=False, reason=self._server.eio.reason.SERVER_DISCONNECT)
         self._stop(connection)
 
     def _stop(self, connection: str) -> None:
-        """Let the threads that read from a connection find its end."""
+        """Make the threads that read from a connection see its end."""
         with self._lock:
             asked = list(self._asked.get(connection, []))
         for one in asked:
@@ -179,35 +181,35 @@ class _Sockets:
             is_read = any(one.kind != "poll" for one in self._asked.get(connection, []))
         known = self._server.eio.sockets.get(connection)
         if known is None or not known.upgraded:
-            # Engine.IO wakes what polls. What it still reads from would hold its thread for as long
-            # as the client likes.
+            # Engine.IO wakes polls. A pending read would occupy its thread as long as the client
+            # likes.
             self._stop(connection)
         elif is_read and reason == self._server.eio.reason.SERVER_DISCONNECT:
-            # Its last words, and that it ends, are still on their way.
+            # The last messages to the client are still being sent.
             timer = Timer(LINGER_S, self._stop, (connection,))
             timer.daemon = True
             timer.start()
         return self._leave(connection, reason)
 
     def _handle_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        """Answer a request, unless its connection has others of its kind that are not answered."""
+        """Handle a request, unless its connection has too many of its type in progress."""
         asked = _Asked(_kind(environ), get_ident(), tcp_of(environ))
         connection = parse_qs(str(environ.get("QUERY_STRING", ""))).get("sid", [""])[0]
         if connection and not self._admit(connection, asked):
             start_response("400 BAD REQUEST", [("Content-Type", "text/plain")])
             return [b'"Another request of this connection is still being answered."']
-        # A WebSocket without an id gets one, under which `_on_connect` notes it.
+        # A WebSocket without an ID gets one; `_on_connect` records it.
         environ[_ASKED] = asked
         try:
             return self._answer(environ, start_response)
         finally:
             if asked.kind == "websocket" and asked.tcp is not None:
-                # The thread that reads from it would wait for what its client still says.
+                # Otherwise the reading thread would wait for more data from the client.
                 stop_reading(asked.tcp)
             self._forget(environ.get(_CONNECTION, connection), asked)
 
     def _admit(self, connection: str, asked: _Asked) -> bool:
-        """Note a request of a connection, unless it has enough of its kind."""
+        """Record a request of a connection, unless it has too many of its type."""
         with self._lock:
             others = self._asked.setdefault(connection, [])
             is_allowed = [one.kind for one in others].count(asked.kind) < AT_ONCE[asked.kind]
@@ -236,7 +238,7 @@ def _kind(environ: Mapping[str, Any]) -> str:
 
 
 def tcp_of(environ: Mapping[str, Any]) -> socket.socket | None:
-    """The socket that a request comes over; None where the HTTP server does not tell it."""
+    """The socket of a request; None if the HTTP server does not provide it."""
     tcp = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     return tcp if isinstance(tcp, socket.socket) else None
 
@@ -252,9 +254,9 @@ def has_hung_up(tcp: socket.socket) -> bool:
 
 
 def stop_reading(tcp: socket.socket) -> None:
-    """Let a thread that reads from a socket find its end; what it writes still goes out."""
+    """Make a thread that reads from a socket see its end; writing still works."""
     try:
         tcp.shutdown(socket.SHUT_RD)
     except OSError:
-        # The client was faster.
+        # The client has closed it already.
         pass

@@ -1,4 +1,4 @@
-"""The routes of results: tracks, archives, and what there is to download."""
+"""The routes for results: tracks, archives, and the list of tracks."""
 
 from pathlib import Path
 
@@ -110,7 +110,7 @@ class TrackViews(Views):
         return response
 
     def _file(self, upload: Upload, job: Job, track: Track, file_format: str) -> Path:
-        """The file of a track, made for the current request where it does not exist."""
+        """The file of a track, made for the current request if it does not exist."""
         folder = TrackFolder(
             self._storage,
             self._storage.result(upload.file_id, job.job_id),
@@ -120,7 +120,7 @@ class TrackViews(Views):
             return track.make(folder, file_format)
 
     def _track(self, upload: Upload, name: str) -> tuple[Job, Track]:
-        """A track, from the latest completed job that has it. Raises NotReady, UnknownTrack."""
+        """A track from the latest completed job that has it. Raises NotReady or UnknownTrack."""
         for job in self._store.of_file(upload.file_id):
             for track in self._models.tracks(job):
                 if track.name == name:
@@ -132,7 +132,7 @@ class TrackViews(Views):
         raise UnknownTrack(f"The track {name!r} does not exist. Available: {', '.join(known)}.")
 
     def _not_ready(self, upload: Upload, jobs: list[Job]) -> NotReady:
-        """Why there is nothing to download."""
+        """The error if there is nothing to download."""
         if jobs and not jobs[0].state.is_final:
             return NotReady(
                 f"The job is still {jobs[0].state}. Wait until it has ended: GET "

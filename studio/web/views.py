@@ -1,4 +1,4 @@
-"""What the views of the REST routes have in common."""
+"""The base of the REST views."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -23,7 +23,7 @@ def answer(body: BaseModel, status: int = 200, **headers: Any) -> Response:
 
 
 class Views:
-    """Views as methods of an object that has the parts of the server."""
+    """A class of views, with the parts of the server."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -33,14 +33,14 @@ class Views:
         self._answers = JobAnswers(services.models)
 
     def _upload(self, file_id: str) -> Upload:
-        """An upload of the caller. Raises UnknownFile, also for one of somebody else."""
+        """An upload of the caller. Raises UnknownFile, also for uploads of others."""
         upload = self._storage.upload(file_id)
         if upload.owner != g.owner:
             raise unknown_file(file_id)
         return upload
 
     def _request(self) -> AbstractContextManager[None]:
-        """What is made inside is made for the current request, as long as its client is there."""
+        """Attribute files made in this block to the current request; see `requested_by`."""
         tcp = tcp_of(request.environ)
         client = self._services.access.caller()
         return requested_by(Requester(client, lambda: tcp is not None and has_hung_up(tcp)))

@@ -1,4 +1,4 @@
-"""Watches every request: its id, its line in the log, its place in the metrics."""
+"""Request IDs, request logs and request metrics."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from studio.web.metrics import Metrics
 from studio.web.operations import operation
 
 HEADER = "X-Request-ID"
-# Asked for by machines again and again: not worth a line.
+# Polled by machines; logged with DEBUG only.
 QUIET = ("/health", "/ready", "/metrics")
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -24,7 +24,7 @@ log = logging.getLogger("studio.requests")
 
 
 def register(app: Flask, metrics: Metrics, access: Access) -> None:
-    """Add `/metrics`, and watch all requests."""
+    """Add `/metrics`, and record all requests."""
 
     @app.before_request
     def begin() -> None:
@@ -35,7 +35,7 @@ def register(app: Flask, metrics: Metrics, access: Access) -> None:
     @app.after_request
     def note(answer: Response) -> Response:
         took_s = time.monotonic() - g.began_s
-        # The paths of unknown routes, and their methods, are the callers' invention.
+        # Callers can make up any number of unknown routes and methods.
         is_known = request.url_rule is not None
         route = str(request.url_rule) if is_known else "unknown"
         metrics.request_answered(
@@ -51,7 +51,7 @@ def register(app: Flask, metrics: Metrics, access: Access) -> None:
 
     @app.get("/metrics")
     @operation(
-        summary="Counters and gauges for Prometheus",
+        summary="Get metrics in the Prometheus text format",
         answers={200: "text/plain"},
         errors=(Unauthorized,),
         is_open=True,

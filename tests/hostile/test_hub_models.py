@@ -56,8 +56,14 @@ ATTENTIVE = {"sources": STEMS, "channels": 8, "t_layers": 1, "t_heads": 2}
 
 # Class of the network, its arguments, the bag, and what the refusal names.
 EVIL: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-    *((WAVE, PLAIN, {"segment": value}, "0.1 to 44 seconds") for value in (100_000, 0, -1, "x")),
-    *((WAVE, PLAIN, {"segment": value}, "0.1 to 44 seconds") for value in (math.inf, math.nan)),
+    *(
+        (WAVE, PLAIN, {"segment": value}, "between 0.1 and 44 seconds")
+        for value in (100_000, 0, -1, "x")
+    ),
+    *(
+        (WAVE, PLAIN, {"segment": value}, "between 0.1 and 44 seconds")
+        for value in (math.inf, math.nan)
+    ),
     (WAVE, PLAIN, {"models": ["net"] * 1000}, "1000 networks"),
     (WAVE, PLAIN, {"models": ["../../secret"]}, "'../../secret'"),
     (WAVE, PLAIN, {"weights": [[math.inf, 1.0]]}, "row of numbers"),

@@ -89,7 +89,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 def test_an_old_upload_goes_with_its_results(house: House) -> None:
     old = house.upload()
     house.finish(house.job(old))
-    house.store.tell(house.store.of_file(old.file_id)[0].job_id, "https://receiver.example")
+    house.store.add_webhook(house.store.of_file(old.file_id)[0].job_id, "https://receiver.example")
     house.sweep(1.9)
     assert house.has(old)
     house.sweep(0.2)

@@ -54,7 +54,7 @@ class Desk:
     def add(self, *urls: str) -> Job:
         job = self.store.add(Request("f" * 32, "demucs", "mini", {}, "same"))
         for url in urls:
-            self.store.tell(job.job_id, url)
+            self.store.add_webhook(job.job_id, url)
         return job
 
     def end(self, job: Job, state: State = State.COMPLETED) -> None:

@@ -115,7 +115,7 @@ def test_what_is_no_id_is_unknown(folders: Folders, tmp_path: Path, file_id: str
 
 
 def test_an_unknown_id_names_itself(folders: Folders) -> None:
-    with pytest.raises(UnknownFile, match="There is no file '" + "0" * 32):
+    with pytest.raises(UnknownFile, match="The file '" + "0" * 32):
         folders.storage.upload("0" * 32)
 
 

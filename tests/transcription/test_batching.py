@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from studio.transcription.batching import Barrier, BatchedModel
+from studio.transcription.batching import BatchBarrier, BatchedModel
 
 
 def test_members_that_have_not_left_are_answered_together() -> None:
@@ -18,7 +18,7 @@ def test_members_that_have_not_left_are_answered_together() -> None:
         seen.append(list(requests))
         return [10 * member + turn for member, turn in requests]
 
-    barrier = Barrier(3, reply)
+    barrier = BatchBarrier(3, reply)
 
     def work(member: int) -> list[int]:
         try:
@@ -41,7 +41,7 @@ def test_an_error_reaches_every_member_of_its_batch_and_ends_nothing_else() -> N
             raise ValueError("one of them is bad")
         return [one.upper() for one in requests]
 
-    barrier = Barrier(2, reply)
+    barrier = BatchBarrier(2, reply)
 
     def work(member: int, first: str) -> str:
         try:
@@ -58,7 +58,7 @@ def test_an_error_reaches_every_member_of_its_batch_and_ends_nothing_else() -> N
 
 
 def test_a_member_that_fails_does_not_hold_up_the_others() -> None:
-    barrier = Barrier(2, list)
+    barrier = BatchBarrier(2, list)
 
     def fail() -> None:
         try:

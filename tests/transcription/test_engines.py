@@ -106,7 +106,7 @@ def test_tokens_are_bounded_as_asked(
     counting = Counting(engine._model.model)
     monkeypatch.setattr(engine._model, "model", counting)
     prompt = "red green " * times or None
-    options = replace(PLAIN, most_tokens=12, word_timestamps=False, initial_prompt=prompt)
+    options = replace(PLAIN, max_tokens=12, word_timestamps=False, initial_prompt=prompt)
     heard(engine, recording.sound, options=options)
     assert max(counting.counts) == 12
 

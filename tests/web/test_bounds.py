@@ -98,7 +98,7 @@ def test_jobs_of_one_client(bounded: Server, tmp_path: Path) -> None:
     for file_id in files[:2]:
         assert bounded.process(file_id, **SLOW).status_code == 202
     answer = bounded.process(files[2], **SLOW)
-    body = assert_problem(answer, "too_many_jobs", "2 jobs of yours")
+    body = assert_problem(answer, "too_many_jobs", "You have 2 unfinished jobs")
     assert answer.headers["Retry-After"] == str(body["retry_after_s"])
     assert bounded.process(files[0], **SLOW).status_code == 202  # that one is known
     assert bounded.post(f"/cancel/{files[0]}").status_code == 200
@@ -311,7 +311,7 @@ def test_a_quota_refuses_uploads_and_jobs(tmp_path: Path, weights: Path) -> None
         time.sleep(1.1)  # what is stored is counted once a second
         with open(song, "rb") as file:
             answer = server.post("/upload", files={"file": file})
-        assert_problem(answer, "disk_full", "of the 1 MB")
+        assert_problem(answer, "disk_full", "the limit is 1 MB")
         assert server.process(file_id).status_code == 202
         assert server.wait(file_id)["error"]["code"] == "disk_full"
         assert server.delete(f"/cleanup/{file_id}").status_code == 200
@@ -337,7 +337,7 @@ def test_formats_made_at_download_keep_the_quota(tmp_path: Path, weights: Path) 
             for audio_format in ("wav", "flac", "mp3", "ogg"):
                 answer = server.get(f"/download/{file_id}/{track}?format={audio_format}")
                 if answer.status_code != 200:
-                    assert_problem(answer, "disk_full", "of the 6 MB")
+                    assert_problem(answer, "disk_full", "the limit is 6 MB")
                     refused += 1
                 else:
                     made += 1

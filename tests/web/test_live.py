@@ -243,7 +243,7 @@ def test_a_session_leaves_a_line_at_its_start_and_its_end(
     first, last = lines()
     assert first.split(" [")[0].endswith(" started")
     assert re.search(
-        r" ended \([\w ]+\) after \d+\.\d s: 2\.0 s of sound, 0 segments, 0\.0 s of ", last
+        r" ended \([\w ]+\) after \d+\.\d s: 2\.0 s of audio, 0 segments, 0\.0 s of ", last
     )
     assert "2 errors" in last
 

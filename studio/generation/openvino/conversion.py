@@ -24,11 +24,11 @@ PACKAGES = ("openvino", "torch", "transformers")
 MAX_PROMPT_TOKENS = 8192
 
 Description = dict[str, Any]
-"""What is kept beside the graphs; `memory`: layers and size of the codec's recurrent part."""
+"""Stored beside the graphs; `memory` is the layers and size of the codec's recurrent part."""
 
 
 def shape_of(config: Any, kind: CodecSpec) -> Shape:
-    """The sizes of a directory's decoder. Raises NotConvertible."""
+    """The sizes of the decoder in a directory. Raises NotConvertible."""
     is_prefixed = config.model_type == parts.MELODY
     before = config.chroma_length + MAX_PROMPT_TOKENS if is_prefixed else 0
     needed = kind.window_frames + kind.codebooks + 1 + before
@@ -37,14 +37,14 @@ def shape_of(config: Any, kind: CodecSpec) -> Shape:
 
 
 def key(folder: Path, shape: Shape, bits: int) -> str:
-    """Names the graphs of a directory in the cache."""
+    """The cache key of the graphs of a directory."""
     return graph_key(parts.weight_files(folder), PACKAGES, GRAPH_VERSION, bits, asdict(shape))
 
 
 def convert(
     folder: Path, config: Any, shape: Shape, bits: int
 ) -> tuple[Description, dict[str, Any]]:
-    """The graphs of a directory by name, the decoder with weights of so many bits."""
+    """The graphs of a directory by name; `bits` of the decoder weights."""
     codec = TorchCodec(folder, config, "cpu")
     lstm = codec.recurrent.lstm
     networks = convert_codec(codec)

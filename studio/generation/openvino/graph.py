@@ -108,19 +108,19 @@ class _DecoderGraph(GraphWriter):
         last = self._norm(last, "model.decoder.layer_norm.")
         names = [f"lm_heads.{number}.weight" for number in range(shape.codebooks)]
         sizes = self.integers([-1, shape.codebooks, shape.vocabulary])
-        # What is wrong here is wrong in the codes, and the heads are a fiftieth of all weights.
+        # Errors here directly affect the codes, and the heads are only a fiftieth of all weights.
         logits = ops.reshape(self.linear(last, names, min_bits=8), sizes, special_zero=False)
         logits.output(0).set_names({"logits"})
         return [ops.result(logits)], self.sinks, self.inputs
 
     def linear(self, values: Node, names: list[str], min_bits: int = 4) -> Node:
-        """Values times the weights of those names, which are put side by side."""
+        """Multiply values with the concatenated weights of these names."""
         weight = np.concatenate([_array(self._weights[name]) for name in names])
         bits = max(self._bits, min_bits)
         return self.ops.matmul(values, constant(weight, bits), False, True)
 
     def _embed(self, tokens: Node) -> Node:
-        """The sum of the codebooks' embeddings; behind the prefix, if there is one."""
+        """The sum of the codebook embeddings, after the prefix if there is one."""
         ops, shape = self.ops, self._shape
         names = [f"model.decoder.embed_tokens.{n}.weight" for n in range(shape.codebooks)]
         tables = np.concatenate([_array(self._weights[name]) for name in names])
@@ -164,7 +164,7 @@ class _DecoderGraph(GraphWriter):
         return ops.add(scaled, ops.constant(_array(self._weights[f"{name}bias"])))
 
     def _attention(self, values: Node, name: str, layer: int) -> Node:
-        """Attention to all that was given so far; keys and values are kept in the graph."""
+        """Self-attention; keys and values are state of the graph."""
         names = [f"{name}{part}_proj.weight" for part in "qkv"]
         together = self.linear(values, names)
         query, key, value = (
@@ -209,7 +209,7 @@ def convert_codec(codec: Any) -> dict[str, Any]:
     }
     graphs = {}
     with torch.no_grad(), warnings.catch_warnings():
-        # Lengths are read while tracing, where they only decide about padding of very short sound.
+        # Lengths become constants while tracing, but only affect the padding of very short audio.
         warnings.simplefilter("ignore")
         for name, (module, example) in examples.items():
             traced = torch.jit.trace(module, example, check_trace=False)

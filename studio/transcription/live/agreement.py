@@ -1,7 +1,8 @@
-"""Which words of an utterance that still goes on will probably stay.
+"""Finds the words of an unfinished utterance that are probably final.
 
 LocalAgreement-2 (Machacek, Dabre, Bojar 2023, "Turning Whisper into Real-Time Transcription
-System"): a word is committed once two hypotheses in a row agree on it and on all before it.
+System"): a word is committed once two consecutive hypotheses agree on it and on all words before
+it.
 """
 
 import re
@@ -9,20 +10,20 @@ from collections.abc import Sequence
 
 from studio.transcription.transcript import Word
 
-# A hypothesis may place a word a little before the end of the committed ones.
+# A hypothesis may place a word slightly before the end of the committed words.
 TOLERANCE_S = 0.1
 MAX_OVERLAP = 5
 
 
 class Agreement:
-    """The hypotheses of one utterance, the committed words and the rest."""
+    """The committed words of one utterance, and the rest of the last hypothesis."""
 
     def __init__(self) -> None:
         self.committed: list[Word] = []
         self.rest: list[Word] = []
 
     def update(self, hypothesis: Sequence[Word]) -> None:
-        """Take the next hypothesis for the whole utterance."""
+        """Add a hypothesis for the whole utterance."""
         new = self._beyond_committed(list(hypothesis))
         agreed = 0
         while (
@@ -38,11 +39,11 @@ class Agreement:
         return self.committed + self.rest
 
     def _beyond_committed(self, hypothesis: list[Word]) -> list[Word]:
-        """The words of a hypothesis that are not committed yet."""
+        """The words of a hypothesis beyond the committed ones."""
         done = [plain(word.text) for word in self.committed]
         if [plain(word.text) for word in hypothesis[: len(done)]] == done:
             return hypothesis[len(done) :]
-        # It now tells the committed words otherwise: what follows them in time is new.
+        # The committed words differ from this hypothesis, so take what follows them in time.
         end_s = self.committed[-1].end_s
         new = [word for word in hypothesis if word.start_s > end_s - TOLERANCE_S]
         for length in range(min(MAX_OVERLAP, len(new), len(done)), 0, -1):
@@ -53,5 +54,5 @@ class Agreement:
 
 
 def plain(text: str) -> str:
-    """A word without capitals and punctuation, to compare it with another."""
+    """A word in lower case without punctuation, for comparison."""
     return re.sub(r"[^\w']", "", text.lower())

@@ -1,9 +1,8 @@
-"""Finds utterances in a stream of speech: where a voice begins, and where it has ended.
+"""Finds utterances in a stream of speech.
 
-Voice activity is Silero's network on windows of 32 ms. An utterance begins where the probability
-of a voice reaches 0.5 and ends where it has been below 0.35 for the endpointing time. One that goes
-on for very long is cut at its quietest place. What is found depends on the sound alone, not on the
-sizes of the chunks that it came in.
+Voice activity is Silero's network on windows of 32 ms. An utterance begins where the probability of
+a voice reaches 0.5 and ends where it has been below 0.35 for the endpointing time. A very long one
+is cut at its quietest point. The result depends on the audio only, not on the chunk sizes.
 """
 
 from collections.abc import Iterator
@@ -19,13 +18,13 @@ from studio.transcription.voice_activity import (
     VoiceActivity,
 )
 
-# A sound with fewer windows of a voice than this, a tenth of a second, is a click and no word.
+# Audio with fewer voiced windows than this (0.1 s) is a click and not a word.
 MIN_VOICED = 3
-# Sound that is kept before and after a voice: words begin softly, and models miss a first word that
-# comes at once.
+# Audio kept before and after a voice: words begin softly, and models miss a first word that starts
+# immediately.
 BEFORE_SAMPLES = round(0.3 * RATE_HZ)
 AFTER_SAMPLES = round(0.2 * RATE_HZ)
-# Whisper hears 30 s at once; an utterance is cut between these two lengths.
+# Whisper processes 30 s at a time; a long utterance is cut between these two lengths.
 CUT_FROM_SAMPLES = 15 * RATE_HZ
 CUT_AT_SAMPLES = 20 * RATE_HZ
 QUIET_BLOCK_SAMPLES = round(0.1 * RATE_HZ)
@@ -33,7 +32,7 @@ QUIET_BLOCK_SAMPLES = round(0.1 * RATE_HZ)
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the stream, in samples from its beginning."""
+    """A part of the stream, in samples from its beginning."""
 
     start: int
     end: int
@@ -44,9 +43,9 @@ class Span:
 
 
 class Endpoints:
-    """Takes the stream as it comes; gives utterances once they have ended.
+    """Consumes the stream, and yields utterances once they have ended.
 
-    `position` is how far the stream was listened to.
+    `position` is the number of samples processed.
     """
 
     def __init__(self, endpointing_ms: int) -> None:
@@ -62,18 +61,18 @@ class Endpoints:
 
     @property
     def voice_from(self) -> int | None:
-        """Where the utterance that goes on began; None: nobody speaks."""
+        """The start of the current utterance; None: nobody speaks."""
         return self._from if self._voiced >= MIN_VOICED else None
 
     @property
     def is_pause(self) -> bool:
-        """Whether the utterance that goes on may just have ended."""
+        """Whether the current utterance may just have ended."""
         return self.voice_from is not None and self._silent_from is not None
 
     @property
     def likely(self) -> Span | None:
-        """The utterance that goes on as it will have been if the present silence lasts; None while
-        there is no silence, or too little of it was heard yet."""
+        """The current utterance if the present silence lasts; None if there is no silence, or not
+        enough yet."""
         if self._from is None or not self.is_pause:
             return None
         end = (self._silent_from or 0) + AFTER_SAMPLES
@@ -81,11 +80,11 @@ class Endpoints:
 
     @property
     def needed_from(self) -> int:
-        """No later utterance begins before this."""
+        """The earliest sample at which a later utterance can begin."""
         return max(self.position - BEFORE_SAMPLES, 0) if self._from is None else self._from
 
     def feed(self, speech: Speech) -> Iterator[Span]:
-        """Listen to what comes next; yield the utterances that ended in it."""
+        """Process the next samples; yield the utterances that end in them."""
         waiting = np.concatenate([self._left, speech])
         whole = len(waiting) // WINDOW_SAMPLES * WINDOW_SAMPLES
         self._left = waiting[whole:]
@@ -96,7 +95,7 @@ class Endpoints:
             yield from self._window(probability, float(np.square(window, dtype=np.float64).mean()))
 
     def flush(self) -> Iterator[Span]:
-        """The utterance that goes on is over, as if silence had followed."""
+        """End the current utterance, as if silence had followed."""
         start, end = self.voice_from, self.position + len(self._left)
         self._from, self._voiced = None, 0
         if start is not None:
@@ -104,7 +103,7 @@ class Endpoints:
             yield Span(start, end)
 
     def finish(self) -> Iterator[Span]:
-        """The stream ends here: what is left is listened to, and the last utterance is over."""
+        """End the stream: process the rest, and end the last utterance."""
         end = self.position + len(self._left)
         if len(self._left):
             yield from self.feed(np.zeros(WINDOW_SAMPLES - len(self._left), np.float32))
@@ -132,14 +131,14 @@ class Endpoints:
             yield from self._cut(self._quietest())
 
     def _end(self, end: int) -> Iterator[Span]:
-        """The utterance has ended, unless what was heard was too short for a voice."""
+        """Emit the utterance, unless it was too short for a voice."""
         if self.voice_from is not None:
             self._last_end = end
             yield Span(self.voice_from, end)
         self._from, self._voiced = None, 0
 
     def _cut(self, cut: int) -> Iterator[Span]:
-        """A part of the utterance has ended; the rest begins at the cut."""
+        """Emit a part of the utterance; the rest begins at the cut."""
         assert self._from is not None
         levels = self._levels[(cut - self._from) // WINDOW_SAMPLES :]
         was_voice = self.voice_from is not None
@@ -149,7 +148,7 @@ class Endpoints:
             self._from, self._voiced, self._levels = cut, MIN_VOICED, levels
 
     def _quietest(self) -> int:
-        """The middle of the quietest place since CUT_FROM_SAMPLES."""
+        """The middle of the quietest block since CUT_FROM_SAMPLES."""
         assert self._from is not None
         blocks = QUIET_BLOCK_SAMPLES // WINDOW_SAMPLES
         first = CUT_FROM_SAMPLES // WINDOW_SAMPLES

@@ -1,7 +1,6 @@
-"""The speech engines that live sessions use, each loaded in a thread of its own.
+"""The speech engines of live sessions, each loaded in its own thread.
 
-Loading may take minutes, for it may be a download; those who speak with another variant do not
-wait for it.
+Loading may include a download and take minutes; sessions with other variants do not wait for it.
 """
 
 from collections.abc import Callable
@@ -15,7 +14,7 @@ Lease = Callable[[str], AbstractContextManager[SpeechEngine]]
 
 
 class _Slot:
-    """One variant: its engine once it is loaded, or why it could not be."""
+    """The engine of a variant once it is loaded, or the loading error."""
 
     def __init__(self) -> None:
         self.engine: SpeechEngine | None = None
@@ -25,9 +24,9 @@ class _Slot:
 
 
 class Engines:
-    """Holds each engine from the first time it is asked for until it is let go.
+    """Holds each engine from its first use until it is released.
 
-    `on_change` is called when an engine is there or has failed to load.
+    `on_change` is called when an engine has been loaded or has failed to load.
     """
 
     def __init__(self, lease: Lease, on_change: Callable[[], None]) -> None:
@@ -37,7 +36,7 @@ class Engines:
         self._lock = Lock()
 
     def is_ready(self, variant: str) -> bool:
-        """Whether `get` has an answer; if not, loading begins or goes on."""
+        """Whether `get` would return or raise at once; starts loading if necessary."""
         with self._lock:
             slot = self._slots.get(variant)
             if slot is None:
@@ -47,8 +46,8 @@ class Engines:
             return slot.engine is not None or slot.error is not None
 
     def get(self, variant: str) -> SpeechEngine:
-        """The engine of a variant that is ready. Raises what loading raised, once; after that
-        loading is tried again."""
+        """The engine of a variant that is ready. Raises a loading error once, then loading is
+        retried."""
         with self._lock:
             slot = self._slots[variant]
             if slot.error is not None:
@@ -58,7 +57,7 @@ class Engines:
             return slot.engine
 
     def keep_only(self, variants: set[str]) -> None:
-        """Let go of the engines that nobody uses."""
+        """Release all other engines."""
         with self._lock:
             unused = [self._slots.pop(name) for name in set(self._slots) - variants]
             for slot in unused:

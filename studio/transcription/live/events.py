@@ -1,4 +1,4 @@
-"""What clients are told of an utterance, and what a client can have done wrong."""
+"""Transcription events, and errors for clients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from studio.transcription.transcript import Segment, Word
 
 
 class SessionError(Exception):
-    """What a client did wrong, or a bound that it met: a stable code and a sentence."""
+    """An error for a client: a stable code and a sentence."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -21,9 +21,9 @@ class SessionError(Exception):
 
 @dataclass
 class Utterance:
-    """The utterance that is being understood: interim texts that replace each other, one final.
+    """The current utterance: interim texts that replace each other, and one final text.
 
-    `was_shown` tells whether an interim text was sent, so that it must be replaced.
+    `was_shown` is true if an interim text was sent that must be replaced.
     """
 
     segment: int
@@ -36,7 +36,7 @@ class Utterance:
     def interim(
         self, span: Span, segments: Sequence[Segment], language: str | None
     ) -> dict[str, Any] | None:
-        """The event for what is understood so far; None if that is nothing."""
+        """The interim event; None if there is no text."""
         self._agreement.update([word for segment in segments for word in segment.words])
         words = self._agreement.words
         if not words:
@@ -52,7 +52,7 @@ class Utterance:
     def final(
         self, span: Span, segments: Sequence[Segment], language: str | None
     ) -> dict[str, Any] | None:
-        """The event for all that was said; None if that is nothing and nothing was shown."""
+        """The final event; None if there is no text and none was shown."""
         words = [word for segment in segments for word in segment.words]
         text = " ".join(segment.text.strip() for segment in segments)
         if not text and not self.was_shown:

@@ -1,9 +1,9 @@
-"""Cuts what a model repeats over and over, as Whisper does on sounds it cannot place."""
+"""Removes repetition loops, which Whisper produces on unfamiliar sounds."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from studio.transcription.engine import COMPRESSION_RATIO_MOST
+from studio.transcription.engine import MAX_COMPRESSION_RATIO
 from studio.transcription.live.agreement import plain
 from studio.transcription.transcript import Segment, Word
 
@@ -12,19 +12,19 @@ MAX_REPEATS = 3
 
 
 Placed = tuple[int, Word]
-"""A word and the number of its segment."""
+"""A word and the index of its segment."""
 
 
 def without_loops(segments: Sequence[Segment]) -> list[Segment]:
-    """One utterance, a phrase that it says more than MAX_REPEATS times in a row said once.
+    """Reduce phrases that occur more than MAX_REPEATS times in a row to one.
 
-    Only text that compresses unusually well is looked at: people do say "no, no, no, no". A loop
-    may run through several segments; those of which nothing is left are left out.
+    Only text that compresses unusually well is checked: people do say "no, no, no, no". A loop may
+    span several segments; segments that become empty are dropped.
     """
     doubtful = {
         number: segment
         for number, segment in enumerate(segments)
-        if segment.compression_ratio > COMPRESSION_RATIO_MOST and segment.words
+        if segment.compression_ratio > MAX_COMPRESSION_RATIO and segment.words
     }
     words = [(number, word) for number, segment in doubtful.items() for word in segment.words]
     count = 0

@@ -1,4 +1,4 @@
-"""Tells files from raw samples by their first bytes."""
+"""Recognises files by their first bytes, to distinguish them from raw samples."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ MAGIC_BYTES = 12
 
 @dataclass(frozen=True)
 class FileKind:
-    """A kind of file; `mime_type` is None where live sound cannot come in it."""
+    """A file type; `mime_type` is None if it is not supported for live audio."""
 
     name: str
     mime_type: str | None = None
@@ -31,7 +31,7 @@ _MAGIC = {
     b"fLaC": FileKind("FLAC"),
     b"#!AM": FileKind("AMR"),
 }
-# Kilobits per second and rates of MPEG-1 and MPEG-2, layer III, by the index in a frame's header.
+# Bit rates (kbit/s) and sample rates of MPEG-1 and MPEG-2 layer III, by header index.
 _BITRATES = (
     (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
@@ -40,16 +40,16 @@ _RATES_HZ = ((44_100, 48_000, 32_000, 0), (22_050, 24_000, 16_000, 0), (11_025, 
 
 
 def container_of(data: bytes) -> FileKind | None:
-    """The kind of the file that begins here; None where it may be samples."""
+    """The type of the file that begins here; None if it may be samples."""
     if data[4:8] == b"ftyp":
         return FileKind("MP4", "audio/mp4")
     return _MAGIC.get(data[:4])
 
 
 def mpeg_of(data: bytes) -> FileKind | None:
-    """MP3 or AAC, where a stream of its frames begins here; None where it may be samples.
+    """MP3 or AAC if a stream of frames begins here; None if it may be samples.
 
-    A header is short, so that samples may look like one; the next one must follow in its place.
+    Samples may look like a header, because it is short; so the next frame must follow too.
     """
     for name, frame_bytes in (("MP3", _mp3_frame_bytes), ("AAC", _adts_frame_bytes)):
         size = frame_bytes(data)
@@ -59,7 +59,7 @@ def mpeg_of(data: bytes) -> FileKind | None:
 
 
 def _mp3_frame_bytes(data: bytes) -> int:
-    """The length of the MP3 frame that begins here; 0 where none does."""
+    """The length of the MP3 frame that begins here; 0 if there is none."""
     if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE6 != 0xE2:
         return 0
     version = {3: 0, 2: 1, 0: 2}.get(data[1] >> 3 & 3)
@@ -73,7 +73,7 @@ def _mp3_frame_bytes(data: bytes) -> int:
 
 
 def _adts_frame_bytes(data: bytes) -> int:
-    """The length of the AAC frame in ADTS that begins here; 0 where none does."""
+    """The length of the ADTS frame that begins here; 0 if there is none."""
     if len(data) < 6 or data[0] != 0xFF or data[1] & 0xF6 != 0xF0:
         return 0
     return (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5

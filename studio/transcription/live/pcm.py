@@ -1,4 +1,4 @@
-"""Raw samples (PCM) in every layout that a MIME type can describe."""
+"""Raw samples (PCM) in all formats that a MIME type can describe."""
 
 import re
 from collections.abc import Container
@@ -16,11 +16,11 @@ from studio.transcription.live.magic import MAGIC_BYTES, container_of, mpeg_of
 RATES_HZ = (8_000, 96_000)
 MAX_CHANNELS = 8
 
-# Types of RFC 3551 and RFC 3190: their bits; samples are in network byte order, 8 bits unsigned.
+# Sample sizes of RFC 3551 and RFC 3190; network byte order, 8 bits are unsigned.
 RFC_TYPES = {"audio/l8": 8, "audio/l16": 16, "audio/l24": 24}
 PCM = "audio/pcm"
 
-# What clients call the parameters, without hyphens and underscores.
+# Parameter names that clients use, without hyphens and underscores.
 _NAMES = {
     **dict.fromkeys(("rate", "samplerate"), "rate"),
     **dict.fromkeys(("channels", "channelcount", "numchannels"), "channels"),
@@ -44,7 +44,7 @@ _BITS = {"int": (8, 16, 24, 32), "uint": (8,), "float": (32, 64)}
 
 @dataclass(frozen=True)
 class PcmFormat:
-    """How samples are laid out; `order` is "<" (little-endian) or ">" (big-endian)."""
+    """A sample format; `order` is "<" (little-endian) or ">" (big-endian)."""
 
     rate_hz: int = RATE_HZ
     channels: int = 1
@@ -54,7 +54,7 @@ class PcmFormat:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of every channel."""
+        """Bytes per frame: one sample of every channel."""
         return self.channels * self.bits // 8
 
     def decode(self, data: bytes) -> npt.NDArray[np.float32]:
@@ -82,7 +82,7 @@ def _int24(data: bytes, order: str) -> npt.NDArray[np.int32]:
 
 
 def pcm_format(kind: str, parameters: list[str]) -> PcmFormat:
-    """The format that a MIME type describes. Raises ValueError that says what is not understood.
+    """The format that a MIME type describes. Raises ValueError.
 
     `kind` and `parameters` are in lower case, without spaces and quotes.
     """
@@ -109,7 +109,7 @@ def pcm_format(kind: str, parameters: list[str]) -> PcmFormat:
 
 
 def _note(given: dict[str, str], name: str, value: str) -> None:
-    """Note a parameter. Raises ValueError where it contradicts what was noted before."""
+    """Set a parameter. Raises ValueError if it contradicts an earlier value."""
     if name == "order":
         value = _ORDERS.get(re.sub("[-_]", "", value), value)
     if given.setdefault(name, value) != value:
@@ -120,7 +120,7 @@ def _checked(given: dict[str, str], kind: Literal["int", "uint", "float"] | None
     rate_hz = _number(given, "rate", RATE_HZ, range(RATES_HZ[0], RATES_HZ[1] + 1))
     channels = _number(given, "channels", 1, range(1, MAX_CHANNELS + 1))
     bits = _number(given, "bits", 32 if kind == "float" else 16, (8, 16, 24, 32, 64))
-    # As in WAV files: 8 bits are unsigned, more are signed.
+    # As in WAV: 8 bits are unsigned, larger samples signed.
     kind = kind or ("uint" if bits == 8 else "int")
     if bits not in _BITS[kind]:
         raise ValueError(f"there is no encoding {kind}{bits}")
@@ -138,9 +138,9 @@ def _number(given: dict[str, str], name: str, default: int, allowed: Container[i
 
 
 class PcmReceiver:
-    """Samples of one format, mixed to one channel and resampled without a break between chunks.
+    """Mixes samples of one format to mono and resamples them continuously across chunks.
 
-    A chunk may end within a sample: its rest is kept for the next one.
+    A chunk may end within a sample; the rest is kept for the next chunk.
     """
 
     def __init__(self, pcm: PcmFormat) -> None:
@@ -184,9 +184,9 @@ class PcmReceiver:
         pass
 
     def _check(self, data: bytes) -> None:
-        """Raise SessionError where a file comes instead of samples.
+        """Raise SessionError if a file is sent instead of samples.
 
-        If the recording begins with one, all of it is refused: what follows would become noise.
+        If the recording begins with a file, all of it is rejected: the rest would become noise.
         """
         if self._refusal is not None:
             raise self._refusal

@@ -1,4 +1,4 @@
-"""Turns the chunks that clients send into speech: 16 kHz, mono, float32, in one unbroken stream."""
+"""Converts chunks from clients to a continuous stream of speech: 16 kHz, mono, float32."""
 
 import base64
 import binascii
@@ -26,7 +26,7 @@ from studio.transcription.live.pcm import (
 
 @dataclass(frozen=True)
 class Container:
-    """The demuxer of a container, and a pattern of the codecs that a MIME type may name."""
+    """The demuxer of a container, and a pattern of the codecs allowed in its MIME type."""
 
     demuxer: str
     codecs: str
@@ -40,26 +40,26 @@ CONTAINERS = {
 
 
 class Receiver(Protocol):
-    """Decodes one kind of chunks, with the state that keeps them unbroken."""
+    """Decodes chunks of one type, with state between chunks."""
 
     def seconds(self, data: bytes) -> float:
-        """The length of a chunk, 0 where only decoding shows it. Raises SessionError."""
+        """The duration of a chunk; 0 if unknown before decoding. Raises SessionError."""
 
     def is_new(self, data: bytes) -> bool:
-        """Whether another recording begins with this chunk."""
+        """Whether a new recording begins with this chunk."""
 
     def feed(self, data: bytes) -> Speech:
-        """The sound that is ready once this chunk is taken. Raises SessionError."""
+        """Add a chunk and return the decoded audio. Raises SessionError."""
 
     def finish(self) -> Speech:
-        """The rest of the sound; nothing follows. Raises SessionError."""
+        """End the recording and return the remaining audio. Raises SessionError."""
 
     def close(self) -> None:
-        """Give up what is left."""
+        """Discard the rest."""
 
 
 class ContainerReceiver:
-    """WebM, Ogg or MP4 as a browser's MediaRecorder makes them, in pieces of any length."""
+    """WebM, Ogg or MP4 as produced by MediaRecorder, in chunks of any length."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -73,7 +73,7 @@ class ContainerReceiver:
         container = container_of(data)
         if self._decoder is None or container is None or container.mime_type != self._kind:
             return False
-        # Every page of Ogg begins with its name; only the first one of a stream has this flag.
+        # Every Ogg page begins with its name; only the first page of a stream has this flag.
         return container.name != "Ogg" or data[5:6] == b"\x02"
 
     def feed(self, data: bytes) -> Speech:
@@ -101,7 +101,7 @@ class ContainerReceiver:
 
 
 def receiver(mime_type: str) -> Receiver:
-    """The receiver of a MIME type. Raises SessionError with the types that are known."""
+    """The receiver for a MIME type. Raises SessionError."""
     kind, *parameters = re.sub(r'[\s"]', "", mime_type.lower()).split(";")
     try:
         if kind == PCM or kind in RFC_TYPES:
@@ -122,7 +122,7 @@ def receiver(mime_type: str) -> Receiver:
 
 
 def _check_codecs(kind: str, parameters: list[str]) -> None:
-    """Raise ValueError for a codec that is not decoded."""
+    """Raise ValueError for an unsupported codec."""
     for parameter in parameters:
         name, _, codecs = parameter.partition("=")
         for codec in codecs.split(",") if name == "codecs" else []:
@@ -131,7 +131,7 @@ def _check_codecs(kind: str, parameters: list[str]) -> None:
 
 
 def chunk_bytes(data: object, max_bytes: int) -> bytes:
-    """The bytes of a chunk: binary, or base64 text. Raises SessionError."""
+    """The bytes of a binary or base64 chunk. Raises SessionError."""
     if isinstance(data, str):
         try:
             decoded = base64.b64decode(data, validate=True)

@@ -1,9 +1,8 @@
-"""Owns the speech engine for all live sessions: one thread decodes, in fair turns.
+"""Decodes for all live sessions on one thread, in fair turns.
 
-Utterances that have ended come first, then those that go on; among equals, who was served longest
-ago.
-Each session's interim texts come as often as the measured speed of the engine allows for all who
-speak at the moment: when the machine falls behind, they become rarer, and nothing is dropped.
+Ended utterances come first, then current ones; among equals, the session that was served longest
+ago. The interval between interim texts depends on the measured speed of the engine and the number
+of speakers: when the machine falls behind, they become less frequent, and nothing is dropped.
 """
 
 import logging
@@ -21,21 +20,21 @@ from studio.transcription.transcript import Segment
 log = logging.getLogger(__name__)
 
 MIN_INTERVAL_S = 0.4
-# An interim text that has been due for so long is as urgent as a final one.
+# An interim text that is overdue by this much is as urgent as a final text.
 MAX_INTERVAL_S = 5.0
-# Of the time between two interim texts, so much more than decoding takes is left free.
+# The interval between interim texts, as a multiple of the decoding time.
 SPARE = 1.2
 MAX_TOKENS = 200
 FINAL_BEAM = 5
 FINAL_TEMPERATURES = (0.0, 0.4, 0.8)
 SWEEP_EVERY_S = 1.0
 LONGEST_WAY_S = 10.0
-# A language that was told from the beginning of an utterance is kept if it is as probable as this.
+# A language detected at the beginning of an utterance is kept if it is at least this probable.
 SURE = 0.8
 
 
 class Scheduler:
-    """The live sessions by id, and the thread that serves them."""
+    """The live sessions by ID, and the thread that serves them."""
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class Scheduler:
         self._longest_way_s = longest_way_s
         self._clock = clock
         self._sessions: dict[str, Session] = {}
-        # When each session was served last, in turns.
+        # The last turn of each session.
         self._served: dict[str, int] = {}
         self._turn = 0
         self._changed = Condition()
@@ -83,20 +82,20 @@ class Scheduler:
             return len(self._sessions)
 
     def lag_s(self) -> float:
-        """Seconds that the slowest session is behind its speaker."""
+        """The lag of the slowest session behind its speaker, in seconds."""
         with self._changed:
             sessions = list(self._sessions.values())
         return max((session.lag_s for session in sessions), default=0.0)
 
     def wake(self) -> None:
-        """There may be something to decode."""
+        """Check for work now."""
         with self._changed:
             self._woken = True
             self._changed.notify_all()
 
     def give_way(self) -> None:
-        """Called by other work between its steps: returns once no live sound waits, or after
-        `longest_way_s`, so that the other work still goes on."""
+        """Called by other work between its steps: blocks while live audio waits, but at most for
+        `longest_way_s`, so that the other work makes progress."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._stopping or self._at_rest or not self._sessions, self._longest_way_s
@@ -130,7 +129,7 @@ class Scheduler:
                 self._rest()
 
     def _serve(self, sessions: dict[str, Session]) -> bool:
-        """Decode what is the most urgent; whether there was nothing."""
+        """Decode the most urgent task. Returns whether there was none."""
         chosen = self._choose(sessions)
         if chosen is not None and (task := sessions[chosen].task()) is not None:
             self._turn += 1
@@ -149,8 +148,8 @@ class Scheduler:
             self._changed.wait_for(lambda: self._woken or self._stopping, SWEEP_EVERY_S)
 
     def _choose(self, sessions: dict[str, Session]) -> str | None:
-        """The session whose task is the most urgent: finals first, and who was served longest ago,
-        so that one who sends a lot at once does not hold up the others."""
+        """The session with the most urgent task: final texts first, then the session served longest
+        ago, so that one that sends a lot at once does not delay the others."""
         speaking = sum(session.is_speaking for session in sessions.values())
         interval_s = SPARE * self._mean_s * max(1, speaking)
         now_s = self._clock()
@@ -191,12 +190,12 @@ class Scheduler:
             hotwords=settings.hotwords or None,
             beam_size=FINAL_BEAM if task.is_thorough else 1,
             temperatures=FINAL_TEMPERATURES if task.is_thorough else (0.0,),
-            most_tokens=MAX_TOKENS,
+            max_tokens=MAX_TOKENS,
         )
         return next(iter(engine.transcribe([task.speech], options)), [])
 
     def _sweep(self, sessions: dict[str, Session]) -> None:
-        """Let go of what nobody uses, and of those who have fallen silent."""
+        """Release unused engines, and close idle sessions."""
         self._engines.keep_only({session.settings.variant for session in sessions.values()})
         self._served = {name: self._served.get(name, 0) for name in sessions}
         now_s = self._clock()

@@ -1,8 +1,8 @@
-"""One speaker: the sound that came, the utterances in it, and what was understood of them.
+"""One speaker: the received audio, its utterances, and their texts.
 
-A session knows nothing of sockets, threads or clocks: sound is fed to it, the scheduler asks it
-what to decode next and hands it the result, and it tells `emit` what to send. Every call that
-depends on time is given the time.
+A session does not depend on sockets, threads or clocks: it is fed audio, the scheduler asks it what
+to decode next and passes it the result, and it calls `emit` with the events to send. Calls that
+depend on time get it as an argument.
 """
 
 from collections import deque
@@ -23,21 +23,21 @@ from studio.transcription.transcript import Segment
 
 Emit = Callable[[str, dict[str, Any]], None]
 
-# An utterance shorter than this is padded with silence before it is decoded.
+# Shorter utterances are padded with silence before decoding.
 SHORTEST_S = 1.0
-# The client is told that the machine lags from so many seconds on, and down to so many.
+# `lagging` is sent above the first lag, until it falls below the second.
 LAGS_FROM_S = 3.0
 LAGS_TO_S = 1.0
-# While it does, it is told again whenever the lag has changed by so much.
+# In between, it is sent again whenever the lag has changed by this much.
 LAG_STEP_S = 2.0
-# What a model hears in breath and music is more probable than this here and there. Speech that it
-# takes for none is rare, and in a pause between utterances a word is invented sooner than said.
+# Text that a model invents for breathing and music exceeds this only occasionally. Speech that it
+# classifies as silence is rare, and between utterances a word is more likely invented than spoken.
 MIN_LOG_PROBABILITY = -0.5
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a session did: seconds of sound and of decoding, and segments that were sent."""
+    """Totals of a session: seconds of audio and decoding, and the number of segments."""
 
     audio_s: float = 0.0
     decoding_s: float = 0.0
@@ -80,10 +80,10 @@ class Session:
         self._busy = False
         self._finishing = False
         self._decoding_s = 0.0
-        self._told_lag_s = 0.0
+        self._sent_lag_s = 0.0
 
     def configure(self, settings: LiveSettings) -> None:
-        """Change the settings. Raises SessionError while something is being said."""
+        """Change the settings. Raises SessionError during an utterance."""
         with self._lock:
             if self._endpoints.voice_from is not None or self._closed or self._busy:
                 raise SessionError(
@@ -98,7 +98,7 @@ class Session:
             self._utterance.with_words = settings.words
 
     def admit(self, seconds: float) -> None:
-        """Whether so much more sound can be taken now. Raises SessionError with the bound."""
+        """Raise SessionError if this much more audio cannot be accepted now."""
         with self._lock:
             if self._finishing:
                 sentence = "The last words are still being decoded. Wait for `finished`."
@@ -118,7 +118,7 @@ class Session:
                 )
 
     def feed(self, speech: Speech, now_s: float) -> None:
-        """Take what was said next."""
+        """Add audio."""
         with self._lock:
             self._last_contact_s = self._last_sound_s = now_s
             self._sound = np.concatenate([self._sound, speech])
@@ -128,14 +128,14 @@ class Session:
             self._tell_lag()
 
     def keep_alive(self, now_s: float) -> None:
-        """The client is there, though it says nothing."""
+        """Note that the client is still there."""
         with self._lock:
             self._last_contact_s = now_s
 
     def expires(self, now_s: float) -> bool:
         """Whether the client has sent nothing for too long, not even keepalive.
 
-        An utterance that it left open is over then; the answer is no until that is decoded.
+        This ends an open utterance, and returns False until it has been decoded.
         """
         with self._lock:
             if now_s - self._last_contact_s <= self._limits.idle_s or self._finishing:
@@ -144,7 +144,7 @@ class Session:
             return not self._closed
 
     def expire(self) -> None:
-        """Tell the client that its session is over."""
+        """Notify the client that its session has expired."""
         sentence = (
             f"The session was closed because no message arrived for {self._limits.idle_s:g} s."
         )
@@ -153,7 +153,7 @@ class Session:
         self._on_expired()
 
     def finish(self, now_s: float) -> None:
-        """Nothing more is said: what is left is decoded, then `finished` is sent."""
+        """End the speech: the rest is decoded, then `finished` is sent."""
         with self._lock:
             self._last_contact_s = now_s
             if not self._finishing:
@@ -161,7 +161,7 @@ class Session:
                 self._finishing = True
 
     def due(self) -> tuple[bool, float] | None:
-        """Whether what is to be decoded next goes on, and since when it waits; None: nothing is."""
+        """Whether the next task is an unfinished utterance, and since when it waits; or None."""
         with self._lock:
             following = self._following()
             if following is None:
@@ -178,7 +178,7 @@ class Session:
             return True, following.since_s - fresh_s + self.interim_every_s
 
     def task(self) -> Task | None:
-        """Take what is to be decoded next; its result must be given to `apply` or `fail`."""
+        """Take the next task; pass its result to `apply` or `fail`."""
         with self._lock:
             following = self._following()
             if following is None:
@@ -188,7 +188,7 @@ class Session:
             return Task(following.span, speech, following.is_final, following.is_early)
 
     def _following(self) -> Following | None:
-        """What is to be decoded next: what has ended, what has probably ended, what goes on."""
+        """The next span to decode: ended, probably ended, or current utterances, in this order."""
         if self._closed:
             return Following(self._closed[0].span, self._closed[0].at_s, is_final=True)
         if (early := self._early_span()) is not None:
@@ -199,7 +199,7 @@ class Session:
         return Following(Span(start, self._endpoints.position), self._last_sound_s)
 
     def apply(self, task: Task, segments: Sequence[Segment], took_s: float) -> None:
-        """Take the result of a task, and send what it says."""
+        """Process the result of a task, and send the events."""
         heard = without_loops([one for one in segments if not is_silence(one, MIN_LOG_PROBABILITY)])
         start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
         segments = [segment.placed(start_s, end_s) for segment in heard]
@@ -212,8 +212,8 @@ class Session:
             self._tell_lag()
 
     def fail(self, task: Task, code: str, message: str) -> None:
-        """The engine could not decode a task. An utterance that has ended is given up, and the
-        client is told; one that goes on is tried again."""
+        """Handle the failure of a task. An ended utterance is given up with an error to the client;
+        a current one is retried."""
         with self._lock:
             event = self._result(task, None)
             if event is not None:
@@ -222,7 +222,7 @@ class Session:
                 self._emit("error", {"code": code, "message": message})
 
     def end_if_done(self) -> bool:
-        """After `finish`: send `finished` and begin anew, once nothing is left to decode."""
+        """After `finish`: send `finished` and reset, once nothing is left to decode."""
         with self._lock:
             if not self._finishing or self._closed or self._busy:
                 return False
@@ -239,7 +239,7 @@ class Session:
             return True
 
     def figures(self) -> Figures:
-        """Since the connection began, however often the client has finished."""
+        """Totals since the connection began, across `finish` events."""
         with self._lock:
             return self._figures()
 
@@ -251,7 +251,7 @@ class Session:
         )
 
     def times(self) -> dict[str, float]:
-        """Seconds received, decoded and waiting, for acknowledgements."""
+        """Seconds received, decoded and pending, for acknowledgements."""
         with self._lock:
             waiting_s = self._waiting_s()
             received_s = self._received / RATE_HZ
@@ -263,7 +263,7 @@ class Session:
 
     @property
     def lag_s(self) -> float:
-        """Seconds of sound that have come since there was something to decode."""
+        """Seconds of audio received since there has been something to decode."""
         with self._lock:
             return self._lag_s()
 
@@ -279,20 +279,20 @@ class Session:
 
     @property
     def _decodes_early(self) -> bool:
-        """Whether an utterance is decoded once it has probably ended, during the silence that makes
-        its end certain. Its result is the final text then, which so comes without delay."""
+        """Whether to decode an utterance as soon as it has probably ended, during the silence that
+        makes its end certain. The result then becomes the final text without delay."""
         return (
             self.language is not None
             and self.settings.endpointing_ms * RATE_HZ > 1000 * AFTER_SAMPLES
         )
 
     def _early_span(self) -> Span | None:
-        """The utterance that has probably ended and was not decoded as such yet."""
+        """An utterance that has probably ended and has not been decoded as such."""
         likely = self._endpoints.likely if self._decodes_early else None
         return None if self._early and self._early.span == likely else likely
 
     def _settle(self) -> None:
-        """Make what has ended as foreseen final."""
+        """Make early results final if the utterance has ended as expected."""
         early = self._early
         while (
             early is not None
@@ -306,7 +306,7 @@ class Session:
                 self._emit("transcription", event)
 
     def _waiting_s(self) -> float:
-        """Seconds of sound from the first speech on that no decoding has covered yet."""
+        """Seconds of undecoded audio since the first speech."""
         if self._closed:
             start = self._closed[0].span.start
         elif self._endpoints.voice_from is not None and self.settings.interim_results:
@@ -318,7 +318,7 @@ class Session:
         return max(0, self._received - max(start, self._decoded_to)) / RATE_HZ
 
     def _lag_s(self) -> float:
-        """Seconds of sound that have come since there was something to decode."""
+        """Seconds of audio received since there has been something to decode."""
         if self._closed:
             return (self._received - self._closed[0].received) / RATE_HZ
         return self._waiting_s()
@@ -329,7 +329,7 @@ class Session:
         return np.pad(sound, (0, missing)) if missing > 0 else sound.copy()
 
     def _let_go(self) -> None:
-        """Forget sound that nothing will ask for again, but a little silence before speech."""
+        """Discard audio that is no longer needed, except a little silence before speech."""
         silence = round(self._limits.silence_s * RATE_HZ)
         needed = min(self._endpoints.position - silence, self._endpoints.needed_from)
         if self._closed:
@@ -339,7 +339,7 @@ class Session:
             self._sound_from = needed
 
     def _result(self, task: Task, segments: Sequence[Segment] | None) -> dict[str, Any] | None:
-        """The event that a result makes; `segments` is None where decoding failed."""
+        """The event for a result; `segments` is None if decoding failed."""
         self._busy = False
         self._decoded_to = task.span.end
         if task.is_final:
@@ -351,7 +351,7 @@ class Session:
         return self._utterance.interim(task.span, segments, self.language)
 
     def _final(self, span: Span, segments: Sequence[Segment]) -> dict[str, Any] | None:
-        """The event for the first of the utterances that have ended."""
+        """The event for the first ended utterance."""
         self._closed.popleft()
         self._let_go()
         event = self._utterance.final(span, segments, self.language)
@@ -362,10 +362,10 @@ class Session:
         return event
 
     def _tell_lag(self) -> None:
-        """Say when the machine falls behind, how far, and when it has caught up."""
-        lag_s, before_s = self._lag_s(), self._told_lag_s
+        """Send `lagging` if the lag has changed noticeably."""
+        lag_s, before_s = self._lag_s(), self._sent_lag_s
         bound_s = LAGS_TO_S if before_s else LAGS_FROM_S
-        told_s = round(lag_s, 1) if lag_s > bound_s + self.interim_every_s else 0.0
-        if bool(told_s) != bool(before_s) or abs(told_s - before_s) >= LAG_STEP_S:
-            self._told_lag_s = told_s
-            self._emit("lagging", {"seconds": told_s})
+        shown_s = round(lag_s, 1) if lag_s > bound_s + self.interim_every_s else 0.0
+        if bool(shown_s) != bool(before_s) or abs(shown_s - before_s) >= LAG_STEP_S:
+            self._sent_lag_s = shown_s
+            self._emit("lagging", {"seconds": shown_s})

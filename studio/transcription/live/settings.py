@@ -1,4 +1,4 @@
-"""What a live session is set to, and what bounds it."""
+"""The settings and limits of live sessions."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,7 +10,7 @@ from studio.transcription.languages import language_code
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The bounds of live transcription; each is a setting of the server."""
+    """The limits of live transcription; each is a setting of the server."""
 
     sessions: int
     sessions_of_a_client: int
@@ -22,7 +22,7 @@ class Limits:
 
 
 class LiveSettings(BaseModel):
-    """What a client may `configure`; frozen, so a change makes a new one."""
+    """The settings that a client may `configure`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

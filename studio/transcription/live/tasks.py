@@ -1,4 +1,4 @@
-"""What a session asks the scheduler to decode, and what it keeps of it."""
+"""Decoding tasks of live sessions, and their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from studio.transcription.transcript import Segment
 
 @dataclass(frozen=True)
 class Following:
-    """The stretch of sound that is to be decoded next, and since when it waits."""
+    """The next span to decode, and since when it waits."""
 
     span: Span
     since_s: float
@@ -20,8 +20,8 @@ class Following:
 
 @dataclass(frozen=True)
 class Task:
-    """A stretch of sound to decode: an utterance that has ended (`is_final`), one that goes on, or
-    one that is over if the silence lasts in which it is now (`is_early`)."""
+    """Audio to decode: an ended utterance (`is_final`), one that has ended if the present silence
+    lasts (`is_early`), or the current one."""
 
     span: Span
     speech: Speech
@@ -36,7 +36,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Early:
-    """What was understood of an utterance before its end was certain; None: decoding failed."""
+    """The result for an utterance before its end was certain; None: decoding failed."""
 
     span: Span
     segments: Sequence[Segment] | None
@@ -44,7 +44,7 @@ class Early:
 
 @dataclass(frozen=True)
 class Closed:
-    """An utterance that has ended: when, and how many samples had come by then."""
+    """An ended utterance: when it ended, and the number of samples received by then."""
 
     span: Span
     at_s: float

@@ -1,6 +1,6 @@
-"""What may follow a text: the logits of the next token, and the rules for timestamps.
+"""Logits of the next token, and the rules for timestamps.
 
-The rules are those of the program of Radford et al. 2022.
+The rules are those of openai-whisper (Radford et al. 2022).
 """
 
 from dataclasses import dataclass, replace
@@ -12,15 +12,15 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 NEVER = np.float32(-np.inf)
-# So many of the likeliest tokens of text are looked at: one more than the widest beam.
+# The number of most likely text tokens considered: one more than the widest beam.
 MAX_BEST = 21
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The special tokens of a vocabulary; timestamps go from `times` to its last token.
+    """The special tokens of a vocabulary; timestamps range from `times` to the last token.
 
-    All tokens before `end`, the end of a text, are text.
+    All tokens before `end`, the end of text, are text tokens.
     """
 
     end: int
@@ -38,9 +38,9 @@ class Tokens:
 class Scores:
     """Logits of the next token of each row, float32.
 
-    Of text the `best`, (rows, MAX_BEST) with the likeliest first, at tokens `places`; `total` of
-    all text, (rows,), the logarithm of the sum of exponentials; `rest`, (rows, others), of the
-    tokens from `end` on.
+    `best` (rows, MAX_BEST) are the highest of the text tokens, in descending order, and `places`
+    their tokens. `total` (rows,) is the log of the sum of exponentials over all text tokens. `rest`
+    (rows, others) are the logits of the tokens from `end` on.
     """
 
     end: int
@@ -51,12 +51,12 @@ class Scores:
 
     @property
     def everything(self) -> Floats:
-        """The logarithm of the sum of exponentials of all tokens, (rows,)."""
+        """The log of the sum of exponentials over all tokens, (rows,)."""
         found: Floats = np.logaddexp(self.total, log_sum(self.rest))
         return found
 
     def likeliest(self, count: int) -> tuple[Integers, Floats]:
-        """The likeliest tokens of each row and their logits, (rows, count), in order."""
+        """The most likely tokens of each row and their logits, (rows, count), in order."""
         behind = np.argpartition(-self.rest, count, axis=1)[:, :count]
         logits = np.concatenate(
             [self.best[:, :count], np.take_along_axis(self.rest, behind, axis=1)], axis=1
@@ -66,8 +66,8 @@ class Scores:
         return np.take_along_axis(tokens, order, axis=1), np.take_along_axis(logits, order, axis=1)
 
     def with_one_time(self, tokens: Tokens) -> "Scores":
-        """The same scores with only the likeliest timestamp left, which has the logit of all
-        timestamps together."""
+        """The scores with only the most likely timestamp, which gets the combined logit of all
+        timestamps."""
         first = tokens.times - self.end
         times = self.rest[:, first:]
         rest = self.rest.copy()
@@ -76,19 +76,19 @@ class Scores:
         return replace(self, rest=rest)
 
 
-def obeying(scores: Scores, texts: Integers, tokens: Tokens, most_first_time: int) -> Scores:
-    """Scores under the rules for timestamps after `texts`, (rows, tokens so far).
+def obeying(scores: Scores, texts: Integers, tokens: Tokens, max_first_time: int) -> Scores:
+    """Apply the rules for timestamps after `texts`, (rows, tokens so far).
 
-    The first token is a timestamp of at most number `most_first_time`; later ones come in pairs,
-    except before the end; they do not go back, and where timestamps together are likelier than any
-    other token, one of them follows.
+    The first token is a timestamp up to number `max_first_time`. Later timestamps come in pairs,
+    except before the end, and never decrease. If all timestamps together are more likely than any
+    other token, a timestamp follows.
     """
     rest = scores.rest.copy()
     others, times = np.split(rest, [tokens.times - tokens.end], axis=1)
     others[:, tokens.no_times - tokens.end] = NEVER
     if not texts.shape[1]:
         others[:] = NEVER
-        times[:, most_first_time + 1 :] = NEVER
+        times[:, max_first_time + 1 :] = NEVER
         is_text = np.zeros(len(rest), bool)
     else:
         is_time = texts >= tokens.times
@@ -97,7 +97,7 @@ def obeying(scores: Scores, texts: Integers, tokens: Tokens, most_first_time: in
         is_text = ~began_pair
         times[was_time & ~began_pair] = NEVER
         last = np.where(is_time, texts - tokens.times, -1).max(axis=1)
-        # A segment that began has to end later than that.
+        # A segment must end after its start.
         first = last + (1 - began_pair) * (last >= 0)
         times[np.arange(times.shape[1]) < first[:, None]] = NEVER
     most_other = np.maximum(np.where(is_text, scores.best[:, 0], NEVER), others.max(axis=1))
@@ -113,7 +113,7 @@ def obeying(scores: Scores, texts: Integers, tokens: Tokens, most_first_time: in
 
 
 def log_sum(values: Floats) -> Floats:
-    """The logarithm of the sum of exponentials of each row."""
+    """The log of the sum of exponentials of each row."""
     most = values.max(axis=1, keepdims=True)
     most[most == NEVER] = 0.0
     with np.errstate(divide="ignore"):

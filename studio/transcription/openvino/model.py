@@ -1,7 +1,7 @@
-"""A model that faster-whisper takes for one of CTranslate2, and that decodes on OpenVINO.
+"""A model with the interface of CTranslate2, for faster-whisper, that decodes on OpenVINO.
 
-CTranslate2 decodes on a core at most as fast as its memory, and has no bf16. What is not decoding,
-the alignment of words, stays with it.
+CTranslate2's decoder is limited by the memory bandwidth of one core, and has no bf16. Word
+alignment remains with CTranslate2.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from studio.transcription.openvino.logits import Floats, Tokens
 from studio.transcription.openvino.networks import Decoding, Networks
 from studio.transcription.openvino.search import Found, Settings, search
 
-# What CTranslate2 takes where it is not told: a second.
+# The default of CTranslate2: one second.
 MAX_FIRST_TIME = 50
 
 
 @dataclass(frozen=True)
 class Result:
-    """As of CTranslate2's `generate`."""
+    """Like the result of CTranslate2's `generate`."""
 
     sequences_ids: list[list[int]]
     scores: list[float]
@@ -32,12 +32,11 @@ class Result:
 
 
 class OpenVinoModel:
-    """Stands for `ctranslate2.models.Whisper`; `vocabulary` is its tokenizer.
+    """Replaces `ctranslate2.models.Whisper`; `vocabulary` is its tokenizer.
 
-    Without an encoder it only decodes the states that it is given.
+    Without an encoder, it can only decode given states.
 
-    Raises NotReadable, LookupError, ValueError or RuntimeError where the weights are of another
-    kind.
+    Raises NotReadable, LookupError, ValueError or RuntimeError if the weights are not supported.
     """
 
     def __init__(
@@ -69,11 +68,11 @@ class OpenVinoModel:
         return getattr(self._model, name)
 
     def encode(self, features: Any, to_cpu: bool = False) -> Floats:
-        """Log-mel windows, float32 (windows, mels, frames), to their states."""
+        """Encode log-mel windows, float32 (windows, mels, frames)."""
         return self._networks.encode(np.asarray(features))
 
     def max_windows(self, beam_size: int) -> int:
-        """How many windows are decoded at the same time."""
+        """The number of windows to decode at the same time."""
         return self._networks.max_windows(beam_size)
 
     def generate(
@@ -91,19 +90,19 @@ class OpenVinoModel:
         max_initial_timestamp_index: int = MAX_FIRST_TIME,
         **_others: Any,
     ) -> list[Result]:
-        """As CTranslate2's, for what faster-whisper asks; `features` are states.
+        """Like CTranslate2's method, for the calls of faster-whisper; `features` are states.
 
-        The prompts have one length.
+        All prompts must have the same length.
         """
         is_drawn = sampling_topk != 1
         length = len(prompts[0])
         settings = Settings(
             hypotheses=num_hypotheses if is_drawn else beam_size,
             temperature=sampling_temperature if is_drawn else 0.0,
-            most_tokens=min(max_length // 2, max_length - length + 1),
+            max_tokens=min(max_length // 2, max_length - length + 1),
             suppressed=tuple(suppress_tokens),
             suppress_blank=suppress_blank,
-            most_first_time=max_initial_timestamp_index,
+            max_first_time=max_initial_timestamp_index,
             has_times=self._tokens.no_times not in prompts[0],
         )
         count = self.max_windows(settings.hypotheses)
@@ -114,7 +113,7 @@ class OpenVinoModel:
         return [Result([one.tokens], [one.score], one.no_speech) for one in found]
 
     def detect_language(self, features: Floats) -> list[list[tuple[str, float]]]:
-        """For each of the states, the tokens of all languages and their probabilities, in order."""
+        """For each window, the language tokens and their probabilities, in descending order."""
         languages = {
             token: number
             for code in LANGUAGES
@@ -134,7 +133,7 @@ class OpenVinoModel:
         return rankings
 
     def align(self, features: Floats, *given: Any, **settings: Any) -> Any:
-        """As CTranslate2's; `features` are states."""
+        """Like CTranslate2's method; `features` are states."""
         from ctranslate2 import StorageView
 
         return self._model.align(StorageView.from_array(features), *given, **settings)
@@ -151,7 +150,7 @@ class OpenVinoModel:
 
 
 def _generator(states: Floats, prompt: Sequence[int], settings: Settings) -> np.random.Generator:
-    """Random numbers that belong to a request: the same request draws the same text."""
+    """A generator seeded from the request, so that equal requests draw equal text."""
     if settings.temperature == 0:
         return np.random.default_rng(0)
     digest = sha256(states.tobytes() + repr((tuple(prompt), settings)).encode()).digest()
@@ -159,7 +158,7 @@ def _generator(states: Floats, prompt: Sequence[int], settings: Settings) -> np.
 
 
 def _special_tokens(vocabulary: Any) -> Tokens:
-    """Raises LookupError where one of them is missing."""
+    """Raises LookupError if a token is missing."""
 
     def number(*texts: str) -> int:
         for text in texts:

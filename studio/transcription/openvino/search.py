@@ -1,18 +1,18 @@
-"""Finds the text of windows token by token: greedily, with a beam, or by drawing at random.
+"""Decodes windows token by token: greedy, beam search, or random sampling.
 
-The rules are those of the program of Radford et al. 2022. The beam differs from it, because it lost
-whole sentences: a hypothesis that skipped to the last sentence won, its variants with other
-timestamps filled the beam, and the search ended when enough of them had ended.
+The rules are those of openai-whisper (Radford et al. 2022), except for the beam search, which lost
+whole sentences: a hypothesis that skipped to the last sentence won, its variants with different
+timestamps filled the beam, and the search stopped when enough of them had ended.
 
-- Hypotheses are ranked by what they say. Where a timestamp comes next, the rank counts the
-  probability of all timestamps together, and only the likeliest one is followed. A text does not
-  become unlikely because the model is unsure by some hundredths of a second where a segment ends.
-- The first row of a window is the greedy hypothesis. It is never dropped, so that the text that is
-  found ranks at least as high.
-- A window is done when `hypotheses` texts have ended, the greedy one among them, and no open
-  hypothesis ranks higher. Hypotheses that repeat themselves are not waited for.
+- Hypotheses are ranked by their text. For a timestamp, the rank uses the combined probability of
+  all timestamps, and only the most likely one is followed. A text thus does not become improbable
+  because the model is uncertain by some hundredths of a second where a segment ends.
+- The first row of a window is the greedy hypothesis. It is never dropped, so the result ranks at
+  least as high.
+- A window is done when `hypotheses` texts have ended, including the greedy one, and no open
+  hypothesis ranks higher. Repetitive hypotheses are not considered.
 
-Windows of a batch are searched together; what is drawn for one does not depend on the others.
+The windows of a batch are searched together; samples of one do not depend on the others.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,36 +31,36 @@ from studio.transcription.openvino.logits import (
 )
 from studio.transcription.openvino.networks import Decoding
 
-# Some of what is drawn is rounded to 0, which has no logarithm.
-LEAST = np.float32(2**-24)
-# A loop: the last so many tokens of text repeat with a period of at most so many.
+# Lower bound for random numbers, because 0 has no logarithm.
+MIN_DRAW = np.float32(2**-24)
+# A loop: this many last text tokens repeat with a period of at most this many.
 LOOP_TOKENS = 32
 MAX_PERIOD = 10
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How windows are searched: `hypotheses` is the beam, or how many texts are drawn where
-    `temperature` is above 0.
+    """Search options. `hypotheses` is the beam size, or the number of samples if `temperature` is
+    above 0.
 
-    `most_tokens` bounds a text; `suppressed` tokens are never given, and with `suppress_blank` none
-    begins with a blank or its end. Where it `has_times`, the first is at most number
-    `most_first_time`.
+    `max_tokens` limits a text. `suppressed` tokens never occur, and with `suppress_blank` a text
+    does not begin with a blank or the end token. With `has_times`, the first timestamp is at most
+    number `max_first_time`.
     """
 
     hypotheses: int
     temperature: float
-    most_tokens: int
+    max_tokens: int
     suppressed: tuple[int, ...]
     suppress_blank: bool
-    most_first_time: int
+    max_first_time: int
     has_times: bool = True
 
 
 @dataclass(frozen=True)
 class Found:
-    """The text of a window without its end; the log probability of its tokens, divided by their
-    number; the probability that nobody speaks.
+    """The tokens of a window without the end token, their mean log probability, and the
+    probability of no speech.
     """
 
     tokens: list[int]
@@ -75,8 +75,8 @@ def search(
     settings: Settings,
     generators: Sequence[np.random.Generator],
 ) -> list[Found]:
-    """The text of each window of `decoding`. They have a prompt each, all of one length, and a
-    generator each, for what is drawn.
+    """Decode the windows of `decoding`. Each has a prompt, all of the same length, and a generator
+    for random samples.
     """
     prompt = np.array(prompts, np.int64)
     count, length = prompt.shape
@@ -93,7 +93,7 @@ def search(
 
 @dataclass(frozen=True)
 class _Text:
-    """A hypothesis that ended: tokens, mean log probability, and what it is ranked by."""
+    """An ended hypothesis: tokens, mean log probability, and rank."""
 
     tokens: list[int]
     score: float
@@ -102,7 +102,7 @@ class _Text:
 
 @dataclass
 class _Window:
-    """The hypotheses of a window that ended."""
+    """The ended hypotheses of a window."""
 
     generator: np.random.Generator
     ended: list[_Text] = field(default_factory=list)
@@ -114,9 +114,9 @@ class _Window:
 
 
 class _Search:
-    """Equally many rows for each window, one window after the other: the hypotheses.
+    """The hypotheses as rows, the same number for each window, grouped by window.
 
-    Of each row the tokens, the sum of their log probabilities, and the sum by which it is ranked.
+    Each row has its tokens, the sum of their log probabilities, and the sum used for ranking.
     """
 
     def __init__(
@@ -139,11 +139,11 @@ class _Search:
         self._bias[:, list(settings.suppressed)] = NEVER
 
     def run(self, hidden: Floats) -> list[_Text]:
-        """From the states after the prompts, (windows, width), to the best text of each."""
+        """Search from the states after the prompts, (windows, width); return the best texts."""
         bias = self._bias.copy()
         if self._settings.suppress_blank:
             bias[:, [self._tokens.blank, self._tokens.end]] = NEVER
-        for _ in range(self._settings.most_tokens - 1):
+        for _ in range(self._settings.max_tokens - 1):
             may_go_on()
             parents = self._choose(hidden, bias)
             done = self._done()
@@ -162,7 +162,7 @@ class _Search:
         ]
 
     def _choose(self, hidden: Floats, bias: Floats) -> Integers:
-        """Extend every row; the rows of before that the new ones continue."""
+        """Extend all rows. Returns the previous rows that the new ones continue."""
         scores = self._allowed(self._decoding.scores(hidden, bias))
         if self._settings.temperature > 0:
             return self._draw_tokens(scores, hidden, bias)
@@ -171,10 +171,10 @@ class _Search:
     def _allowed(self, scores: Scores) -> Scores:
         if not self._settings.has_times:
             return scores
-        return obeying(scores, self._texts, self._tokens, self._settings.most_first_time)
+        return obeying(scores, self._texts, self._tokens, self._settings.max_first_time)
 
     def _done(self) -> list[bool]:
-        """Which open windows need no further step."""
+        """The open windows that need no further step."""
         rows = len(self._texts) // len(self._open)
         ranks = self._normalised(self._ranks)
         return [
@@ -184,8 +184,8 @@ class _Search:
         ]
 
     def _goes_on(self, window: _Window, ranks: Floats, first: int, rows: int) -> bool:
-        """Whether an open hypothesis of a beam is worth following: the greedy one, or one that
-        ranks above all that ended. Those that repeat themselves are not.
+        """Whether an open hypothesis is worth following: the greedy one, or one that ranks above
+        all ended ones, unless it is repetitive.
         """
         if self._settings.temperature > 0 or self._settings.hypotheses == 1:
             return False
@@ -200,7 +200,7 @@ class _Search:
         return tokens[tokens < self._tokens.end]
 
     def _normalised(self, ranks: Floats) -> Floats:
-        """Ranks of rows for each token of text: timestamps make no hypothesis better."""
+        """Rank sums per text token, so that timestamps do not improve a hypothesis."""
         lengths = np.sum(self._texts < self._tokens.end, axis=1)
         normalised: Floats = ranks / np.maximum(lengths, 1)
         return normalised
@@ -237,7 +237,7 @@ class _Search:
     def _best_first(
         self, window: _Window, ranks: Floats, first: int, rows: int
     ) -> Iterator[tuple[int, int]]:
-        """Row and column of a window's continuations: the greedy one, then by rank."""
+        """Rows and columns of a window's continuations: the greedy one, then by rank."""
         own = ranks[first : first + rows].reshape(-1)
         has_greedy = window.follows_greedy
         if has_greedy:
@@ -248,7 +248,7 @@ class _Search:
                 yield first + row, column
 
     def _continuations(self, scores: Scores, count: int) -> tuple[Integers, Floats, Floats]:
-        """The likeliest next tokens of each row, and the row's sums with each: (rows, count)."""
+        """The most likely next tokens of each row, and its sums with each, (rows, count)."""
         ranked = scores.with_one_time(self._tokens) if self._settings.has_times else scores
         tokens, logits = ranked.likeliest(count)
         own = np.where(
@@ -262,19 +262,19 @@ class _Search:
         return tokens, sums, ranks
 
     def _draw_tokens(self, scores: Scores, hidden: Floats, bias: Floats) -> Integers:
-        """Each row goes on by itself; the rows of a window are as many as the texts wanted."""
+        """Each row continues independently, with one row per requested sample."""
         parents = np.arange(len(self._texts))
         if not self._texts.shape[1]:
             parents = np.repeat(parents, self._settings.hypotheses)
             self._texts = self._texts[parents]
-        # The maximum of logits with Gumbel's noise is a draw from their softmax.
+        # The maximum of logits with Gumbel noise is a sample from their softmax.
         shape = len(parents) // len(self._open), bias.shape[1]
         drawn = np.concatenate(
             [window.generator.standard_exponential(shape, np.float32) for window in self._open]
         )
-        noise = -np.float32(self._settings.temperature) * np.log(np.maximum(drawn, LEAST))
+        noise = -np.float32(self._settings.temperature) * np.log(np.maximum(drawn, MIN_DRAW))
         noisy = self._decoding.scores(hidden[parents], bias + noise)
-        # The rules look at what is probable, not at what is drawn.
+        # The rules depend on the probabilities, not on the noise.
         noisy = replace(
             noisy,
             best=np.where(scores.total[parents, None] == NEVER, NEVER, noisy.best),
@@ -283,7 +283,7 @@ class _Search:
         first, logits = noisy.likeliest(1)
         tokens = first[:, 0]
         log_probabilities = (logits - np.take_along_axis(noise, first, axis=1))[:, 0]
-        # A text that ended has no probability left.
+        # An ended text has no remaining probability.
         sums = self._sums[parents] + log_probabilities - scores.everything[parents]
         ended = np.isfinite(sums) & (tokens == self._tokens.end)
         for row in np.flatnonzero(ended).tolist():
@@ -294,7 +294,7 @@ class _Search:
         return parents
 
     def _forget_done(self, parents: Integers, done: Sequence[bool]) -> Integers:
-        """Drop the rows of windows that are done, where that is worth the copying."""
+        """Drop the rows of finished windows if that is worth the copying."""
         going = ~np.array(done)
         if 2 * going.sum() > len(going):
             return parents
@@ -308,7 +308,7 @@ class _Search:
         return going_on
 
     def _end_open(self) -> None:
-        """What has not ended ends here, the likeliest first."""
+        """End all open hypotheses, the most likely first."""
         rows = len(self._texts) // len(self._open)
         for number, window in enumerate(self._open):
             own = range(number * rows, (number + 1) * rows)
@@ -318,7 +318,7 @@ class _Search:
 
 
 def repeats_itself(text: Integers) -> bool:
-    """Whether the end of a text is a short sequence of tokens over and over again."""
+    """Whether a text ends in a repeated short sequence of tokens."""
     end = text[-LOOP_TOKENS:]
     return len(end) == LOOP_TOKENS and any(
         np.array_equal(end[period:], end[:-period]) for period in range(1, MAX_PERIOD + 1)

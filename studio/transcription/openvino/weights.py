@@ -1,4 +1,4 @@
-"""Reads the weights of a CTranslate2 directory, for the graphs that OpenVINO runs."""
+"""Reads the weights of a CTranslate2 directory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,17 @@ Floats = npt.NDArray[np.float32]
 MODEL_FILE = "model.bin"
 _FORMAT_VERSION = 6
 _SPECIFICATION = "WhisperSpec"
-# By their numbers in the file; bfloat16 (5), which NumPy lacks, is read as its bits.
+# By type number in the file; bfloat16 (5), which NumPy lacks, is read as raw bits.
 _TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16, 5: np.uint16}
 _BFLOAT16 = 5
 
 
 class NotReadable(Exception):
-    """The weights are not laid out as expected; the text says how."""
+    """The weights have an unexpected format; the message says why."""
 
 
 class Weights:
-    """The variables of one half of a model, by their names in it; mapped from disk."""
+    """The variables of an encoder or decoder by name, memory-mapped."""
 
     def __init__(self, variables: dict[str, Array], half: str) -> None:
         self._variables = {
@@ -43,15 +43,15 @@ class Weights:
         return self._variables[name].shape
 
     def number(self, name: str, missing: int | None = None) -> int:
-        """A setting of the network; `missing` is what older files mean, which lack it."""
+        """A setting of the network; `missing` is the value for older files without it."""
         if name not in self._variables and missing is not None:
             return missing
         return int(self._variables[name])
 
     def floats(self, name: str, scale: str | None = None) -> Floats:
-        """A variable as float32; integer weights have a scale for each row of the output.
+        """A variable as float32; integer weights have one scale per output row.
 
-        `scale` names the variable that shares its scales, where it has none of its own.
+        `scale` names the variable with the scales, if it has none of its own.
         """
         value = self._variables[name]
         floats: Floats = value.astype(np.float32)
@@ -61,15 +61,15 @@ class Weights:
         return floats
 
     def table(self, name: str) -> "Table":
-        # In memory: a file that is written over would end the process that reads it.
+        # Copied to memory: overwriting a mapped file would crash the process.
         values, scales = np.array(self._variables[name]), self._variables.get(f"{name}_scale")
-        # 16 bits have one scale for all rows.
+        # 16-bit weights have one scale for all rows.
         return Table(values, None if scales is None else np.resize(scales, len(values)))
 
 
 @dataclass(frozen=True)
 class Table:
-    """A matrix of which rows are looked up; integers have a scale for each row."""
+    """An embedding table; integer tables have one scale per row."""
 
     values: Array
     scales: Array | None
@@ -83,7 +83,7 @@ class Table:
 
 
 def read_weights(path: Path) -> tuple[Weights, Weights]:
-    """Encoder and decoder of a `model.bin`. Raises NotReadable for another format."""
+    """The encoder and decoder of a `model.bin`. Raises NotReadable."""
     variables = _variables(path)
     return Weights(variables, "encoder"), Weights(variables, "decoder")
 
@@ -119,7 +119,7 @@ def _variables(path: Path) -> dict[str, Array]:
             if kind == _BFLOAT16:
                 value = (value.astype(np.uint32) << 16).view(np.float32)
             variables[name] = value
-        # Equal variables are kept once.
+        # Equal variables are stored once.
         for _ in range(number(4)):
             name = text()
             variables[name] = variables[text()]

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.transcription.engine import COMPRESSION_RATIO_MOST
+from studio.transcription.engine import MAX_COMPRESSION_RATIO
 from studio.transcription.live.agreement import Agreement, plain
 from studio.transcription.live.loops import MAX_PHRASE, MAX_REPEATS, without_loops
 from studio.transcription.transcript import Segment, Word
 
 # A busy machine is no defect.
 UNHURRIED = settings(deadline=None)
-LOOPING = COMPRESSION_RATIO_MOST + 0.1
+LOOPING = MAX_COMPRESSION_RATIO + 0.1
 
 
 def words(text: str, from_s: float = 0.0, late_s: float = 0.0) -> list[Word]:
@@ -134,7 +134,7 @@ def test_what_is_repeated_for_ever_is_said_once(said: str, left: str) -> None:
 
 
 def test_ordinary_text_may_repeat_itself() -> None:
-    usual = segment("no no no no no", ratio=COMPRESSION_RATIO_MOST)
+    usual = segment("no no no no no", ratio=MAX_COMPRESSION_RATIO)
     assert without_loops([usual])[0] is usual
 
 

@@ -67,8 +67,8 @@ class Network:
         raise AssertionError("there is one window")
 
 
-def found(table: Table, beam_size: int, most_tokens: int = 100) -> Found:
-    settings = Settings(beam_size, 0.0, most_tokens, (TOKENS.no_times,), True, 50)
+def found(table: Table, beam_size: int, max_tokens: int = 100) -> Found:
+    settings = Settings(beam_size, 0.0, max_tokens, (TOKENS.no_times,), True, 50)
     generators = [np.random.default_rng(0)]
     (text,) = search(Network(table), [PROMPT], TOKENS, settings, generators)  # type: ignore[arg-type]
     return text
