@@ -75,6 +75,9 @@ def musicgen(config: Config, sources: Sources, _models: "Models") -> Generation:
 
 
 FAMILIES: tuple[MakeFamily, ...] = (demucs, whisper, musicgen)
+OPTIONS: dict[str, type[JobOptions]] = {
+    family.name: family.options for family in (Separation, Transcription, Generation)
+}
 
 
 def _engine(config: Config, engine: str, precision: str) -> EngineSettings:
@@ -152,6 +155,14 @@ class Models:
         """The options of a model. Raises UnknownModel."""
         options: type[JobOptions] = self.get(name).family.options
         return options
+
+    def file_types_of(self, name: str) -> frozenset[str]:
+        """The file name endings that a model takes."""
+        return self.get(name).file_types
+
+    def formats_of(self, name: str) -> dict[str, str]:
+        """The formats of a model's tracks, with their content types."""
+        return dict(self.get(name).family.formats)
 
     def formats(self) -> dict[str, str]:
         """All formats of tracks, with their content types."""

@@ -23,6 +23,7 @@ from threading import Lock
 from typing import IO
 
 from studio.errors import DiskFull, UnknownFile
+from studio.inference.content_hash import content_hash
 from studio.storage.fsync import sync, sync_content, sync_names
 from studio.storage.on_demand import OnDemand
 from studio.storage.space import DiskSpace, disk_errors, size_bytes
@@ -206,6 +207,28 @@ class Storage:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        return upload
+
+    def refer(self, path: Path, file_type: str, sound: SoundInfo | None) -> Upload:
+        """Make a file of the user visible as an upload: a link to it, or a copy without links."""
+        upload = Upload(
+            secrets.token_hex(16),
+            path.name,
+            file_type,
+            path.stat().st_size,
+            content_hash(path),
+            sound,
+            created_at=time.time(),
+        )
+        folder = self._uploads / upload.file_id
+        with disk_errors():
+            folder.mkdir()
+            (folder / "upload.json").write_text(json.dumps(asdict(upload)), encoding="utf-8")
+            source = folder / f"source.{file_type}"
+            try:
+                source.symlink_to(path.absolute())
+            except OSError:
+                shutil.copy2(path, source)
         return upload
 
     def upload(self, file_id: str) -> Upload:

@@ -1,0 +1,31 @@
+"""The command line: `audio-studio`, or `python -m studio`. A front door like `app.py`."""
+
+import logging
+import sys
+
+from config import Config, ConfigError
+from models import OPTIONS, Models
+from studio import logs
+from studio.cli.main import Interface, main
+
+
+def run() -> None:
+    """Run the command line with the settings of the environment and `.env`."""
+    try:
+        config = Config.load()
+    except ConfigError as error:
+        sys.exit(f"audio-studio: {error}")
+    logs.configure(config.LOG_FORMAT, logging.ERROR)
+    interface = Interface(lambda storage, store: Models(config, storage, store), OPTIONS, serve)
+    sys.exit(main(interface))
+
+
+def serve() -> None:
+    """Start the production server."""
+    import production
+
+    production.main()
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,118 @@
+"""The commands that work on files: their models, options and outputs."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.cli.workshop import Done
+
+MAX_NAME_CHARACTERS = 60
+
+Output = tuple[str, str, str]
+"""Path inside the output folder, track and format."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What to write, besides the options of the model: formats, and whether for karaoke."""
+
+    formats: tuple[str, ...] = ()
+    karaoke: bool = False
+
+
+Outputs = Callable[[str, Done, Choices], list[Output]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that works on files, or on descriptions of music.
+
+    `fixed` are options that it sets itself; `without` are options that only make sense on a server.
+    `outputs(name, done, choices)` lists what is written for a source that is called `name`.
+    `formats` are the default of `--format` where several formats may be chosen.
+    """
+
+    name: str
+    model: str
+    help: str
+    output_help: str
+    outputs: Outputs
+    fixed: dict[str, Any] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
+    formats: str | None = None
+    reads_files: bool = True
+
+    @property
+    def excluded(self) -> set[str]:
+        return {*self.fixed, *self.without}
+
+
+def _stems(name: str, done: Done, choices: Choices) -> list[Output]:
+    wanted = ["vocals", "instrumental"] if choices.karaoke else done.result["stems"]
+    return [
+        (f"{name}/{track}.{file_format}", track, file_format)
+        for track in wanted
+        for file_format in [done.tracks[track].default_format]
+    ]
+
+
+def _texts(name: str, _done: Done, choices: Choices) -> list[Output]:
+    return [(f"{name}.{one}", "transcription", one) for one in choices.formats]
+
+
+def _music(name: str, done: Done, _choices: Choices) -> list[Output]:
+    return [
+        (
+            f"{track.replace('music', name, 1)}.{done.tracks[track].default_format}",
+            track,
+            done.tracks[track].default_format,
+        )
+        for track in done.result["music"]
+    ]
+
+
+def name_of(prompt: str) -> str:
+    """A file name for music that a prompt describes."""
+    words = re.sub(r"[^\w]+", "-", prompt, flags=re.UNICODE).strip("-").lower()
+    return words[:MAX_NAME_CHARACTERS].rstrip("-") or "music"
+
+
+BESIDE = "folder for the texts (default: beside each file)"
+COMMANDS = (
+    Command(
+        "separate",
+        "demucs",
+        "separate songs into stems",
+        "folder for the stems, with a folder for each song (default: separated)",
+        _stems,
+        without=frozenset({"source"}),
+    ),
+    Command("transcribe", "whisper", "turn speech into text", BESIDE, _texts, formats="txt"),
+    Command(
+        "lyrics",
+        "whisper",
+        "write the words of songs as LRC: separate the vocals, then transcribe them",
+        BESIDE,
+        _texts,
+        fixed={"source": "vocals"},
+        formats="lrc",
+    ),
+    Command(
+        "generate",
+        "musicgen",
+        "generate music from descriptions",
+        "folder for the music (default: the current folder)",
+        _music,
+        without=frozenset({"continue_from", "melody_from"}),
+        reads_files=False,
+    ),
+)
+
+
+def default_folder(command: Command, source: Path) -> Path:
+    """Where outputs go unless `--output` says where."""
+    if command.model == "demucs":
+        return Path("separated")
+    return source.parent if command.reads_files else Path()

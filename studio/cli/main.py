@@ -1,0 +1,91 @@
+"""`audio-studio`: separate, transcribe and generate on this machine, without a server."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio import __version__
+from studio.cli.commands import COMMANDS, Command
+from studio.cli.options import add_options
+from studio.cli.run import FAILED, Run
+from studio.cli.show import Screen
+from studio.cli.workshop import MakeProcessors, open_workshop
+from studio.errors import StudioError
+from studio.jobs.body import JobOptions
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What the front door provides: the processors, the options of each model, the server."""
+
+    make_processors: MakeProcessors
+    options: dict[str, type[JobOptions]]
+    serve: Callable[[], None]
+
+
+def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    given = parser_of(interface).parse_args(arguments)
+    if given.command == "serve":
+        interface.serve()
+        return 0
+    screen = Screen(given.json)
+    folder = getattr(given, "output", None) or Path.cwd()
+    try:
+        with open_workshop(interface.make_processors, folder) as workshop:
+            if given.command == "models":
+                screen.models(workshop.models.describe())
+                return 0
+            command = next(one for one in COMMANDS if one.name == given.command)
+            return Run(command, given, workshop.models, screen).over(workshop)
+    except StudioError as error:
+        screen.failed("audio-studio", error.code, error.sentence)
+        return FAILED
+    except KeyboardInterrupt:
+        screen.failed("audio-studio", "interrupted", "Interrupted. The same command goes on.")
+        return INTERRUPTED
+
+
+def parser_of(interface: Interface) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="audio-studio", description="Separate, transcribe and generate on this machine."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        _add(
+            commands.add_parser(command.name, help=command.help, description=command.help),
+            command,
+            interface,
+        )
+    models = commands.add_parser("models", help="list variants, and where their weights are")
+    models.add_argument("--json", action="store_true", help="print JSON")
+    commands.add_parser("serve", help="start the production server")
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, command: Command, interface: Interface) -> None:
+    """Add the arguments of a command that works on files."""
+    if command.reads_files:
+        parser.add_argument("sources", nargs="+", metavar="FILE|FOLDER")
+    else:
+        parser.add_argument("sources", nargs="+", metavar="PROMPT", help="description of the music")
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=command.output_help)
+    if command.name == "separate":
+        parser.add_argument(
+            "--karaoke", action="store_true", help="write the vocals, and the song without them"
+        )
+    excluded = set(command.excluded)
+    if command.formats:
+        parser.add_argument(
+            "--format",
+            metavar="FORMATS",
+            default=command.formats,
+            help=f"one or more formats, separated by commas (default: {command.formats})",
+        )
+        excluded.add("format")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each source")
+    add_options(parser, interface.options[command.model], excluded)

@@ -1,0 +1,61 @@
+"""Options of the command line, made from the same schemas as those of the API."""
+
+import argparse
+from collections.abc import Collection
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from studio.jobs.body import JobOptions, with_query
+
+# Shorter names for what is typed often.
+FLAGS = {"model_variant": "model"}
+
+
+def flag_of(name: str) -> str:
+    return "--" + FLAGS.get(name, name).replace("_", "-")
+
+
+def add_options(
+    parser: argparse.ArgumentParser, schema: type[JobOptions], without: Collection[str] = ()
+) -> None:
+    """Add a flag for each option of a schema. None of them has a default of its own."""
+    for name, field in schema.model_fields.items():
+        if name not in without:
+            _add(parser, name, field)
+
+
+def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+    default = field.get_default()
+    known = default not in (None, PydanticUndefined)
+    help_text = f"{field.description or ''}{f' (default: {default})' if known else ''}"
+    flags: dict[str, Any] = {
+        "dest": name,
+        "default": argparse.SUPPRESS,
+        "help": help_text.replace("%", "%%"),
+    }
+    if field.annotation is bool:
+        parser.add_argument(flag_of(name), action=argparse.BooleanOptionalAction, **flags)
+    else:
+        parser.add_argument(flag_of(name), metavar="VALUE", **flags)
+
+
+def body_of(
+    arguments: argparse.Namespace, schema: type[JobOptions], without: Collection[str] = ()
+) -> dict[str, Any]:
+    """The options that were given, as the body of a request has them.
+
+    A list is given with commas. What does not fit its type is left for `parse_options` to report.
+    """
+    query: dict[str, list[str]] = {}
+    for name, field in schema.model_fields.items():
+        value = getattr(arguments, name, None)
+        if name in without or value is None:
+            continue
+        if isinstance(value, bool):
+            query[name] = [str(value).lower()]
+        else:
+            is_list = "list[" in str(field.annotation)
+            query[name] = value.split(",") if is_list else [value]
+    return with_query(schema, {}, query)

@@ -1,0 +1,39 @@
+"""Remembers what was done in a folder, so that the same command does not do it again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = ".audio-studio.json"
+
+
+class Record:
+    """Outputs of finished work, kept in the output folder as JSON.
+
+    `key` names the work: everything that the outputs depend on, and what they are called.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / FILE
+        self._known: dict[str, Any] = {}
+        try:
+            known = json.loads(self._path.read_text("utf-8"))
+            self._known = known if isinstance(known, dict) else {}
+        except (OSError, ValueError):
+            pass
+
+    def outputs(self, key: str) -> list[Path]:
+        """The outputs of work that was done; empty if it was not, or one of them is gone."""
+        names = self._known.get(key)
+        if not isinstance(names, list):
+            return []
+        paths = [self._folder / str(name) for name in names]
+        return paths if all(path.is_file() for path in paths) else []
+
+    def add(self, key: str, outputs: list[Path]) -> None:
+        """Remember outputs; the file is replaced as a whole."""
+        self._known[key] = [path.relative_to(self._folder).as_posix() for path in outputs]
+        unfinished = self._path.with_name(f"{FILE}.new")
+        unfinished.write_text(json.dumps(self._known, indent=1, ensure_ascii=False), "utf-8")
+        unfinished.replace(self._path)

@@ -1,0 +1,136 @@
+"""Runs a command over its sources, one after the other."""
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.cli.commands import Choices, Command, default_folder, name_of
+from studio.cli.options import body_of
+from studio.cli.record import Record
+from studio.cli.show import Screen
+from studio.cli.workshop import Processors, Workshop
+from studio.errors import InvalidOption, StudioError, UnknownFormat
+
+FAILED = 1
+
+
+@dataclass(frozen=True)
+class Item:
+    """A source: what it is called on the screen, its file, and the name of its outputs."""
+
+    label: str
+    path: Path
+    name: str
+
+
+class Run:
+    """A command with its arguments."""
+
+    def __init__(
+        self, command: Command, arguments: argparse.Namespace, models: Processors, screen: Screen
+    ) -> None:
+        self._command = command
+        self._arguments = arguments
+        self._screen = screen
+        self._extensions = models.file_types_of(command.model)
+        formats = dict.fromkeys(arguments.format.split(",")) if command.formats else ()
+        self._choices = Choices(tuple(formats), getattr(arguments, "karaoke", False))
+        self._body = self._options(models)
+
+    def _options(self, models: Processors) -> dict[str, Any]:
+        """The body of a request. Raises a StudioError."""
+        command = self._command
+        schema = models.options_of(command.model)
+        excluded = command.excluded | ({"format"} if command.formats else set())
+        body = {**command.fixed, **body_of(self._arguments, schema, excluded)}
+        if self._choices.karaoke:
+            if "stems" in body:
+                raise InvalidOption("`--karaoke` cannot be used with `--stems`. Leave one out.")
+            body["stems"] = ["vocals"]
+        known = models.formats_of(command.model)
+        for one in self._choices.formats:
+            if one not in known:
+                raise UnknownFormat(
+                    f"`--format` is {one!r}. Available: {', '.join(known)}, or several of them "
+                    "separated by commas."
+                )
+        return body
+
+    def over(self, workshop: Workshop) -> int:
+        """Work on all sources; the exit code."""
+        counts = Counter[str]()
+        for item in self._items():
+            counts[self._one(workshop, item)] += 1
+        self._screen.summary(counts["done"], counts["skipped"], counts["failed"])
+        return FAILED if counts["failed"] else 0
+
+    def _items(self) -> list[Item]:
+        """All sources; the files of a folder in order. Outputs of files that differ only in their
+        ending are called by the whole name."""
+        if not self._command.reads_files:
+            return [Item(one, Path(), name_of(one)) for one in self._arguments.sources]
+        found = [
+            (path, path.relative_to(source) if source.is_dir() else Path(path.name))
+            for source in map(Path, self._arguments.sources)
+            for path in (self._files(source) if source.is_dir() else [source])
+        ]
+        if not found:
+            endings = ", ".join(f".{one}" for one in sorted(self._extensions))
+            raise InvalidOption(f"There are no files that end in {endings}.")
+        names = Counter(relative.with_suffix("") for _, relative in found)
+        items = []
+        for path, relative in found:
+            name = relative.with_suffix("")
+            items.append(Item(str(path), path, (relative if names[name] > 1 else name).as_posix()))
+        return items
+
+    def _files(self, folder: Path) -> list[Path]:
+        """The files of a folder that the model takes, without hidden ones."""
+        return [
+            path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+            and path.suffix.lower().lstrip(".") in self._extensions
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        ]
+
+    def _one(self, workshop: Workshop, item: Item) -> str:
+        """Work on a source: done, skipped or failed."""
+        try:
+            return self._work(workshop, item)
+        except StudioError as error:
+            self._screen.failed(item.label, error.code, error.sentence)
+        except FileNotFoundError:
+            self._screen.failed(item.label, "unknown_file", "The file does not exist.")
+        except OSError as error:
+            self._screen.failed(item.label, "file_error", f"{error.strerror or error}.")
+        return "failed"
+
+    def _work(self, workshop: Workshop, item: Item) -> str:
+        command = self._command
+        path = item.path if command.reads_files else workshop.text(item.label)
+        upload = workshop.upload(path, self._extensions)
+        try:
+            request = workshop.models.request(command.model, upload, self._body)
+            folder = self._arguments.output or default_folder(command, item.path)
+            is_beside = command.reads_files and folder == item.path.parent
+            name = Path(item.name).name if is_beside else item.name
+            record = Record(folder)
+            key = json.dumps([name, asdict(self._choices), request.fingerprint])
+            if outputs := record.outputs(key):
+                self._screen.skipped(item.label, outputs)
+                return "skipped"
+            with self._screen.progress(item.name) as report:
+                done = workshop.run(request, report)
+                outputs = []
+                for target, track, file_format in command.outputs(name, done, self._choices):
+                    outputs.append(folder / target)
+                    done.write(track, file_format, outputs[-1])
+            record.add(key, outputs)
+            self._screen.done(item.label, outputs, done.result)
+            return "done"
+        finally:
+            workshop.forget(upload)

@@ -1,0 +1,186 @@
+"""The command line does what the API does, with the same options and errors, on whole folders."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from models import OPTIONS
+from studio.cli.commands import COMMANDS
+from studio.cli.main import Interface, parser_of
+from studio.cli.options import FLAGS, flag_of
+from tests.support.server import ROOT, noise, write_wav
+
+SPOKEN = ROOT / "samples" / "speech"
+SONGS = 20
+BROKEN = 7
+
+
+def environment(weights: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "MODEL_DIR": str(weights),
+        "DEMUCS_MODEL": "swift",
+        "WHISPER_MODEL": "mini",
+        "MUSICGEN_MODEL": "mini",
+        "SEPARATION_ENGINE": "torch",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def start(folder: Path, weights: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "studio", *arguments],
+        cwd=folder,
+        env=environment(weights),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(
+    folder: Path, weights: Path, *arguments: str, code: int = 0
+) -> tuple[list[dict[str, Any]], str]:
+    """The lines of JSON that a command prints, and its errors."""
+    process = start(folder, weights, *arguments)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == code, errors
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")], errors
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a working directory above it: twenty songs, one of them broken."""
+    folder = tmp_path_factory.mktemp("cli")
+    for number in range(SONGS):
+        path = folder / "songs" / f"disc {number % 2}" / f"Lied {number:02} 歌.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_wav(path, noise(0.5, seed=number))
+        if number == BROKEN:
+            path.write_bytes(b"no audio")
+    return folder
+
+
+def test_a_folder_is_worked_through_interrupted_and_resumed(songs: Path, weights: Path) -> None:
+    command = ("separate", "songs", "-o", "out", "--stems", "vocals", "--format", "flac", "--json")
+    process = start(songs, weights, *command)
+    assert process.stdout is not None
+    first = [json.loads(process.stdout.readline()) for _ in range(3)]
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert json.loads(rest.splitlines()[-1])["code"] == "interrupted"
+    hidden = [path.name for path in (songs / "out").rglob(".*")]
+    assert hidden in ([], [".audio-studio.json"])
+    lines, _ = run(songs, weights, *command, code=1)
+    *each, summary = lines
+    by_source = {line["source"]: line for line in each}
+    assert len(by_source) == SONGS
+    for line in first:
+        if line["status"] == "done":
+            assert by_source[line["source"]]["status"] == "skipped"
+    [broken] = [line for line in each if line["status"] == "failed"]
+    assert f"Lied {BROKEN:02}" in broken["source"]
+    assert (broken["code"], summary["failed"]) == ("not_audio", 1)
+    assert summary["done"] + summary["skipped"] == SONGS - 1
+    written = sorted((songs / "out").rglob("*.flac"))
+    assert len(written) == SONGS - 1
+    for path in written:
+        assert soundfile.info(path).frames == 22_050
+        assert path.name == "vocals.flac"
+    again, _ = run(songs, weights, *command, code=1)
+    assert again[-1] == {"status": "summary", "done": 0, "skipped": SONGS - 1, "failed": 1}
+
+
+def test_other_options_or_content_are_worked_on_again(songs: Path, weights: Path) -> None:
+    song = write_wav(songs / "one.wav", noise(0.5, seed=99))
+    command = ("separate", "one.wav", "-o", "again", "--json")
+    assert run(songs, weights, *command, "--karaoke")[0][0]["status"] == "done"
+    assert {path.name for path in (songs / "again" / "one").iterdir()} == {
+        "vocals.wav",
+        "instrumental.wav",
+    }
+    assert run(songs, weights, *command, "--karaoke")[0][0]["status"] == "skipped"
+    assert run(songs, weights, *command)[0][0]["status"] == "done"
+    write_wav(song, noise(0.5, seed=100))
+    assert run(songs, weights, *command)[0][0]["status"] == "done"
+    (songs / "again" / "one" / "bass.wav").unlink()
+    assert run(songs, weights, *command)[0][0]["status"] == "done"
+
+
+def test_speech_becomes_text_beside_the_file(tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "talk.flac").write_bytes((SPOKEN / "spoken.flac").read_bytes())
+    lines, _ = run(tmp_path, weights, "transcribe", "talk.flac", "--format", "srt,txt", "--json")
+    assert lines[0]["outputs"] == ["talk.srt", "talk.txt"]
+    assert lines[0]["result"]["words"] > 10
+    assert "-->" in (tmp_path / "talk.srt").read_text()
+
+
+def test_music_is_generated_from_a_sentence(tmp_path: Path, weights: Path) -> None:
+    command = ("generate", "Slow, sad piano!", "--duration", "1", "--seed", "7", "--json")
+    lines, _ = run(tmp_path, weights, *command, "--variations", "2")
+    assert lines[0]["outputs"] == ["slow-sad-piano.wav", "slow-sad-piano_2.wav"]
+    assert lines[0]["result"]["seed"] == 7
+    assert run(tmp_path, weights, *command, "--variations", "2")[0][0]["status"] == "skipped"
+
+
+def test_errors_are_those_of_the_api(tmp_path: Path, weights: Path) -> None:
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    for arguments, code in (
+        (("separate", "song.wav", "--model", "none"), "unknown_variant"),
+        (("separate", "song.wav", "--stems", "flute"), "unknown_stem"),
+        (("separate", "song.wav", "--overlap", "2"), "invalid_option"),
+        (("separate", "absent.wav"), "unknown_file"),
+        (("separate", "song.wav", "--karaoke", "--stems", "bass"), "invalid_option"),
+        (("transcribe", "song.wav", "--format", "doc"), "unknown_format"),
+        (("separate", "."), "not_audio"),
+    ):
+        if arguments[-1] == ".":
+            (tmp_path / "song.wav").write_bytes(b"")
+        lines, _ = run(tmp_path, weights, *arguments, "--json", code=1)
+        assert lines[0]["code"] == code, arguments
+    assert not (tmp_path / "separated").exists()
+
+
+def test_without_a_terminal_it_prints_results_only(tmp_path: Path, weights: Path) -> None:
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    process = start(tmp_path, weights, "separate", "song.wav", "--stems", "bass")
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert output.startswith("song.wav: separated/song/bass.wav in ")
+    assert "\x1b" not in output
+
+
+def test_models_are_listed(tmp_path: Path, weights: Path) -> None:
+    [line], _ = run(tmp_path, weights, "models", "--json")
+    assert line["models"]["demucs"]["variants"]["mini"]["weights"] == "bundled"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_option_of_the_api_has_a_flag() -> None:
+    """One source: names, help and choices come from the schemas."""
+
+    def unused() -> None:
+        raise AssertionError
+
+    parser = parser_of(Interface(lambda *_: unused(), OPTIONS, unused))  # type: ignore[arg-type]
+    [commands] = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    for command in COMMANDS:
+        flags = commands.choices[command.name]._option_string_actions
+        for name, field in OPTIONS[command.model].model_fields.items():
+            if name in command.excluded:
+                assert flag_of(name) not in flags
+                continue
+            assert flag_of(name) in flags, f"{command.name} has no {flag_of(name)}"
+            if name != "format":
+                shown = str(flags[flag_of(name)].help).replace("%%", "%")
+                assert shown.startswith(field.description or "")
+    assert set(FLAGS) <= set.union(*(set(one.model_fields) for one in OPTIONS.values()))
