@@ -31,7 +31,7 @@ def test_errors_are_readable(browser: Browser, live_server: Server, tmp_path: Pa
     browser.run(wanted)
     browser.click("#connect")
     browser.wait(f"{ERRORS}.includes('Cannot connect to http://127.0.0.1:9')")
-    assert browser.text("#errors").endswith(". Is the address right?")
+    assert browser.text("#errors").endswith(". Check the address.")
     for width in WIDTHS:
         browser.look(width, dark=True)
         assert fits(browser)
@@ -92,8 +92,8 @@ def test_an_untrusted_certificate_is_asked_about(browser: Browser) -> None:
     })()""")
     browser.run("connect()")
     browser.run("handlers.connect_error(new Error('websocket error'))")
-    question = ". Is the address right, and does the browser trust its certificate?"
-    assert browser.text("#errors").endswith(f"websocket error{question}")
+    advice = ". Check the address and whether the browser trusts the certificate."
+    assert browser.text("#errors").endswith(f"websocket error{advice}")
 
 
 def test_words_survive_a_lost_connection(
