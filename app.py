@@ -84,7 +84,7 @@ class Parts:
     started: ExitStack
 
     def drain(self) -> None:
-        """Take no more work: sockets are told and closed, running jobs go back to the queue."""
+        """Accept no more work: close live connections, and return running jobs to the queue."""
         live.say_goodbye(self.socketio)
         self.scheduler.stop()
         self.runner.stop(SHUTDOWN_S)

@@ -13,7 +13,7 @@ from studio.generation.family import Generation
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.registry import Registry
 from studio.inference.variants import BUNDLED
-from studio.inference.warm_up import Leases, used
+from studio.inference.warm_up import Leases, warmed_up
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Job, Request
 from studio.jobs.store import JobStore
@@ -141,7 +141,7 @@ class Models:
         """How the variants that are loaded at the start are leased, by model and variant."""
         return {
             f"{one.name}/{one.default}": partial(
-                used, partial(one.lease, one.default), one.family.rehearse
+                warmed_up, partial(one.lease, one.default), one.family.rehearse
             )
             for one in self.all()
             if one.family.loads_at_start

@@ -29,7 +29,7 @@ Leases = Mapping[str, Callable[[], AbstractContextManager[Any]]]
 
 
 @contextmanager
-def used(
+def warmed_up(
     lease: Callable[[], AbstractContextManager[Model]], use: Callable[[Model], None]
 ) -> Iterator[Model]:
     """Lease a model and use it once, so that its first job has no start-up cost."""
