@@ -293,10 +293,7 @@ def test_importing_the_program_loads_no_model_library_and_starts_nothing() -> No
     ("code", "effect"),
     [
         ("import torch", "['torch'] 0"),
-        (
-            "import threading\ntimer = threading.Timer(9, print)\ntimer.daemon = True\ntimer.start()",
-            "[] 1",
-        ),
+        ("from threading import *\nThread(target=Event().wait, daemon=True).start()", "[] 1 []"),
         ("open('made', 'w').close()", "'open', \"('made', 'w',"),
         ("import subprocess; subprocess.run(['true'])", "subprocess.Popen"),
     ],
