@@ -1,5 +1,6 @@
 """Fixtures: small real models, sound files, and one server that most tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,23 @@ from tests.support.speech import Spoken, spoken
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A MODEL_DIR with tiny bags of random weights."""
     return make_tiny_weights(tmp_path_factory.mktemp("model_dir") / "weights")
+
+
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where converted networks are kept, for all tests of this run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # The folder of all workers.
+        folder = folder.parent
+    (folder / "graphs").mkdir(exist_ok=True)
+    return folder / "graphs"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_graphs(graphs: Path) -> None:
+    """Servers keep their converted networks there too."""
+    Server.graphs = graphs
 
 
 @pytest.fixture(scope="session")
