@@ -3,12 +3,9 @@
 import pytest
 
 from studio.web.pages import SOCKETIO_CLIENT
-from tests.support.browser import BINARY, Browser
+from tests.support.browser import Browser
 from tests.support.server import Server
 
-NEEDS_CHROMIUM = pytest.mark.skipif(
-    BINARY is None, reason="Chromium is not installed; .ci/run installs it"
-)
 NEEDS_CLIENT = pytest.mark.skipif(not SOCKETIO_CLIENT.is_file(), reason="`make page` was not run")
 WIDTHS = [1200, 390]
 STATE = "document.getElementById('state').innerText"

@@ -10,11 +10,11 @@ import pytest
 
 from studio.web.pages import SOCKETIO_CLIENT
 from tests.support.browser import Browser
-from tests.support.page import NEEDS_CHROMIUM, NEEDS_CLIENT, STATE, WIDTHS, connect, fits
+from tests.support.page import STATE, WIDTHS, connect, fits
 from tests.support.server import ROOT, Server
 from tests.support.speech import MOST_WRONG, Spoken, write_speech, wrong
 
-pytestmark = [NEEDS_CHROMIUM, NEEDS_CLIENT]
+pytestmark = pytest.mark.browser
 WORD_TITLES = "[...document.querySelectorAll('#text span')].map((word) => word.title)"
 
 

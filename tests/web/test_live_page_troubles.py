@@ -7,11 +7,11 @@ import pytest
 
 from studio.transcription.engine import RATE_HZ
 from tests.support.browser import Browser
-from tests.support.page import ERRORS, NEEDS_CHROMIUM, NEEDS_CLIENT, STATE, WIDTHS, connect, fits
+from tests.support.page import ERRORS, STATE, WIDTHS, connect, fits
 from tests.support.server import ROOT, Server
 from tests.support.speech import MOST_WRONG, Spoken, write_speech, wrong
 
-pytestmark = [NEEDS_CHROMIUM, NEEDS_CLIENT]
+pytestmark = pytest.mark.browser
 TRACKS = "streams.flatMap((stream) => stream.getTracks().map((track) => track.readyState))"
 
 
