@@ -16,7 +16,7 @@ from wsproto.events import BytesMessage, Ping, TextMessage
 from studio.transcription.engine import RATE_HZ
 from studio.web.messages import CutOff
 from tests.support.hearing import silence
-from tests.support.live_client import NAMESPACE, Client, chunk, pcm
+from tests.support.live_client import NAMESPACE, Client, chunk, open_sessions, pcm
 from tests.support.server import Server, ffmpeg_children, until
 from tests.support.speech import Spoken
 
@@ -328,12 +328,6 @@ def strict(strict_server: Server) -> Server:
     """The strict server, once the sessions of earlier tests have ended there."""
     until(lambda: open_sessions(strict_server) == 0)
     return strict_server
-
-
-def open_sessions(server: Server) -> int:
-    value = re.search(r"^studio_live_sessions (\d+)\.0$", server.get("/metrics").text, re.M)
-    assert value
-    return int(value[1])
 
 
 def test_more_sessions_than_the_bound_are_refused_with_a_sentence(strict: Server) -> None:
