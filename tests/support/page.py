@@ -18,6 +18,14 @@ def connect(browser: Browser, server: Server) -> None:
     browser.wait(f"{STATE}.startsWith('Connected')")
 
 
+def stream_faster(browser: Browser, times: int) -> None:
+    """Files that are chosen from now on are sent so many times faster than they sound."""
+    browser.run(f"""void (() => {{
+        const now = performance.now.bind(performance);
+        performance.now = () => {times} * now();
+    }})()""")
+
+
 def fits(browser: Browser) -> bool:
     """Nothing sticks out to the right."""
     return bool(browser.run("document.documentElement.scrollWidth <= innerWidth"))
