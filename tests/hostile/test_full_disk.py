@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,7 +108,9 @@ def test_progress_that_cannot_be_written_fails_no_job(store: JobStore, engine: E
     assert (done.state, len(reported)) == (State.COMPLETED, 3), done
 
 
-def test_a_stop_does_not_wait_for_the_database(store: JobStore, engine: Engine) -> None:
+def test_a_stop_does_not_wait_for_the_database(
+    store: JobStore, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     """The job runs again after the next start."""
     work = Work()
     work.act = lambda _job, _report: LONG_RESULT
@@ -118,7 +119,7 @@ def test_a_stop_does_not_wait_for_the_database(store: JobStore, engine: Engine) 
         until(lambda: work.began)
         with pragma(engine, full(engine)):
             work.go.set()
-            time.sleep(0.1)
+            until(lambda: "cannot be written; retrying" in caplog.text)
             jobs.stop()
     assert state(store, job) is State.PROCESSING
     with running(store, work) as jobs:
