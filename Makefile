@@ -29,23 +29,23 @@ dev: $(VENV)/installed-dev
 run: setup  ## start the development server on PORT (default 8000)
 	$(BIN)/python app.py
 
-demo: setup  ## separate the bundled song, transcribe the bundled speech, make 5 s of music
+demo: setup  ## separate the bundled song, transcribe the bundled speech, generate 5 s of music
 	$(BIN)/python -m scripts.demo
 
-page:  ## fetch the Socket.IO client for the live test page (needs npm)
+page:  ## download the Socket.IO client for the live test page (needs npm)
 	npm install --silent --no-save --no-package-lock --prefix . socket.io-client@4.8.4
 
-voices: dev  ## fetch recordings of people and released Whisper weights (for tests and benchmarks)
+voices: dev  ## download speech recordings and released Whisper weights for tests and benchmarks
 	$(BIN)/python -m scripts.voices
 
 test: dev  ## run the tests; those of the live page need npm and Chromium
 	command -v npm > /dev/null && test ! -d node_modules/socket.io-client && $(MAKE) page || true
 	$(BIN)/python -m pytest $(TESTS)
 
-test-all: test  ## run the slow tests too, and those on recordings of people (see `make voices`)
+test-all: test  ## run the slow tests too, and those on speech recordings (see `make voices`)
 	$(BIN)/python -m pytest -m "voices or slow"
 
-coverage: dev  ## run the tests, and print which lines of `studio` they leave out
+coverage: dev  ## run the tests and print the lines of `studio` that they miss
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage combine --quiet
@@ -56,15 +56,17 @@ lint: dev  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-lock: dev  ## write requirements.lock, the server's packages with their hashes
+lock: dev  ## write the requirements files from pyproject.toml, and requirements.lock with hashes
+	$(BIN)/python -m scripts.requirements
 	$(BIN)/python -m scripts.lock
 
-bench: dev  ## measure speed and memory against peers, and the deployed server (needs nginx)
+bench: dev  ## measure speed and memory against other programs, and the deployed server (needs nginx)
 	$(BIN)/python -m bench.separation
 	$(BIN)/python -m bench.transcription
 	test ! -e data/voices/complete || $(BIN)/python -m bench.voices
 	test ! -e data/voices/complete || $(BIN)/python -m bench.voices_speed
 	$(BIN)/python -m bench.generation
 	$(BIN)/python -m bench.live
+	test ! -e data/voices/complete || $(BIN)/python -m bench.live_voices
 	$(BIN)/python -m bench.live_long
 	$(BIN)/python -m bench.proxy

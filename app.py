@@ -5,6 +5,8 @@ import logging
 import re
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,14 +21,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Config, ConfigError
-from models import Models
-from studio import logs
+from models import FAMILIES, MakeFamily, Models
+from studio import __version__, logs
 from studio.errors import UnknownVariant
 from studio.inference.devices import has_driver
 from studio.inference.process import prepare_process
 from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs import faults, integrity
 from studio.jobs.housekeeping import Housekeeper
+from studio.jobs.intake import Intake
 from studio.jobs.job import Job
 from studio.jobs.outbox import Outbox
 from studio.jobs.quota import Quota
@@ -37,16 +40,16 @@ from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import answers, hosts, live, pages, problems, rates, rest, watch
+from studio.web import hosts, live, messages, pages, problems, rates, rest, sockets, watch
 from studio.web.access import Access
 from studio.web.access import register as check_access
+from studio.web.answers import JobAnswers
 from studio.web.bounds import UploadBounds
-from studio.web.messages import REQUEST_TIMES, Messages
+from studio.web.messages import REQUEST_TIMES
 from studio.web.metrics import Metrics, Present
+from studio.web.pace import Pace
 from studio.web.services import Services
-from studio.web.sockets import Sockets
 
-VERSION = "0.1.0"
 SHUTDOWN_S = 20.0
 POLLED_PACKETS = 10_000
 # 16-bit samples at 16 kHz.
@@ -72,16 +75,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Parts:
-    """What `create_app` started; `stop` ends it."""
+    """The running parts of a server. `stop` ends them, in the reverse order of their start."""
 
     runner: JobRunner
     scheduler: Scheduler
     store: JobStore
     socketio: SocketIO
-    lock: FileLock
-    webhooks: Webhooks
-    housekeeper: Housekeeper
-    readiness: Readiness
+    started: ExitStack
 
     def drain(self) -> None:
         """Take no more work: sockets are told and closed, running jobs go back to the queue."""
@@ -90,115 +90,147 @@ class Parts:
         self.runner.stop(SHUTDOWN_S)
 
     def stop(self) -> None:
-        self.readiness.stop()
-        self.webhooks.stop()
-        self.housekeeper.stop()
-        self.scheduler.stop()
-        self.runner.stop(SHUTDOWN_S)
-        self.store.close()
-        self.lock.release()
+        self.started.close()
 
 
-def create_app(config: Config | None = None, warm_up: bool = False) -> Flask:
+def create_app(
+    config: Config | None = None,
+    warm_up: bool = False,
+    *,
+    families: Sequence[MakeFamily] = FAMILIES,
+    store_type: type[JobStore] = JobStore,
+    upload_pace: Pace | None = None,
+) -> Flask:
     """The application, with its job threads running. Ends them when the process exits.
 
-    With `warm_up` the configured models are loaded at once, in the background. Raises ConfigError
-    when a setting cannot be used.
+    With `warm_up` the configured models are loaded at once, in the background. `families`,
+    `store_type` and `upload_pace` replace parts of the server. Raises ConfigError when a setting
+    cannot be used; whatever was started by then is stopped.
     """
     config = config or Config.load()
     prepare_process()
     logs.configure(config.LOG_FORMAT, logging.DEBUG if config.DEBUG else logging.INFO)
     _check_device(config)
-    lock = _own_folders(config)
-    storage = Storage(
-        config.upload_folder,
-        config.output_folder,
-        config.MIN_FREE_BYTES,
-        config.MAX_STORED_BYTES,
-        (config.hub_folder,),
-    )
-    storage.open()
-    engine, store = _job_store(config, lock)
+    with ExitStack() as started:
+        started.callback(_own_folders(config).release)
+        storage = _storage(config)
+        engine, store = _job_store(config, store_type)
+        started.callback(store.close)
+        models = Models(config, storage, store, families)
+        _check_defaults(models)
+        scheduler = Scheduler(models.speech().lease)
+        metrics = _metrics(storage, store, scheduler)
+        models.registry.on_load = metrics.model_loaded
+        jobs = _jobs(
+            config,
+            engine,
+            models,
+            storage=storage,
+            store=store,
+            give_way=scheduler.give_way,
+            metrics=metrics,
+        )
+        readiness = Readiness()
+        services = Services(
+            storage=storage,
+            store=store,
+            runner=jobs.runner,
+            intake=jobs.intake,
+            models=models,
+            uploads=_upload_bounds(config),
+            upload_pace=upload_pace or Pace(),
+            version=__version__,
+            readiness=readiness,
+            storage_check=_storage_check(storage, engine),
+            access=Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY),
+            webhooks=jobs.webhooks,
+            quota=jobs.quota,
+        )
+        app = _flask(config, services, metrics)
+        socketio = _socketio(app, config, models, scheduler, services.access)
+        _guard(app, config)
+        _start(started, jobs, scheduler, readiness)
+        if warm_up:
+            readiness.warm_up(models.at_start())
+        parts = Parts(jobs.runner, scheduler, store, socketio, started.pop_all())
+    app.extensions["parts"] = parts
+    atexit.register(parts.stop)
+    return app
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """Everything about jobs that has a thread of its own or stands before one."""
+
+    runner: JobRunner
+    intake: Intake
+    quota: Quota
+    webhooks: Webhooks
+    housekeeper: Housekeeper
+
+
+def _jobs(
+    config: Config,
+    engine: Engine,
+    models: Models,
+    *,
+    storage: Storage,
+    store: JobStore,
+    give_way: Callable[[], None],
+    metrics: Metrics,
+) -> _Jobs:
     outbox = Outbox(engine)
     outbox.open()
-    webhooks = _webhooks(config, outbox)
-    models = Models(config, storage, store)
-    _check_defaults(models, lock)
-    work = {name: models.get(name).run for name in models.names()}
-    scheduler = Scheduler(models.whisper.lease)
-    metrics = Metrics(
-        Present(
-            store.count_by_model,
-            scheduler.count,
-            scheduler.lag_s,
-            storage.used_bytes,
-            storage.free_bytes,
-        )
-    )
-    models.registry.on_load = metrics.model_loaded
-
+    webhooks = _webhooks(config, outbox, models)
     quota = _quota(config, storage, engine)
 
     def on_end(job: Job) -> None:
-        metrics.job_ended(job)
+        result = models.result(job)
+        metrics.job_ended(job, result.duration_s if result else 0.0)
         quota.charge(job)
         webhooks.wake()
 
     runner = JobRunner(
         store,
-        work,
+        {name: models.get(name).run for name in models.names()},
         lambda job: storage.discard_result(job.request.file_id, job.job_id),
-        config.WORKERS,
-        config.MAX_QUEUED_JOBS,
-        scheduler.give_way,
-        config.MAX_CLIENT_JOBS,
-        on_end,
+        workers=config.WORKERS,
+        most_queued=config.MAX_QUEUED_JOBS,
+        give_way=give_way,
+        max_per_client=config.MAX_CLIENT_JOBS,
+        on_end=on_end,
     )
+    intake = Intake(storage, store, runner, quota=quota, webhooks=webhooks)
     housekeeper = Housekeeper(storage, store, runner, outbox, config.RETENTION_HOURS)
-    readiness = Readiness()
-    access = Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY)
-    services = Services(
-        storage,
-        store,
-        runner,
-        models,
-        _upload_bounds(config),
-        VERSION,
-        readiness,
-        StorageCheck(
-            {"disk": storage.check_writable, "database": partial(faults.check_writable, engine)}
-        ),
-        access,
-        webhooks,
-        quota,
-    )
-    app = _flask(config)
-    CORS(app, origins=_cors_patterns(config), expose_headers=EXPOSED_HEADERS)
-    watch.register(app, metrics, access)
-    rates.register(app, access, config.RATE_LIMIT, config.RATE_LIMIT_WORK)
-    check_access(app, access)
-    rest.register(app, services)
-    pages.register(app, services)
-    problems.register(app)
-    socketio = _socketio(app, config, models, scheduler, access)
-    _guard(app, config)
-    parts = Parts(runner, scheduler, store, socketio, lock, webhooks, housekeeper, readiness)
-    app.extensions["parts"] = parts
-    runner.start()
-    webhooks.start()
-    housekeeper.start()
-    if warm_up:
-        readiness.warm_up(models.defaults())
-    atexit.register(parts.stop)
-    return app
+    return _Jobs(runner, intake, quota, webhooks, housekeeper)
 
 
-def _flask(config: Config) -> Flask:
+def _start(started: ExitStack, jobs: _Jobs, scheduler: Scheduler, readiness: Readiness) -> None:
+    """Start the threads, which end in the reverse order."""
+    started.callback(jobs.runner.stop, SHUTDOWN_S)
+    started.callback(scheduler.stop)
+    started.callback(jobs.housekeeper.stop)
+    started.callback(jobs.webhooks.stop)
+    started.callback(readiness.stop)
+    jobs.runner.start()
+    jobs.webhooks.start()
+    jobs.housekeeper.start()
+
+
+def _flask(config: Config, services: Services, metrics: Metrics) -> Flask:
+    """The application with all routes but those of Socket.IO."""
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
     app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
+    CORS(app, origins=_cors_patterns(config), expose_headers=EXPOSED_HEADERS)
+    watch.register(app, metrics, services.access)
+    rates.register(app, services.access, config.RATE_LIMIT, config.RATE_LIMIT_WORK)
+    check_access(app, services.access)
+    rest.register(app, services)
+    pages.register(app, services)
+    problems.register(app)
     return app
 
 
@@ -221,12 +253,12 @@ def _cors_patterns(config: Config) -> str | list[re.Pattern[str]]:
 
 def _upload_bounds(config: Config) -> UploadBounds:
     return UploadBounds(
-        config.ALLOWED_EXTENSIONS,
-        config.MAX_CONTENT_LENGTH,
-        config.MAX_UPLOADS,
-        config.MAX_CLIENT_UPLOADS,
-        config.MAX_DURATION_S,
-        config.MAX_DECODED_BYTES,
+        allowed_extensions=config.ALLOWED_EXTENSIONS,
+        most_bytes=config.MAX_CONTENT_LENGTH,
+        most_at_once=config.MAX_UPLOADS,
+        most_at_once_of_a_client=config.MAX_CLIENT_UPLOADS,
+        longest_s=config.MAX_DURATION_S,
+        most_decoded_bytes=config.MAX_DECODED_BYTES,
     )
 
 
@@ -235,13 +267,13 @@ def _socketio(
 ) -> SocketIO:
     """The Socket.IO server with live transcription. Events of a client are handled in order."""
     limits = Limits(
-        config.LIVE_SESSIONS,
-        config.LIVE_CLIENT_SESSIONS,
-        config.LIVE_WAITING_S,
-        config.LIVE_SILENCE_S,
-        config.LIVE_LENGTH_S,
-        config.LIVE_IDLE_S,
-        config.LIVE_CHUNK_BYTES,
+        sessions=config.LIVE_SESSIONS,
+        sessions_of_a_client=config.LIVE_CLIENT_SESSIONS,
+        waiting_s=config.LIVE_WAITING_S,
+        silence_s=config.LIVE_SILENCE_S,
+        length_s=config.LIVE_LENGTH_S,
+        idle_s=config.LIVE_IDLE_S,
+        chunk_bytes=config.LIVE_CHUNK_BYTES,
     )
     # A client that polls sends what has gathered at once; more packets than this are refused, which
     # would end its connection. Their size is bounded below.
@@ -259,15 +291,23 @@ def _socketio(
         engineio_logger=logging.getLogger("engineio"),
         max_http_buffer_size=REQUEST_TIMES * message_bytes,
     )
-    Messages(
+    messages.install(
         socketio.server, message_bytes, partial(live.report_too_large, socketio, message_bytes)
     )
-    whisper = models.whisper
+    speech = models.speech()
+    variants = speech.family.catalogue.names
     socketio.on_namespace(
-        live.Transcribe(socketio, scheduler, limits, whisper.default, whisper.variants, access)
+        live.Transcribe(
+            socketio,
+            scheduler,
+            limits,
+            default=speech.default,
+            variants=variants,
+            access=access,
+        )
     )
     socketio.on_error_default(live.on_defect)
-    Sockets(socketio.server, live.PATH, SPARE_SOCKETS)
+    sockets.install(socketio.server, live.PATH, SPARE_SOCKETS)
     return socketio
 
 
@@ -299,25 +339,54 @@ def _own_folders(config: Config) -> FileLock:
     return lock
 
 
-def _check_defaults(models: Models, lock: FileLock) -> None:
+def _storage(config: Config) -> Storage:
+    storage = Storage(
+        config.upload_folder,
+        config.output_folder,
+        config.MIN_FREE_BYTES,
+        config.MAX_STORED_BYTES,
+        (config.hub_folder,),
+    )
+    storage.open()
+    return storage
+
+
+def _storage_check(storage: Storage, engine: Engine) -> StorageCheck:
+    return StorageCheck(
+        {"disk": storage.check_writable, "database": partial(faults.check_writable, engine)}
+    )
+
+
+def _metrics(storage: Storage, store: JobStore, scheduler: Scheduler) -> Metrics:
+    return Metrics(
+        Present(
+            jobs=store.count_by_model,
+            live_sessions=scheduler.count,
+            live_lag_s=scheduler.lag_s,
+            used_bytes=storage.used_bytes,
+            free_bytes=storage.free_bytes,
+        )
+    )
+
+
+def _check_defaults(models: Models) -> None:
     """Raise ConfigError where the variant that is used by default does not exist."""
-    for name in models.names():
-        processor = models.get(name)
+    for processor in models.all():
         try:
-            processor.check_variant(processor.default)
+            processor.check_default()
         except UnknownVariant as error:
-            lock.release()
-            setting = f"{name.upper()}_MODEL={processor.default!r}"
+            setting = f"{processor.name.upper()}_MODEL={processor.default!r}"
             raise ConfigError(f"{setting} cannot be used: {error.sentence}") from None
 
 
-def _webhooks(config: Config, outbox: Outbox) -> Webhooks:
+def _webhooks(config: Config, outbox: Outbox, models: Models) -> Webhooks:
     settings = WebhookSettings(
         config.WEBHOOK_SECRET,
         config.WEBHOOK_URL,
         config.WEBHOOK_ALLOW_PRIVATE,
         config.MAX_CLIENT_WEBHOOKS,
     )
+    answers = JobAnswers(models)
     return Webhooks(outbox, settings, lambda job: answers.job(job).model_dump(mode="json"))
 
 
@@ -327,17 +396,15 @@ def _quota(config: Config, storage: Storage, engine: Engine) -> Quota:
     return Quota(storage, usage, config.MAX_CLIENT_BYTES, config.MAX_CLIENT_MINUTES)
 
 
-def _job_store(config: Config, lock: FileLock) -> tuple[Engine, JobStore]:
+def _job_store(config: Config, store_type: type[JobStore]) -> tuple[Engine, JobStore]:
     try:
         engine = connect(config.database_url)
         integrity.check(engine)
-        store = JobStore(engine)
+        store = store_type(engine)
         store.open()
     except integrity.DamagedDatabase as error:
-        lock.release()
         raise ConfigError(str(error)) from None
     except (SQLAlchemyError, ImportError) as error:
-        lock.release()
         shown = re.sub("://[^/@]*@", "://***@", config.database_url)
         cause = str(getattr(error, "orig", None) or error).rstrip(".")
         raise ConfigError(f"DATABASE_URL={shown!r} cannot be used: {cause}.") from None

@@ -1,7 +1,7 @@
-"""Settings: one table, read once from the environment and `.env`.
+"""Settings, read once from the environment and `.env`.
 
-Each setting stands below with its default and what it means; `docs/settings.md` repeats them.
-Only the standard library and python-dotenv are used here.
+The table below has the default and the help text of each setting; `docs/settings.md` repeats them.
+This module uses only the standard library and python-dotenv.
 """
 
 import base64
@@ -17,15 +17,17 @@ from typing import Any, TypedDict
 from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parent
+# In a checkout; the wheel keeps the bundled models inside the package.
+_PRETRAINED = ROOT / "pretrained"
 
-LEAST_KEY_CHARACTERS = 16
-LEAST_WEBHOOK_SECRET_BYTES = 24
+MIN_KEY_CHARACTERS = 16
+MIN_WEBHOOK_SECRET_BYTES = 24
 
 AUDIO_FILE_TYPES = frozenset({"mp3", "wav", "flac", "m4a", "ogg"})
 
 
 class ModelInfo(TypedDict):
-    """What a model takes (file name endings) and what it is for."""
+    """The file extensions that a model accepts, and its purpose."""
 
     file_types: frozenset[str]
     purpose: str
@@ -39,7 +41,12 @@ MODELS: dict[str, ModelInfo] = {
 
 
 class ConfigError(ValueError):
-    """A setting has a value that cannot be used; the text names the key and the value."""
+    """A setting has an invalid value. The message names the key and the value."""
+
+
+def base_folder() -> Path:
+    """Start of relative paths: the project folder, or for an installed server the current one."""
+    return ROOT if _PRETRAINED.is_dir() else Path.cwd()
 
 
 def _boolean(text: str) -> bool:
@@ -79,7 +86,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 def _device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text.strip().lower()):
-        raise ValueError("use auto, cpu, cuda, or cuda:N with the number of a device")
+        raise ValueError("use auto, cpu, cuda, or cuda:N with the index of a GPU")
     return text.strip().lower()
 
 
@@ -97,17 +104,17 @@ def _origins(text: str) -> str:
         raise ValueError("use * or a comma-separated list of origins")
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"https?://[\w.:\[\]-]+", origin):
-            raise ValueError("an origin is http:// or https:// and a host, or *")
+            raise ValueError("an origin is http:// or https:// followed by a host, or *")
     return ",".join(origins)
 
 
 def _api_keys(text: str) -> frozenset[str]:
     keys = frozenset(part.strip() for part in text.split(",") if part.strip())
     for key in keys:
-        if len(key) < LEAST_KEY_CHARACTERS or not re.fullmatch(r"[!-~]+", key):
+        if len(key) < MIN_KEY_CHARACTERS or not re.fullmatch(r"[!-~]+", key):
             raise ValueError(
-                f"each key needs at least {LEAST_KEY_CHARACTERS} characters, ASCII without spaces; "
-                "`openssl rand -hex 32` makes one"
+                f"each key must have at least {MIN_KEY_CHARACTERS} ASCII characters and no spaces; "
+                "generate one with `openssl rand -hex 32`"
             )
     return keys
 
@@ -117,7 +124,7 @@ def _key(text: str) -> str:
         return ""
     keys = _api_keys(text)
     if len(keys) != 1:
-        raise ValueError("use one key")
+        raise ValueError("use a single key")
     return next(iter(keys))
 
 
@@ -127,7 +134,7 @@ def _hub_repositories(text: str) -> str:
         return repositories[0]
     for repository in repositories:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-            raise ValueError("a repository is NAMESPACE/NAME; or use auto, *, or nothing")
+            raise ValueError("a repository is NAMESPACE/NAME; or use auto, *, or an empty value")
     return ",".join(repositories)
 
 
@@ -139,21 +146,23 @@ def _hosts(text: str) -> str:
         raise ValueError("use auto, *, or a comma-separated list of host names")
     for host in hosts:
         if not re.fullmatch(r"(?=.*\w)[\w.-]+|\[[\da-f:.]+\]", host):
-            raise ValueError("a host is a name or an address without a port; [...] for IPv6")
+            raise ValueError(
+                "a host is a name or an address without a port; put IPv6 addresses in [...]"
+            )
     return ",".join(hosts)
 
 
 def _rate(text: str) -> str:
     if text.strip() and not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour|day)", text.strip()):
         raise ValueError(
-            "use a number a second, minute, hour or day, such as 60/minute, or nothing"
+            "use a number per second, minute, hour or day, such as 60/minute, or an empty value"
         )
     return text.strip()
 
 
 def _url(text: str) -> str:
     if text.strip() and not re.match(r"https?://[^/\s]", text.strip()):
-        raise ValueError("use an address that begins with https:// or http://, or nothing")
+        raise ValueError("use a URL that begins with https:// or http://, or an empty value")
     return text.strip()
 
 
@@ -165,10 +174,10 @@ def _webhook_secret(text: str) -> str:
         secret = base64.b64decode(encoded, validate=True)
     except binascii.Error:
         secret = b""
-    if encoded == text.strip() or len(secret) < LEAST_WEBHOOK_SECRET_BYTES:
+    if encoded == text.strip() or len(secret) < MIN_WEBHOOK_SECRET_BYTES:
         raise ValueError(
-            f"use whsec_ and the base64 of at least {LEAST_WEBHOOK_SECRET_BYTES} random bytes; "
-            "`echo whsec_$(openssl rand -base64 32)` makes one"
+            f"use whsec_ followed by at least {MIN_WEBHOOK_SECRET_BYTES} random bytes in base64; "
+            "generate one with `echo whsec_$(openssl rand -base64 32)`"
         )
     return text.strip()
 
@@ -186,221 +195,229 @@ def _setting(default: Any, parse: Callable[[str], Any], help_text: str) -> Any:
 
 
 def _secret(default: Any, parse: Callable[[str], Any], help_text: str) -> Any:
-    """A setting whose value is not shown in errors and representations."""
+    """A setting whose value never appears in errors or in the repr."""
     metadata = {"parse": parse, "help": help_text, "secret": True}
     return dataclasses.field(default=default, repr=False, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Config:
-    """All settings. `Config()` holds the defaults; `Config.load()` reads environment and .env."""
+    """All settings. `Config()` has the defaults; `Config.load()` reads the environment and .env."""
 
-    DEBUG: bool = _setting(False, _boolean, "Verbose logs. Never on in production.")
+    DEBUG: bool = _setting(False, _boolean, "Log debug messages. Not allowed in production.")
     LOG_FORMAT: str = _setting(
-        "text", _one_of("text", "json"), "Lines of the log: text for people, json for programs."
+        "text", _one_of("text", "json"), "Format of log lines: text, or json for log processors."
     )
     SECRET_KEY: str = _secret(
-        "change-me", _name, "Signs sessions. Set a long random text in production."
+        "change-me", _name, "Signs sessions. Set a long random string in production."
     )
     HOST: str = _setting(
-        "127.0.0.1", _name, "Address the server listens on; 0.0.0.0 for every network interface."
+        "127.0.0.1", _name, "Address to listen on; 0.0.0.0 listens on all network interfaces."
     )
-    PORT: int = _setting(8000, _integer(1, 65535), "Port the server listens on.")
+    PORT: int = _setting(8000, _integer(1, 65535), "Port to listen on.")
     CORS_ORIGINS: str = _setting(
         "*", _origins, "Web origins that may call the server: * or a comma-separated list."
     )
     API_KEYS: frozenset[str] = _secret(
         frozenset(),
         _api_keys,
-        "Keys that callers must give, separated by commas; empty: the server is open to all.",
+        "Accepted API keys, separated by commas; empty: no authentication.",
     )
     METRICS_KEY: str = _secret(
-        "", _key, "Key that opens /metrics; empty: /metrics answers this machine only."
+        "", _key, "Key for /metrics; empty: /metrics serves only this machine."
     )
     ALLOWED_HOSTS: str = _setting(
         "auto",
         _hosts,
-        "Host names that requests may address: a comma-separated list, or * for all; auto: all "
-        "where API_KEYS is set, else localhost and IP addresses.",
+        "Host names the server answers to: a comma-separated list, or * for any; auto: any if "
+        "API_KEYS is set, otherwise localhost and IP addresses.",
     )
     TRUSTED_PROXIES: int = _setting(
         0,
         _integer(0, 10),
-        "Proxies in front whose X-Forwarded-For and X-Forwarded-Proto are believed; 0: none.",
+        "Number of proxies in front whose X-Forwarded-For and X-Forwarded-Proto are trusted.",
     )
     RATE_LIMIT: str = _setting(
         "600/minute",
         _rate,
-        "Requests of one client, but for polling, downloads and health; empty: no bound.",
+        "Requests per client, not counting polling, downloads and health checks; empty: no limit.",
     )
     RATE_LIMIT_WORK: str = _setting(
-        "60/minute", _rate, "Uploads and job requests of one client; empty: no bound."
+        "60/minute", _rate, "Uploads and job requests per client; empty: no limit."
     )
-    MAX_UPLOADS: int = _setting(8, _integer(1, 1000), "Uploads that may arrive at the same time.")
+    MAX_UPLOADS: int = _setting(8, _integer(1, 1000), "Simultaneous uploads.")
     MAX_CLIENT_UPLOADS: int = _setting(
         3,
         _integer(0, 1000),
-        "Uploads of one client that may arrive at the same time; 0: no bound.",
+        "Simultaneous uploads per client; 0: no limit.",
     )
     MAX_CLIENT_JOBS: int = _setting(
-        20, _integer(0, 1_000_000), "Jobs of one client that may wait or run; 0: no bound."
+        20, _integer(0, 1_000_000), "Queued and processing jobs per client; 0: no limit."
     )
     MAX_CLIENT_BYTES: int = _setting(
         0,
         _integer(0, 2**62),
-        "Bytes that uploads and results of one API key may take; 0: no bound.",
+        "Storage per API key for uploads and results, in bytes; 0: no limit.",
     )
     MAX_CLIENT_MINUTES: int = _setting(
         0,
         _integer(0, 10**6),
-        "Minutes that the jobs of one client may work in 24 hours before it gets no more; "
-        "0: no bound.",
+        "Processing time per client within 24 hours, in minutes; 0: no limit.",
     )
     MAX_SEPARATION_S: int = _setting(
         43_200,
         _integer(1, 10**9),
-        "Largest separation, in seconds of sound times shifts, over 1 - overlap.",
+        "Largest separation: seconds of audio times shifts, divided by 1 - overlap.",
     )
     MAX_DURATION_S: int = _setting(
-        21_600, _integer(1, 10**7), "Longest sound that is accepted, in seconds."
+        21_600, _integer(1, 10**7), "Longest accepted audio, in seconds."
     )
     MAX_DECODED_BYTES: int = _setting(
         8 * 1024**3,
         _integer(1, 2**62),
-        "Largest sound that is accepted, in bytes once decoded (4 a sample and channel).",
+        "Largest accepted audio once decoded, in bytes (4 per sample and channel).",
     )
     MAX_CONTENT_LENGTH: int = _setting(
         500 * 1024 * 1024, _integer(1, 2**50), "Largest request body, in bytes."
     )
     ALLOWED_EXTENSIONS: frozenset[str] = _setting(
-        AUDIO_FILE_TYPES | {"txt"}, _file_types, "File name endings that may be uploaded."
+        AUDIO_FILE_TYPES | {"txt"}, _file_types, "Accepted file extensions."
     )
     UPLOAD_FOLDER: str = _setting(
-        "uploads", _name, "Folder of the uploads; relative paths start at the project folder."
+        "uploads",
+        _name,
+        "Folder for uploads. Relative paths start at the project folder, or at the current folder "
+        "if the server was installed with pip.",
     )
-    OUTPUT_FOLDER: str = _setting("outputs", _name, "Folder of the results and the job database.")
+    OUTPUT_FOLDER: str = _setting("outputs", _name, "Folder for results and the job database.")
     MODEL_DIR: str = _setting(
-        "weights", _name, "Folder with weights of your own, one folder a model inside."
+        "weights", _name, "Folder for your own weights, with one subfolder per model."
     )
     HUB_REPOSITORIES: str = _setting(
         "auto",
         _hub_repositories,
-        "Hugging Face repositories that jobs may name (hf://): a comma-separated list of "
-        "NAMESPACE/NAME, * for all, empty for none; auto: all, but none under production.py.",
+        "Hugging Face repositories that jobs may use (hf://): a comma-separated list of "
+        "NAMESPACE/NAME, * for any, empty for none; auto: any, but none under production.py.",
     )
     DATABASE_URL: str = _setting(
-        "", _any, "SQLAlchemy address of the job database; empty: SQLite in OUTPUT_FOLDER."
+        "", _any, "SQLAlchemy URL of the job database; empty: SQLite in OUTPUT_FOLDER."
     )
     MIN_FREE_BYTES: int = _setting(
         256 * 1024 * 1024,
         _integer(0, 2**62),
-        "Uploads, jobs and formats are refused when less disk than this would be left, in bytes.",
+        "Free disk space to preserve, in bytes; uploads, jobs and conversions that need it "
+        "are rejected.",
     )
     MAX_STORED_BYTES: int = _setting(
         0,
         _integer(0, 2**62),
-        "Bytes that uploads, results and hub downloads may take together; 0: no bound.",
+        "Total size of uploads, results and hub downloads, in bytes; 0: no limit.",
     )
     RETENTION_HOURS: int = _setting(
         0,
         _integer(0, 10**6),
-        "Hours after which an unused upload and its results are removed; 0: never.",
+        "Hours after which an unused upload and its results are deleted; 0: never.",
     )
     WORKERS: int = _setting(1, _integer(1, 64), "Jobs that run at the same time.")
     MAX_QUEUED_JOBS: int = _setting(
-        100, _integer(1, 1_000_000), "Jobs that may wait; beyond it a new one is answered 429."
+        100, _integer(1, 1_000_000), "Length of the job queue; further jobs get 429."
     )
     MODEL_IDLE_S: int = _setting(
-        600, _integer(1, 10**9), "Seconds after which an unused model leaves memory."
+        600, _integer(1, 10**9), "Seconds after which an unused model is unloaded."
     )
     TORCH_THREADS: int = _setting(
-        0, _integer(0, 1024), "Threads of the engine for one network; 0: as many as it chooses."
+        0, _integer(0, 1024), "Threads per network; 0: chosen by the engine."
     )
     DEVICE: str = _setting(
         "auto",
         _device,
-        "What the models run on: auto (a CUDA device that works, else the CPU), cpu, cuda, or "
-        "cuda:N for one of several.",
+        "Device for all models: auto (a working CUDA device, otherwise the CPU), cpu, cuda, "
+        "or cuda:N for the GPU with that index.",
     )
     SEPARATION_ENGINE: str = _setting(
         "auto",
         _one_of("auto", "torch", "openvino"),
-        "What Demucs runs on: auto (the fastest there is), torch or openvino.",
+        "Engine for Demucs: auto (the fastest available), torch or openvino.",
     )
     SEPARATION_PRECISION: str = _setting(
         "auto",
         _one_of("auto", "f32", "bf16"),
-        "Arithmetic of OpenVINO: auto (bf16 where the processor has it), f32 or bf16.",
+        "Precision of Demucs on OpenVINO: auto (bf16 if the CPU supports it), f32 or bf16.",
     )
-    DEMUCS_MODEL: str = _setting("htdemucs", _name, "Demucs variant used when none is asked for.")
+    DEMUCS_MODEL: str = _setting("htdemucs", _name, "Default Demucs variant.")
     WHISPER_ENGINE: str = _setting(
         "faster-whisper",
         _one_of("faster-whisper", "openai-whisper"),
-        "What Whisper runs on: faster-whisper, or openai-whisper where that package is installed.",
+        "Engine for Whisper: faster-whisper, or openai-whisper if it is installed.",
     )
     WHISPER_RUNTIME: str = _setting(
         "auto",
         _one_of("auto", "ctranslate2", "openvino"),
-        "What faster-whisper runs on without a CUDA device: auto (OpenVINO where the processor has "
-        "AVX-512 VNNI, else CTranslate2), ctranslate2 or openvino.",
+        "Runtime of faster-whisper on a CPU: auto (OpenVINO on CPUs with AVX-512 VNNI, "
+        "otherwise CTranslate2), ctranslate2 or openvino.",
     )
-    WHISPER_MODEL: str = _setting("base", _name, "Whisper variant used when none is asked for.")
+    WHISPER_MODEL: str = _setting("base", _name, "Default Whisper variant.")
     LIVE_SESSIONS: int = _setting(
-        8, _integer(1, 1000), "Live transcriptions at the same time; each holds one thread."
+        8, _integer(1, 1000), "Simultaneous live sessions; each uses one thread."
     )
     LIVE_CLIENT_SESSIONS: int = _setting(
-        4, _integer(0, 1000), "Live transcriptions of one client at the same time; 0: no bound."
+        4, _integer(0, 1000), "Simultaneous live sessions per client; 0: no limit."
     )
     LIVE_WAITING_S: int = _setting(
         60,
         _integer(5, 3600),
-        "Seconds of speech that may wait in a live session; beyond it chunks are refused.",
+        "Longest backlog of a live session, in seconds of speech; beyond it chunks are rejected.",
     )
     LIVE_SILENCE_S: int = _setting(
         1, _integer(1, 600), "Seconds of silence that a live session keeps."
     )
     LIVE_LENGTH_S: int = _setting(
-        14_400, _integer(10, 10**7), "Longest live session, in seconds of sound."
+        14_400, _integer(10, 10**7), "Longest live session, in seconds of audio."
     )
     LIVE_IDLE_S: int = _setting(
         120, _integer(1, 10**6), "Seconds without a message after which a live session is closed."
     )
     LIVE_CHUNK_BYTES: int = _setting(
-        512 * 1024, _integer(1024, 10**9), "Largest chunk of live sound, in bytes."
+        512 * 1024, _integer(1024, 10**9), "Largest chunk of live audio, in bytes."
     )
     WEBHOOK_URL: str = _setting(
-        "", _url, "Address that is told of the end of every job; empty: only those that jobs name."
+        "",
+        _url,
+        "URL that receives a request when a job ends that names no webhook of its own; empty: "
+        "none.",
     )
     WEBHOOK_SECRET: str = _secret(
-        "", _webhook_secret, "Signs webhooks: whsec_ and base64; empty: webhooks are off."
+        "", _webhook_secret, "Signs webhooks: whsec_ followed by base64; empty: webhooks are off."
     )
     WEBHOOK_ALLOW_PRIVATE: bool = _setting(
-        False, _boolean, "Let the webhooks that jobs name go to private and local addresses."
+        False, _boolean, "Allow the webhooks of jobs to go to private and local addresses."
     )
     MAX_CLIENT_WEBHOOKS: int = _setting(
-        500, _integer(0, 1_000_000), "Webhooks of one client that may wait to be sent; 0: no bound."
+        500, _integer(0, 1_000_000), "Pending webhooks per client; 0: no limit."
     )
     MUSICGEN_ENGINE: str = _setting(
         "auto",
         _one_of("auto", "torch", "openvino"),
-        "What MusicGen runs on: auto (the fastest there is), torch or openvino.",
+        "Engine for MusicGen: auto (the fastest available), torch or openvino.",
     )
     MUSICGEN_PRECISION: str = _setting(
         "auto",
         _one_of("auto", "int8", "int4", "bf16", "f32"),
-        "Arithmetic of MusicGen on OpenVINO: auto or int8 (weights of 8 bits), int4, bf16 or f32.",
+        "Precision of MusicGen on OpenVINO: auto or int8 (8-bit weights), int4, bf16 or f32.",
     )
-    MUSICGEN_MODEL: str = _setting("small", _name, "MusicGen variant used when none is asked for.")
+    MUSICGEN_MODEL: str = _setting("small", _name, "Default MusicGen variant.")
 
     @classmethod
     def load(
-        cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = ROOT / ".env"
+        cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")
     ) -> "Config":
-        """Read settings: the environment first, then the `.env` file, then the defaults.
+        """Read settings from the environment, then the `.env` file, then the defaults.
 
-        Raises ConfigError that names the key and the value when one cannot be used.
+        A relative `dotenv` starts at the base folder, and None reads no file. Raises ConfigError if
+        a value is invalid.
         """
-        from_file = dotenv_values(dotenv) if dotenv is not None and dotenv.is_file() else {}
+        file = None if dotenv is None else base_folder() / dotenv
+        from_file = dotenv_values(file) if file is not None and file.is_file() else {}
         given = {**from_file, **(os.environ if environ is None else environ)}
         values: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
@@ -414,49 +431,56 @@ class Config:
                 raise ConfigError(f"{field.name}={shown} cannot be used: {error}.") from None
         config = cls(**values)
         if config.WEBHOOK_URL and not config.WEBHOOK_SECRET:
-            raise ConfigError("WEBHOOK_URL cannot be used without WEBHOOK_SECRET, which signs it.")
+            raise ConfigError(
+                "WEBHOOK_URL cannot be used without WEBHOOK_SECRET, which signs the webhooks."
+            )
         return config
 
     @property
     def upload_folder(self) -> Path:
-        return ROOT / self.UPLOAD_FOLDER
+        return base_folder() / self.UPLOAD_FOLDER
 
     @property
     def output_folder(self) -> Path:
-        return ROOT / self.OUTPUT_FOLDER
+        return base_folder() / self.OUTPUT_FOLDER
 
     @property
     def model_dir(self) -> Path:
-        return ROOT / self.MODEL_DIR
+        return base_folder() / self.MODEL_DIR
+
+    @property
+    def bundled_dir(self) -> Path:
+        """Folder of the bundled models."""
+        return _PRETRAINED if _PRETRAINED.is_dir() else ROOT / "studio" / "pretrained"
 
     @property
     def hub_folder(self) -> Path:
-        """Where repositories are kept that jobs name."""
+        """The folder for hub repositories that jobs use."""
         return self.model_dir / ".hub"
 
     @property
     def hub_repositories(self) -> frozenset[str] | None:
-        """The repositories that jobs may name; None for all."""
+        """The hub repositories that jobs may use; None: any."""
         if self.HUB_REPOSITORIES in ("auto", "*"):
             return None
         return frozenset(filter(None, self.HUB_REPOSITORIES.split(",")))
 
     @property
     def allowed_hosts(self) -> frozenset[str] | None:
-        """The hosts that requests may address besides localhost and IP addresses; None for all."""
+        """Host names the server answers to, besides localhost and IP addresses; None: any."""
         if self.ALLOWED_HOSTS == "*" or (self.ALLOWED_HOSTS == "auto" and self.API_KEYS):
             return None
         return frozenset([] if self.ALLOWED_HOSTS == "auto" else self.ALLOWED_HOSTS.split(","))
 
     @property
     def torch_checkpoints(self) -> Path:
-        """Where PyTorch keeps its downloads, as `torch.hub` finds it."""
+        """The download folder of `torch.hub`."""
         home = Path(os.environ.get("TORCH_HOME", _cache() / "torch")).expanduser()
         return home / "hub" / "checkpoints"
 
     @property
     def whisper_cache(self) -> Path:
-        """Where openai-whisper keeps its downloads."""
+        """The download folder of openai-whisper."""
         return _cache() / "whisper"
 
     @property

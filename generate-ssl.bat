@@ -1,5 +1,5 @@
 @echo off
-rem Makes a self-signed certificate for nginx: nginx\ssl\cert.pem and key.pem.
+rem Creates a self-signed certificate for nginx: nginx\ssl\cert.pem and key.pem.
 rem Usage: generate-ssl.bat [--force] [NAME-OR-ADDRESS ...]
 setlocal EnableExtensions EnableDelayedExpansion
 set "folder=%~dp0nginx\ssl"
@@ -17,7 +17,7 @@ if /i "%~1"=="--force" (
 if "%~1"=="-h" goto usage
 if "%~1"=="--help" goto usage
 echo %~1| findstr /r "^-" >nul && (
-  echo There is no option %~1. Usage: generate-ssl.bat [--force] [NAME-OR-ADDRESS ...] 1>&2
+  echo Unknown option %~1. Usage: generate-ssl.bat [--force] [NAME-OR-ADDRESS ...] 1>&2
   exit /b 2
 )
 echo %~1| findstr /r "[^A-Za-z0-9.:*-]" >nul && (
@@ -51,15 +51,15 @@ rem Only the user who runs this may read the key.
 icacls "%folder%\key.new" /inheritance:r /grant:r "%USERNAME%:F" >nul
 move /y "%folder%\key.new" "%folder%\key.pem" >nul
 move /y "%folder%\cert.new" "%folder%\cert.pem" >nul
-echo Made %folder%\cert.pem and key.pem for %names%, valid for %days% days.
-echo Browsers warn about it, because nobody but you vouches for it. For a public server use Let's Encrypt: docs\operations.md.
+echo Created %folder%\cert.pem and key.pem for %names%, valid for %days% days.
+echo Browsers show a warning for self-signed certificates. For a public server, use Let's Encrypt: docs\operations.md.
 exit /b 0
 
 :usage
-echo Makes a self-signed certificate for nginx: nginx\ssl\cert.pem and key.pem.
+echo Creates a self-signed certificate for nginx: nginx\ssl\cert.pem and key.pem.
 echo Usage: generate-ssl.bat [--force] [NAME-OR-ADDRESS ...]
 exit /b 0
 
 :exists
-echo There is a certificate in %folder% already. To replace it: generate-ssl.bat --force 1>&2
+echo A certificate already exists in %folder%. To replace it, run generate-ssl.bat --force 1>&2
 exit /b 1

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes a self-signed certificate for nginx: nginx/ssl/cert.pem and key.pem.
+# Creates a self-signed certificate for nginx: nginx/ssl/cert.pem and key.pem.
 # Usage: ./generate-ssl.sh [--force] [NAME-OR-ADDRESS ...]
 set -eu
 
@@ -19,7 +19,7 @@ for argument in "$@"; do
       exit 0
       ;;
     -*)
-      echo "There is no option $argument. Usage: $0 [--force] [NAME-OR-ADDRESS ...]" >&2
+      echo "Unknown option $argument. Usage: $0 [--force] [NAME-OR-ADDRESS ...]" >&2
       exit 2
       ;;
     *[!A-Za-z0-9.:*-]* | "")
@@ -41,7 +41,7 @@ if ! command -v openssl > /dev/null 2>&1; then
   exit 1
 fi
 if [ "$force" = no ] && { [ -e "$folder/cert.pem" ] || [ -e "$folder/key.pem" ]; }; then
-  echo "There is a certificate in $folder already. To replace it: $0 --force" >&2
+  echo "A certificate already exists in $folder. To replace it, run $0 --force" >&2
   exit 1
 fi
 
@@ -62,5 +62,5 @@ chmod 600 "$work/key.pem"
 chmod 644 "$work/cert.pem"
 mv "$work/key.pem" "$folder/key.pem"
 mv "$work/cert.pem" "$folder/cert.pem"
-echo "Made $folder/cert.pem and key.pem for $names, valid for $days days."
-echo "Browsers warn about it, because nobody but you vouches for it. For a public server use Let's Encrypt: docs/operations.md."
+echo "Created $folder/cert.pem and key.pem for $names, valid for $days days."
+echo "Browsers show a warning for self-signed certificates. For a public server, use Let's Encrypt: docs/operations.md."

@@ -1,9 +1,9 @@
 """Starts the server for production: `python production.py`.
 
-It refuses settings that are not safe, warns of doubtful ones, loads the configured models before
-`GET /ready` says yes, and runs one gunicorn process with as many threads as live sessions and
-requests need. On SIGTERM it takes no new work, tells open sockets, and puts running jobs back into
-the queue, from which the next start takes them.
+It refuses unsafe settings and warns about questionable ones, loads the configured models before
+`GET /ready` responds 200, and runs one gunicorn process with enough threads for live sessions and
+requests. On SIGTERM it accepts no new work, notifies live clients, and returns running jobs to the
+queue for the next start.
 """
 
 import logging
@@ -28,57 +28,58 @@ from studio.inference import process
 
 log = logging.getLogger("production")
 
-# Threads for requests, besides one for each live session. A slow download, an upload and an answer
-# that is waited for hold one each.
+# Threads for requests, in addition to one per live session. Each slow download, upload and long
+# poll occupies one.
 REQUEST_THREADS = 120
-# What examples show in the place of a key; the longer ones would pass for real.
+# Keys shown in examples; some are long enough to be mistaken for real ones.
 EXAMPLE_KEYS = ("your-secret-key-change-in-production", "your-secret-key-here-change-this")
-LEAST_SECRET_CHARACTERS = 16
+MIN_SECRET_CHARACTERS = 16
 GRACEFUL_S = 30
 # Longer than nginx keeps a connection open, so that nginx is the one that closes it.
 KEEP_ALIVE_S = 75
 
 
 def refusals(config: Config) -> list[str]:
-    """Why the server must not start with these settings; empty if it may."""
-    found = []
+    """The reasons not to start with these settings; empty if there are none."""
+    reasons = []
     known = config.SECRET_KEY in (Config().SECRET_KEY, *EXAMPLE_KEYS)
-    if known or len(config.SECRET_KEY) < LEAST_SECRET_CHARACTERS:
-        found.append(
-            f"SECRET_KEY is the default, an example, or shorter than {LEAST_SECRET_CHARACTERS} "
-            "characters. Set a long random text, for example the output of `openssl rand -hex 32`."
+    if known or len(config.SECRET_KEY) < MIN_SECRET_CHARACTERS:
+        reasons.append(
+            f"SECRET_KEY is the default, an example, or shorter than {MIN_SECRET_CHARACTERS} "
+            "characters. Set a long random string, for example the output of `openssl rand -hex "
+            "32`."
         )
     if config.DEBUG:
-        found.append("DEBUG is on. Set DEBUG=False.")
+        reasons.append("DEBUG is on. Set DEBUG=False.")
     for key, folder in (
         ("UPLOAD_FOLDER", config.upload_folder),
         ("OUTPUT_FOLDER", config.output_folder),
         ("MODEL_DIR", config.model_dir),
     ):
         if problem := _unwritable(folder):
-            found.append(
-                f"{key}={folder} cannot be written: {problem}. Give it to the user who runs the "
-                f"server (uid {os.getuid()}), for example with chown."
+            reasons.append(
+                f"{key}={folder} cannot be written: {problem}. Make it writable for the user "
+                f"that runs the server (uid {os.getuid()}), for example with chown."
             )
-    return found
+    return reasons
 
 
 def warnings(config: Config) -> list[str]:
-    """What an operator should know of these settings."""
-    found = []
+    """Warnings about these settings for the operator."""
+    messages = []
     if config.cors_origins == "*":
-        found.append(
-            "CORS_ORIGINS is *: every web page may call this server from its visitors' browsers. "
-            "Name the origins that should."
+        messages.append(
+            "CORS_ORIGINS is *: any web page can call this server from the browsers of its "
+            "visitors. List the allowed origins."
         )
     if not config.API_KEYS:
-        found.append("API_KEYS is empty: everybody who reaches this server may use it.")
+        messages.append("API_KEYS is empty: anyone who can reach this server can use it.")
         if config.ALLOWED_HOSTS == "auto":
-            found.append(
-                "ALLOWED_HOSTS is not set: the server answers for localhost and IP addresses only. "
-                "Name the host that people use."
+            messages.append(
+                "ALLOWED_HOSTS is not set: the server only answers to localhost and IP addresses. "
+                "Add the host name that people use."
             )
-    return found
+    return messages
 
 
 def _unwritable(folder: Path) -> str | None:
@@ -93,7 +94,7 @@ def _unwritable(folder: Path) -> str | None:
 
 
 class OneLog(Logger):  # type: ignore[misc]
-    """Lets gunicorn write into the log of the program, in its format. Requests stand there too."""
+    """Sends gunicorn's log to the log of the server, which already contains the requests."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -131,7 +132,7 @@ class Launcher(BaseApplication):  # type: ignore[misc]
             return create_app(self._config, warm_up=True)
         except ConfigError as error:
             log.error("The server cannot start: %s", error)
-            # Tells gunicorn not to try again.
+            # Tells gunicorn not to retry.
             sys.exit(Arbiter.APP_LOAD_ERROR)
 
 
@@ -154,7 +155,7 @@ def main() -> None:
     except ConfigError as error:
         sys.exit(f"The server cannot start: {error}")
     if found := refusals(config):
-        sys.exit("The server does not start with these settings:\n- " + "\n- ".join(found))
+        sys.exit("The server cannot start with these settings:\n- " + "\n- ".join(found))
     if config.HUB_REPOSITORIES == "auto":
         config = replace(config, HUB_REPOSITORIES="")
     logs.configure(config.LOG_FORMAT, logging.INFO)

@@ -32,14 +32,14 @@ def _of(node: Any) -> float:
     match node.get_type_name():
         case "MatMul":
             is_turned = node.get_attributes()["transpose_a"]
-            return 2 * made * first[-2 if is_turned else -1]
+            return 2.0 * made * int(first[-2 if is_turned else -1])
         case "Convolution":
             return 2 * made * float(np.prod(second[1:]))
         case "ConvolutionBackpropData":
             return 2 * float(np.prod(first)) * float(np.prod(second[1:]))
         case "ScaledDotProductAttention":
             # Queries with all keys, and what comes of it with all values.
-            return 2 * 2 * float(np.prod(first)) * second[-2]
+            return 2 * 2 * float(np.prod(first)) * int(second[-2])
     return 0.0
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scripts.checkpoint import CHECKPOINT_FILE, openai_checkpoint
+from studio.transcription.openai_weights import read_checkpoint
 
 # Without their dependencies: the others, torch and OpenVINO among them, are installed already.
 EXPORT_PACKAGES = (
@@ -71,7 +71,6 @@ _NAMES = {
 
 def make_graphs(weights: Path, folder: Path) -> None:
     """Write graphs with 8-bit weights and the tokenizer and settings that WhisperPipeline reads."""
-    openai_checkpoint(weights)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         packages, model, graphs = (Path(name) / part for part in ("packages", "model", "graphs"))
         install = ["pip", "install", "--quiet", "--no-deps", "--target", str(packages)]
@@ -112,7 +111,6 @@ def transcriber(folder: Path, beam_size: int) -> Callable[[npt.NDArray[np.float3
 
 def _save_model(weights: Path, folder: Path) -> None:
     """The weights as transformers keeps them."""
-    import torch
     from transformers import (
         GenerationConfig,
         WhisperConfig,
@@ -120,7 +118,7 @@ def _save_model(weights: Path, folder: Path) -> None:
         WhisperForConditionalGeneration,
     )
 
-    checkpoint = torch.load(weights / CHECKPOINT_FILE, weights_only=True)
+    checkpoint = read_checkpoint(weights)
     sizes = checkpoint["dims"]
     tokenizer, ids = _tokenizer(weights / "tokenizer.json")
     special = {

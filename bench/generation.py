@@ -18,11 +18,13 @@ import numpy as np
 
 from bench import measure, report
 from bench.material import ROOT, random_musicgen
-from studio.generation.catalogue import Catalogue
-from studio.generation.generate import Order, generate
-from studio.generation.load import EngineSettings, load
+from studio.family import JobContext
+from studio.generation.catalogue import MusicGenCatalogue
+from studio.generation.generate import Prompt, generate
+from studio.generation.load import load
 from studio.generation.model import Logits, MusicModel
 from studio.generation.options import GenerationOptions
+from studio.inference.engine_settings import EngineSettings
 
 PACKAGES = ["torch", "transformers", "openvino"]
 MINI = ROOT / "pretrained" / "musicgen-mini"
@@ -68,26 +70,31 @@ def against_transformers(models: Path, seconds: float) -> list[str]:
     """Wall time and memory of the same length of music."""
     steps = round(seconds * 50) + 3
     lines = [
-        f"## {seconds:g} s of music at small size",
+        f"## {seconds:g} s of music with the small size",
         "",
-        f"{steps} steps with guidance, and the codec. The graphs were converted before, once.",
+        f"{steps} steps with guidance, including the codec. The graphs had been converted "
+        "beforehand.",
         "",
-        "| | wall | a step | music a second | peak memory | times as fast |",
+        "| | wall time | per step | music per second | peak memory | speed-up |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     theirs_s, peak_mb = _worker(models, THEIRS, "f32", seconds)
     name = "`generate` of transformers, f32, eager"
-    lines.append(_row(name, theirs_s, steps, seconds, peak_mb, theirs_s))
+    lines.append(
+        _row(name, theirs_s, steps=steps, seconds=seconds, peak_mb=peak_mb, theirs_s=theirs_s)
+    )
     for name, (engine, precision) in ENGINES.items():
         if engine == "openvino":
             _worker(models, engine, precision, 1.0)
         wall_s, peak_mb = _worker(models, engine, precision, seconds)
-        lines.append(_row(name, wall_s, steps, seconds, peak_mb, theirs_s))
+        lines.append(
+            _row(name, wall_s, steps=steps, seconds=seconds, peak_mb=peak_mb, theirs_s=theirs_s)
+        )
     return lines
 
 
 def _row(
-    name: str, wall_s: float, steps: int, seconds: float, peak_mb: float, theirs_s: float
+    name: str, wall_s: float, *, steps: int, seconds: float, peak_mb: float, theirs_s: float
 ) -> str:
     return (
         f"| {name} | {wall_s:.1f} s | {1000 * wall_s / steps:.0f} ms | {seconds / wall_s:.2f} s | "
@@ -100,8 +107,8 @@ def _worker(models: Path, engine: str, precision: str, seconds: float) -> tuple[
     log = models / "worker.log"
     command = [sys.executable, "-m", "bench.generation", "--worker"]
     cost = measure.run([*command, str(models), engine, precision, str(seconds)], log)
-    told = json.loads(log.read_text().splitlines()[-1])
-    return float(told["wall_s"]), cost.peak_bytes / 1e6
+    output = json.loads(log.read_text().splitlines()[-1])
+    return float(output["wall_s"]), cost.peak_bytes / 1e6
 
 
 def _work(models: str, engine: str, precision: str, seconds: str) -> None:
@@ -143,24 +150,25 @@ def _ours(models: Path, engine: str, precision: str, seconds: float) -> float:
     options = GenerationOptions(duration=seconds, seed=SEED)
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         began_s = time.monotonic()
-        generate(model, Order(PROMPT, options), Path(work), lambda *_: None, lambda _bytes: None)
+        generate(model, Prompt(PROMPT), JobContext(options, Path(work)))
         return time.monotonic() - began_s
 
 
 def _loaded(models: Path, name: str, engine: str, precision: str) -> MusicModel:
-    catalogue = Catalogue(MINI, models / "musicgen")
+    catalogue = MusicGenCatalogue(MINI, models / "musicgen")
     return load(catalogue, name, EngineSettings(engine, precision, 0, models / "graphs"))
 
 
 def price(models: Path, steps: int) -> list[str]:
     """Agreement with PyTorch in f32, step by step on the same codes."""
     lines = [
-        "## The price of less precision",
+        "## The cost of lower precision",
         "",
-        f"{steps} steps on the same codes, guided by 3: how often the likeliest code is that of "
-        "PyTorch in f32, and the mean divergence (Kullback-Leibler) from its distribution.",
+        f"{steps} steps on the same codes with a guidance scale of 3: how often the most likely "
+        "code is the same as in PyTorch with f32, and the mean Kullback-Leibler divergence from "
+        "its distribution.",
         "",
-        "| model | precision | same likeliest code | divergence |",
+        "| model | precision | same most likely code | divergence |",
         "|---|---|---:|---:|",
     ]
     names = {"small": "random weights, small size"}
@@ -180,11 +188,11 @@ def _scores(model: MusicModel, steps: int) -> Logits:
     shape = (1, kind.codebooks, steps)
     codes = np.random.default_rng(SEED).integers(0, kind.vocabulary, shape)
     run = model.decoder.begin(model.listener.states(PROMPT, None), 1, guided=True)
-    found = []
+    scores = []
     for step in range(steps):
-        told, untold = run(codes[:, :, step : step + 1])
-        found.append(untold + 3.0 * (told - untold))
-    return np.stack(found)
+        conditional, unconditional = run(codes[:, :, step : step + 1])
+        scores.append(unconditional + 3.0 * (conditional - unconditional))
+    return np.stack(scores)
 
 
 def _compare(exact: Logits, found: Logits) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def separation_ours(home: Path, songs: int) -> Result:
     found["batch"] = [member.network.batch for member in bag.members]
     if songs > 1:
         found["together_s"] = _together_s([
-            lambda song=song: _separated_s(bag, Path(song)) for song in _songs(home, songs)
+            partial(_separated_s, bag, Path(song)) for song in _songs(home, songs)
         ])  # fmt: skip
         found["device_bytes"] = _peak_bytes()
     return found
@@ -285,50 +286,47 @@ def _songs(home: Path, count: int) -> list[str]:
 
 
 def _bag(home: Path, engine: str, device: str, variant: str = "htdemucs") -> Any:
-    from studio.separation.catalogue import Catalogue
-    from studio.separation.engines import EngineSettings
+    from studio.inference.engine_settings import EngineSettings
+    from studio.separation.catalogue import DemucsCatalogue
     from studio.separation.load import load
 
-    catalogue = Catalogue(material.ROOT / "pretrained" / "demucs-mini", home / "demucs", home)
+    catalogue = DemucsCatalogue(material.ROOT / "pretrained" / "demucs-mini", home / "demucs", home)
     settings = EngineSettings(engine, "auto", 0, home / "graphs", device)
     return load(catalogue, variant, settings)
 
 
 def _separated_s(bag: Any, song: Path, work: Path | None = None) -> float:
     from studio import audio
+    from studio.family import JobContext
     from studio.separation.options import SeparationOptions
     from studio.separation.separate import separate
+    from studio.sources import Source
 
     with tempfile.TemporaryDirectory(dir=song.parent) as folder:
         began_s = time.monotonic()
-        separate(
-            bag,
-            song,
-            audio.duration_s(song),
-            SeparationOptions(),
-            work or Path(folder),
-            lambda *_: None,
-            lambda _bytes: None,
-        )
+        context = JobContext(SeparationOptions(), work or Path(folder))
+        separate(bag, Source(song, audio.duration_s(song)), context)
         return time.monotonic() - began_s
 
 
 def _music(home: Path, device: str, engine: str = "auto") -> Any:
-    from studio.generation.catalogue import Catalogue
-    from studio.generation.load import EngineSettings, load
+    from studio.generation.catalogue import MusicGenCatalogue
+    from studio.generation.load import load
+    from studio.inference.engine_settings import EngineSettings
 
-    catalogue = Catalogue(material.ROOT / "pretrained" / "musicgen-mini", home / "musicgen")
+    catalogue = MusicGenCatalogue(material.ROOT / "pretrained" / "musicgen-mini", home / "musicgen")
     return load(catalogue, "small", EngineSettings(engine, "f32", 0, home / "graphs", device))
 
 
 def _played_s(model: Any, seconds: float) -> float:
-    from studio.generation.generate import Order, generate
+    from studio.family import JobContext
+    from studio.generation.generate import Prompt, generate
     from studio.generation.options import GenerationOptions
 
     options = GenerationOptions(duration=seconds, seed=1)
     with tempfile.TemporaryDirectory() as work:
         began_s = time.monotonic()
-        generate(model, Order(PROMPT, options), Path(work), lambda *_: None, lambda _bytes: None)
+        generate(model, Prompt(PROMPT), JobContext(options, Path(work)))
         return time.monotonic() - began_s
 
 

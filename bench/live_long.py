@@ -27,7 +27,7 @@ from tests.support.server import Server, decode_all
 SPEED = 8
 CHUNK_S = 1.0
 PAUSE_S = 20.0
-MOST_WAITING_S = 20.0
+MAX_WAITING_S = 20.0
 SETTLED_AFTER_S = 300
 
 
@@ -63,7 +63,7 @@ def send(client: Client, sound: Speech, server: Server, speed: float) -> dict[in
         at_s = place / RATE_HZ
         time.sleep(max(0.0, began_s + at_s / speed - time.monotonic()))
         told = client.call("audio", chunk(pcm(sound[place : place + size])))
-        while told["waiting_s"] > MOST_WAITING_S:
+        while told["waiting_s"] > MAX_WAITING_S:
             time.sleep(0.5)
             told = client.call("keepalive")
         if at_s % 60 == 0:
@@ -111,11 +111,12 @@ def speech(server: Server, seconds: float) -> list[str]:
     settled = resident[min(SETTLED_AFTER_S, max(resident))]
     end = resident[max(resident)]
     return [
-        f"{seconds / 60:.0f} minutes of speech and silence in {took_s / 60:.1f} minutes (at "
-        f"{seconds / took_s:.1f} times its speed; asked for were {SPEED}), "
-        f"{len(finished['text'].split())} words (about {seconds / once_s * len(said):.0f} said):",
+        f"{seconds / 60:.0f} minutes of speech and silence, sent in {took_s / 60:.1f} minutes "
+        f"({seconds / took_s:.1f} times real time; requested: {SPEED}). Recognised: "
+        f"{len(finished['text'].split())} words; spoken: about "
+        f"{seconds / once_s * len(said):.0f}.",
         "",
-        "| memory after 5 minutes | at the end | ratio (goal: at most 1.05) |",
+        "| memory after 5 minutes | memory at the end | ratio (goal: at most 1.05) |",
         "|---:|---:|---:|",
         f"| {settled / 1e6:,.0f} MB | {end / 1e6:,.0f} MB | {end / settled:.3f} |",
         "",

@@ -120,7 +120,7 @@ def random_musicgen(folder: Path) -> Path:
 
 
 def random_whisper(folder: Path) -> Path:
-    """A base-size Whisper with random weights, as a checkpoint and as a CTranslate2 directory."""
+    """A folder with a CTranslate2 directory of a base-size Whisper with random weights."""
     import torch
     from whisper.model import ModelDimensions, Whisper
 
@@ -130,8 +130,6 @@ def random_whisper(folder: Path) -> Path:
     sizes = ModelDimensions(80, 1500, 512, 8, 6, 51_865, 448, 512, 8, 6)
     model = Whisper(sizes).eval()
     torch.nn.init.normal_(model.decoder.positional_embedding, std=0.02)
-    weights = {name: value.half() for name, value in model.state_dict().items()}
-    torch.save({"dims": sizes.__dict__, "model_state_dict": weights}, folder / "model.pt")
     write_ctranslate2(model, folder / "ctranslate2", range(3, 6))
     return folder
 

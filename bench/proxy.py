@@ -26,7 +26,8 @@ import numpy as np
 import psutil
 import soundfile
 
-from bench import live, material, measure, report
+from bench import material, measure, report
+from bench.speaker import speakers
 from tests.support.proxy import BINARY, Proxy, make_certificate
 from tests.support.server import LAUNCHER, RATE_HZ, Server
 
@@ -38,7 +39,7 @@ REQUESTS_S = 50.0
 UPLOAD_BYTES = 500_000_000
 UPLOADS = 3
 # Of the same song with other options: enough work for the whole time.
-MOST_JOBS = 16
+MAX_JOBS = 16
 SECRET = "only-for-this-benchmark-0123456789"
 
 
@@ -53,7 +54,7 @@ class Asked:
         p50_ms = statistics.median(self.milliseconds)
         p99_ms = statistics.quantiles(self.milliseconds, n=100)[98]
         return (
-            f"| {name} | {target} | p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms of "
+            f"| {name} | {target} | p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms; "
             f"{len(self.milliseconds)} requests, {len(self.errors)} errors |"
         )
 
@@ -135,7 +136,7 @@ def steadily(deployed: Deployed, path: str, clients: int, rate_s: float, seconds
 def speak(url: str, number: int) -> None:
     """Say the bundled recording again and again, until the process is ended."""
     while True:
-        live.speakers(SPEAKERS, 2)[number].speak(url)
+        speakers(SPEAKERS, 2)[number].speak(url)
 
 
 @contextmanager
@@ -143,7 +144,7 @@ def busy(deployed: Deployed) -> Iterator[str]:
     """A long song is separated and SPEAKERS people speak meanwhile; the song's id."""
     server = deployed.server
     file_id = server.upload(material.song(deployed.folder / "long.flac", 900))
-    for number in range(MOST_JOBS):
+    for number in range(MAX_JOBS):
         server.process(file_id, overlap=round(0.1 + number / 100, 2))
     spawn = multiprocessing.get_context("spawn")
     speaking = [
@@ -183,8 +184,8 @@ def answers(deployed: Deployed, seconds: float, polling_s: float) -> list[str]:
             )
         ]
         polled = steadily(deployed, status, 100, 100.0, polling_s)
-        name = f"100 clients polling `/status` each second for {polling_s:.0f} s"
-        rows.append(polled.row(name, "no error"))
+        name = f"100 clients polling `/status` every second for {polling_s:.0f} s"
+        rows.append(polled.row(name, "no errors"))
     return rows
 
 
@@ -210,9 +211,9 @@ def upload(deployed: Deployed) -> str:
     path.unlink()
     middle_s = statistics.median(times_s)
     return (
-        f"| upload of {UPLOAD_BYTES / MB:.0f} MB | ≥ 200 MB/s, < 100 MB more memory | "
-        f"{UPLOAD_BYTES / MB / middle_s:.0f} MB/s, answered after {middle_s:.1f} s, "
-        f"{grown / MB:.0f} MB more |"
+        f"| upload of {UPLOAD_BYTES / MB:.0f} MB | ≥ 200 MB/s, memory growth < 100 MB | "
+        f"{UPLOAD_BYTES / MB / middle_s:.0f} MB/s, response after {middle_s:.1f} s, "
+        f"memory growth {grown / MB:.0f} MB |"
     )
 
 
@@ -224,8 +225,9 @@ def restart(deployed: Deployed) -> str:
     started_s = time.monotonic()
     deployed.server.until_loaded()
     return (
-        f"| restart, to the first answer | < 3 s | {started_s - stopped_s:.1f} s (stopping "
-        f"{stopped_s - began_s:.1f} s before, models after {time.monotonic() - started_s:.1f} s) |"
+        f"| restart, until the first response | < 3 s | {started_s - stopped_s:.1f} s (shutdown "
+        f"before: {stopped_s - began_s:.1f} s; models loaded after: "
+        f"{time.monotonic() - started_s:.1f} s) |"
     )
 
 
@@ -244,9 +246,9 @@ def main() -> None:
         lines = [
             f"Machine: {measure.machine(PACKAGES)}.",
             "",
-            "The first three rows while a song is separated and four people speak.",
+            "The first three rows were measured during a separation and four live sessions.",
             "",
-            "| | to reach | measured |",
+            "| | goal | measured |",
             "|---|---|---|",
             *answers(deployed, options.seconds, options.polling),
             upload(deployed),

@@ -9,8 +9,8 @@ import numpy as np
 from bench import material
 from config import Config
 from scripts.scores import sdr_db
-from studio.separation.catalogue import Catalogue
-from studio.separation.engines import EngineSettings
+from studio.inference.engine_settings import EngineSettings
+from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems
@@ -57,7 +57,7 @@ def prices(_folder: Path) -> list[str]:
     lines = [
         f"Median of {len(songs)} held-out songs, in dB.",
         "",
-        f"| | {' | '.join(with_f32.sources)} | time against the first row |",
+        f"| | {' | '.join(with_f32.sources)} | time relative to the first row |",
         "|---|" + "---|" * (len(with_f32.sources) + 1),
         f"| f32, overlap 0.25 | {' | '.join(f'{v:.2f}' for v in np.median(base, 0))} | 1.00 |",
     ]
@@ -73,9 +73,8 @@ def prices(_folder: Path) -> list[str]:
     return [
         *lines,
         "",
-        "These values may lie below those of the model's card: demucs normalises by the mean of "
-        "the song and gives it back to every stem, and some rendered songs have a DC offset in "
-        "one stem.",
+        "These values may be lower than those in the model card: some rendered songs have a DC "
+        "offset in one stem, and separation adds the mean of the song back to all stems.",
     ]
 
 
@@ -88,7 +87,7 @@ def separated(bag: Bag, sound: Sound, overlap: float = 0.25) -> Stems:
 
 
 def _bag(name: str, weights: Path, engine: str, precision: str) -> Bag:
-    catalogue = Catalogue(BUNDLED, weights / "demucs", Config().torch_checkpoints)
+    catalogue = DemucsCatalogue(BUNDLED, weights / "demucs", Config().torch_checkpoints)
     return load(catalogue, name, EngineSettings(engine, precision, 0, weights / ".graphs"))
 
 

@@ -15,7 +15,7 @@ from bench import material, measure, memory, quality, report, speed
 PACKAGES = ["torch", "demucs", "openvino"]
 PARTS = {
     "speed": "Separation: one song",
-    "parity": "Separation: difference to `apply_model(shifts=0)`",
+    "parity": "Separation: difference from `apply_model(shifts=0)`",
     "together": "Separation: two songs at once",
     "quality": "Separation: SDR of the bundled model",
     "memory": "Separation: peak memory of the server, bundled model",

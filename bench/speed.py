@@ -24,10 +24,10 @@ def against_demucs(folder: Path, weights: Path, minutes: float) -> list[str]:
     theirs = measure.run(command, folder / "theirs.log")
     converted_s = _convert(folder, weights)
     lines = [
-        f"{minutes:g} minutes, full-size htdemucs, from the beginning of the upload to "
-        "`completed`, on a server just started: the model is "
-        f"loaded in the measured time. The graph was converted before, once, in {converted_s:.0f} "
-        "s. Ratios above 1: the server needs less.",
+        f"{minutes:g} minutes, full-size htdemucs, from the start of the upload to `completed`, on "
+        "a freshly started server, so the times include loading the model. The graph had been "
+        f"converted beforehand, in {converted_s:.0f} s. A ratio above 1 means that the server "
+        "needs less.",
         "",
         "| | wall | CPU | peak memory | wall ratio | CPU ratio |",
         "|---|---|---|---|---|---|",
@@ -58,7 +58,7 @@ def against_demucs(folder: Path, weights: Path, minutes: float) -> list[str]:
 
 
 def _bound(weights: Path, minutes: float, theirs: Cost) -> str:
-    """What no engine that multiplies as much can do better."""
+    """The lower bound on the time of any engine that computes the same products."""
     layers = next(weights.rglob(f"{LAYERS}.xml"))
     stride_s = 0.75 * float(material.SEGMENT)
     segments = math.ceil(minutes * 60 / stride_s)
@@ -68,12 +68,13 @@ def _bound(weights: Path, minutes: float, theirs: Cost) -> str:
         speed = bound.per_second(precision)
         least_s = segments * each / speed
         texts.append(
-            f"in {precision} at least {least_s:.1f} s, at {speed / 1e9:,.0f} GFLOP/s, so that "
-            f"{theirs.wall_s / least_s:.2f} times would be the most"
+            f"at least {least_s:.1f} s in {precision}, at {speed / 1e9:,.0f} GFLOP/s, which limits "
+            f"the speed-up to {theirs.wall_s / least_s:.2f}"
         )
     return (
-        f"The network's products alone, {each / 1e9:.0f} GFLOP for each of {segments} segments, "
-        f"take {'; '.join(texts)}. That is how fast OpenVINO multiplies matrices of that size here."
+        f"The matrix products of the network alone, {each / 1e9:.0f} GFLOP for each of {segments} "
+        f"segments, take {', and '.join(texts)}. OpenVINO multiplies matrices of that size at "
+        "these rates on this machine."
     )
 
 
@@ -97,9 +98,9 @@ def two_songs(folder: Path, weights: Path, minutes: float) -> list[str]:
         finally:
             server.stop()
     return [
-        f"{minutes:g} minutes each, full-size htdemucs:",
+        f"Length of each song: {minutes:g} min. Full-size htdemucs.",
         "",
-        "| one after the other | at once | ratio |",
+        "| in sequence | at once | ratio |",
         "|---|---|---|",
         f"| {seconds[1]:.1f} s | {seconds[2]:.1f} s | {seconds[2] / seconds[1]:.3f} |",
     ]

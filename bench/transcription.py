@@ -60,9 +60,9 @@ def main() -> None:
 def against_openai(weights: Path, windows: int) -> list[str]:
     """Both engines, greedy and with a beam of 5; medians of rounds that take turns."""
     lines = [
-        f"{windows} windows of {WINDOW_S} s, {TOKENS} tokens each, one after the other:",
+        f"{windows} windows of {WINDOW_S} s with {TOKENS} tokens each, in sequence:",
         "",
-        "| beam | openai-whisper | faster-whisper | times as fast | peak memory |",
+        "| beam | openai-whisper | faster-whisper | speed-up | peak memory |",
         "|---:|---:|---:|---:|---:|",
     ]
     for beam in (1, 5):
@@ -90,7 +90,7 @@ def batches(weights: Path, windows: int) -> list[str]:
     lines = [
         f"{windows} windows of {WINDOW_S} s, faster-whisper:",
         "",
-        "| beam | batch_size | time | times as fast | peak memory |",
+        "| beam | batch_size | time | speed-up | peak memory |",
         "|---:|---:|---:|---:|---:|",
     ]
     for beam in (1, 5):
@@ -112,7 +112,7 @@ def bundled() -> list[str]:
     """The bundled model on the bundled recording, with both engines."""
     true = json.loads((SPOKEN / "spoken.json").read_text("utf-8"))["text"]
     speech = decode_all(SPOKEN / "spoken.flac", RATE_HZ, 1)[0]
-    lines = ["| engine | words wrong, bundled model on the bundled recording |", "|---|---:|"]
+    lines = ["| engine | word errors of the bundled model on the bundled recording |", "|---|---:|"]
     for name in ENGINES:
         (segments,) = load(name, MINI).transcribe([speech], DecodeOptions("en"))
         errors, words = word_errors(true, " ".join(one.text for one in segments))
@@ -121,10 +121,10 @@ def bundled() -> list[str]:
 
 
 def load(name: str, weights: Path) -> SpeechEngine:
-    """An engine on the weights of a folder that has them for both."""
+    """An engine on the weights in a folder."""
     if name == "faster-whisper":
         return FasterWhisper(weights / "ctranslate2", 0)
-    return OpenaiWhisper(weights / "model.pt", "")
+    return OpenaiWhisper(weights / "ctranslate2", "")
 
 
 def _worker(engine: str, weights: Path, windows: int, batch: int, beam: int) -> tuple[float, float]:

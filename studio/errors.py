@@ -1,18 +1,18 @@
-"""Every error a caller can meet: one base class, a stable code, an HTTP status, a sentence.
+"""All errors that callers can get: a base class, stable codes, HTTP statuses and titles.
 
-The sentence names what is wrong and how to mend it. `docs/errors.md` describes each code; a test
-keeps the two in step.
+The sentence of an error says what is wrong and what to do. A test compares the codes with
+`docs/errors.md`.
 """
 
 from typing import Any, ClassVar
 
 
 class StudioError(Exception):
-    """Base of all errors shown to callers. `extra` is added to the answer as it is (JSON)."""
+    """Base class. `extra` holds further members of the JSON response."""
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
-    title: ClassVar[str] = "Something went wrong inside the server"
+    title: ClassVar[str] = "Internal server error"
 
     def __init__(self, sentence: str, **extra: Any) -> None:
         super().__init__(sentence)
@@ -21,11 +21,11 @@ class StudioError(Exception):
 
 
 class InternalError(StudioError):
-    """A defect of the server; the cause is in its log."""
+    """A bug in the server; the log has the cause."""
 
 
 class BadRequest(StudioError):
-    code, status, title = "bad_request", 400, "The request cannot be read"
+    code, status, title = "bad_request", 400, "The request is malformed"
 
 
 class NoFile(StudioError):
@@ -37,147 +37,147 @@ class EmptyFile(StudioError):
 
 
 class BadFilename(StudioError):
-    code, status, title = "bad_filename", 400, "The file name cannot be used"
+    code, status, title = "bad_filename", 400, "The file name is not valid"
 
 
 class UnsupportedFileType(StudioError):
-    code, status, title = "unsupported_file_type", 415, "This kind of file is not accepted"
+    code, status, title = "unsupported_file_type", 415, "The file type is not accepted"
 
 
 class NotAudio(StudioError):
-    code, status, title = "not_audio", 400, "The file holds no readable sound"
+    code, status, title = "not_audio", 400, "The file contains no readable audio"
 
 
 class AudioTruncated(StudioError):
-    code, status, title = "audio_truncated", 400, "The file is cut off"
+    code, status, title = "audio_truncated", 400, "The file is truncated"
 
 
 class AudioUnsupported(StudioError):
-    code, status, title = "audio_unsupported", 400, "The kind of sound is not supported"
+    code, status, title = "audio_unsupported", 400, "The audio format is not supported"
 
 
 class TextUnreadable(StudioError):
-    code, status, title = "text_unreadable", 400, "The text file cannot be used"
+    code, status, title = "text_unreadable", 400, "The text file is not a valid prompt"
 
 
 class InvalidJson(StudioError):
-    code, status, title = "invalid_json", 400, "The body is not the JSON that is expected"
+    code, status, title = "invalid_json", 400, "The body is not a JSON object"
 
 
 class UnknownOption(StudioError):
-    code, status, title = "unknown_option", 400, "An option is not known"
+    code, status, title = "unknown_option", 400, "The option does not exist"
 
 
 class InvalidOption(StudioError):
-    code, status, title = "invalid_option", 400, "An option has a wrong value"
+    code, status, title = "invalid_option", 400, "An option has an invalid value"
 
 
 class UnknownVariant(StudioError):
-    code, status, title = "unknown_variant", 400, "The model has no such variant"
+    code, status, title = "unknown_variant", 400, "The variant does not exist"
 
 
 class UnknownStem(StudioError):
-    code, status, title = "unknown_stem", 400, "The model has no such stem"
+    code, status, title = "unknown_stem", 400, "The stem does not exist"
 
 
 class UnknownFormat(StudioError):
-    code, status, title = "unknown_format", 400, "The format is not known"
+    code, status, title = "unknown_format", 400, "The format does not exist"
 
 
 class Unauthorized(StudioError):
-    code, status, title = "unauthorized", 401, "An API key is needed"
+    code, status, title = "unauthorized", 401, "A valid API key is required"
 
 
 class OriginRefused(StudioError):
-    code, status, title = "origin_refused", 403, "Pages of this origin may not do that"
+    code, status, title = "origin_refused", 403, "The origin is not allowed"
 
 
 class UnknownFile(StudioError):
-    code, status, title = "unknown_file", 404, "There is no such file"
+    code, status, title = "unknown_file", 404, "The file does not exist"
 
 
 class UnknownModel(StudioError):
-    code, status, title = "unknown_model", 404, "There is no such model"
+    code, status, title = "unknown_model", 404, "The model does not exist"
 
 
 class UnknownTrack(StudioError):
-    code, status, title = "unknown_track", 404, "There is no such track"
+    code, status, title = "unknown_track", 404, "The track does not exist"
 
 
 class UnknownRoute(StudioError):
-    code, status, title = "unknown_route", 404, "There is no such address"
+    code, status, title = "unknown_route", 404, "The route does not exist"
 
 
 class MethodNotAllowed(StudioError):
-    code, status, title = "method_not_allowed", 405, "This address does not take that method"
+    code, status, title = "method_not_allowed", 405, "The method is not allowed"
 
 
 class ResultsGone(StudioError):
-    code, status, title = "results_gone", 410, "The results are no longer on disk"
+    code, status, title = "results_gone", 410, "The results no longer exist"
 
 
 class NothingToCancel(StudioError):
-    code, status, title = "nothing_to_cancel", 409, "No job is waiting or running"
+    code, status, title = "nothing_to_cancel", 409, "There is no job to cancel"
 
 
 class NotReady(StudioError):
-    code, status, title = "not_ready", 409, "The track is not there yet"
+    code, status, title = "not_ready", 409, "The track does not exist yet"
 
 
 class WrongFileType(StudioError):
-    code, status, title = "wrong_file_type", 415, "The model does not take this kind of file"
+    code, status, title = "wrong_file_type", 415, "The model does not accept this file type"
 
 
 class UnsupportedMediaType(StudioError):
-    code, status, title = "unsupported_media_type", 415, "The body has the wrong content type"
+    code, status, title = "unsupported_media_type", 415, "The content type is not supported"
 
 
 class FileTooLarge(StudioError):
-    code, status, title = "file_too_large", 413, "The file is too large"
+    code, status, title = "file_too_large", 413, "The request is too large"
 
 
 class AudioTooLong(StudioError):
-    code, status, title = "audio_too_long", 413, "The sound is too long"
+    code, status, title = "audio_too_long", 413, "The audio is too long"
 
 
 class UnknownHost(StudioError):
-    code, status, title = "unknown_host", 421, "The server does not go by this name"
+    code, status, title = "unknown_host", 421, "The host name is not served here"
 
 
 class DecoderEnded(StudioError):
-    code, status, title = "decoder_ended", 503, "The system ended the decoder"
+    code, status, title = "decoder_ended", 503, "The decoder was killed"
 
 
 class PreconditionFailed(StudioError):
-    code, status, title = "precondition_failed", 412, "The file is not the one that is asked for"
+    code, status, title = "precondition_failed", 412, "The file has changed"
 
 
 class RangeNotSatisfiable(StudioError):
-    code, status, title = "range_not_satisfiable", 416, "The range lies outside the file"
+    code, status, title = "range_not_satisfiable", 416, "The range is outside the file"
 
 
 class QueueFull(StudioError):
-    code, status, title = "queue_full", 429, "Too many jobs are waiting"
+    code, status, title = "queue_full", 429, "The job queue is full"
 
 
 class TooManyJobs(StudioError):
-    code, status, title = "too_many_jobs", 429, "Too many of your jobs wait or run"
+    code, status, title = "too_many_jobs", 429, "Too many unfinished jobs"
 
 
 class TooManyRequests(StudioError):
-    code, status, title = "too_many_requests", 429, "Too many requests"
+    code, status, title = "too_many_requests", 429, "Rate limit exceeded"
 
 
 class TooManyUploads(StudioError):
-    code, status, title = "too_many_uploads", 429, "Too many uploads at the same time"
+    code, status, title = "too_many_uploads", 429, "Too many simultaneous uploads"
 
 
 class TooManyWebhooks(StudioError):
-    code, status, title = "too_many_webhooks", 429, "Too many of your webhooks wait"
+    code, status, title = "too_many_webhooks", 429, "Too many pending webhooks"
 
 
 class TooManyConversions(StudioError):
-    code, status, title = "too_many_conversions", 429, "Too many formats are being made"
+    code, status, title = "too_many_conversions", 429, "Too many pending conversions"
 
 
 class UploadTooSlow(StudioError):
@@ -185,7 +185,7 @@ class UploadTooSlow(StudioError):
 
 
 class WeightsMissing(StudioError):
-    code, status, title = "weights_missing", 503, "The weights of the model are not there"
+    code, status, title = "weights_missing", 503, "The model weights are missing"
 
 
 class ModelUnusable(StudioError):
@@ -193,11 +193,11 @@ class ModelUnusable(StudioError):
 
 
 class QuotaExceeded(StudioError):
-    code, status, title = "quota_exceeded", 429, "Your quota is used up"
+    code, status, title = "quota_exceeded", 429, "The quota is used up"
 
 
 class DiskFull(StudioError):
-    code, status, title = "disk_full", 507, "The server's disk is full"
+    code, status, title = "disk_full", 507, "The disk is full"
 
 
 class StorageUnavailable(StudioError):
@@ -205,7 +205,7 @@ class StorageUnavailable(StudioError):
 
 
 class Interrupted(StudioError):
-    code, status, title = "interrupted", 500, "The server stopped in the middle of the job"
+    code, status, title = "interrupted", 500, "The job was interrupted"
 
 
 def all_errors() -> list[type[StudioError]]:

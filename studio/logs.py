@@ -96,7 +96,7 @@ class Limited:
                 return
             left_out, self._left_out, self._written_s = self._left_out, 0, now_s
         if left_out:
-            text += f" (since the last such line: {left_out} more)"
+            text += f" ({left_out} more since the last such line)"
         self._log.log(level, text, *values, exc_info=error)
 
 

@@ -21,11 +21,11 @@ GUARD = "studio.audio.child"
 CONVERSION = "studio.inference.convert_process"
 FAMILIES = ("separation", "transcription", "generation")
 LAYERS = (
-    ("studio", "studio.errors", "studio.logs", "studio.slots"),
+    ("studio", "studio.errors", "studio.logs", "studio.storage.slots"),
     ("studio.audio",),
     ("studio.inference", "studio.storage"),
     ("studio.jobs",),
-    ("studio.results", "studio.sources"),
+    ("studio.results", "studio.sources", "studio.family"),
     tuple(f"studio.{family}" for family in FAMILIES),
     ("studio.processor", "config"),
     ("models",),

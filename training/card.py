@@ -1,4 +1,4 @@
-"""Writes the model card, `pretrained/demucs-mini/README.md`, from the files next to the model."""
+"""Writes the model card, `pretrained/demucs-mini/README.md`, from the files beside the model."""
 
 from __future__ import annotations
 
@@ -15,72 +15,72 @@ from .songs import BASS_RANGE, OTHER_RANGE
 _TEXT = """\
 # demucs-mini
 
-A small [HTDemucs](https://github.com/adefossez/demucs) that splits music into drums, bass, other
-and vocals. It is here so that the server separates out of the box: for the first run, for tests
-and for development, with no download. **It is not meant for music production.** It has only ever
-heard General MIDI instruments and synthetic singing; on real recordings the published models
-(`htdemucs`, `htdemucs_ft`, ...), trained on hundreds of hours of real multitrack music, are far
-better. Use one of those for real work.
+A small [HTDemucs](https://github.com/adefossez/demucs) that separates music into drums, bass, other
+and vocals. It is bundled so that the server can separate songs without a download: for first runs,
+tests and development. **It is not meant for music production.** It was trained only on General MIDI
+instruments and synthetic singing. On real recordings, the published models (`htdemucs`,
+`htdemucs_ft`, ...), which were trained on hundreds of hours of multitrack recordings, are far
+better.
 
-## The network
+## Architecture
 
 `demucs.htdemucs.HTDemucs`, 44.1 kHz stereo, segments of {segment} s, {parameters:.2f} million
-parameters, stored as float16 ({size_mb:.1f} MB) in the layout that
+parameters, stored as float16 ({size_mb:.1f} MB) in the format that
 `demucs.hf.load_safetensors_model` reads. Arguments that differ from the defaults of the class:
 
 ```json
 {kwargs}
 ```
 
-## How it was made
+## Training
 
-Everything is made by the scripts in [`training/`](../../training/README.md); no recording and no
-other model was used.
+The scripts in [`training/`](../../training/README.md) created everything; no recordings and no
+other models were used.
 
 - Songs: {songs} of 30 s, written by a seeded generator (chords, bass lines, drum patterns,
   melodies; tempo 70 to 180; 4/4 and 3/4) and played with the FluidR3 General MIDI soundfont. The
-  bass plays MIDI {bass_low} to {bass_high}, the other instruments start at {other_low}. The vocals
-  are words spoken by espeak-ng, moved onto the melody with the WORLD vocoder. The stems are
-  mixed as an engineer would: high-pass filters and shelves, levels by loudness, the voice in the
-  middle, the accompaniment to one side.
-- Steps: {steps}, each on four segments of {segment} s; half of the segments take their stems
-  from four different songs; gain, polarity and channel order vary, now and then a stem is silent.
+  bass plays MIDI notes {bass_low} to {bass_high}; the other instruments start at {other_low}. The
+  vocals are words spoken by espeak-ng and moved onto the melody with the WORLD vocoder. The stems
+  are mixed in a typical way: high-pass filters and shelves, levels by loudness, the voice in the
+  centre, the accompaniment to one side.
+- Steps: {steps}, each with four segments of {segment} s. Half of the segments take their stems from
+  four different songs. Gain, polarity and channel order vary, and a stem is occasionally silent.
 {time}
-- The error of each item and source is an amplitude relative to the mixture. Adam, warm-up and
+- Loss: the error amplitude of each item and source, relative to the mixture. Adam, warm-up and
   cosine decay, bfloat16 autocast. The weights are a moving average.
 
 ## Results
 
-SDR in dB, `10 log10(sum(s^2) / sum((s - estimate)^2))` over the whole song and both channels,
+SDR in dB, `10 log10(sum(s^2) / sum((s - estimate)^2))` over the whole song and both channels, as
 printed by `python -m training.evaluate_demucs` and stored in `sdr.json`. The {held_out} held-out
-songs use melodies, bass and other programs, drum kits and voices that no training song uses
-(programs count from 0). The drum kits and the bass programs come from the same soundfont, so some
-of them share single samples with training kits.
+songs use melodies, bass and other programs, drum kits and voices that do not occur in the training
+songs (programs are counted from 0). The drum kits and bass programs come from the same soundfont,
+so some of them share individual samples with training kits.
 
-The songs are normalised first, as the server and the command line of demucs do.
+The songs are normalised first, as the server and the Demucs command line do.
 
-The mix of all songs was changed while the model was made, and that of the held-out songs with it,
-with results in view: drums and voice became louder, the accompaniment moved to one side, and a
-slap bass was taken out of the held-out programs. On the first mix a former model reached 4.9, 4.1,
-3.1 and 5.0 dB (drums, bass, other, vocals). Songs that are mixed otherwise are separated worse
-than the table says. The weights cannot be made again exactly, since the runs ended by the clock.
+The mix of all songs, including the held-out ones, was changed during development with the results
+in view: drums and voice became louder, the accompaniment moved to one side, and a slap bass was
+removed from the held-out programs. On the first mix, an earlier model reached 4.9, 4.1, 3.1 and
+5.0 dB (drums, bass, other, vocals). Songs with a different mix are separated less well than the
+table shows. The weights cannot be reproduced exactly, because training ends after a given time.
 
 {table}
 
-## Limits
+## Limitations
 
-- Trained on synthetic music only; expect audible bleeding on real songs.
-- In mono songs the stem "other" is poor (1 dB instead of 8 on the sample song): the network tells
-  the accompaniment by its place, too.
-- Slap basses sound through all stems; no held-out song has one.
-- Choirs, spoken word, live rooms, vinyl noise and mastered loudness are unknown to it.
-- An instrument that plays below the usual range is likely to end up in the bass stem, and a
-  sustained solo wind or string instrument partly in the vocals.
+- It was trained on synthetic music only; expect audible bleeding on real songs.
+- In mono songs, the stem "other" is poor (1 dB instead of 8 dB on the sample song), because the
+  network also uses the stereo position of the accompaniment.
+- Slap basses leak into all stems; no held-out song has one.
+- Choirs, spoken word, live rooms, vinyl noise and loud mastering do not occur in the training data.
+- Instruments that play below the usual range tend to end up in the bass stem, and sustained solo
+  wind or string instruments partly in the vocals.
 
 ## Licence
 
-The weights are released under the MIT licence. The FluidR3
-soundfont is MIT licensed; espeak-ng was used as a program, none of its files is included.
+The weights are released under the MIT licence. The FluidR3 soundfont is under the MIT licence.
+espeak-ng was used as a program; none of its files is included.
 """
 
 
@@ -106,7 +106,7 @@ def write_card() -> None:
 
 
 def _time(minutes: float, remarks: list[str]) -> str:
-    """How long it was trained, and what a person has to say of that, as an item of a list."""
+    """The training time and the remarks on it, as a list item."""
     text = " ".join([f"- Time: {minutes:.0f} minutes.", *remarks])
     return textwrap.fill(text, 100, subsequent_indent="  ")
 

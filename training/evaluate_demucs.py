@@ -80,10 +80,10 @@ def untouched(seeds: range) -> dict[str, float]:
 
 def table(scores: dict[int, dict[str, float]], baseline: dict[str, float]) -> str:
     """The results as a Markdown table."""
-    lines = ["| song | " + " | ".join(SOURCES) + " | made of |", "|---|" + "---:|" * 4 + "---|"]
+    lines = ["| song | " + " | ".join(SOURCES) + " | source |", "|---|" + "---:|" * 4 + "---|"]
     rows = {
-        "**median**": (medians(scores), "separated by this model"),
-        "median": (baseline, "the mixture itself, for comparison"),
+        "**median**": (medians(scores), "this model"),
+        "median": (baseline, "unprocessed mixture, for comparison"),
     }
     for seed, row in scores.items():
         rows[f"held-out {seed}"] = (row, describe(make_song(seed, held_out=True)))

@@ -11,7 +11,8 @@ import torch
 from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
-from .render import RATE_HZ, SOURCES
+from .mix import RATE_HZ
+from .render import SOURCES
 
 SEGMENT_S = 3
 CARD_FOLDER = Path(__file__).parents[1] / "pretrained" / "demucs-mini"

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from .render import RATE_HZ, SOURCES, render_song
+from .mix import RATE_HZ
+from .render import SOURCES, render_song
 from .songs import make_song
 
 SONG_SEED = 2

@@ -15,8 +15,9 @@ import torch
 from . import loop
 from .dataset import SongMixer
 from .loop import Progress
+from .mix import RATE_HZ
 from .model import SEGMENT_S, build_model
-from .render import RATE_HZ, SOURCES, song_folder
+from .render import SOURCES, song_folder
 
 STATE_FILE = Path(__file__).parent / "runs" / "demucs-mini" / "state.pt"
 

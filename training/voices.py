@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyworld
 import soundfile
 from scipy.signal import resample_poly
 
@@ -64,6 +63,8 @@ def sing(song: Song, rate_hz: int) -> npt.NDArray[np.float32]:
 
 
 def _analyse(text: str, voice: str) -> _Word:
+    import pyworld
+
     command = ["espeak-ng", "-v", voice, "-s", "130", "--stdout", text]
     wav = subprocess.run(command, capture_output=True, check=True).stdout
     speech, rate_hz = soundfile.read(io.BytesIO(wav), dtype="float64")
@@ -84,6 +85,8 @@ def _voice_line(
     melody: Melody, words: list[_Word], duration_s: float, rng: np.random.Generator
 ) -> Floats:
     """Sing one line; float64 of shape (samples,) at SPEECH_RATE_HZ."""
+    import pyworld
+
     frames = int(duration_s / FRAME_S) + 1
     bins = words[0].envelope.shape[1]
     pitch_hz = np.zeros(frames)

@@ -10,6 +10,7 @@ from studio.audio.mono import MonoMixer
 from studio.audio.probing import Probe, probe
 from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.stream import StreamDecoder
+from studio.audio.tracks import encode_tracks, track_writers
 from studio.audio.writing import (
     CONTENT_TYPES,
     ENCODINGS,
@@ -33,9 +34,11 @@ __all__ = [
     "decode",
     "duration_s",
     "encode",
+    "encode_tracks",
     "ffmpeg_path",
     "most_bytes",
     "probe",
     "read_blocks",
     "shared_gain",
+    "track_writers",
 ]

@@ -26,7 +26,7 @@ _MUSIC = (
 )
 CODECS = f"{_MUSIC},{_PCM},{_ADPCM},{_SPEECH}"
 
-MEND = "Convert the file to FLAC, WAV or MP3, for example with `ffmpeg -i FILE sound.flac`."
+REMEDY = "Convert the file to FLAC, WAV or MP3, for example with `ffmpeg -i FILE audio.flac`."
 
 # By the bits that a sample of a WAV takes.
 _INTEGERS = {8: "pcm_u8", 16: "pcm_s16le", 24: "pcm_s24le", 32: "pcm_s32le"}
@@ -71,13 +71,13 @@ def decoder_of(path: Path, codec: str) -> list[str]:
 def refused(report: Report, codec: str) -> AudioUnsupported | None:
     """The error where ffmpeg did not decode the sound because its codec is not accepted."""
     if report.says(_UNKNOWN):
-        return AudioUnsupported(f"The sound is encoded in a way that is not known. {MEND}")
+        return AudioUnsupported(f"The codec of the audio is not known. {REMEDY}")
     for line in report.lines:
         unopened = _UNOPENED.match(re.sub(r"^\[aist[^]]*\] ", "", line))
         if unopened and report.says(f"Codec ({unopened[1]}) not on whitelist"):
             name = _NAMES.get(codec)
             shown = f"{name} ({codec})" if name else codec
             return AudioUnsupported(
-                f"The sound is encoded as {shown}, which is not accepted. {MEND}"
+                f"The codec of the audio is {shown}, which is not accepted. {REMEDY}"
             )
     return None

@@ -18,10 +18,10 @@ from studio.audio.child import Child
 from studio.errors import AudioUnsupported
 
 # Each part is another run of ffmpeg.
-MOST_PARTS = 200
+MAX_PARTS = 200
 CHUNK_BYTES = 1 << 20
 # Headers of one recording, comments with a picture included.
-MOST_HEADER_BYTES = 4 << 20
+MAX_HEADER_BYTES = 4 << 20
 _PAGE = re.compile(rb"OggS\0[\0-\7]")
 _PAGE_BYTES = 6
 _FIRST_PAGE = 0x02
@@ -54,10 +54,10 @@ def parts_of(path: Path) -> list[Part]:
             else:
                 parts.append(Part(start, end, channels, 1))
             last_format = sound_format
-            if len(parts) > MOST_PARTS:
+            if len(parts) > MAX_PARTS:
                 raise AudioUnsupported(
-                    f"The sound changes its format more than {MOST_PARTS} times. Convert the file "
-                    "first, or send it in parts."
+                    f"The audio changes its format more than {MAX_PARTS} times. Convert the file "
+                    "first, or split it."
                 )
     return parts
 
@@ -114,7 +114,7 @@ def _starts(path: Path) -> Iterator[int]:
 def _format_at(file: IO[bytes], start: int, end: int) -> tuple[bytes, int]:
     """What decoding a recording depends on, as its headers tell, and its channels."""
     file.seek(start)
-    packets = _packets(file.read(min(end - start, MOST_HEADER_BYTES)))
+    packets = _packets(file.read(min(end - start, MAX_HEADER_BYTES)))
     first = next(packets, b"")
     if first.startswith(b"\x01vorbis") and len(first) > 11:
         setup = next((packet for packet in packets if packet.startswith(b"\x05vorbis")), b"")

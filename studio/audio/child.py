@@ -25,10 +25,10 @@ from studio.audio.accepted import CODECS, FORMATS
 from studio.audio.report import Report
 from studio.errors import DecoderEnded, NotAudio
 
-MOST_STREAMS = 100
+MAX_STREAMS = 100
 # Options of every run, and of every input. A decoder's threads would cost memory, not save time.
 RUN = ["-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1"]
-GUARDS = ["-protocol_whitelist", "fd", "-max_streams", str(MOST_STREAMS), "-threads", "1"]
+GUARDS = ["-protocol_whitelist", "fd", "-max_streams", str(MAX_STREAMS), "-threads", "1"]
 SOUND_ONLY = ["-vn", "-sn", "-dn"]
 INPUT = ["-fd", "0", "-i", "fd:"]
 RECORDING = [
@@ -54,7 +54,7 @@ END_S = 10.0
 STOPPED = (255, 123, -signal.SIGXCPU)
 
 PIPE_BYTES = 1 << 16
-LATE = "The file could not be read in time; it seems to be damaged."
+LATE = "Decoding the file took too long; it seems to be damaged."
 
 
 @cache
@@ -62,8 +62,8 @@ def ffmpeg_path() -> str:
     """The ffmpeg binary: the one of the imageio-ffmpeg wheel, or the system's."""
     import imageio_ffmpeg
 
-    found = str(imageio_ffmpeg.get_ffmpeg_exe())
-    return shutil.which(found) or found
+    path = str(imageio_ffmpeg.get_ffmpeg_exe())
+    return shutil.which(path) or path
 
 
 class Child:
@@ -158,8 +158,8 @@ class Child:
         # Its own bounds end it with another signal.
         if code == -signal.SIGKILL and not self._is_killed:
             raise DecoderEnded(
-                "The decoder was ended by the system, which may be out of memory. The file may be "
-                "fine: try again later.",
+                "The operating system killed the decoder, possibly because it ran out of memory. "
+                "The file may be fine: try again later.",
                 retry_after_s=RETRY_AFTER_S,
             )
         if code in STOPPED:

@@ -47,7 +47,7 @@ def decode(
         samples += block.shape[1]
         if samples > (MORE * expected_s + MORE_S) * sample_rate_hz:
             raise NotAudio(
-                f"The file seemed to hold {expected_s:,.1f} s of sound, but it decodes to more. "
+                f"The file was measured at {expected_s:,.1f} s of audio, but decodes to more. "
                 "Convert it and upload it again."
             )
         yield block
@@ -70,8 +70,8 @@ def check_complete(
         decoded_s = min(decoded_s, expected_s - damaged_packets * SHORT_PACKET_S)
     if damaged_packets and decoded_s < expected_s * (1 - SPARE_SHARE) - SPARE_S:
         raise NotAudio(
-            f"The file is damaged: of {expected_s:,.1f} s of sound only {max(0.0, decoded_s):,.1f} "
-            "s can be decoded. Upload an undamaged copy."
+            f"The file is damaged: only {max(0.0, decoded_s):,.1f} s of {expected_s:,.1f} s of "
+            "audio can be decoded. Upload an undamaged copy."
         )
 
 
@@ -125,7 +125,7 @@ class _Source:
             if len(held) >= frame_bytes:
                 yield mixing.mixed(held[: len(held) // frame_bytes * frame_bytes], mixer)
             if not child.wait():
-                raise NotAudio(f"The sound could not be decoded: {child.report.last_words()}.")
+                raise NotAudio(f"The audio could not be decoded: {child.report.last_words()}.")
             self.damaged_packets += child.report.damaged_packets
 
 

@@ -12,13 +12,13 @@ from typing import IO
 
 from studio.audio import mp4
 
-MOST_CHUNKS = 1000
+MAX_CHUNKS = 1000
 # Programs that write a WAV into a pipe leave 2 or 4 GiB in its header, in several spellings.
 NO_LENGTH_BYTES = 0x7FFF0000
 # Less than this may be missing: some programs count wrong by a few samples.
 SPARE_S = 0.15
-MOST_BYTES_PER_S = 192_000 * 8 * 8
-LONGEST_PAGE_BYTES = 27 + 255 + 255 * 255
+MAX_BYTES_PER_S = 192_000 * 8 * 8
+MAX_PAGE_BYTES = 27 + 255 + 255 * 255
 LAST_PAGE = 0x04
 _PAGE = b"OggS\0"
 # Formats of a WAV.
@@ -75,7 +75,7 @@ def _end_of_wav(file: IO[bytes], size_bytes: int) -> End:
 
 def _chunks(file: IO[bytes], order: str) -> Iterator[tuple[bytes, int, int, bytes]]:
     """Name, length and start of the chunks of a WAV, and of the small ones how they begin."""
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         head = file.read(8)
         if len(head) < 8:
             return
@@ -102,7 +102,7 @@ def _end_of_w64(file: IO[bytes], size_bytes: int) -> End:
     """The same for Wave64, whose chunks begin at multiples of 8 bytes."""
     bytes_per_s = 0
     start = 2 * _W64_HEAD_BYTES - 8
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         file.seek(start)
         head = file.read(_W64_HEAD_BYTES)
         if len(head) < _W64_HEAD_BYTES:
@@ -122,7 +122,7 @@ def _end_of_w64(file: IO[bytes], size_bytes: int) -> End:
 
 
 def _bytes_per_s(body: bytes, order: str) -> int:
-    return int(min(struct.unpack_from(f"{order}I", body, 8)[0], MOST_BYTES_PER_S))
+    return int(min(struct.unpack_from(f"{order}I", body, 8)[0], MAX_BYTES_PER_S))
 
 
 def _end_of_mp4(path: Path) -> End | None:
@@ -135,7 +135,7 @@ def _end_of_mp4(path: Path) -> End | None:
 
 def _end_of_ogg(file: IO[bytes], size_bytes: int) -> End:
     """Look at the last page: whether it is complete, and marked as the last one."""
-    file.seek(max(0, size_bytes - 2 * LONGEST_PAGE_BYTES))
+    file.seek(max(0, size_bytes - 2 * MAX_PAGE_BYTES))
     tail = file.read()
     at = tail.rfind(_PAGE)
     if at < 0:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from studio.audio.report import Report
-from studio.audio.sound import MOST_CHANNELS
+from studio.audio.sound import MAX_CHANNELS
 
 _INPUT = re.compile(r"Input #0, (.+?), from")
 _OUTPUT = re.compile(r"Output #0, ")
@@ -34,42 +34,51 @@ class Header:
 
     @classmethod
     def of(cls, report: Report) -> "Header | None":
-        """None where there is no sound."""
-        container, declared_s = "unknown", None
-        source: re.Match[str] | None = None
-        start_s, stream_start_s = 0.0, None
-        is_output, output_rate_hz = False, None
-        for line in report.lines:
-            if found := _INPUT.match(line):
-                container = found[1]
-            elif _OUTPUT.match(line):
-                is_output = True
-            elif (found := _DURATION.match(line)) and not is_output:
-                declared_s = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
-                start_s = _start_s(line) or 0.0
-            elif found := _STREAM.match(line):
-                if is_output:
-                    output_rate_hz = int(found[2])
-                if source is None:
-                    source, stream_start_s = found, _start_s(line)
-        if source is None:
+        """None if there is no audio stream."""
+        inputs, outputs = _sections(report)
+        stream = _first(_STREAM, inputs) or _first(_STREAM, outputs)
+        if stream is None:
             return None
-        if any(report.says(words) for words in _GUESSED):
-            declared_s = None
+        source = _first(_INPUT, inputs)
+        duration = _first(_DURATION, inputs)
+        decoded = _last(_STREAM, outputs)
+        is_guessed = any(report.says(words) for words in _GUESSED)
+        stream_start_s = _start_s(stream.string)
+        file_start_s = _start_s(duration.string) if duration else None
         return cls(
-            container,
-            source[1],
-            int(source[2]),
-            _channel_count(source[3]),
-            declared_s,
-            start_s if stream_start_s is None else stream_start_s,
-            output_rate_hz,
+            source[1] if source else "unknown",
+            stream[1],
+            int(stream[2]),
+            _channel_count(stream[3]),
+            _seconds(duration) if duration and not is_guessed else None,
+            stream_start_s if stream_start_s is not None else file_start_s or 0.0,
+            int(decoded[2]) if decoded else None,
         )
 
 
+def _sections(report: Report) -> tuple[list[str], list[str]]:
+    """The lines about the input, and those about the output."""
+    for number, line in enumerate(report.lines):
+        if _OUTPUT.match(line):
+            return report.lines[:number], report.lines[number:]
+    return report.lines, []
+
+
+def _first(pattern: re.Pattern[str], lines: list[str]) -> re.Match[str] | None:
+    return next(filter(None, map(pattern.match, lines)), None)
+
+
+def _last(pattern: re.Pattern[str], lines: list[str]) -> re.Match[str] | None:
+    return _first(pattern, lines[::-1])
+
+
+def _seconds(duration: re.Match[str]) -> float:
+    return int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3])
+
+
 def _start_s(line: str) -> float | None:
-    found = _START.search(line)
-    return float(found[1]) if found else None
+    match = _START.search(line)
+    return float(match[1]) if match else None
 
 
 def _channel_count(layout: str) -> int:
@@ -81,4 +90,4 @@ def _channel_count(layout: str) -> int:
         return int(counted[1])
     if dotted := re.fullmatch(r"\d+(\.\d+)*", base):
         return sum(int(part) for part in dotted[0].split("."))
-    return MOST_CHANNELS + 1
+    return MAX_CHANNELS + 1

@@ -7,8 +7,8 @@ from typing import IO
 
 import numpy as np
 
-MOST_BOXES = 1_000_000
-MOST_INDEX_BYTES = 64 << 20
+MAX_BOXES = 1_000_000
+MAX_INDEX_BYTES = 64 << 20
 # So much of the sound may be missing; encoders count their padding differently.
 SPARE_SHARE = 0.02
 # How the sample entry of encrypted sound is called: Common Encryption, iTunes, Audible.
@@ -40,7 +40,7 @@ class Layout:
                 if name in (b"moov", b"mdat", b"moof"):
                     self.is_cut |= end - size > SPARE_SHARE * (end - start)
                 self.is_open = name == b"moof" or is_last or (self.is_open and name != b"mfra")
-                if name == b"moov" and end - start <= MOST_INDEX_BYTES:
+                if name == b"moov" and end - start <= MAX_INDEX_BYTES:
                     file.seek(start)
                     self.index = file.read(end - start)
         self.is_cut |= _last_chunk(self.index) >= size
@@ -54,7 +54,7 @@ class Layout:
 def _boxes(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int, int, bool]]:
     """Name, start and end of the content of each box, and whether it has no length of its own."""
     at = 0
-    for _ in range(MOST_BOXES):
+    for _ in range(MAX_BOXES):
         file.seek(at)
         head = file.read(16)
         if len(head) < 8 or head[4:8] not in _BOXES:

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.audio import mp4
-from studio.audio.accepted import MEND, decoder_of, refused
+from studio.audio.accepted import REMEDY, decoder_of, refused
 from studio.audio.chain import Part, child_of, parts_of
 from studio.audio.child import RECORDING, Child
 from studio.audio.decoding import FIRST_CHANNEL, LONGEST_S, check_complete
 from studio.audio.ends import End, end_of
 from studio.audio.header import Header
 from studio.audio.report import Report
-from studio.audio.sound import MOST_CHANNELS, SAMPLE_RATES_HZ, SPARE_S, SPARE_SHARE
+from studio.audio.sound import MAX_CHANNELS, SAMPLE_RATES_HZ, SPARE_S, SPARE_SHARE
 from studio.audio.timeline import (
     FILL_GAPS,
     KEEP_TIMES,
@@ -28,7 +28,7 @@ TAIL_S = 3.0
 # Of the tail so much more is decoded, to notice a header that promises too little.
 MORE_TAIL_S = 5.0
 # Recordings that follow each other in one file have no length but what they decode to.
-LONGEST_CHAIN_S = 6 * 3600.0
+MAX_CHAIN_S = 6 * 3600.0
 
 _NOTHING_LEFT_OUT = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1"]
 _AT_8_KHZ = ["-ar", "8000"]
@@ -54,7 +54,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class _Beginning:
+class _Opening:
     """What the first minute of a file, or of the first part of a chain, shows.
 
     `decoder` is what ffmpeg must be told to decode it. `decoded_s` is at most FULLY_PROBED_S, and
@@ -86,12 +86,12 @@ def probe(path: Path) -> Probe:
     Raises NotAudio, AudioTruncated, AudioTooLong or AudioUnsupported.
     """
     parts = parts_of(path)
-    found = _beginning(path, parts)
-    header = found.header
+    opening = _open(path, parts)
+    header = opening.header
     start_s = 0.0 if len(parts) > 1 else late_start_s(path, header, RECORDING)
-    duration_s = round(start_s + _length_s(path, parts, found), 6)
-    says_its_end = found.end is End.WHOLE
-    if found.end is None or (found.end is End.UNKNOWN and mp4.is_mp4(header.container)):
+    duration_s = round(start_s + _length_s(path, parts, opening), 6)
+    says_its_end = opening.end is End.WHOLE
+    if opening.end is None or (opening.end is End.UNKNOWN and mp4.is_mp4(header.container)):
         declared_s = header.declared_s
         says_its_end = declared_s is not None and not _is_short(duration_s, declared_s)
     return Probe(
@@ -99,29 +99,29 @@ def probe(path: Path) -> Probe:
     )
 
 
-def _length_s(path: Path, parts: list[Part], found: _Beginning) -> float:
+def _length_s(path: Path, parts: list[Part], opening: _Opening) -> float:
     """The seconds from the first sample to the last. Raises AudioTruncated."""
-    header, declared_s = found.header, found.header.declared_s
+    header, declared_s = opening.header, opening.header.declared_s
     if len(parts) > 1:
         return sum(_decoded_s(path, part) for part in parts)
-    if found.decoded_s < FULLY_PROBED_S:
-        if _is_short(header.start_s + found.decoded_s, found.promises):
-            _raise_truncated(found.promises, f"only {found.decoded_s:.1f} s are there")
-        if found.damaged_packets:
-            measured_s, damaged = _measured_s(path), found.damaged_packets
-            check_complete(found.decoded_s, measured_s, damaged, header.container)
-        return found.decoded_s
+    if opening.decoded_s < FULLY_PROBED_S:
+        if _is_short(header.start_s + opening.decoded_s, opening.promises):
+            _raise_truncated(opening.promises, f"only {opening.decoded_s:.1f} s are there")
+        if opening.damaged_packets:
+            measured_s, damaged = _measured_s(path), opening.damaged_packets
+            check_complete(opening.decoded_s, measured_s, damaged, header.container)
+        return opening.decoded_s
     if parts and parts[0].recordings > 1:
         return _decoded_s(path, None)
     if header.container in ("flac", "ogg") or mp4.is_mp4(header.container):
         # Frames of FLAC tell their own times, so that a search for the end can be led anywhere; the
         # duration of the others may be that of something else.
         measured_s = max(_measured_s(path), FULLY_PROBED_S)
-        if _is_short(header.start_s + measured_s, found.promises):
-            _raise_truncated(found.promises, f"only {measured_s:.1f} s are there")
+        if _is_short(header.start_s + measured_s, opening.promises):
+            _raise_truncated(opening.promises, f"only {measured_s:.1f} s are there")
         is_close = declared_s is not None and abs(measured_s - declared_s) < SPARE_S
         return declared_s if is_close and declared_s and header.container != "flac" else measured_s
-    if declared_s is None or declared_s < FULLY_PROBED_S or not _ends_at(path, found):
+    if declared_s is None or declared_s < FULLY_PROBED_S or not _ends_at(path, opening):
         return max(_measured_s(path), FULLY_PROBED_S)
     return declared_s
 
@@ -130,7 +130,7 @@ def _is_short(length_s: float, promised_s: float) -> bool:
     return length_s < promised_s * (1 - SPARE_SHARE) - SPARE_S
 
 
-def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
+def _open(path: Path, parts: list[Part], codec: str = "") -> _Opening:
     """Decode the first minute. `codec` is given where ffmpeg is known to mistake it."""
     decoder = decoder_of(path, codec)
     command = [KEEP_TIMES, *decoder, *RECORDING, *_NOTHING_LEFT_OUT, "-t", f"{FULLY_PROBED_S}"]
@@ -140,25 +140,25 @@ def _beginning(path: Path, parts: list[Part], codec: str = "") -> _Beginning:
         went_well = child.wait()
         header = Header.of(child.report)
         if header is not None and not codec and decoder_of(path, header.codec):
-            return _beginning(path, parts, header.codec)
+            return _open(path, parts, header.codec)
         header = _checked(child.report)
         end = end_of(path, header.container)
         if end is End.CUT:
-            raise AudioTruncated("The file breaks off before its end. Upload it again in full.")
+            raise AudioTruncated("The file is truncated. Upload the complete file.")
         if mp4.is_mp4(header.container) and mp4.Layout(path).is_encrypted:
             raise AudioUnsupported(
-                "The sound in the file is encrypted (copy protection), so it cannot be decoded. "
-                "Send a copy that is not protected."
+                "The audio in the file is encrypted (copy protection) and cannot be decoded. "
+                "Send an unprotected copy."
             )
         if not went_well:
             raise refused(child.report, header.codec) or NotAudio(
-                f"The sound ({header.codec}) could not be decoded: {child.report.last_words()}. "
-                f"{MEND}"
+                f"The audio ({header.codec}) could not be decoded: {child.report.last_words()}. "
+                f"{REMEDY}"
             )
     if samples == 0:
-        raise NotAudio("The file has a sound header, but no sound can be decoded from it.")
+        raise NotAudio("The file has an audio header, but no audio can be decoded from it.")
     decoded_s = samples / (header.output_rate_hz or header.rate_hz)
-    return _Beginning(header, decoder, end, decoded_s, child.report.damaged_packets)
+    return _Opening(header, decoder, end, decoded_s, child.report.damaged_packets)
 
 
 def _checked(report: Report) -> Header:
@@ -166,39 +166,39 @@ def _checked(report: Report) -> Header:
     if header is None:
         if report.says("moov atom not found"):
             raise AudioTruncated(
-                "The MP4/M4A file is cut off: its index is missing. Upload it again."
+                "The MP4/M4A file is truncated: its index is missing. Upload the complete file."
             )
-        raise NotAudio(
-            "No sound was found in the file. Send an MP3, WAV, FLAC, M4A or OGG recording."
-        )
-    least_hz, most_hz = SAMPLE_RATES_HZ
-    if not least_hz <= header.rate_hz <= most_hz:
+        raise NotAudio("The file contains no audio. Send an MP3, WAV, FLAC, M4A or OGG file.")
+    min_hz, max_hz = SAMPLE_RATES_HZ
+    if not min_hz <= header.rate_hz <= max_hz:
         raise AudioUnsupported(
-            f"The sample rate is {header.rate_hz:,} Hz; {least_hz:,} to {most_hz:,} Hz are "
-            "supported. Resample the file first."
+            f"The sample rate is {header.rate_hz:,} Hz; it must be between {min_hz:,} and "
+            f"{max_hz:,} Hz. Resample the file first."
         )
-    if header.channels > MOST_CHANNELS:
+    if header.channels > MAX_CHANNELS:
         raise AudioUnsupported(
-            f"The file has more than {MOST_CHANNELS} channels or an unknown layout. Mix it down "
-            "to stereo first."
+            f"The file has more than {MAX_CHANNELS} channels or an unknown channel layout. Mix it "
+            "down to stereo first."
         )
     return header
 
 
-def _ends_at(path: Path, found: _Beginning) -> bool:
+def _ends_at(path: Path, opening: _Opening) -> bool:
     """Whether the sound ends about where the header says; False where it does not.
 
     Raises AudioTruncated where it ends before, unless the end is known to be there.
     """
-    declared_s = found.header.declared_s or 0.0
-    start = ["-v", "error", "-ss", f"{declared_s - TAIL_S:.3f}", *found.decoder, *RECORDING]
+    declared_s = opening.header.declared_s or 0.0
+    start = ["-v", "error", "-ss", f"{declared_s - TAIL_S:.3f}", *opening.decoder, *RECORDING]
     start += _NOTHING_LEFT_OUT
     length_s = TAIL_S + MORE_TAIL_S
     with Child([*start, "-t", f"{length_s}", *_AT_8_KHZ, *_COUNTED], path) as child:
         samples = _count(child)
         if not child.wait():
-            raise NotAudio(f"The end could not be decoded: {child.report.last_words()}.")
-    if samples == 0 and found.promises:
+            raise NotAudio(
+                f"The end of the file could not be decoded: {child.report.last_words()}."
+            )
+    if samples == 0 and opening.promises:
         _raise_truncated(declared_s, "its end is missing")
     return 0 < samples / 8000 < length_s
 
@@ -219,13 +219,13 @@ def _decoded_s(path: Path, part: Part | None) -> float:
         while data := child.receive():
             samples += len(data)
             child.allow(samples / 8000)
-            if samples / 8000 > LONGEST_CHAIN_S:
+            if samples / 8000 > MAX_CHAIN_S:
                 raise AudioTooLong(
-                    f"The recordings in the file sound longer than {LONGEST_CHAIN_S:,.0f} s. Send "
-                    "them one by one."
+                    f"The recordings in the file are longer than {MAX_CHAIN_S:,.0f} s in "
+                    "total. Send them separately."
                 )
         if not child.wait():
-            raise NotAudio(f"The sound could not be decoded: {child.report.last_words()}.")
+            raise NotAudio(f"The audio could not be decoded: {child.report.last_words()}.")
     return samples / 8000
 
 
@@ -244,7 +244,7 @@ def _measured_s(path: Path) -> float:
                     is_known = time_stamp.strip() != b"NOPTS"
                     clock.add(int(time_stamp) if is_known else None, int(ticks))
             if clock.length_s > LONGEST_S:
-                raise AudioTooLong("The file holds more than a day of sound. Send it in parts.")
+                raise AudioTooLong("The file contains more than a day of audio. Split it.")
         if not child.wait():
             raise NotAudio(f"The file could not be read: {child.report.last_words()}.")
     return clock.length_s
@@ -260,5 +260,5 @@ def _count(child: Child) -> int:
 
 def _raise_truncated(declared_s: float, found: str) -> None:
     raise AudioTruncated(
-        f"The file promises {declared_s:.1f} s of sound, but {found}. Upload it again in full."
+        f"The file declares {declared_s:.1f} s of audio, but {found}. Upload the complete file."
     )

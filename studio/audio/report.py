@@ -5,9 +5,9 @@ import re
 from studio.errors import NotAudio
 
 # The tags of the file are of no use; ffmpeg indents them by four spaces.
-MOST_LINES = 200
-LONGEST_LINE_BYTES = 4096
-MOST_TAG_BYTES = 16 << 20
+MAX_LINES = 200
+MAX_LINE_BYTES = 4096
+MAX_TAG_BYTES = 16 << 20
 # ffmpeg says so and still exits with 0.
 _LOST = b"Error during demuxing"
 _DAMAGED = b"Error submitting packet to decoder"
@@ -30,18 +30,18 @@ class Report:
     def hear(self, data: bytes) -> None:
         """Take what was said next. Raises NotAudio when the tags never end."""
         *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest[:LONGEST_LINE_BYTES]
+        self._rest = rest[:MAX_LINE_BYTES]
         for line in lines:
             if line.startswith(b"    "):
                 self._tag_bytes += len(line)
             elif line:
-                self._last = line[:LONGEST_LINE_BYTES]
+                self._last = line[:MAX_LINE_BYTES]
                 self.lost_sound |= _LOST in line
                 self.damaged_packets += _DAMAGED in line
-                if len(self.lines) < MOST_LINES:
+                if len(self.lines) < MAX_LINES:
                     self.lines.append(self._last.decode("utf-8", "replace"))
-        if self._tag_bytes > MOST_TAG_BYTES:
-            raise NotAudio("The file is full of tags. Remove them and send it again.")
+        if self._tag_bytes > MAX_TAG_BYTES:
+            raise NotAudio("The file contains too many tags. Remove them and upload it again.")
 
     def says(self, text: str) -> bool:
         return any(text in line for line in self.lines)

@@ -8,7 +8,7 @@ Sound = npt.NDArray[np.float32]
 
 BLOCK_SAMPLES = 1 << 17
 SAMPLE_RATES_HZ = (8_000, 192_000)
-MOST_CHANNELS = 8
+MAX_CHANNELS = 8
 # What may be missing of the sound that a file promises: encoders count their padding differently.
 SPARE_SHARE = 0.02
 SPARE_S = 0.15

@@ -18,7 +18,7 @@ CODECS = {
 }
 END_TIMEOUT_S = 30.0
 # More sound than this from one piece of a stream is no recording of a voice, but a bomb.
-MOST_S = 600.0
+MAX_S = 600.0
 # ffmpeg gives the mean, left and right: more channels are mixed to two.
 CHANNELS = 2
 FRAME_BYTES = 4 * (1 + CHANNELS)
@@ -55,7 +55,7 @@ class StreamDecoder:
         try:
             self._child.send(data)
         except (BrokenPipeError, ValueError):
-            raise NotAudio("The recording cannot be decoded; begin a new one.") from None
+            raise NotAudio("The recording cannot be decoded. Start a new one.") from None
         return self._taken()
 
     def finish(self) -> npt.NDArray[np.float32]:
@@ -66,7 +66,7 @@ class StreamDecoder:
         rest = self._taken()
         self.close()
         if not in_time or (len(rest) == 0 and not self._went_well):
-            raise NotAudio("The recording could not be decoded to its end.")
+            raise NotAudio("The recording could not be decoded to the end.")
         return rest
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class StreamDecoder:
             self._child.allow(total_bytes / FRAME_BYTES / self._rate_hz)
             with self._lock:
                 self._decoded += data
-                if len(self._decoded) > MOST_S * self._rate_hz * FRAME_BYTES:
+                if len(self._decoded) > MAX_S * self._rate_hz * FRAME_BYTES:
                     self._child.kill()
                     return
         with suppress(NotAudio, DecoderEnded):

@@ -11,22 +11,22 @@ from studio.audio.child import Child
 from studio.audio.header import Header
 
 # Less is the delay of an encoder, or rounding.
-LEAST_JUMP_S = 0.1
+MIN_JUMP_S = 0.1
 # The silence of a gap passes through ffmpeg's memory; that of a late start does not.
-LONGEST_GAP_S = 60.0
+MAX_GAP_S = 60.0
 LATEST_START_S = 600.0
 
 # An option of every run: else ffmpeg closes gaps of more than 10 s by itself.
 KEEP_TIMES = "-copyts"
 # Renumbers samples from 0 on. Only jumps within the bounds stay; no sample is moved back.
 # Variables: 0 the expected time stamp, 1 the samples so far, 2 the jump.
-_JUMP = f"if(NB_CONSUMED_SAMPLES*between(ld(2),{LEAST_JUMP_S}*SR,{LONGEST_GAP_S}*SR),ld(2),0)"
+_JUMP = f"if(NB_CONSUMED_SAMPLES*between(ld(2),{MIN_JUMP_S}*SR,{MAX_GAP_S}*SR),ld(2),0)"
 RENUMBER = (
     "asetpts='st(2,PTS-ld(0));st(0,PTS+NB_SAMPLES);"
     f"st(1,ld(1)+{_JUMP}+NB_SAMPLES);ld(1)-NB_SAMPLES'"
 )
 # Options of `aresample`, which put silence where samples are missing after RENUMBER.
-FILL_GAPS = f"async=1:first_pts=0:min_hard_comp={LEAST_JUMP_S / 2}"
+FILL_GAPS = f"async=1:first_pts=0:min_hard_comp={MIN_JUMP_S / 2}"
 
 
 class PacketClock:
@@ -51,7 +51,7 @@ class PacketClock:
             return
         if self._next is None:
             self._ticks += min(0, time_stamp) if self._ticks == ticks else 0
-        elif LEAST_JUMP_S <= (time_stamp - self._next) * self._tick_s <= LONGEST_GAP_S:
+        elif MIN_JUMP_S <= (time_stamp - self._next) * self._tick_s <= MAX_GAP_S:
             self._ticks += time_stamp - self._next
         self._next = time_stamp + ticks
 
@@ -59,7 +59,7 @@ class PacketClock:
 def late_start_s(path: Path, header: Header, recording: list[str]) -> float:
     """Seconds of silence before the first sample; 0 where it begins at once."""
     # The start of an MP3 is its encoder's delay, which is not played.
-    if header.container == "mp3" or not LEAST_JUMP_S <= header.start_s <= LATEST_START_S:
+    if header.container == "mp3" or not MIN_JUMP_S <= header.start_s <= LATEST_START_S:
         return 0.0
     # The header counts from the first packet, of which a decoder may give nothing.
     command = ["-v", "error", KEEP_TIMES, *recording, "-map", "0:a:0", "-frames:a", "1"]

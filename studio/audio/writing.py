@@ -38,14 +38,14 @@ CONTENT_TYPES = {
 
 # What a file takes at most, as a share of the same track as WAV: of 32 bits a sample FLAC keeps 24,
 # and MP3, the larger of the lossy ones, has at most 320 kbit/s, as mono of 32 kHz too.
-MOST_OF_WAV = {"wav": 1.0, "flac": 0.8, "mp3": 0.35, "ogg": 0.35}
+MAX_SHARE_OF_WAV = {"wav": 1.0, "flac": 0.8, "mp3": 0.35, "ogg": 0.35}
 # Headers and tables, which a short track has as well.
-MOST_OVERHEAD_BYTES = 16 << 10
+MAX_OVERHEAD_BYTES = 16 << 10
 
 
 def most_bytes(source: Path, audio_format: str) -> int:
     """Bytes that a track which `SoundWriter` wrote as WAV takes at most in a format."""
-    return round(source.stat().st_size * MOST_OF_WAV[audio_format]) + MOST_OVERHEAD_BYTES
+    return round(source.stat().st_size * MAX_SHARE_OF_WAV[audio_format]) + MAX_OVERHEAD_BYTES
 
 
 def read_blocks(path: Path) -> Iterator[Sound]:
@@ -79,6 +79,7 @@ class SoundWriter:
         sample_rate_hz: int,
         channels: int,
         expected_samples: int,
+        *,
         gain: float = 1.0,
     ) -> None:
         import soundfile
@@ -141,7 +142,9 @@ def _write_error(path: Path, error: Exception | None) -> Exception:
     import shutil
 
     if shutil.disk_usage(path.parent).free < 1 << 20:
-        return DiskFull("The disk became full while writing a track. Free some space and retry.")
+        return DiskFull(
+            "The disk became full while a track was being written. Free some space and retry."
+        )
     return InternalError(f"The track {path.name} could not be written: {error}.")
 
 
@@ -167,7 +170,7 @@ def encode(
     info = soundfile.info(str(source))
     done = 0
     with SoundWriter(
-        target, audio_format, info.samplerate, info.channels, info.frames, gain
+        target, audio_format, info.samplerate, info.channels, info.frames, gain=gain
     ) as writer:
         for block in read_blocks(source):
             writer.write(block)

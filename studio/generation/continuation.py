@@ -1,7 +1,7 @@
-"""The beginning of a track that goes on from a given sound.
+"""Continues a track from given audio.
 
-The track begins with that sound itself, not with what the codec makes of it; over the last
-moment before the new music the one fades into the other.
+The track begins with the original audio, not with the codec's reconstruction of it. Its end is
+cross-faded into the new music.
 """
 
 from collections.abc import Iterator
@@ -14,22 +14,21 @@ from studio import audio
 from studio.audio import Sound
 from studio.errors import InvalidOption
 from studio.generation.model import Codes, MusicModel
-from studio.generation.sources import Source
 from studio.generation.stream import from_channels
-from studio.generation.windows import most_given
+from studio.generation.windows import max_context_frames
+from studio.sources import Source
 
 FADE_S = 0.1
-LEAST_S = 1.0
+MIN_S = 1.0
 
 Blocks = npt.NDArray[np.float32]
 """float32 (tracks, channels, samples)."""
 
 
-class Beginning:
-    """What a track begins with, and what the decoder is given of it; nothing where `source` is
-    None.
+class Continuation:
+    """The audio that a track continues, and its codes for the decoder. Empty if `source` is None.
 
-    `sound` must be used up first; `joined` then takes everything that is decoded.
+    Exhaust `sound` first, then pass everything that is decoded to `joined`.
     """
 
     def __init__(self, model: MusicModel, source: Source | None, rows: int) -> None:
@@ -46,11 +45,11 @@ class Beginning:
         return int(self.codes.shape[2])
 
     def sound(self) -> Iterator[Sound]:
-        """Yield the given sound but for its last moment, which is faded."""
+        """Yield the given audio except its end, which is cross-faded."""
         if self._source is None:
             return
         kind = self._model.kind
-        heard = most_given(kind) * kind.frame_samples
+        heard = max_context_frames(kind) * kind.frame_samples
         held = self._tail
         with closing(
             audio.decode(
@@ -62,10 +61,10 @@ class Beginning:
                 held = np.concatenate([held, block], axis=1)
                 yield held[:, : max(0, held.shape[1] - heard)]
                 held = held[:, max(0, held.shape[1] - heard) :]
-        if held.shape[1] < LEAST_S * kind.sample_rate_hz:
+        if held.shape[1] < MIN_S * kind.sample_rate_hz:
             raise InvalidOption(
-                f"The sound of continue_from has less than {LEAST_S:.0f} s; there is too little "
-                "to go on from."
+                f"The audio of `continue_from` is shorter than {MIN_S:.0f} s, which is too "
+                "short to continue. Use a longer file."
             )
         fade = round(FADE_S * kind.sample_rate_hz)
         yield held[:, : held.shape[1] - fade]
@@ -75,7 +74,7 @@ class Beginning:
         self.codes = np.repeat(from_channels(codes, kind.channels), self._rows, axis=0)
 
     def joined(self, decoded: Blocks) -> Iterator[Blocks]:
-        """What to write of the decoded sound: the fade, and all behind it."""
+        """The decoded audio to write: the cross-fade, and everything after it."""
         fade = self._tail.shape[1]
         start = self.frames * self._model.kind.frame_samples - fade
         skip = min(max(0, start - self._decoded), decoded.shape[2])

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from studio.generation import parts
-from studio.generation.model import Codes, Decoder, Decoding, Flags, Kind, Logits, States
-from studio.generation.openvino.conversion import MOST_PROMPT_TOKENS
+from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, Logits, States
+from studio.generation.openvino.conversion import MAX_PROMPT_TOKENS
 from studio.generation.openvino.graph import EPSILON, Shape
 from studio.generation.sampling import Sampler, Sampling
 from studio.inference.devices import fallback_note, release_memory
@@ -44,7 +44,12 @@ class CudaDecoder:
     """
 
     def __init__(
-        self, folder: Path, shape: Shape, kind: Kind, device: str, fallback: Callable[[], Decoder]
+        self,
+        folder: Path,
+        shape: Shape,
+        kind: CodecSpec,
+        device: str,
+        fallback: Callable[[], Decoder],
     ) -> None:
         import torch
 
@@ -75,7 +80,7 @@ class CudaDecoder:
             self._on_cpu = self._on_cpu or self._fallback()
             return self._on_cpu.begin(states, rows, guided)
 
-    def rehearse(self, kind: Kind) -> None:
+    def rehearse(self, kind: CodecSpec) -> None:
         """Draw a few codes, so that what does not work on the device shows."""
         shape = self.network.shape
         states = np.zeros((2, PROMPT_STEP, shape.hidden), np.float32)
@@ -85,11 +90,11 @@ class CudaDecoder:
             pass
 
     def _begin(self, states: States, rows: int, guided: bool) -> "CudaDecoding":
-        told = np.repeat(states[: 1 + guided], rows, axis=0)
-        prefix = told.shape[1] if self.network.shape.is_prefixed else 0
-        tokens = _rounded(told.shape[1], PROMPT_STEP)
-        key = (told.shape[0], tokens, _rounded(prefix + self._most_frames, LENGTH_STEP))
-        return CudaDecoding(self, self._take(key), told, rows)
+        repeated = np.repeat(states[: 1 + guided], rows, axis=0)
+        prefix = repeated.shape[1] if self.network.shape.is_prefixed else 0
+        tokens = _rounded(repeated.shape[1], PROMPT_STEP)
+        key = (repeated.shape[0], tokens, _rounded(prefix + self._most_frames, LENGTH_STEP))
+        return CudaDecoding(self, self._take(key), repeated, rows)
 
     def _take(self, key: Key) -> "Run":
         with self._lock:
@@ -121,13 +126,13 @@ class Network:
         state = parts.read_state(folder, "decoder.")
 
         def weight(*names: str) -> Any:
-            found = torch.cat([state[name] for name in names])
-            return found.to(device, number)
+            stacked = torch.cat([state[name] for name in names])
+            return stacked.to(device, number)
 
         codebooks = range(shape.codebooks)
         self.embeddings = weight(*(f"model.decoder.embed_tokens.{n}.weight" for n in codebooks))
         self.starts = torch.arange(shape.codebooks, device=device) * (shape.vocabulary + 1)
-        positions = min(shape.positions, MOST_PROMPT_TOKENS + 4096)
+        positions = min(shape.positions, MAX_PROMPT_TOKENS + 4096)
         table = MusicgenSinusoidalPositionalEmbedding.get_embedding(positions, shape.hidden)
         self.positions = table.to(device, number)
         self.heads = weight(*(f"lm_heads.{n}.weight" for n in codebooks))
@@ -139,22 +144,22 @@ class Network:
 
     def embed(self, tokens: Any) -> Any:
         """int64 (rows, codebooks, length) -> (rows, length, hidden), without positions."""
-        found = self._torch.nn.functional.embedding(
+        embedded = self._torch.nn.functional.embedding(
             tokens + self.starts[None, :, None], self.embeddings
         )
-        return found.sum(dim=1)
+        return embedded.sum(dim=1)
 
-    def told(self, layer: int, states: Any) -> tuple[Any, Any]:
-        """Keys and values of what a layer is told; states (rows, tokens, hidden)."""
+    def cross_attention(self, layer: int, states: Any) -> tuple[Any, Any]:
+        """Cross-attention keys and values of a layer for states (rows, tokens, hidden)."""
         linear = self._torch.nn.functional.linear
-        key, value = linear(states, self.layers[layer]["told"]).chunk(2, dim=-1)
+        key, value = linear(states, self.layers[layer]["cross"]).chunk(2, dim=-1)
         return self._split(key), self._split(value)
 
     def logits(self, hidden: Any) -> Any:
         """(rows, hidden) -> float32 (rows, codebooks, vocabulary)."""
         shape = self.shape
-        found = self._torch.nn.functional.linear(self._norm(hidden, self.last_norm), self.heads)
-        return found.view(-1, shape.codebooks, shape.vocabulary).float()
+        scores = self._torch.nn.functional.linear(self._norm(hidden, self.last_norm), self.heads)
+        return scores.view(-1, shape.codebooks, shape.vocabulary).float()
 
     def __call__(self, hidden: Any, run: "Run", places: Any, mask: Any) -> Any:
         """Run all layers over (rows, length, hidden) at `places`; their caches are filled there.
@@ -163,11 +168,11 @@ class Network:
         """
         hidden = hidden + self.positions[places]
         for number, layer in enumerate(self.layers):
-            hidden = self._layer(hidden, layer, number, run, places, mask)
+            hidden = self._layer(hidden, layer, number, run, places=places, mask=mask)
         return hidden
 
     def _layer(
-        self, hidden: Any, layer: dict[str, Any], number: int, run: "Run", places: Any, mask: Any
+        self, hidden: Any, layer: dict[str, Any], number: int, run: "Run", *, places: Any, mask: Any
     ) -> Any:
         functional = self._torch.nn.functional
         normed = self._norm(hidden, layer["norm"])
@@ -176,13 +181,15 @@ class Network:
         keys.index_copy_(2, places, self._split(key))
         values.index_copy_(2, places, self._split(value))
         length = mask.shape[-1]
-        found = attention(self._split(query), keys[:, :, :length], values[:, :, :length], mask)
-        hidden = hidden + functional.linear(self._joined(found), layer["out"])
+        attended = attention(self._split(query), keys[:, :, :length], values[:, :, :length], mask)
+        hidden = hidden + functional.linear(self._joined(attended), layer["out"])
         if not self.shape.is_prefixed:
-            normed = self._norm(hidden, layer["told_norm"])
-            query = self._split(functional.linear(normed, layer["told_query"]))
-            found = attention(query, run.told_keys[number], run.told_values[number], run.told_mask)
-            hidden = hidden + functional.linear(self._joined(found), layer["told_out"])
+            normed = self._norm(hidden, layer["cross_norm"])
+            query = self._split(functional.linear(normed, layer["cross_query"]))
+            attended = attention(
+                query, run.cross_keys[number], run.cross_values[number], run.cross_mask
+            )
+            hidden = hidden + functional.linear(self._joined(attended), layer["cross_out"])
         wide = functional.linear(self._norm(hidden, layer["last_norm"]), layer["wide"])
         wide = functional.gelu(wide) if self.shape.activation == "gelu" else functional.relu(wide)
         return hidden + functional.linear(wide, layer["narrow"])
@@ -212,7 +219,7 @@ def attention(query: Any, keys: Any, values: Any, mask: Any) -> Any:
 
 def _layer_weights(weight: Any, name: str, is_prefixed: bool) -> dict[str, Any]:
     """The weights of one layer; matrices that multiply the same values are put together."""
-    found = {
+    weights = {
         "norm": [weight(f"{name}self_attn_layer_norm.{part}") for part in NORM],
         "qkv": weight(*(f"{name}self_attn.{part}_proj.weight" for part in "qkv")),
         "out": weight(f"{name}self_attn.out_proj.weight"),
@@ -221,13 +228,13 @@ def _layer_weights(weight: Any, name: str, is_prefixed: bool) -> dict[str, Any]:
         "narrow": weight(f"{name}fc2.weight"),
     }
     if not is_prefixed:
-        found |= {
-            "told_norm": [weight(f"{name}encoder_attn_layer_norm.{part}") for part in NORM],
-            "told_query": weight(f"{name}encoder_attn.q_proj.weight"),
-            "told": weight(*(f"{name}encoder_attn.{part}_proj.weight" for part in "kv")),
-            "told_out": weight(f"{name}encoder_attn.out_proj.weight"),
+        weights |= {
+            "cross_norm": [weight(f"{name}encoder_attn_layer_norm.{part}") for part in NORM],
+            "cross_query": weight(f"{name}encoder_attn.q_proj.weight"),
+            "cross": weight(*(f"{name}encoder_attn.{part}_proj.weight" for part in "kv")),
+            "cross_out": weight(f"{name}encoder_attn.out_proj.weight"),
         }
-    return found
+    return weights
 
 
 class Run:
@@ -242,9 +249,12 @@ class Run:
         kept = {"dtype": network.number, "device": device}
         self.keys, self.values = torch.zeros(sizes, **kept), torch.zeros(sizes, **kept)
         if not shape.is_prefixed:
-            told = (shape.layers, rows, shape.heads, tokens, network.head_size)
-            self.told_keys, self.told_values = torch.zeros(told, **kept), torch.zeros(told, **kept)
-            self.told_mask = torch.zeros((1, tokens), dtype=torch.bool, device=device)
+            size = (shape.layers, rows, shape.heads, tokens, network.head_size)
+            self.cross_keys, self.cross_values = (
+                torch.zeros(size, **kept),
+                torch.zeros(size, **kept),
+            )
+            self.cross_mask = torch.zeros((1, tokens), dtype=torch.bool, device=device)
         # What a step reads and writes: where it is, and the codes that are known or drawn.
         self.place = torch.zeros(1, dtype=torch.int64, device=device)
         self.prefix = torch.zeros(1, dtype=torch.int64, device=device)
@@ -256,14 +266,14 @@ class Run:
         )
         self._graphs: dict[tuple[int, Sampling], Any] = {}
 
-    def listen(self, states: Any) -> None:
-        """Take what the decoder is told (rows, tokens, hidden)."""
+    def attend(self, states: Any) -> None:
+        """Set the encoder states (rows, tokens, hidden)."""
         count = states.shape[1]
-        self.told_mask[:] = self._every[: self.told_mask.shape[1]] < count
+        self.cross_mask[:] = self._every[: self.cross_mask.shape[1]] < count
         for layer in range(self._network.shape.layers):
-            keys, values = self._network.told(layer, states)
-            self.told_keys[layer, :, :, :count] = keys
-            self.told_values[layer, :, :, :count] = values
+            keys, values = self._network.cross_attention(layer, states)
+            self.cross_keys[layer, :, :, :count] = keys
+            self.cross_values[layer, :, :, :count] = values
 
     def append(self, hidden: Any, start: int) -> Any:
         """Run states (rows, length, hidden) at places from `start` on; the last layer's output."""
@@ -318,8 +328,8 @@ def choose(scores: Any, draws: Any, sampling: Sampling) -> Any:
     import torch
 
     if sampling.is_guided:
-        told, untold = scores.chunk(2)
-        scores = untold + (told - untold) * sampling.guidance_scale
+        conditional, unconditional = scores.chunk(2)
+        scores = unconditional + (conditional - unconditional) * sampling.guidance_scale
     if sampling.temperature == 0.0:
         return scores.argmax(dim=-1)
     size = scores.shape[-1]
@@ -345,13 +355,13 @@ class CudaDecoding:
         self._length = 0
         self._stream = self._torch.cuda.Stream(self._network.device)
         with self._on_stream():
-            told = self._torch.from_numpy(states).to(self._network.device, self._network.number)
-            self._prefix = told.shape[1] if self._network.shape.is_prefixed else 0
+            moved = self._torch.from_numpy(states).to(self._network.device, self._network.number)
+            self._prefix = moved.shape[1] if self._network.shape.is_prefixed else 0
             run.prefix.fill_(self._prefix)
             if self._prefix:
-                run.append(told, 0)
+                run.append(moved, 0)
             else:
-                run.listen(told)
+                run.attend(moved)
 
     def __del__(self) -> None:
         # A run that was canceled may still be busy.

@@ -3,127 +3,131 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from studio import audio
 from studio.audio import Sound, SoundWriter
-from studio.generation import chroma, loudness, tracks
-from studio.generation.continuation import Beginning
+from studio.family import JobContext
+from studio.generation import chroma, loudness
+from studio.generation.continuation import Continuation
 from studio.generation.model import Codes, MusicModel, States
 from studio.generation.options import GenerationOptions
+from studio.generation.result import GenerationResult, track_names
 from studio.generation.sampling import Sampler
-from studio.generation.sources import Source
 from studio.generation.stream import CodecStream
 from studio.generation.windows import Run, plan, steps
 from studio.inference.devices import join_notes
 from studio.jobs.job import Report
+from studio.sources import Source
 
 # Sound is decoded when so many new frames are there.
 BATCH_FRAMES = 100
-MOST_UNKNOWN_SHARE = 0.5
+# Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
+ENCODING_SHARE = 0.02
+MAX_UNKNOWN_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is to be made: a prompt, checked options with a seed, and the sounds they name."""
+class Prompt:
+    """What the music is to be like: a text, and the sounds that it continues and follows."""
 
-    prompt: str
-    options: GenerationOptions
+    text: str
     continued: Source | None = None
     melody: Source | None = None
 
 
 def generate(
-    model: MusicModel,
-    order: Order,
-    work: Path,
-    report: Report,
-    reserve: Callable[[int], None],
-) -> dict[str, Any]:
-    """Write the tracks of an order into `work`; their description, for the job's record.
-
-    Tracks are 32-bit float WAV; `gain` in the answer is what fixed-point formats need.
-    `reserve(bytes)` is asked for disk space before anything is written.
-    """
+    model: MusicModel, prompt: Prompt, context: JobContext[GenerationOptions]
+) -> GenerationResult:
+    """Write music into `context.work`, as 32-bit float WAV. The options have a seed."""
     started_s = time.monotonic()
-    options, kind = order.options, model.kind
+    options, kind, report = context.options, model.kind, context.report
     report("listening", 0.0)
-    new_frames = round(options.duration * kind.frames_a_second)
-    given_s = order.continued.duration_s if order.continued else 0.0
+    new_frames = round(options.duration * kind.frames_per_s)
+    given_s = prompt.continued.duration_s if prompt.continued else 0.0
     expected = round(given_s * kind.sample_rate_hz) + new_frames * kind.frame_samples
-    reserve(expected * kind.channels * 4 * options.variations)
-    names = tracks.names(options.variations)
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(
-                SoundWriter(
-                    work / f"{name}.wav", "wav", kind.sample_rate_hz, kind.channels, expected
-                )
-            )
-            for name in names
-        ]
-        samples, done = _write(model, order, new_frames, writers, report)
-    peaks = [writer.peak for writer in writers]
-
-    def on_block(_share: float) -> None:
-        report("encoding", 1.0)
-
+    context.reserve(expected * kind.channels * 4 * options.variations)
+    names = track_names(options.variations)
+    share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
+    with audio.track_writers(
+        context.work, names, kind.sample_rate_hz, kind.channels, expected
+    ) as writers:
+        samples, done = _write(
+            model,
+            prompt,
+            options,
+            new_frames=new_frames,
+            writers=writers,
+            report=lambda stage, progress: report(stage, share * progress),
+        )
     levels = [
-        _level(work / f"{name}.wav", peak, kind.sample_rate_hz, options.loudness, on_block)
-        for name, peak in zip(names, peaks, strict=True)
+        _level(
+            writer.path,
+            writer.peak,
+            kind.sample_rate_hz,
+            options.loudness,
+            lambda _: report("encoding", share),
+        )
+        for writer in writers
     ]
     gain = audio.shared_gain([level.peak for level in levels])
-    if options.format != "wav":
-        for name in names:
-            target = work / f"{name}.{options.format}"
-            audio.encode(work / f"{name}.wav", target, options.format, gain, on_block)
+    audio.encode_tracks(
+        context.work,
+        names,
+        options.format,
+        gain,
+        lambda done: report("encoding", share + (1.0 - share) * done),
+    )
     elapsed_s = time.monotonic() - started_s
     made_s = new_frames * kind.frame_samples / kind.sample_rate_hz
-    return {
-        "engine": model.engine,
-        "precision": model.precision,
-        "note": _note(model, order),
-        "music": names,
-        "format": options.format,
-        "sample_rate_hz": kind.sample_rate_hz,
-        "channels": kind.channels,
-        "samples": samples,
-        "duration_s": round(samples / kind.sample_rate_hz, 3),
-        "generated_s": round(made_s, 3),
-        "seed": options.seed,
-        "steps": done,
-        "loudness_lufs": [level.lufs for level in levels],
-        "gain": round(gain, 6),
-        "elapsed_s": round(elapsed_s, 3),
-        "real_time_factor": round(elapsed_s / made_s, 4),
-    }
+    return GenerationResult(
+        engine=model.engine,
+        precision=model.precision,
+        note=_note(model, prompt),
+        music=names,
+        format=options.format,
+        sample_rate_hz=kind.sample_rate_hz,
+        channels=kind.channels,
+        samples=samples,
+        duration_s=round(samples / kind.sample_rate_hz, 3),
+        generated_s=round(made_s, 3),
+        seed=options.seed,
+        steps=done,
+        loudness_lufs=[level.lufs for level in levels],
+        gain=round(gain, 6),
+        elapsed_s=round(elapsed_s, 3),
+        real_time_factor=round(elapsed_s / made_s, 4),
+    )
 
 
 def _write(
     model: MusicModel,
-    order: Order,
+    prompt: Prompt,
+    options: GenerationOptions,
+    *,
     new_frames: int,
     writers: list[SoundWriter],
     report: Report,
 ) -> tuple[int, int]:
     """Make the music and write it; samples of each track, and steps that were done."""
-    options, kind = order.options, model.kind
-    beginning = Beginning(model, order.continued, options.variations)
-    for block in beginning.sound():
+    kind = model.kind
+    continuation = Continuation(model, prompt.continued, options.variations)
+    for block in continuation.sound():
         report("listening", 0.0)
         _append(writers, block)
-    windows = plan(kind, new_frames, beginning.frames)
+    windows = plan(kind, new_frames, continuation.frames)
     total, done = steps(kind, windows), 0
     assert options.seed is not None
     sampling = options.sampling(kind.guidance_scale)
     sampler = Sampler(sampling, options.seed, options.variations)
-    told = _told(model, order)
-    run = Run(kind, model.decoder, told, windows, beginning.codes, sampler, sampling.is_guided)
+    conditioning = _conditioning(model, prompt)
+    run = Run(
+        kind, model.decoder, conditioning, windows, continuation.codes, sampler, sampling.is_guided
+    )
 
     def on_step() -> None:
         nonlocal done
@@ -132,15 +136,15 @@ def _write(
 
     report("generating", 0.0)
     stream = CodecStream(model.codec, kind)
-    for codes, is_last in _batches(run.frames(on_step), beginning):
-        for block in beginning.joined(stream.push(codes, is_last)):
+    for codes, is_last in _batches(run.frames(on_step), continuation):
+        for block in continuation.joined(stream.push(codes, is_last)):
             _append(writers, block)
-    return beginning.samples + new_frames * kind.frame_samples, done
+    return continuation.samples + new_frames * kind.frame_samples, done
 
 
-def _batches(frames: Iterator[Codes], beginning: Beginning) -> Iterator[tuple[Codes, bool]]:
-    """The frames in batches, and whether a batch is the last; those of the beginning go first."""
-    held: list[Codes] = [beginning.codes]
+def _batches(frames: Iterator[Codes], continuation: Continuation) -> Iterator[tuple[Codes, bool]]:
+    """The frames in batches, and whether a batch is the last; those of the continuation first."""
+    held: list[Codes] = [continuation.codes]
     for frame in frames:
         if len(held) > BATCH_FRAMES:
             yield np.concatenate(held, axis=2), False
@@ -155,22 +159,22 @@ def _append(writers: list[SoundWriter], block: Sound) -> None:
         writer.write(block if block.ndim == 2 else block[number])
 
 
-def _told(model: MusicModel, order: Order) -> Callable[[float], States]:
-    """What the decoder is told in a window that begins at a time: a melody goes on."""
+def _conditioning(model: MusicModel, prompt: Prompt) -> Callable[[float], States]:
+    """The encoder states by time: a melody continues in later windows."""
     melody = None
-    if order.melody is not None:
+    if prompt.melody is not None:
         with closing(
-            audio.decode(order.melody.path, chroma.RATE_HZ, 1, order.melody.duration_s)
+            audio.decode(prompt.melody.path, chroma.RATE_HZ, 1, prompt.melody.duration_s)
         ) as blocks:
             melody = chroma.melody(blocks)
-    always = model.listener.states(order.prompt, melody)
+    always = model.listener.states(prompt.text, melody)
 
-    def told(start_s: float) -> States:
+    def conditioning(start_s: float) -> States:
         if melody is None:
             return always
-        return model.listener.states(order.prompt, chroma.from_second(melody, start_s))
+        return model.listener.states(prompt.text, chroma.from_second(melody, start_s))
 
-    return told
+    return conditioning
 
 
 @dataclass(frozen=True)
@@ -189,15 +193,15 @@ def _level(
     on_block: Callable[[float], None],
 ) -> _Level:
     """Measure a track; bring it to the wanted loudness, as far as its peak allows."""
-    found = loudness.integrated_lufs(_checked(audio.read_blocks(path), on_block), rate_hz)
-    if found is None or wanted_lufs is None:
-        return _Level(None if found is None else round(found, 2), peak)
-    gain = float(10 ** ((wanted_lufs - found) / 20))
+    measured_lufs = loudness.integrated_lufs(_checked(audio.read_blocks(path), on_block), rate_hz)
+    if measured_lufs is None or wanted_lufs is None:
+        return _Level(None if measured_lufs is None else round(measured_lufs, 2), peak)
+    gain = float(10 ** ((wanted_lufs - measured_lufs) / 20))
     gain *= audio.shared_gain([peak * gain])
     changed = path.with_name(f".{path.name}")
     audio.encode(path, changed, "wav", gain, on_block)
     changed.replace(path)
-    return _Level(round(found + 20 * math.log10(gain), 2), peak * gain)
+    return _Level(round(measured_lufs + 20 * math.log10(gain), 2), peak * gain)
 
 
 def _checked(blocks: Iterator[Sound], on_block: Callable[[float], None]) -> Iterator[Sound]:
@@ -207,9 +211,9 @@ def _checked(blocks: Iterator[Sound], on_block: Callable[[float], None]) -> Iter
         yield block
 
 
-def _note(model: MusicModel, order: Order) -> str | None:
+def _note(model: MusicModel, prompt: Prompt) -> str | None:
     """What the caller should know about the result."""
     unknown = None
-    if model.listener.unknown_share(order.prompt) > MOST_UNKNOWN_SHARE:
-        unknown = "The model does not know most of the prompt's words; describe it in English."
+    if model.listener.unknown_share(prompt.text) > MAX_UNKNOWN_SHARE:
+        unknown = "The model does not know most words of the prompt. Describe the music in English."
     return join_notes(model.note, model.decoder.note, unknown)

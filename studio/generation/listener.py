@@ -40,13 +40,13 @@ class TextListener:
             with self._lock:
                 text = self._encoder(input_ids=ids).last_hidden_state
             text = text if self._project is None else self._project(text)
-            told = [text, torch.zeros_like(text)]
+            branches = [text, torch.zeros_like(text)]
             if self.takes_melody:
-                told = [
+                branches = [
                     torch.cat([self._heard(sound), states], dim=1)
-                    for sound, states in zip((melody, None), told, strict=True)
+                    for sound, states in zip((melody, None), branches, strict=True)
                 ]
-            states: States = torch.cat(told).numpy()
+            states: States = torch.cat(branches).numpy()
             return states
 
     def _ids(self, prompt: str) -> list[int]:

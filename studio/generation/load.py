@@ -8,9 +8,10 @@ from typing import Any
 
 from studio.errors import ModelUnusable, WeightsMissing
 from studio.generation import parts
-from studio.generation.catalogue import Catalogue, Variant, repository
-from studio.generation.model import Decoder, Kind, MusicModel
+from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant, repository
+from studio.generation.model import CodecSpec, Decoder, MusicModel
 from studio.inference.devices import choose_device, fallback_note, join_notes, release_memory
+from studio.inference.engine_settings import EngineSettings
 from studio.inference.graph_cache import NotConvertible
 from studio.inference.reachable import any_reachable, hub_address
 from studio.inference.variants import BUNDLED, Where
@@ -21,29 +22,16 @@ FILES = ("*.json", "model*.safetensors", "spiece.model")
 
 
 @dataclass(frozen=True)
-class EngineSettings:
-    """What the operator wants: engine, precision, threads (0: its own choice), graphs' folder, and
-    the device of PyTorch.
-    """
-
-    engine: str
-    precision: str
-    threads: int
-    graphs: Path
-    device: str = "auto"
-
-
-@dataclass(frozen=True)
 class _Parts:
     """What every engine shares of a directory."""
 
     folder: Path
     config: Any
-    kind: Kind
+    kind: CodecSpec
     listener: Any
 
 
-def load(catalogue: Catalogue, name: str, settings: EngineSettings) -> MusicModel:
+def load(catalogue: MusicGenCatalogue, name: str, settings: EngineSettings) -> MusicModel:
     """The loaded variant. Raises WeightsMissing or ModelUnusable, each with the mend."""
     if find_spec("transformers") is None:
         raise ModelUnusable("MusicGen needs a package: run `pip install transformers`.")
@@ -83,12 +71,12 @@ def _engine_on_cpu(settings: EngineSettings) -> str:
     return "openvino" if settings.engine == "auto" else settings.engine
 
 
-def _build(variant: Variant, settings: EngineSettings) -> MusicModel:
+def _build(variant: MusicGenVariant, settings: EngineSettings) -> MusicModel:
     from studio.generation.listener import TextListener
 
     assert variant.folder is not None
     config = parts.read_config(variant.folder)
-    kind = parts.read_kind(variant.folder, config)
+    kind = parts.read_codec_spec(variant.folder, config)
     shared = _Parts(variant.folder, config, kind, TextListener(variant.folder, config))
     if settings.engine == "openvino":
         return _on_openvino(shared, settings, None)
@@ -155,9 +143,9 @@ def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> 
             shared.folder,
             shared.config,
             shared.kind,
-            settings.precision,
-            settings.threads,
-            settings.graphs,
+            precision=settings.precision,
+            threads=settings.threads,
+            graphs=settings.graphs,
         )
     except NotConvertible as error:
         slow = f"PyTorch was used: {error}."
@@ -169,7 +157,7 @@ def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> 
     return _on_torch(shared, settings, join_notes(note, slow))
 
 
-def _fetch(catalogue: Catalogue, name: str) -> None:
+def _fetch(catalogue: MusicGenCatalogue, name: str) -> None:
     """Download a release into the hub's cache."""
     if not any_reachable(hub_address()):
         raise _missing(catalogue, name, "no network")
@@ -182,7 +170,7 @@ def _fetch(catalogue: Catalogue, name: str) -> None:
         raise _missing(catalogue, name, reason) from error
 
 
-def _missing(catalogue: Catalogue, name: str, reason: str) -> WeightsMissing:
+def _missing(catalogue: MusicGenCatalogue, name: str, reason: str) -> WeightsMissing:
     bundled = catalogue.find(BUNDLED)
     instead = "" if bundled.damage else f", or use the bundled variant {BUNDLED!r}"
     return WeightsMissing(

@@ -16,7 +16,7 @@ Codes = npt.NDArray[np.int64]
 """int64 (rows, codebooks, frames). Of stereo, codebooks of left and right take turns."""
 
 States = npt.NDArray[np.float32]
-"""float32 (2, tokens, hidden): what the decoder is told, and what it is told of no prompt."""
+"""float32 (2, tokens, hidden): encoder states with the prompt, and without one."""
 
 Logits = npt.NDArray[np.float32]
 """float32 (rows, codebooks, vocabulary), unnormalised log probabilities of the next codes."""
@@ -32,11 +32,11 @@ Hidden = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What a model makes: rate in Hz, channels, samples of a frame, codebooks, and their size.
+class CodecSpec:
+    """The format of a model's audio and codes.
 
-    `window_frames` is the length of the music that it has learnt to oversee, `guidance_scale` what
-    it does best with.
+    `window_frames` is the context length it was trained with, `guidance_scale` the recommended
+    guidance.
     """
 
     sample_rate_hz: int
@@ -48,7 +48,7 @@ class Kind:
     guidance_scale: float
 
     @property
-    def frames_a_second(self) -> float:
+    def frames_per_s(self) -> float:
         return self.sample_rate_hz / self.frame_samples
 
     @property
@@ -71,7 +71,7 @@ class Listener(Protocol):
         """Share of the prompt's tokens that the model has never seen, 0..1."""
 
     def states(self, prompt: str, melody: Sound | None) -> States:
-        """What to tell the decoder. `melody` is float32 (12, frames), one pitch class a frame."""
+        """Encode a prompt. `melody` is float32 (12, frames), one pitch class per frame."""
 
 
 class Decoding(Protocol):
@@ -117,7 +117,7 @@ class Codec(Protocol):
 class MusicModel:
     """A loaded variant. `engine` and `precision` tell what it runs on, `note` why not on better."""
 
-    kind: Kind
+    kind: CodecSpec
     listener: Listener
     decoder: Decoder
     codec: Codec

@@ -2,18 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from studio.generation.sampling import Sampling
+from studio.jobs.body import JobOptions
 
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 FileId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", max_length=32)]
 
 
-class GenerationOptions(BaseModel):
+class GenerationOptions(JobOptions):
     """Options of `POST /process/musicgen/<file_id>`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model_variant: Annotated[
         str | None,

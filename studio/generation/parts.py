@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from studio.generation.model import Kind
+from studio.generation.model import CodecSpec
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -49,10 +49,10 @@ def takes_melody(folder: Path) -> bool:
 def unknown_word(folder: Path) -> str:
     """What the tokenizer writes for a word that it does not know."""
     try:
-        found = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))["unk_token"]
+        token = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))["unk_token"]
     except (OSError, ValueError, LookupError, TypeError):
         return "<unk>"
-    return str(found["content"] if isinstance(found, dict) else found)
+    return str(token["content"] if isinstance(token, dict) else token)
 
 
 def read_config(folder: Path) -> Any:
@@ -65,14 +65,14 @@ def read_config(folder: Path) -> Any:
     return getattr(transformers, name).from_pretrained(str(folder), local_files_only=True)
 
 
-def read_kind(folder: Path, config: Any) -> Kind:
+def read_codec_spec(folder: Path, config: Any) -> CodecSpec:
     """What the model makes. Raises ValueError where it is no MusicGen."""
     audio, decoder = config.audio_encoder, config.decoder
     if audio.audio_channels != 1 or audio.normalize or audio.chunk_length_s is not None:
         raise ValueError("its codec is not the mono EnCodec of MusicGen")
     if decoder.num_codebooks > audio.num_quantizers * decoder.audio_channels:
         raise ValueError("its decoder has more codebooks than its codec")
-    return Kind(
+    return CodecSpec(
         int(audio.sampling_rate),
         int(decoder.audio_channels),
         int(audio.hop_length),
@@ -92,14 +92,14 @@ def _guidance_scale(folder: Path) -> float:
         return GUIDANCE_SCALE
 
 
-def _window_frames(folder: Path, frames_a_second: int) -> int:
+def _window_frames(folder: Path, frames_per_s: int) -> int:
     """The length, in whole seconds, that `generate` of transformers makes by itself."""
     try:
         settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
         length = int(settings["max_length"])
     except (OSError, ValueError, LookupError, TypeError):
         return WINDOW_FRAMES
-    return max(1, length // frames_a_second) * frames_a_second
+    return max(1, length // frames_per_s) * frames_per_s
 
 
 def read_state(folder: Path, prefix: str) -> dict[str, Any]:
@@ -135,9 +135,9 @@ def read_part(folder: Path, part: str, config: Any) -> Any:
     }
     settings = getattr(config, part)
     state = read_state(folder, f"{part}.")
-    module, told = kinds[settings.model_type].from_pretrained(
+    module, info = kinds[settings.model_type].from_pretrained(
         None, config=settings, state_dict=state, dtype=torch.float32, output_loading_info=True
     )
-    if missing := sorted(told["missing_keys"]):
+    if missing := sorted(info["missing_keys"]):
         raise ValueError(f"{part} lacks {len(missing)} weights, {missing[0]} among them")
     return module.eval().requires_grad_(False)

@@ -8,44 +8,42 @@ from typing import Any
 
 from studio.errors import TextUnreadable
 
-MOST_CHARACTERS = 2000
-MOST_BYTES = 4 * MOST_CHARACTERS + 3
+MAX_CHARACTERS = 2000
+MAX_BYTES = 4 * MAX_CHARACTERS + 3
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """What is wanted, in words, and options as they were written."""
+class PromptFile:
+    """A description of music, and options as they were written."""
 
     text: str
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def read_prompt(path: Path) -> Prompt:
+def read_prompt(path: Path) -> PromptFile:
     """The prompt in a text file. Raises TextUnreadable, which says why it is none."""
-    if path.stat().st_size > MOST_BYTES:
+    if path.stat().st_size > MAX_BYTES:
         raise TextUnreadable(
-            f"The text has {path.stat().st_size:,} bytes; a prompt has at most "
-            f"{MOST_CHARACTERS:,} characters. Shorten it."
+            f"The text has {path.stat().st_size:,} bytes; a prompt may have at most "
+            f"{MAX_CHARACTERS:,} characters. Shorten it."
         )
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise TextUnreadable("The text is not UTF-8. Save it with that encoding.") from None
-    if len(text) > MOST_CHARACTERS:
+        raise TextUnreadable("The text is not UTF-8. Save it in this encoding.") from None
+    if len(text) > MAX_CHARACTERS:
         raise TextUnreadable(
-            f"The text has {len(text):,} characters; a prompt has at most {MOST_CHARACTERS:,}. "
-            "Shorten it."
+            f"The text has {len(text):,} characters; a prompt may have at most "
+            f"{MAX_CHARACTERS:,}. Shorten it."
         )
     if any(unicodedata.category(letter) == "Cc" and letter not in "\t\r\n" for letter in text):
-        raise TextUnreadable(
-            "The file holds control characters, so it is no text. Save it as plain text."
-        )
+        raise TextUnreadable("The file contains control characters. Save it as plain text.")
     options, text = _split(text)
     text = " ".join(text.split())
     if not any(unicodedata.category(letter)[0] in "LNS" for letter in text):
-        raise TextUnreadable("The file holds no text that says what to play. Describe the music.")
-    return Prompt(text, options)
+        raise TextUnreadable("The prompt is empty. Describe the music in a sentence.")
+    return PromptFile(text, options)
 
 
 def _split(text: str) -> tuple[dict[str, Any], str]:
@@ -57,7 +55,7 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
         options = json.loads(first)
     except (ValueError, RecursionError) as error:
         raise TextUnreadable(
-            f"The first line begins with {{ but is not JSON: {error}. Write options such as "
-            '{"duration": 20} on one line, and the prompt below.'
+            f"The first line begins with {{ but is not valid JSON: {error}. Write options such as "
+            '{"duration": 20} on one line, and the prompt below it.'
         ) from None
     return options, rest

@@ -39,8 +39,10 @@ class Sampler:
         """`logits` of the rows with the prompt and, where guided, behind them without it."""
         scores = logits
         if self.sampling.is_guided:
-            told, untold = np.split(logits, 2)
-            scores = untold + (told - untold) * np.float32(self.sampling.guidance_scale)
+            conditional, unconditional = np.split(logits, 2)
+            scores = unconditional + (conditional - unconditional) * np.float32(
+                self.sampling.guidance_scale
+            )
         draws = self.draws(1, scores.shape[1])[:, :, 0]
         if self.sampling.temperature == 0.0:
             likeliest: Chosen = scores.argmax(axis=2)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.generation.model import Codec, Codes, Hidden, Kind, Sounds
+from studio.generation.model import Codec, CodecSpec, Codes, Hidden, Sounds
 
 # Frames on each side that a part without memory may look at; EnCodec's see three.
 CONTEXT = 8
@@ -31,16 +31,16 @@ class Sliding:
         ready = held.shape[-1] - (0 if is_last else CONTEXT)
         if ready <= self._done:
             return None
-        found = self._network(held)[..., self._done * self._scale : ready * self._scale]
+        output = self._network(held)[..., self._done * self._scale : ready * self._scale]
         cut = max(0, ready - CONTEXT)
         self._held, self._done = held[..., cut:], ready - cut
-        return found
+        return output
 
 
 class CodecStream:
     """Decodes `rows` tracks at once."""
 
-    def __init__(self, codec: Codec, kind: Kind) -> None:
+    def __init__(self, codec: Codec, kind: CodecSpec) -> None:
         self._codec = codec
         self._channels = kind.channels
         self._embed = Sliding(codec.embed, 1)
@@ -60,8 +60,8 @@ class CodecStream:
         if embedded is None:
             return None
         hidden, self._state = self._codec.recur(embedded, self._state)
-        found: Sounds | None = self._synthesise.push(hidden, is_last)
-        return found
+        output: Sounds | None = self._synthesise.push(hidden, is_last)
+        return output
 
 
 def by_channel(codes: Codes, channels: int) -> Codes:

@@ -14,13 +14,13 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from studio.generation.model import Codes, Decoder, Decoding, Flags, Kind, States
+from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, States
 from studio.generation.sampling import Sampler
 
 KEPT_SHARE = 0.4
 
-Told = Callable[[float], States]
-"""What the decoder is told in a window that begins so many seconds into the music."""
+Conditioning = Callable[[float], States]
+"""The encoder states for a window that begins at a time, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Window:
     frames: int
 
 
-def plan(kind: Kind, frames: int, given: int = 0) -> list[Window]:
+def plan(kind: CodecSpec, frames: int, given: int = 0) -> list[Window]:
     """The windows that add `frames` behind `given` ones, the last ones of the music before."""
-    size, kept = kind.window_frames, most_given(kind)
+    size, kept = kind.window_frames, max_context_frames(kind)
     windows: list[Window] = []
     done = 0
     while done < frames:
@@ -45,12 +45,12 @@ def plan(kind: Kind, frames: int, given: int = 0) -> list[Window]:
     return windows
 
 
-def most_given(kind: Kind) -> int:
-    """Frames of earlier music that a window is given at most."""
+def max_context_frames(kind: CodecSpec) -> int:
+    """The number of earlier frames that a window gets as context."""
     return round(KEPT_SHARE * kind.window_frames)
 
 
-def steps(kind: Kind, windows: list[Window]) -> int:
+def steps(kind: CodecSpec, windows: list[Window]) -> int:
     """Steps of the decoder that the windows take."""
     return sum(window.frames + max(kind.delays) for window in windows)
 
@@ -70,9 +70,9 @@ class Filling(Decoding, Protocol):
 class Run:
     """All that a run of windows needs; `given` are the last frames of the music before it."""
 
-    kind: Kind
+    kind: CodecSpec
     decoder: Decoder
-    told: Told
+    conditioning: Conditioning
     windows: list[Window]
     given: Codes
     sampler: Sampler
@@ -95,8 +95,8 @@ class Run:
         grid = np.full((kept.shape[0], kept.shape[1], last), self.kind.padding, np.int64)
         for codebook, delay in enumerate(delays):
             grid[:, codebook, 1 + delay : first + delay] = kept[:, codebook]
-        start_s = window.start / self.kind.frames_a_second
-        decoding = self.decoder.begin(self.told(start_s), kept.shape[0], self.guided)
+        start_s = window.start / self.kind.frames_per_s
+        decoding = self.decoder.begin(self.conditioning(start_s), kept.shape[0], self.guided)
         starts = first + np.array(delays)
         positions = np.arange(last)
         is_code = (starts[:, None] <= positions) & (positions < starts[:, None] + window.frames)

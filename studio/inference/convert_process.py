@@ -1,17 +1,18 @@
-"""Converts networks into kept graphs in a process of its own.
+"""Converts networks into stored graphs, in a separate process.
 
-A conversion holds Python's lock for long and takes much memory: in the server it would stop every
-answer, and the memory would stay.
+A conversion holds the GIL for a long time and needs much memory. In the server process it would
+block all requests, and the memory would not be returned.
 """
 
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from studio.inference.graph_cache import NotConvertible
+from studio.inference.graph_cache import GraphCache, NotConvertible
 from studio.inference.process import send_nothing
 
 log = logging.getLogger(__name__)
@@ -20,19 +21,42 @@ ROOT = Path(__file__).resolve().parents[2]
 REFUSED, NOT_KEPT, NOT_READ = 3, 4, 5
 
 
-def convert_apart(module: str, graphs: Path, *given: object) -> bool:
-    """Run a module that converts what is `given` and keeps it in `graphs`; whether it was kept.
+Converted = tuple[dict[str, Any], Callable[[str], Any]]
+"""A description, and the networks by name: the path of a kept graph, or the graph itself."""
 
-    Raises NotConvertible, ValueError where the weights cannot be read, or RuntimeError where the
-    conversion fails.
+
+def kept_or_converted(
+    graphs: Path,
+    key: str,
+    keep: Callable[[], object],
+    convert: Callable[[], tuple[dict[str, Any], Mapping[str, Any]]],
+) -> Converted:
+    """The networks of a key: from the cache `graphs`, or converted.
+
+    `keep` converts them in a process of its own and keeps them; where they cannot be kept,
+    `convert` makes them in this process.
+    """
+    kept = GraphCache(graphs).find_or_make(key, keep)
+    if kept is None:
+        description, networks = convert()
+        return description, networks.__getitem__
+    description, folder = kept
+    return description, lambda name: folder / f"{name}.xml"
+
+
+def convert_apart(module: str, graphs: Path, *given: object) -> bool:
+    """Run a module that converts the network `given` by its arguments and stores it in `graphs`.
+
+    Returns whether the graph was stored. Raises NotConvertible, ValueError if the weights cannot be
+    read, or RuntimeError if the conversion fails.
     """
     try:
         graphs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        log.warning("the graphs' folder cannot be made: %s", error)
+        log.warning("cannot create the folder for graphs: %s", error)
         return False
     if not os.access(graphs, os.W_OK):
-        log.warning("the graphs' folder %s cannot be written", graphs)
+        log.warning("cannot write to the folder for graphs, %s", graphs)
         return False
     try:
         done = subprocess.run(
@@ -45,25 +69,25 @@ def convert_apart(module: str, graphs: Path, *given: object) -> bool:
             check=False,
         )
     except OSError as error:
-        raise RuntimeError(f"the conversion cannot be started: {error}") from error
-    # Libraries may have written something, too, but not after it.
-    reason = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        raise RuntimeError(f"cannot start the conversion: {error}") from error
+    # Libraries may have written to stderr too, but not after the reason.
+    reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
     if done.returncode == REFUSED:
         raise NotConvertible(reason)
     if done.returncode == NOT_READ:
         raise ValueError(reason)
     if done.returncode not in (0, NOT_KEPT):
-        log.warning("a conversion ended with %d:\n%s", done.returncode, done.stderr)
-        raise RuntimeError(f"the conversion ended with {done.returncode}: {reason}")
+        log.warning("a conversion failed with exit status %d:\n%s", done.returncode, done.stderr)
+        raise RuntimeError(f"the conversion failed with exit status {done.returncode}: {reason}")
     if done.returncode == NOT_KEPT:
-        log.warning("a converted network was not kept: %s", reason)
+        log.warning("a converted network could not be stored: %s", reason)
     return done.returncode == 0
 
 
 def answer(convert: Callable[[], Callable[[], object]]) -> int:
-    """What such a module ends with; `convert` gives what keeps the converted network.
+    """The exit status of a conversion module; `convert` returns a function that stores the network.
 
-    The reason is the last line of the standard error.
+    The last line of stderr is the reason of a failure.
     """
     send_nothing()
     try:

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
 PROBE_SIZE = 64
 # Half precision keeps three digits; a product of PROBE_SIZE terms stays far below this.
-PROBE_ERROR_MOST = 0.02
+MAX_PROBE_ERROR = 0.02
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _refusal(name: str) -> str | None:
         exact = values @ values
         moved = values.to(name)
         for computed in (moved @ moved, moved.half() @ moved.half(), _convolved(moved)):
-            if float((computed.float().cpu() - exact).norm() / exact.norm()) > PROBE_ERROR_MOST:
+            if float((computed.float().cpu() - exact).norm() / exact.norm()) > MAX_PROBE_ERROR:
                 return "it computes wrong products"
     except Exception as error:
         return first_line(error)

@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from studio.inference.content_hash import content_hash, read_hash
+
 DESCRIPTION = "graph.json"
 # For stateful graphs. Their fused attention and OpenVINO's cache of primitives hold each other, so
 # that a thread and some memory of each compiled network would outlive it.
@@ -30,7 +32,7 @@ class NotConvertible(Exception):
 def graph_key(weights: Sequence[Path], packages: Sequence[str], *rest: Any) -> str:
     """Names the graphs of weights files under the installed versions of packages."""
     versions = [f"{name}={version(name)}" for name in packages]
-    parts = [*(_digest(path) for path in weights), *rest, *versions]
+    parts = [*map(content_hash, weights), *rest, *versions]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -48,7 +50,7 @@ class GraphCache:
         try:
             described = json.loads((folder / DESCRIPTION).read_text("utf-8"))
             digests = described.pop("digests")
-            if not digests or any(_digest(folder / name) != digests[name] for name in digests):
+            if not digests or any(read_hash(folder / name) != digests[name] for name in digests):
                 return None
             return described, folder
         except (OSError, ValueError, TypeError, LookupError, AttributeError):
@@ -74,7 +76,7 @@ class GraphCache:
         try:
             for name, network in networks.items():
                 openvino.save_model(network, unfinished / f"{name}.xml", compress_to_fp16=False)
-            digests = {path.name: _digest(path) for path in unfinished.iterdir()}
+            digests = {path.name: read_hash(path) for path in unfinished.iterdir()}
             text = json.dumps({**described, "digests": digests})
             (unfinished / DESCRIPTION).write_text(text, encoding="utf-8")
             target = self._folder / key
@@ -96,8 +98,3 @@ class GraphCache:
             with suppress(FileNotFoundError):
                 if time.time() - folder.stat().st_mtime > UNFINISHED_S:
                     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

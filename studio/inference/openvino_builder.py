@@ -4,6 +4,12 @@ from typing import Any
 
 import numpy as np
 
+Node = Any
+"""`openvino.Node`: an operation of a graph, or one of its outputs."""
+
+Model = Any
+"""`openvino.Model`: a whole graph."""
+
 
 class GraphWriter:
     """Collects the inputs and the state of a graph while its parts are written.
@@ -16,12 +22,12 @@ class GraphWriter:
 
         self.ops: Any = opset15
         self.width = width
-        self.inputs: list[Any] = []
-        self.sinks: list[Any] = []
+        self.inputs: list[Node] = []
+        self.sinks: list[Node] = []
         self.head_count = heads
         self.head_size = width // heads
 
-    def input(self, name: str, sizes: list[int], kind: str) -> Any:
+    def input(self, name: str, sizes: list[int], kind: str) -> Node:
         import openvino
 
         parameter = self.ops.parameter(openvino.PartialShape(sizes), getattr(openvino.Type, kind))
@@ -30,20 +36,20 @@ class GraphWriter:
         self.inputs.append(parameter)
         return parameter
 
-    def integers(self, values: Any) -> Any:
+    def integers(self, values: Node) -> Node:
         return self.ops.constant(np.array(values, np.int64))
 
-    def heads(self, x: Any) -> Any:
+    def heads(self, x: Node) -> Node:
         """(rows, length, width) -> (rows, heads, length, size of a head)."""
         sizes = self.integers([0, 0, self.head_count, self.head_size])
         return self.ops.transpose(self.ops.reshape(x, sizes, True), self.integers([0, 2, 1, 3]))
 
-    def joined(self, x: Any) -> Any:
+    def joined(self, x: Node) -> Node:
         """The reverse of `heads`."""
         turned = self.ops.transpose(x, self.integers([0, 2, 1, 3]))
         return self.ops.reshape(turned, self.integers([0, 0, self.width]), True)
 
-    def remembered(self, x: Any, parents: Any, name: str) -> Any:
+    def remembered(self, x: Node, parents: Node, name: str) -> Node:
         """The values behind all earlier ones, (rows, heads, length so far, size of a head).
 
         `parents`: which row of the earlier ones each row goes on from.

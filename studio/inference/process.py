@@ -10,7 +10,7 @@ import numpy as np
 # Where NumPy's wheels keep their library. (threadpoolctl would find it, but waits for ever where
 # another thread imports a library meanwhile.)
 BLAS = "numpy.libs/libscipy_openblas*"
-MOST_ARENAS = 2
+MAX_ARENAS = 2
 # Of glibc's malloc.h.
 _M_ARENA_MAX = -8
 # Of prctl.h.
@@ -39,7 +39,7 @@ def hide() -> None:
 def _limit_arenas() -> None:
     # Other libraries than glibc have no such function.
     with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MOST_ARENAS)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MAX_ARENAS)
 
 
 def send_nothing() -> None:

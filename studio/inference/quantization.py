@@ -53,8 +53,8 @@ def _of_4_bits(weight: Matrix) -> Any:
     scale = _no_zero((highest - lowest) / _LEVELS_OF_4_BITS)
     zero = np.rint(-lowest / scale)
     small = np.clip(np.rint(groups / scale) + zero, 0, _LEVELS_OF_4_BITS)
-    found = _unpacked(_packed(small), _packed(zero), scale)
-    return ops.reshape(found, ops.constant(np.array([outputs, inputs], np.int64)), False)
+    unpacked = _unpacked(_packed(small), _packed(zero), scale)
+    return ops.reshape(unpacked, ops.constant(np.array([outputs, inputs], np.int64)), False)
 
 
 def _packed(values: npt.NDArray[Any]) -> Any:

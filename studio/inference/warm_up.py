@@ -1,7 +1,7 @@
-"""Loads the configured models when the server starts, and tells when it is ready for work.
+"""Loads the configured models when the server starts, and reports readiness.
 
-A model that cannot be loaded is tried again, ever more rarely: a download that failed may succeed
-later, and weights may be put into their place.
+Failed models are retried with increasing delays: a download may succeed later, and an operator may
+add missing weights.
 """
 
 import logging
@@ -17,39 +17,39 @@ from studio.errors import StudioError
 log = logging.getLogger(__name__)
 
 LOADING, READY = "loading", "ready"
-# Seconds between one attempt and the next; the last is repeated.
+# Delays between attempts; the last one is repeated.
 DELAYS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-# Checking writes a little.
+# The check writes to the disk and the database.
 CHECK_STORAGE_EVERY_S = 5.0
-AGAIN = "The server tries again by itself."
+AGAIN = "The server retries automatically."
 
 Model = TypeVar("Model")
 Leases = Mapping[str, Callable[[], AbstractContextManager[Any]]]
-"""For each model, by name, how it is leased."""
+"""For each model name, a function that leases the model."""
 
 
 @contextmanager
 def used(
     lease: Callable[[], AbstractContextManager[Model]], use: Callable[[Model], None]
 ) -> Iterator[Model]:
-    """A lease whose model was used once, so that nothing is left for its first job to make."""
+    """Lease a model and use it once, so that its first job has no start-up cost."""
     with lease() as model:
         use(model)
         yield model
 
 
 class StorageCheck:
-    """Whether what the server stores can be written, by name; looked at every few seconds."""
+    """Whether each kind of storage can be written; checked at most every few seconds."""
 
     def __init__(self, checks: Mapping[str, Callable[[], None]]) -> None:
-        """Each check raises a StudioError that says why not."""
+        """Each check raises a StudioError if its storage cannot be written."""
         self._checks = checks
         self._states: dict[str, str] = {}
         self._checked_s = float("-inf")
         self._lock = Lock()
 
     def states(self) -> dict[str, str]:
-        """`ready`, or the sentence that says why it cannot be written."""
+        """For each kind of storage, `ready`, or why it cannot be written."""
         with self._lock:
             if time.monotonic() - self._checked_s > CHECK_STORAGE_EVERY_S:
                 self._states = {name: _state(check) for name, check in self._checks.items()}
@@ -66,7 +66,7 @@ def _state(check: Callable[[], None]) -> str:
 
 
 class Readiness:
-    """Which models are loaded. Ready when all are; at once where none is waited for."""
+    """Which startup models are loaded. Ready once all are."""
 
     def __init__(self, delays_s: Sequence[float] = DELAYS_S) -> None:
         self._delays_s = delays_s
@@ -75,17 +75,17 @@ class Readiness:
         self._stopping = Event()
 
     def warm_up(self, leases: Leases) -> None:
-        """Load the models one after the other, in the background."""
+        """Load the models in sequence, in the background."""
         self._states = dict.fromkeys(leases, LOADING)
         Thread(target=self._run, args=(leases,), name="warm-up", daemon=True).start()
 
     def stop(self) -> None:
-        """Try no more."""
+        """Stop retrying."""
         self._stopping.set()
 
     @property
     def states(self) -> dict[str, str]:
-        """`loading`, `ready`, or the sentence that says why a model cannot be loaded."""
+        """For each model, `loading`, `ready`, or why it cannot be loaded."""
         with self._lock:
             return dict(self._states)
 
@@ -101,9 +101,9 @@ class Readiness:
             missing = self._load(missing)
 
     def _load(self, leases: Leases) -> Leases:
-        """Load some models; those that may be tried again."""
+        """Load the given models. Returns those to retry."""
         missing = {}
-        # All are held until the last is loaded: an idle one would make room for the next.
+        # Hold all leases until the last model is loaded: idle models are unloaded for others.
         with ExitStack() as held:
             for name, lease in leases.items():
                 try:
@@ -112,10 +112,10 @@ class Readiness:
                 except StudioError as error:
                     missing[name] = lease
                     state = f"{error.sentence} {AGAIN}"
-                    log.error("the model %s cannot be used: %s", name, state)
+                    log.error("cannot load the model %s: %s", name, state)
                 except Exception:
-                    state = "It cannot be loaded because of a defect; the log has the cause."
-                    log.exception("the model %s cannot be loaded", name)
+                    state = "It cannot be loaded because of a bug; the log has the cause."
+                    log.exception("cannot load the model %s", name)
                 with self._lock:
                     self._states[name] = state
         return missing

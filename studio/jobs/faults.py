@@ -1,4 +1,4 @@
-"""What callers are told when the job database cannot be read or written."""
+"""Errors for callers when the job database cannot be read or written."""
 
 import sqlite3
 from uuid import uuid4
@@ -9,23 +9,23 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from studio.errors import DiskFull, StorageUnavailable, StudioError
 from studio.jobs.store import ProbeRow
 
-# More than a page, so that the probe needs room.
+# More than a page, so that the probe needs disk space.
 PROBE_BYTES = 1 << 14
 
 
 def as_studio_error(error: SQLAlchemyError) -> StudioError:
-    """The error of an operation of the database, for callers; the cause belongs into the log."""
+    """Turn a database error into one for callers, without its cause, which belongs in the log."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or type(cause).__name__ == "DiskFull":
-        return DiskFull("The disk of the server's job database is full. Try again later.")
+        return DiskFull("The disk with the job database is full. Try again later.")
     if code == sqlite3.SQLITE_READONLY:
-        return StorageUnavailable("The server's job database is read-only. Try again later.")
-    return StorageUnavailable("The server's job database does not answer. Try again later.")
+        return StorageUnavailable("The job database is read-only. Try again later.")
+    return StorageUnavailable("The job database does not respond. Try again later.")
 
 
 def check_writable(engine: Engine) -> None:
-    """Raise DiskFull or StorageUnavailable when the database takes no more rows."""
+    """Raise DiskFull or StorageUnavailable if the database cannot be written."""
     probe_id = uuid4().hex
     try:
         with engine.begin() as connection:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 600.0
 HOUR_S = 3600.0
 # A clock that is set by more is not believed until it has gone on for so long.
-MOST_JUMP_S = 600.0
+MAX_JUMP_S = 600.0
 BELIEVED_AFTER_S = 86_400.0
 
 
@@ -45,6 +45,7 @@ class Housekeeper:
         runner: JobRunner,
         outbox: Outbox,
         retention_h: float,
+        *,
         clock: Callable[[], float] = time.time,
         every_s: float = EVERY_S,
         steady: Callable[[], float] = steady_s,
@@ -89,14 +90,14 @@ class Housekeeper:
         """Whether the clock was not set lately: by it, all files may look old."""
         offset_s, steady_s = self._clock() - self._steady(), self._steady()
         jump_s = offset_s - self._offset_s
-        if abs(jump_s) <= MOST_JUMP_S:
+        if abs(jump_s) <= MAX_JUMP_S:
             self._offset_s, self._set_s = offset_s, None
             return True
         if self._set_s is None:
             self._set_s = steady_s
             log.warning(
-                "the clock was set by %.0f s; nothing is removed by age until it has gone on for "
-                "%.0f h, or the server is started again",
+                "the system clock changed by %.0f s; nothing is deleted by age until it has been "
+                "stable for %.0f h or the server restarts",
                 jump_s,
                 BELIEVED_AFTER_S / HOUR_S,
             )
@@ -138,7 +139,7 @@ class Housekeeper:
             if self._is_old(file_id):
                 self._storage.remove(file_id)
                 self._store.forget_file(file_id)
-                log.info("removed the file %s, which nobody has used for long", file_id)
+                log.info("deleted the unused file %s", file_id)
 
         try:
             if self._is_old(file_id):
@@ -162,5 +163,5 @@ class Housekeeper:
             try:
                 self.sweep()
             except Exception:
-                log.exception("housekeeping goes on after a defect")
+                log.exception("error in housekeeping; continuing")
             self._stopping.wait(self._every_s)

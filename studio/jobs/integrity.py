@@ -1,4 +1,4 @@
-"""Makes sure that the job database is whole before the server relies on it."""
+"""Checks the integrity of the job database before the server uses it."""
 
 import sqlite3
 
@@ -9,24 +9,25 @@ DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class DamagedDatabase(Exception):
-    """The database cannot be trusted; the text names the file, the damage, and the way back."""
+    """The database is damaged. The message names the file, the damage and the remedy."""
 
 
 def check(engine: Engine) -> None:
-    """Raise DamagedDatabase when an SQLite file is not whole. Other databases look after this."""
+    """Raise DamagedDatabase if an SQLite file is damaged. Other databases check this themselves."""
     if engine.dialect.name != "sqlite":
         return
     try:
         with engine.connect() as connection:
-            found = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
+            damage = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
     except DatabaseError as error:
-        # The lowest byte is the kind of the error, the others say more of it.
+        # The lowest byte is the primary result code.
         if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
             raise
-        found = str(error.orig)
-    if found != "ok":
+        damage = str(error.orig)
+    if damage != "ok":
         raise DamagedDatabase(
-            f"The job database {engine.url.database} is damaged ({found}). Put the latest backup "
-            "in its place, without its -wal and -shm files (docs/operations.md, Restore). With no "
-            "backup, move the three files away: uploads stay, and their jobs can be started again."
+            f"The job database {engine.url.database} is damaged ({damage}). Replace it with the "
+            "latest backup and delete its -wal and -shm files (docs/operations.md, Restore). "
+            "Without a backup, move the three files away: uploads are kept, and their jobs can be "
+            "started again."
         )

@@ -1,7 +1,7 @@
-"""Requests that the server itself sends to addresses that callers name.
+"""Requests of the server to URLs that callers provide.
 
-The one place that decides where such a request may go: the address that is checked is the address
-that is connected to, redirects are not followed, and nothing that comes back is kept.
+Only this module decides where such requests may go: it connects to exactly the address it has
+checked, follows no redirects, and discards the response body.
 """
 
 import http.client
@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from threading import Timer
 from urllib.parse import urlsplit
 
-MOST_CHARACTERS = 2000
+MAX_URL_CHARACTERS = 2000
 CONNECT_S = 5.0
-# For the whole exchange, however slowly the other side speaks.
+# For the whole exchange, however slow the other side is.
 EXCHANGE_S = 15.0
 
-# All that is not of this is link-local, site-local, unique to an organisation, or a translation.
+# All other IPv6 addresses are link-local, site-local, unique local, or translations.
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-# Of what remains: protocols, documentation, tunnels and relays, and Azure's platform address, which
-# is public in form only. Later versions of Python know some of them.
+# Exceptions: protocol assignments, documentation, tunnels and relays, and Azure's platform address,
+# which only looks public. Later versions of Python know some of them.
 _NOT_PUBLIC = [
     ipaddress.ip_network(one)
     for one in (
@@ -40,21 +40,21 @@ _NOT_PUBLIC = [
         "3fff::/20",
     )
 ]
-# In the middle of an address of ISATAP, before the IPv4 address that it tunnels to.
+# Marks an ISATAP address, before the IPv4 address that it tunnels to.
 _ISATAP = (0x00005EFE, 0x02005EFE)
 _PORTS = {"http": 80, "https": 443}
-# What name resolution takes (RFC 1123, and the underscore that people use).
+# Labels that resolvers accept (RFC 1123, and underscores, which are in use).
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
-_LONGEST_NAME = 253
+_MAX_NAME_CHARACTERS = 253
 
 
 class OutgoingRefused(Exception):
-    """The address is not one that the server sends to; the text says why."""
+    """The server does not send to this URL; the message says why."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A checked address: its parts, with the path and the query as they are sent."""
+    """The parts of a valid URL; `path` includes the query."""
 
     scheme: str
     host: str
@@ -63,31 +63,39 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> "Target":
-        """Raises OutgoingRefused when it is no HTTP address."""
+        """Raises OutgoingRefused if it is not a valid HTTP URL."""
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise OutgoingRefused("it is not an address") from None
+            raise OutgoingRefused("it is not a URL") from None
         if parts.scheme not in _PORTS or not parts.hostname:
-            raise OutgoingRefused("it must begin with https:// or http:// and a host")
-        if len(url) > MOST_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
-            raise OutgoingRefused(f"it must have at most {MOST_CHARACTERS} ASCII characters")
+            raise OutgoingRefused("it must begin with https:// or http:// followed by a host")
+        if (
+            len(url) > MAX_URL_CHARACTERS
+            or not url.isascii()
+            or not url.isprintable()
+            or " " in url
+        ):
+            raise OutgoingRefused(
+                f"it must have at most {MAX_URL_CHARACTERS} ASCII characters and no spaces"
+            )
         if parts.username is not None or parts.password is not None:
-            raise OutgoingRefused("it must hold no user name and no password")
+            raise OutgoingRefused("it must not contain a user name or password")
         if port == 0:
-            raise OutgoingRefused("it names the port 0")
+            raise OutgoingRefused("port 0 is not allowed")
         if not _is_address(parts.hostname) and not _is_name(parts.hostname):
             raise OutgoingRefused(
-                f"{parts.hostname[:80]!r} is no host name: between its dots it must have 1 to 63 "
-                f"letters, digits and hyphens, at most {_LONGEST_NAME} characters in all"
+                f"{parts.hostname[:80]!r} is not a host name: each part between dots must have 1 "
+                "to 63 letters, digits and hyphens, and the whole at most "
+                f"{_MAX_NAME_CHARACTERS} characters"
             )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], path)
 
 
 def authority(url: str) -> str:
-    """The host and port of an address, to tell which addresses lead to the same place."""
+    """The host and port of a URL, to identify URLs of the same server."""
     try:
         target = Target.of(url)
     except OutgoingRefused:
@@ -97,7 +105,7 @@ def authority(url: str) -> str:
 
 def _is_name(host: str) -> bool:
     labels = host.removesuffix(".").split(".")
-    return len(host) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, labels))
+    return len(host) <= _MAX_NAME_CHARACTERS and all(map(_LABEL.fullmatch, labels))
 
 
 def _is_address(host: str) -> bool:
@@ -109,8 +117,10 @@ def _is_address(host: str) -> bool:
 
 
 def check(url: str, allow_private: bool) -> None:
-    """Raise OutgoingRefused for what can be seen without asking for the name: a host that is an
-    address is checked here already."""
+    """Raise OutgoingRefused if the URL is invalid, or its host is a private IP address.
+
+    Names are resolved and checked when the request is sent.
+    """
     target = Target.of(url)
     try:
         address = ipaddress.ip_address(target.host)
@@ -121,7 +131,7 @@ def check(url: str, allow_private: bool) -> None:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one host's on the public Internet, and no way to another one."""
+    """Whether an IP address is a public unicast address, and not a tunnel or translation."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if not parsed.is_global or parsed.is_multicast or any(parsed in one for one in _NOT_PUBLIC):
         return False
@@ -131,10 +141,10 @@ def is_public(address: str) -> bool:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], allow_private: bool) -> int:
-    """Send a body; the status of the answer, of which nothing else is read.
+    """Send a body and return the status of the response.
 
-    Raises OutgoingRefused where the address must not be sent to, OSError or
-    http.client.HTTPException where it does not work.
+    Raises OutgoingRefused if the address is not allowed, and OSError or http.client.HTTPException
+    if the request fails.
     """
     target = Target.of(url)
     connection = http.client.HTTPConnection(target.host, target.port)
@@ -147,11 +157,11 @@ def post(url: str, body: bytes, headers: Mapping[str, str], allow_private: bool)
 
 
 def _connect(target: Target, allow_private: bool) -> socket.socket:
-    """A connection to the first address of the host that may be connected to and answers."""
-    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    allowed = [one for one in found if allow_private or is_public(str(one[4][0]))]
+    """Connect to the first allowed address of the host that accepts a connection."""
+    addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    allowed = [one for one in addresses if allow_private or is_public(str(one[4][0]))]
     if not allowed:
-        raise OutgoingRefused(f"{target.host} leads to a private or local address")
+        raise OutgoingRefused(f"{target.host} resolves to a private or local address")
     failure: OSError | None = None
     for family, kind, protocol, _, address in allowed:
         connecting = socket.socket(family, kind, protocol)
@@ -175,7 +185,7 @@ def _secured(plain: socket.socket, target: Target) -> socket.socket:
 
 @contextmanager
 def _ended_in_time(connected: socket.socket) -> Iterator[None]:
-    """Break the connection off when the exchange takes too long as a whole."""
+    """Shut the connection down if the whole exchange takes too long."""
     same = connected.dup()
 
     def end() -> None:

@@ -1,4 +1,4 @@
-"""What one API key may store, and how long its jobs may work in a day."""
+"""Quotas: storage per API key, and processing time per client and day."""
 
 import logging
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Quota:
-    """`max_bytes` of a key's uploads and results, `max_minutes` of work; 0 is no bound."""
+    """Limits of `max_bytes` for uploads and results, and `max_minutes` of processing (0: none)."""
 
     def __init__(self, storage: Storage, usage: Usage, max_bytes: int, max_minutes: int) -> None:
         self._storage = storage
@@ -22,35 +22,35 @@ class Quota:
         self._max_minutes = max_minutes
 
     def check_bytes(self, owner: str | None, needed_bytes: int = 0) -> None:
-        """Raise QuotaExceeded when a key would store more than it may."""
+        """Raise QuotaExceeded if a key would exceed its storage quota."""
         if not self._max_bytes or owner is None:
             return
         used_bytes = self._storage.used_bytes_of(owner)
         if used_bytes + needed_bytes >= self._max_bytes:
             raise QuotaExceeded(
-                f"Your files and results take {used_bytes / 1e6:,.0f} MB of the "
-                f"{self._max_bytes / 1e6:,.0f} MB of your key, and {needed_bytes / 1e6:,.0f} MB "
-                "more are needed. Delete files that are no longer wanted "
+                f"Your files and results take {used_bytes / 1e6:,.0f} MB, the request needs "
+                f"{needed_bytes / 1e6:,.0f} MB more, and your key is limited to "
+                f"{self._max_bytes / 1e6:,.0f} MB. Delete files that you no longer need "
                 "(DELETE /cleanup/<file_id>)."
             )
 
     def check_work(self, client: str) -> None:
-        """Raise QuotaExceeded when a client's jobs have worked for as long as they may."""
+        """Raise QuotaExceeded if a client has used up its processing time."""
         if not self._max_minutes:
             return
         worked_min = self._usage.worked_s(client) / 60
         if worked_min >= self._max_minutes:
             raise QuotaExceeded(
-                f"Your jobs worked for {worked_min:,.0f} min in the last 24 hours; "
-                f"{self._max_minutes:,} min are allowed. Try again in an hour or later.",
+                f"Your jobs ran for {worked_min:,.0f} min in the last 24 hours; the limit is "
+                f"{self._max_minutes:,} min. Retry in an hour or later.",
                 retry_after_s=HOUR_S,
             )
 
     def charge(self, job: Job) -> None:
-        """Count the work of a job that has ended."""
+        """Count the processing time of a job that has ended."""
         if not self._max_minutes or not job.client or not job.started_at or not job.finished_at:
             return
         try:
             self._usage.add(job.client, max(0.0, job.finished_at - job.started_at))
         except SQLAlchemyError:
-            log.exception("the work of job %s could not be counted", job.job_id)
+            log.exception("could not count the processing time of job %s", job.job_id)

@@ -1,4 +1,4 @@
-"""Runs jobs on background threads, clients in turn, in a bounded queue."""
+"""Runs jobs from a bounded queue on background threads; clients take turns."""
 
 import logging
 import time
@@ -25,19 +25,19 @@ RETRY_AFTER_S = 10
 REPORT_EVERY_S = 0.2
 # Between attempts to read from or write to a database that fails.
 RETRY_S = 1.0
-# How often rows are looked for that say "processing" though no thread works on them.
+# How often to look for rows in the state "processing" that no thread works on.
 RECOVER_EVERY_S = 60.0
 
 Work = Callable[[Job, Report], dict[str, Any]]
-"""Does a job: gets its record and a function (stage, progress); returns the job's result."""
+"""Runs a job, given its record and a function `report(stage, progress)`; returns its result."""
 
 
 class _Ended(Exception):
-    """Ends a running job from inside its report: it was canceled, or the server stops."""
+    """Raised by `report` to end a job that was canceled, or because the server stops."""
 
 
 class _Running:
-    """A job that runs now: says how far it is, and ends it when asked to."""
+    """A running job: stores its progress, and ends it on request."""
 
     def __init__(
         self,
@@ -68,24 +68,24 @@ class _Running:
         try:
             self._store.report(self.job.job_id, stage, progress, self._eta_s(now_s, progress))
         except SQLAlchemyError:
-            # The work is worth more than its progress; `_finish` waits for the database.
-            log.warning("the progress of job %s was not written", self.job.job_id, exc_info=True)
+            # Do not lose the job for its progress; `_finish` waits for the database.
+            log.warning("could not store the progress of job %s", self.job.job_id, exc_info=True)
         self._notify()
 
     def _eta_s(self, now_s: float, progress: float) -> float | None:
-        """Seconds to go, from the speed measured in this stage; None before there is one."""
+        """Seconds remaining at the speed of this stage; None if not yet known."""
         since_s, from_progress = self._since
         gained = progress - from_progress
         return (now_s - since_s) / gained * (1.0 - progress) if gained > 0 else None
 
 
 class JobRunner:
-    """Takes jobs from the store and does them with `work[model]` on `workers` threads.
+    """Takes jobs from the store and runs them with `work[model]` on `workers` threads.
 
-    `discard` removes what a job published that was canceled in its last moment. `give_way` is
-    called between the steps of every job, and returns when more urgent work leaves room. At most
-    `most_of_a_client` jobs of one client wait or run; 0 is no bound. `on_end` is told of every job
-    that has come to its end, and must return at once.
+    `discard` removes the results that a job published before it was canceled. `give_way` is called
+    between the steps of a job and blocks while more urgent work needs the CPU. One client may have
+    `max_per_client` unfinished jobs (0: no limit). `on_end` is called with every job that has ended
+    and must not block.
     """
 
     def __init__(
@@ -93,15 +93,16 @@ class JobRunner:
         store: JobStore,
         work: Mapping[str, Work],
         discard: Callable[[Job], None],
+        *,
         workers: int,
         most_queued: int,
         give_way: Callable[[], None] = lambda: None,
-        most_of_a_client: int = 0,
+        max_per_client: int = 0,
         on_end: Callable[[Job], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._on_end = on_end
-        self._most_of_a_client = most_of_a_client
+        self._max_per_client = max_per_client
         self._give_way = give_way
         self._work = work
         self._discard = discard
@@ -114,7 +115,7 @@ class JobRunner:
         self._stopping = False
 
     def start(self) -> None:
-        """Queue again what a crash interrupted, and begin to work."""
+        """Queue the jobs that a crash interrupted, and start the threads."""
         self._recover()
         for number in range(self._workers):
             thread = Thread(target=self._loop, name=f"job-{number}", daemon=True)
@@ -122,7 +123,7 @@ class JobRunner:
             self._threads.append(thread)
 
     def stop(self, timeout_s: float = 60.0) -> None:
-        """Take no more jobs; running ones end at their next report and are queued again."""
+        """Stop: running jobs end at their next report and are queued again."""
         with self._changed:
             self._stopping = True
             for running in self._running.values():
@@ -134,9 +135,9 @@ class JobRunner:
     def submit(
         self, request: Request, client: str | None = None, webhook: str | None = None
     ) -> Job:
-        """Queue a job, or answer the one that already waits or runs for the same thing.
+        """Queue a job, or return the unfinished one for the same request.
 
-        `webhook` receives a request when the job ends.
+        `webhook` is a URL that receives a request when the job ends.
         """
         with self._changed:
             for job in self._store.with_fingerprint(request.fingerprint, ACTIVE):
@@ -146,15 +147,14 @@ class JobRunner:
                     return job
             if self._store.count(State.QUEUED) >= self._most_queued:
                 raise QueueFull(
-                    f"{self._most_queued} jobs are waiting already. Try again in a while.",
+                    f"The queue is full: {self._most_queued} jobs are waiting. Retry after "
+                    f"{RETRY_AFTER_S} s.",
                     retry_after_s=RETRY_AFTER_S,
                 )
-            if client is not None and 0 < self._most_of_a_client <= self._store.count_active(
-                client
-            ):
+            if client is not None and 0 < self._max_per_client <= self._store.count_active(client):
                 raise TooManyJobs(
-                    f"{self._most_of_a_client} jobs of yours wait or run already. Wait until one "
-                    "has ended, or cancel one (POST /cancel/<file_id>).",
+                    f"You have {self._max_per_client} unfinished jobs, which is the maximum. "
+                    "Wait until one ends, or cancel one (POST /cancel/<file_id>).",
                     retry_after_s=RETRY_AFTER_S,
                 )
             job = self._store.add(request, client=client, webhook=webhook)
@@ -162,7 +162,7 @@ class JobRunner:
             return job
 
     def cancel(self, file_id: str) -> None:
-        """Cancel the waiting and running jobs of a file. Raises NothingToCancel."""
+        """Cancel the queued and running jobs of a file. Raises NothingToCancel."""
         with self._changed:
             canceled = self._store.cancel_queued(file_id)
             for running in self._running.values():
@@ -172,19 +172,18 @@ class JobRunner:
                     running.end.set()
             self._changed.notify_all()
         for job_id in canceled:
-            self._tell_end(job_id)
+            self._notify_end(job_id)
         if not canceled:
-            raise NothingToCancel(f"No job of the file {file_id} is waiting or running.")
+            raise NothingToCancel(f"The file {file_id} has no queued or processing job.")
 
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
-        """Do something with a file unless a job waits or runs that is of it or names it in its
-        options; none is added meanwhile."""
+        """Call `act` unless an unfinished job uses the file, and add no job meanwhile."""
         with self._changed:
             if not any(_uses(job, file_id) for job in self._store.active()):
                 act()
 
     def wait(self, job_id: str, timeout_s: float) -> None:
-        """Return when the job is final or gone, or after `timeout_s`."""
+        """Return when the job has ended or is gone, or after `timeout_s`."""
         ends_s = time.monotonic() + timeout_s
         with self._changed:
             while (left_s := ends_s - time.monotonic()) > 0:
@@ -194,38 +193,38 @@ class JobRunner:
                 self._changed.wait(min(left_s, 1.0))
 
     def _recover(self) -> None:
-        """Queue again the jobs that should be running and are not."""
+        """Queue jobs again whose row says "processing" but that no thread works on."""
         error = Interrupted(
-            "The server stopped several times while this job ran. Look into its log, then start "
-            "the job again."
+            "The server stopped several times while this job was running. Check the server log, "
+            "then start the job again."
         )
         self._store.recover(describe(error), list(self._running))
         self._recovered_s = time.monotonic()
 
     def _finish(self, job_id: str, state: State, **values: Any) -> bool:
-        """Set the terminal state; False when there was one already.
+        """Set the terminal state. Returns False if the job already had one.
 
-        While the database cannot be written, the state is kept here and tried again: a database
-        that is full takes no other job either. Raises OperationalError when the runner stops.
+        Retries while the database cannot be written; a full database accepts no other job either.
+        Raises OperationalError if the runner stops.
         """
-        is_told = False
+        is_logged = False
         while True:
             try:
                 is_first = self._store.finish(job_id, state, **values)
                 break
             except OperationalError:
-                if not is_told:
-                    log.exception("the end of job %s cannot be written; retrying", job_id)
-                is_told = True
+                if not is_logged:
+                    log.exception("cannot store the final state of job %s; retrying", job_id)
+                is_logged = True
                 with self._changed:
                     if self._stopping:
                         raise
                     self._changed.wait(RETRY_S)
         if is_first:
-            self._tell_end(job_id)
+            self._notify_end(job_id)
         return is_first
 
-    def _tell_end(self, job_id: str) -> None:
+    def _notify_end(self, job_id: str) -> None:
         job = self._store.get(job_id)
         if job is not None:
             self._on_end(job)
@@ -239,14 +238,14 @@ class JobRunner:
             try:
                 self._do(running)
             except Exception:
-                log.exception("the job %s could not be recorded", running.job.job_id)
+                log.exception("could not store the outcome of job %s", running.job.job_id)
             finally:
                 with self._changed:
                     del self._running[running.job.job_id]
                     self._changed.notify_all()
 
     def _next(self) -> _Running | None:
-        """The next job, waiting for one; None when the runner stops."""
+        """Wait for the next job; None if the runner stops."""
         with self._changed:
             while not self._stopping:
                 try:
@@ -254,7 +253,7 @@ class JobRunner:
                         self._recover()
                     job = self._store.claim()
                 except Exception:
-                    log.exception("no job can be taken from the database; it is tried again")
+                    log.exception("cannot read jobs from the database; retrying")
                     self._changed.wait(RETRY_S)
                     continue
                 if job is not None:
@@ -266,7 +265,7 @@ class JobRunner:
 
     def _do(self, running: _Running) -> None:
         job = running.job
-        log.info("job %s: %s %s begins", job.job_id, job.request.model, job.request.variant)
+        log.info("job %s: starting %s %s", job.job_id, job.request.model, job.request.variant)
         try:
             result = self._work[job.request.model](job, running.report)
         except _Ended:
@@ -278,8 +277,8 @@ class JobRunner:
         except Exception as error:
             log.exception("job %s failed", job.job_id)
             failure = InternalError(
-                f"The job failed because of a defect ({type(error).__name__}). The server's log "
-                f"has the details under job {job.job_id}."
+                f"The job failed because of a bug in the server ({type(error).__name__}). Its "
+                f"log has the details for job {job.job_id}."
             )
             self._finish(job.job_id, State.FAILED, error=describe(failure))
         else:
@@ -293,5 +292,5 @@ def _uses(job: Job, file_id: str) -> bool:
 
 
 def describe(error: StudioError) -> dict[str, Any]:
-    """An error as it is kept with a job and shown to callers."""
+    """An error as it is stored with a job and shown to callers."""
     return {"code": error.code, "error": error.sentence, **error.extra}

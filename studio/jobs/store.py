@@ -25,7 +25,7 @@ from studio.jobs.job import Job, Request, State
 from studio.jobs.turns import Turns
 
 # The first attempt and two more after crashes.
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 # Of a file; its oldest final jobs give way to new ones.
 MAX_JOBS_KEPT = 100
 ACTIVE = (State.QUEUED, State.PROCESSING)
@@ -353,7 +353,7 @@ class JobStore:
             lost = (JobRow.state == State.PROCESSING, JobRow.job_id.not_in(held))
             session.execute(
                 update(JobRow)
-                .where(*lost, JobRow.attempts >= MOST_ATTEMPTS)
+                .where(*lost, JobRow.attempts >= MAX_ATTEMPTS)
                 .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
             )
             session.execute(update(JobRow).where(*lost).values(**WAITING_AGAIN))

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 FIRST_PAUSE_S = 5.0
-LONGEST_PAUSE_S = 600.0
+MAX_PAUSE_S = 600.0
 
 
 class Turns:
@@ -41,7 +41,7 @@ class Pauses:
         """When the host may be tried again; 0 if at once."""
         pause = self._pauses.get(host)
         # No pause is that long: the clock was set back.
-        if pause is None or pause.until_s > now_s + LONGEST_PAUSE_S:
+        if pause is None or pause.until_s > now_s + MAX_PAUSE_S:
             return 0.0
         return pause.until_s
 
@@ -49,11 +49,11 @@ class Pauses:
         self._pauses = {
             other: pause
             for other, pause in self._pauses.items()
-            if now_s < pause.until_s + LONGEST_PAUSE_S
+            if now_s < pause.until_s + MAX_PAUSE_S
         }
         earlier = self._pauses.get(host)
         failures = earlier.failures if earlier else 0
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 30))
+        pause_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 30))
         self._pauses[host] = _Pause(failures + 1, now_s + pause_s)
 
     def succeeded(self, host: Hashable) -> None:

@@ -1,7 +1,7 @@
-"""Tells addresses of the end of jobs, signed as Standard Webhooks describes.
+"""Sends webhooks when jobs end, signed according to Standard Webhooks.
 
-A message waits in the database, so it survives a restart; it is tried again, ever more rarely,
-until its receiver takes it or all attempts are used up.
+Pending messages are stored in the database, so they survive a restart. They are retried with
+increasing delays until the receiver accepts them or all attempts are used up.
 """
 
 import base64
@@ -27,10 +27,10 @@ from studio.jobs.turns import Pauses, Turns
 
 log = logging.getLogger(__name__)
 
-# Seconds between one attempt and the next; a random tenth is added.
+# Delays between attempts; up to a tenth is added at random.
 DELAYS_S = (5.0, 30.0, 300.0, 1800.0, 7200.0, 28_800.0, 86_400.0)
 LOOK_EVERY_S = 2.0
-# Messages on their way at the same time, and those of one client.
+# Messages sent at the same time, in total and for one client.
 AT_ONCE = 8
 AT_ONCE_PER_CLIENT = 2
 STOP_S = 3.0
@@ -40,9 +40,10 @@ GONE = 410
 
 @dataclass(frozen=True)
 class WebhookSettings:
-    """`secret` signs (empty: nothing is sent); `url` is told of every job; `allow_private` lets the
-    addresses that callers name lie in private networks. `url` comes from the operator and is
-    trusted. At most `max_per_client` messages to addresses that a client named wait (0: no bound).
+    """`secret` signs messages (empty: nothing is sent). `url` receives those of jobs without a
+    webhook of their own; it comes from the operator and is trusted. `allow_private` allows the URLs
+    of callers to be in private networks. A client may have `max_per_client` pending messages to its
+    own URLs (0: no limit).
     """
 
     secret: str
@@ -52,7 +53,7 @@ class WebhookSettings:
 
 
 def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """The `webhook-signature` of a message, under a secret `whsec_<base64>`."""
+    """The `webhook-signature` of a message for a secret `whsec_<base64>`."""
     key = base64.b64decode(secret.removeprefix(PREFIX))
     signed = f"{message_id}.{timestamp}.".encode() + body
     digest = hmac.new(key, signed, hashlib.sha256).digest()
@@ -60,10 +61,10 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 class Webhooks:
-    """Sends what lies in the outbox, on threads of its own. `describe` makes the body for a job.
+    """Sends the messages in the outbox on its own threads. `describe` creates the `data` of a job.
 
-    Clients take turns, and a host that cannot be reached is left alone for a while, so that no
-    client's receivers delay the messages of another client.
+    Clients take turns, and a host that cannot be reached is paused, so that the receivers of one
+    client do not delay the messages of another.
     """
 
     def __init__(
@@ -94,46 +95,46 @@ class Webhooks:
             self._thread.start()
 
     def stop(self) -> None:
-        """Send no more; what is on its way may still arrive, and is then sent again later."""
+        """Stop sending. A message in progress may still arrive, and is sent again later."""
         self._stopping = True
         self._woken.set()
         if self._thread is not None:
             self._thread.join(STOP_S)
 
     def wake(self) -> None:
-        """A job has ended, or a message about one that had ended has come."""
+        """Look for due messages now, because a job has ended or a message was added."""
         self._woken.set()
 
     def check(self, url: Any, client: str | None = None) -> str | None:
-        """The address to tell of a job: the one that its request names, else the server's.
+        """The webhook URL of a job: that of its request, otherwise the server's.
 
-        Raises InvalidOption when the one that is named cannot be used, and TooManyWebhooks when too
-        many messages of the client wait.
+        Raises InvalidOption if the URL cannot be used, and TooManyWebhooks if the client has too
+        many pending messages.
         """
         if url is None:
             return self._settings.url or None
         if not isinstance(url, str):
-            raise InvalidOption("The option 'webhook' must be an address, as text.")
+            raise InvalidOption("The option 'webhook' must be a URL, as a string.")
         if not self._settings.secret:
             raise InvalidOption(
-                "The option 'webhook' cannot be used: webhooks are off on this server, which has "
-                "no WEBHOOK_SECRET."
+                "The option 'webhook' cannot be used: webhooks are off, because this server has no "
+                "WEBHOOK_SECRET."
             )
         try:
             outgoing.check(url, self._settings.allow_private)
         except outgoing.OutgoingRefused as error:
             raise InvalidOption(f"The option 'webhook' cannot be used: {error}.") from None
-        most = self._settings.max_per_client
-        if 0 < most <= self._outbox.count(client, self._settings.url):
+        max_pending = self._settings.max_per_client
+        if 0 < max_pending <= self._outbox.count(client, self._settings.url):
             raise TooManyWebhooks(
-                f"{most} webhooks of yours wait to be sent already. Make your receivers answer, or "
-                "leave the option `webhook` out and poll the status.",
+                f"You have {max_pending} pending webhooks, which is the maximum. Make sure that "
+                "your receivers respond, or leave out the option `webhook` and poll the status.",
                 retry_after_s=int(self._delays_s[0]),
             )
         return url
 
     def send_due(self) -> int:
-        """Send what is due, one after the other, on this thread; the number of messages."""
+        """Send the due messages in sequence on this thread. Returns their number."""
         sent = 0
         while (message := self._next()) is not None:
             self._deliver(message)
@@ -146,7 +147,7 @@ class Webhooks:
             try:
                 message = self._next()
             except Exception:
-                log.exception("webhooks cannot be read from the database; it is tried again")
+                log.exception("cannot read webhooks from the database; retrying")
                 message = None
             if message is None:
                 self._woken.wait(LOOK_EVERY_S)
@@ -154,18 +155,18 @@ class Webhooks:
                 Thread(target=self._deliver, args=(message,), name="webhook", daemon=True).start()
 
     def _next(self) -> Message | None:
-        """The message to send next; None when nothing is due or all places are taken."""
+        """The message to send next; None if nothing is due or all slots are taken."""
         with self._lock:
             if len(self._sending) >= AT_ONCE:
                 return None
             now_s = self._clock()
             busy = Counter(message.client for message in self._sending.values())
-            waiting = [
+            candidates = [
                 client
                 for client in self._outbox.clients(now_s)
                 if busy[client] < AT_ONCE_PER_CLIENT
             ]
-            for client in self._turns.order(waiting):
+            for client in self._turns.order(candidates):
                 message = self._first_of(client, now_s)
                 if message is not None:
                     self._turns.take(client)
@@ -174,11 +175,11 @@ class Webhooks:
             return None
 
     def _first_of(self, client: str | None, now_s: float) -> Message | None:
-        """The first message of a client to a host that is not paused; others are put off."""
-        most = AT_ONCE_PER_CLIENT + 4
+        """The first message of a client to a host that is not paused; postpones the others."""
+        limit = AT_ONCE_PER_CLIENT + 4
         while due := [
             message
-            for message in self._outbox.due(now_s, client, most)
+            for message in self._outbox.due(now_s, client, limit)
             if message.message_id not in self._sending
         ]:
             for message in due:
@@ -192,8 +193,8 @@ class Webhooks:
         try:
             is_reached = self._send(message)
         except Exception:
-            # It stays due; the pause keeps it from being sent again and again.
-            log.exception("%s: the outcome cannot be recorded", message.message_id)
+            # It remains due; the pause prevents a tight retry loop.
+            log.exception("%s: cannot store the outcome", message.message_id)
             is_reached = False
         with self._lock:
             if is_reached:
@@ -204,26 +205,26 @@ class Webhooks:
         self._woken.set()
 
     def _send(self, message: Message) -> bool:
-        """Send once and record the outcome; whether the receiver answered at all."""
+        """Send once and store the outcome. Returns whether the receiver responded at all."""
         try:
             failure = self._attempt(message)
         except Exception as error:
-            log.exception("%s cannot be sent because of a defect", message.message_id)
-            failure = _Failure(f"a defect ({type(error).__name__})", is_reached=False)
+            log.exception("%s: cannot be sent because of a bug", message.message_id)
+            failure = _Failure(f"a bug ({type(error).__name__})", is_reached=False)
         if failure is None:
             self._outbox.remove(message.message_id)
             return True
         if message.attempts < len(self._delays_s) and failure.can_pass:
             delay_s = self._delays_s[message.attempts] * random.uniform(1.0, 1.1)
             self._outbox.postpone(message.message_id, self._clock() + delay_s)
-            log.info("%s: %s; again in %.0f s", message.message_id, failure.cause, delay_s)
+            log.info("%s: %s; retrying in %.0f s", message.message_id, failure.cause, delay_s)
         else:
             self._outbox.remove(message.message_id)
-            log.warning("%s is given up: %s", message.message_id, failure.cause)
+            log.warning("%s: giving up: %s", message.message_id, failure.cause)
         return failure.is_reached
 
     def _attempt(self, message: Message) -> "_Failure | None":
-        """Send once; None when the receiver took it."""
+        """Send once; None if the receiver accepted the message."""
         body = self._body(message.job)
         timestamp = int(time.time())
         headers = {
@@ -246,21 +247,21 @@ class Webhooks:
             return _Failure(str(error) or type(error).__name__, is_reached=False)
         if 200 <= status < 300:
             return None
-        return _Failure(f"the receiver answered {status}", can_pass=status != GONE)
+        return _Failure(f"the receiver responded with {status}", can_pass=status != GONE)
 
     def _body(self, job: Job) -> bytes:
         ended = datetime.fromtimestamp(job.finished_at or 0.0, UTC)
-        told = {
+        payload = {
             "type": f"job.{job.state.value}",
             "timestamp": ended.isoformat(),
             "data": self._describe(job),
         }
-        return json.dumps(told, ensure_ascii=False).encode()
+        return json.dumps(payload, ensure_ascii=False).encode()
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why a message did not arrive, whether it may arrive later, and whether the host answered."""
+    """Why a message was not delivered, whether to retry, and whether the host responded."""
 
     cause: str
     can_pass: bool = True
@@ -268,5 +269,5 @@ class _Failure:
 
 
 def _host(message: Message) -> tuple[str | None, str]:
-    """What is paused when a host fails: the host, for this client alone."""
+    """What to pause if a host fails: the host, for this client only."""
     return message.client, outgoing.authority(message.url)

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from studio.inference.variants import BUNDLED, MIT, Where
+from studio.errors import UnknownVariant
+from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
 from studio.separation import hub, limits
 
 # The header of htdemucs has 0.05 MB. Parsed JSON takes many times its size.
@@ -49,37 +50,35 @@ RELEASES = {
 }
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A variant as found on this machine.
+@dataclass(frozen=True, kw_only=True)
+class DemucsVariant(Variant):
+    """A variant of Demucs: `files` has a weights file for each network of its bag.
 
-    `files` are its weights where they are already here, one for each network of the bag;
-    `missing` names files that its bag needs and that are not there; `weights` and `segment_s` are
-    the bag's own. `damage` says why its bag cannot be read. `is_transformer` (all its networks are
-    HTDemucs) is None where only loading them would tell.
+    `missing` names files that its bag needs and that do not exist; `weights` and `segment_s` are
+    the bag's own. `stems` and `is_transformer` (all its networks are HTDemucs) are None where only
+    loading the networks would tell.
     """
 
-    name: str
-    purpose: str
-    where: Where
-    stems: tuple[str, ...] | None
-    licence: str
-    size_bytes: int | None
-    files: tuple[Path, ...] = ()
+    stems: tuple[str, ...] | None = None
     missing: tuple[str, ...] = ()
     weights: list[list[float]] | None = None
     segment_s: float | None = None
     needs_diffq: bool = False
-    damage: str | None = None
     is_transformer: bool | None = None
 
+    def details(self) -> dict[str, Any]:
+        return {"stems": list(self.stems) if self.stems else None}
 
-class Catalogue:
+
+class DemucsCatalogue(Catalogue[DemucsVariant]):
     """Finds variants: the bundled one, those in `MODEL_DIR/demucs`, in the caches, on the hub.
 
     `checkpoints` is the folder of PyTorch's downloads, if that is looked into. `hub_access` says
     which variants `hf://...` may be used.
     """
+
+    title = "Demucs"
+    releases = RELEASES
 
     def __init__(
         self,
@@ -97,82 +96,101 @@ class Catalogue:
     def local_dir(self) -> Path:
         return self._local_dir
 
-    def names(self) -> list[str]:
-        local = sorted(path.stem for path in self._local_bags())
-        return list(dict.fromkeys([BUNDLED, *RELEASES, *local]))
+    def local_names(self) -> list[str]:
+        return [path.stem for path in self._local_bags()]
 
-    def knows(self, name: str) -> bool:
-        return name in self.names() or (hub.is_hub_name(name) and self.hub.allows(name))
+    def check(self, name: str) -> DemucsVariant:
+        if hub.is_hub_name(name) and name not in self.names():
+            self._check_repository(name)
+            return self.find(name)
+        if name not in self.names():
+            raise UnknownVariant(
+                f"Demucs has no variant {name!r}. Available: {', '.join(self.names())}, and "
+                f"{hub.HUB_PREFIX}NAMESPACE/NAME."
+            )
+        return self.find(name)
 
-    def find(self, name: str) -> Variant:
-        """The variant `name`, which must be known."""
-        if name == BUNDLED:
-            return self._bundled()
-        release = RELEASES.get(name)
-        for bag_file in self._local_bags():
-            if bag_file.stem == name:
-                return self._local(name, bag_file, release)
-        stems = release.stems if release else None
-        purpose = release.purpose if release else "A model of the Hugging Face hub"
-        found = Variant(
-            name,
-            purpose,
-            Where.AVAILABLE,
-            stems,
-            MIT if release else "see the model's page",
-            release.size_bytes if release else None,
-            needs_diffq=bool(release and release.needs_diffq),
-            is_transformer=release.is_transformer if release else None,
+    def _check_repository(self, name: str) -> None:
+        """Raise UnknownVariant when a variant of the hub is not among HUB_REPOSITORIES."""
+        if self.hub.allows(name):
+            return
+        allowed = ", ".join(sorted(self.hub.repositories or ())) or "none"
+        raise UnknownVariant(
+            f"{name!r} is in the hub repository {hub.hub_repository(name)[0]!r}, which is not in "
+            f"the HUB_REPOSITORIES of this server ({allowed}). Use a variant listed by GET /models."
         )
-        return self._hub_files(found) or _checkpoint_files(found, self._checkpoints) or found
+
+    def local(self, name: str) -> DemucsVariant | None:
+        bag_file = next((path for path in self._local_bags() if path.stem == name), None)
+        return self._local(name, bag_file) if bag_file else None
+
+    def cached(self, name: str) -> DemucsVariant | None:
+        variant = self.available(name)
+        return self._hub_files(variant) or _checkpoint_files(variant, self._checkpoints)
+
+    def available(self, name: str) -> DemucsVariant:
+        release = RELEASES.get(name)
+        if release is None:
+            return DemucsVariant(
+                name=name,
+                purpose="A model of the Hugging Face hub",
+                where=Where.AVAILABLE,
+                licence="see the model's page",
+            )
+        return DemucsVariant(
+            name=name,
+            purpose=release.purpose,
+            where=Where.AVAILABLE,
+            licence=MIT,
+            size_bytes=release.size_bytes,
+            stems=release.stems,
+            needs_diffq=release.needs_diffq,
+            is_transformer=release.is_transformer,
+        )
 
     def _local_bags(self) -> Iterator[Path]:
         if self._local_dir.is_dir():
             yield from sorted(self._local_dir.glob("*.yaml"))
 
-    def _bundled(self) -> Variant:
+    def bundled(self) -> DemucsVariant:
         path = self._bundled_dir / "model.safetensors"
-        is_there = path.is_file()
-        return Variant(
-            BUNDLED,
-            "Small model made for this project: first run, tests, development",
-            Where.BUNDLED,
-            _stems_of(path) if is_there else None,
-            MIT,
-            path.stat().st_size if is_there else None,
-            (path,),
-            damage=None if is_there else f"{path} is missing; install the server again",
+        exists = path.is_file()
+        return DemucsVariant(
+            name=BUNDLED,
+            purpose="Small model made for this project: first run, tests, development",
+            where=Where.BUNDLED,
+            licence=MIT,
+            size_bytes=path.stat().st_size if exists else None,
+            files=(path,),
+            damage=None if exists else f"{path} is missing; install the server again",
+            stems=_stems_of(path) if exists else None,
             is_transformer=True,
         )
 
-    def _local(self, name: str, bag_file: Path, release: Release | None) -> Variant:
+    def _local(self, name: str, bag_file: Path) -> DemucsVariant:
+        release = RELEASES.get(name)
         damage = None
         try:
             bag = read_bag(bag_file)
         except ValueError as error:
             bag, damage = {"models": []}, str(error)
-        files: list[Path] = []
-        missing: list[str] = []
-        for signature in bag["models"]:
-            if path := self._local_weights(signature):
-                files.append(path)
-            else:
-                missing.append(f"{signature}.safetensors")
+        paths = [(signature, self._local_weights(signature)) for signature in bag["models"]]
+        files = tuple(path for _, path in paths if path)
         stems = next((s for s in map(_stems_of, files) if s), release.stems if release else None)
-        return Variant(
-            name,
-            release.purpose if release else "Local model",
-            Where.LOCAL,
-            stems,
-            MIT if release else "yours",
-            sum(path.stat().st_size for path in files),
-            tuple(files),
-            tuple(missing),
-            bag.get("weights"),
-            bag.get("segment"),
-            bool(release and release.needs_diffq),
-            damage,
-            _all_transformers(files, release.is_transformer if release else None),
+        return DemucsVariant(
+            name=name,
+            purpose=release.purpose if release else "Local model",
+            where=Where.LOCAL,
+            licence=MIT if release else "yours",
+            size_bytes=sum(path.stat().st_size for path in files),
+            files=files,
+            damage=damage,
+            stems=stems,
+            missing=tuple(f"{one}.safetensors" for one, path in paths if not path),
+            weights=bag.get("weights"),
+            segment_s=bag.get("segment"),
+            needs_diffq=bool(release and release.needs_diffq),
+            is_transformer=_all_transformers(files, release.is_transformer if release else None),
         )
 
     def _local_weights(self, signature: str) -> Path | None:
@@ -182,7 +200,7 @@ class Catalogue:
         pickled = [self._local_dir / f"{signature}.th", *self._local_dir.glob(f"{signature}-*.th")]
         return next((path for path in pickled if path.is_file()), None)
 
-    def _hub_files(self, variant: Variant) -> Variant | None:
+    def _hub_files(self, variant: DemucsVariant) -> DemucsVariant | None:
         """The variant with its files from the hub's cache, if all are there."""
         repository, bag_name = hub.hub_repository(variant.name)
         bag_path = self.hub.cached_file(repository, f"{bag_name}.yaml")
@@ -271,7 +289,7 @@ def _read_cached_bag(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _checkpoint_files(variant: Variant, folder: Path | None) -> Variant | None:
+def _checkpoint_files(variant: DemucsVariant, folder: Path | None) -> DemucsVariant | None:
     """The variant with its files from PyTorch's cache of downloads, if all are there."""
     if variant.name not in RELEASES or folder is None or not folder.is_dir():
         return None
@@ -281,8 +299,8 @@ def _checkpoint_files(variant: Variant, folder: Path | None) -> Variant | None:
 
 
 def _with_files(
-    variant: Variant, found: Sequence[Path | None], bag: dict[str, Any]
-) -> Variant | None:
+    variant: DemucsVariant, found: Sequence[Path | None], bag: dict[str, Any]
+) -> DemucsVariant | None:
     files = tuple(path for path in found if path is not None)
     if len(files) < len(found):
         return None

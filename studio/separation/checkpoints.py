@@ -32,7 +32,7 @@ def load_file(path: Path, segment_s: float | None) -> Any:
     try:
         limits.check_segment(module.segment, f"the segment of {path.name}")
     except limits.OutOfBounds as error:
-        raise ModelUnusable(f"The network is refused: {error}. Use another variant.") from None
+        raise ModelUnusable(f"The network is not allowed: {error}. Use another variant.") from None
     return module
 
 
@@ -47,7 +47,7 @@ def _load_module(path: Path, segment_s: float | None) -> Any:
         _check_size(path, metadata, segment_s)
         return load_safetensors_model(path)
     if path.suffix != ".th":
-        raise ModelUnusable(f"{path.name} is no weights file: neither .safetensors nor .th.")
+        raise ModelUnusable(f"{path.name} is not a weights file: it must be .safetensors or .th.")
     _, dash, checksum = path.stem.rpartition("-")
     if dash:
         check_checksum(path, checksum)
@@ -60,8 +60,8 @@ def _check_classes(path: Path, metadata: dict[str, Any]) -> None:
     helpers = {name for name in _classes_in(structure) if not name.startswith("diffq.")}
     if foreign := ({str(metadata.get("klass"))} | helpers) - CLASSES:
         raise ModelUnusable(
-            f"{path.name} is not a Demucs network: it names {sorted(foreign)}. Replace it, or use "
-            f"the bundled variant {BUNDLED!r}."
+            f"{path.name} is not a Demucs network: it names the classes {sorted(foreign)}. Replace "
+            f"it, or use the bundled variant {BUNDLED!r}."
         )
 
 
@@ -86,11 +86,11 @@ def _check_size(path: Path, metadata: dict[str, Any], segment_s: float | None) -
         parameters = sum(tensor.numel() for tensor in outline.parameters())
         if parameters > limits.MAX_PARAMETERS:
             raise limits.OutOfBounds(
-                f"it has {parameters:,} parameters; at most {limits.MAX_PARAMETERS:,} may be"
+                f"it has {parameters:,} parameters; the maximum is {limits.MAX_PARAMETERS:,}"
             )
     except limits.OutOfBounds as error:
         raise ModelUnusable(
-            f"The network {path.name} is refused: {error}. Use another variant."
+            f"The network {path.name} is not allowed: {error}. Use another variant."
         ) from None
 
 

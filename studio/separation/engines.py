@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import ModelUnusable
+from studio.inference.convert_process import kept_or_converted
 from studio.inference.devices import choose_device, fallback_note, join_notes, release_memory
-from studio.inference.graph_cache import GraphCache, NotConvertible
+from studio.inference.engine_settings import EngineSettings
+from studio.inference.graph_cache import NotConvertible
 from studio.inference.hardware import native_bf16
 from studio.separation.network import Bag, Member, Network
 from studio.separation.openvino.conversion import keep_graph
@@ -23,6 +25,7 @@ from studio.separation.openvino.network import (
     Graph,
     OpenVinoNetwork,
     convert,
+    describe,
     described,
     key,
 )
@@ -32,19 +35,6 @@ log = logging.getLogger(__name__)
 
 Kind = tuple[tuple[str, ...], int, int]
 """What the networks of a bag must agree in: sources, sample rate in Hz, channels."""
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """What the operator wants: engine, precision, threads (0: its own choice), graphs' folder, and
-    the device of PyTorch.
-    """
-
-    engine: str
-    precision: str
-    threads: int
-    graphs: Path
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -186,14 +176,19 @@ def _openvino_bag(
 
 
 def _graph(file: Weights, graphs: Path) -> tuple[Graph, Any]:
-    """The graph of a weights file: from the cache, or converted and kept there."""
-    found = GraphCache(graphs).find_or_make(
-        key(file.path, file.segment_s), lambda: keep_graph(file.path, file.segment_s, graphs)
+    """The graph of a weights file, and its layers."""
+
+    def convert_here() -> tuple[dict[str, Any], dict[str, Any]]:
+        graph, layers = convert(file.load())
+        return describe(graph), {LAYERS: layers}
+
+    description, networks = kept_or_converted(
+        graphs,
+        key(file.path, file.segment_s),
+        lambda: keep_graph(file.path, file.segment_s, graphs),
+        convert_here,
     )
-    if found:
-        data, folder = found
-        return described(data), folder / f"{LAYERS}.xml"
-    return convert(file.load())
+    return described(description), networks(LAYERS)
 
 
 def _members(

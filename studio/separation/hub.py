@@ -88,8 +88,8 @@ class HubAccess:
         size_bytes = sum(one.size or max_bytes + 1 for one in about)
         if size_bytes > max_bytes:
             raise ModelUnusable(
-                f"{', '.join(filenames)} of the hub repository {repository} may have {max_bytes:,} "
-                "bytes and must tell their size. Use another variant."
+                f"{', '.join(filenames)} in the hub repository {repository} must declare a size "
+                f"of at most {max_bytes:,} bytes. Use another variant."
             )
         reserve(size_bytes)
         # The revision whose size was checked, though the repository may have changed since.

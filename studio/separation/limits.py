@@ -70,7 +70,7 @@ def check_bag(bag: Mapping[str, Any], file_name: str) -> None:
     models = bag["models"]
     if len(models) > MAX_NETWORKS:
         raise OutOfBounds(
-            f"{file_name} names {len(models)} networks; at most {MAX_NETWORKS} may be"
+            f"{file_name} names {len(models)} networks; the maximum is {MAX_NETWORKS}"
         )
     if unusable := [name for name in models if not _NAME.fullmatch(name)]:
         raise OutOfBounds(
@@ -81,15 +81,15 @@ def check_bag(bag: Mapping[str, Any], file_name: str) -> None:
         check_segment(segment_s, f"`segment` in {file_name}")
     weights = bag.get("weights")
     if weights is not None and not _is_matrix(weights):
-        raise OutOfBounds(f"`weights` in {file_name} must be rows of numbers, one for each network")
+        raise OutOfBounds(f"`weights` in {file_name} must have a row of numbers for each network")
 
 
 def check_segment(segment_s: Any, where: str) -> None:
     """Raise OutOfBounds when a segment is not a number of seconds within the bounds."""
     if not _is_number(segment_s) or not MIN_SEGMENT_S <= segment_s <= MAX_SEGMENT_S:
         raise OutOfBounds(
-            f"{where} is {_shown(segment_s)}; it must be {MIN_SEGMENT_S} to {MAX_SEGMENT_S:.0f} "
-            "seconds"
+            f"{where} is {_shown(segment_s)}; it must be between {MIN_SEGMENT_S} and "
+            f"{MAX_SEGMENT_S:.0f} seconds"
         )
 
 
@@ -103,7 +103,7 @@ def check_arguments(arguments: Mapping[str, Any], segment_s: float | None = None
         value = arguments.get(name)
         if value is not None and not (_is_number(value, bool) and least <= value <= most):
             raise OutOfBounds(
-                f"the argument {name} is {_shown(value)}; it must be {least:g} to {most:g}"
+                f"the argument {name} is {_shown(value)}; it must be between {least:g} and {most:g}"
             )
     _check_stems(arguments.get("sources"))
     _check_bands(arguments.get("multi_freqs"))
@@ -111,8 +111,8 @@ def check_arguments(arguments: Mapping[str, Any], segment_s: float | None = None
     channels = max(arguments["channels"], arguments.get("channels_time") or 0)
     if samples * channels > MAX_ACTIVATIONS:
         raise OutOfBounds(
-            f"{samples:,.0f} samples a segment with {channels} channels are too many; their "
-            f"product may be {MAX_ACTIVATIONS:,}"
+            f"{samples:,.0f} samples per segment with {channels} channels are too many; the "
+            f"maximum of their product is {MAX_ACTIVATIONS:,}"
         )
     if arguments.get("t_layers"):
         _check_attention(arguments, samples)
@@ -125,7 +125,7 @@ def _check_attention(arguments: Mapping[str, Any], samples: float) -> None:
     if positions**2 * arguments["t_heads"] > MAX_ATTENTION:
         raise OutOfBounds(
             f"attention over {positions:,.0f} positions with {arguments['t_heads']} heads is too "
-            f"much; the square of the positions times the heads may be {MAX_ATTENTION:,}"
+            f"large; the maximum of heads times positions squared is {MAX_ATTENTION:,}"
         )
 
 
@@ -138,7 +138,7 @@ def _check_stems(sources: Any) -> None:
         or len(set(sources)) < len(sources)
     ):
         raise OutOfBounds(
-            f"the argument sources must be 1 to {MAX_STEMS} different names of letters and digits"
+            f"the argument sources must be 1 to {MAX_STEMS} distinct names of letters and digits"
         )
 
 

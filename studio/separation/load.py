@@ -4,17 +4,18 @@ from collections.abc import Callable
 from functools import partial
 
 from studio.errors import DiskFull, ModelUnusable, WeightsMissing
+from studio.inference.engine_settings import EngineSettings
 from studio.inference.reachable import any_reachable, hub_address
 from studio.inference.variants import BUNDLED, Where, or_bundled
 from studio.separation import limits
 from studio.separation.catalogue import (
     RELEASES,
-    Catalogue,
-    Variant,
+    DemucsCatalogue,
+    DemucsVariant,
     read_bag,
 )
 from studio.separation.checkpoints import load_file
-from studio.separation.engines import EngineSettings, Weights, build
+from studio.separation.engines import Weights, build
 from studio.separation.hub import HUB_PREFIX, HubAccess, hub_repository, release_bag
 from studio.separation.network import Bag
 
@@ -22,7 +23,7 @@ RELEASE_URL = "https://dl.fbaipublicfiles.com"
 
 
 def load(
-    catalogue: Catalogue,
+    catalogue: DemucsCatalogue,
     name: str,
     settings: EngineSettings,
     reserve: Callable[[int], None] = lambda _: None,
@@ -65,7 +66,7 @@ def load(
         ) from error
 
 
-def _check_diffq(variant: Variant) -> None:
+def _check_diffq(variant: DemucsVariant) -> None:
     from importlib.util import find_spec
 
     if variant.needs_diffq and find_spec("diffq") is None:
@@ -75,7 +76,7 @@ def _check_diffq(variant: Variant) -> None:
         )
 
 
-def _fetch(catalogue: Catalogue, name: str, reserve: Callable[[int], None]) -> None:
+def _fetch(catalogue: DemucsCatalogue, name: str, reserve: Callable[[int], None]) -> None:
     """Download a variant into the usual caches."""
     from demucs.pretrained import get_model
 
@@ -106,7 +107,7 @@ def _fetch_from_hub(hub: HubAccess, name: str, reserve: Callable[[int], None]) -
         ) from error
 
 
-def _require_network(catalogue: Catalogue, name: str) -> None:
+def _require_network(catalogue: DemucsCatalogue, name: str) -> None:
     """Fail within seconds, and say what to do, where no release can be reached."""
     hosts = hub_address()
     hosts += [] if name.startswith(HUB_PREFIX) else [RELEASE_URL]
@@ -114,7 +115,7 @@ def _require_network(catalogue: Catalogue, name: str) -> None:
         raise _missing(catalogue, name, "no network")
 
 
-def _missing(catalogue: Catalogue, name: str, reason: str) -> WeightsMissing:
+def _missing(catalogue: DemucsCatalogue, name: str, reason: str) -> WeightsMissing:
     signatures = _release_signatures(name)
     return WeightsMissing(
         f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}. "

@@ -85,4 +85,4 @@ class Bag:
 def check_stems(stems: Sequence[str], sources: Sequence[str]) -> None:
     """Raise UnknownStem where one of the stems is not among the sources."""
     if unknown := [stem for stem in stems if stem not in sources]:
-        raise UnknownStem(f"The model has no stem {unknown[0]!r}; it has {', '.join(sources)}.")
+        raise UnknownStem(f"The model has no stem {unknown[0]!r}. Available: {', '.join(sources)}.")

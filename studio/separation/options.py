@@ -2,19 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from studio.errors import InvalidOption
-from studio.jobs.body import one_or_more
+from studio.jobs.body import JobOptions, one_or_more
 
 Stem = Annotated[str, Field(min_length=1, max_length=100)]
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 
 
-class SeparationOptions(BaseModel):
+class SeparationOptions(JobOptions):
     """Options of `POST /process/demucs/<file_id>`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model_variant: Annotated[
         str | None,
@@ -71,7 +69,6 @@ class SeparationOptions(BaseModel):
         if duration_s * runs > max_work_s:
             raise InvalidOption(
                 f"With `shifts` {self.shifts} and `overlap` {self.overlap:g}, {duration_s:,.0f} s "
-                f"of sound are as much work as {duration_s * runs:,.0f} s; at most "
-                f"{max_work_s:,.0f} s are accepted. Use fewer shifts or less overlap, or send the "
-                "sound in parts."
+                f"of audio take as much work as {duration_s * runs:,.0f} s; the maximum is "
+                f"{max_work_s:,.0f} s. Use fewer shifts, less overlap, or split the file."
             )

@@ -3,21 +3,23 @@
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.errors import NotAudio
+from studio.family import JobContext
 from studio.inference.worker_threads import WorkerThreads, read_ahead
 from studio.jobs.job import Report
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag
 from studio.separation.options import SeparationOptions
+from studio.separation.result import SeparationResult
 from studio.separation.stream import Separation
+from studio.sources import Source
 
 # Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
 ENCODING_SHARE = 0.1
@@ -25,34 +27,26 @@ ENCODING_SHARE = 0.1
 BLOCKS_AHEAD = 2
 
 
-def separate(
-    bag: Bag,
-    source: Path,
-    duration_s: float,
-    options: SeparationOptions,
-    work: Path,
-    report: Report,
-    reserve: Callable[[int], None],
-) -> dict[str, Any]:
-    """Separate `source` into `work`; the description of the tracks, for the job's record.
+def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -> SeparationResult:
+    """Separate a sound into `context.work`.
 
-    `duration_s` is what the upload was found to hold; much more than that is not decoded.
-    Stems are written as 32-bit float WAV at the model's rate, all under one gain (1), so that
-    they add up to the mixture as far as the model's do. `gain` in the answer is what fixed-point
-    formats need. `reserve(bytes)` is asked for disk space before anything is written.
+    Much more sound than `source.duration_s` is not decoded. Stems are written as 32-bit float WAV
+    at the model's rate, all under one gain (1), so that they add up to the mixture as far as the
+    model's do.
     """
     started_s = time.monotonic()
+    options, report = context.options, context.report
     indices = bag.indices(options.stems or [])
     stems = [bag.sources[i] for i in indices]
     report("analysing", 0.0)
-    with closing(_blocks(bag, source, duration_s)) as blocks:
+    with closing(_blocks(bag, source)) as blocks:
         statistics = Statistics.of(_checked(blocks, report))
     if statistics.samples == 0:
-        raise NotAudio("The file holds no sound.")
-    reserve(statistics.samples * bag.channels * 4 * len(stems))
+        raise NotAudio("The file contains no audio.")
+    context.reserve(statistics.samples * bag.channels * 4 * len(stems))
     share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
     report("separating", 0.0)
-    with closing(_blocks(bag, source, duration_s)) as blocks:
+    with closing(_blocks(bag, source)) as blocks:
         separation = Separation(
             bag, blocks, statistics, indices, overlap=options.overlap, shifts=options.shifts
         )
@@ -60,30 +54,35 @@ def separate(
         def on_segment(done: int) -> None:
             report("separating", share * done / separation.segments)
 
-        peaks = _write(separation, bag, stems, statistics, work, on_segment)
+        peaks = _write(separation, bag, stems, statistics, work=context.work, on_segment=on_segment)
     gain = audio.shared_gain(peaks)
-    if options.format != "wav":
-        _encode(work, stems, options.format, gain, report)
+    audio.encode_tracks(
+        context.work,
+        stems,
+        options.format,
+        gain,
+        lambda done: report("encoding", share + (1.0 - share) * done),
+    )
     elapsed_s = time.monotonic() - started_s
     separated_s = statistics.samples / bag.sample_rate_hz
-    return {
-        "engine": bag.engine,
-        "precision": bag.precision,
-        "note": bag.remark,
-        "stems": stems,
-        "format": options.format,
-        "sample_rate_hz": bag.sample_rate_hz,
-        "channels": bag.channels,
-        "samples": statistics.samples,
-        "duration_s": round(separated_s, 3),
-        "gain": round(gain, 6),
-        "elapsed_s": round(elapsed_s, 3),
-        "real_time_factor": round(elapsed_s / separated_s, 4),
-    }
+    return SeparationResult(
+        engine=bag.engine,
+        precision=bag.precision,
+        note=bag.remark,
+        stems=stems,
+        format=options.format,
+        sample_rate_hz=bag.sample_rate_hz,
+        channels=bag.channels,
+        samples=statistics.samples,
+        duration_s=round(separated_s, 3),
+        gain=round(gain, 6),
+        elapsed_s=round(elapsed_s, 3),
+        real_time_factor=round(elapsed_s / separated_s, 4),
+    )
 
 
-def _blocks(bag: Bag, source: Path, duration_s: float) -> Generator[Sound, None, None]:
-    decoded = audio.decode(source, bag.sample_rate_hz, bag.channels, duration_s)
+def _blocks(bag: Bag, source: Source) -> Generator[Sound, None, None]:
+    decoded = audio.decode(source.path, bag.sample_rate_hz, bag.channels, source.duration_s)
     return read_ahead(decoded, BLOCKS_AHEAD)
 
 
@@ -99,26 +98,19 @@ def _write(
     bag: Bag,
     stems: list[str],
     statistics: Statistics,
+    *,
     work: Path,
     on_segment: Callable[[int], None],
 ) -> list[float]:
     """Write the stems; the peaks of them and of what the mixture is without each."""
     residual_peaks = [0.0] * len(stems)
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(
-                SoundWriter(
-                    work / f"{stem}.wav",
-                    "wav",
-                    bag.sample_rate_hz,
-                    bag.channels,
-                    statistics.samples,
-                )
-            )
-            for stem in stems
-        ]
+    with (
+        audio.track_writers(
+            work, stems, bag.sample_rate_hz, bag.channels, statistics.samples
+        ) as writers,
         # Each stem is written by a thread of its own, while the next block is separated.
-        threads = stack.enter_context(WorkerThreads(len(stems)))
+        WorkerThreads(len(stems)) as threads,
+    ):
         writing: list[Future[float]] = []
         for mixture, parts in separation.run(on_segment):
             _keep_peaks(residual_peaks, writing)
@@ -140,15 +132,3 @@ def _keep_peaks(peaks: list[float], writing: list[Future[float]]) -> None:
     """Wait for the blocks that are being written."""
     for number, block in enumerate(writing):
         peaks[number] = max(peaks[number], block.result())
-
-
-def _encode(work: Path, stems: list[str], audio_format: str, gain: float, report: Report) -> None:
-    for number, stem in enumerate(stems):
-
-        def on_block(share: float, before: int = number) -> None:
-            done = (before + share) / len(stems)
-            report("encoding", 1.0 - ENCODING_SHARE * (1.0 - done))
-
-        on_block(0.0)
-        target = work / f"{stem}.{audio_format}"
-        audio.encode(work / f"{stem}.wav", target, audio_format, gain, on_block)

@@ -22,7 +22,7 @@ from studio.separation.mixture import Mixture, Statistics
 from studio.separation.network import Bag, Member, Stems, Windows
 
 # Demucs shifts by up to half a second.
-MOST_SHIFT_S = 0.5
+MAX_SHIFT_S = 0.5
 SHIFT_SEED = 0
 
 
@@ -151,7 +151,7 @@ class Separation:
         chosen = list(stems)
         totals = np.array([[m.weights[i] for i in chosen] for m in bag.members]).sum(axis=0)
         offsets = random.Random(SHIFT_SEED)
-        most_shift = int(MOST_SHIFT_S * bag.sample_rate_hz)
+        most_shift = int(MAX_SHIFT_S * bag.sample_rate_hz)
         for member in bag.members:
             share = np.array([member.weights[i] for i in chosen]) / totals
             # Drawn for every network, so that a stem does not depend on which others are wanted.

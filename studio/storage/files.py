@@ -37,7 +37,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
-class Sound:
+class SoundInfo:
     """Duration in seconds, sample rate in Hz, and channel count of an upload.
 
     `note` says what its sender should know of it, if there is something.
@@ -61,7 +61,7 @@ class Upload:
     file_type: str
     size_bytes: int
     sha256: str
-    sound: Sound | None
+    sound: SoundInfo | None
     owner: str | None = None
     created_at: float = 0.0
 
@@ -95,7 +95,7 @@ class IncomingFile:
         return self._file.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
-        raise OSError("an upload is read from disk once it is complete")
+        raise OSError("an upload can be read only once it is complete")
 
     def close(self) -> None:
         with disk_errors():
@@ -178,7 +178,7 @@ class Storage:
         incoming: IncomingFile,
         filename: str,
         file_type: str,
-        sound: Sound | None,
+        sound: SoundInfo | None,
         owner: str | None = None,
     ) -> Upload:
         """Make a complete upload visible under a new id."""
@@ -218,7 +218,7 @@ class Storage:
             except FileNotFoundError:
                 pass
             else:
-                sound = Sound(**data.pop("sound")) if data["sound"] else None
+                sound = SoundInfo(**data.pop("sound")) if data["sound"] else None
                 return Upload(**{**data, "sound": sound})
         raise unknown_file(file_id)
 
@@ -305,7 +305,7 @@ class Storage:
                 self._space.count(size_bytes)
         except Exception:
             if not folder.is_dir():
-                raise UnknownFile("The file was removed in the meantime.") from None
+                raise UnknownFile("The file has been deleted.") from None
             raise
         finally:
             unfinished.unlink(missing_ok=True)
@@ -369,11 +369,11 @@ class Storage:
                 path.rename(gone)
             except FileNotFoundError:
                 return
-        log.info("removing %s, which belongs to no job", path)
+        log.info("deleting %s, which belongs to no job", path)
         shutil.rmtree(gone, ignore_errors=True)
 
     def _clear(self, path: Path) -> None:
-        log.info("removing %s, which belongs to nothing", path)
+        log.info("deleting the orphaned %s", path)
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -382,8 +382,8 @@ class Storage:
 
 def unknown_file(file_id: str) -> UnknownFile:
     return UnknownFile(
-        f"There is no file {file_id!r}. Upload it first (POST /upload) and use the file_id of the "
-        "answer."
+        f"The file {file_id!r} does not exist. Upload it first (POST /upload) and use the "
+        "file_id in the response."
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Condition
 
 from studio.errors import StudioError, TooManyConversions
-from studio.slots import Places
+from studio.storage.slots import Places
 
 MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT = 32, 8
 MAX_RUNNING, MAX_RUNNING_PER_CLIENT = 4, 2
@@ -154,7 +154,7 @@ class OnDemand:
                 else f"{MAX_REQUESTS} downloads"
             )
             raise TooManyConversions(
-                f"{count} wait already for a format to be made. Retry after {RETRY_AFTER_S} s.",
+                f"{count} are waiting for a conversion. Retry after {RETRY_AFTER_S} s.",
                 retry_after_s=RETRY_AFTER_S,
             )
         try:

@@ -41,20 +41,20 @@ def as_studio_error(error: OSError) -> StudioError | None:
 
 class DiskSpace:
     """The bounds of two folders: bytes that stay free on their disks, and bytes that both may take
-    together (`most_bytes`; 0 is no bound). Thread-safe."""
+    together (`max_bytes`; 0 is no bound). Thread-safe."""
 
     def __init__(
         self,
         uploads: Path,
         outputs: Path,
         min_free_bytes: int,
-        most_bytes: int,
+        max_bytes: int,
         also_counted: tuple[Path, ...] = (),
     ) -> None:
         self._folders = (uploads, outputs)
         self._counted = (*self._folders, *also_counted)
         self._min_free_bytes = min_free_bytes
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._measured = (float("-inf"), 0)
         self._measuring = Lock()
         self._promised_bytes = 0
@@ -65,15 +65,15 @@ class DiskSpace:
         free_bytes = self.free_bytes()
         if free_bytes - needed_bytes < self._min_free_bytes:
             raise DiskFull(
-                f"The server has {free_bytes / 1e6:,.0f} MB of disk left, and "
-                f"{(needed_bytes + self._min_free_bytes) / 1e6:,.0f} MB are needed. Delete files "
-                "that are no longer wanted (DELETE /cleanup/<file_id>) and try again."
+                f"The server has {free_bytes / 1e6:,.0f} MB of free disk space, but needs "
+                f"{(needed_bytes + self._min_free_bytes) / 1e6:,.0f} MB. Delete files that you no "
+                "longer need (DELETE /cleanup/<file_id>) and try again."
             )
-        if self._most_bytes and self.used_bytes() + needed_bytes > self._most_bytes:
+        if self._max_bytes and self.used_bytes() + needed_bytes > self._max_bytes:
             raise DiskFull(
-                f"Uploads, results and hub downloads take {self.used_bytes() / 1e6:,.0f} MB of the "
-                f"{self._most_bytes / 1e6:,.0f} MB that they may, and {needed_bytes / 1e6:,.0f} MB "
-                "more are needed. Delete files that are no longer wanted "
+                f"Uploads, results and hub downloads take {self.used_bytes() / 1e6:,.0f} MB, the "
+                f"request needs {needed_bytes / 1e6:,.0f} MB more, and the limit is "
+                f"{self._max_bytes / 1e6:,.0f} MB. Delete files that you no longer need "
                 "(DELETE /cleanup/<file_id>) and try again."
             )
 

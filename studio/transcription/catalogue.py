@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from studio.inference.variants import BUNDLED, MIT, Where
+from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
 
 FASTER_WHISPER = "faster-whisper"
 OPENAI_WHISPER = "openai-whisper"
@@ -30,20 +30,11 @@ _PURPOSES = {
 }
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A variant as found on this machine; `path` is its directory or checkpoint, if it is here.
+@dataclass(frozen=True, kw_only=True)
+class WhisperVariant(Variant):
+    """A variant of Whisper; `path` is its directory or checkpoint, if it is on this machine."""
 
-    `damage` says why what is here cannot be loaded.
-    """
-
-    name: str
-    purpose: str
-    where: Where
-    size_bytes: int | None
-    licence: str
     path: Path | None = None
-    damage: str | None = None
 
     @property
     def is_english_only(self) -> bool:
@@ -79,10 +70,10 @@ class _Directories:
     def cached(self, name: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(repository(name), "model.bin")
-        if not isinstance(found, str) or self.damage(Path(found).parent):
+        path = try_to_load_from_cache(repository(name), "model.bin")
+        if not isinstance(path, str) or self.damage(Path(path).parent):
             return None
-        return Path(found).parent
+        return Path(path).parent
 
 
 class _Checkpoints:
@@ -105,56 +96,84 @@ class _Checkpoints:
         return path if path.is_file() else None
 
 
-class Catalogue:
+class WhisperCatalogue(Catalogue[WhisperVariant]):
     """Finds variants for an engine: the bundled one, those in `MODEL_DIR/whisper`, the caches.
 
     `cache` is the folder of openai-whisper's downloads.
     """
 
+    title = "Whisper"
+    releases = RELEASES
+
     def __init__(self, bundled_dir: Path, local_dir: Path, cache: Path, engine: str) -> None:
         self.engine = engine
         self.local_dir = local_dir
         is_faster = engine == FASTER_WHISPER
-        self._bundled_path = bundled_dir / ("ctranslate2" if is_faster else "model.pt")
+        self._bundled_path = bundled_dir / "ctranslate2"
         self._store: _Store = _Directories() if is_faster else _Checkpoints(cache)
         self.cache = cache
 
-    def names(self) -> list[str]:
-        local = self._store.local_names(self.local_dir) if self.local_dir.is_dir() else []
-        return list(dict.fromkeys([BUNDLED, *RELEASES, *local]))
+    def bundled(self) -> WhisperVariant:
+        path = self._bundled_path
+        exists = path.exists()
+        return WhisperVariant(
+            name=BUNDLED,
+            purpose="Small English model made for this project: a closed vocabulary, for first "
+            "runs",
+            where=Where.BUNDLED,
+            licence=MIT,
+            size_bytes=_size_bytes(path) if exists else None,
+            files=_files(path),
+            damage=None if exists else f"{path} is missing; install the server again",
+            path=path,
+        )
 
-    def find(self, name: str) -> Variant:
-        """The variant `name`, which must be one of `names`."""
-        if name == BUNDLED:
-            return self._bundled()
-        purpose = _PURPOSES.get(name.removesuffix(".en"), "Local model")
-        purpose += ", English only" if name.endswith(".en") else ""
-        local = self._store.path(self.local_dir, name)
-        if local.exists():
-            licence = MIT if name in RELEASES else "yours"
-            damage = self._store.damage(local)
-            return Variant(name, purpose, Where.LOCAL, _size(local), licence, local, damage)
-        cached = self._store.cached(name)
-        if cached is not None:
-            return Variant(name, purpose, Where.DOWNLOADED, _size(cached), MIT, cached)
-        return Variant(name, purpose, Where.AVAILABLE, _PARAMETERS[name] * 2_000_000, MIT)
+    def local_names(self) -> list[str]:
+        return self._store.local_names(self.local_dir) if self.local_dir.is_dir() else []
+
+    def local(self, name: str) -> WhisperVariant | None:
+        path = self._store.path(self.local_dir, name)
+        if not path.exists():
+            return None
+        licence = MIT if name in RELEASES else "yours"
+        return _found(name, Where.LOCAL, licence, path, self._store.damage(path))
+
+    def cached(self, name: str) -> WhisperVariant | None:
+        path = self._store.cached(name)
+        return None if path is None else _found(name, Where.DOWNLOADED, MIT, path)
+
+    def available(self, name: str) -> WhisperVariant:
+        return WhisperVariant(
+            name=name,
+            purpose=_purpose(name),
+            where=Where.AVAILABLE,
+            licence=MIT,
+            size_bytes=_PARAMETERS[name] * 2_000_000,
+        )
 
     def wanted_path(self, name: str) -> Path:
         """Where the weights of a variant can be put by hand."""
         return self._store.path(self.local_dir, name)
 
-    def _bundled(self) -> Variant:
-        path = self._bundled_path
-        is_there = path.exists()
-        return Variant(
-            BUNDLED,
-            "Small English model made for this project: a closed vocabulary, for first runs",
-            Where.BUNDLED,
-            _size(path) if is_there else None,
-            MIT,
-            path,
-            None if is_there else f"{path} is missing; install the server again",
-        )
+
+def _found(
+    name: str, where: Where, licence: str, path: Path, damage: str | None = None
+) -> WhisperVariant:
+    return WhisperVariant(
+        name=name,
+        purpose=_purpose(name),
+        where=where,
+        licence=licence,
+        size_bytes=_size_bytes(path),
+        files=_files(path),
+        damage=damage,
+        path=path,
+    )
+
+
+def _purpose(name: str) -> str:
+    purpose = _PURPOSES.get(name.removesuffix(".en"), "Local model")
+    return f"{purpose}, English only" if name.endswith(".en") else purpose
 
 
 def repository(name: str) -> str:
@@ -163,6 +182,12 @@ def repository(name: str) -> str:
     return f"{owner}/faster-whisper-{_FULL_NAMES.get(name, name)}"
 
 
-def _size(path: Path) -> int:
-    files = path.iterdir() if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+def _files(path: Path) -> tuple[Path, ...]:
+    """A checkpoint, or the files of a directory."""
+    if path.is_dir():
+        return tuple(sorted(file for file in path.iterdir() if file.is_file()))
+    return (path,) if path.is_file() else ()
+
+
+def _size_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in _files(path))

@@ -13,8 +13,8 @@ from wcwidth import iter_graphemes, wcswidth
 from studio.transcription.transcript import Segment, Transcript, Word
 
 LINE_COLUMNS = 42
-MOST_LINES = 2
-LONGEST_CUE_S = 7.0
+MAX_LINES = 2
+MAX_CUE_S = 7.0
 # A pause this long begins a new cue.
 PAUSE_S = 1.0
 # How long a cue stays at least: in any case, and if the next one leaves room.
@@ -39,13 +39,13 @@ def cues(transcript: Transcript) -> list[Cue]:
     drafts = [
         Cue(words[0].start_s, words[-1].end_s, tuple(_lines(words)))
         for segment in transcript.segments
-        for words in phrases(segment, MOST_LINES)
+        for words in phrases(segment, MAX_LINES)
     ]
     placed: list[Cue] = []
     from_s = 0.0
     for number, draft in enumerate(drafts, start=1):
         start_s = max(draft.start_s, from_s)
-        end_s = min(max(draft.end_s, start_s + READABLE_CUE_S), start_s + LONGEST_CUE_S)
+        end_s = min(max(draft.end_s, start_s + READABLE_CUE_S), start_s + MAX_CUE_S)
         if number < len(drafts):
             end_s = min(end_s, drafts[number].start_s)
         from_s = max(end_s, start_s + SHORTEST_CUE_S)
@@ -130,7 +130,7 @@ def phrases(segment: Segment, most_lines: int) -> Iterator[list[Word]]:
     for word in timed_words(segment):
         if group and (
             len(_lines([*group, word])) > most_lines
-            or word.end_s - group[0].start_s > LONGEST_CUE_S
+            or word.end_s - group[0].start_s > MAX_CUE_S
             or word.start_s - group[-1].end_s > PAUSE_S
         ):
             yield group

@@ -97,7 +97,7 @@ class FasterWhisper:
             return None
         given = self._model.model, folder, self._model.hf_tokenizer
         try:
-            return OpenVinoModel(*given, fastest(), threads, graphs)
+            return OpenVinoModel(*given, precision=fastest(), threads=threads, graphs=graphs)
         except (NotReadable, LookupError, ValueError, RuntimeError, ImportError) as error:
             if runtime == "openvino":
                 raise
@@ -106,7 +106,15 @@ class FasterWhisper:
 
     def _drawer(self, model: Any, folder: Path, threads: int, graphs: Path | None) -> OpenVinoModel:
         tokenizer = self._model.hf_tokenizer
-        return OpenVinoModel(model, folder, tokenizer, COMPACT, threads, graphs, False)
+        return OpenVinoModel(
+            model,
+            folder,
+            tokenizer,
+            precision=COMPACT,
+            threads=threads,
+            graphs=graphs,
+            has_encoder=False,
+        )
 
     @property
     def is_multilingual(self) -> bool:

@@ -14,25 +14,29 @@ from studio.transcription.engine import (
     Speech,
     is_silence,
 )
+from studio.transcription.openai_weights import read_whisper
 from studio.transcription.transcript import Segment, Word
 
 
 class OpenaiWhisper:
-    """A loaded checkpoint: float32 on a CPU, float16 on a CUDA device.
+    """A loaded checkpoint or CTranslate2 directory: float32 on a CPU, float16 on a CUDA device.
 
     `variant` names the release, whose heads for word times are then known.
     """
 
     name = "openai-whisper"
 
-    def __init__(self, checkpoint: Path, variant: str, device: str = "auto") -> None:
+    def __init__(self, path: Path, variant: str, device: str = "auto") -> None:
         import whisper
 
         # The module keeps the key-value cache of a decoding in hooks: one caller at a time.
         self._lock = Lock()
         chosen = choose_device(device)
         self.note = chosen.note
-        self._model = whisper.load_model(str(checkpoint), chosen.name)
+        if path.is_dir():
+            self._model = read_whisper(path, chosen.name)
+        else:
+            self._model = whisper.load_model(str(path), chosen.name)
         heads = whisper._ALIGNMENT_HEADS.get(variant)
         if heads is not None:
             self._model.set_alignment_heads(heads)
@@ -60,7 +64,7 @@ class OpenaiWhisper:
         prompt = " ".join(text for text in (options.hotwords, options.initial_prompt) if text)
         for window in windows:
             with self._lock:
-                found = self._model.transcribe(
+                result = self._model.transcribe(
                     window,
                     language=options.language,
                     task=options.task,
@@ -76,10 +80,10 @@ class OpenaiWhisper:
                     condition_on_previous_text=False,
                     fp16=self._on_cuda,
                 )
-            yield [s for s in map(_segment, found["segments"]) if not is_silence(s)]
+            yield [s for s in map(_segment, result["segments"]) if not is_silence(s)]
 
 
-def _segment(found: dict[str, Any]) -> Segment:
+def _segment(segment: dict[str, Any]) -> Segment:
     words = tuple(
         Word(
             word["word"],
@@ -87,14 +91,14 @@ def _segment(found: dict[str, Any]) -> Segment:
             float(word["end"]),
             round(float(word["probability"]), 4),
         )
-        for word in found.get("words", ())
+        for word in segment.get("words", ())
     )
     return Segment(
-        round(float(found["start"]), 3),
-        round(float(found["end"]), 3),
-        found["text"],
+        round(float(segment["start"]), 3),
+        round(float(segment["end"]), 3),
+        segment["text"],
         words,
-        round(float(found["avg_logprob"]), 4),
-        round(float(found["no_speech_prob"]), 4),
-        round(float(found["compression_ratio"]), 4),
+        round(float(segment["avg_logprob"]), 4),
+        round(float(segment["no_speech_prob"]), 4),
+        round(float(segment["compression_ratio"]), 4),
     )

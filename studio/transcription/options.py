@@ -2,20 +2,19 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from studio.jobs.body import JobOptions
 from studio.transcription.languages import LANGUAGES, language_code
 
 # Each is one more decoding of a window; Whisper's own list has 6.
-MOST_TEMPERATURES = 10
+MAX_TEMPERATURES = 10
 Temperature = Annotated[float, Field(ge=0.0, le=1.0)]
-Temperatures = Annotated[list[Temperature], Field(min_length=1, max_length=MOST_TEMPERATURES)]
+Temperatures = Annotated[list[Temperature], Field(min_length=1, max_length=MAX_TEMPERATURES)]
 
 
-class TranscriptionOptions(BaseModel):
+class TranscriptionOptions(JobOptions):
     """Options of `POST /process/whisper/<file_id>`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model_variant: Annotated[
         str | None,
@@ -76,7 +75,7 @@ class TranscriptionOptions(BaseModel):
             "is improbable or repeats itself.",
             examples=[[0.0, 0.4, 0.8]],
         ),
-    ] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    ] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]  # noqa: RUF012 - pydantic copies it
     batch_size: Annotated[
         int,
         Field(
@@ -103,8 +102,8 @@ class TranscriptionOptions(BaseModel):
     @field_validator("temperature", mode="before")
     @classmethod
     def _some(cls, temperature: Any) -> Any:
-        if isinstance(temperature, list) and not 1 <= len(temperature) <= MOST_TEMPERATURES:
-            raise ValueError(f"give at least one temperature and at most {MOST_TEMPERATURES}")
+        if isinstance(temperature, list) and not 1 <= len(temperature) <= MAX_TEMPERATURES:
+            raise ValueError(f"give at least one temperature and at most {MAX_TEMPERATURES}")
         return temperature
 
     @model_validator(mode="after")

@@ -4,66 +4,60 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 from studio import audio
+from studio.family import JobContext
 from studio.inference.devices import join_notes
-from studio.jobs.job import Report
+from studio.sources import Source
 from studio.transcription.engine import RATE_HZ, DecodeOptions, SpeechEngine
 from studio.transcription.interruption import interruptible
 from studio.transcription.options import TranscriptionOptions
+from studio.transcription.result import TRANSCRIPT_FILE, TranscriptionResult
 from studio.transcription.transcript import Segment, Transcript
-from studio.transcription.voice import Window, all_windows, voiced_windows
+from studio.transcription.windows import Window, all_windows, voiced_windows
 
-TRANSCRIPT_FILE = "transcript.json"
-NOTHING_SAID = "No speech was found in the file, so the text is empty."
+NOTHING_SAID = "No speech was decoded in the file, so the text is empty."
 
 
 def transcribe(
-    engine: SpeechEngine,
-    source: Path,
-    duration_s: float,
-    options: TranscriptionOptions,
-    work: Path,
-    report: Report,
-) -> dict[str, Any]:
-    """Transcribe `source` into `work`; the description of the transcript, for the job's record.
+    engine: SpeechEngine, source: Source, context: JobContext[TranscriptionOptions]
+) -> TranscriptionResult:
+    """Write the transcript of a sound into `context.work`.
 
-    `duration_s` is the length of the sound, by which progress is measured; much more than that is
-    not decoded.
+    Progress is measured against `source.duration_s`; much more sound than that is not decoded.
     """
     started_s = time.monotonic()
+    report, duration_s = context.report, source.duration_s
     report("transcribing", 0.0)
     progress = 0.0
     with (
-        closing(_Listener(engine, source, duration_s, options)) as listener,
+        closing(_Listener(engine, source, context.options)) as listener,
         interruptible(lambda: report("transcribing", progress)),
     ):
         segments: list[Segment] = []
-        for found, heard_s in listener.run():
-            segments += found
+        for added, heard_s in listener.run():
+            segments += added
             progress = min(1.0, heard_s / max(duration_s, 1e-3))
             report("transcribing", progress)
     transcript = Transcript(
         listener.language, listener.language_probability, duration_s, tuple(segments)
     )
-    target = work / TRANSCRIPT_FILE
+    target = context.work / TRANSCRIPT_FILE
     target.write_text(json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1), "utf-8")
     elapsed_s = time.monotonic() - started_s
-    return {
-        "engine": engine.name,
-        "precision": engine.precision,
-        "note": join_notes(engine.note, None if segments else NOTHING_SAID),
-        "language": listener.language,
-        "language_probability": listener.language_probability,
-        "segments": len(segments),
-        "words": sum(len(segment.text.split()) for segment in segments),
-        "duration_s": round(duration_s, 3),
-        "speech_s": round(listener.speech_s, 3),
-        "elapsed_s": round(elapsed_s, 3),
-        "real_time_factor": round(elapsed_s / max(duration_s, 1e-3), 4),
-    }
+    return TranscriptionResult(
+        engine=engine.name,
+        precision=engine.precision,
+        note=join_notes(engine.note, None if segments else NOTHING_SAID),
+        language=listener.language,
+        language_probability=listener.language_probability,
+        segments=len(segments),
+        words=sum(len(segment.text.split()) for segment in segments),
+        duration_s=round(duration_s, 3),
+        speech_s=round(listener.speech_s, 3),
+        elapsed_s=round(elapsed_s, 3),
+        real_time_factor=round(elapsed_s / max(duration_s, 1e-3), 4),
+    )
 
 
 class _Listener:
@@ -72,8 +66,7 @@ class _Listener:
     def __init__(
         self,
         engine: SpeechEngine,
-        source: Path,
-        duration_s: float,
+        source: Source,
         options: TranscriptionOptions,
     ) -> None:
         self.language: str | None = options.language
@@ -81,7 +74,7 @@ class _Listener:
         self.speech_s = 0.0
         self._engine = engine
         self._options = options
-        self._blocks = audio.decode(source, RATE_HZ, 1, duration_s)
+        self._blocks = audio.decode(source.path, RATE_HZ, 1, source.duration_s)
 
     def close(self) -> None:
         self._blocks.close()
@@ -118,7 +111,7 @@ class _Listener:
             options.beam_size,
             options.temperatures,
         )
-        found = self._engine.transcribe([window.speech for window in batch], decoding)
-        for window, segments in zip(batch, found, strict=True):
+        decoded = self._engine.transcribe([window.speech for window in batch], decoding)
+        for window, segments in zip(batch, decoded, strict=True):
             self.speech_s += window.end_s - window.start_s
             yield [one.placed(window.start_s, window.end_s) for one in segments], window.end_s

@@ -1,4 +1,4 @@
-"""Who calls: API keys, whose files are whose, and which web origins may act."""
+"""Access control: API keys, the owners of files, and the allowed web origins."""
 
 import hashlib
 import hmac
@@ -12,19 +12,19 @@ from flask import Flask, current_app, g, request
 from studio.errors import OriginRefused, Unauthorized
 from studio.web.operations import Operation
 
-# One household or host has at least so many bits of IPv6 to itself: its addresses are one client.
+# A household or host has at least a /64 network of IPv6, so its addresses count as one client.
 CLIENT_BITS = 64
 FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
 CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
 
 
 class Access:
-    """The keys of the server, and the origins whose pages may use it ("*": all)."""
+    """The API keys of the server, and the allowed web origins ("*": all)."""
 
     def __init__(
         self, keys: frozenset[str], origins: str | list[str], metrics_key: str = ""
     ) -> None:
-        """`metrics_key` opens the metrics; empty: they are for this machine only."""
+        """`metrics_key` gives access to the metrics; empty: only from this machine."""
         self._digests = [_digest(key) for key in sorted(keys)]
         self._metrics_digest = _digest(metrics_key) if metrics_key else None
         self._origins = origins
@@ -34,21 +34,21 @@ class Access:
         return bool(self._digests)
 
     def owner_of(self, key: str | None) -> str | None:
-        """The owner of what is uploaded with a key: its digest; None where no keys are set.
+        """The owner of files uploaded with a key: its digest, or None if no keys are set.
 
-        Raises Unauthorized when the key is missing or not known.
+        Raises Unauthorized if the key is missing or unknown.
         """
         if not self._digests:
             return None
         if not key:
             raise Unauthorized(
-                "This server answers with an API key only. Send it as `Authorization: Bearer KEY` "
-                "or `X-API-Key: KEY`."
+                "This server requires an API key. Send it as `Authorization: Bearer KEY` or "
+                "`X-API-Key: KEY`."
             )
         given = _digest(key)
-        # All are compared, and each in constant time: the time tells nothing of the keys.
+        # Compare with all keys, each in constant time, so that the timing reveals nothing.
         if not sum(hmac.compare_digest(given, known) for known in self._digests):
-            raise Unauthorized("The API key is not known to this server. Check it.")
+            raise Unauthorized("The API key is not valid for this server. Check it.")
         return given
 
     def check_metrics(self, key: str | None, environ: Mapping[str, Any]) -> None:
@@ -57,16 +57,17 @@ class Access:
             if _is_local(environ):
                 return
             raise Unauthorized(
-                "The metrics are for this machine only. To read them from elsewhere, set "
+                "Metrics are available only on the same machine. To read them from elsewhere, set "
                 "METRICS_KEY on the server and send it as `Authorization: Bearer KEY`."
             )
         if key is None or not hmac.compare_digest(_digest(key), self._metrics_digest):
             raise Unauthorized(
-                "The metrics need the METRICS_KEY of this server: `Authorization: Bearer KEY`."
+                "Metrics require the METRICS_KEY of this server. Send it as `Authorization: Bearer "
+                "KEY`."
             )
 
     def client(self, key: str | None, address: str | None) -> str:
-        """Whom limits count: the owner of a good key, else the address."""
+        """The client that limits apply to: the owner of a valid key, otherwise the address."""
         try:
             owner = self.owner_of(key)
         except Unauthorized:
@@ -74,11 +75,11 @@ class Access:
         return f"key:{owner}" if owner else f"address:{network(address or 'unknown')}"
 
     def caller(self) -> str:
-        """Whom limits count for the current request."""
+        """The client of the current request."""
         return self.client(given_key(), request.remote_addr)
 
     def allows(self, origin: str | None, environ: Mapping[str, Any]) -> bool:
-        """Whether pages of an origin may use the server: those that are named, and its own."""
+        """Whether pages of an origin may use the server: configured origins, and its own."""
         if self._origins == "*":
             return True
         named = (origin or "").lower()
@@ -90,12 +91,12 @@ class Access:
 
     @property
     def origins_for_sockets(self) -> Any:
-        """As Flask-SocketIO takes it."""
+        """The value for `cors_allowed_origins` of Flask-SocketIO."""
         return "*" if self._origins == "*" else self.allows
 
 
 def given_key() -> str | None:
-    """The key that the current request carries in its headers."""
+    """The API key in the headers of the current request."""
     sent = request.authorization
     if sent is not None and sent.type == "bearer" and sent.token:
         return sent.token
@@ -103,22 +104,22 @@ def given_key() -> str | None:
 
 
 def key_of(auth: Any) -> str | None:
-    """The key in what a Socket.IO client sends as `auth`."""
+    """The API key in the `auth` data of a Socket.IO client."""
     if not isinstance(auth, dict):
         return None
-    found = auth.get("token") or auth.get("api_key")
-    return found if isinstance(found, str) else None
+    key = auth.get("token") or auth.get("api_key")
+    return key if isinstance(key, str) else None
 
 
 def asked_operation() -> Operation | None:
-    """The description of what the current request asks for; None for pages and unknown routes."""
+    """The operation of the current request; None for pages and unknown routes."""
     view = current_app.view_functions.get(request.endpoint or "")
-    found: Operation | None = getattr(view, "operation", None)
-    return found
+    operation: Operation | None = getattr(view, "operation", None)
+    return operation
 
 
 def register(app: Flask, access: Access) -> None:
-    """Check the origin of every request that changes something, and the key where one is needed."""
+    """Check the origin of requests that change something, and the key if one is required."""
 
     @app.before_request
     def check_origin() -> None:
@@ -126,10 +127,7 @@ def register(app: Flask, access: Access) -> None:
         if request.method in CHANGES_NOTHING or origin is None:
             return
         if not access.allows(origin, request.environ):
-            raise OriginRefused(
-                f"The page comes from {origin!r}, which is not among the CORS_ORIGINS of this "
-                "server."
-            )
+            raise OriginRefused(f"The origin {origin!r} is not in the CORS_ORIGINS of this server.")
 
     @app.before_request
     def check_key() -> None:
@@ -140,7 +138,7 @@ def register(app: Flask, access: Access) -> None:
 
 
 def _is_local(environ: Mapping[str, Any]) -> bool:
-    """Whether a request comes from this machine, and not through a proxy that is not trusted."""
+    """Whether a request comes from this machine, and not through an untrusted proxy."""
     is_trusted = "werkzeug.proxy_fix.orig" in environ
     if not is_trusted and any(name in environ for name in FORWARDED):
         return False
@@ -155,7 +153,7 @@ def _digest(key: str) -> str:
 
 
 def network(address: str) -> str:
-    """What counts as one address: itself, or its network where it is one of IPv6."""
+    """The address itself, or its network for IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -2,13 +2,16 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import PurePath
 from urllib.parse import quote
 
-from studio.jobs.job import Job, State
+from studio.jobs.job import Job
+from studio.results import Track
 from studio.storage.files import Storage, Upload
-from studio.web import results, schemas
+from studio.web import schemas
+from studio.web.services import Processors
 
 JOBS_PER_PAGE = 20
 
@@ -29,90 +32,96 @@ def uploaded(upload: Upload) -> schemas.Uploaded:
     )
 
 
-def job(job: Job) -> schemas.Job:
-    return schemas.Job(
-        job_id=job.job_id,
-        file_id=job.request.file_id,
-        model=job.request.model,
-        variant=job.request.variant,
-        options=job.request.options,
-        status=job.state.value,
-        stage=job.stage,
-        progress=round(job.progress, 4),
-        place=job.place,
-        eta_s=None if job.eta_s is None else round(job.eta_s, 1),
-        error=schemas.JobError(**job.error) if job.error else None,
-        tracks=results.names(job),
-        result=job.result,
-        created_at=_time(job.created_at) or "",
-        started_at=_time(job.started_at),
-        finished_at=_time(job.finished_at),
-    )
+class JobAnswers:
+    """Describes jobs and their tracks."""
 
+    def __init__(self, processors: Processors) -> None:
+        self._processors = processors
 
-def status(upload: Upload, jobs: list[Job], before: str | None = None) -> schemas.Status:
-    """The latest job, and a page of `jobs` (latest first): those before the id `before`.
+    def track_names(self, jobs: Iterable[Job]) -> list[str]:
+        """The tracks of all jobs, each name once."""
+        tracks = self._processors.tracks
+        return list(dict.fromkeys(track.name for job in jobs for track in tracks(job)))
 
-    `tracks` are those of all completed jobs.
-    """
-    ids = [one.job_id for one in jobs]
-    begin = 0 if before is None else ids.index(before) + 1
-    shown = [job(one) for one in jobs[begin : begin + JOBS_PER_PAGE]]
-    latest = job(jobs[0]) if jobs else None
-    names = dict.fromkeys(name for one in jobs for name in results.names(one))
-    has_more = begin + JOBS_PER_PAGE < len(jobs)
-    return schemas.Status(
-        file_id=upload.file_id,
-        filename=upload.filename,
-        job_id=latest.job_id if latest else None,
-        model=latest.model if latest else None,
-        variant=latest.variant if latest else None,
-        status=latest.status if latest else "uploaded",
-        stage=latest.stage if latest else None,
-        progress=latest.progress if latest else 0.0,
-        place=latest.place if latest else None,
-        eta_s=latest.eta_s if latest else None,
-        error=latest.error if latest else None,
-        tracks=list(names),
-        jobs=shown,
-        jobs_total=len(jobs),
-        next=f"/status/{upload.file_id}?before={shown[-1].job_id}" if has_more else None,
-    )
+    def job(self, job: Job) -> schemas.Job:
+        return schemas.Job(
+            job_id=job.job_id,
+            file_id=job.request.file_id,
+            model=job.request.model,
+            variant=job.request.variant,
+            options=job.request.options,
+            status=job.state.value,
+            stage=job.stage,
+            progress=round(job.progress, 4),
+            place=job.place,
+            eta_s=None if job.eta_s is None else round(job.eta_s, 1),
+            error=schemas.JobError(**job.error) if job.error else None,
+            tracks=self.track_names([job]),
+            result=job.result,
+            created_at=_time(job.created_at) or "",
+            started_at=_time(job.started_at),
+            finished_at=_time(job.finished_at),
+        )
 
+    def status(self, upload: Upload, jobs: list[Job], before: str | None = None) -> schemas.Status:
+        """The latest job, and a page of `jobs` (latest first): those before the id `before`.
 
-def files(upload: Upload, jobs: list[Job], storage: Storage) -> schemas.Files:
-    """What can be downloaded; a track comes from the latest completed job that has it."""
-    listed: dict[str, schemas.Track] = {}
-    archive = f"/download/{upload.file_id}/all.zip"
-    for one in jobs:
-        if one.state is State.COMPLETED:
-            for name in results.names(one):
-                if name not in listed:
-                    listed[name] = _track(one, name, storage)
-    return schemas.Files(
-        **uploaded(upload).model_dump(),
-        tracks=list(listed.values()),
-        archive=archive if listed else None,
-    )
+        `tracks` are those of all completed jobs.
+        """
+        ids = [one.job_id for one in jobs]
+        begin = 0 if before is None else ids.index(before) + 1
+        page = [self.job(one) for one in jobs[begin : begin + JOBS_PER_PAGE]]
+        latest = self.job(jobs[0]) if jobs else None
+        has_more = begin + JOBS_PER_PAGE < len(jobs)
+        return schemas.Status(
+            file_id=upload.file_id,
+            filename=upload.filename,
+            job_id=latest.job_id if latest else None,
+            model=latest.model if latest else None,
+            variant=latest.variant if latest else None,
+            status=latest.status if latest else "uploaded",
+            stage=latest.stage if latest else None,
+            progress=latest.progress if latest else 0.0,
+            place=latest.place if latest else None,
+            eta_s=latest.eta_s if latest else None,
+            error=latest.error if latest else None,
+            tracks=self.track_names(jobs),
+            jobs=page,
+            jobs_total=len(jobs),
+            next=f"/status/{upload.file_id}?before={page[-1].job_id}" if has_more else None,
+        )
 
+    def files(self, upload: Upload, jobs: list[Job], storage: Storage) -> schemas.Files:
+        """What can be downloaded; a track comes from the latest completed job that has it."""
+        listed: dict[str, schemas.Track] = {}
+        for job in jobs:
+            for track in self._processors.tracks(job):
+                if track.name not in listed:
+                    listed[track.name] = self._track(job, track, storage)
+        return schemas.Files(
+            **uploaded(upload).model_dump(),
+            tracks=list(listed.values()),
+            archive=f"/download/{upload.file_id}/all.zip" if listed else None,
+        )
 
-def _track(job: Job, name: str, storage: Storage) -> schemas.Track:
-    assert job.result is not None
-    folder = storage.result(job.request.file_id, job.job_id)
-    formats = {}
-    for file_format in results.formats(name):
-        path = folder / results.file_name(name, file_format)
-        url = f"/download/{job.request.file_id}/{quote(name)}?format={file_format}"
-        size = path.stat().st_size if path.is_file() else None
-        formats[file_format] = schemas.TrackFormat(ready=size is not None, bytes=size, url=url)
-    return schemas.Track(
-        track=name,
-        job_id=job.job_id,
-        model=job.request.model,
-        variant=job.request.variant,
-        duration_s=job.result["duration_s"],
-        formats=formats,
-    )
+    def _track(self, job: Job, track: Track, storage: Storage) -> schemas.Track:
+        result = self._processors.result(job)
+        assert result is not None
+        folder = storage.result(job.request.file_id, job.job_id)
+        formats = {}
+        for file_format in track.formats:
+            path = folder / track.file_name(file_format)
+            url = f"/download/{job.request.file_id}/{quote(track.name)}?format={file_format}"
+            size = path.stat().st_size if path.is_file() else None
+            formats[file_format] = schemas.TrackFormat(ready=size is not None, bytes=size, url=url)
+        return schemas.Track(
+            track=track.name,
+            job_id=job.job_id,
+            model=job.request.model,
+            variant=job.request.variant,
+            duration_s=result.duration_s,
+            formats=formats,
+        )
 
 
 def download_name(upload: Upload, track: str, file_type: str) -> str:

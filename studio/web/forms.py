@@ -1,4 +1,4 @@
-"""Reads the form of an upload as it arrives: the file goes straight to the storage."""
+"""Reads the form of an upload as it arrives, and writes the file directly to storage."""
 
 from typing import IO
 
@@ -10,17 +10,17 @@ from studio.errors import BadFilename, BadRequest, NoFile
 from studio.storage.files import IncomingFile, Storage
 
 FIELD = "file"
-# Below the 500 kB that a form's texts may have: the decoder counts a piece of a file among them.
-# Larger than usual: gunicorn copies all that it has read ahead for every piece that is taken.
+# Below the limit of 500 kB on text fields, to which the decoder counts each piece of a file. Larger
+# than usual, because gunicorn copies its read-ahead buffer for every piece.
 PIECE_BYTES = 1 << 18
-# Of a form without a file, so many names of fields are shown.
+# Field names shown in the error for a form without a file.
 SHOWN_NAMES = 5
 
 
 class _Decoder(MultipartDecoder):
-    """Takes part headers that are not UTF-8 as Windows-1252.
+    """Decodes part headers that are not UTF-8 as Windows-1252.
 
-    Some programs on Windows write file names in the system's code page.
+    Some Windows programs write file names in the system's code page.
     """
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
@@ -34,12 +34,12 @@ class _Decoder(MultipartDecoder):
 class UploadForm:
     """A form with one file in the field `file`.
 
-    `incoming` is the file as soon as its part begins, also when `read` raises an error; whoever
-    reads the form must discard or accept it.
+    `incoming` is set as soon as the part of the file begins, even if `read` raises an error. The
+    caller must accept or discard it.
     """
 
     def __init__(self, storage: Storage, max_text_bytes: int | None, max_parts: int | None) -> None:
-        """`max_text_bytes` bounds each text field."""
+        """`max_text_bytes` limits each text field."""
         self.incoming: IncomingFile | None = None
         self.filename = ""
         self._storage = storage
@@ -52,13 +52,13 @@ class UploadForm:
         self._text_bytes = 0
 
     def read(self, stream: IO[bytes], boundary: str, length: int | None) -> IncomingFile:
-        """Read the whole form; its file. Raises BadRequest, BadFilename or NoFile.
+        """Read the whole form and return its file. Raises BadRequest, BadFilename or NoFile.
 
-        `length` is that of the body in bytes, where the client declares it.
+        `length` is the declared length of the body in bytes, if any.
         """
         if not boundary or not boundary.isascii():
             raise BadRequest(
-                "The header Content-Type has no usable boundary. Do not set this header yourself: "
+                "The Content-Type header has no valid boundary. Do not set this header yourself: "
                 "your HTTP library adds it together with the boundary."
             )
         decoder = _Decoder(
@@ -70,15 +70,15 @@ class UploadForm:
             raise _wrong_boundary(decoder)
         if decoder.state is not State.EPILOGUE and (received_bytes or not is_whole):
             raise BadRequest(
-                f"The body breaks off after {received_bytes:,} bytes, before the end of the form. "
-                "Upload the file again in full."
+                f"The body ended after {received_bytes:,} bytes, before the end of the form. "
+                "Upload the complete file again."
             )
         if self.incoming is not None and self._file_field == FIELD:
             return self.incoming
         raise NoFile(self._why_no_file())
 
     def _read_parts(self, stream: IO[bytes], decoder: MultipartDecoder) -> tuple[int, bool]:
-        """Read to the end; how many bytes came, and whether the connection lasted as long."""
+        """Read to the end. Returns the bytes received, and whether the body was complete."""
         received_bytes = 0
         try:
             while data := stream.read(PIECE_BYTES):
@@ -92,9 +92,9 @@ class UploadForm:
         except ClientDisconnected:
             return received_bytes, False
         except ValueError as error:
-            raise BadRequest(f"A part of the form cannot be read: {error}.") from None
+            raise BadRequest(f"A part of the form is malformed: {error}.") from None
         except RequestEntityTooLarge:
-            # The decoder keeps all that comes before the first boundary.
+            # The decoder buffers everything before the first boundary.
             if decoder.state is State.PREAMBLE:
                 raise _wrong_boundary(decoder) from None
             raise
@@ -102,7 +102,7 @@ class UploadForm:
 
     def _begin(self, part: Field | File) -> None:
         self._part, self._text_bytes = part, 0
-        # A part without a name has None here.
+        # None for a part without a name.
         name = part.name or ""
         if isinstance(part, Field):
             self._text_fields.append(name)
@@ -110,7 +110,8 @@ class UploadForm:
             self._has_unused_input = True
         elif self.incoming is not None:
             raise BadRequest(
-                f"The form has several files. Send one file per request, in the field {FIELD!r}."
+                "The form contains several files. Send one file per request, in the field "
+                f"{FIELD!r}."
             )
         else:
             self.filename, self._file_field = part.filename, name
@@ -127,23 +128,23 @@ class UploadForm:
             assert self.incoming is not None
             self.incoming.write(data)
         elif data:
-            raise BadFilename("The file has no name. Give it one that ends in its type.")
+            raise BadFilename("The file has no name. Give it a name with an extension.")
 
     def _why_no_file(self) -> str:
         if FIELD in self._text_fields:
-            return f"The field {FIELD!r} holds a text, not a file: give it a file name."
+            return f"The field {FIELD!r} contains text, not a file. Send it with a file name."
         others = sorted({*self._text_fields, *([self._file_field] if self.incoming else [])})
         if others:
-            found = f"it has {', '.join(map(repr, others[:SHOWN_NAMES]))}"
+            reason = f"its fields are {', '.join(map(repr, others[:SHOWN_NAMES]))}"
         elif self._has_unused_input:
-            found = "no file was chosen"
+            reason = "no file was selected"
         else:
-            found = "it is empty"
-        return f"The form has no file in the field {FIELD!r}; {found}."
+            reason = "the form is empty"
+        return f"The form has no file in the field {FIELD!r}; {reason}."
 
 
 def _wrong_boundary(decoder: MultipartDecoder) -> BadRequest:
     return BadRequest(
-        f"The boundary {decoder.boundary.decode()!r} of the header Content-Type does not occur in "
-        "the body. Let your HTTP library write this header."
+        f"The boundary {decoder.boundary.decode()!r} in the Content-Type header does not occur in "
+        "the body. Let your HTTP library set this header."
     )

@@ -1,8 +1,8 @@
-"""Refuses requests for a host that this server does not go by.
+"""Rejects requests for unknown host names.
 
-A page whose own name suddenly resolves to this server's address (DNS rebinding) is of the same
-origin for the browser; only the Host header tells the difference. Flask's hooks do not run for
-Socket.IO, so this is WSGI.
+If a page makes its own name resolve to this server's address (DNS rebinding), the browser treats
+both as one origin; only the Host header differs. Flask's hooks do not run for Socket.IO, so this is
+WSGI middleware.
 """
 
 import ipaddress
@@ -16,15 +16,15 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 def only_for(application: Application, hosts: frozenset[str]) -> Application:
-    """The application, for `hosts`, localhost and IP addresses: nobody can rebind those."""
+    """Restrict an application to `hosts`, localhost and IP addresses, which nobody can rebind."""
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         host = _without_port(environ.get("HTTP_HOST", ""))
         if host in hosts or host == "localhost" or _is_address(host):
             return application(environ, start_response)
         error = UnknownHost(
-            f"This server does not answer for the host {host[:100]!r}. Use its address, or let its "
-            "operator add the name to ALLOWED_HOSTS."
+            f"This server is not configured for the host {host[:100]!r}. Use its IP address, or "
+            "ask the operator to add the name to ALLOWED_HOSTS."
         )
         return problems.response(error)(environ, start_response)
 

@@ -91,6 +91,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
         socketio: SocketIO,
         scheduler: Scheduler,
         limits: Limits,
+        *,
         default: str,
         variants: Callable[[], list[str]],
         access: Access,
@@ -114,9 +115,9 @@ class Transcribe(Namespace):  # type: ignore[misc]
         except Unauthorized:
             raise _refusal(
                 "unauthorized",
-                "This server needs an API key. Send it as auth: {token: KEY}."
+                "This server requires an API key. Send it as auth: {token: KEY}."
                 if key is None
-                else "The API key is not known to this server. Check it.",
+                else "The API key is not valid for this server. Check it.",
             ) from None
         sid = _sid()
         self._admit(sid, self._access.client(key, request.remote_addr))
@@ -133,10 +134,11 @@ class Transcribe(Namespace):  # type: ignore[misc]
             self._forget(sid)
             raise _refusal(
                 "too_many_sessions",
-                f"{self._limits.sessions} live sessions are open already. Try again later.",
+                f"{self._limits.sessions} live sessions are open, which is the maximum. Try "
+                "again later.",
             )
         self._incoming[sid] = _Incoming(session, began_s)
-        log.info("live session %s of %s began", sid, request.remote_addr)
+        log.info("live session %s of %s started", sid, request.remote_addr)
         self._send(sid, "connected", self._greeting(settings))
 
     def on_disconnect(self, reason: Any = None) -> None:
@@ -162,12 +164,13 @@ class Transcribe(Namespace):  # type: ignore[misc]
 
     def _admit(self, sid: str, client: str) -> None:
         """Count a session for its client. Raises ConnectionRefusedError when it has too many."""
-        most = self._limits.sessions_of_a_client
+        max_sessions = self._limits.sessions_of_a_client
         with self._admitting:
-            if 0 < most <= list(self._clients.values()).count(client):
+            if 0 < max_sessions <= list(self._clients.values()).count(client):
                 raise _refusal(
                     "too_many_sessions",
-                    f"{most} live sessions of yours are open already. Close one and try again.",
+                    f"You have {max_sessions} open live sessions, which is the maximum. Close "
+                    "one and try again.",
                 )
             self._clients[sid] = client
 
@@ -213,12 +216,12 @@ class Transcribe(Namespace):  # type: ignore[misc]
         if not isinstance(payload, dict) or "data" not in payload:
             raise SessionError(
                 "bad_audio",
-                'audio wants {"payload": {"data": base64 or binary, "mimeType": '
+                '`audio` requires {"payload": {"data": base64 or binary, "mimeType": '
                 f'"{DEFAULT_MIME_TYPE}"}}}}.',
             )
         mime_type = payload.get("mimeType", DEFAULT_MIME_TYPE)
         if not isinstance(mime_type, str):
-            raise SessionError("unknown_mime_type", "mimeType must be text.")
+            raise SessionError("unknown_mime_type", "`mimeType` must be a string.")
         incoming.take(mime_type, chunk_bytes(payload["data"], self._limits.chunk_bytes))
 
     def _finish(self, incoming: _Incoming) -> None:
@@ -240,11 +243,11 @@ class Transcribe(Namespace):  # type: ignore[misc]
                 "invalid_setting", f"{name!r} is {first['input']!r:.80}: {first['msg']}."
             ) from None
         except TypeError:
-            raise SessionError("invalid_setting", "configure wants an object.") from None
+            raise SessionError("invalid_setting", "`configure` requires an object.") from None
         if settings.variant not in self._variants():
             raise SessionError(
                 "unknown_variant",
-                f"Whisper has no variant {settings.variant!r}; it has "
+                f"Whisper has no variant {settings.variant!r}. Available: "
                 f"{', '.join(self._variants())}.",
             )
         session.configure(settings)
@@ -264,7 +267,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
 
 def on_defect(error: Exception) -> None:
     """Log what no handler of an event foresees; the connection goes on."""
-    defects.exception("an event could not be handled", error=error)
+    defects.exception("unhandled error in an event", error=error)
 
 
 def report_too_large(socketio: SocketIO, max_bytes: int, connection: str) -> None:
@@ -272,7 +275,7 @@ def report_too_large(socketio: SocketIO, max_bytes: int, connection: str) -> Non
     sid = socketio.server.manager.sid_from_eio_sid(connection, PATH)
     if sid is not None:
         sentence = (
-            f"A message had more than {max_bytes:,} bytes and was not taken. Send shorter ones."
+            f"A message had more than {max_bytes:,} bytes and was rejected. Send shorter ones."
         )
         problem = {"code": "chunk_too_large", "message": sentence}
         socketio.emit("error", problem, to=sid, namespace=PATH)
@@ -280,7 +283,10 @@ def report_too_large(socketio: SocketIO, max_bytes: int, connection: str) -> Non
 
 def say_goodbye(socketio: SocketIO) -> None:
     """Tell every client that the server stops, and close their connections."""
-    problem = {"code": "server_stopping", "message": "The server stops. Connect again in a while."}
+    problem = {
+        "code": "server_stopping",
+        "message": "The server is shutting down. Reconnect later.",
+    }
     socketio.emit("error", problem, namespace=PATH)
     manager = socketio.server.manager
     for sid, _ in list(manager.get_participants(PATH, None)):
@@ -301,7 +307,7 @@ def _log_end(sid: str, incoming: _Incoming, reason: str) -> None:
     }
     log.info(
         "live session %(session)s of %(client)s ended (%(reason)s) after %(lasted_s).1f s: "
-        "%(audio_s).1f s of sound, %(segments)d segments, %(decoding_s).1f s of decoding, "
+        "%(audio_s).1f s of audio, %(segments)d segments, %(decoding_s).1f s of decoding, "
         "%(errors)d errors",
         fields,
         extra={"fields": fields},

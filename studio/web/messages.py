@@ -20,7 +20,18 @@ DISCARD_TIMES = 8
 PIECE_BYTES = 1 << 16
 
 
-class Messages:
+def install(server: Any, max_bytes: int, report: Callable[[str], None]) -> None:
+    """Bound the messages of a Socket.IO server to `max_bytes` each.
+
+    Replaces Engine.IO's handler of `message`, `handle_request`, and its factory of WebSockets, by
+    ones that check the size before they call the original: Engine.IO's own bound closes the
+    connection without an error that a client could show. `report` sends the client of a connection
+    that error.
+    """
+    _Messages(server, max_bytes, report).replace_handlers()
+
+
+class _Messages:
     """The messages of one Socket.IO server, of at most `max_bytes` each.
 
     `report` sends the client of a connection the error. A binary message is not dropped but cut off
@@ -34,10 +45,13 @@ class Messages:
         self._take = server.eio.handlers["message"]
         self._answer = server.eio.handle_request
         self._make_websocket = server.eio._async["websocket"]
-        server.eio.on("message", self._on_message)
-        server.eio.handle_request = self._handle_request
+
+    def replace_handlers(self) -> None:
+        engine = self._server.eio
+        engine.on("message", self._on_message)
+        engine.handle_request = self._handle_request
         # A copy, since the package shares this table between its servers.
-        server.eio._async = {**server.eio._async, "websocket": self._websocket}
+        engine._async = {**engine._async, "websocket": self._websocket}
 
     def _on_message(self, connection: str, data: str | bytes) -> Any:
         # Engine.IO has taken the first character of a text, which is the kind of its packet.

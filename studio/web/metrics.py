@@ -78,11 +78,12 @@ class Metrics:
         self._requests.labels(method, route, status).inc()
         self._request_s.labels(method, route).observe(took_s)
 
-    def job_ended(self, job: Job) -> None:
+    def job_ended(self, job: Job, sound_s: float) -> None:
+        """Count a job; `sound_s` are the seconds of sound of its results."""
         model = job.request.model
         self._ended.labels(model, job.state.value).inc()
         if job.state is State.COMPLETED and job.started_at and job.finished_at:
-            self._audio_s.labels(model).inc((job.result or {}).get("duration_s", 0.0))
+            self._audio_s.labels(model).inc(sound_s)
             self._processing_s.labels(model).inc(max(0.0, job.finished_at - job.started_at))
 
     def model_loaded(self, name: str, took_s: float) -> None:

@@ -21,19 +21,15 @@ from studio.jobs import outgoing
 from studio.jobs.body import WEBHOOK
 from studio.web import problems, schemas
 from studio.web.access import CHANGES_NOTHING
-from studio.web.operations import Operation
+from studio.web.operations import ANY_MODEL, Operation, Parameter
+from studio.web.services import Processors
 
 REF = "#/components/schemas/{model}"
-PARAMETERS = {
-    "model": "Name of a model: demucs, whisper or musicgen.",
-    "file_id": "Id of an upload, from the answer of POST /upload.",
-    "track": "A stem, no_<stem>, instrumental, transcription, or music.",
-}
 WEBHOOK_SCHEMA = {
     "type": ["string", "null"],
     "format": "uri",
-    "maxLength": outgoing.MOST_CHARACTERS,
-    "description": "Address that is told of the end of the job.",
+    "maxLength": outgoing.MAX_URL_CHARACTERS,
+    "description": "URL that receives a request when the job ends.",
 }
 KEYS = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "One of API_KEYS."},
@@ -51,15 +47,12 @@ def described(app: Flask) -> Iterator[tuple[str, str, Operation]]:
                 yield path, method.lower(), found
 
 
-def document(
-    app: Flask, version: str, options: list[type[BaseModel]], needs_key: bool
-) -> dict[str, Any]:
-    """The whole document. `options` are the bodies that the models take; `needs_key` tells whether
-    the server has API keys."""
+def document(app: Flask, version: str, models: Processors, needs_key: bool) -> dict[str, Any]:
+    """The whole document. `needs_key` tells whether the server has API keys."""
     paths: dict[str, dict[str, Any]] = {}
     for path, method, found in described(app):
         paths.setdefault(path, {})[method] = {
-            **_operation(path, method, found),
+            **_operation(path, method, found, models),
             "security": [{name: []} for name in KEYS] if needs_key and not found.is_open else [],
         }
     answers = [
@@ -67,6 +60,7 @@ def document(
         for kind in vars(schemas).values()
         if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not BaseModel
     ]
+    options = list(models.options().values())
     _, components = models_json_schema(
         [(kind, "serialization") for kind in answers if kind is not schemas.Answer]
         + [(kind, "validation") for kind in options],
@@ -77,7 +71,7 @@ def document(
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Audio studio",
+            "title": "Audio Studio",
             "version": version,
             "description": "Stem separation, transcription and music generation.",
         },
@@ -86,20 +80,50 @@ def document(
     }
 
 
-def _operation(path: str, method: str, found: Operation) -> dict[str, Any]:
-    parameters = [
+def _path_parameters(path: str, models: Processors) -> list[dict[str, Any]]:
+    descriptions = {
+        "model": f"Name of a model: {', '.join(models.names())}.",
+        "file_id": "ID of an upload, from the response of POST /upload.",
+        "track": f"Name of a track. {models.tracks_help()}.",
+    }
+    return [
         {
             "name": name,
             "in": "path",
             "required": True,
-            "description": PARAMETERS[name],
+            "description": descriptions[name],
             "schema": {"type": "string"},
         }
         for name in re.findall(r"{(\w+)}", path)
-    ] + [
-        {"name": one.name, "in": one.place, "description": one.description, "schema": one.schema}
-        for one in found.parameters
     ]
+
+
+def _parameter(parameter: Parameter, models: Processors) -> dict[str, Any]:
+    formats = {"type": "string", "enum": list(models.formats())}
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.description,
+        "schema": formats if parameter.is_format else parameter.schema,
+    }
+
+
+def _body(found: Operation, models: Processors) -> dict[str, Any]:
+    """The content of a request's body."""
+    if found.options_of is None:
+        return found.body
+    schemas_of = {
+        name: {"$ref": REF.format(model=options.__name__)}
+        for name, options in models.options().items()
+    }
+    any_model = {"anyOf": list(schemas_of.values())}
+    schema = any_model if found.options_of == ANY_MODEL else schemas_of[found.options_of]
+    return {"application/json": {"schema": schema}}
+
+
+def _operation(path: str, method: str, found: Operation, models: Processors) -> dict[str, Any]:
+    parameters = _path_parameters(path, models)
+    parameters += [_parameter(one, models) for one in found.parameters]
     described: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{method}{path}").strip("_"),
         "summary": found.summary,
@@ -108,8 +132,8 @@ def _operation(path: str, method: str, found: Operation) -> dict[str, Any]:
             found, tuple(dict.fromkeys((*found.errors, *_errors_at_the_door(method, found))))
         ),
     }
-    if found.body:
-        described["requestBody"] = {"required": found.body_required, "content": found.body}
+    if body := _body(found, models):
+        described["requestBody"] = {"required": found.body_required, "content": body}
     if found.deprecated:
         described["deprecated"] = True
     return described

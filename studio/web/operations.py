@@ -1,4 +1,4 @@
-"""Describes an operation where it is written: a decorator that the OpenAPI document reads."""
+"""A decorator that describes a view for the OpenAPI document."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,26 +8,33 @@ from pydantic import BaseModel
 
 from studio.errors import StudioError
 
+ANY_MODEL = "any"
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter in the query or, where `place` says so, in a header; with its JSON schema."""
+    """A query or header parameter with its JSON schema.
+
+    If `is_format`, its values are the formats of all tracks.
+    """
 
     name: str
     description: str
-    schema: dict[str, Any]
+    schema: dict[str, Any] = field(default_factory=dict)
     place: Literal["query", "header"] = "query"
+    is_format: bool = False
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What OpenAPI says of a view.
+    """The OpenAPI description of a view.
 
-    `answers` maps a status to a schema, to a media type, or to None where there is no body. An open
-    operation needs no API key. `rate` names the rate that counts its requests: the general one,
-    that of work, or none. Where `query_is_options`, the query may hold the options of the body.
+    `answers` maps a status to a schema, a media type, or None for an empty body. An open operation
+    requires no API key. `rate` is the rate limit that applies: general, work, or none. If
+    `query_is_options`, the query may contain the options of the body: those of the model
+    `options_of`, or of any model if that is ANY_MODEL.
     """
 
     summary: str
@@ -35,6 +42,7 @@ class Operation:
     errors: tuple[type[StudioError], ...] = ()
     parameters: tuple[Parameter, ...] = ()
     body: dict[str, Any] = field(default_factory=dict)
+    options_of: str | None = None
     body_required: bool = True
     deprecated: bool = False
     is_open: bool = False

@@ -1,18 +1,24 @@
-"""Ends an upload that is too slow as a whole: it holds a place, and a thread of the server."""
+"""Ends uploads that are too slow, because each occupies a slot and a server thread."""
 
 import io
 import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import IO, Any, cast
 
 from studio.errors import UploadTooSlow
 from studio.web.sockets import stop_reading, tcp_of
 
-LEAST_BYTES_A_SECOND = 10_000
-JUDGED_AFTER_S = 60.0
-JUDGE_EVERY_S = 5.0
+
+@dataclass(frozen=True)
+class Pace:
+    """How slow an upload may be, and when it is measured: first after a while, then regularly."""
+
+    min_bytes_per_s: int = 10_000
+    first_check_s: float = 60.0
+    check_every_s: float = 5.0
 
 
 class _Counted(io.RawIOBase):
@@ -42,7 +48,7 @@ class _Counted(io.RawIOBase):
 
 
 @contextmanager
-def watched(environ: MutableMapping[str, Any]) -> Iterator[None]:
+def watched(environ: MutableMapping[str, Any], pace: Pace) -> Iterator[None]:
     """Read the body of a request inside. Raises UploadTooSlow in the place of what reading raises
     when the connection was cut for that."""
     body = _Counted(environ["wsgi.input"])
@@ -52,10 +58,10 @@ def watched(environ: MutableMapping[str, Any]) -> Iterator[None]:
     began_s = time.monotonic()
 
     def watch() -> None:
-        wait_s = JUDGED_AFTER_S
+        wait_s = pace.first_check_s
         while not ended.wait(wait_s):
-            wait_s = JUDGE_EVERY_S
-            if body.most_bytes < LEAST_BYTES_A_SECOND * (time.monotonic() - began_s):
+            wait_s = pace.check_every_s
+            if body.most_bytes < pace.min_bytes_per_s * (time.monotonic() - began_s):
                 too_slow.set()
                 if tcp is not None:
                     stop_reading(tcp)
@@ -73,7 +79,6 @@ def watched(environ: MutableMapping[str, Any]) -> Iterator[None]:
         watcher.join()
     if too_slow.is_set():
         raise UploadTooSlow(
-            f"The upload brought less than {LEAST_BYTES_A_SECOND / 1000:.0f} kB/s in "
-            f"{time.monotonic() - began_s:.0f} s. Send it over a faster connection, or compress it "
-            "first."
+            f"The upload averaged less than {pace.min_bytes_per_s / 1000:.0f} kB/s over "
+            f"{time.monotonic() - began_s:.0f} s. Use a faster connection, or compress the file."
         )

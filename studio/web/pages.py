@@ -15,6 +15,8 @@ from studio.web.services import Services
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST_PAGE = "websocket-test.html"
+# The folder of the test page: the top of a checkout, or in a wheel beside this module.
+_PAGE_FOLDERS = (ROOT, Path(__file__).resolve().parent)
 # What an answer may load or do in a browser: nothing, but for the pages below.
 POLICY_HEADER = "Content-Security-Policy"
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -33,10 +35,10 @@ def register(app: Flask, services: Services) -> None:
     """Add `/`, `/docs` and `/openapi.json`."""
 
     def openapi() -> dict[str, Any]:
-        options = services.models.options()
-        return document(app, services.version, options, services.access.needs_key)
+        return document(app, services.version, services.models, services.access.needs_key)
 
-    hashes = map(_hash, _SCRIPT.findall((ROOT / TEST_PAGE).read_text("utf-8")))
+    page_file = next(path for folder in _PAGE_FOLDERS if (path := folder / TEST_PAGE).is_file())
+    hashes = map(_hash, _SCRIPT.findall(page_file.read_text("utf-8")))
     test_page_policy = TEST_PAGE_POLICY.format(hashes=" ".join(hashes))
 
     @app.after_request
@@ -55,7 +57,7 @@ def register(app: Flask, services: Services) -> None:
 
     @app.get(f"/{TEST_PAGE}")
     def test_page() -> Response:
-        answer = send_file(ROOT / TEST_PAGE)
+        answer = send_file(page_file)
         answer.headers[POLICY_HEADER] = test_page_policy
         return answer
 
@@ -63,8 +65,8 @@ def register(app: Flask, services: Services) -> None:
     def socketio_client() -> Response:
         if not SOCKETIO_CLIENT.is_file():
             raise UnknownRoute(
-                "This server has no copy of the Socket.IO client: run `make page`, or take it from "
-                "a CDN."
+                "This server has no copy of the Socket.IO client. Run `make page`, or load the "
+                "client from a CDN."
             )
         return send_file(SOCKETIO_CLIENT, mimetype="text/javascript")
 

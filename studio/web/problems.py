@@ -28,7 +28,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 def response(error: StudioError) -> Response:
-    """The answer for an error."""
+    """The response for an error."""
     body: dict[str, Any] = {
         "type": f"/docs#{error.code}",
         "title": error.title,
@@ -56,24 +56,29 @@ def register(app: Flask) -> None:
 
 
 def _http(error: HTTPException) -> Response:
-    """Errors that Flask and Werkzeug find by themselves."""
+    """Handle errors raised by Flask and Werkzeug."""
     status = error.code or 500
     if status < 400:
         return Response(error.get_body(), status, dict(error.get_headers()))
     path = repr(request.path)
     kinds: dict[int, tuple[type[StudioError], str]] = {
-        404: (UnknownRoute, f"There is nothing at {path}. GET /docs lists all addresses."),
-        405: (MethodNotAllowed, f"{path} does not take {request.method}."),
+        404: (UnknownRoute, f"The route {path} does not exist. GET /docs lists all routes."),
+        405: (MethodNotAllowed, f"{path} does not support {request.method}."),
         413: (FileTooLarge, _too_large()),
-        415: (UnsupportedMediaType, f"The content type {request.mimetype!r} is not accepted."),
-        416: (RangeNotSatisfiable, f"{request.headers.get('Range')} lies outside of the file."),
+        415: (UnsupportedMediaType, f"The content type {request.mimetype!r} is not supported."),
+        416: (
+            RangeNotSatisfiable,
+            f"The range {request.headers.get('Range')} is outside the file.",
+        ),
     }
     if status >= 500:
-        return response(InternalError("The server could not answer; its log has the cause."))
-    kind, sentence = kinds.get(status, (BadRequest, f"The request cannot be read: {error.name}."))
+        return response(
+            InternalError("The server could not process the request. Its log has the cause.")
+        )
+    kind, sentence = kinds.get(status, (BadRequest, f"The request is malformed: {error.name}."))
     allowed = sorted(getattr(error, "valid_methods", None) or [])
     if kind is MethodNotAllowed and allowed:
-        sentence = f"{path} does not take {request.method}, only {', '.join(allowed)}."
+        sentence = f"{path} does not support {request.method}, only {', '.join(allowed)}."
     answer = response(kind(sentence))
     for name, value in error.get_headers():
         if name in ("Allow", "Content-Range", "Accept-Ranges"):
@@ -82,9 +87,9 @@ def _http(error: HTTPException) -> Response:
 
 
 def _too_large() -> str:
-    sentence = f"The request is larger than the {request.max_content_length:,} bytes accepted here"
+    sentence = f"The request is larger than the limit of {request.max_content_length:,} bytes"
     if request.mimetype == "multipart/form-data":
-        sentence += f", or has more than {request.max_form_memory_size:,} bytes beside the file"
+        sentence += f", or has more than {request.max_form_memory_size:,} bytes besides the file"
     return f"{sentence}."
 
 
@@ -92,19 +97,19 @@ def _disk(error: OSError) -> Response:
     known = space.as_studio_error(error)
     if known is None:
         return _defect(error)
-    log.error("the disk cannot be written", exc_info=error)
+    log.error("cannot write to the disk", exc_info=error)
     return response(known)
 
 
 def _database(error: SQLAlchemyError) -> Response:
     if not isinstance(error, OperationalError):
         return _defect(error)
-    log.error("the job database failed", exc_info=error)
+    log.error("job database error", exc_info=error)
     return response(faults.as_studio_error(error))
 
 
 def _defect(error: Exception) -> Response:
-    log.exception("a request failed", exc_info=error)
+    log.exception("unhandled error in a request", exc_info=error)
     return response(
-        InternalError("The request failed because of a defect; the server's log has the cause.")
+        InternalError("The request failed because of a bug in the server. Its log has the cause.")
     )

@@ -1,6 +1,6 @@
-"""How often one client may ask: a general rate, and a stricter one for what makes work.
+"""Rate limits per client: a general one, and a stricter one for uploads and jobs.
 
-Moments are monotonic: a clock that is set neither blocks nor frees anybody.
+Times are monotonic, so that a change of the system clock neither blocks nor frees clients.
 """
 
 import math
@@ -18,11 +18,11 @@ PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 
 
 class Rate:
-    """At most so many requests of a client in any period of that length, such as `60/minute`."""
+    """A sliding-window limit on the requests of a client, such as `60/minute`."""
 
     def __init__(self, rate: str, clock: Callable[[], float] = time.monotonic) -> None:
         count, _, self._period = rate.partition("/")
-        self._most = int(count)
+        self._max_count = int(count)
         self._period_s = PERIODS_S[self._period]
         self._clock = clock
         self._lock = Lock()
@@ -30,20 +30,20 @@ class Rate:
         self._swept_s = clock()
 
     def take(self, client: str) -> float:
-        """Count a request; 0, or the seconds until the next one is allowed."""
+        """Count a request. Returns 0, or the seconds until the next one is allowed."""
         now_s = self._clock()
         with self._lock:
             self._sweep(now_s)
             moments = self._moments.setdefault(client, deque())
             while moments and moments[0] <= now_s - self._period_s:
                 moments.popleft()
-            if len(moments) >= self._most:
+            if len(moments) >= self._max_count:
                 return moments[0] + self._period_s - now_s
             moments.append(now_s)
             return 0.0
 
     def _sweep(self, now_s: float) -> None:
-        """Forget clients that have not asked for a period."""
+        """Forget clients without requests in the last period."""
         if now_s - self._swept_s >= self._period_s:
             self._swept_s = now_s
             for client, moments in list(self._moments.items()):
@@ -51,13 +51,13 @@ class Rate:
                     del self._moments[client]
 
     def __str__(self) -> str:
-        return f"{self._most} per 1 {self._period}"
+        return f"{self._max_count} requests per {self._period}"
 
 
 def register(app: Flask, access: Access, general: str, work: str) -> None:
-    """Bound the requests of each client; an empty rate is no bound.
+    """Limit the requests of each client; an empty rate means no limit.
 
-    Which rate counts a request is said by the operation that it asks for.
+    The operation of a request determines which limit applies.
     """
     rates = {name: Rate(rate) for name, rate in (("general", general), ("work", work)) if rate}
 
@@ -69,7 +69,8 @@ def register(app: Flask, access: Access, general: str, work: str) -> None:
             return
         wait_s = rate.take(access.caller())
         if wait_s > 0:
+            retry_after_s = max(1, math.ceil(wait_s))
             raise TooManyRequests(
-                f"More than {rate} came from you. Wait a little and go on.",
-                retry_after_s=max(1, math.ceil(wait_s)),
+                f"Rate limit of {rate} exceeded. Retry after {retry_after_s} s.",
+                retry_after_s=retry_after_s,
             )

@@ -1,4 +1,4 @@
-"""Receives an upload: streamed to disk, checked, and only then visible."""
+"""Receives uploads: streamed to disk, checked, and only then visible."""
 
 import json
 import unicodedata
@@ -22,23 +22,21 @@ from studio.errors import (
     UnsupportedFileType,
     UnsupportedMediaType,
 )
-from studio.generation.prompt import read_prompt
-from studio.storage.files import IncomingFile, Sound, Upload
-from studio.web import pace
-from studio.web.bounds import UploadBounds
+from studio.storage.files import IncomingFile, SoundInfo, Upload
 from studio.web.forms import FIELD, UploadForm
 from studio.web.operations import Operation
+from studio.web.pace import watched
 from studio.web.services import Services
 
-LONGEST_FILENAME = 200
+MAX_FILENAME_CHARACTERS = 200
 NO_END = (
-    "The file does not tell where its sound ends, so nobody can see whether some of it is missing: "
-    "{:,.1f} s were found."
+    "The file does not record where it ends, so the server cannot tell whether it is complete. "
+    "{:,.1f} s of audio were found."
 )
 
 
 def receive(services: Services) -> Upload:
-    """Store the file of the current request. Nothing stays behind when an error is raised."""
+    """Store the file of the current request. Nothing is left behind if an error is raised."""
     form = UploadForm(services.storage, request.max_form_memory_size, request.max_form_parts)
     try:
         with services.uploads.place(services.access.caller()):
@@ -52,8 +50,8 @@ def _receive(services: Services, form: UploadForm) -> Upload:
     bounds = services.uploads
     if request.content_length is not None and request.content_length > bounds.most_bytes:
         raise FileTooLarge(
-            f"The request has {request.content_length:,} bytes; at most {bounds.most_bytes:,} "
-            "are accepted. Send a shorter or a compressed file."
+            f"The request has {request.content_length:,} bytes; the maximum is "
+            f"{bounds.most_bytes:,}. Send a shorter or a compressed file."
         )
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType(
@@ -62,21 +60,21 @@ def _receive(services: Services, form: UploadForm) -> Upload:
         )
     services.storage.check_space(request.content_length or 0)
     services.quota.check_bytes(g.owner, request.content_length or 0)
-    with pace.watched(request.environ), _body_errors():
+    with watched(request.environ, services.upload_pace), _body_errors():
         boundary = request.mimetype_params.get("boundary", "")
         incoming = form.read(request.stream, boundary, request.content_length)
     filename = _checked_filename(form.filename)
     file_type = Path(filename).suffix.lower().lstrip(".")
     if file_type not in bounds.allowed_extensions:
         raise UnsupportedFileType(
-            f"{filename!r} does not end in one of "
+            f"The extension of {filename!r} is not accepted. Allowed are "
             f"{', '.join('.' + kind for kind in sorted(bounds.allowed_extensions))}."
         )
     incoming.close()
     if incoming.size_bytes == 0:
-        raise EmptyFile(f"{filename!r} has no content. Check it and send it again.")
+        raise EmptyFile(f"{filename!r} is empty. Check the file and upload it again.")
     services.quota.check_bytes(g.owner, incoming.size_bytes)
-    sound = _checked_content(incoming, file_type, bounds)
+    sound = _checked_content(incoming, file_type, services)
     upload = services.storage.accept(incoming, filename, file_type, sound, g.owner)
     form.incoming = None
     return upload
@@ -85,29 +83,34 @@ def _receive(services: Services, form: UploadForm) -> Upload:
 def _checked_filename(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     if "/" in name or "\\" in name:
-        raise BadFilename("The file name contains a path. Send the name alone.")
+        raise BadFilename("The file name contains a path. Send the name without the path.")
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
         raise BadFilename("The file name contains control characters. Rename the file.")
-    if not name or len(name) > LONGEST_FILENAME:
-        raise BadFilename(f"The file name must have 1 to {LONGEST_FILENAME} characters.")
+    if not name or len(name) > MAX_FILENAME_CHARACTERS:
+        raise BadFilename(
+            f"The file name has {len(name)} characters; it must have 1 to "
+            f"{MAX_FILENAME_CHARACTERS}."
+        )
     return name
 
 
-def _checked_content(incoming: IncomingFile, file_type: str, bounds: UploadBounds) -> Sound | None:
+def _checked_content(
+    incoming: IncomingFile, file_type: str, services: Services
+) -> SoundInfo | None:
     if file_type != "txt":
         found = audio.probe(incoming.path)
-        bounds.check_length(found)
+        services.uploads.check_length(found)
         note = None if found.says_its_end else NO_END.format(found.duration_s)
-        return Sound(found.duration_s, found.sample_rate_hz, found.channels, note)
-    read_prompt(incoming.path)
+        return SoundInfo(found.duration_s, found.sample_rate_hz, found.channels, note)
+    services.models.check_text(incoming.path)
     return None
 
 
 @contextmanager
 def _body_errors() -> Iterator[None]:
-    """Turn what HTTP servers raise for a malformed body, such as a bad chunk size, into BadRequest.
+    """Turn the errors of HTTP servers for a malformed body into BadRequest.
 
-    gunicorn raises errors of its own, Werkzeug's server OSError without a number.
+    gunicorn has its own error classes; Werkzeug's server raises OSError without an errno.
     """
     try:
         yield
@@ -117,17 +120,17 @@ def _body_errors() -> Iterator[None]:
             isinstance(error, OSError) or type(error).__module__ == "gunicorn.http.errors"
         ):
             raise
-        raise BadRequest(f"The body of the request cannot be read: {error}.") from None
+        raise BadRequest(f"The request body cannot be read: {error}.") from None
 
 
 def json_body() -> dict[str, Any]:
-    """The JSON object of the current request; empty when there is no body."""
+    """The JSON object of the current request; empty if there is no body."""
     data = _whole_body()
     if not data:
         return {}
     if not request.is_json:
         raise UnsupportedMediaType(
-            f"The content type is {request.mimetype!r}. Options are sent as JSON: add the header "
+            f"The content type is {request.mimetype!r}. Send options as JSON, with the header "
             '"Content-Type: application/json".'
         )
     try:
@@ -140,30 +143,30 @@ def json_body() -> dict[str, Any]:
 
 
 def _whole_body() -> bytes:
-    """The body of the current request. Raises BadRequest where the connection ended before it."""
+    """The body of the current request. Raises BadRequest if it is incomplete."""
     try:
         with _body_errors():
             data = request.get_data()
     except ClientDisconnected:
-        raise BadRequest("The body breaks off. Send the request again.") from None
+        raise BadRequest("The request body is incomplete. Send the request again.") from None
     if len(data) < (request.content_length or 0):
         raise BadRequest(
-            f"The body breaks off after {len(data):,} of {request.content_length:,} bytes. Send "
-            "the request again."
+            f"The request body ended after {len(data):,} of {request.content_length:,} bytes. "
+            "Send the request again."
         )
     return data
 
 
 def check_query(operation: Operation) -> None:
-    """Raise UnknownOption or InvalidOption where the current request's query has no meaning."""
+    """Raise UnknownOption or InvalidOption if the query of the current request is invalid."""
     known = [one.name for one in operation.parameters if one.place == "query"]
     for name, values in request.args.lists():
         if name not in known:
             raise UnknownOption(
-                f"There is no query parameter {name!r} here; "
-                + (f"there is {', '.join(known)}." if known else "the address takes none.")
+                f"Unknown query parameter {name!r}. "
+                + (f"Known: {', '.join(known)}." if known else "This route has none.")
             )
         if len(values) > 1:
             raise InvalidOption(
-                f"The query parameter {name!r} is given {len(values)} times. Give it once."
+                f"The query parameter {name!r} occurs {len(values)} times. Send it once."
             )

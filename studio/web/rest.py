@@ -1,13 +1,8 @@
 """The REST routes: upload, process, status, download, files, cleanup."""
 
 import re
-from contextlib import AbstractContextManager
-from threading import Lock
-from typing import Any
 
-from flask import Blueprint, Flask, Response, g, jsonify, request
-from pydantic import BaseModel
-from zipstream import ZIP_STORED, ZipStream
+from flask import Blueprint, Flask, Response, request
 
 from studio.errors import (
     AudioTooLong,
@@ -24,14 +19,10 @@ from studio.errors import (
     NotAudio,
     NothingToCancel,
     NotReady,
-    PreconditionFailed,
     QueueFull,
     QuotaExceeded,
-    RangeNotSatisfiable,
-    ResultsGone,
     StorageUnavailable,
     TextUnreadable,
-    TooManyConversions,
     TooManyJobs,
     TooManyUploads,
     TooManyWebhooks,
@@ -40,7 +31,6 @@ from studio.errors import (
     UnknownModel,
     UnknownOption,
     UnknownStem,
-    UnknownTrack,
     UnknownVariant,
     UnsupportedFileType,
     UnsupportedMediaType,
@@ -49,55 +39,29 @@ from studio.errors import (
 )
 from studio.inference.warm_up import READY
 from studio.jobs.body import WEBHOOK, with_query
-from studio.jobs.job import Job, State
-from studio.jobs.reuse import completed_before
-from studio.slots import Places
-from studio.storage.files import Upload, unknown_file
-from studio.storage.on_demand import Abandoned, Requester, requested_by
-from studio.web import answers, receiving, results, schemas, sending
+from studio.jobs.job import State
+from studio.storage.on_demand import Abandoned
+from studio.storage.slots import Places
+from studio.web import answers, receiving, schemas
 from studio.web.access import asked_operation
-from studio.web.operations import Parameter, operation
+from studio.web.operations import ANY_MODEL, Parameter, operation
 from studio.web.services import Services
-from studio.web.sockets import has_hung_up, tcp_of
+from studio.web.tracks import TrackViews
+from studio.web.views import POLL_AFTER_S, Views, answer
 
-LONGEST_WAIT_S = 60
-# Each answer that is waited for holds a thread: these are a part of the server's, and of a part.
-MOST_WAITING = 40
-MOST_WAITING_OF_A_CLIENT = 8
-POLL_AFTER_S = 2
-# The longest options that make sense have a few kB.
+MAX_WAIT_S = 60
+# Each long poll holds a server thread, so long polls are capped in total and per client.
+MAX_LONG_POLLS = 40
+MAX_LONG_POLLS_PER_CLIENT = 8
+# The longest useful options have a few kB.
 MAX_JSON_BYTES = 1 << 16
-TRACK = "*/*"
-# float() takes more than people mean: "1_0", "infinity", digits of all scripts.
+# float() also accepts "1_0", "infinity" and digits of other scripts.
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
-# As nginx logs a request whose client closed the connection; nobody reads the answer.
+# The status nginx logs if the client closed the connection; nobody reads it.
 CLIENT_LEFT = 499
 
-FORMAT = Parameter(
-    "format",
-    "Format of the track; the job's own, or txt for a text, when not given. WAV is 32-bit float.",
-    {"type": "string", "enum": list(results.ALL_FORMATS)},
-)
-ARCHIVE_FORMAT = Parameter(
-    "format",
-    "Only the tracks that have this format, in it; else sound in the job's own format and texts in "
-    "all of theirs.",
-    FORMAT.schema,
-)
-RANGE = Parameter(
-    "Range",
-    "One range of bytes; several, or another unit: the whole file.",
-    {"type": "string"},
-    "header",
-)
-IF_NONE_MATCH = Parameter(
-    "If-None-Match", "The ETag of a copy that is there already.", {"type": "string"}, "header"
-)
-SEPARATION = {"$ref": "#/components/schemas/SeparationOptions"}
-TRANSCRIPTION = {"$ref": "#/components/schemas/TranscriptionOptions"}
-GENERATION = {"$ref": "#/components/schemas/GenerationOptions"}
-SEPARATE_BODY = {"application/json": {"schema": SEPARATION}}
-PROCESS_BODY = {"application/json": {"schema": {"anyOf": [SEPARATION, TRANSCRIPTION, GENERATION]}}}
+# The model of the old address /separate/<file_id>.
+SEPARATE_MODEL = "demucs"
 PROCESS_ERRORS = (
     InvalidJson,
     UnknownOption,
@@ -117,21 +81,11 @@ PROCESS_ERRORS = (
     DiskFull,
     StorageUnavailable,
 )
-TRACK_ERRORS = (
-    UnknownFormat,
-    UnknownFile,
-    UnknownTrack,
-    NotReady,
-    ResultsGone,
-    TooManyConversions,
-    DiskFull,
-    StorageUnavailable,
-)
 
 
 def register(app: Flask, services: Services) -> None:
     """Add all REST routes to the application."""
-    views = Views(services)
+    views, tracks = JobViews(services), TrackViews(services)
     blueprint = Blueprint("rest", __name__)
     for rule, method, view in (
         ("/health", "GET", views.health),
@@ -142,9 +96,9 @@ def register(app: Flask, services: Services) -> None:
         ("/separate/<file_id>", "POST", views.separate),
         ("/status/<file_id>", "GET", views.status),
         ("/cancel/<file_id>", "POST", views.cancel),
-        ("/download/<file_id>/all.zip", "GET", views.archive),
-        ("/download/<file_id>/<track>", "GET", views.download),
-        ("/files/<file_id>", "GET", views.files),
+        ("/download/<file_id>/all.zip", "GET", tracks.archive),
+        ("/download/<file_id>/<track>", "GET", tracks.download),
+        ("/files/<file_id>", "GET", tracks.files),
         ("/cleanup/<file_id>", "DELETE", views.cleanup),
     ):
         blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
@@ -169,49 +123,20 @@ def register(app: Flask, services: Services) -> None:
     app.register_blueprint(blueprint)
 
 
-def _answer(body: BaseModel, status: int = 200, **headers: Any) -> Response:
-    answer = jsonify(body.model_dump(mode="json"))
-    answer.status_code = status
-    answer.headers.update({name.replace("_", "-"): str(text) for name, text in headers.items()})
-    return answer
-
-
-class Views:
-    """The views, as methods: each reads only the store and the disk, or queues a job."""
+class JobViews(Views):
+    """The views of uploads and jobs: each reads only the store and the disk, or queues a job."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
-        self._storage = services.storage
-        self._store = services.store
-        # Whoever adds jobs to a file, or removes it, does so one after the other.
-        self._turns = [Lock() for _ in range(64)]
-        self._waiting = Places(MOST_WAITING, MOST_WAITING_OF_A_CLIENT)
+        super().__init__(services)
+        self._waiting = Places(MAX_LONG_POLLS, MAX_LONG_POLLS_PER_CLIENT)
 
-    def _upload(self, file_id: str) -> Upload:
-        """An upload of the caller. Raises UnknownFile, also for one of somebody else."""
-        upload = self._storage.upload(file_id)
-        if upload.owner != g.owner:
-            raise unknown_file(file_id)
-        return upload
-
-    def _turn(self, file_id: str) -> Lock:
-        return self._turns[hash(file_id) % len(self._turns)]
-
-    def _request(self) -> AbstractContextManager[None]:
-        """What is made inside is made for the current request, as long as its client is there."""
-        tcp = tcp_of(request.environ)
-        client = self._services.access.caller()
-        return requested_by(Requester(client, lambda: tcp is not None and has_hung_up(tcp)))
-
-    @operation(
-        summary="Is the server alive", answers={200: schemas.Health}, is_open=True, rate="none"
-    )
+    @operation(summary="Check liveness", answers={200: schemas.Health}, is_open=True, rate="none")
     def health(self) -> Response:
-        return _answer(
+        return answer(
             schemas.Health(
                 status="healthy",
                 message="AI Model Backend with WebSocket support is running",
-                available_models=self._services.models.names(),
+                available_models=self._models.names(),
                 websocket_support=True,
                 transcription_endpoint="/transcribe",
                 version=self._services.version,
@@ -221,7 +146,7 @@ class Views:
         )
 
     @operation(
-        summary="Check readiness: models are loaded, and the disk and the database can be written",
+        summary="Check readiness: models are loaded, and the disk and the database are writable",
         answers={200: schemas.Ready, 503: schemas.Ready},
         is_open=True,
         rate="none",
@@ -234,13 +159,14 @@ class Views:
             models=readiness.states,
             storage=storage,
         )
-        return _answer(body, 200 if body.ready else 503)
+        return answer(body, 200 if body.ready else 503)
 
     @operation(
-        summary="Models, their variants, and where their weights are", answers={200: schemas.Models}
+        summary="List models, their variants and the location of their weights",
+        answers={200: schemas.Models},
     )
     def models(self) -> Response:
-        return _answer(schemas.Models(models=self._services.models.describe()))
+        return answer(schemas.Models(models=self._models.describe()))
 
     @operation(
         summary="Upload a file",
@@ -277,12 +203,12 @@ class Views:
     )
     def upload(self) -> Response:
         upload = receiving.receive(self._services)
-        return _answer(answers.uploaded(upload), 201, Location=f"/files/{upload.file_id}")
+        return answer(answers.uploaded(upload), 201, Location=f"/files/{upload.file_id}")
 
     @operation(
-        summary="Start a job; the same song with the same options is answered from what is there",
+        summary="Start a job, or return the results of an identical request",
         answers={202: schemas.Job, 200: schemas.Job},
-        body=PROCESS_BODY,
+        options_of=ANY_MODEL,
         body_required=False,
         query_is_options=True,
         errors=(*PROCESS_ERRORS, UnknownModel, TextUnreadable),
@@ -292,9 +218,9 @@ class Views:
         return self._process(model, file_id)
 
     @operation(
-        summary="The old name of /process/demucs/<file_id>",
+        summary="Alias of /process/demucs/{file_id}",
         answers={202: schemas.Job, 200: schemas.Job},
-        body=SEPARATE_BODY,
+        options_of=SEPARATE_MODEL,
         body_required=False,
         query_is_options=True,
         errors=PROCESS_ERRORS,
@@ -302,44 +228,36 @@ class Views:
         rate="work",
     )
     def separate(self, file_id: str) -> Response:
-        return self._process("demucs", file_id)
+        return self._process(SEPARATE_MODEL, file_id)
 
     def _process(self, model: str, file_id: str) -> Response:
-        kind = self._services.models.get(model).options
+        kind = self._models.options_of(model)
         upload = self._upload(file_id)
         query = request.args.to_dict(flat=False)
         body = with_query(kind, receiving.json_body(), query)
         client = self._services.access.caller()
-        told = self._services.webhooks.check(body.pop(WEBHOOK, None), client)
-        asked = self._services.models.request(model, upload, body)
-        with self._turn(file_id):
-            self._upload(file_id)
-            job = completed_before(self._store, self._storage, asked, told, client)
-            if job is None:
-                self._services.quota.check_work(client)
-                self._services.quota.check_bytes(g.owner)
-                job = self._services.runner.submit(asked, client, told)
-        if told is not None:
-            self._services.webhooks.wake()
+        webhook = self._services.webhooks.check(body.pop(WEBHOOK, None), client)
+        requested = self._models.request(model, upload, body)
+        job = self._services.intake.submit(requested, client, webhook)
         location = f"/status/{file_id}"
         if job.state is State.COMPLETED:
-            return _answer(answers.job(job), 200, Location=location)
-        return _answer(answers.job(job), 202, Location=location, Retry_After=POLL_AFTER_S)
+            return answer(self._answers.job(job), 200, Location=location)
+        return answer(self._answers.job(job), 202, Location=location, Retry_After=POLL_AFTER_S)
 
     @operation(
-        summary="State of the latest job of a file, and its jobs",
+        summary="Get the status of a file's jobs",
         answers={200: schemas.Status},
         parameters=(
             Parameter(
                 "before",
-                "List the jobs before the one with this id, as the link `next` does.",
+                "List the jobs before the one with this ID, as the link `next` does.",
                 {"type": "string", "maxLength": 32},
             ),
             Parameter(
                 "wait",
-                "Hold the answer until the latest job is final, or for this many seconds; where "
-                "too many answers are held already, it comes at once.",
-                {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S},
+                "Delay the response until the latest job has ended, or for this many seconds. If "
+                "too many requests are waiting, the response is sent at once.",
+                {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S},
             ),
         ),
         errors=(InvalidOption, UnknownFile),
@@ -357,8 +275,10 @@ class Views:
         headers = {"Retry_After": POLL_AFTER_S} if waiting else {}
         before = request.args.get("before")
         if before is not None and all(job.job_id != before for job in jobs):
-            raise InvalidOption(f"before={before!r} is not the id of a job of this file.")
-        return _answer(answers.status(upload, jobs, before), **headers)
+            raise InvalidOption(
+                f"`before` is {before!r}, which is not the ID of a job of this file."
+            )
+        return answer(self._answers.status(upload, jobs, before), **headers)
 
     def _wait(self, job_id: str, wait_s: float) -> None:
         """Return when the job is final, after `wait_s`, or at once where too many wait already."""
@@ -373,109 +293,30 @@ class Views:
     def _wait_s(self) -> float:
         text = request.args.get("wait", "0")
         wait_s = float(text) if _NUMBER.fullmatch(text) else -1.0
-        if not 0 <= wait_s <= LONGEST_WAIT_S:
-            raise InvalidOption(f"wait={text!r} must be a number from 0 to {LONGEST_WAIT_S}.")
+        if not 0 <= wait_s <= MAX_WAIT_S:
+            raise InvalidOption(
+                f"`wait` is {text!r}; it must be a number between 0 and {MAX_WAIT_S}."
+            )
         return wait_s
 
     @operation(
-        summary="Cancel the waiting and running jobs of a file",
+        summary="Cancel the queued and processing jobs of a file",
         answers={200: schemas.Status},
         errors=(UnknownFile, NothingToCancel, DiskFull, StorageUnavailable),
     )
     def cancel(self, file_id: str) -> Response:
         upload = self._upload(file_id)
         self._services.runner.cancel(file_id)
-        return _answer(answers.status(upload, self._store.of_file(file_id)))
+        return answer(self._answers.status(upload, self._store.of_file(file_id)))
 
     @operation(
-        summary="A track: sound or text, with Range and ETag",
-        answers={200: TRACK, 206: TRACK, 304: None},
-        parameters=(FORMAT, RANGE, IF_NONE_MATCH),
-        errors=(*TRACK_ERRORS, PreconditionFailed, RangeNotSatisfiable),
-        rate="none",
-    )
-    def download(self, file_id: str, track: str) -> Response:
-        upload = self._upload(file_id)
-        job = self._job_with(upload, track)
-        file_format = results.checked_format(job, track, request.args.get("format"))
-        with self._request():
-            path = results.file_of(self._storage, upload, job, track, file_format)
-        name = answers.download_name(upload, track, file_format)
-        content_type = results.formats(track)[file_format]
-        answer = sending.send(path, content_type)
-        answer.headers["Content-Disposition"] = answers.disposition(name)
-        return answer
-
-    @operation(
-        summary="All tracks in one ZIP",
-        answers={200: "application/zip"},
-        parameters=(ARCHIVE_FORMAT,),
-        errors=TRACK_ERRORS,
-        rate="none",
-    )
-    def archive(self, file_id: str) -> Response:
-        upload = self._upload(file_id)
-        self._job_with(upload, None)
-        jobs = self._store.of_file(file_id)
-        archive = ZipStream(compress_type=ZIP_STORED, sized=True)
-        kind, files = results.archived(jobs, request.args.get("format"))
-        for job, track, file_format in files:
-            with self._request():
-                path = results.file_of(self._storage, upload, job, track, file_format)
-            archive.add_path(str(path), answers.download_name(upload, track, file_format))
-        answer = Response(archive, mimetype="application/zip")
-        answer.content_length = len(archive)
-        name = answers.download_name(upload, kind, "zip")
-        answer.headers["Content-Disposition"] = answers.disposition(name)
-        return answer
-
-    def _job_with(self, upload: Upload, track: str | None) -> Job:
-        """The latest completed job that has the track (None: any track)."""
-        jobs = self._store.of_file(upload.file_id)
-        done = [job for job in jobs if job.state is State.COMPLETED]
-        for job in done:
-            if track in results.names(job) or (track is None and results.names(job)):
-                return job
-        if jobs and not jobs[0].state.is_final:
-            raise NotReady(
-                f"The job is still {jobs[0].state}. Wait for it: GET /status/{upload.file_id}.",
-                retry_after_s=POLL_AFTER_S,
-            )
-        if not done:
-            model = "demucs" if upload.sound else "musicgen"
-            raise NotReady(
-                "There are no results of this file"
-                + (f"; its last job {jobs[0].state}" if jobs else "")
-                + f". Start a job: POST /process/{model}/{upload.file_id}."
-            )
-        known = dict.fromkeys(name for job in done for name in results.names(job))
-        raise UnknownTrack(
-            f"There is no track {track or 'all.zip'!r}; there are {', '.join(known)}."
-        )
-
-    @operation(
-        summary="What is there of a file: tracks, formats, sizes, links",
-        answers={200: schemas.Files},
-        errors=(UnknownFile,),
-    )
-    def files(self, file_id: str) -> Response:
-        upload = self._upload(file_id)
-        return _answer(answers.files(upload, self._store.of_file(file_id), self._storage))
-
-    @operation(
-        summary="Remove a file and its results; a running job is canceled first",
+        summary="Delete a file and its results; unfinished jobs are canceled first",
         answers={200: schemas.Deleted},
         errors=(UnknownFile, DiskFull, StorageUnavailable),
     )
     def cleanup(self, file_id: str) -> Response:
-        with self._turn(file_id):
-            self._upload(file_id)
-            try:
-                self._services.runner.cancel(file_id)
-            except NothingToCancel:
-                pass
-            self._storage.remove(file_id)
-            self._store.forget_file(file_id)
-        return _answer(
-            schemas.Deleted(file_id=file_id, message="The file and its results are gone.")
+        self._upload(file_id)
+        self._services.intake.remove(file_id)
+        return answer(
+            schemas.Deleted(file_id=file_id, message="The file and its results have been deleted.")
         )

@@ -23,20 +23,20 @@ class Health(Answer):
 class Ready(Answer):
     ready: bool
     models: dict[str, str] = Field(
-        description="For each model that is loaded at the start: loading, ready, or why not."
+        description="For each startup model: loading, ready, or why it cannot be loaded."
     )
     storage: dict[str, str] = Field(
-        description="For the disk and the job database: ready, or why they cannot be written."
+        description="For the disk and the job database: ready, or why it cannot be written."
     )
 
 
 class Variant(Answer):
     purpose: str
     stems: list[str] | None = Field(
-        None, description="Of Demucs. Null where only loading the weights would tell."
+        None, description="Demucs only. Null if unknown before the weights are loaded."
     )
     engine: str | None = Field(
-        description="What it runs on; null where only loading the weights would tell."
+        description="Inference engine. Null if unknown before the weights are loaded."
     )
     weights: Literal["bundled", "local", "downloaded", "available"]
     size_bytes: int | None
@@ -62,7 +62,7 @@ class Uploaded(Answer):
     sample_rate_hz: int | None
     channels: int | None
     note: str | None = Field(
-        description="What its sender should know: that the file does not tell where it ends."
+        description="Set if the file does not record where it ends; otherwise null."
     )
 
 
@@ -84,9 +84,9 @@ class Job(Answer):
     options: dict[str, Any]
     status: JobStatus
     stage: str
-    progress: float = Field(ge=0, le=1, description="Measured, 0 to 1.")
+    progress: float = Field(ge=0, le=1, description="Measured progress, 0 to 1.")
     place: int | None = Field(description="Place in the queue, from 1; null unless queued.")
-    eta_s: float | None = Field(description="Seconds to go at the measured speed.")
+    eta_s: float | None = Field(description="Estimated seconds remaining at the measured speed.")
     error: JobError | None
     tracks: list[str]
     result: dict[str, Any] | None
@@ -96,7 +96,7 @@ class Job(Answer):
 
 
 class Status(Answer):
-    """The latest job of a file, and the latest 20 under `jobs`; `uploaded` before the first."""
+    """The latest job of a file, and up to 20 jobs under `jobs`. `uploaded`: no job yet."""
 
     file_id: str
     filename: str
@@ -111,12 +111,12 @@ class Status(Answer):
     error: JobError | None
     tracks: list[str]
     jobs: list[Job]
-    jobs_total: int = Field(description="How many jobs of the file are kept, 100 at most.")
-    next: str | None = Field(description="Address that lists the jobs before these; null: none.")
+    jobs_total: int = Field(description="Number of stored jobs of the file, at most 100.")
+    next: str | None = Field(description="URL of the preceding jobs; null if there are none.")
 
 
 class TrackFormat(Answer):
-    ready: bool = Field(description="False: it is made when it is first downloaded.")
+    ready: bool = Field(description="False if the format is made on first download.")
     bytes: int | None
     url: str
 
@@ -132,7 +132,7 @@ class Track(Answer):
 
 class Files(Uploaded):
     tracks: list[Track]
-    archive: str | None = Field(description="Address of all tracks in one ZIP.")
+    archive: str | None = Field(description="URL of a ZIP with all tracks.")
 
 
 class Deleted(Answer):
@@ -141,7 +141,7 @@ class Deleted(Answer):
 
 
 class Problem(BaseModel):
-    """RFC 9457 problem details; `code` is stable, `error` is the sentence for people."""
+    """RFC 9457 problem details, with a stable `code` and a readable `error`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -151,4 +151,4 @@ class Problem(BaseModel):
     detail: str
     code: str
     error: str
-    request_id: str | None = Field(description="Names the request in the server's log.")
+    request_id: str | None = Field(description="ID of the request in the server log.")

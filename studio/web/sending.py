@@ -39,13 +39,11 @@ def _check_preconditions(etag: str, modified_at: datetime) -> None:
     if "If-Match" in request.headers:
         if not (request.if_match.star_tag or request.if_match.is_strong(etag)):
             raise PreconditionFailed(
-                f'The file\'s ETag is "{etag}", which is not in If-Match. Download it again from '
-                "its beginning."
+                f'The ETag of the file is "{etag}", which is not in If-Match. Restart the download.'
             )
     elif (asked_at := request.if_unmodified_since) and modified_at > asked_at:
         raise PreconditionFailed(
-            "The file was changed after the time in If-Unmodified-Since. Download it again from "
-            "its beginning."
+            "The file was modified after the time in If-Unmodified-Since. Restart the download."
         )
 
 

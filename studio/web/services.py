@@ -1,24 +1,23 @@
 """What the web layer is handed: the parts of the server, and the few settings it needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import BaseModel
-
 from studio.inference.warm_up import Readiness, StorageCheck
-from studio.jobs.job import Request
+from studio.jobs.body import JobOptions
+from studio.jobs.intake import Intake
+from studio.jobs.job import Job, Request
 from studio.jobs.quota import Quota
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
+from studio.results import Result, Track
 from studio.storage.files import Storage, Upload
 from studio.web.access import Access
 from studio.web.bounds import UploadBounds
-
-
-class Processor(Protocol):
-    @property
-    def options(self) -> type[BaseModel]: ...
+from studio.web.pace import Pace
 
 
 class Processors(Protocol):
@@ -26,22 +25,36 @@ class Processors(Protocol):
 
     def names(self) -> list[str]: ...
 
-    def get(self, name: str) -> Processor: ...
+    def names_for(self, upload: Upload) -> list[str]: ...
+
+    def check_text(self, path: Path) -> None: ...
+
+    def options(self) -> dict[str, type[JobOptions]]: ...
+
+    def formats(self) -> dict[str, str]: ...
+
+    def tracks_help(self) -> str: ...
 
     def describe(self) -> dict[str, Any]: ...
 
+    def options_of(self, name: str) -> type[JobOptions]: ...
+
     def request(self, name: str, upload: Upload, body: dict[str, Any]) -> Request: ...
 
-    def options(self) -> list[type[BaseModel]]: ...
+    def result(self, job: Job) -> Result | None: ...
+
+    def tracks(self, job: Job) -> Sequence[Track]: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Services:
     storage: Storage
     store: JobStore
     runner: JobRunner
+    intake: Intake
     models: Processors
     uploads: UploadBounds
+    upload_pace: Pace
     version: str
     readiness: Readiness
     storage_check: StorageCheck

@@ -58,7 +58,18 @@ class _Asked:
     tcp: socket.socket | None
 
 
-class Sockets:
+def install(server: Any, namespace: str, max_strangers: int) -> None:
+    """Bound the connections of a Socket.IO server.
+
+    Replaces Engine.IO's handlers of `connect`, `disconnect` and `message`, and `handle_request`, by
+    ones that count and check before they call the original: Engine.IO itself accepts any number of
+    connections and requests, and has no hook for either.
+    """
+    bounded = _Sockets(server, namespace, max_strangers)
+    bounded.replace_handlers()
+
+
+class _Sockets:
     """The open connections of one Socket.IO server, of which at most `most_strangers` have not
     joined `namespace`."""
 
@@ -73,10 +84,13 @@ class Sockets:
         self._leave = server.eio.handlers["disconnect"]
         self._message = server.eio.handlers["message"]
         self._answer = server.eio.handle_request
-        server.eio.on("connect", self._on_connect)
-        server.eio.on("disconnect", self._on_disconnect)
-        server.eio.on("message", self._on_message)
-        server.eio.handle_request = self._handle_request
+
+    def replace_handlers(self) -> None:
+        engine = self._server.eio
+        engine.on("connect", self._on_connect)
+        engine.on("disconnect", self._on_disconnect)
+        engine.on("message", self._on_message)
+        engine.handle_request = self._handle_request
 
     def _on_connect(self, connection: str, environ: dict[str, Any]) -> Any:
         """Let a connection in; older strangers make room for it."""
@@ -128,7 +142,7 @@ class Sockets:
             if not self._has_joined(connection):
                 about.connects += 1
                 if about.connects > MAX_CONNECTS:
-                    self._refuse(connection, "it tried to join too often")
+                    self._refuse(connection, "too many attempts to join")
                     return
             self._message(connection, data)
             pending = self._server._binary_packet.get(connection)
@@ -141,7 +155,7 @@ class Sockets:
         """End a connection for what it sent."""
         about = self._open.get(connection)
         address = about.network if about else "an ended connection"
-        log.warning("the connection of %s ends: %s", address, reason)
+        log.warning("closing the connection of %s: %s", address, reason)
         self._end(connection)
 
     def _end(self, connection: str) -> None:
@@ -223,8 +237,8 @@ def _kind(environ: Mapping[str, Any]) -> str:
 
 def tcp_of(environ: Mapping[str, Any]) -> socket.socket | None:
     """The socket that a request comes over; None where the HTTP server does not tell it."""
-    found = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    return found if isinstance(found, socket.socket) else None
+    tcp = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return tcp if isinstance(tcp, socket.socket) else None
 
 
 def has_hung_up(tcp: socket.socket) -> bool:

@@ -13,6 +13,7 @@ from tests.support.server import Sound, convert, decode_all, noise, write_wav
 from tests.support.speech import RECORDING
 
 RATE_HZ = 16_000
+THIRD = np.float32(1 / 3)
 SHAPES: dict[str, Callable[[Sound], Sound]] = {
     "opposite": lambda voice: np.stack([voice, -voice]),
     "opposite, and quieter": lambda voice: np.stack([0.8 * voice, -voice]),
@@ -21,7 +22,7 @@ SHAPES: dict[str, Callable[[Sound], Sound]] = {
         + np.float32(0.1) * noise(len(voice) / RATE_HZ, 1, RATE_HZ).repeat(2, axis=0) * 0.1
     ),
     "opposite pairs": lambda voice: np.stack([voice, voice, -voice, -voice]),
-    "one of three": lambda voice: np.stack([voice, voice, -voice * np.float32(2.8)]) / 3,
+    "one of three": lambda voice: np.stack([voice, voice, voice * np.float32(-2.8)]) * THIRD,
     "opposite sides of six": lambda voice: np.stack([voice, -voice, *[0 * voice] * 4]),
     "opposite sides of eight": lambda voice: np.stack([*[0 * voice] * 6, voice, -voice]),
 }

@@ -400,7 +400,7 @@ def test_a_chain_of_endless_changes_is_refused(
     tmp_path: Path, links: Callable[[str, int], bytes]
 ) -> None:
     path = tmp_path / "chain.ogg"
-    path.write_bytes((links("mono", 0) + links("stereo", 1)) * (chain.MOST_PARTS // 2 + 1))
+    path.write_bytes((links("mono", 0) + links("stereo", 1)) * (chain.MAX_PARTS // 2 + 1))
     with pytest.raises(AudioUnsupported, match="changes its format"):
         audio.probe(path)
 

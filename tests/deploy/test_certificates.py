@@ -72,7 +72,7 @@ def test_the_certificate_is_for_these_names(place: Place, asked: list[str], more
     done = place.run(*asked)
     assert done.returncode == 0, done.stderr
     assert place.names() == ALWAYS | more
-    assert "Made" in done.stdout and "docs/operations.md" in done.stdout
+    assert "Created" in done.stdout and "docs/operations.md" in done.stdout
 
 
 @needs_openssl
@@ -168,7 +168,7 @@ def test_the_windows_script_asks_for_the_same() -> None:
         assert default and f'set "{name}={default[1]}"' in BATCH
     for words in ("openssl is not installed.", "is neither a host name nor an address."):
         assert words in SCRIPT and words in BATCH
-    for words in ("There is no option", "There is a certificate in", "--force"):
+    for words in ("Unknown option", "A certificate already exists in", "--force"):
         assert words in SCRIPT and words in BATCH
     refused = re.search(r"\*\[!(\S+?)\]\*", SCRIPT)
     assert refused and f"[^{refused[1]}]" in BATCH

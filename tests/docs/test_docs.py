@@ -148,3 +148,10 @@ def test_readme_tells_the_files_that_exist() -> None:
     readme = (ROOT / "README.md").read_text()
     for name in re.findall(r"`([\w./-]+(?:\.py|/))`", readme):
         assert (ROOT / Path(name)).exists(), name
+
+
+def test_the_product_has_one_name() -> None:
+    assert (ROOT / "README.md").read_text().startswith("# Audio Studio\n")
+    for page in (ROOT / "websocket-test.html", *(ROOT / "docs").glob("*.md")):
+        assert "Audio studio" not in page.read_text("utf-8")
+    assert "Audio Studio</title>" in (ROOT / "websocket-test.html").read_text("utf-8")

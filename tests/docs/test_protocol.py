@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from config import Config
-from studio.transcription.live.receive import CONTAINERS, PCM, RATES_HZ
+from studio.transcription.live.pcm import PCM, RATES_HZ
+from studio.transcription.live.receive import CONTAINERS
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.web.live import PROTOCOL, Transcribe
 from tests.support.server import ROOT
@@ -52,7 +53,7 @@ def test_the_version_is_told() -> None:
 
 def test_every_event_of_clients_is_described() -> None:
     handled = {name.removeprefix("on_") for name in vars(Transcribe) if name.startswith("on_")}
-    rows = re.findall(r"^\| `(\w+)` \|.*\|.*\|$", section("From the client"), re.M)
+    rows = re.findall(r"^\| `(\w+)` \|.*\|.*\|$", section("Client events"), re.M)
     assert handled - {"connect", "disconnect"} <= set(rows)
 
 
@@ -61,7 +62,7 @@ def test_every_event_of_the_server_is_described() -> None:
         text for path in SOURCES for call in calls(path, "_emit", "_send") for text in texts(call)
     }
     assert len(sent) >= 6
-    assert sent == first_cells(section("From the server"))
+    assert sent == first_cells(section("Server events"))
 
 
 def test_every_field_of_a_transcription_is_described() -> None:
@@ -69,12 +70,12 @@ def test_every_field_of_a_transcription_is_described() -> None:
     names = set(re.findall(r'"(\w+)":', source)) | set(re.findall(r'event\["(\w+)"\]', source))
     assert names >= {"transcription", "is_final", "stable", "words", "probability"}
     for name in names:
-        assert f"`{name}`" in section("From the server"), name
+        assert f"`{name}`" in section("Server events"), name
 
 
 @pytest.mark.parametrize("name", LiveSettings.model_fields)
 def test_every_setting_of_a_session_is_described(name: str) -> None:
-    row = re.search(rf"^\| `{name}` \| (.*?) \|", section("From the client"), re.M)
+    row = re.search(rf"^\| `{name}` \| (.*?) \|", section("Client events"), re.M)
     assert row, name
     field = LiveSettings.model_fields[name]
     if not field.is_required():
@@ -85,7 +86,7 @@ def test_every_setting_of_a_session_is_described(name: str) -> None:
 @pytest.mark.parametrize("field", fields(Limits), ids=lambda field: field.name)
 def test_every_limit_is_described(field: "object") -> None:
     name = field.name  # type: ignore[attr-defined]
-    row = re.search(rf"^\| `{name}` \| `(\w+)` \|", section("Bounds"), re.M)
+    row = re.search(rf"^\| `{name}` \| `(\w+)` \|", section("Limits"), re.M)
     assert row, name
     own_names = {"sessions_of_a_client": "LIVE_CLIENT_SESSIONS"}
     assert row[1] == own_names.get(name, f"LIVE_{name.upper()}")

@@ -19,7 +19,7 @@ from tests.support.music import make_music_model
 
 torch = pytest.importorskip("torch")
 LENGTH = 64
-TOLD = 5
+TOKENS = 5
 
 
 @pytest.fixture(scope="module", params=["plain", "stereo", "melody"])
@@ -31,19 +31,19 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def decoders(folder: Path) -> tuple[TorchDecoder, Network]:
     config = parts.read_config(folder)
-    shape = shape_of(config, parts.read_kind(folder, config))
+    shape = shape_of(config, parts.read_codec_spec(folder, config))
     return TorchDecoder(folder, config, "cpu"), Network(folder, shape, "cpu", torch.float32)
 
 
-def begun(network: Network, told: States) -> tuple[Run, int]:
-    """A run that was told something, and the states that stand before the codes."""
-    run = Run(network, (told.shape[0], 8, LENGTH))
-    states = torch.from_numpy(told)
+def begun(network: Network, states: States) -> tuple[Run, int]:
+    """A run with encoder states, and the number of states before the codes."""
+    run = Run(network, (states.shape[0], 8, LENGTH))
+    moved = torch.from_numpy(states)
     if network.shape.is_prefixed:
-        run.prefix.fill_(TOLD)
-        run.append(states, 0)
-        return run, TOLD
-    run.listen(states)
+        run.prefix.fill_(TOKENS)
+        run.append(moved, 0)
+        return run, TOKENS
+    run.attend(moved)
     return run, 0
 
 
@@ -55,11 +55,11 @@ def logits(network: Network, run: Run, tokens: Any, place: int) -> Any:
 def test_logits_are_those_of_transformers(folder: Path) -> None:
     exact, network = decoders(folder)
     rng = np.random.default_rng(0)
-    told = rng.normal(size=(2, TOLD, network.shape.hidden)).astype(np.float32)
+    states = rng.normal(size=(2, TOKENS, network.shape.hidden)).astype(np.float32)
     tokens = rng.integers(0, network.shape.vocabulary + 1, (2, network.shape.codebooks, 9))
     with torch.inference_mode():
-        theirs = exact.begin(told, 1, guided=True)
-        run, place = begun(network, told)
+        theirs = exact.begin(states, 1, guided=True)
+        run, place = begun(network, states)
         for start, stop in ((0, 4), (4, 5), (5, 9)):
             part = np.ascontiguousarray(tokens[:, :, start:stop])
             # Both rows of a guided run are given the same codes.
@@ -74,7 +74,7 @@ def test_steps_draw_the_codes_that_the_host_would_draw(folder: Path, scale: floa
     exact, network = decoders(folder)
     codebooks, padding, first, last, tracks = network.shape.codebooks, 64, 3, 12, 2
     rng = np.random.default_rng(1)
-    states = rng.normal(size=(2, TOLD, network.shape.hidden)).astype(np.float32)
+    states = rng.normal(size=(2, TOKENS, network.shape.hidden)).astype(np.float32)
     sampling = Sampling(guidance_scale=scale, top_k=20, top_p=0.9)
     grid = np.full((tracks, codebooks, last), padding)
     grid[:, :, 1:first] = rng.integers(0, 64, (tracks, codebooks, first - 1))
@@ -90,9 +90,9 @@ def test_steps_draw_the_codes_that_the_host_would_draw(folder: Path, scale: floa
         expected[:, drawn, position] = chosen[:, drawn]
         tokens = expected[:, :, position : position + 1]
     with torch.inference_mode():
-        told = np.repeat(states[: 1 + sampling.is_guided], tracks, axis=0)
-        run, place = begun(network, told)
-        before = np.tile(grid[:, :, : first - 1], (told.shape[0] // tracks, 1, 1))
+        states = np.repeat(states[: 1 + sampling.is_guided], tracks, axis=0)
+        run, place = begun(network, states)
+        before = np.tile(grid[:, :, : first - 1], (states.shape[0] // tracks, 1, 1))
         run.append(network.embed(torch.from_numpy(before)), place)
         draws = Sampler(sampling, 5, tracks).draws(last - first, codebooks)
         run.grid[:tracks, :, :last] = torch.from_numpy(grid)

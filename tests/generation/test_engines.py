@@ -11,14 +11,15 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from studio.errors import ModelUnusable
-from studio.generation.catalogue import Catalogue
-from studio.generation.load import EngineSettings, load
+from studio.generation.catalogue import MusicGenCatalogue
+from studio.generation.load import load
 from studio.generation.model import Codes, MusicModel
 from studio.generation.openvino import engine
 from studio.generation.openvino.conversion import convert
 from studio.generation.sampling import Sampler, Sampling
 from studio.generation.stream import CodecStream
 from studio.generation.windows import Run, plan, steps
+from studio.inference.engine_settings import EngineSettings
 from tests.support.music import make_music_model
 
 FRAMES = 40
@@ -42,7 +43,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loaded(
     model_dir: Path, name: str, engine: str, precision: str = "f32", graphs: str = "graphs"
 ) -> MusicModel:
-    catalogue = Catalogue(model_dir / "none", model_dir / "musicgen")
+    catalogue = MusicGenCatalogue(model_dir / "none", model_dir / "musicgen")
     settings = EngineSettings(engine, precision, 1, model_dir / graphs)
     model = load(catalogue, name, settings)
     assert (model.engine, model.note) == (engine, None)
@@ -211,7 +212,7 @@ def test_a_melody_is_heard(model_dir: Path) -> None:
 
 def test_the_steps_are_the_frames_and_the_delays(model_dir: Path) -> None:
     kind = loaded(model_dir, "plain", "torch").kind
-    assert kind.frames_a_second == 50
+    assert kind.frames_per_s == 50
     assert steps(kind, plan(kind, 500)) == 503
     long = plan(kind, 15_000)
     assert [(w.start, w.kept, w.frames) for w in long[:3]] == [

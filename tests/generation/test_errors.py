@@ -13,10 +13,10 @@ from tests.support.server import Server, noise, write_wav
 UNKNOWN = "0" * 32
 
 TEXTS: list[tuple[str, bytes, str]] = [
-    ("empty_file", b"", "no content"),
-    ("text_unreadable", b" \n\t\r\n ", "no text"),
-    ("text_unreadable", b"\xef\xbb\xbf", "no text"),
-    ("text_unreadable", b"...!?", "no text"),
+    ("empty_file", b"", "is empty"),
+    ("text_unreadable", b" \n\t\r\n ", "is empty"),
+    ("text_unreadable", b"\xef\xbb\xbf", "is empty"),
+    ("text_unreadable", b"...!?", "is empty"),
     ("text_unreadable", b"\x89PNG\r\n\x1a\n\x00\x00", "UTF-8"),
     ("text_unreadable", b"slow\x00piano", "control characters"),
     ("text_unreadable", b"slow \x1b[31mpiano", "control characters"),
@@ -24,9 +24,9 @@ TEXTS: list[tuple[str, bytes, str]] = [
     ("text_unreadable", b"a" * 2001, "2,001 characters"),
     ("text_unreadable", "é".encode() * 2001, "2,001 characters"),
     ("text_unreadable", b"a" * 1_000_000, "1,000,000 bytes"),
-    ("text_unreadable", b'{"duration": 5\nslow piano', "not JSON"),
-    ("text_unreadable", b'{"duration": 5}\n', "no text"),
-    ("text_unreadable", b"{" * 2000, "not JSON"),
+    ("text_unreadable", b'{"duration": 5\nslow piano', "not valid JSON"),
+    ("text_unreadable", b'{"duration": 5}\n', "is empty"),
+    ("text_unreadable", b"{" * 2000, "not valid JSON"),
 ]
 
 OPTIONS: list[tuple[str, dict[str, object], str]] = [
@@ -92,7 +92,7 @@ def test_too_little_to_go_on_from(player: Server, tmp_path: Path) -> None:
     assert player.process(file_id, "musicgen", continue_from=short).status_code == 202
     status = player.wait(file_id)
     assert (status["status"], status["error"]["code"]) == ("failed", "invalid_option")
-    assert "less than 1 s" in status["error"]["error"]
+    assert "shorter than 1 s" in status["error"]["error"]
 
 
 def test_missing_weights_are_told_within_seconds(player: Server) -> None:

@@ -15,7 +15,7 @@ def test_a_full_scale_sine_has_the_loudness_of_the_standard(rate_hz: int) -> Non
     sine = 2 * tone(5.0, 997.0, rate_hz)[None]
     assert integrated_lufs([sine], rate_hz) == pytest.approx(-3.01, abs=0.05)
     assert integrated_lufs([np.repeat(sine, 2, 0)], rate_hz) == pytest.approx(0.0, abs=0.05)
-    assert integrated_lufs([sine / 10], rate_hz) == pytest.approx(-23.01, abs=0.05)
+    assert integrated_lufs([sine * np.float32(0.1)], rate_hz) == pytest.approx(-23.01, abs=0.05)
 
 
 def test_low_tones_count_less_and_high_ones_more() -> None:

@@ -58,9 +58,9 @@ def test_temperature_0_takes_the_likeliest() -> None:
 
 
 def test_guidance_leads_away_from_no_prompt() -> None:
-    told, untold = logits(2, seed=1), logits(2, seed=2)
-    found = Sampler(Sampling(4.0, 0.0), 1, 2)(np.concatenate([told, untold]))
-    assert np.array_equal(found, (untold + 4 * (told - untold)).argmax(2))
+    conditional, unconditional = logits(2, seed=1), logits(2, seed=2)
+    found = Sampler(Sampling(4.0, 0.0), 1, 2)(np.concatenate([conditional, unconditional]))
+    assert np.array_equal(found, (unconditional + 4 * (conditional - unconditional)).argmax(2))
 
 
 def test_a_track_does_not_depend_on_how_many_are_made() -> None:

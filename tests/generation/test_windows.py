@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from studio.generation.catalogue import Catalogue
-from studio.generation.generate import Order, generate
-from studio.generation.load import EngineSettings, load
+from studio.family import JobContext
+from studio.generation.catalogue import MusicGenCatalogue
+from studio.generation.generate import ENCODING_SHARE, Prompt, generate
+from studio.generation.load import load
 from studio.generation.model import MusicModel
 from studio.generation.options import GenerationOptions
 from studio.generation.windows import plan
+from studio.inference.engine_settings import EngineSettings
 from tests.support.music import make_music_model
 from tests.support.server import Sound, read_sound
 
+PROMPT = Prompt("slow piano")
 WINDOW_S = 3
 
 
@@ -30,17 +33,16 @@ def model(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> MusicModel:
     made = make_music_model(folder / "musicgen" / "brief")
     settings = made / "generation_config.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "max_length": 153}))
-    catalogue = Catalogue(folder / "none", folder / "musicgen")
+    catalogue = MusicGenCatalogue(folder / "none", folder / "musicgen")
     return load(catalogue, "brief", EngineSettings("openvino", "f32", 1, graphs))
 
 
 def music(
     model: MusicModel, work: Path, reports: list[tuple[str, float]], **options: Any
 ) -> tuple[Sound, dict[str, Any]]:
-    order = Order("slow piano", GenerationOptions(**{"seed": 1, **options}))
-    result = generate(
-        model, order, work, lambda *report: reports.append(report), lambda _bytes: None
-    )
+    wanted = GenerationOptions(**{"seed": 1, **options})
+    context = JobContext(wanted, work, lambda *report: reports.append(report))
+    result = generate(model, PROMPT, context).to_dict()
     return read_sound(work / "music.wav"), result
 
 
@@ -57,7 +59,9 @@ def test_progress_is_exact(model: MusicModel, tmp_path: Path) -> None:
     _, result = music(model, tmp_path, reports, duration=8.0, format="flac")
     assert result["steps"] == 400 + 4 * 3
     progress = [share for stage, share in reports if stage == "generating"]
-    assert progress == [step / result["steps"] for step in range(result["steps"] + 1)]
+    steps = result["steps"]
+    assert progress == [(1 - ENCODING_SHARE) * (step / steps) for step in range(steps + 1)]
+    assert reports[-1] == ("encoding", 1.0)
     stages = list(dict.fromkeys(stage for stage, _ in reports))
     assert stages == ["listening", "generating", "encoding"]
 
@@ -94,9 +98,9 @@ def test_a_job_ends_within_a_step(model: MusicModel, tmp_path: Path) -> None:
             if len(seen) == 40:
                 raise Ended
 
-    order = Order("slow piano", GenerationOptions(seed=1, duration=8.0))
+    options = GenerationOptions(seed=1, duration=8.0)
     with pytest.raises(Ended):
-        generate(model, order, tmp_path, report, lambda _bytes: None)
+        generate(model, PROMPT, JobContext(options, tmp_path, report))
     assert len(seen) == 40
 
 
@@ -107,8 +111,8 @@ def test_the_disk_is_asked_before_anything_is_written(model: MusicModel, tmp_pat
         asked.append(size)
         raise Ended
 
-    order = Order("slow piano", GenerationOptions(seed=1, duration=300.0, variations=4))
+    options = GenerationOptions(seed=1, duration=300.0, variations=4)
     with pytest.raises(Ended):
-        generate(model, order, tmp_path, lambda *_: None, reserve)
+        generate(model, PROMPT, JobContext(options, tmp_path, reserve=reserve))
     assert asked == [300 * 32_000 * 4 * 4]
     assert list(tmp_path.iterdir()) == []

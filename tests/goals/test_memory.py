@@ -15,21 +15,21 @@ from tests.support.server import RATE_HZ, ROOT, noise
 JOB = """
 import json, resource, sys
 from pathlib import Path
-from studio.separation.catalogue import Catalogue
-from studio.separation.engines import EngineSettings
+from studio.separation.catalogue import DemucsCatalogue
+from studio.inference.engine_settings import EngineSettings
 from studio.separation.options import SeparationOptions
 from studio.separation.separate import separate
 from studio.separation.load import load
+from studio.family import JobContext
+from studio.sources import Source
 
 source, weights, work, seconds = sys.argv[1:]
-catalogue = Catalogue(Path("pretrained/demucs-mini"), Path(weights) / "demucs")
+catalogue = DemucsCatalogue(Path("pretrained/demucs-mini"), Path(weights) / "demucs")
 bag = load(catalogue, "swift", EngineSettings("torch", "f32", 0, Path("unused")))
 options = SeparationOptions(stems=["vocals"])
-result = separate(
-    bag, Path(source), float(seconds), options, Path(work), lambda *_: None, lambda _: None
-)
+result = separate(bag, Source(Path(source), float(seconds)), JobContext(options, Path(work)))
 peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"samples": result["samples"], "peak_kib": peak_kib}))
+print(json.dumps({"samples": result.samples, "peak_kib": peak_kib}))
 """
 
 

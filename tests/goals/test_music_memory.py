@@ -14,18 +14,20 @@ from tests.support.server import ROOT
 JOB = """
 import json, resource, sys
 from pathlib import Path
-from studio.generation.catalogue import Catalogue
-from studio.generation.generate import Order, generate
-from studio.generation.load import EngineSettings, load
+from studio.family import JobContext
+from studio.generation.catalogue import MusicGenCatalogue
+from studio.generation.generate import Prompt, generate
+from studio.generation.load import load
+from studio.inference.engine_settings import EngineSettings
 from studio.generation.options import GenerationOptions
 
 folder, work, duration = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 settings = EngineSettings("openvino", "f32", 1, Path(sys.argv[4]))
-model = load(Catalogue(folder / "none", folder / "musicgen"), "tiny", settings)
+model = load(MusicGenCatalogue(folder / "none", folder / "musicgen"), "tiny", settings)
 options = GenerationOptions(duration=duration, seed=1, guidance_scale=1.0, format="mp3")
-result = generate(model, Order("slow piano", options), work, lambda *_: None, lambda _: None)
+result = generate(model, Prompt("slow piano"), JobContext(options, work))
 peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({**result, "peak_kib": peak_kib}))
+print(json.dumps({**result.to_dict(), "peak_kib": peak_kib}))
 """
 
 

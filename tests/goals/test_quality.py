@@ -19,11 +19,11 @@ from tests.support.server import (
 )
 
 # What the model must reach on the song of samples/; its card has the median over many songs.
-LEAST_SDR_DB = {"drums": 6.8, "bass": 6.7, "other": 7.0, "vocals": 7.3}
+MIN_SDR_DB = {"drums": 6.8, "bass": 6.7, "other": 7.0, "vocals": 7.3}
 # The model tells the accompaniment by its place, too, which a mono song does not have.
-LEAST_MONO_SDR_DB = LEAST_SDR_DB | {"bass": 6.2, "other": 0.5, "vocals": 6.2}
+MIN_MONO_SDR_DB = MIN_SDR_DB | {"bass": 6.2, "other": 0.5, "vocals": 6.2}
 # The mixture itself, taken for a stem, is the answer of a model that does nothing.
-LEAST_GAIN_DB = 6.0
+MIN_GAIN_DB = 6.0
 MP3_LOSS_DB = 1.0
 
 
@@ -41,14 +41,14 @@ def mixture() -> Sound:
 
 @pytest.fixture(scope="module")
 def true_stems() -> dict[str, Sound]:
-    return {stem: read_sound(SONG / f"{stem}.flac") for stem in LEAST_SDR_DB}
+    return {stem: read_sound(SONG / f"{stem}.flac") for stem in MIN_SDR_DB}
 
 
 def separated(server: Server, song: Path, folder: Path) -> dict[str, Sound]:
     """The stems of a song as a caller downloads them, and the track without vocals."""
     file_id = server.separate(song)
     stems = {}
-    for track in (*LEAST_SDR_DB, "instrumental"):
+    for track in (*MIN_SDR_DB, "instrumental"):
         path = folder / f"{track}.wav"
         path.write_bytes(server.get(f"/download/{file_id}/{track}").content)
         stems[track] = read_sound(path)
@@ -60,13 +60,13 @@ def assert_separated(
     mixture: Sound,
     stems: dict[str, Sound],
     loss_db: float = 0.0,
-    least: dict[str, float] = LEAST_SDR_DB,
+    least: dict[str, float] = MIN_SDR_DB,
 ) -> None:
     reached = {stem: sdr_db(true[stem], stems[stem]) for stem in least}
     for stem, least_db in least.items():
         assert stems[stem].shape == true[stem].shape
         assert reached[stem] >= least_db - loss_db, reached
-        assert reached[stem] >= sdr_db(true[stem], mixture) + LEAST_GAIN_DB - loss_db, reached
+        assert reached[stem] >= sdr_db(true[stem], mixture) + MIN_GAIN_DB - loss_db, reached
 
 
 def test_the_sample_song_is_the_sum_of_its_stems(
@@ -103,7 +103,7 @@ def test_the_stems_of_a_mono_song(
     song = write_wav(tmp_path / "mono.wav", mixture.mean(axis=0, keepdims=True), subtype="FLOAT")
     stems = separated(mini, song, tmp_path)
     mono = {stem: mono_of(sound) for stem, sound in true_stems.items()}
-    assert_separated(mono, mono_of(mixture), stems, MP3_LOSS_DB, LEAST_MONO_SDR_DB)
+    assert_separated(mono, mono_of(mixture), stems, MP3_LOSS_DB, MIN_MONO_SDR_DB)
 
 
 def mono_of(sound: Sound) -> Sound:

@@ -17,6 +17,8 @@ from tests.support.speech import MINI, spoken
 JOB = """
 import json, resource, sys
 from pathlib import Path
+from studio.family import JobContext
+from studio.sources import Source
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.transcribe import transcribe
@@ -25,10 +27,10 @@ source, weights, work, duration_s, options = sys.argv[1:]
 options = TranscriptionOptions(language="en", beam_size=1, temperature=0.0, **json.loads(options))
 engine = FasterWhisper(Path(weights), 1)
 result = transcribe(
-    engine, Path(source), float(duration_s), options, Path(work), lambda *_: None
+    engine, Source(Path(source), float(duration_s)), JobContext(options, Path(work))
 )
 peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({**result, "peak_kib": peak_kib}))
+print(json.dumps({**result.to_dict(), "peak_kib": peak_kib}))
 """
 
 

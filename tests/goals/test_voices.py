@@ -4,8 +4,9 @@ The recordings and weights are what `make voices` fetches; `make test-all` runs 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ from scipy.signal import butter, sosfilt
 from bench.voices_score import Score, lost_runs, normaliser
 from bench.voices_work import GRAPHS, one_recording
 from scripts import voices
+from studio.family import JobContext
+from studio.sources import Source
 from studio.transcription import faster_engine
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.openvino.conversion import Precision
 from studio.transcription.options import TranscriptionOptions
-from studio.transcription.transcribe import TRANSCRIPT_FILE, transcribe
+from studio.transcription.result import TRANSCRIPT_FILE
+from studio.transcription.transcribe import transcribe
 from tests.support.hearing import Speaker, chunks
 from tests.support.server import decode_all
 
@@ -54,11 +58,11 @@ def sound_of(prompt: voices.Prompt) -> Speech:
 
 
 def text_of_job(
-    engine: FasterWhisper, folder: Path, path: Path, seconds: float, **options: int
+    engine: FasterWhisper, folder: Path, path: Path, seconds: float, **options: Any
 ) -> str:
     """What a job with these options writes."""
     wanted = TranscriptionOptions(**options)
-    transcribe(engine, path, seconds, wanted, folder, lambda *_: None)
+    transcribe(engine, Source(path, seconds), JobContext(wanted, folder))
     text: str = json.loads((folder / TRANSCRIPT_FILE).read_text("utf-8"))["text"]
     return text
 
@@ -132,7 +136,8 @@ def room(seconds: int) -> Speech:
     sound += 0.003 * np.sin(2 * np.pi * 50 / RATE_HZ * np.arange(count))
     for start in rng.integers(0, count - RATE_HZ, seconds // 10):
         sound[start : start + 400] += rng.normal(0, 0.2, 400) * np.exp(-np.arange(400) / 80)
-    return sound.astype(np.float32)
+    quiet: Speech = sound.astype(np.float32)
+    return quiet
 
 
 def breath(seconds: int) -> Speech:
@@ -158,7 +163,7 @@ def pieces(seconds: int) -> Speech:
 
 
 MINUTES_10 = 600
-UNSAID = {
+UNSAID: dict[str, Callable[[], Speech]] = {
     "silence": lambda: np.zeros(MINUTES_10 * RATE_HZ, np.float32),
     "room noise": lambda: room(MINUTES_10),
     "breath": lambda: breath(MINUTES_10),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.separation import tracks as stems
+from studio.results import TrackFolder
+from studio.separation.result import SeparationResult, tracks_of
 from studio.storage import on_demand
 from studio.storage.on_demand import Abandoned, Requester, requested_by
 from tests.storage.test_files import Folders
@@ -86,8 +87,21 @@ def test_the_child_of_an_abandoned_file_ends(tmp_path: Path) -> None:
     song = write_wav(tmp_path / "song.wav", noise(10.0))
     folder = folders.publish(folders.upload(), vocals=b"")
     write_wav(folder / "vocals.wav", noise(10.0), subtype="FLOAT")
-    result = {"stems": ["vocals"], "sample_rate_hz": RATE_HZ, "channels": 2, "duration_s": 10.0}
-    result["samples"] = 10 * RATE_HZ
+    result = SeparationResult(
+        engine="",
+        precision="",
+        note=None,
+        stems=["vocals"],
+        format="wav",
+        sample_rate_hz=RATE_HZ,
+        channels=2,
+        samples=10 * RATE_HZ,
+        duration_s=10.0,
+        gain=1.0,
+        elapsed_s=1.0,
+        real_time_factor=0.1,
+    )
+    rest = next(track for track in tracks_of(result) if track.name == "no_vocals")
     seen: list[int] = []
 
     def has_left() -> bool:
@@ -96,7 +110,7 @@ def test_the_child_of_an_abandoned_file_ends(tmp_path: Path) -> None:
         return bool(seen)
 
     with pytest.raises(Abandoned), requested_by(Requester("a client", has_left)):
-        stems.file_of(folders.storage, folder, result, "no_vocals", "wav", song)
+        rest.make(TrackFolder(folders.storage, folder, song), "wav")
     assert seen
     assert ffmpeg_children() == []
     assert [path.name for path in folder.iterdir()] == ["vocals.wav"]

@@ -12,8 +12,7 @@ from sqlalchemy import Engine, event, text
 
 from studio.errors import DiskFull, StorageUnavailable
 from studio.jobs import faults, runner
-from studio.jobs.job import Job, State
-from studio.jobs.runner import Report
+from studio.jobs.job import Job, Report, State
 from studio.jobs.store import JobStore, connect
 from tests.jobs.test_runner import RESULT, Work, finished, request, running, state
 from tests.support.problems import assert_problem
@@ -82,11 +81,11 @@ def test_the_end_of_a_job_is_written_once_the_database_takes_it(
         until(lambda: work.began)
         with pragma(engine, fault(engine)):
             work.go.set()
-            until(lambda: "cannot be written; retrying" in caplog.text)
+            until(lambda: "cannot store the final state" in caplog.text)
             assert state(store, job) is State.PROCESSING
         done = finished(store, jobs, job)
         assert (done.state, done.result, done.attempts) == (State.COMPLETED, LONG_RESULT, 1)
-        assert caplog.text.count("cannot be written; retrying") == 1
+        assert caplog.text.count("cannot store the final state") == 1
     assert work.discarded == []
 
 

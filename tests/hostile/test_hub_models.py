@@ -30,8 +30,8 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 from studio.errors import StudioError
-from studio.separation.catalogue import Catalogue
-from studio.separation.engines import EngineSettings
+from studio.separation.catalogue import DemucsCatalogue
+from studio.inference.engine_settings import EngineSettings
 from studio.separation.load import load
 
 resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
@@ -39,7 +39,7 @@ answers = []
 for folder in map(Path, sys.argv[2:]):
     try:
         engine = EngineSettings(sys.argv[1], "f32", 0, folder / "graphs")
-        load(Catalogue(Path("pretrained/demucs-mini"), folder), "evil", engine).rehearse()
+        load(DemucsCatalogue(Path("pretrained/demucs-mini"), folder), "evil", engine).rehearse()
         answers.append(["loaded", ""])
     except StudioError as error:
         answers.append([error.code, error.sentence])
@@ -60,8 +60,8 @@ EVIL: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     *((WAVE, PLAIN, {"segment": value}, "0.1 to 44 seconds") for value in (math.inf, math.nan)),
     (WAVE, PLAIN, {"models": ["net"] * 1000}, "1000 networks"),
     (WAVE, PLAIN, {"models": ["../../secret"]}, "'../../secret'"),
-    (WAVE, PLAIN, {"weights": [[math.inf, 1.0]]}, "rows of numbers"),
-    (WAVE, PLAIN, {"weights": [["much", 1.0]]}, "rows of numbers"),
+    (WAVE, PLAIN, {"weights": [[math.inf, 1.0]]}, "row of numbers"),
+    (WAVE, PLAIN, {"weights": [["much", 1.0]]}, "row of numbers"),
     (WAVE, {**PLAIN, "segment": 100_000}, {}, "segment"),
     (WAVE, {**PLAIN, "channels": 100_000}, {}, "channels"),
     (WAVE, {**PLAIN, "depth": 12}, {}, "depth"),

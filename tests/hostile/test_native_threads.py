@@ -19,25 +19,26 @@ import numpy as np
 from studio.inference.process import prepare_process
 
 prepare_process()
-from studio.generation.catalogue import Catalogue as MusicCatalogue
-from studio.generation.load import EngineSettings as MusicSettings, load as load_music
-from studio.transcription.catalogue import Catalogue as SpeechCatalogue
+from studio.generation.catalogue import MusicGenCatalogue
+from studio.generation.load import load as load_music
+from studio.inference.engine_settings import EngineSettings
+from studio.transcription.catalogue import WhisperCatalogue
 from studio.transcription.engine import rehearse
-from studio.transcription.load import SpeechSettings, load as load_speech
+from studio.transcription.load import load as load_speech
 
 folder, pretrained, graphs = Path(sys.argv[1]), Path("pretrained"), Path(sys.argv[3])
-music = MusicCatalogue(pretrained / "musicgen-mini", folder)
-speech = SpeechCatalogue(pretrained / "whisper-mini", folder, folder, "faster-whisper")
+music = MusicGenCatalogue(pretrained / "musicgen-mini", folder)
+speech = WhisperCatalogue(pretrained / "whisper-mini", folder, folder, "faster-whisper")
 
 def use_music():
-    decoder = load_music(music, "mini", MusicSettings("openvino", "auto", 1, graphs)).decoder
+    decoder = load_music(music, "mini", EngineSettings("openvino", "auto", 1, graphs)).decoder
     states = np.zeros((2, 3, decoder.shape.hidden), np.float32)
     run = decoder.begin(states, 1, True)
     for _ in range(3):
         run(np.zeros((1, 4, 1), np.int64))
 
 def use_speech():
-    rehearse(load_speech(speech, "mini", SpeechSettings("openvino", 1, graphs)))
+    rehearse(load_speech(speech, "mini", EngineSettings("openvino", "auto", 1, graphs)))
 
 counts = {}
 for use in (use_speech, use_music):

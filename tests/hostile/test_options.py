@@ -1,5 +1,6 @@
 """Options that ask for more than makes sense: each text, list and number has a bound."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ Schema = dict[str, Any]
 
 # Of each type, the keywords of which at least one of every group must be there.
 NUMBER = [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")]
-BOUNDS: dict[str, list[tuple[str, ...]]] = {
+BOUNDS: dict[str, Sequence[tuple[str, ...]]] = {
     "boolean": [],
     "null": [],
     "string": [("maxLength",)],

@@ -169,16 +169,16 @@ def test_forged_headers_of_other_kinds(tmp_path: Path, kinds: dict[str, bytes]) 
         forged.append(flac[:18] + (value | 44_100 << 44).to_bytes(8, "big") + flac[26:])
     for kind, at in (("ogg", 11), ("ogg", 12), ("opus.ogg", 9), ("opus.ogg", 12)):
         first, *rest = ogg_pages(kinds[kind])
-        for value in (bytes(4), b"\xff\xff\xff\xff", b"\xff\0\0\0"):
-            body = first[5][:at] + value + first[5][at + 4 :]
+        for field in (bytes(4), b"\xff\xff\xff\xff", b"\xff\0\0\0"):
+            body = first[5][:at] + field + first[5][at + 4 :]
             pages = [ogg_page(*first[:4], first[4], body), *(ogg_page(*page) for page in rest)]
             forged.append(b"".join(pages))
     m4a = kinds["m4a"]
     for name in (b"mp4a", b"stts", b"stsz", b"stco", b"stsc", b"mdhd", b"mvhd", b"elst"):
         at = m4a.index(name) + 4
         for offset in (4, 12, 16, 24):
-            for value in (bytes(4), b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"):
-                forged.append(m4a[: at + offset] + value + m4a[at + offset + 4 :])
+            for field in (bytes(4), b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"):
+                forged.append(m4a[: at + offset] + field + m4a[at + offset + 4 :])
     outcomes = set()
     for content in forged:
         path.write_bytes(content)
@@ -265,7 +265,7 @@ def test_tags_that_cost_too_much_time_are_refused(
     monkeypatch.setattr(guarded, "START_CPU_S", 1.0)
     path = tmp_path / "song.mp3"
     path.write_bytes(id3(*((b"TXXX", b"\0%d\0x" % i) for i in range(100_000))) + kinds["mp3"])
-    with pytest.raises(NotAudio, match="in time"):
+    with pytest.raises(NotAudio, match="took too long"):
         audio.probe(path)
     assert ffmpeg_children() == []
 
@@ -294,8 +294,8 @@ def test_a_file_that_does_not_tell_its_end_is_taken_with_a_note(
         content = content[:at] + b"\xff\xff\xff\xff" + content[at + 4 :]
     elif kind == "ogg":
         *pages, last = ogg_pages(content)
-        flags, *others = last
-        content = b"".join(ogg_page(*page) for page in [*pages, (flags & ~4, *others)])
+        open_ended = ogg_page(last[0] & ~4, *last[1:])
+        content = b"".join([*(ogg_page(*page) for page in pages), open_ended])
     else:
         wav = write_wav(tmp_path / "song.wav", noise(0.4))
         content = convert(wav, tmp_path / "x.mp3", "-write_xing", "0").read_bytes()

@@ -24,7 +24,7 @@ def test_what_was_kept_is_there(tmp_path: Path) -> None:
     [
         ("refuses", NotConvertible, "^it is too odd$"),
         ("lacks weights", ValueError, "^KeyError: 'lm_heads.0.weight'$"),
-        ("breaks", RuntimeError, "ended with 1: RuntimeError: no such operation$"),
+        ("breaks", RuntimeError, "exit status 1: RuntimeError: no such operation$"),
     ],
 )
 def test_the_reason_is_told(tmp_path: Path, how: str, kind: type[Exception], reason: str) -> None:
@@ -48,7 +48,7 @@ def test_no_process_is_started_for_a_folder_that_cannot_be(
     (tmp_path / "file").write_text("in its place")
     with caplog.at_level(logging.WARNING):
         assert not convert_apart(MODULE, tmp_path / "file", "kept")
-    assert "cannot be made" in caplog.text
+    assert "cannot create the folder" in caplog.text
 
 
 def test_what_a_killed_conversion_left_is_removed(tmp_path: Path) -> None:

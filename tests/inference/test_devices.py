@@ -1,7 +1,6 @@
 """The device of the networks: CUDA where it works, else the CPU with the reason."""
 
 import ctypes
-import dataclasses
 import json
 import os
 import subprocess
@@ -14,9 +13,8 @@ import pytest
 
 from app import create_app
 from config import Config, ConfigError
-from studio.generation.load import EngineSettings as MusicSettings
 from studio.inference import devices
-from studio.separation.engines import EngineSettings
+from studio.inference.engine_settings import EngineSettings
 from studio.separation.torch_engine import TorchNetwork
 from studio.transcription import cuda
 from tests.support.server import ROOT
@@ -63,19 +61,19 @@ def test_a_driver_without_a_device_that_works_is_remarked_on(wanted: str) -> Non
 @pytest.mark.usefixtures("with_driver")
 @NO_DEVICE
 def test_demucs_and_musicgen_say_why_they_run_on_the_cpu(tmp_path: Path) -> None:
-    from studio.generation.catalogue import Catalogue as MusicCatalogue
+    from studio.generation.catalogue import MusicGenCatalogue
     from studio.generation.load import load as load_music
-    from studio.separation.catalogue import Catalogue
+    from studio.separation.catalogue import DemucsCatalogue
     from studio.separation.load import load
 
-    catalogue = Catalogue(MINI / "demucs-mini", tmp_path, tmp_path)
+    catalogue = DemucsCatalogue(MINI / "demucs-mini", tmp_path, tmp_path)
     bag = load(catalogue, "mini", EngineSettings("torch", "f32", 0, tmp_path))
     assert bag.engine == "torch"
     assert "CUDA" in (bag.remark or "")
     music = load_music(
-        MusicCatalogue(MINI / "musicgen-mini", tmp_path),
+        MusicGenCatalogue(MINI / "musicgen-mini", tmp_path),
         "mini",
-        MusicSettings("torch", "f32", 0, tmp_path),
+        EngineSettings("torch", "f32", 0, tmp_path),
     )
     assert music.engine == "torch"
     assert "CUDA" in (music.note or "")
@@ -125,9 +123,7 @@ def test_whisper_goes_on_where_its_library_is_missing(monkeypatch: pytest.Monkey
     from studio.transcription.engine import DecodeOptions
     from studio.transcription.faster_engine import FasterWhisper
 
-    whole = faster_whisper.WhisperModel
-
-    class WithoutLibrary(whole):  # type: ignore[misc]
+    class WithoutLibrary(faster_whisper.WhisperModel):  # type: ignore[misc]
         def __init__(self, folder: str, device: str, **settings: Any) -> None:
             settings["compute_type"] = "int8"
             super().__init__(folder, device="cpu", local_files_only=True, compute_type="int8")
@@ -158,7 +154,7 @@ def test_a_wheel_with_cublas_is_loaded_before_it_is_needed(
     assert [Path(path).name for path in loaded if path.startswith(str(tmp_path))] == [*cuda.CUBLAS]
 
 
-class _Full(torch.nn.Module):  # type: ignore[misc]
+class _Full(torch.nn.Module):  # type: ignore[misc, name-defined]
     """A network whose device has memory for `most` windows."""
 
     samplerate, segment, audio_channels = 8, 1, 2
@@ -202,8 +198,6 @@ def test_unloading_does_not_import_pytorch() -> None:
     assert done.stdout.strip() == b"False"
 
 
-def test_settings_of_the_models_carry_the_device() -> None:
-    for settings in (EngineSettings, MusicSettings):
-        assert {field.name for field in dataclasses.fields(settings)} >= {"device"}
+def test_notes_are_joined() -> None:
     assert json.dumps(devices.join_notes(None, "a.", None, "b.")) == '"a. b."'
     assert devices.join_notes(None, None) is None

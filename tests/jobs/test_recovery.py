@@ -3,16 +3,17 @@
 import sqlite3
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from studio.errors import Interrupted
-from studio.jobs.job import Job, State
-from studio.jobs.runner import Report
-from studio.jobs.store import MOST_ATTEMPTS, JobStore
-from tests.jobs.test_runner import FILE, RESULT, Work, finished, open_store, request, running, until
+from studio.jobs.job import Job, Report, State
+from studio.jobs.store import MAX_ATTEMPTS, JobStore
+from tests.jobs.test_runner import FILE, RESULT, Work, finished, open_store, request, running
+from tests.support.server import until
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_a_job_that_brings_the_server_down_fails_after_its_last_attempt(database
         job = store.add(request("bad"))
         following = store.add(request("good"))
     work = Work()
-    for _ in range(MOST_ATTEMPTS - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         crash(database)
         with open_store(database) as store:
             store.recover({})
@@ -109,10 +110,10 @@ def test_stop_puts_running_jobs_back_without_counting_the_attempt(database: str)
 def test_stopping_many_times_does_not_use_up_the_attempts(database: str) -> None:
     with open_store(database) as store:
         job = store.add(request())
-        for _ in range(MOST_ATTEMPTS + 2):
+        for _ in range(MAX_ATTEMPTS + 2):
             work = Work()
             with running(store, work) as runner:
-                until(lambda work=work: work.began)
+                until(partial(getattr, work, "began"))
                 runner.stop()
         last = Work()
         last.go.set()

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from studio.errors import NotAudio, NothingToCancel, QueueFull, UnknownOption
-from studio.jobs.job import Job, Request, State
-from studio.jobs.runner import JobRunner, Report
+from studio.jobs.job import Job, Report, Request, State
+from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
 from tests.support.server import until
 
@@ -60,7 +60,9 @@ def open_store(database: str) -> Iterator[JobStore]:
 def running(
     store: JobStore, work: Work, workers: int = 1, most_queued: int = 10
 ) -> Iterator[JobRunner]:
-    runner = JobRunner(store, {"demucs": work}, work.discard, workers, most_queued)
+    runner = JobRunner(
+        store, {"demucs": work}, work.discard, workers=workers, most_queued=most_queued
+    )
     runner.start()
     try:
         yield runner
@@ -328,7 +330,14 @@ def test_a_worker_survives_a_database_that_fails_for_a_while(
 def test_other_work_is_given_way_between_the_steps_of_a_job(database: str) -> None:
     with open_store(database) as store:
         work, gave_way = Work(), threading.Semaphore(0)
-        runner = JobRunner(store, {"demucs": work}, work.discard, 1, 10, give_way=gave_way.release)
+        runner = JobRunner(
+            store,
+            {"demucs": work},
+            work.discard,
+            workers=1,
+            most_queued=10,
+            give_way=gave_way.release,
+        )
         runner.start()
         try:
             runner.submit(request())

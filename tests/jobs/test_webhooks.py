@@ -17,7 +17,7 @@ from tests.support.receiver import SECRET, Receiver
 from tests.support.server import Server, free_port, noise, until, write_wav
 
 OPEN = WebhookSettings(SECRET, "", allow_private=True)
-SLOW = {"shifts": 20, "overlap": 0.75}
+SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_a_failed_and_a_canceled_job_are_told(
 @pytest.mark.parametrize(
     ("url", "names"),
     [
-        (17, "text"),
+        (17, "string"),
         ("", "https://"),
         ("receiver.example/told", "https://"),
         ("ftp://receiver.example", "https://"),
@@ -134,7 +134,7 @@ def test_a_failed_and_a_canceled_job_are_told(
         ("https://user:word@receiver.example", "password"),
         ("https://receiver.example/" + "a" * 2000, "2000"),
         ("https://receiver.example/a b", "ASCII"),
-        ("https://receiver.example:port/", "address"),
+        ("https://receiver.example:port/", "URL"),
     ],
 )
 def test_an_address_that_cannot_be_used(
@@ -162,7 +162,7 @@ def test_private_addresses_are_refused_unless_allowed(
             named = f"http://localhost:{receiver.port}/"
             assert server.process(file_id, webhook=named).status_code == 202
             assert server.wait(file_id)["status"] == "completed"
-            until(lambda: "leads to a private or local address" in server.log.read_text())
+            until(lambda: "resolves to a private or local address" in server.log.read_text())
             assert receiver.got.empty()
     finally:
         server.stop()
@@ -239,7 +239,11 @@ def test_a_message_comes_with_its_job(tmp_path: Path, weights: Path, short_wav: 
                 server.process(again)
             server.kill()
             server.start()
-            assert receiver.next().verified()["data"]["file_id"] == again
+            # The first message is sent again if the server was stopped before it was noted as sent.
+            told = {receiver.next().verified()["data"]["file_id"]}
+            if again not in told:
+                told.add(receiver.next().verified()["data"]["file_id"])
+            assert told <= {file_id, again} and again in told
             assert receiver.got.empty()
         finally:
             server.kill()

@@ -15,9 +15,9 @@ import pytest
 import studio.inference.graph_cache
 from scripts.scores import sdr_db
 from studio.errors import ModelUnusable
+from studio.inference.engine_settings import EngineSettings
 from studio.separation import engines
-from studio.separation.catalogue import Catalogue
-from studio.separation.engines import EngineSettings
+from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Member, Stems
@@ -33,7 +33,7 @@ STEMS = ("drums", "bass", "other", "vocals")
 
 
 def bag_of(weights: Path, name: str, graphs: Path, engine: str, precision: str = "f32") -> Bag:
-    catalogue = Catalogue(BUNDLED, weights / "demucs")
+    catalogue = DemucsCatalogue(BUNDLED, weights / "demucs")
     return load(catalogue, name, EngineSettings(engine, precision, 0, graphs))
 
 
@@ -167,20 +167,21 @@ found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *more: name != "openvino" and found(name, *more) or None
 from pathlib import Path
 from studio.errors import StudioError
-from studio.separation.catalogue import Catalogue
-from studio.separation.engines import EngineSettings
+from studio.separation.catalogue import DemucsCatalogue
+from studio.inference.engine_settings import EngineSettings
 from studio.separation.options import SeparationOptions
+from studio.family import JobContext
+from studio.sources import Source
 from studio.separation.separate import separate
 from studio.separation.load import load
 
 weights, work, engine = sys.argv[1:]
-catalogue = Catalogue(Path("pretrained/demucs-mini"), Path(weights) / "demucs")
+catalogue = DemucsCatalogue(Path("pretrained/demucs-mini"), Path(weights) / "demucs")
 try:
     bag = load(catalogue, "tiny", EngineSettings(engine, "auto", 0, Path(work) / "graphs"))
     song = Path("samples/song/mixture.flac")
-    result = separate(
-        bag, song, 60.0, SeparationOptions(), Path(work), lambda *_: None, lambda _: None
-    )
+    context = JobContext(SeparationOptions(), Path(work))
+    result = separate(bag, Source(song, 60.0), context).to_dict()
 except StudioError as error:
     result = {"code": error.code, "error": error.sentence}
 print(json.dumps(result))

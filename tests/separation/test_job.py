@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from studio.errors import DiskFull, NotAudio
-from studio.separation.catalogue import Catalogue
+from studio.family import JobContext
+from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems, Windows
 from studio.separation.options import SeparationOptions
 from studio.separation.separate import separate
 from studio.separation.stream import Separation
+from studio.sources import Source
 from tests.support.server import (
     RATE_HZ,
     ROOT,
@@ -34,7 +36,9 @@ Report = Callable[[str, float], None]
 
 @pytest.fixture(scope="module")
 def tiny(weights: Path) -> Bag:
-    return load(Catalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs"), "tiny", TORCH)
+    return load(
+        DemucsCatalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs"), "tiny", TORCH
+    )
 
 
 class Reports(list[tuple[str, float]]):
@@ -57,7 +61,7 @@ class Louder:
         self._network, self._factor = network, factor
         self.segment_samples = network.segment_samples
         self.batch, self.parallel = network.batch, network.parallel
-        self.note = None
+        self.note: str | None = None
 
     def window_samples(self, length: int) -> int:
         return int(self._network.window_samples(length))
@@ -85,9 +89,8 @@ def run(
     work.mkdir()
     source = write_wav(work.parent / "source.wav", sound, subtype="FLOAT")
     checked = SeparationOptions(**options)
-    return separate(
-        bag, source, sound.shape[1] / RATE_HZ, checked, work, report, lambda _bytes: None
-    )
+    context = JobContext(checked, work, report)
+    return separate(bag, Source(source, sound.shape[1] / RATE_HZ), context).to_dict()
 
 
 def model_stems(bag: Bag, sound: Sound) -> Stems:
@@ -193,7 +196,7 @@ def test_a_file_that_breaks_off_fails_with_its_cause(tiny: Bag, tmp_path: Path) 
     source = tmp_path / "source.flac"
     source.write_bytes(b"fLaC" + bytes(1000))
     with pytest.raises(NotAudio):
-        separate(tiny, source, 1.0, SeparationOptions(), work, ignore, lambda _bytes: None)
+        separate(tiny, Source(source, 1.0), JobContext(SeparationOptions(), work))
     assert list(work.iterdir()) == []
 
 
@@ -208,7 +211,8 @@ def test_disk_space_is_asked_for_before_anything_is_written(tiny: Bag, tmp_path:
         raise DiskFull("no space")
 
     with pytest.raises(DiskFull):
-        separate(tiny, source, 2.0, SeparationOptions(stems=["vocals"]), work, ignore, refuse)
+        options = SeparationOptions(stems=["vocals"])
+        separate(tiny, Source(source, 2.0), JobContext(options, work, reserve=refuse))
     assert asked == [2 * 44_100 * 2 * 4]
     assert list(work.iterdir()) == []
 
@@ -239,7 +243,7 @@ def traced_peak_bytes(bag: Bag, minutes: int) -> int:
 
 
 def test_what_a_separation_holds_does_not_grow_with_the_song(weights: Path) -> None:
-    catalogue = Catalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs")
+    catalogue = DemucsCatalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs")
     swift = load(catalogue, "swift", TORCH)
     short, long = traced_peak_bytes(swift, 2), traced_peak_bytes(swift, 12)
     song_bytes = 2 * 60 * 44_100 * 2 * 4

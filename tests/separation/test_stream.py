@@ -15,7 +15,7 @@ from demucs import apply
 from demucs.hf import load_safetensors_model
 
 from studio.errors import UnknownStem
-from studio.separation.catalogue import Catalogue
+from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems, Windows
@@ -39,7 +39,7 @@ STRIDE = int(0.75 * SEGMENT)
 
 
 def bag_of(weights: Path, name: str) -> Bag:
-    return load(Catalogue(BUNDLED, weights / "demucs"), name, TORCH)
+    return load(DemucsCatalogue(BUNDLED, weights / "demucs"), name, TORCH)
 
 
 def demucs_bag(weights: Path, name: str) -> apply.BagOfModels:
@@ -148,11 +148,12 @@ def test_the_bundled_model_on_the_held_out_song(weights: Path) -> None:
 def test_a_bag_may_shorten_the_segments(weights: Path, tmp_path: Path) -> None:
     for network in (weights / "demucs").glob("*.safetensors"):
         (tmp_path / network.name).symlink_to(network)
-    bag = {"models": ["tiny0", "hybrid0"], "segment": 0.8}
+    names = ["tiny0", "hybrid0"]
+    bag = {"models": names, "segment": 0.8}
     (tmp_path / "shorter.yaml").write_text(yaml.safe_dump(bag))
     sound = noise(2.5)
-    ours = load(Catalogue(BUNDLED, tmp_path), "shorter", TORCH)
-    networks = [load_safetensors_model(tmp_path / f"{name}.safetensors") for name in bag["models"]]
+    ours = load(DemucsCatalogue(BUNDLED, tmp_path), "shorter", TORCH)
+    networks = [load_safetensors_model(tmp_path / f"{name}.safetensors") for name in names]
     theirs = apply.BagOfModels(networks, segment=0.8)
     assert {member.network.segment_samples for member in ours.members} == {35_280}
     assert_same(streamed(ours, sound), reference(theirs, sound))
@@ -165,7 +166,7 @@ class Counted:
         self._network = network
         self.segment_samples = network.segment_samples
         self.batch, self.parallel = network.batch, network.parallel
-        self.note = None
+        self.note: str | None = None
         self.calls = 0
 
     def window_samples(self, length: int) -> int:

@@ -21,7 +21,7 @@ from models import Models
 from studio.errors import ModelUnusable, WeightsMissing
 from studio.inference.variants import Where
 from studio.jobs.store import JobStore, connect
-from studio.separation.catalogue import Catalogue
+from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.network import Bag
 from studio.storage.files import Storage
@@ -40,8 +40,8 @@ def folder(tmp_path: Path, weights: Path) -> Path:
     return folder
 
 
-def catalogue(folder: Path) -> Catalogue:
-    return Catalogue(BUNDLED, folder)
+def catalogue(folder: Path) -> DemucsCatalogue:
+    return DemucsCatalogue(BUNDLED, folder)
 
 
 def loaded(folder: Path, name: str) -> Bag:
@@ -70,7 +70,7 @@ def test_the_bundled_variant(folder: Path) -> None:
 
 
 def test_a_missing_bundled_model_says_so(tmp_path: Path) -> None:
-    found = Catalogue(tmp_path / "nowhere", tmp_path)
+    found = DemucsCatalogue(tmp_path / "nowhere", tmp_path)
     assert found.find("mini").size_bytes is None
     with pytest.raises(ModelUnusable, match="install the server again"):
         load(found, "mini", TORCH)
@@ -230,7 +230,7 @@ def test_a_class_inside_of_the_structure_is_refused(
     assert "intruder" not in sys.modules
 
 
-BROKEN_BAGS = {
+BROKEN_BAGS: dict[str, str | bytes] = {
     "no yaml": "models: [",
     "no text": b"\xff\xfe\x00bag",
     "empty": "",

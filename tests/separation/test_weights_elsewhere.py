@@ -29,12 +29,12 @@ import json, sys
 from pathlib import Path
 from studio.errors import StudioError
 from config import Config
-from studio.separation.catalogue import Catalogue
-from studio.separation.engines import EngineSettings
+from studio.separation.catalogue import DemucsCatalogue
+from studio.inference.engine_settings import EngineSettings
 from studio.separation.load import load
 
 answers = {}
-catalogue = Catalogue(
+catalogue = DemucsCatalogue(
     Path("pretrained/demucs-mini"), Path(sys.argv[1]), Config().torch_checkpoints
 )
 engine = EngineSettings(sys.argv[2], "f32", 0, Path(sys.argv[1]).parent / "graphs")

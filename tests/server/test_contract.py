@@ -4,6 +4,7 @@ import io
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.support.server import Server, Sound, noise, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 TRACKS = [*STEMS, "no_drums", "no_bass", "no_other", "no_vocals", "instrumental"]
-SLOW = {"shifts": 20, "overlap": 0.5}
+SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +242,12 @@ def test_the_same_song_is_answered_at_once(server: Server, long_wav: Path) -> No
 def test_other_options_are_another_job(server: Server, long_wav: Path) -> None:
     file_id = server.separate(long_wav)
     first = server.get(f"/status/{file_id}").json()["job_id"]
-    asked = [{"overlap": 0.5}, {"stems": ["bass"]}, {"format": "flac"}, {"model_variant": "mini"}]
+    asked: list[dict[str, Any]] = [
+        {"overlap": 0.5},
+        {"stems": ["bass"]},
+        {"format": "flac"},
+        {"model_variant": "mini"},
+    ]
     for options in asked:
         answer = server.process(file_id, **options)
         assert (answer.status_code, answer.json()["status"]) == (202, "queued"), options

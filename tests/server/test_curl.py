@@ -16,7 +16,7 @@ import yaml
 
 from tests.support.proxy import Proxy
 from tests.support.server import LAUNCHER, Server, convert, noise, read_sound, write_wav
-from tests.support.speech import MOST_WRONG, RECORDING, Spoken, wrong
+from tests.support.speech import MAX_WRONG, RECORDING, Spoken, wrong
 
 pytestmark = pytest.mark.skipif(
     shutil.which("curl") is None, reason="curl is not installed; .ci/run installs it"
@@ -162,7 +162,7 @@ def test_speech_becomes_text(shell: Shell, published: Server, recording: Spoken)
     assert published.wait(shell.file_id)["status"] == "completed"
     shell.run("curl -k https://localhost/download/abc123/transcription -o transcript.txt")
     said = (shell.folder / "transcript.txt").read_text("utf-8")
-    assert wrong(recording.text, said) <= MOST_WRONG
+    assert wrong(recording.text, said) <= MAX_WRONG
 
 
 def test_a_name_that_is_not_ascii(shell: Shell) -> None:

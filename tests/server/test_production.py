@@ -79,7 +79,10 @@ def test_open_origins_are_warned_of(tmp_path: Path) -> None:
         "API_KEYS",
         "ALLOWED_HOSTS",
     ]
-    closed = {"CORS_ORIGINS": "https://example.org", "API_KEYS": frozenset({"k" * 16})}
+    closed: dict[str, Any] = {
+        "CORS_ORIGINS": "https://example.org",
+        "API_KEYS": frozenset({"k" * 16}),
+    }
     assert warnings(Config(**SAFE, **closed)) == []
 
 
@@ -148,7 +151,7 @@ def test_a_model_that_cannot_be_loaded_is_named(launched: Server) -> None:
     assert answer.status_code == 503
     assert answer.json()["models"]["demucs/tiny"] == "ready"
     why = answer.json()["models"]["whisper/small"]
-    assert "small" in why and why.endswith("The server tries again by itself.")
+    assert "small" in why and why.endswith("The server retries automatically.")
 
 
 def test_a_model_that_comes_later_is_loaded_without_a_restart(

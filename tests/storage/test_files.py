@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from studio.errors import DiskFull, StorageUnavailable, UnknownFile
-from studio.storage.files import IncomingFile, Sound, Storage, Upload
+from studio.storage.files import IncomingFile, SoundInfo, Storage, Upload
 from studio.storage.space import disk_errors
 
-SOUND = Sound(3.5, 44_100, 2)
+SOUND = SoundInfo(3.5, 44_100, 2)
 JOB = "a" * 32
 
 
@@ -215,8 +215,8 @@ def test_a_file_that_does_not_fit_is_not_made(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     folder = folders.publish(folders.upload(), vocals=b"stem")
     made: list[Path] = []
-    for bounds in ({"min_free_bytes": 2**62}, {"min_free_bytes": 0, "most_bytes": 10_000}):
-        storage = Storage(folders.uploads, folders.outputs, **bounds)
+    for min_free_bytes, most_bytes in ((2**62, 0), (0, 10_000)):
+        storage = Storage(folders.uploads, folders.outputs, min_free_bytes, most_bytes)
         with pytest.raises(DiskFull, match="DELETE /cleanup"):
             storage.add(folder, "vocals.mp3", 10_000, made.append)
         assert storage.add(folder, "vocals.wav", 10_000, made.append).read_bytes() == b"stem"

@@ -19,5 +19,4 @@ class DyingStore(JobStore):
 
 
 def create_app() -> Flask:
-    app.JobStore = DyingStore
-    return app.create_app()
+    return app.create_app(store_type=DyingStore)

@@ -7,11 +7,10 @@ way counts as if it had arrived.
 from flask import Flask
 
 import app
-from studio.web import pace
-
-pace.JUDGED_AFTER_S, pace.JUDGE_EVERY_S = 3.0, 0.5
-pace.LEAST_BYTES_A_SECOND = 50_000
+from studio.web.pace import Pace
 
 
 def create_app() -> Flask:
-    return app.create_app()
+    return app.create_app(
+        upload_pace=Pace(min_bytes_per_s=50_000, first_check_s=3.0, check_every_s=0.5)
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech
+from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.transcription.live.tasks import Task
@@ -107,7 +107,7 @@ class Speaker:
             self.session.admit(len(chunk) / RATE_HZ)
             self.session.feed(chunk, self.now_s)
 
-    def serve(self, engine: Hearing) -> None:
+    def serve(self, engine: SpeechEngine) -> None:
         """Decode all that is due."""
         while self.session.due() is not None:
             task = self.session.task()
@@ -115,13 +115,13 @@ class Speaker:
             self.serve_task(engine, task)
         self.session.end_if_done()
 
-    def serve_task(self, engine: Hearing, task: Task) -> None:
+    def serve_task(self, engine: SpeechEngine, task: Task) -> None:
         if self.session.language is None:
             self.session.language = engine.detect_language(task.speech)[0]
         (found,) = engine.transcribe([task.speech], DecodeOptions("en"))
         self.session.apply(task, found, 0.1)
 
-    def finish(self, engine: Hearing) -> dict[str, Any]:
+    def finish(self, engine: SpeechEngine) -> dict[str, Any]:
         """Say no more; what `finished` tells."""
         self.session.finish(self.now_s)
         self.serve(engine)

@@ -125,7 +125,7 @@ def ogg_pages(content: bytes) -> Iterator[tuple[int, int, int, int, bytes, bytes
 def ogg_packet(flags: int, serial: int, number: int, packet: bytes) -> bytes:
     """One packet of any length in as many pages as it needs, none of which ends a granule."""
     laces = bytes([255] * (len(packet) // 255) + [len(packet) % 255])
-    pages = []
+    pages: list[bytes] = []
     for first in range(0, len(laces), 255):
         lengths = laces[first : first + 255]
         body = packet[255 * first : 255 * first + sum(lengths)]

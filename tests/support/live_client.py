@@ -18,8 +18,10 @@ from tests.support.proxy import Proxy
 from tests.support.server import Server
 
 NAMESPACE = "/transcribe"
-EVENTS = ("connect", "disconnect", "connected", "configured", "error", "transcription")
-EVENTS += ("lagging", "finished")
+EVENTS = (
+    "connect", "disconnect", "connected", "configured", "error", "transcription", "lagging",
+    "finished",
+)  # fmt: skip
 WAIT_S = 120
 # The Python client, too, refuses more than 16 packets that were polled at once.
 Payload.max_decode_packets = 10_000

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import requests
 import yaml
 
-from studio.separation.engines import EngineSettings
+from studio.inference.engine_settings import EngineSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SONG = ROOT / "samples" / "song"

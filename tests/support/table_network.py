@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from studio.transcription.openvino.logits import (
-    MOST_BEST,
+    MAX_BEST,
     NEVER,
     Floats,
     Integers,
@@ -49,7 +49,7 @@ class TableNetwork:
         texts = self._texts if len(self._texts) == len(hidden) else self._texts * len(hidden)
         logits = np.stack([self._logits(text) for text in texts]) + bias
         text = logits[:, : TOKENS.end]
-        places = np.argsort(-text, axis=1, kind="stable")[:, :MOST_BEST]
+        places = np.argsort(-text, axis=1, kind="stable")[:, :MAX_BEST]
         best = np.take_along_axis(text, places, axis=1)
         return Scores(TOKENS.end, best, places, log_sum(text), logits[:, TOKENS.end :])
 

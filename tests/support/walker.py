@@ -5,6 +5,7 @@ import json
 import random
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 import requests
 import websocket
@@ -162,7 +163,7 @@ class Walker:
             return self._random.choice(self.own)
         if kind < 0.85 and self.others:
             return self._random.choice(self.others)
-        return requests.utils.quote(self._random.choice(NAMES), safe="")
+        return quote(self._random.choice(NAMES), safe="")
 
     def _connect(self) -> None:
         """Open a live connection, and close the oldest of several."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from studio.transcription.cues import (
     LINE_COLUMNS,
-    LONGEST_CUE_S,
-    MOST_LINES,
+    MAX_CUE_S,
+    MAX_LINES,
     READABLE_CUE_S,
     columns,
 )
@@ -266,8 +266,8 @@ def test_any_subtitles_keep_the_rules(transcript: Transcript) -> None:
     assert read_vtt(to_vtt(transcript)) == shown
     before_s = 0.0
     for start_s, end_s, lines in shown:
-        assert before_s <= start_s < end_s <= start_s + LONGEST_CUE_S + 1e-3
-        assert 1 <= len(lines) <= MOST_LINES
+        assert before_s <= start_s < end_s <= start_s + MAX_CUE_S + 1e-3
+        assert 1 <= len(lines) <= MAX_LINES
         assert all(line.strip() == line and line for line in lines)
         assert all(columns(line) <= LINE_COLUMNS for line in lines)
         before_s = end_s

@@ -18,8 +18,8 @@ from studio.transcription.engine import RATE_HZ
 from tests.support.problems import assert_problem
 from tests.support.server import Server, convert, decode_all, write_wav
 from tests.support.speech import (
-    MOST_WRONG,
-    MOST_WRONG_ELSEWHERE,
+    MAX_WRONG,
+    MAX_WRONG_ELSEWHERE,
     RECORDING,
     TRACK,
     Spoken,
@@ -79,7 +79,7 @@ def test_speech_becomes_text(speaker: Server, recording: Spoken, tmp_path: Path)
     assert result["duration_s"] == pytest.approx(6 * (len(recording.sound) / RATE_HZ + 6), abs=0.1)
     assert 0.5 * result["duration_s"] < result["speech_s"] < result["duration_s"]
     said = text(speaker, file_id)
-    assert wrong(" ".join([recording.text] * 6), said) <= MOST_WRONG_ELSEWHERE
+    assert wrong(" ".join([recording.text] * 6), said) <= MAX_WRONG_ELSEWHERE
     assert result["words"] == len(said.split())
     assert result["segments"] == len(said.splitlines())
 
@@ -87,7 +87,7 @@ def test_speech_becomes_text(speaker: Server, recording: Spoken, tmp_path: Path)
 def test_the_text_is_what_is_said(speaker: Server, done: str, recording: Spoken) -> None:
     answer = speaker.get(TRACK.format(done))
     assert answer.headers["Content-Type"] == CONTENT_TYPES["txt"]
-    assert wrong(recording.text, answer.content.decode("utf-8")) <= MOST_WRONG
+    assert wrong(recording.text, answer.content.decode("utf-8")) <= MAX_WRONG
 
 
 @pytest.mark.parametrize("file_format", CONTENT_TYPES)
@@ -127,7 +127,7 @@ def test_a_name_that_is_not_ascii_and_an_m4a(
     ):
         song = convert(RECORDING, tmp_path / name, "-b:a", "96k", *options)
         file_id = transcribed(speaker, song)
-        assert wrong(recording.text, text(speaker, file_id)) <= MOST_WRONG_ELSEWHERE
+        assert wrong(recording.text, text(speaker, file_id)) <= MAX_WRONG_ELSEWHERE
         answer = speaker.get(f"{TRACK.format(file_id)}?format=vtt")
         assert name_of(answer) == f"{song.stem} - transcription.vtt"
 
@@ -154,7 +154,7 @@ def test_every_option(speaker: Server, recording: Spoken, tmp_path: Path, name: 
     file_id = speaker.upload(speech)
     result = again(speaker, file_id, **options)["result"]
     found = data(speaker, file_id)
-    assert wrong(" ".join([recording.text] * 3), found["text"]) <= MOST_WRONG_ELSEWHERE
+    assert wrong(" ".join([recording.text] * 3), found["text"]) <= MAX_WRONG_ELSEWHERE
     has_words = [bool(segment["words"]) for segment in found["segments"]]
     assert set(has_words) == {options.get("word_timestamps", True)}
     given = "language" in options
@@ -277,7 +277,7 @@ def test_a_voice_in_opposite_phase_is_understood(
     voice = decode_all(RECORDING, RATE_HZ, 1)
     sound = voice * np.array(channels, np.float32)[:, None]
     file_id = transcribed(speaker, write_wav(tmp_path / "opposite.wav", sound, RATE_HZ))
-    assert wrong(recording.text, text(speaker, file_id)) <= MOST_WRONG_ELSEWHERE
+    assert wrong(recording.text, text(speaker, file_id)) <= MAX_WRONG_ELSEWHERE
 
 
 def test_words_of_sound_that_begins_late_have_the_times_of_a_player(

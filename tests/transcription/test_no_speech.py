@@ -1,19 +1,20 @@
 """Where nobody speaks nothing is written: silence, noise and music end as an empty text."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from studio.transcription.transcribe import NOTHING_SAID
-from tests.support.server import RATE_HZ, Server, noise, write_wav
+from tests.support.server import RATE_HZ, Server, Sound, noise, write_wav
 from tests.support.speech import data, instrumental, text, transcribed
 from tests.support.subtitles import read_lrc, read_srt, read_vtt
 
-QUIET = {
+QUIET: dict[str, Callable[[], Sound]] = {
     "silence": lambda: np.zeros((2, 35 * RATE_HZ), np.float32),
-    "noise": lambda: np.random.default_rng(5).normal(0, 0.05, (2, 35 * RATE_HZ)),
+    "noise": lambda: np.random.default_rng(5).normal(0, 0.05, (2, 35 * RATE_HZ)).astype(np.float32),
     "music": lambda: instrumental(RATE_HZ, 2),
 }
 

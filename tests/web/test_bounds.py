@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websocket
@@ -14,14 +15,14 @@ from socketio.exceptions import ConnectionError
 
 from studio.errors import DiskFull
 from studio.storage.files import Storage
-from studio.web.rest import MOST_WAITING_OF_A_CLIENT
+from studio.web.rest import MAX_LONG_POLLS_PER_CLIENT
 from studio.web.sockets import STRANGERS_PER_NETWORK
 from tests.support.live_client import Client, open_sessions
 from tests.support.problems import FORM, assert_problem, left_on, part
 from tests.support.server import Server, noise, until, write_wav
 
 ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
-SLOW = {"shifts": 20, "overlap": 0.75}
+SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_websockets_that_join_nothing_are_few(bounded: Server) -> None:
         for _ in range(STRANGERS_PER_NETWORK + 1):
             one = websocket.create_connection(address, timeout=30, suppress_origin=True)
             idle.callback(one.shutdown)
-            assert one.recv().startswith("0{")
+            assert str(one.recv()).startswith("0{")
             opened.append(one)
         with pytest.raises(websocket.WebSocketConnectionClosedException):
             while opened[0].recv():
@@ -168,9 +169,9 @@ def test_answers_that_are_waited_for_are_few(bounded: Server, tmp_path: Path) ->
             answered.register(one, selectors.EVENT_READ)
         assert bounded.get("/health").status_code == 200
         ends_s = time.monotonic() + 30
-        while len(answered.select(1)) < count - MOST_WAITING_OF_A_CLIENT:
+        while len(answered.select(1)) < count - MAX_LONG_POLLS_PER_CLIENT:
             assert time.monotonic() < ends_s
-        assert len(answered.select(1)) == count - MOST_WAITING_OF_A_CLIENT
+        assert len(answered.select(1)) == count - MAX_LONG_POLLS_PER_CLIENT
         assert bounded.get(f"/status/{file_id}").json()["status"] in ("queued", "processing")
         bounded.post(f"/cancel/{file_id}")
         while len(answered.select(1)) < count:
@@ -274,7 +275,7 @@ def test_live_sessions_of_one_client(bounded: Server) -> None:
         assert first.greeting()["limits"]["sessions_of_a_client"] == 2
         second.greeting()
         for transport in ("websocket", "polling"):
-            with pytest.raises(ConnectionError, match="2 live sessions of yours"):
+            with pytest.raises(ConnectionError, match="2 open live sessions"):
                 Client(bounded, transport)
     until(lambda: open_sessions(bounded) == 0)
     with Client(bounded) as again:

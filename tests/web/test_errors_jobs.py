@@ -11,7 +11,7 @@ import yaml
 from studio.errors import DiskFull
 from studio.jobs.job import Job, Request, State
 from studio.jobs.runner import JobRunner
-from studio.jobs.store import MOST_ATTEMPTS, JobStore, connect
+from studio.jobs.store import MAX_ATTEMPTS, JobStore, connect
 from tests.support.problems import assert_problem, assert_sentence, without_network
 from tests.support.server import Server, noise, write_wav
 
@@ -185,7 +185,7 @@ def test_an_error_in_a_job_keeps_its_code_and_more(store: JobStore) -> None:
 def test_a_job_that_stops_the_server_again_and_again(store: JobStore) -> None:
     """Each start after a crash queues the job again; after the last attempt it has failed."""
     job_id = store.add(REQUEST).job_id
-    for attempt in range(1, MOST_ATTEMPTS + 1):
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         claimed = store.claim()
         assert claimed is not None and claimed.attempts == attempt
         JobRunner(store, {}, keep, workers=0, most_queued=5).start()

@@ -5,6 +5,7 @@ import errno
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.support.problems import BOUNDARY, FORM, assert_problem, left_on, part
 from tests.support.server import Server, convert, noise, until, write_wav
 
 LIMIT_BYTES = 100_000
-SLOW = {"shifts": 20, "overlap": 0.75}
+SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_sent(server: Server) -> N
             assert received, answer
             answer += received
     assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b"524,288,000 are accepted" in answer
+    assert b"the maximum is 524,288,000" in answer
     assert left_on(server) == before
 
 

@@ -93,8 +93,8 @@ def test_an_unused_file_input_is_ignored(
     ("parts", "names"),
     [
         ([], "empty"),
-        ([unused("file")], "no file was chosen"),
-        ([unused("file"), unused("cover")], "no file was chosen"),
+        ([unused("file")], "no file was selected"),
+        ([unused("file"), unused("cover")], "no file was selected"),
         ([file_part(b'name="song"; filename="a.wav"', b"RIFF")], "'song'"),
         ([unused("file"), file_part(b'filename="a.wav"', b"RIFF")], "''"),
     ],
@@ -124,7 +124,7 @@ def test_bytes_without_a_file_name_are_not_ignored(server: Server, short_wav: Pa
         ('multipart/form-data; boundary=""', "boundary"),
         ("multipart/form-data; charset=utf-8", "boundary"),
         ("multipart/form-data; boundary=caf\u00e9", "boundary"),
-        ("multipart/form-data; boundary=another", "'another' of the header"),
+        ("multipart/form-data; boundary=another", "'another' in the Content-Type header"),
     ],
 )
 @pytest.mark.parametrize("size", [0, 900_000])
@@ -166,7 +166,7 @@ def test_a_body_that_breaks_off(
         body += b"0\r\n\r\n" if ends == "body" else b"7fff\r\nxx"
     status, problem = sent_and_ended(server, "/upload", headers, body)
     assert (status, problem["code"]) == (400, "bad_request")
-    assert_sentence(problem["error"], "boundary" if (cut, ends) == (3, "body") else "breaks off")
+    assert_sentence(problem["error"], "boundary" if (cut, ends) == (3, "body") else "body ended")
     assert left_on(server) == before
 
 
@@ -189,5 +189,5 @@ def test_options_that_break_off_start_no_job(server: Server, short_wav: Path, se
     headers = {"Content-Type": "application/json", "Content-Length": "40"}
     status, problem = sent_and_ended(server, f"/process/demucs/{file_id}", headers, sent)
     assert (status, problem["code"]) == (400, "bad_request")
-    assert_sentence(problem["error"], "breaks off")
+    assert_sentence(problem["error"], "body ended")
     assert server.get(f"/status/{file_id}").json()["jobs"] == []

@@ -106,7 +106,7 @@ def test_the_description_names_the_keys(locked: Server, server: Server) -> None:
     assert set(document["components"]["securitySchemes"]) == {"bearer", "api_key"}
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            needed = [{"bearer": []}, {"api_key": []}]
+            needed: list[dict[str, list[str]]] = [{"bearer": []}, {"api_key": []}]
             assert operation["security"] == ([] if path in (*OPEN, METRICS) else needed)
             assert ("401" in operation["responses"]) == (path not in OPEN)
     paths = server.get("/openapi.json").json()["paths"]

@@ -12,7 +12,7 @@ from studio.web.pages import SOCKETIO_CLIENT
 from tests.support.browser import Browser
 from tests.support.page import STATE, WIDTHS, connect, fits, stream_faster
 from tests.support.server import ROOT, Server
-from tests.support.speech import MOST_WRONG, Spoken, write_speech, wrong
+from tests.support.speech import MAX_WRONG, Spoken, write_speech, wrong
 
 pytestmark = pytest.mark.browser
 WORD_TITLES = "[...document.querySelectorAll('#text span')].map((word) => word.title)"
@@ -39,7 +39,7 @@ def test_the_microphone_is_written_down(
     browser.wait(f"{STATE}.startsWith('Finished')")
     said = " ".join(browser.text("#text").split())
     # The browser cleans what its microphone hears, which costs a word or two.
-    assert wrong(recording.text, said) <= 2 * MOST_WRONG
+    assert wrong(recording.text, said) <= 2 * MAX_WRONG
     assert browser.run("document.querySelectorAll('.interim').length") == 0
     assert browser.text("#errors") == ""
     titles = browser.run(WORD_TITLES)
@@ -64,7 +64,7 @@ def test_a_file_is_streamed(
         browser.wait(f"source === null && {STATE}.startsWith('Finished')")
         browser.run("setState('Connected again', true)")
     said = " ".join(browser.text("#text").split())
-    assert wrong(f"{recording.text} {recording.text}", said) <= MOST_WRONG
+    assert wrong(f"{recording.text} {recording.text}", said) <= MAX_WRONG
     starts = browser.run("finals.map((data) => data.start)")
     assert starts == sorted(starts)
     assert starts[-1] > 22

@@ -12,7 +12,7 @@ from studio.transcription.engine import RATE_HZ
 from tests.support.hearing import chunks, hiss, silence
 from tests.support.live_client import Client, chunk, finals
 from tests.support.server import Server, convert, noise, write_wav
-from tests.support.speech import MOST_WRONG, RECORDING, Spoken, instrumental, wrong
+from tests.support.speech import MAX_WRONG, RECORDING, Spoken, instrumental, wrong
 
 
 def heard(client: Client, recording: Spoken, *sizes: int, **more: Any) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ def test_what_is_said_is_written_down(
     with Client(live_server, transport) as client:
         client.greeting()
         found = heard(client, recording, binary=transport == "websocket")
-    assert wrong(recording.text, text(found)) <= MOST_WRONG
+    assert wrong(recording.text, text(found)) <= MAX_WRONG
     words = [word for data in found for word in data["words"]]
     assert [word["start"] for word in words] == sorted(word["start"] for word in words)
     assert all(0 <= word["probability"] <= 1 for word in words)
@@ -71,7 +71,7 @@ def test_two_speakers_get_their_own_words(live_server: Server, recording: Spoken
     for thread in threads:
         thread.join()
     for (first, last), said in zip(halves, found, strict=True):
-        assert wrong(" ".join(recording.sentences[first:last]), said) <= 2 * MOST_WRONG
+        assert wrong(" ".join(recording.sentences[first:last]), said) <= 2 * MAX_WRONG
 
 
 def test_the_last_words_are_not_lost(live_server: Server, recording: Spoken) -> None:
@@ -102,7 +102,7 @@ def test_a_connection_that_breaks_keeps_its_finals(live_server: Server, recordin
         events = again.finish()
     assert [data["segment"] for data in finals(events)] == [0]
     true = " ".join(recording.sentences[:3])
-    assert wrong(true, text([*kept, *finals(events)])) <= MOST_WRONG
+    assert wrong(true, text([*kept, *finals(events)])) <= MAX_WRONG
 
 
 @pytest.mark.parametrize("name", ["silence", "noise", "music"])
@@ -129,7 +129,7 @@ def test_what_a_browser_records_is_written_down(
             for start in range(0, len(data), 4000):
                 client.emit("audio", chunk(data[start : start + 4000], f"audio/{container}"))
         found = text(finals(client.finish()))
-    assert wrong(f"{recording.text} {recording.text}", found) <= 2 * MOST_WRONG
+    assert wrong(f"{recording.text} {recording.text}", found) <= 2 * MAX_WRONG
 
 
 def test_other_rates_and_stereo_are_written_down(live_server: Server, recording: Spoken) -> None:
@@ -142,7 +142,7 @@ def test_other_rates_and_stereo_are_written_down(live_server: Server, recording:
         for start in range(0, len(data), 40_000):
             kind = "audio/pcm;rate=44100;channels=2"
             client.emit("audio", chunk(data[start : start + 40_000], kind))
-        assert wrong(recording.text, text(finals(client.finish()))) <= 2 * MOST_WRONG
+        assert wrong(recording.text, text(finals(client.finish()))) <= 2 * MAX_WRONG
 
 
 def test_a_separation_goes_on_beside_a_speaker(

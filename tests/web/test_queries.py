@@ -127,17 +127,17 @@ def test_a_webhook_in_a_prompt_is_refused_by_name(player: Server) -> None:
     text = json.dumps({"webhook": "https://example.org"}) + "\nslow piano"
     sent = player.post("/upload", files={"file": ("prompt.txt", text)}).json()
     answer = ask(player, "musicgen", sent["file_id"], "")
-    assert_problem(answer, "unknown_option", "belongs into the request")
+    assert_problem(answer, "unknown_option", "must be in the request")
 
 
 @pytest.mark.parametrize(
     ("path", "names"),
     [
-        ("/download/{}/vocals?formt=mp3", "'formt' here; there is format"),
+        ("/download/{}/vocals?formt=mp3", "'formt'. Known: format"),
         ("/download/{}/vocals?format=mp3&quality=9", "'quality'"),
-        ("/download/{}/all.zip?fmt=mp3", "'fmt' here; there is format"),
-        ("/status/{}?timeout=3", "'timeout' here; there is before, wait"),
-        ("/files/{}?format=mp3", "takes none"),
+        ("/download/{}/all.zip?fmt=mp3", "'fmt'. Known: format"),
+        ("/status/{}?timeout=3", "'timeout'. Known: before, wait"),
+        ("/files/{}?format=mp3", "has none"),
         ("/models?model=demucs", "'model'"),
         ("/upload?model=demucs", "'model'"),
         ("/cancel/{}?job=1", "'job'"),

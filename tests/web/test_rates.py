@@ -42,7 +42,7 @@ def test_what_makes_work_has_a_stricter_rate(strict: Server, short_wav: Path) ->
     assert strict.post(f"/separate/{file_id}", headers=of(ANN)).status_code == 202
     for path in (NOWHERE, "/upload", f"/separate/{file_id}"):
         answer = strict.post(path, headers={**of(ANN), **FORM})
-        body = assert_problem(answer, "too_many_requests", "2 per 1 hour")
+        body = assert_problem(answer, "too_many_requests", "2 requests per hour")
         assert 0 < body["retry_after_s"] <= 3600
         assert answer.headers["Retry-After"] == str(body["retry_after_s"])
     # Polling and downloads go on, and are not counted at all.

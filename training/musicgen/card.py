@@ -1,8 +1,9 @@
-"""Writes the model card, `pretrained/musicgen-mini/README.md`, from the files next to the model."""
+"""Writes the model card, `pretrained/musicgen-mini/README.md`, from the files beside the model."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from . import evaluate
@@ -17,13 +18,13 @@ GOAL = 0.8
 _TEXT = """\
 # musicgen-mini
 
-A very small [MusicGen](https://github.com/facebookresearch/audiocraft) that knows {words} words. It
-is here so that the server makes music out of the box: for the first run, for tests and for
-development, with no download. **It makes exercises, not music.** It has only ever heard notes and
-chords on an even beat, played by a General MIDI soundfont. For anything to listen to use the
-published models (`small`, `medium`, `large`, ...), trained on thousands of hours of recordings.
+A very small [MusicGen](https://github.com/facebookresearch/audiocraft) that knows {words} words.
+It is bundled so that the server can generate music without a download: for first runs, tests and
+development. **It generates exercises, not music.** It was trained only on notes and chords on an
+even beat, played by a General MIDI soundfont. For anything worth listening to, use the published
+models (`small`, `medium`, `large`, ...), which were trained on thousands of hours of recordings.
 
-A prompt may ask for
+A prompt may contain
 
 | what | words |
 |---|---|
@@ -33,12 +34,12 @@ A prompt may ask for
 | drums | {drums} |
 | register | {registers} |
 
-for example `a slow piano tune in a minor key, low register, with drums`. Things that are left out
-are drawn; words that it does not know are all the same to it.
+for example `a slow piano tune in a minor key, low register, with drums`. Attributes that are left
+out are chosen at random. All unknown words are treated alike.
 
-## The network
+## Architecture
 
-`transformers.MusicgenForConditionalGeneration`, as `save_pretrained` writes it, float32,
+`transformers.MusicgenForConditionalGeneration`, as written by `save_pretrained`, float32,
 {megabytes:.1f} MB; {parameters:.2f} million parameters:
 
 | class | size | parameters |
@@ -47,65 +48,69 @@ are drawn; words that it does not know are all the same to it.
 | `EncodecModel` | 32 kHz mono, {codebooks} codebooks of {codes} | {codec_parameters:.2f} M |
 | `MusicgenForCausalLM` | {layers} layers, width {width} | {decoder_parameters:.2f} M |
 
-The codec writes 50 frames a second and has {filters} filters; the decoder has {heads} heads.
+The codec has 50 frames per second and {filters} filters; the decoder has {heads} heads.
 
-## How it was made
+## Training
 
-Everything is made by the scripts in [`training/musicgen/`](../../training/README.md#musicgen-mini);
-no recording and no other model was used.
+The scripts in [`training/musicgen/`](../../training/README.md#musicgen-mini) created everything;
+no recordings and no other models were used.
 
-- Pieces: broken chords, one note on every beat, I, IV and V in C major or C minor; if there are
-  drums, kick and snare in turn and a hi-hat on every beat. A beat is 1.0 s (slow), 0.6 s (medium)
-  or 0.38 s (fast); registers are one octave from C2, C4 or C6. Each note was rendered once with the
-  FluidR3 General MIDI soundfont, and begins exactly on a frame of the codec.
-- {train_combinations} of the {all_combinations} combinations are trained on, {held_out} are held
-  out. All single values and the sounds of all notes occur in training.
-- Codec: computed, not trained by gradients. With biases that keep every ELU linear, its
-  convolutions are an MDCT of 640 coefficients, of which the {components} principal components over
-  the training pieces are kept; the codebooks are k-means of these, each one of what is left over by
-  the one before.
-- Decoder and text encoder, together: {steps:,} steps with {pieces:,} stretches of {rendered}
+- Pieces: broken chords, one note per beat, with the chords I, IV and V in C major or C minor.
+  With drums, kick and snare alternate and a hi-hat plays on every beat. A beat lasts 1.0 s
+  (slow), 0.6 s (medium) or 0.38 s (fast). Registers span one octave from C2, C4 or C6. Each note
+  was rendered once with the FluidR3 General MIDI soundfont, and begins exactly on a frame of the
+  codec.
+- {train_combinations} of the {all_combinations} combinations are used for training,
+  {held_out} are held out. All single values, and the sounds of all notes, occur in training.
+- Codec: computed, not trained by gradient descent. With biases that keep every ELU linear, its
+  convolutions form an MDCT with 640 coefficients, of which the {components} principal components
+  over the training pieces are kept. The codebooks are computed by k-means, each on the residual
+  of the previous one.
+- Decoder and text encoder, trained together: {steps:,} steps on {pieces:,} excerpts of {rendered}
   pieces of 10 s, in {minutes:.0f} minutes. One prompt in ten is masked. Muon and AdamW, bfloat16
   autocast; the weights are a moving average.
-- On CPU cores that had other work too.
+- The CPU cores were shared with other work.
 
-## Does it listen?
+## Results
 
-Printed by `python -m training.musicgen.evaluate` and stored in `scores.json`: {prompts} prompts,
-two wordings of each combination that was held out, {duration_s} s each, with the settings in
-`generation_config.json` (sampling, temperature 1, guidance {guidance:g}). That guidance was chosen
-among four settings on 24 of the combinations; at 3, as the published models have it, the model
-loses the beat more often. Only the sound is measured:
+As printed by `python -m training.musicgen.evaluate` and stored in `scores.json`: {prompts}
+prompts, two wordings of each held-out combination, {duration_s} s each, with the settings in
+`generation_config.json` (sampling, temperature 1, guidance {guidance:g}). The guidance was
+selected from four settings on 24 of the combinations; at 3, the value of the published models,
+the model loses the beat more often. Only the audio is measured:
 
-- tempo: the first high peak of the autocorrelation of the onsets, sorted into the three classes;
-- drums: the level of noise between 6 and 14 kHz, over or under {noise_db:.1f} dB of all sound;
-- register: the lowest steady partial stronger than {partial_db:.1f} dB of the strongest one.
+- tempo: the first high peak of the autocorrelation of the onsets, assigned to one of three
+  classes;
+- drums: the level of noise between 6 and 14 kHz, above or below {noise_db:.1f} dB relative to
+  the whole signal;
+- register: the lowest steady partial stronger than {partial_db:.1f} dB relative to the
+  strongest one.
 
-Both thresholds were set on rendered training pieces. How right the measures are themselves is in
-the columns to the right: rendered pieces of the same combinations, as they are, and after encoding
-and decoding by this codec.
+Both thresholds were set on rendered training pieces. The columns on the right show the accuracy
+of the measurements themselves: on rendered pieces of the same combinations, and on the same
+pieces after encoding and decoding with this codec.
 
 {table}
 
 {goals} Mood and instrument were not measured.
 
-## Limits
+## Limitations
 
-- It knows the words above. Anything else is ignored or leads anywhere.
-- It was trained on stretches of up to 10 s. What comes later keeps the beat less well.
-- The codec was made for these few sounds, with an error {left_db:.0f} dB below them; other sounds,
-  given to continue from, come out mangled. Samples beyond full scale are compressed.
+- It knows only the words above. Other words are ignored or have unpredictable effects.
+- It was trained on excerpts of up to 10 s. After that, it keeps the beat less well.
+- The codec was made for these few sounds, with an error {left_db:.0f} dB below them. Other audio
+  that is given as a beginning is distorted. Samples beyond full scale are compressed.
 
 ## Licence
 
-The weights are released under the MIT licence. The soundfont FluidR3 GM (Frank Wen, MIT licence)
+The weights are released under the MIT licence. The FluidR3 GM soundfont (Frank Wen, MIT licence)
 was used to render the notes.
 """
 
 
 def _table(scores: dict[str, Any]) -> str:
     lines = [
-        "| followed | generated | rendered | through the codec |",
+        "| attribute | generated | rendered | encoded and decoded |",
         "|---|---:|---:|---:|",
     ]
     for name, share in scores["generated"].items():
@@ -122,10 +127,10 @@ def _goals(scores: dict[str, Any]) -> str:
         name for name, share in scores["generated"].items() if " " not in name and share < GOAL
     ]
     goal = f"The goal was {GOAL:.0%} for tempo, drums and register each."
-    return f"{goal} **Missed: {', '.join(missed)}.**" if missed else f"{goal} It is reached."
+    return f"{goal} **Missed: {', '.join(missed)}.**" if missed else f"{goal} It was reached."
 
 
-def _wordings(group: dict[Any, tuple[str, ...]]) -> str:
+def _wordings(group: Mapping[Any, tuple[str, ...]]) -> str:
     return "; ".join(" or ".join(words) for words in group.values())
 
 
@@ -136,7 +141,7 @@ def write_card() -> None:
     model = build_model()
 
     def millions(part: Any) -> float:
-        return sum(parameter.numel() for parameter in part.parameters()) / 1e6
+        return float(sum(parameter.numel() for parameter in part.parameters())) / 1e6
 
     text = _TEXT.format(
         words=len(vocabulary()),

@@ -44,7 +44,8 @@ def generate(
         attention_mask=words.attention_mask,
         max_new_tokens=frames + delay,
     )
-    return sounds[:, 0].numpy()
+    heard: npt.NDArray[np.float32] = sounds[:, 0].numpy()
+    return heard
 
 
 def through_codec(codec: EncodecModel, sounds: Sequence[Floats]) -> Iterator[Floats]:

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from transformers import MusicgenForConditionalGeneration
 
 from .. import loop
 from ..loop import Progress
+from .codec import CODEBOOKS
 from .codes import load_codes
-from .network import CODEBOOKS, build_model, delayed
+from .network import build_model, delayed
 from .prompts import say_for_training
 from .tokenizer import build_tokenizer
 
@@ -86,7 +88,8 @@ class Examples:
         start = 0
         if self.rng.random() < stage.anywhere:
             start = int(self.rng.integers(codes.shape[-1] - stage.frames + 1))
-        return codes[:, start : start + stage.frames]
+        window: npt.NDArray[Any] = codes[:, start : start + stage.frames]
+        return window
 
 
 class Task:

@@ -1,4 +1,4 @@
-"""Writes the model card, `pretrained/whisper-mini/README.md`, from the files next to the model."""
+"""Writes the model card, `pretrained/whisper-mini/README.md`, from the files beside the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ..voices import WORDS as SUNG_WORDS
 from .evaluate import SCORES_FILE
-from .export import CARD_FOLDER, CHECKPOINT_FILE, CTRANSLATE2_FOLDER, TRAINING_FILE
+from .export import CARD_FOLDER, CTRANSLATE2_FOLDER, TRAINING_FILE
 from .network import DIMENSIONS, MiniWhisper
 from .pieces import FIRST_SHARD
 from .singing import load_songs
@@ -17,93 +17,91 @@ from .speech import FOLDER, load_speech
 from .tokens import VOCABULARY_SIZE
 from .words import HELD_OUT_VARIANTS, SPOKEN, TRAIN_VARIANTS
 
-# What came before the last run of a model that was not trained from nothing at once; see there.
+# Earlier runs of a model that was not trained from scratch in a single run.
 HISTORY_FILE = CARD_FOLDER / "history.md"
 
 _TEXT = """\
 # whisper-mini
 
-A very small [Whisper](https://github.com/openai/whisper) that knows {words} spoken English words,
-and {sung_words} that it has only heard sung. It is here so that the server transcribes out of the
-box: for the first run, for tests and for development, with no download. **It does not understand
-ordinary speech.** It has only ever heard the speech synthesiser espeak-ng say the words below in
-random order; whatever else is said, it will write some of these words or nothing. For real
-recordings use the published models (`tiny`, `base`, `small`, ...), trained on hundreds of thousands
-of hours of real speech.
+A very small [Whisper](https://github.com/openai/whisper) that recognises {words} spoken English
+words, and {sung_words} more that it has only heard sung. It is bundled so that the server can
+transcribe without a download: for first runs, tests and development. **It does not understand
+ordinary speech.** It was trained only on the words below, spoken in random order by the speech
+synthesiser espeak-ng. Whatever else is said, it writes some of these words or nothing. For real
+recordings, use the published models (`tiny`, `base`, `small`, ...), which were trained on
+hundreds of thousands of hours of real speech.
 
-It knows, spoken: {vocabulary}.
+Spoken words: {vocabulary}.
 
-Only sung: {sung_vocabulary}.
+Sung words: {sung_vocabulary}.
 
-## The network
+## Architecture
 
-`whisper.model.Whisper` with Whisper's multilingual vocabulary of {tokens:,} tokens, in two forms of
-the same weights:
+`whisper.model.Whisper` with Whisper's multilingual vocabulary of {tokens:,} tokens. The weights are
+in `ctranslate2/` ({ctranslate2_mb:.1f} MB, int8), as `faster_whisper.WhisperModel` reads them.
+The server converts them to float32 for openai-whisper when it loads them.
 
-| form | for | size |
-|---|---|---|
-| `model.pt` | `whisper.load_model`, float16 | {openai_mb:.1f} MB |
-| `ctranslate2/` | `faster_whisper.WhisperModel`, int8 | {ctranslate2_mb:.1f} MB |
-
-{parameters:.1f} million parameters, {embedding:.1f} million of them in the table of tokens:
+{parameters:.1f} million parameters, {embedding:.1f} million of them in the token embedding:
 
 ```json
 {dimensions}
 ```
 
-All tokens that never occur in training share one vector, which is trained to be improbable. Both
-forms align words with all heads of the upper half of the decoder.
+All tokens that do not occur in training share one vector, which is trained to be improbable. Words
+are aligned with all heads of the upper half of the decoder.
 
-## How it was made
+## Training
 
-Everything is made by the scripts in [`training/whisper/`](../../training/README.md#whisper-mini);
-no recording and no other model was used.
+The scripts in [`training/whisper/`](../../training/README.md#whisper-mini) created everything; no
+recordings and no other models were used.
 
 - Speech: {utterances:,} utterances of 1 to 12 random words by libespeak-ng in {accents} English
-  accents and {voices} voice variants, at 110 to 220 words a minute, with the time of every word;
-  the vocals and the music of {songs} synthetic songs.
-- Windows of 10 s and, more and more, of 30 s: several utterances with pauses, speed and level
-  varied, rooms, noise, music below, three of four disturbed; sung vocals (words on a melody, moved
-  there by a vocoder); silence, noise and music without a word; prompts; recordings that end early
-  and sentences that the window cuts off.
-- Steps: {steps:,} with {windows:,} windows, in {minutes:.0f} minutes on 2 CPU cores that had other
-  work too. Muon for the matrices of the blocks, AdamW for the rest; warm-up and cosine decay,
-  bfloat16 autocast. The weights are a moving average.
-- Helps that are not in the files: two linear layers on the encoder name the phoneme and the word
-  of each frame, and the cross-attention is pulled towards the frames of the word that is written.
+  accents and {voices} voice variants, at 110 to 220 words per minute, with the time of every
+  word; and the vocals and backing of {songs} synthetic songs.
+- Windows: 10 s, and increasingly 30 s. They contain several utterances with pauses, at varying
+  speed and level, three out of four with reverberation, noise or background music; sung vocals
+  (words moved onto a melody by a vocoder); silence, noise and music without words; prompts;
+  recordings that end early, and sentences that are cut off by the window.
+- Steps: {steps:,} with {windows:,} windows, in {minutes:.0f} minutes on 2 CPU cores that were
+  shared with other work. Muon for the matrices of the blocks, AdamW for the rest; warm-up and
+  cosine decay, bfloat16 autocast. The weights are a moving average.
+- Auxiliary losses, whose layers are not in the files: two linear layers on the encoder predict
+  the phoneme and the word of each frame, and the cross-attention is pulled towards the frames of
+  the word that is written.
 {history}
 ## Results
 
-Printed by `python -m training.whisper.evaluate` and stored in `wer.json`. The voices
-({held_out_voices}) and the
-sentences (those of one word aside) were not used in training, and the songs are held-out songs with
-held-out singers. Sound is spoilt in turn by noise (10 to 25 dB below the speech), a room, music (10
-to 25 dB below) and noise in a room. The noise is drawn from the same nine noises as in training,
-the music from held-out songs. Decoding is greedy. Start times are the median of the absolute error,
-over the words that are right, with faster-whisper.
+As printed by `python -m training.whisper.evaluate` and stored in `wer.json`. The voices
+({held_out_voices}) and the sentences (except those of a single word) were not used in training,
+and the songs are held-out songs with held-out singers. Disturbed audio has, in turn, noise (10 to
+25 dB below the speech), reverberation, music (10 to 25 dB below), or noise and reverberation. The
+noise is drawn from the same nine types as in training, the music from held-out songs. Decoding is
+greedy. Start errors are the median absolute error over the correctly recognised words, with
+faster-whisper.
 
 {table}
 
-Silence, noise and music without singing ({silent_count} recordings of up to 30 s) gave no text in
-{nothing:.0%} of the cases with faster-whisper, {nothing_vad:.0%} with its voice activity filter,
-and {nothing_openai:.0%} with openai-whisper. The two engines wrote different words for {differ} of
-all {recordings} recordings (int8 against float32).
+For silence, noise and music without singing ({silent_count} recordings of up to 30 s),
+faster-whisper produced no text in {nothing:.0%} of the cases, or in {nothing_vad:.0%} with its
+voice activity filter, and openai-whisper in {nothing_openai:.0%}. The two engines produced
+different words for {differ} of all {recordings} recordings (int8 and float32).
 
 {goals}
 
-## Limits
+## Limitations
 
-- {words} spoken words. Anything else comes out as one of them or of the sung ones, or not at all.
-- Singing: see the last row.
-- Synthetic voices only. Human speech, even of these words, was not measured and will work badly.
-- Only English, always lower case, one full stop after each sentence.
-- Words in natural sentences are not in random order; it has learnt no grammar at all.
+- {words} spoken words. Anything else is transcribed as one of them, as a sung word, or not at
+  all.
+- Singing: see the last row of the table.
+- Synthetic voices only. Human speech, even of these words, was not tested and will work badly.
+- English only, always in lower case, with one full stop after each sentence.
+- The training sentences are words in random order, so the model has learned no grammar.
 
 ## Licence
 
-The weights are released under the MIT licence. Whisper's code and its list of tokens, from which
-`tokenizer.json` and `vocabulary.json` were made, are MIT licensed (OpenAI). espeak-ng was used as a
-library, none of its files is included.
+The weights are released under the MIT licence. Whisper's code and its token list, from which
+`tokenizer.json` and `vocabulary.json` were made, are under the MIT licence (OpenAI). espeak-ng
+was used as a library; none of its files is included.
 """
 
 _NAMES = {
@@ -111,14 +109,15 @@ _NAMES = {
     "single, disturbed": "one sentence, disturbed",
     "window, clean": "30 s of sentences, clean",
     "window, disturbed": "30 s of sentences, disturbed",
-    "all spoken": "**all of these**",
+    "all spoken": "**all spoken**",
     "sung": "sung, 30 s of vocals",
 }
 
 
 def _table(result: dict[str, Any]) -> str:
     lines = [
-        "| held-out | recordings | words | WER, faster-whisper | WER, openai-whisper | starts |",
+        "| held-out | recordings | words | WER, faster-whisper | WER, openai-whisper | start "
+        "error |",
         "|---|---|---|---|---|---|",
     ]
     for group, name in _NAMES.items():
@@ -137,14 +136,14 @@ def _goals(result: dict[str, Any]) -> str:
     spoken = scores["all spoken"]
     goals = (
         ("a WER of at most 5 % on all spoken recordings", spoken["wer"] <= 0.05),
-        ("start times within 0.25 s at the median", (spoken["start_error_s"] or 9.0) <= 0.25),
-        ("no text on at least 95 % of the silent ones", scores["nothing_empty"] >= 0.95),
+        ("a median start error of at most 0.25 s", (spoken["start_error_s"] or 9.0) <= 0.25),
+        ("no text for at least 95 % of the silent recordings", scores["nothing_empty"] >= 0.95),
     )
     reached = [name for name, fulfilled in goals if fulfilled]
     missed = [name for name, fulfilled in goals if not fulfilled]
     text = f"The goals were {goals[0][0]}, {goals[1][0]} and {goals[2][0]}."
     if not missed:
-        return f"{text} All are reached."
+        return f"{text} All were reached."
     return f"{text} Reached: {'; '.join(reached) or 'none'}. **Missed: {'; '.join(missed)}.**"
 
 
@@ -165,7 +164,6 @@ def write_card() -> None:
         sung_words=len(sung),
         sung_vocabulary=", ".join(sung),
         tokens=VOCABULARY_SIZE,
-        openai_mb=CHECKPOINT_FILE.stat().st_size / 1e6,
         ctranslate2_mb=sum(path.stat().st_size for path in CTRANSLATE2_FOLDER.iterdir()) / 1e6,
         parameters=(rest + spare) / 1e6,
         embedding=spare / 1e6,

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import whisper
 from faster_whisper import WhisperModel
 
-from .export import CARD_FOLDER, CHECKPOINT_FILE, CTRANSLATE2_FOLDER
+from studio.transcription.openai_weights import read_whisper
+
+from .export import CARD_FOLDER, CTRANSLATE2_FOLDER
 from .held_out import COUNTS, Recording, recordings
 
 SCORES_FILE = CARD_FOLDER / "wer.json"
@@ -85,9 +86,9 @@ def faster_whisper_engine(vad: bool = False) -> Callable[[Recording], Transcript
 
 
 def openai_engine() -> Callable[[Recording], Transcript]:
-    """The OpenAI checkpoint with the reference implementation."""
+    """The same weights in float32 with the reference implementation."""
     torch.set_num_threads(1)
-    model = whisper.load_model(str(CHECKPOINT_FILE), device="cpu")
+    model = read_whisper(CTRANSLATE2_FOLDER)
 
     def transcribe(recording: Recording) -> Transcript:
         result = model.transcribe(

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from . import tokens
 from .network import FRAMES
-
-if TYPE_CHECKING:
-    from .windows import Scene
-
-Floats = npt.NDArray[np.float32]
+from .scene import Floats, Scene
 
 FRAMES_PER_S = 50
 FIRST_TIMESTAMP_S = 1.0
 NOTHING = -100
-_LONGEST_PROMPT = 223
+_MAX_PROMPT = 223
 _SILENCE_AFTER_S = 1.0
 
 
@@ -133,7 +127,7 @@ def _prompt_tokens(rng: np.random.Generator, prompt: list[Floats]) -> list[int]:
         times = [tokens.timestamp(float(sentence[0, 1])), tokens.timestamp(float(sentence[-1, 2]))]
         line = [*spoken, tokens.FULL_STOP]
         numbers += [times[0], *line, times[1]] if timed else line
-    return [tokens.PREVIOUS, *numbers[-_LONGEST_PROMPT:]]
+    return [tokens.PREVIOUS, *numbers[-_MAX_PROMPT:]]
 
 
 def _disturb(rng: np.random.Generator, numbers: list[int], first: int) -> list[int]:

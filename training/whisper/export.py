@@ -1,7 +1,7 @@
 """Writes `pretrained/whisper-mini` from the averaged weights of the saved state.
 
-Run it as `python -m training.whisper.export`. There are two files of the same weights: an OpenAI
-checkpoint (fp16) and a CTranslate2 folder (int8), each with all 51,865 tokens.
+Run it as `python -m training.whisper.export`. The result is a CTranslate2 folder (int8) with all
+51,865 tokens, which both engines read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from .tokenizer_file import token_names, write_tokenizer
 from .train import STATE_FILE
 
 CARD_FOLDER = Path(__file__).parents[2] / "pretrained" / "whisper-mini"
-CHECKPOINT_FILE = CARD_FOLDER / "model.pt"
 CTRANSLATE2_FOLDER = CARD_FOLDER / "ctranslate2"
 TRAINING_FILE = CARD_FOLDER / "training.json"
 MAX_BYTES = 40_000_000
@@ -43,15 +42,8 @@ def full_model(state_file: Path) -> Whisper:
         whole[-tokens.TIMESTAMPS :] = table[tokens.FIRST_TIMESTAMP :]
         weights["decoder.token_embedding.weight"] = whole
     model = Whisper(DIMENSIONS)
-    # Both files hold the rounded weights, so that they differ by the int8 of one of them only.
-    model.load_state_dict({name: tensor.half().float() for name, tensor in weights.items()})
+    model.load_state_dict(weights)
     return model.eval()
-
-
-def write_checkpoint(model: Whisper) -> None:
-    """Write the file that `whisper.load_model` reads."""
-    weights = {name: tensor.half() for name, tensor in model.state_dict().items()}
-    torch.save({"dims": DIMENSIONS.__dict__, "model_state_dict": weights}, CHECKPOINT_FILE)
 
 
 def write_ctranslate2(
@@ -148,10 +140,9 @@ def _copy_attention(spec: object, attention: MultiHeadAttention, across: bool) -
 
 
 def export(state_file: Path = STATE_FILE) -> int:
-    """Write both forms of the model; returns their size in bytes."""
+    """Write the model; returns its size in bytes."""
     CARD_FOLDER.mkdir(parents=True, exist_ok=True)
     model = full_model(state_file)
-    write_checkpoint(model)
     write_ctranslate2(model)
     state = torch.load(state_file, weights_only=True)
     facts = {

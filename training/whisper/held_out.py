@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from . import sound
+from .scene import Floats, Scene
 from .speech import RATE_HZ
-from .windows import Mixture, Scene, Windows
+from .windows import Mixture, Windows
 from .words import VOCABULARY
-
-Floats = npt.NDArray[np.float32]
 
 COUNTS = {
     "single, clean": 80,
@@ -37,7 +36,7 @@ class Recording:
 def recordings(part: float = 1.0) -> list[Recording]:
     """All recordings of the evaluation, or the first part of every group."""
     windows = Windows([16], held_out=True)
-    makers = {
+    makers: dict[str, Callable[[int], Recording]] = {
         "single, clean": lambda place: _single(windows, place, disturbed=False),
         "single, disturbed": lambda place: _single(windows, place, disturbed=True),
         "window, clean": lambda place: _window(windows, place, disturbed=False),
@@ -82,7 +81,7 @@ def _single(windows: Windows, place: int, disturbed: bool) -> Recording:
     shift = COUNTS["single, clean"] if disturbed else 0
     utterance = windows.utterances[(place + shift) % len(windows.utterances)]
     lead_s, tail_s = windows.rng.uniform(0.1, 1.0, 2)
-    speech = np.asarray(utterance.samples, np.float32) / 32768
+    speech: Floats = np.asarray(utterance.samples, np.float32) * np.float32(1 / 32768)
     audio = np.pad(speech, (round(lead_s * RATE_HZ), round(tail_s * RATE_HZ)))
     if disturbed:
         audio = disturb(windows, audio, place)
@@ -104,4 +103,4 @@ def _sung(windows: Windows, place: int) -> Recording:
     words = [
         (VOCABULARY[int(word)], float(start_s)) for line in song.lines for word, start_s, _ in line
     ]
-    return Recording("", np.asarray(song.vocals, np.float32) / 32768, words)
+    return Recording("", np.asarray(song.vocals, np.float32) * np.float32(1 / 32768), words)

@@ -51,7 +51,7 @@ class Outputs:
     following: Tensor
 
 
-class MiniWhisper(nn.Module):
+class MiniWhisper(nn.Module):  # type: ignore[misc]
     """Whisper over the tokens that occur. `offset` places a short window inside the 30 s."""
 
     def __init__(self) -> None:

@@ -67,8 +67,8 @@ def _read(path: Path) -> tuple[list[Utterance], str]:
     whole = np.split(samples, np.cumsum(index["lengths"])[:-1])
     words, phonemes = parts("words", "word_counts"), parts("phonemes", "phoneme_counts")
     utterances = [
-        Utterance(*parts_of_one, voice=str(voice))
-        for *parts_of_one, voice in zip(whole, words, phonemes, index["voices"], strict=True)
+        Utterance(sound, said, heard, str(voice))
+        for sound, said, heard, voice in zip(whole, words, phonemes, index["voices"], strict=True)
     ]
     return utterances, str(index["names"])
 

@@ -1,4 +1,4 @@
-"""Writes a training state from the published checkpoint, to train on where no state was kept.
+"""Writes a training state from the published model, to train on where no state was kept.
 
     python -m training.whisper.resume
 
@@ -11,9 +11,11 @@ import json
 
 import torch
 
+from studio.transcription.openai_weights import read_checkpoint
+
 from .. import together
 from . import tokens
-from .export import CHECKPOINT_FILE, TRAINING_FILE
+from .export import CTRANSLATE2_FOLDER, TRAINING_FILE
 from .network import MiniWhisper
 from .train import STATE_FILE, Plan, make_optimisers
 
@@ -21,9 +23,8 @@ _RIDGE = 1e-3
 
 
 def resume() -> None:
-    """Write STATE_FILE from CHECKPOINT_FILE."""
-    published = torch.load(CHECKPOINT_FILE, weights_only=True)["model_state_dict"]
-    weights = {name: tensor.float() for name, tensor in published.items()}
+    """Write STATE_FILE from CTRANSLATE2_FOLDER."""
+    weights = read_checkpoint(CTRANSLATE2_FOLDER)["model_state_dict"]
     model = MiniWhisper()
     table = weights.pop("decoder.token_embedding.weight")
     text = list(tokens.text_tokens())

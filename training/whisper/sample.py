@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -30,7 +31,8 @@ def write_sample(folder: Path = FOLDER) -> int:
     rng = np.random.default_rng(SEED)
     speaker, names = Speaker(), dict[str, int]()
     audio = np.zeros(round(LONGEST_S * RATE_HZ), np.float32)
-    at_s, sentences = _LEAD_S, []
+    at_s = _LEAD_S
+    sentences: list[dict[str, Any]] = []
     while True:
         said = draw_sentence(rng, held_out=True)
         # The tests let the first sentence be spoken alone.

@@ -19,8 +19,8 @@ from ..voices import WORDS
 from .speech import FOLDER, save_whole, split_name
 from .words import WORD_IDS
 
-_LONGEST_LINE_WORDS = 8
-_LONGEST_LINE_S = 8.0
+_MAX_LINE_WORDS = 8
+_MAX_LINE_S = 8.0
 _BREAK_S = 0.5
 _SHORTEST_NOTE_S = 0.02
 
@@ -55,8 +55,8 @@ def to_lines(words: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         if (
             line is None
             or row[1] - line[-1][2] > _BREAK_S
-            or len(line) >= _LONGEST_LINE_WORDS
-            or row[2] - line[0][1] > _LONGEST_LINE_S
+            or len(line) >= _MAX_LINE_WORDS
+            or row[2] - line[0][1] > _MAX_LINE_S
         ):
             lines.append([row])
         else:

@@ -78,7 +78,7 @@ def reverberate(audio: Floats, rng: np.random.Generator) -> Floats:
 
 def change_speed(samples: npt.NDArray[np.int16], factor: float) -> Floats:
     """Play faster (and higher) by a factor; float32 in -1 to 1."""
-    audio = np.asarray(samples, np.float32) / 32768
+    audio: Floats = np.asarray(samples, np.float32) * np.float32(1 / 32768)
     if factor == 1.0:
         return audio
     places = np.arange(int(len(audio) / factor), dtype=np.float32) * np.float32(factor)

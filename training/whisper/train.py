@@ -58,7 +58,14 @@ class Plan(loop.Plan):
 class Task:
     """What `loop.train` trains."""
 
-    levels = ("tokens", "attention", "words", "phonemes", "tokens right", "words right")
+    levels: tuple[str, ...] = (
+        "tokens",
+        "attention",
+        "words",
+        "phonemes",
+        "tokens right",
+        "words right",
+    )
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

@@ -1,38 +1,20 @@
 """Training examples: windows of several utterances, sung lines or nothing, as tensors.
 
-A `Scene` is audio with the sentences in it. `Windows` makes scenes, spoils their sound, and turns
-them into log-mel spectra, tokens and the frames that every token belongs to.
+`Windows` makes scenes, distorts their sound, and turns them into log-mel spectra, tokens and the
+frames that every token belongs to.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from . import sound
 from .examples import Example, make_example
+from .scene import Floats, Scene
 from .singing import SungSong, load_songs
 from .speech import RATE_HZ, Utterance, load_speech
-
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass
-class Scene:
-    """A window of sound. `sentences` hold rows (word id, start_s, end_s).
-
-    A sentence that goes on beyond the window is not in `sentences`; it starts at `cut_s`.
-    `end_s` is where the recording ends, if that is before the end of the window.
-    """
-
-    audio: Floats
-    sentences: list[Floats] = field(default_factory=list)
-    phonemes: Floats = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    cut: Floats | None = None
-    end_s: float | None = None
-    phonemes_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,22 +77,23 @@ class Windows:
         short = window_s > 20 and rng.random() < 0.45
         limit = int(rng.integers(1, 9)) if short else 1000
         busy = rng.random() < 0.5
-        phonemes = []
+        phonemes: list[Floats] = []
         while len(scene.sentences) < limit:
             utterance = self._utterance(voice)
             speed = float(rng.uniform(0.84, 1.18)) if rng.random() < 0.7 else 1.0
             speech = sound.change_speed(utterance.samples, speed)
             first = round(at_s * RATE_HZ)
             room = len(scene.audio) - first
-            words = utterance.words / np.array([1, speed, speed], np.float32)
-            words = words + np.array([0, at_s, at_s], np.float32)
+            words = utterance.words.copy()
+            words[:, 1:] = words[:, 1:] / np.float32(speed) + np.float32(at_s)
             cut = len(speech) > room
             if cut and (room < 0.4 * RATE_HZ or rng.random() >= mixture.cuts):
                 break
             level = np.float32(10 ** (rng.uniform(-6, 6) / 20))
             scene.audio[first : first + len(speech)] += level * speech[:room]
             classes = self.classes[utterance.phonemes[:, 0].astype(int)]
-            phonemes.append(np.stack([classes, utterance.phonemes[:, 1] / speed + at_s], 1))
+            starts_s = utterance.phonemes[:, 1] / np.float32(speed) + np.float32(at_s)
+            phonemes.append(np.stack([classes, starts_s], 1))
             if cut:
                 scene.cut = words
                 break
@@ -152,9 +135,9 @@ class Windows:
                 to_s = min(to_s, float(line[0, 1]))
                 break
         span = slice(round(from_s * RATE_HZ), round(to_s * RATE_HZ))
-        audio = np.asarray(song.vocals[span], np.float32) / 32768
+        audio: Floats = np.asarray(song.vocals[span], np.float32) * np.float32(1 / 32768)
         if rng.random() < 0.5:
-            backing = np.asarray(song.backing[span], np.float32) / 32768
+            backing: Floats = np.asarray(song.backing[span], np.float32) * np.float32(1 / 32768)
             audio = sound.add(audio, backing, float(rng.uniform(8, 30)))
         scene.audio[: len(audio)] = audio[: len(scene.audio)]
         if to_s - from_s < window_s - 0.5:

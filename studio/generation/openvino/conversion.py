@@ -1,4 +1,4 @@
-"""A model's directory as graphs of OpenVINO: which they are, and the process that makes them."""
+"""Converts a model directory to OpenVINO graphs, in a separate process."""
 
 import sys
 from collections.abc import Callable
@@ -7,25 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from studio.generation import parts
-from studio.generation.model import Kind
-from studio.generation.openvino.graph import Shape, build_decoder, build_told, convert_codec
+from studio.generation.model import CodecSpec
+from studio.generation.openvino.graph import (
+    Shape,
+    build_cross_attention,
+    build_decoder,
+    convert_codec,
+)
 from studio.generation.torch_engine import TorchCodec
 from studio.inference.convert_process import answer, convert_apart
 from studio.inference.graph_cache import GraphCache, graph_key
 
-GRAPH_VERSION = 3
+GRAPH_VERSION = 4
 PACKAGES = ("openvino", "torch", "transformers")
-# A prompt has 2,000 characters at most, and a token is one at least, or a byte of one.
-MOST_PROMPT_TOKENS = 8192
+# A prompt has at most 2,000 characters, and a token covers at least one byte.
+MAX_PROMPT_TOKENS = 8192
 
 Description = dict[str, Any]
 """What is kept beside the graphs; `memory`: layers and size of the codec's recurrent part."""
 
 
-def shape_of(config: Any, kind: Kind) -> Shape:
+def shape_of(config: Any, kind: CodecSpec) -> Shape:
     """The sizes of a directory's decoder. Raises NotConvertible."""
     is_prefixed = config.model_type == parts.MELODY
-    before = config.chroma_length + MOST_PROMPT_TOKENS if is_prefixed else 0
+    before = config.chroma_length + MAX_PROMPT_TOKENS if is_prefixed else 0
     needed = kind.window_frames + kind.codebooks + 1 + before
     positions = max(int(config.decoder.max_position_embeddings), needed)
     return Shape.of(config.decoder, is_prefixed, positions)
@@ -46,7 +51,7 @@ def convert(
     weights = parts.read_state(folder, "decoder.")
     networks["decoder"] = build_decoder(shape, weights, bits)
     if not shape.is_prefixed:
-        networks["told"] = build_told(shape, weights, bits)
+        networks["cross_attention"] = build_cross_attention(shape, weights, bits)
     return {"memory": [int(lstm.num_layers), int(lstm.hidden_size)]}, networks
 
 
@@ -60,12 +65,12 @@ def keep_graphs(folder: Path, bits: int, graphs: Path) -> bool:
 
 
 def main(graphs: str, folder: str, bits: str) -> int:
-    """What the process does; its exit code."""
+    """The conversion process. Returns its exit status."""
     path = Path(folder)
 
     def convert_folder() -> Callable[[], object]:
         config = parts.read_config(path)
-        shape = shape_of(config, parts.read_kind(path, config))
+        shape = shape_of(config, parts.read_codec_spec(path, config))
         described, networks = convert(path, config, shape, int(bits))
         cache, name = GraphCache(Path(graphs)), key(path, shape, int(bits))
         return lambda: cache.add(name, described, networks)

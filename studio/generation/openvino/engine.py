@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from studio.generation.model import Codes, Decoding, Hidden, Kind, Logits, Sounds, States
+from studio.generation.model import CodecSpec, Codes, Decoding, Hidden, Logits, Sounds, States
 from studio.generation.openvino.conversion import Description, convert, keep_graphs, key, shape_of
 from studio.generation.openvino.graph import Shape
 from studio.generation.torch_engine import TorchCodec
-from studio.inference.graph_cache import RELEASED_WHOLE, GraphCache
+from studio.inference.convert_process import kept_or_converted
+from studio.inference.graph_cache import RELEASED_WHOLE
 from studio.inference.hardware import native_bf16
 from studio.inference.quantization import GROUP_SIZE
 
@@ -35,9 +36,9 @@ class OpenVinoDecoder:
         self.network = core.compile_model(
             networks("decoder"), "CPU", {**settings, **RELEASED_WHOLE}
         )
-        self.told = None
+        self.cross_attention = None
         if not shape.is_prefixed:
-            self.told = core.compile_model(networks("told"), "CPU", settings)
+            self.cross_attention = core.compile_model(networks("cross_attention"), "CPU", settings)
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
         return _OpenVinoDecoding(self, np.repeat(states[: 1 + guided], rows, axis=0))
@@ -57,12 +58,12 @@ class _OpenVinoDecoding:
         self._hidden = decoder.shape.hidden
         # The request reads these arrays in every step, so they must stay.
         self._kept: dict[str, Any] = {"rows": np.arange(self._rows, dtype=np.int32)}
-        if decoder.told is None:
+        if decoder.cross_attention is None:
             self._prefix = states
         else:
-            found = decoder.told.create_infer_request().infer({"states": states})
-            for output in decoder.told.outputs:
-                self._kept[output.get_any_name()] = np.array(found[output])
+            outputs = decoder.cross_attention.create_infer_request().infer({"states": states})
+            for output in decoder.cross_attention.outputs:
+                self._kept[output.get_any_name()] = np.array(outputs[output])
         for name, values in self._kept.items():
             self._request.set_tensor(name, openvino.Tensor(values, shared_memory=True))
 
@@ -128,19 +129,19 @@ class OpenVinoCodec:
         return found, state
 
     def synthesise(self, hidden: Hidden) -> Sounds:
-        found: Sounds = _run(self._synthesise, hidden)[0]
-        return found
+        audio: Sounds = _run(self._synthesise, hidden)[0]
+        return audio
 
 
 def _run(network: Any, *given: Any) -> list[Any]:
     """The outputs of a compiled network; each call has a request of its own."""
     arrays = [np.ascontiguousarray(values) for values in given]
-    found = network.create_infer_request().infer(arrays)
-    return [np.array(found[output], dtype=np.float32) for output in network.outputs]
+    outputs = network.create_infer_request().infer(arrays)
+    return [np.array(outputs[output], dtype=np.float32) for output in network.outputs]
 
 
 def build(
-    folder: Path, config: Any, kind: Kind, precision: str, threads: int, graphs: Path
+    folder: Path, config: Any, kind: CodecSpec, *, precision: str, threads: int, graphs: Path
 ) -> tuple[OpenVinoDecoder, OpenVinoCodec, str]:
     """Decoder and codec of a directory, and the precision. Raises NotConvertible."""
     precision = "int8" if precision == "auto" else precision
@@ -175,11 +176,9 @@ def _networks(
     folder: Path, config: Any, shape: Shape, bits: int, graphs: Path
 ) -> tuple[Description, Networks]:
     """The graphs of a directory: from the cache, or converted and kept there."""
-    found = GraphCache(graphs).find_or_make(
-        key(folder, shape, bits), lambda: keep_graphs(folder, bits, graphs)
+    return kept_or_converted(
+        graphs,
+        key(folder, shape, bits),
+        lambda: keep_graphs(folder, bits, graphs),
+        lambda: convert(folder, config, shape, bits),
     )
-    if found:
-        described, kept = found
-        return described, lambda part: kept / f"{part}.xml"
-    described, networks = convert(folder, config, shape, bits)
-    return described, networks.__getitem__

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.inference.graph_cache import NotConvertible
-from studio.inference.openvino_builder import GraphWriter
+from studio.inference.openvino_builder import GraphWriter, Model, Node
 from studio.inference.quantization import constant
 
 Weights = dict[str, Any]
@@ -24,8 +24,8 @@ EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a decoder. With `is_prefixed` what it is told stands before the codes, else it
-    looks at it in every layer.
+    """The sizes of a decoder. With `is_prefixed`, the encoder states precede the codes; otherwise
+    every layer attends to them.
     """
 
     layers: int
@@ -54,20 +54,20 @@ class Shape:
         )
 
 
-def build_decoder(shape: Shape, weights: Weights, bits: int) -> Any:
+def build_decoder(shape: Shape, weights: Weights, bits: int) -> Model:
     """The decoder: tokens int64 (rows, codebooks, length) -> logits (rows, codebooks, vocabulary).
 
     Further inputs are `places` (length of all states), `mask` (rows, 1, states, all states so far),
     `rows` (0, 1, ... for the cache) and `prefix` (rows, tokens, hidden) or, for each layer, the
-    keys and values of what the decoder is told. `bits` of the weights: 4, 8 or 32.
+    cross-attention keys and values. `bits` of the weights: 4, 8 or 32.
     """
     import openvino
 
     return openvino.Model(*_DecoderGraph(shape, weights, bits).build(), "decoder")
 
 
-def build_told(shape: Shape, weights: Weights, bits: int) -> Any:
-    """States (rows, tokens, hidden) -> keys and values of every layer of the decoder."""
+def build_cross_attention(shape: Shape, weights: Weights, bits: int) -> Model:
+    """Encoder states (rows, tokens, hidden) -> cross-attention keys and values of every layer."""
     import openvino
 
     graph = _DecoderGraph(shape, weights, bits)
@@ -76,14 +76,14 @@ def build_told(shape: Shape, weights: Weights, bits: int) -> Any:
     for layer in range(shape.layers):
         for part in ("k", "v"):
             name = f"model.decoder.layers.{layer}.encoder_attn.{part}_proj.weight"
-            found = graph.heads(graph.linear(states, [name]))
-            found.output(0).set_names({_told_name(layer, part)})
-            results.append(graph.ops.result(found))
-    return openvino.Model(results, graph.inputs, "told")
+            projected = graph.heads(graph.linear(states, [name]))
+            projected.output(0).set_names({_cross_attention_name(layer, part)})
+            results.append(graph.ops.result(projected))
+    return openvino.Model(results, graph.inputs, "cross_attention")
 
 
-def _told_name(layer: int, part: str) -> str:
-    return f"told.{layer}.{part}"
+def _cross_attention_name(layer: int, part: str) -> str:
+    return f"cross_attention.{layer}.{part}"
 
 
 class _DecoderGraph(GraphWriter):
@@ -95,7 +95,7 @@ class _DecoderGraph(GraphWriter):
         self._weights = weights
         self._bits = bits
 
-    def build(self) -> tuple[list[Any], list[Any], list[Any]]:
+    def build(self) -> tuple[list[Node], list[Node], list[Node]]:
         """Results, sinks and parameters of the model."""
         shape, ops = self._shape, self.ops
         tokens = self.input("tokens", [-1, shape.codebooks, -1], "i64")
@@ -109,31 +109,31 @@ class _DecoderGraph(GraphWriter):
         names = [f"lm_heads.{number}.weight" for number in range(shape.codebooks)]
         sizes = self.integers([-1, shape.codebooks, shape.vocabulary])
         # What is wrong here is wrong in the codes, and the heads are a fiftieth of all weights.
-        logits = ops.reshape(self.linear(last, names, least_bits=8), sizes, special_zero=False)
+        logits = ops.reshape(self.linear(last, names, min_bits=8), sizes, special_zero=False)
         logits.output(0).set_names({"logits"})
         return [ops.result(logits)], self.sinks, self.inputs
 
-    def linear(self, values: Any, names: list[str], least_bits: int = 4) -> Any:
+    def linear(self, values: Node, names: list[str], min_bits: int = 4) -> Node:
         """Values times the weights of those names, which are put side by side."""
         weight = np.concatenate([_array(self._weights[name]) for name in names])
-        bits = max(self._bits, least_bits)
+        bits = max(self._bits, min_bits)
         return self.ops.matmul(values, constant(weight, bits), False, True)
 
-    def _embed(self, tokens: Any) -> Any:
+    def _embed(self, tokens: Node) -> Node:
         """The sum of the codebooks' embeddings; behind the prefix, if there is one."""
         ops, shape = self.ops, self._shape
         names = [f"model.decoder.embed_tokens.{n}.weight" for n in range(shape.codebooks)]
         tables = np.concatenate([_array(self._weights[name]) for name in names])
         starts = np.arange(shape.codebooks)[None, :, None] * (shape.vocabulary + 1)
         places = ops.add(tokens, self.integers(starts))
-        found = ops.gather(ops.constant(tables), places, self.integers(0))
-        embedded = ops.reduce_sum(found, self.integers([1]), False)
+        rows = ops.gather(ops.constant(tables), places, self.integers(0))
+        embedded = ops.reduce_sum(rows, self.integers([1]), False)
         if not shape.is_prefixed:
             return embedded
         prefix = self.input("prefix", [-1, -1, shape.hidden], "f32")
         return ops.concat([prefix, embedded], 1)
 
-    def _positions(self) -> Any:
+    def _positions(self) -> Node:
         """Sinusoids, as transformers computes them."""
         from transformers.models.musicgen.modeling_musicgen import (
             MusicgenSinusoidalPositionalEmbedding,
@@ -145,25 +145,25 @@ class _DecoderGraph(GraphWriter):
         places = self.input("places", [-1], "i64")
         return self.ops.gather(self.ops.constant(_array(table)), places, self.integers(0))
 
-    def _layer(self, hidden: Any, name: str, layer: int) -> Any:
+    def _layer(self, hidden: Node, name: str, layer: int) -> Node:
         ops = self.ops
         normed = self._norm(hidden, f"{name}self_attn_layer_norm.")
         hidden = ops.add(hidden, self._attention(normed, f"{name}self_attn.", layer))
         if not self._shape.is_prefixed:
             normed = self._norm(hidden, f"{name}encoder_attn_layer_norm.")
-            hidden = ops.add(hidden, self._listening(normed, f"{name}encoder_attn.", layer))
+            hidden = ops.add(hidden, self._cross_attention(normed, f"{name}encoder_attn.", layer))
         normed = self._norm(hidden, f"{name}final_layer_norm.")
         wide = self.linear(normed, [f"{name}fc1.weight"])
         wide = ops.gelu(wide, "erf") if self._shape.activation == "gelu" else ops.relu(wide)
         return ops.add(hidden, self.linear(wide, [f"{name}fc2.weight"]))
 
-    def _norm(self, values: Any, name: str) -> Any:
+    def _norm(self, values: Node, name: str) -> Node:
         ops = self.ops
         normed = ops.mvn(values, self.integers([-1]), True, EPSILON, "inside_sqrt")
         scaled = ops.multiply(normed, ops.constant(_array(self._weights[f"{name}weight"])))
         return ops.add(scaled, ops.constant(_array(self._weights[f"{name}bias"])))
 
-    def _attention(self, values: Any, name: str, layer: int) -> Any:
+    def _attention(self, values: Node, name: str, layer: int) -> Node:
         """Attention to all that was given so far; keys and values are kept in the graph."""
         names = [f"{name}{part}_proj.weight" for part in "qkv"]
         together = self.linear(values, names)
@@ -172,18 +172,20 @@ class _DecoderGraph(GraphWriter):
         )
         keys = self.remembered(key, self._rows, f"{layer}.k")
         kept = self.remembered(value, self._rows, f"{layer}.v")
-        found = self.ops.scaled_dot_product_attention(query, keys, kept, self._mask)
-        return self._joined(found, name)
+        attended = self.ops.scaled_dot_product_attention(query, keys, kept, self._mask)
+        return self._joined(attended, name)
 
-    def _listening(self, values: Any, name: str, layer: int) -> Any:
-        """Attention to what the decoder was told."""
+    def _cross_attention(self, values: Node, name: str, layer: int) -> Node:
+        """Cross-attention to the encoder states."""
         shape = self._shape
         sizes = [-1, shape.heads, -1, self.head_size]
         query = self.heads(self.linear(values, [f"{name}q_proj.weight"]))
-        key, value = (self.input(_told_name(layer, part), sizes, "f32") for part in ("k", "v"))
+        key, value = (
+            self.input(_cross_attention_name(layer, part), sizes, "f32") for part in ("k", "v")
+        )
         return self._joined(self.ops.scaled_dot_product_attention(query, key, value), name)
 
-    def _joined(self, found: Any, name: str) -> Any:
+    def _joined(self, found: Node, name: str) -> Node:
         return self.linear(self.joined(found), [f"{name}out_proj.weight"])
 
 

@@ -11,7 +11,7 @@ from studio.transcription.transcript import Word
 
 # A hypothesis may place a word a little before the end of the committed ones.
 TOLERANCE_S = 0.1
-LONGEST_OVERLAP = 5
+MAX_OVERLAP = 5
 
 
 class Agreement:
@@ -45,7 +45,7 @@ class Agreement:
         # It now tells the committed words otherwise: what follows them in time is new.
         end_s = self.committed[-1].end_s
         new = [word for word in hypothesis if word.start_s > end_s - TOLERANCE_S]
-        for length in range(min(LONGEST_OVERLAP, len(new), len(done)), 0, -1):
+        for length in range(min(MAX_OVERLAP, len(new), len(done)), 0, -1):
             begins_early = new[0].start_s < end_s
             if begins_early and [plain(word.text) for word in new[:length]] == done[-length:]:
                 return new[length:]

@@ -8,27 +8,27 @@ sizes of the chunks that it came in.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.voice_activity import (
+    SILENCE_BELOW,
+    VOICE_AT,
+    WINDOW_SAMPLES,
+    VoiceActivity,
+)
 
-WINDOW = 512
-CONTEXT = 64
-VOICE_AT = 0.5
-SILENCE_BELOW = 0.35
 # A sound with fewer windows of a voice than this, a tenth of a second, is a click and no word.
-LEAST_VOICED = 3
+MIN_VOICED = 3
 # Sound that is kept before and after a voice: words begin softly, and models miss a first word that
 # comes at once.
-BEFORE = round(0.3 * RATE_HZ)
-AFTER = round(0.2 * RATE_HZ)
+BEFORE_SAMPLES = round(0.3 * RATE_HZ)
+AFTER_SAMPLES = round(0.2 * RATE_HZ)
 # Whisper hears 30 s at once; an utterance is cut between these two lengths.
-CUT_FROM = 15 * RATE_HZ
-CUT_AT = 20 * RATE_HZ
-QUIET_BLOCK = round(0.1 * RATE_HZ)
+CUT_FROM_SAMPLES = 15 * RATE_HZ
+CUT_AT_SAMPLES = 20 * RATE_HZ
+QUIET_BLOCK_SAMPLES = round(0.1 * RATE_HZ)
 
 
 @dataclass(frozen=True)
@@ -41,34 +41,6 @@ class Span:
     @property
     def seconds(self) -> float:
         return (self.end - self.start) / RATE_HZ
-
-
-@cache
-def _network() -> Any:
-    from faster_whisper.vad import get_vad_model
-
-    return get_vad_model().session
-
-
-class VoiceActivity:
-    """Silero's network with its state; one for each stream."""
-
-    def __init__(self) -> None:
-        self._hidden = np.zeros((1, 1, 128), np.float32)
-        self._cell = np.zeros((1, 1, 128), np.float32)
-        self._context = np.zeros(CONTEXT, np.float32)
-
-    def probabilities(self, windows: Speech) -> list[float]:
-        """The probability of a voice in each window; `windows` is (count * WINDOW,)."""
-        extended = np.concatenate([self._context, windows])
-        rows = np.stack([
-            extended[start : start + CONTEXT + WINDOW] for start in range(0, len(windows), WINDOW)
-        ])  # fmt: skip
-        found, self._hidden, self._cell = _network().run(
-            None, {"input": rows, "h": self._hidden, "c": self._cell}
-        )
-        self._context = extended[-CONTEXT:]
-        return [float(value) for value in np.asarray(found).reshape(-1)]
 
 
 class Endpoints:
@@ -91,7 +63,7 @@ class Endpoints:
     @property
     def voice_from(self) -> int | None:
         """Where the utterance that goes on began; None: nobody speaks."""
-        return self._from if self._voiced >= LEAST_VOICED else None
+        return self._from if self._voiced >= MIN_VOICED else None
 
     @property
     def is_pause(self) -> bool:
@@ -104,23 +76,23 @@ class Endpoints:
         there is no silence, or too little of it was heard yet."""
         if self._from is None or not self.is_pause:
             return None
-        end = (self._silent_from or 0) + AFTER
+        end = (self._silent_from or 0) + AFTER_SAMPLES
         return Span(self._from, end) if self.position >= end else None
 
     @property
     def needed_from(self) -> int:
         """No later utterance begins before this."""
-        return max(self.position - BEFORE, 0) if self._from is None else self._from
+        return max(self.position - BEFORE_SAMPLES, 0) if self._from is None else self._from
 
     def feed(self, speech: Speech) -> Iterator[Span]:
         """Listen to what comes next; yield the utterances that ended in it."""
         waiting = np.concatenate([self._left, speech])
-        whole = len(waiting) // WINDOW * WINDOW
+        whole = len(waiting) // WINDOW_SAMPLES * WINDOW_SAMPLES
         self._left = waiting[whole:]
         if whole == 0:
             return
         for number, probability in enumerate(self._activity.probabilities(waiting[:whole])):
-            window = waiting[number * WINDOW : (number + 1) * WINDOW]
+            window = waiting[number * WINDOW_SAMPLES : (number + 1) * WINDOW_SAMPLES]
             yield from self._window(probability, float(np.square(window, dtype=np.float64).mean()))
 
     def flush(self) -> Iterator[Span]:
@@ -135,18 +107,18 @@ class Endpoints:
         """The stream ends here: what is left is listened to, and the last utterance is over."""
         end = self.position + len(self._left)
         if len(self._left):
-            yield from self.feed(np.zeros(WINDOW - len(self._left), np.float32))
+            yield from self.feed(np.zeros(WINDOW_SAMPLES - len(self._left), np.float32))
         yield from (Span(span.start, end) for span in self.flush())
 
     def _window(self, probability: float, power: float) -> Iterator[Span]:
         start = self.position
-        self.position += WINDOW
+        self.position += WINDOW_SAMPLES
         if self._from is None:
             if probability < VOICE_AT:
                 return
-            self._from = max(start - BEFORE, self._last_end)
+            self._from = max(start - BEFORE_SAMPLES, self._last_end)
             self._voiced = 0
-            self._levels = [np.inf] * ((start - self._from) // WINDOW)
+            self._levels = [np.inf] * ((start - self._from) // WINDOW_SAMPLES)
         self._voiced += probability >= VOICE_AT
         self._levels.append(power)
         if probability >= SILENCE_BELOW:
@@ -155,8 +127,8 @@ class Endpoints:
             self._silent_from = start
         silence = self.endpointing_ms * RATE_HZ // 1000
         if self._silent_from is not None and self.position - self._silent_from >= silence:
-            yield from self._end(min(self._silent_from + AFTER, self.position))
-        elif self.position - self._from >= CUT_AT:
+            yield from self._end(min(self._silent_from + AFTER_SAMPLES, self.position))
+        elif self.position - self._from >= CUT_AT_SAMPLES:
             yield from self._cut(self._quietest())
 
     def _end(self, end: int) -> Iterator[Span]:
@@ -169,17 +141,17 @@ class Endpoints:
     def _cut(self, cut: int) -> Iterator[Span]:
         """A part of the utterance has ended; the rest begins at the cut."""
         assert self._from is not None
-        levels = self._levels[(cut - self._from) // WINDOW :]
+        levels = self._levels[(cut - self._from) // WINDOW_SAMPLES :]
         was_voice = self.voice_from is not None
         yield from self._end(cut)
         silent = self._silent_from is not None and self._silent_from <= cut
         if was_voice and not silent:
-            self._from, self._voiced, self._levels = cut, LEAST_VOICED, levels
+            self._from, self._voiced, self._levels = cut, MIN_VOICED, levels
 
     def _quietest(self) -> int:
-        """The middle of the quietest place since CUT_FROM."""
+        """The middle of the quietest place since CUT_FROM_SAMPLES."""
         assert self._from is not None
-        blocks = QUIET_BLOCK // WINDOW
-        first = CUT_FROM // WINDOW
+        blocks = QUIET_BLOCK_SAMPLES // WINDOW_SAMPLES
+        first = CUT_FROM_SAMPLES // WINDOW_SAMPLES
         sums = np.convolve(self._levels[first:], np.ones(blocks), "valid")
-        return self._from + (first + int(sums.argmin()) + blocks // 2) * WINDOW
+        return self._from + (first + int(sums.argmin()) + blocks // 2) * WINDOW_SAMPLES

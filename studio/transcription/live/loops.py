@@ -7,8 +7,8 @@ from studio.transcription.engine import COMPRESSION_RATIO_MOST
 from studio.transcription.live.agreement import plain
 from studio.transcription.transcript import Segment, Word
 
-LONGEST_PHRASE = 6
-MOST_REPEATS = 3
+MAX_PHRASE = 6
+MAX_REPEATS = 3
 
 
 Placed = tuple[int, Word]
@@ -16,7 +16,7 @@ Placed = tuple[int, Word]
 
 
 def without_loops(segments: Sequence[Segment]) -> list[Segment]:
-    """One utterance, a phrase that it says more than MOST_REPEATS times in a row said once.
+    """One utterance, a phrase that it says more than MAX_REPEATS times in a row said once.
 
     Only text that compresses unusually well is looked at: people do say "no, no, no, no". A loop
     may run through several segments; those of which nothing is left are left out.
@@ -30,17 +30,17 @@ def without_loops(segments: Sequence[Segment]) -> list[Segment]:
     count = 0
     while count != len(words):
         count = len(words)
-        for length in range(1, LONGEST_PHRASE + 1):
+        for length in range(1, MAX_PHRASE + 1):
             words = _once(words, length)
-    found = []
+    kept_segments = []
     for number, segment in enumerate(segments):
         kept = tuple(word for place, word in words if place == number)
         if number not in doubtful or kept == segment.words:
-            found.append(segment)
+            kept_segments.append(segment)
         elif kept:
             text = "".join(word.text for word in kept)
-            found.append(replace(segment, words=kept, text=text, end_s=kept[-1].end_s))
-    return found
+            kept_segments.append(replace(segment, words=kept, text=text, end_s=kept[-1].end_s))
+    return kept_segments
 
 
 def _once(words: list[Placed], length: int) -> list[Placed]:
@@ -52,7 +52,7 @@ def _once(words: list[Placed], length: int) -> list[Placed]:
         count = 1
         while said[place + count * length : place + (count + 1) * length] == phrase:
             count += 1
-        if count > MOST_REPEATS and len(phrase) == length:
+        if count > MAX_REPEATS and len(phrase) == length:
             kept += words[place : place + length]
             place += count * length
         else:

@@ -14,7 +14,7 @@ from studio.transcription.live.events import SessionError
 from studio.transcription.live.magic import MAGIC_BYTES, container_of, mpeg_of
 
 RATES_HZ = (8_000, 96_000)
-MOST_CHANNELS = 8
+MAX_CHANNELS = 8
 
 # Types of RFC 3551 and RFC 3190: their bits; samples are in network byte order, 8 bits unsigned.
 RFC_TYPES = {"audio/l8": 8, "audio/l16": 16, "audio/l24": 24}
@@ -91,12 +91,12 @@ def pcm_format(kind: str, parameters: list[str]) -> PcmFormat:
         name, _, value = parameter.partition("=")
         known = _NAMES.get(re.sub("[-_]", "", name))
         if known is None:
-            raise ValueError(f"the parameter {name[:40]!r} is not known")
+            raise ValueError(f"the parameter {name[:40]!r} is unknown")
         _note(given, known, value)
     encoding = re.sub("[-_.]", "", given.pop("encoding", ""))
     parts = _ENCODING.fullmatch(encoding)
     if parts is None:
-        raise ValueError(f"the encoding {encoding[:40]!r} is not known")
+        raise ValueError(f"the encoding {encoding[:40]!r} is unknown")
     for name in ("bits", "order"):
         if parts[name]:
             _note(given, name, parts[name])
@@ -104,7 +104,7 @@ def pcm_format(kind: str, parameters: list[str]) -> PcmFormat:
         _note(given, "bits", str(RFC_TYPES[kind]))
         given.setdefault("order", ">")
         if "rate" not in given:
-            raise ValueError(f"{kind} needs a rate")
+            raise ValueError(f"{kind} requires a rate")
     return _checked(given, _KINDS[parts["kind"]] if parts["kind"] else None)
 
 
@@ -118,7 +118,7 @@ def _note(given: dict[str, str], name: str, value: str) -> None:
 
 def _checked(given: dict[str, str], kind: Literal["int", "uint", "float"] | None) -> PcmFormat:
     rate_hz = _number(given, "rate", RATE_HZ, range(RATES_HZ[0], RATES_HZ[1] + 1))
-    channels = _number(given, "channels", 1, range(1, MOST_CHANNELS + 1))
+    channels = _number(given, "channels", 1, range(1, MAX_CHANNELS + 1))
     bits = _number(given, "bits", 32 if kind == "float" else 16, (8, 16, 24, 32, 64))
     # As in WAV files: 8 bits are unsigned, more are signed.
     kind = kind or ("uint" if bits == 8 else "int")
@@ -192,10 +192,10 @@ class PcmReceiver:
             raise self._refusal
         is_beginning = len(self._head) < MAGIC_BYTES
         start = self._head + data if is_beginning else data
-        found = container_of(start) or (mpeg_of(start) if is_beginning else None)
-        if found is None:
+        container = container_of(start) or (mpeg_of(start) if is_beginning else None)
+        if container is None:
             return
-        error = SessionError("bad_audio", found.refusal("raw samples"))
+        error = SessionError("bad_audio", container.refusal("raw samples"))
         if is_beginning:
             self._refusal = error
         raise error

@@ -15,7 +15,7 @@ from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.magic import container_of
 from studio.transcription.live.pcm import (
-    MOST_CHANNELS,
+    MAX_CHANNELS,
     PCM,
     RATES_HZ,
     RFC_TYPES,
@@ -70,16 +70,16 @@ class ContainerReceiver:
         return 0.0
 
     def is_new(self, data: bytes) -> bool:
-        found = container_of(data)
-        if self._decoder is None or found is None or found.mime_type != self._kind:
+        container = container_of(data)
+        if self._decoder is None or container is None or container.mime_type != self._kind:
             return False
         # Every page of Ogg begins with its name; only the first one of a stream has this flag.
-        return found.name != "Ogg" or data[5:6] == b"\x02"
+        return container.name != "Ogg" or data[5:6] == b"\x02"
 
     def feed(self, data: bytes) -> Speech:
-        found = container_of(data) if self._decoder is None else None
-        if found is not None and found.mime_type != self._kind:
-            raise SessionError("bad_audio", found.refusal(self._kind))
+        container = container_of(data) if self._decoder is None else None
+        if container is not None and container.mime_type != self._kind:
+            raise SessionError("bad_audio", container.refusal(self._kind))
         decoder = self._decoder = self._decoder or StreamDecoder(self._container, RATE_HZ)
         return self._checked(lambda: decoder.feed(data))
 
@@ -115,8 +115,8 @@ def receiver(mime_type: str) -> Receiver:
     least_hz, most_hz = RATES_HZ
     raise SessionError(
         "unknown_mime_type",
-        f"mimeType {mime_type[:80]!r} is not understood{reason}. Send audio/pcm;rate={RATE_HZ} "
-        f"(rate {least_hz} to {most_hz}, channels 1 to {MOST_CHANNELS}, encoding int16, int24, "
+        f"Unknown mimeType {mime_type[:80]!r}{reason}. Send audio/pcm;rate={RATE_HZ} "
+        f"(rate {least_hz} to {most_hz}, channels 1 to {MAX_CHANNELS}, encoding int16, int24, "
         "int32, float32 or uint8), audio/webm;codecs=opus, audio/ogg or audio/mp4.",
     )
 
@@ -127,28 +127,28 @@ def _check_codecs(kind: str, parameters: list[str]) -> None:
         name, _, codecs = parameter.partition("=")
         for codec in codecs.split(",") if name == "codecs" else []:
             if not re.fullmatch(CONTAINERS[kind].codecs, codec):
-                raise ValueError(f"the codec {codec[:40]!r} is not decoded")
+                raise ValueError(f"the codec {codec[:40]!r} is not supported")
 
 
-def chunk_bytes(data: object, most_bytes: int) -> bytes:
+def chunk_bytes(data: object, max_bytes: int) -> bytes:
     """The bytes of a chunk: binary, or base64 text. Raises SessionError."""
     if isinstance(data, str):
         try:
             decoded = base64.b64decode(data, validate=True)
         except (binascii.Error, ValueError):
             raise SessionError(
-                "bad_audio", "data is text, but not base64. The chunk was not taken."
+                "bad_audio", "`data` is a string, but not base64. The chunk was rejected."
             ) from None
     elif isinstance(data, bytes | bytearray | memoryview):
         decoded = bytes(data)
     else:
         raise SessionError(
-            "bad_audio", "payload.data must be base64 text or binary. The chunk was not taken."
+            "bad_audio", "`payload.data` must be base64 text or binary. The chunk was rejected."
         )
-    if len(decoded) > most_bytes:
+    if len(decoded) > max_bytes:
         raise SessionError(
             "chunk_too_large",
-            f"The chunk has more than the {most_bytes:,} bytes that are taken at once. "
-            "Send shorter ones.",
+            f"The chunk has {len(decoded):,} bytes; the maximum is {max_bytes:,}. Send shorter "
+            "chunks.",
         )
     return decoded

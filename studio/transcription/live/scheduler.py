@@ -20,12 +20,12 @@ from studio.transcription.transcript import Segment
 
 log = logging.getLogger(__name__)
 
-LEAST_INTERVAL_S = 0.4
+MIN_INTERVAL_S = 0.4
 # An interim text that has been due for so long is as urgent as a final one.
-MOST_INTERVAL_S = 5.0
+MAX_INTERVAL_S = 5.0
 # Of the time between two interim texts, so much more than decoding takes is left free.
 SPARE = 1.2
-MOST_TOKENS = 200
+MAX_TOKENS = 200
 FINAL_BEAM = 5
 FINAL_TEMPERATURES = (0.0, 0.4, 0.8)
 SWEEP_EVERY_S = 1.0
@@ -124,7 +124,7 @@ class Scheduler:
                     swept_s = self._clock()
                     self._sweep(sessions)
             except Exception:
-                log.exception("live transcription goes on after a defect")
+                log.exception("error in live transcription; continuing")
                 is_idle = True
             if is_idle:
                 self._rest()
@@ -156,11 +156,11 @@ class Scheduler:
         now_s = self._clock()
         due: list[tuple[bool, int, float, str]] = []
         for name, session in sessions.items():
-            session.interim_every_s = min(MOST_INTERVAL_S, max(LEAST_INTERVAL_S, interval_s))
+            session.interim_every_s = min(MAX_INTERVAL_S, max(MIN_INTERVAL_S, interval_s))
             urgency = session.due()
             if self._engines.is_ready(session.settings.variant) and urgency is not None:
                 goes_on, since_s = urgency
-                can_wait = goes_on and now_s - since_s < MOST_INTERVAL_S
+                can_wait = goes_on and now_s - since_s < MAX_INTERVAL_S
                 due.append((can_wait, self._served.get(name, 0), since_s, name))
         return min(due)[-1] if due else None
 
@@ -191,7 +191,7 @@ class Scheduler:
             hotwords=settings.hotwords or None,
             beam_size=FINAL_BEAM if task.is_thorough else 1,
             temperatures=FINAL_TEMPERATURES if task.is_thorough else (0.0,),
-            most_tokens=MOST_TOKENS,
+            most_tokens=MAX_TOKENS,
         )
         return next(iter(engine.transcribe([task.speech], options)), [])
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
-from studio.transcription.live.endpoints import AFTER, Endpoints, Span
+from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
 from studio.transcription.live.events import SessionError, Utterance
 from studio.transcription.live.loops import without_loops
 from studio.transcription.live.settings import Limits, LiveSettings
-from studio.transcription.live.tasks import Closed, Early, Task
+from studio.transcription.live.tasks import Closed, Early, Following, Task
 from studio.transcription.transcript import Segment
 
 Emit = Callable[[str, dict[str, Any]], None]
@@ -32,7 +32,7 @@ LAGS_TO_S = 1.0
 LAG_STEP_S = 2.0
 # What a model hears in breath and music is more probable than this here and there. Speech that it
 # takes for none is rare, and in a pause between utterances a word is invented sooner than said.
-LEAST_LOG_PROBABILITY = -0.5
+MIN_LOG_PROBABILITY = -0.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Session:
         self._on_expired = on_expired
         self.settings = settings
         self.interim_every_s = 0.5
-        self._last_heard_s = now_s
+        self._last_contact_s = now_s
+        self._last_sound_s = now_s
         self._limits = limits
         self._emit = emit
         self._lock = Lock()
@@ -87,8 +88,8 @@ class Session:
             if self._endpoints.voice_from is not None or self._closed or self._busy:
                 raise SessionError(
                     "utterance_running",
-                    "Settings change between utterances: wait for the final text, then send "
-                    "configure again.",
+                    "Settings can only change between utterances. Wait for the final text, then "
+                    "send `configure` again.",
                 )
             before, self.settings = self.settings, settings
             if (before.language, before.variant) != (settings.language, settings.variant):
@@ -100,25 +101,26 @@ class Session:
         """Whether so much more sound can be taken now. Raises SessionError with the bound."""
         with self._lock:
             if self._finishing:
-                sentence = "The last words are still being decoded: wait for finished."
+                sentence = "The last words are still being decoded. Wait for `finished`."
                 raise SessionError("finishing", sentence)
             if self._received / RATE_HZ + seconds > self._limits.length_s:
                 raise SessionError(
                     "session_too_long",
-                    f"A session may last {self._limits.length_s:g} s. Send finish, then go on.",
+                    f"A session may be {self._limits.length_s:g} s long. Send `finish`, then "
+                    "continue.",
                 )
             waiting_s = self._waiting_s()
             if waiting_s > 0 and waiting_s + seconds > self._limits.waiting_s:
                 raise SessionError(
                     "too_far_behind",
-                    f"{waiting_s:.0f} s of sound wait to be decoded already; this chunk was not "
-                    "taken. Send it again a little later.",
+                    f"{waiting_s:.0f} s of audio are waiting to be decoded; this chunk was "
+                    "rejected. Send it again later.",
                 )
 
     def feed(self, speech: Speech, now_s: float) -> None:
         """Take what was said next."""
         with self._lock:
-            self._last_heard_s = now_s
+            self._last_contact_s = self._last_sound_s = now_s
             self._sound = np.concatenate([self._sound, speech])
             self._received += len(speech)
             self._close(self._endpoints.feed(speech), now_s)
@@ -128,7 +130,7 @@ class Session:
     def keep_alive(self, now_s: float) -> None:
         """The client is there, though it says nothing."""
         with self._lock:
-            self._last_heard_s = now_s
+            self._last_contact_s = now_s
 
     def expires(self, now_s: float) -> bool:
         """Whether the client has sent nothing for too long, not even keepalive.
@@ -136,22 +138,24 @@ class Session:
         An utterance that it left open is over then; the answer is no until that is decoded.
         """
         with self._lock:
-            if now_s - self._last_heard_s <= self._limits.idle_s or self._finishing:
+            if now_s - self._last_contact_s <= self._limits.idle_s or self._finishing:
                 return False
             self._close(self._endpoints.flush(), now_s)
             return not self._closed
 
     def expire(self) -> None:
         """Tell the client that its session is over."""
-        sentence = f"Nothing came for {self._limits.idle_s:g} s, so the session was closed."
-        sentence += " Send keepalive to hold it open."
+        sentence = (
+            f"The session was closed because no message arrived for {self._limits.idle_s:g} s."
+        )
+        sentence += " Send `keepalive` to keep it open."
         self._emit("error", {"code": "idle", "message": sentence})
         self._on_expired()
 
     def finish(self, now_s: float) -> None:
         """Nothing more is said: what is left is decoded, then `finished` is sent."""
         with self._lock:
-            self._last_heard_s = now_s
+            self._last_contact_s = now_s
             if not self._finishing:
                 self._close(self._endpoints.finish(), now_s)
                 self._finishing = True
@@ -159,41 +163,44 @@ class Session:
     def due(self) -> tuple[bool, float] | None:
         """Whether what is to be decoded next goes on, and since when it waits; None: nothing is."""
         with self._lock:
-            if self._closed:
-                return False, self._closed[0].at_s
-            if self._foreseen() is not None:
-                return False, self._last_heard_s
-            start = self._endpoints.voice_from
-            if start is None or not self.settings.interim_results:
+            following = self._following()
+            if following is None:
                 return None
-            if self._foresees and self._endpoints.is_pause:
+            if following.is_final or following.is_early:
+                return False, following.since_s
+            if not self.settings.interim_results:
                 return None
-            fresh_s = (self._endpoints.position - max(start, self._decoded_to)) / RATE_HZ
+            if self._decodes_early and self._endpoints.is_pause:
+                return None
+            fresh_s = (following.span.end - max(following.span.start, self._decoded_to)) / RATE_HZ
             if fresh_s < self.interim_every_s:
                 return None
-            return True, self._last_heard_s - fresh_s + self.interim_every_s
+            return True, following.since_s - fresh_s + self.interim_every_s
 
     def task(self) -> Task | None:
-        """Take what is due; its result must be given to `apply` or `fail`."""
+        """Take what is to be decoded next; its result must be given to `apply` or `fail`."""
         with self._lock:
-            foreseen = self._foreseen()
-            if self._closed:
-                span = self._closed[0].span
-            elif foreseen is not None:
-                span = foreseen
-            elif self._endpoints.voice_from is not None:
-                span = Span(self._endpoints.voice_from, self._endpoints.position)
-            else:
+            following = self._following()
+            if following is None:
                 return None
             self._busy = True
-            is_final = bool(self._closed)
-            return Task(span, self._between(span), is_final, not is_final and span == foreseen)
+            speech = self._between(following.span)
+            return Task(following.span, speech, following.is_final, following.is_early)
+
+    def _following(self) -> Following | None:
+        """What is to be decoded next: what has ended, what has probably ended, what goes on."""
+        if self._closed:
+            return Following(self._closed[0].span, self._closed[0].at_s, is_final=True)
+        if (early := self._early_span()) is not None:
+            return Following(early, self._last_sound_s, is_early=True)
+        start = self._endpoints.voice_from
+        if start is None:
+            return None
+        return Following(Span(start, self._endpoints.position), self._last_sound_s)
 
     def apply(self, task: Task, segments: Sequence[Segment], took_s: float) -> None:
         """Take the result of a task, and send what it says."""
-        heard = without_loops(
-            [one for one in segments if not is_silence(one, LEAST_LOG_PROBABILITY)]
-        )
+        heard = without_loops([one for one in segments if not is_silence(one, MIN_LOG_PROBABILITY)])
         start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
         segments = [segment.placed(start_s, end_s) for segment in heard]
         with self._lock:
@@ -271,14 +278,17 @@ class Session:
         self._settle()
 
     @property
-    def _foresees(self) -> bool:
-        """Whether an utterance is decoded once it has probably ended, while the silence is awaited
-        that makes it certain. Its result is the final text then, which so comes without delay."""
-        return self.language is not None and self.settings.endpointing_ms * RATE_HZ > 1000 * AFTER
+    def _decodes_early(self) -> bool:
+        """Whether an utterance is decoded once it has probably ended, during the silence that makes
+        its end certain. Its result is the final text then, which so comes without delay."""
+        return (
+            self.language is not None
+            and self.settings.endpointing_ms * RATE_HZ > 1000 * AFTER_SAMPLES
+        )
 
-    def _foreseen(self) -> Span | None:
+    def _early_span(self) -> Span | None:
         """The utterance that has probably ended and was not decoded as such yet."""
-        likely = self._endpoints.likely if self._foresees else None
+        likely = self._endpoints.likely if self._decodes_early else None
         return None if self._early and self._early.span == likely else likely
 
     def _settle(self) -> None:

@@ -9,6 +9,16 @@ from studio.transcription.transcript import Segment
 
 
 @dataclass(frozen=True)
+class Following:
+    """The stretch of sound that is to be decoded next, and since when it waits."""
+
+    span: Span
+    since_s: float
+    is_final: bool = False
+    is_early: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """A stretch of sound to decode: an utterance that has ended (`is_final`), one that goes on, or
     one that is over if the silence lasts in which it is now (`is_early`)."""

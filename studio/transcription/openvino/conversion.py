@@ -1,30 +1,30 @@
-"""A CTranslate2 directory as OpenVINO graphs: which they are, and the process that makes them."""
+"""Converts a CTranslate2 directory to OpenVINO graphs, in a separate process if they are large."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.inference.convert_process import answer, convert_apart
+from studio.inference.convert_process import answer, convert_apart, kept_or_converted
 from studio.inference.graph_cache import GraphCache, graph_key
 from studio.inference.hardware import has_amx, native_bf16
 from studio.transcription.openvino.graph import (
+    build_cross_attention,
     build_decoder,
     build_encoder,
     build_head,
-    build_told,
 )
 from studio.transcription.openvino.weights import MODEL_FILE, read_weights
 
-GRAPH_VERSION = 1
-# Graphs of smaller files are made sooner than a process is started.
+GRAPH_VERSION = 2
+# Converting smaller files is faster than starting a process.
 KEPT_FROM_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class Precision:
-    """`bits` of the weights of encoder and decoder, and the `kind` of all that is no weight."""
+    """For encoder and decoder: `bits` of the weights, and the type `kind` of everything else."""
 
     encoder_bits: int
     encoder_kind: str
@@ -37,9 +37,9 @@ COMPACT = Precision(8, "f32", 8, "f32")
 
 
 def fastest() -> Precision:
-    """What this processor is quickest with; nothing has more error than CTranslate2's int8."""
+    """The fastest precision on this CPU, none less accurate than int8 in CTranslate2."""
     if has_amx():
-        # Weights of 8 bits would be unpacked in every step to be multiplied in bf16.
+        # 8-bit weights would be unpacked in every step to be multiplied in bf16.
         return Precision(32, "bf16", 8, "f32")
     kind = "bf16" if native_bf16() else "f32"
     return Precision(8, kind, 8, kind)
@@ -47,22 +47,22 @@ def fastest() -> Precision:
 
 def networks(
     folder: Path, precision: Precision, end: int, graphs: Path | None
-) -> Mapping[str, Any]:
-    """Encoder, `told`, decoder and head: paths of kept graphs, or the graphs themselves.
+) -> Callable[[str], Any]:
+    """The graphs by name (encoder, cross_attention, decoder, head), or the paths of stored ones.
 
     `end` is the token that ends a text. Raises NotReadable, LookupError, ValueError or RuntimeError
-    where the weights are of another kind.
+    if the weights are not supported.
     """
     if graphs is None or (folder / MODEL_FILE).stat().st_size < KEPT_FROM_BYTES:
-        return build(folder, precision, end)
+        return build(folder, precision, end).__getitem__
     given = folder.absolute(), end, *astuple(precision)
-    found = GraphCache(graphs).find_or_make(
-        _key(folder, precision, end), lambda: convert_apart(__name__, graphs, *given)
+    _, graph_of = kept_or_converted(
+        graphs,
+        _key(folder, precision, end),
+        lambda: convert_apart(__name__, graphs, *given),
+        lambda: ({}, build(folder, precision, end)),
     )
-    if found:
-        _, kept = found
-        return {part.stem: part for part in kept.glob("*.xml")}
-    return build(folder, precision, end)
+    return graph_of
 
 
 def build(folder: Path, precision: Precision, end: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def build(folder: Path, precision: Precision, end: int) -> dict[str, Any]:
     bits, kind = precision.decoder_bits, precision.decoder_kind
     return {
         "encoder": build_encoder(encoder, precision.encoder_bits),
-        "told": build_told(decoder, bits, kind),
+        "cross_attention": build_cross_attention(decoder, bits, kind),
         "decoder": build_decoder(decoder, bits, kind),
         "head": build_head(decoder, bits, end),
     }
@@ -82,7 +82,7 @@ def _key(folder: Path, precision: Precision, end: int) -> str:
 
 
 def main(graphs: str, folder: str, end: str, *precision: str) -> int:
-    """What the process does; its exit code."""
+    """The conversion process. Returns its exit status."""
     encoder_bits, encoder_kind, decoder_bits, decoder_kind = precision
     wanted = Precision(int(encoder_bits), encoder_kind, int(decoder_bits), decoder_kind)
     path = Path(folder)

@@ -13,7 +13,7 @@ Integers = npt.NDArray[np.int64]
 
 NEVER = np.float32(-np.inf)
 # So many of the likeliest tokens of text are looked at: one more than the widest beam.
-MOST_BEST = 21
+MAX_BEST = 21
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Tokens:
 class Scores:
     """Logits of the next token of each row, float32.
 
-    Of text the `best`, (rows, MOST_BEST) with the likeliest first, at tokens `places`; `total` of
+    Of text the `best`, (rows, MAX_BEST) with the likeliest first, at tokens `places`; `total` of
     all text, (rows,), the logarithm of the sum of exponentials; `rest`, (rows, others), of the
     tokens from `end` on.
     """

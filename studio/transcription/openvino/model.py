@@ -19,7 +19,7 @@ from studio.transcription.openvino.networks import Decoding, Networks
 from studio.transcription.openvino.search import Found, Settings, search
 
 # What CTranslate2 takes where it is not told: a second.
-MOST_FIRST_TIME = 50
+MAX_FIRST_TIME = 50
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class OpenVinoModel:
         model: Any,
         folder: Path,
         vocabulary: Any,
+        *,
         precision: Precision,
         threads: int,
         graphs: Path | None,
@@ -53,7 +54,14 @@ class OpenVinoModel:
         self._model = model
         self._vocabulary = vocabulary
         self._tokens = _special_tokens(vocabulary)
-        self._networks = Networks(folder, precision, threads, self._tokens.end, graphs, has_encoder)
+        self._networks = Networks(
+            folder,
+            precision,
+            end=self._tokens.end,
+            threads=threads,
+            graphs=graphs,
+            has_encoder=has_encoder,
+        )
         encoder = f", encoder {precision.encoder_kind}" if precision.encoder_bits == 32 else ""
         self.precision = f"int8{encoder} (OpenVINO)"
 
@@ -80,7 +88,7 @@ class OpenVinoModel:
         num_hypotheses: int = 1,
         sampling_temperature: float = 1.0,
         sampling_topk: int = 1,
-        max_initial_timestamp_index: int = MOST_FIRST_TIME,
+        max_initial_timestamp_index: int = MAX_FIRST_TIME,
         **_others: Any,
     ) -> list[Result]:
         """As CTranslate2's, for what faster-whisper asks; `features` are states.
@@ -113,7 +121,7 @@ class OpenVinoModel:
             if (number := self._vocabulary.token_to_id(token := f"<|{code}|>")) is not None
         }
         places = np.array(list(languages.values())) - self._tokens.end
-        found = []
+        rankings = []
         for states in features:
             with Decoding(self._networks, states[None]) as decoding:
                 hidden = decoding.step(np.array([[self._tokens.start]]), np.array([0]))
@@ -122,8 +130,8 @@ class OpenVinoModel:
             shares = np.exp(logits - logits.max())
             shares /= shares.sum()
             ranked = sorted(zip(languages, shares.tolist(), strict=True), key=lambda one: -one[1])
-            found.append(ranked)
-        return found
+            rankings.append(ranked)
+        return rankings
 
     def align(self, features: Floats, *given: Any, **settings: Any) -> Any:
         """As CTranslate2's; `features` are states."""
@@ -155,9 +163,9 @@ def _special_tokens(vocabulary: Any) -> Tokens:
 
     def number(*texts: str) -> int:
         for text in texts:
-            found = vocabulary.token_to_id(text)
-            if found is not None:
-                return int(found)
+            token = vocabulary.token_to_id(text)
+            if token is not None:
+                return int(token)
         raise LookupError(f"the vocabulary has no {texts[0]}")
 
     return Tokens(

@@ -1,4 +1,4 @@
-"""Whisper's networks, compiled by OpenVINO: what a search needs of encoder and decoder."""
+"""Whisper's networks on OpenVINO, with the interface that the search needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,30 +13,31 @@ import numpy.typing as npt
 
 from studio.inference.graph_cache import RELEASED_WHOLE
 from studio.transcription.openvino.conversion import Precision, networks
-from studio.transcription.openvino.graph import STATES, told_name
+from studio.transcription.openvino.graph import STATES, cross_attention_name
 from studio.transcription.openvino.logits import Floats, Integers, Scores
 from studio.transcription.openvino.weights import MODEL_FILE, read_weights
 
-# Keys and values of what was heard may take so much, and so many hypotheses are followed at a time:
-# more of them take more memory, and no less time. Further windows are decoded after those.
-MOST_TOLD_BYTES = 256 * 2**20
-MOST_ROWS = 24
-# A file's and the live sessions'. More are made where they are needed, and not kept.
-MOST_ROOMS = 2
+# Upper bounds for the cross-attention cache and the rows per step. Beyond them memory grows and
+# speed does not; further windows are decoded afterwards.
+MAX_CROSS_ATTENTION_BYTES = 256 * 2**20
+MAX_ROWS = 24
+# One for files and one for live sessions. More are created on demand and not kept.
+MAX_FREE_SLOTS = 2
 
 
 class Networks:
-    """The compiled networks of a CTranslate2 directory; any number of threads may use them.
+    """The compiled networks of a CTranslate2 directory. Thread-safe.
 
-    `threads` is how many they use, 0 for OpenVINO's own choice; `end` is the token that ends a
-    text; large graphs are kept in `graphs`. Raises NotReadable, LookupError, ValueError or
-    RuntimeError where the weights are of another kind.
+    `threads` is the number of inference threads (0: OpenVINO's choice). `end` is the token that
+    ends a text. Large graphs are stored in `graphs`. Raises NotReadable, LookupError, ValueError or
+    RuntimeError if the weights are not supported.
     """
 
     def __init__(
         self,
         folder: Path,
         precision: Precision,
+        *,
         threads: int,
         end: int,
         graphs: Path | None,
@@ -52,23 +53,23 @@ class Networks:
         self.end = end
         self.no_bias: Floats = np.zeros((1, self.vocabulary), np.float32)
         self._threads = threads
-        found = networks(folder, precision, end, graphs)
+        graph_of = networks(folder, precision, end, graphs)
         self._encoding: Request | None = None
         if has_encoder:
             bits, kind = precision.encoder_bits, precision.encoder_kind
-            self._encoding = Request(self._compiled(found["encoder"], bits, kind))
+            self._encoding = Request(self._compiled(graph_of("encoder"), bits, kind))
         bits, self._kind = precision.decoder_bits, precision.decoder_kind
-        self._told = self._compiled(found["told"], bits, self._kind)
-        self._decoder = self._compiled(found["decoder"], bits, self._kind, RELEASED_WHOLE)
-        # In bf16 likely tokens would be equally likely.
-        self._head = self._compiled(found["head"], bits, "f32")
+        self._cross_attention = self._compiled(graph_of("cross_attention"), bits, self._kind)
+        self._decoder = self._compiled(graph_of("decoder"), bits, self._kind, RELEASED_WHOLE)
+        # In bf16, probable tokens would get equal scores.
+        self._head = self._compiled(graph_of("head"), bits, "f32")
         self._lock = Lock()
-        self._free: SimpleQueue[Room] = SimpleQueue()
+        self._free: SimpleQueue[RequestSlot] = SimpleQueue()
 
     def max_windows(self, hypotheses: int) -> int:
-        """How many windows are best decoded at the same time."""
+        """How many windows to decode at the same time."""
         each = 2 * self.layers * STATES * self.width * self._element.itemsize
-        return max(1, min(MOST_TOLD_BYTES // each, MOST_ROWS // hypotheses))
+        return max(1, min(MAX_CROSS_ATTENTION_BYTES // each, MAX_ROWS // hypotheses))
 
     def encode(self, features: Floats) -> Floats:
         """Log-mel windows float32 (windows, mels, FRAMES) to states (windows, STATES, width)."""
@@ -83,7 +84,7 @@ class Networks:
 
     @property
     def _element(self) -> np.dtype[Any]:
-        """What keys and values are kept in; NumPy has no bf16."""
+        """The type of stored keys and values; NumPy has no bf16."""
         return np.dtype(np.uint16 if self._kind == "bf16" else np.float32)
 
     def _compiled(
@@ -95,7 +96,7 @@ class Networks:
             "INFERENCE_PRECISION_HINT": kind,
             "KV_CACHE_PRECISION": kind,
             "PERFORMANCE_HINT": "LATENCY",
-            # A whole row of what is multiplied shares a scale, like in CTranslate2.
+            # One scale per row of activations, as in CTranslate2.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": self.width if bits < 32 else 0,
             **more,
         }
@@ -103,49 +104,52 @@ class Networks:
             settings["INFERENCE_NUM_THREADS"] = self._threads
         return openvino.Core().compile_model(graph, "CPU", settings)
 
-    def room(self) -> "Room":
-        """Where a run of the decoder takes place; to be given back."""
+    def take_slot(self) -> "RequestSlot":
+        """A slot for one run of the decoder; return it with `give_back`."""
         try:
             return self._free.get_nowait()
         except Empty:
-            return Room(Request(self._told), Request(self._decoder), Request(self._head))
+            return RequestSlot(
+                Request(self._cross_attention), Request(self._decoder), Request(self._head)
+            )
 
-    def give_back(self, room: "Room") -> None:
-        room.decoder.forget()
-        if self._free.qsize() < MOST_ROOMS:
-            self._free.put(room)
+    def give_back(self, slot: "RequestSlot") -> None:
+        slot.decoder.forget()
+        if self._free.qsize() < MAX_FREE_SLOTS:
+            self._free.put(slot)
 
-    def tell(self, states: Floats, room: "Room") -> None:
-        """Leave in a room keys and values of all layers of (windows, STATES, width)."""
+    def attend(self, states: Floats, slot: "RequestSlot") -> None:
+        """Compute the cross-attention of all layers for (windows, STATES, width) into a slot."""
         shape = (len(states), self.heads, STATES, self.width // self.heads)
-        if len(states) > room.most_windows:
-            room.most_windows = len(states)
-            room.told = {
-                told_name(layer, part): np.empty(shape, self._element)
+        if len(states) > slot.max_windows:
+            slot.max_windows = len(states)
+            slot.cross_attention = {
+                cross_attention_name(layer, part): np.empty(shape, self._element)
                 for layer in range(self.layers)
                 for part in "kv"
             }
-        # One window after the other: together they do not fit into the processor's cache.
+        # One window at a time: together they do not fit into the CPU cache.
         for number in range(len(states)):
-            for name, values in room.told.items():
-                room.teller.share(name, self.told_tensor(values[number : number + 1]))
-            room.teller.give("states", states[number : number + 1])
-            room.teller.infer()
+            for name, values in slot.cross_attention.items():
+                slot.attention.share(name, self.tensor_of(values[number : number + 1]))
+            slot.attention.give("states", states[number : number + 1])
+            slot.attention.infer()
 
-    def told_tensor(self, values: npt.NDArray[Any]) -> Any:
+    def tensor_of(self, values: npt.NDArray[Any]) -> Any:
+        """A tensor that shares the memory of stored keys or values."""
         import openvino
 
         kind = getattr(openvino.Type, self._kind)
         return openvino.Tensor(values, openvino.Shape(list(values.shape)), kind)
 
     def embed(self, tokens: Integers, start: int) -> Floats:
-        """Tokens (rows, length) with the places from `start` on -> (rows, length, width)."""
-        places = self._positions[start : start + tokens.shape[1]]
-        return self._embeddings.rows(tokens) + places
+        """Embed tokens (rows, length) at the positions from `start` on -> (rows, length, width)."""
+        positions = self._positions[start : start + tokens.shape[1]]
+        return self._embeddings.rows(tokens) + positions
 
 
 class Request:
-    """A request of a compiled network, and what it was given."""
+    """An inference request of a compiled network, with its inputs."""
 
     def __init__(self, network: Any) -> None:
         self._request = network.create_infer_request()
@@ -163,7 +167,7 @@ class Request:
             self._request.set_tensor(name, openvino.Tensor(kept, shared_memory=True))
 
     def share(self, name: str, tensor: Any) -> None:
-        """Have an input or output in memory of the caller's, who keeps it."""
+        """Use the caller's memory for an input or output; the caller must keep it alive."""
         self._request.set_tensor(name, tensor)
 
     def infer(self) -> None:
@@ -178,21 +182,21 @@ class Request:
 
 
 @dataclass
-class Room:
-    """Requests of one run, and memory that is kept, because fresh memory is slow to come by.
+class RequestSlot:
+    """The requests of one run, and reused memory, because allocating it is slow.
 
-    `told` has arrays (windows, heads, STATES, size of a head) by their inputs' names.
+    `cross_attention` has arrays (windows, heads, STATES, head size) by the names of their inputs.
     """
 
-    teller: Request
+    attention: Request
     decoder: Request
     head: Request
-    most_windows: int = 0
-    told: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    max_windows: int = 0
+    cross_attention: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 class Decoding:
-    """One run of the decoder over windows of the same prompt's length; use as a context."""
+    """One run of the decoder over windows with prompts of equal length; a context manager."""
 
     def __init__(self, networks: Networks, states: Floats) -> None:
         self._networks = networks
@@ -202,42 +206,42 @@ class Decoding:
         self._bias: Floats | None = None
 
     def __enter__(self) -> "Decoding":
-        self._room = self._networks.room()
-        self._networks.tell(self._states, self._room)
-        self._listen_to(len(self._states))
+        self._slot = self._networks.take_slot()
+        self._networks.attend(self._states, self._slot)
+        self._set_windows(len(self._states))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._networks.give_back(self._room)
+        self._networks.give_back(self._slot)
 
-    def _listen_to(self, windows: int) -> None:
+    def _set_windows(self, windows: int) -> None:
         self._windows = windows
-        for name, values in self._room.told.items():
-            self._room.decoder.share(name, self._networks.told_tensor(values[:windows]))
+        for name, values in self._slot.cross_attention.items():
+            self._slot.decoder.share(name, self._networks.tensor_of(values[:windows]))
 
     def keep(self, windows: Integers) -> None:
-        """Go on with some of the windows only, in order; the next parents are rows of those."""
-        for values in self._room.told.values():
+        """Continue with some of the windows, in order; the next parents are rows of those."""
+        for values in self._slot.cross_attention.values():
             for number, window in enumerate(windows):
                 if number != window:
                     values[number] = values[window]
-        self._listen_to(len(windows))
+        self._set_windows(len(windows))
 
     def step(self, tokens: Integers, parents: Integers, wanted: Integers | None = None) -> Floats:
-        """States after tokens (rows, length), each row going on from a row of the last step.
+        """Append tokens (rows, length) and return states (rows, wanted, width).
 
-        Rows are hypotheses, equally many of each window. The states are those after the `wanted`
-        tokens, by default the last: (rows, wanted, width).
+        Rows are hypotheses, the same number for each window; `parents` gives the row of the
+        previous step that each row continues. `wanted` are token positions, by default the last.
         """
         rows, added = tokens.shape
         total = self._length + added
         future = np.triu(np.ones((added, total), bool), self._length + 1)
         mask = np.where(future, np.finfo(np.float32).min, np.float32(0.0))
         wanted = np.array([added - 1]) if wanted is None else wanted
-        decoder = self._room.decoder
+        decoder = self._slot.decoder
         given = {
             "embedded": self._networks.embed(tokens, self._length),
-            # In bf16 OpenVINO misreads one mask for all rows in all but the first of them.
+            # With bf16, OpenVINO applies a shared mask correctly only to the first row.
             "mask": np.broadcast_to(mask, (rows, 1, added, total)),
             "parents": parents.astype(np.int32),
             "wanted": wanted.astype(np.int64),
@@ -250,8 +254,8 @@ class Decoding:
         return decoder.read("hidden")
 
     def scores(self, hidden: Floats, bias: Floats) -> Scores:
-        """What follows states (rows, width), with a bias, (rows or 1, vocabulary), added."""
-        head = self._room.head
+        """Token scores after states (rows, width), plus a bias (rows or 1, vocabulary)."""
+        head = self._slot.head
         head.give("hidden", hidden)
         if bias is not self._bias:
             head.give("bias", bias)

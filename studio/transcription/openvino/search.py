@@ -282,9 +282,9 @@ class _Search:
         )
         first, logits = noisy.likeliest(1)
         tokens = first[:, 0]
-        found = (logits - np.take_along_axis(noise, first, axis=1))[:, 0]
+        log_probabilities = (logits - np.take_along_axis(noise, first, axis=1))[:, 0]
         # A text that ended has no probability left.
-        sums = self._sums[parents] + found - scores.everything[parents]
+        sums = self._sums[parents] + log_probabilities - scores.everything[parents]
         ended = np.isfinite(sums) & (tokens == self._tokens.end)
         for row in np.flatnonzero(ended).tolist():
             window = self._open[row * len(self._open) // len(parents)]

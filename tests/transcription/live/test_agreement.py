@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from studio.transcription.engine import COMPRESSION_RATIO_MOST
 from studio.transcription.live.agreement import Agreement, plain
-from studio.transcription.live.loops import LONGEST_PHRASE, MOST_REPEATS, without_loops
+from studio.transcription.live.loops import MAX_PHRASE, MAX_REPEATS, without_loops
 from studio.transcription.transcript import Segment, Word
 
 # A busy machine is no defect.
@@ -152,10 +152,10 @@ def loops(said: list[str]) -> list[str]:
     """The phrases that are said more often in a row than may be."""
     return [
         " ".join(said[place : place + length])
-        for length in range(1, LONGEST_PHRASE + 1)
-        for place in range(len(said) - length * (MOST_REPEATS + 1) + 1)
-        if said[place : place + length] * (MOST_REPEATS + 1)
-        == said[place : place + length * (MOST_REPEATS + 1)]
+        for length in range(1, MAX_PHRASE + 1)
+        for place in range(len(said) - length * (MAX_REPEATS + 1) + 1)
+        if said[place : place + length] * (MAX_REPEATS + 1)
+        == said[place : place + length * (MAX_REPEATS + 1)]
     ]
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.transcription.engine import RATE_HZ, Speech
-from studio.transcription.live.endpoints import CUT_AT, CUT_FROM, WINDOW, Endpoints, Span
+from studio.transcription.live.endpoints import CUT_AT_SAMPLES, CUT_FROM_SAMPLES, Endpoints, Span
+from studio.transcription.voice_activity import WINDOW_SAMPLES
 from tests.support.hearing import chunks, hiss, silence
 from tests.support.server import SONG, decode_all
 from tests.support.speech import Spoken, instrumental
@@ -61,7 +62,7 @@ def test_chunks_make_no_difference(recording: Spoken, sizes: list[int]) -> None:
     assert found(sound, *sizes) == found(sound)
 
 
-@pytest.mark.parametrize("size", [1, 160, WINDOW - 1, WINDOW, WINDOW + 1])
+@pytest.mark.parametrize("size", [1, 160, WINDOW_SAMPLES - 1, WINDOW_SAMPLES, WINDOW_SAMPLES + 1])
 def test_chunks_of_odd_sizes_make_no_difference(recording: Spoken, size: int) -> None:
     sound = recording.sound[: round(1.5 * RATE_HZ)]
     assert found(sound, size) == found(sound) != []
@@ -84,7 +85,7 @@ QUIET: dict[str, Callable[[], Speech]] = {
     "loud noise": lambda: hiss(30, 0.1),
     "drums": lambda: decode_all(SONG / "drums.flac", RATE_HZ, 1)[0],
     "music": lambda: instrumental()[0],
-    "a tone": lambda: np.sin(np.arange(20 * RATE_HZ) / 6).astype(np.float32) / 2,
+    "a tone": lambda: np.sin(np.arange(20 * RATE_HZ) / 6).astype(np.float32) * np.float32(0.5),
     "a constant": lambda: np.full(20 * RATE_HZ, 0.5, np.float32),
     "clicks": lambda: np.tile(np.append(silence(0.99), np.ones(160, np.float32)), 20),
 }
@@ -104,7 +105,7 @@ def test_a_very_long_utterance_is_cut_without_losing_a_sample(monologue: Speech)
     spans = found(monologue, 4000)
     assert len(spans) >= 2
     for span in spans[:-1]:
-        assert CUT_FROM <= span.end - span.start <= CUT_AT
+        assert CUT_FROM_SAMPLES <= span.end - span.start <= CUT_AT_SAMPLES
     for one, other in pairwise(spans):
         assert one.end == other.start
 
@@ -124,11 +125,11 @@ def test_a_cut_falls_into_a_quiet_place(monologue: Speech) -> None:
 def test_a_pause_at_the_cut_leaves_no_empty_utterance(monologue: Speech, silent_s: float) -> None:
     """The voice ends shortly before the longest length: silence alone is not decoded."""
     first = found(monologue, 4000)[0]
-    end = first.start + CUT_AT - round(silent_s * RATE_HZ)
+    end = first.start + CUT_AT_SAMPLES - round(silent_s * RATE_HZ)
     sound = np.concatenate([monologue[:end], silence(3)])
     spans = found(sound, 4000)
     assert [span.start for span in spans][:1] == [first.start]
-    assert all(0 < span.end - span.start <= CUT_AT for span in spans)
+    assert all(0 < span.end - span.start <= CUT_AT_SAMPLES for span in spans)
     assert sum(span.end - span.start for span in spans) >= end - first.start - 1600
     assert len(spans) == 1 or spans[1].start < end
 
@@ -186,5 +187,5 @@ def test_what_may_still_be_needed_is_known(recording: Spoken, sizes: list[int]) 
             assert span.start >= needed
         assert endpoints.needed_from >= needed
         needed = endpoints.needed_from
-        assert endpoints.position - needed <= CUT_AT
+        assert endpoints.position - needed <= CUT_AT_SAMPLES
     assert all(span.start >= needed for span in endpoints.finish())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
-from studio.transcription.live.scheduler import MOST_INTERVAL_S, Scheduler
+from studio.transcription.live.scheduler import MAX_INTERVAL_S, Scheduler
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import LiveSettings
 from studio.transcription.transcript import Segment
@@ -92,7 +92,7 @@ class Room:
 
     def until(self, name: str, event: str) -> list[tuple[str, dict[str, Any]]]:
         """What a speaker is sent up to an event."""
-        found = []
+        found: list[tuple[str, dict[str, Any]]] = []
         while not found or found[-1][0] != event:
             found.append(self.events[name].get(timeout=WAIT_S))
         return found
@@ -161,10 +161,10 @@ def test_who_sends_much_at_once_does_not_hold_up_the_others(
 
 
 def test_interims_come_though_another_always_has_finals(room: Room, recording: Spoken) -> None:
-    """An interim that waits for MOST_INTERVAL_S is as urgent as a final."""
+    """An interim that waits for MAX_INTERVAL_S is as urgent as a final."""
     room.enter("flood", interim_results=False)
     room.enter("patient")
-    room.engine.cost_s = MOST_INTERVAL_S / 3
+    room.engine.cost_s = MAX_INTERVAL_S / 3
     room.engine.go_on.clear()
     room.say("flood", np.append(recording.sound, silence(1)))
     assert room.turns(1) == ["flood"]
@@ -195,7 +195,7 @@ def test_interims_become_rarer_when_the_engine_is_slow(room: Room, sentence: Spe
         room.finish("speaker")
         room.until("speaker", "finished")
     assert seen == sorted(seen)
-    assert seen[0] < 0.5 < seen[2] < seen[3] == MOST_INTERVAL_S == other.interim_every_s
+    assert seen[0] < 0.5 < seen[2] < seen[3] == MAX_INTERVAL_S == other.interim_every_s
 
 
 def test_lag_is_told_and_taken_back(room: Room, recording: Spoken) -> None:
@@ -222,7 +222,12 @@ def test_other_work_goes_on_while_nobody_waits(room: Room, sentence: Speech) -> 
 
 def in_thread(work: Callable[[], None]) -> Event:
     done = Event()
-    Thread(target=lambda: (work(), done.set()), daemon=True).start()
+
+    def run() -> None:
+        work()
+        done.set()
+
+    Thread(target=run, daemon=True).start()
     return done
 
 

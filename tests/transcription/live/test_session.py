@@ -113,7 +113,7 @@ def test_finish_twice_is_answered_once(recording: Spoken, engine: Hearing) -> No
     speaker = Speaker()
     speaker.say(recording.part(0, 1))
     speaker.session.finish(speaker.now_s)
-    with pytest.raises(SessionError, match="wait for finished") as refused:
+    with pytest.raises(SessionError, match="Wait for `finished`") as refused:
         speaker.say(recording.part(1, 2))
     assert refused.value.code == "finishing"
     assert speaker.finish(engine)["text"] == sentence(recording, 0)

@@ -14,17 +14,18 @@ from ctranslate2 import StorageView
 from faster_whisper import WhisperModel
 
 from studio.errors import ModelUnusable
+from studio.inference.engine_settings import EngineSettings
 from studio.transcription import faster_engine
-from studio.transcription.catalogue import FASTER_WHISPER, Catalogue
+from studio.transcription.catalogue import FASTER_WHISPER, WhisperCatalogue
 from studio.transcription.engine import DecodeOptions, Speech
 from studio.transcription.faster_engine import FasterWhisper
-from studio.transcription.load import SpeechSettings, load
+from studio.transcription.load import load
 from studio.transcription.openvino import conversion, weights
 from studio.transcription.openvino.conversion import EXACT, Precision
 from studio.transcription.openvino.graph import FRAMES
 from studio.transcription.openvino.model import OpenVinoModel
 from studio.transcription.openvino.weights import MODEL_FILE, NotReadable, read_weights
-from tests.support.speech import MINI, MOST_WRONG, Spoken, text_of, wrong
+from tests.support.speech import MAX_WRONG, MINI, Spoken, text_of, wrong
 
 FOLDER = MINI / "ctranslate2"
 PLAIN = DecodeOptions("en", temperatures=(0.0,))
@@ -45,13 +46,18 @@ def with_types(folder: Path, kind: int) -> Path:
         scale = variables.get(f"{name}_scale")
         if name.startswith("decoder") or value.dtype == np.int16:
             number = {np.float32: 0, np.int8: 1, np.int16: 2}[value.dtype.type]
-            stored = value
+            stored: npt.NDArray[Any] = value
         else:
             floats = value.astype(np.float32)
             if scale is not None:
                 floats /= scale.reshape(-1, *[1] * (value.ndim - 1))
             bits = (floats.view(np.uint32) >> 16).astype(np.uint16)
-            stored = {0: floats, 4: floats.astype(np.float16), 5: bits}[kind]
+            by_kind: dict[int, npt.NDArray[Any]] = {
+                0: floats,
+                4: floats.astype(np.float16),
+                5: bits,
+            }
+            stored = by_kind[kind]
             number = kind
         text = name.encode() + b"\0"
         written.append(struct.pack("<H", len(text)) + text + struct.pack("<B", stored.ndim))
@@ -71,11 +77,15 @@ def plain() -> WhisperModel:
 @pytest.fixture(scope="module")
 def exact(plain: WhisperModel) -> OpenVinoModel:
     """OpenVINO in float32."""
-    return OpenVinoModel(plain.model, FOLDER, plain.hf_tokenizer, EXACT, 0, None)
+    return OpenVinoModel(
+        plain.model, FOLDER, plain.hf_tokenizer, precision=EXACT, threads=0, graphs=None
+    )
 
 
 def small(plain: WhisperModel, precision: Precision) -> OpenVinoModel:
-    return OpenVinoModel(plain.model, FOLDER, plain.hf_tokenizer, precision, 1, None)
+    return OpenVinoModel(
+        plain.model, FOLDER, plain.hf_tokenizer, precision=precision, threads=1, graphs=None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +278,10 @@ def test_one_scale_for_a_whole_matrix_is_read(tmp_path: Path) -> None:
     assert len(scales) == len(read[name])
     values = read[name] / scales[:, None]
     scale = np.array(32767 / np.abs(values).max(), np.float32)
-    given = {name: np.rint(values * scale).astype(np.int16), f"{name}_scale": scale}
+    given: dict[str, npt.NDArray[Any]] = {
+        name: np.rint(values * scale).astype(np.int16),
+        f"{name}_scale": scale,
+    }
     found = weights.Weights(given, "decoder").table("embeddings/weight")
     rows = np.array([[3, 50364], [7, 9]])
     assert np.abs(found.rows(rows) - values[rows]).max() < 1e-3
@@ -321,7 +334,7 @@ def test_what_any_processor_takes_understands_the_recording(
 ) -> None:
     monkeypatch.setattr(faster_engine, "fastest", lambda: precision)
     engine = FasterWhisper(FOLDER, 0, "openvino")
-    assert wrong(recording.text, heard(engine, recording.sound)[0]) <= MOST_WRONG
+    assert wrong(recording.text, heard(engine, recording.sound)[0]) <= MAX_WRONG
 
 
 def test_a_window_that_is_tried_again_leaves_the_others_alone(recording: Spoken) -> None:
@@ -345,7 +358,12 @@ def test_large_graphs_are_made_elsewhere_and_kept(
     ]
     assert said[0] == said[1] == said[2]
     (kept,) = (tmp_path / "graphs").iterdir()
-    assert {path.stem for path in kept.glob("*.xml")} == {"encoder", "told", "decoder", "head"}
+    assert {path.stem for path in kept.glob("*.xml")} == {
+        "encoder",
+        "cross_attention",
+        "decoder",
+        "head",
+    }
 
     def refuse(*_: object) -> None:
         raise AssertionError("it is there already")
@@ -371,6 +389,6 @@ def test_auto_stays_on_ctranslate2_where_the_weights_cannot_be_read(
     monkeypatch.setattr(weights, "_FORMAT_VERSION", 0)
     monkeypatch.setattr(faster_engine, "multiplies_bytes", lambda: True)
     assert FasterWhisper(FOLDER, 0).precision == "int8"
-    catalogue = Catalogue(MINI, tmp_path, tmp_path, FASTER_WHISPER)
+    catalogue = WhisperCatalogue(MINI, tmp_path, tmp_path, FASTER_WHISPER)
     with pytest.raises(ModelUnusable, match=r"'mini' cannot be loaded.*NotReadable"):
-        load(catalogue, "mini", SpeechSettings("openvino", 0, tmp_path))
+        load(catalogue, "mini", EngineSettings("openvino", "auto", 0, tmp_path))

@@ -9,7 +9,7 @@ from studio.transcription.openvino.logits import NEVER, Integers, Scores, Tokens
 # Ten tokens of text, six special ones, twenty timestamps.
 TOKENS = Tokens(end=10, start=11, no_speech=14, no_times=15, blank=0)
 TIME = TOKENS.times
-MOST_FIRST_TIME = 5
+MAX_FIRST_TIME = 5
 BEST = 4
 
 
@@ -27,7 +27,7 @@ def scores(text: float, end: float, times: float) -> Scores:
 def allowed(*text: int, given: Scores | None = None) -> set[str | int]:
     """`text`, `end` and the numbers of the timestamps that may follow."""
     texts: Integers = np.array([text], np.int64).reshape(1, -1)
-    found = obeying(given or scores(5.0, 5.0, 0.0), texts, TOKENS, MOST_FIRST_TIME)
+    found = obeying(given or scores(5.0, 5.0, 0.0), texts, TOKENS, MAX_FIRST_TIME)
     rest: npt.NDArray[np.float32] = found.rest[0]
     names: set[str | int] = set()
     if found.best[0, 0] > NEVER:
@@ -41,7 +41,7 @@ def allowed(*text: int, given: Scores | None = None) -> set[str | int]:
 
 
 def test_a_text_begins_with_a_timestamp_that_is_not_late() -> None:
-    assert allowed() == set(range(MOST_FIRST_TIME + 1))
+    assert allowed() == set(range(MAX_FIRST_TIME + 1))
 
 
 def test_after_the_first_timestamp_comes_text() -> None:
@@ -73,10 +73,14 @@ def test_timestamps_that_together_are_likelier_than_any_token_follow(
 def test_rows_have_rules_of_their_own() -> None:
     one = scores(5.0, 5.0, 0.0)
     both = Scores(
-        one.end, *(np.repeat(x, 2, axis=0) for x in (one.best, one.places, one.total, one.rest))
+        one.end,
+        np.repeat(one.best, 2, axis=0),
+        np.repeat(one.places, 2, axis=0),
+        np.repeat(one.total, 2, axis=0),
+        np.repeat(one.rest, 2, axis=0),
     )
     texts = np.array([[TIME + 3, 1, TIME + 7], [TIME, 1, 1]])
-    found = obeying(both, texts, TOKENS, MOST_FIRST_TIME)
+    found = obeying(both, texts, TOKENS, MAX_FIRST_TIME)
     assert (found.best[:, 0] > NEVER).tolist() == [False, True]
     times = found.rest[:, TIME - TOKENS.end :] > NEVER
     assert [int(np.argmax(row)) for row in times] == [7, 1]

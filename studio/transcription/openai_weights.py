@@ -1,14 +1,13 @@
-"""Turns the weights of a CTranslate2 directory back into a checkpoint of openai-whisper."""
+"""Converts the weights of a CTranslate2 directory for openai-whisper."""
 
 from pathlib import Path
 from typing import Any
 
 from studio.transcription.openvino.weights import MODEL_FILE, Weights, read_weights
 
-CHECKPOINT_FILE = "openai.pt"
 FRAMES = 1500
 TEXT_TOKENS = 448
-# Parts of a layer: their names in CTranslate2, and the places they have in openai-whisper.
+# Parts of a layer by their CTranslate2 names, and their names in openai-whisper.
 _NORMS = {
     "self_attention/layer_norm": "attn_ln",
     "attention/layer_norm": "cross_attn_ln",
@@ -25,32 +24,40 @@ _LINEARS = {
 }
 
 
-def openai_checkpoint(folder: Path) -> Path:
-    """The checkpoint beside the weights of `folder`, written the first time."""
+def read_whisper(folder: Path, device: str = "cpu") -> Any:
+    """A `whisper.model.Whisper` with the weights of a CTranslate2 directory in float32.
+
+    Raises NotReadable for another format.
+    """
+    from whisper.model import ModelDimensions, Whisper
+
+    checkpoint = read_checkpoint(folder)
+    model = Whisper(ModelDimensions(**checkpoint["dims"]))
+    model.load_state_dict(checkpoint["model_state_dict"])
+    return model.to(device)
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """The same as the checkpoint that `whisper.load_model` reads from a file."""
     import torch
 
-    path = folder / CHECKPOINT_FILE
-    if not path.exists():
-        encoder, decoder = read_weights(folder / MODEL_FILE)
-        width = encoder.shape("layer_norm/gamma")[0]
-        sizes = {
-            "n_mels": encoder.shape("conv1/weight")[1],
-            "n_audio_ctx": FRAMES,
-            "n_audio_state": width,
-            "n_audio_head": encoder.number("num_heads"),
-            "n_audio_layer": encoder.layers,
-            "n_vocab": decoder.shape("embeddings/weight")[0],
-            "n_text_ctx": TEXT_TOKENS,
-            "n_text_state": width,
-            "n_text_head": decoder.number("num_heads"),
-            "n_text_layer": decoder.layers,
-        }
-        state = {**_encoder(encoder), **_decoder(decoder)}
-        tensors = {name: torch.from_numpy(value) for name, value in state.items()}
-        part = path.with_suffix(".part")
-        torch.save({"dims": sizes, "model_state_dict": tensors}, part)
-        part.rename(path)
-    return path
+    encoder, decoder = read_weights(folder / MODEL_FILE)
+    width = encoder.shape("layer_norm/gamma")[0]
+    dimensions = {
+        "n_mels": encoder.shape("conv1/weight")[1],
+        "n_audio_ctx": FRAMES,
+        "n_audio_state": width,
+        "n_audio_head": encoder.number("num_heads"),
+        "n_audio_layer": encoder.layers,
+        "n_vocab": decoder.shape("embeddings/weight")[0],
+        "n_text_ctx": TEXT_TOKENS,
+        "n_text_state": width,
+        "n_text_head": decoder.number("num_heads"),
+        "n_text_layer": decoder.layers,
+    }
+    state = {**_encoder(encoder), **_decoder(decoder)}
+    tensors = {name: torch.from_numpy(value) for name, value in state.items()}
+    return {"dims": dimensions, "model_state_dict": tensors}
 
 
 def _encoder(weights: Weights) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Cuts a stream of sound into windows for a speech engine, by voice activity or by quiet places.
 
-Voice activity is Silero's network (https://github.com/snakers4/silero-vad), which faster-whisper
-carries. Windows are made of neighbouring stretches of speech with the pauses between them, as
+Windows are made of neighbouring stretches of speech with the pauses between them, as
 WhisperX does (Bain et al. 2023), so that few of the engine's 30 s passes are half empty. Only the
 last minute or so of the stream is in memory.
 """
@@ -12,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.voice_activity import speech_spans
 
 WINDOW_S = 29.0
-LONGEST_PAUSE_S = 5.0
+MAX_PAUSE_S = 5.0
 # Voice activity is looked for in pieces of this length; speech that reaches the end of a piece is
 # looked at again with what follows.
 PIECE_S = 60.0
@@ -45,12 +45,12 @@ def voiced_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
     held_start = 0
     for block, is_last in _pieces(blocks, PIECE_S):
         held = np.concatenate([held, block])
-        groups = _grouped(speech_spans(held))
+        groups = _grouped(speech_spans(held, WINDOW_S))
         keep_from = len(held)
         if not is_last:
             keep_from -= round(MARGIN_S * RATE_HZ)
             # A window that the next piece may make longer waits for it.
-            if groups and groups[-1][1] > keep_from - LONGEST_PAUSE_S * RATE_HZ:
+            if groups and groups[-1][1] > keep_from - MAX_PAUSE_S * RATE_HZ:
                 keep_from = groups.pop()[0]
         for start, end in groups:
             yield Window((held_start + start) / RATE_HZ, held[start:end])
@@ -73,33 +73,13 @@ def all_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
             held = held[cut:]
 
 
-def speech_spans(speech: Speech) -> list[tuple[int, int]]:
-    """Where a voice is active: (start, end) in samples, in order, at most WINDOW_S long each."""
-    from faster_whisper.vad import VadOptions, get_speech_timestamps
-
-    if len(speech) == 0:
-        return []
-    found = get_speech_timestamps(
-        speech,
-        VadOptions(
-            threshold=0.5,
-            neg_threshold=0.35,
-            min_speech_duration_ms=100,
-            max_speech_duration_s=WINDOW_S,
-            min_silence_duration_ms=500,
-            speech_pad_ms=200,
-        ),
-    )
-    return [(int(span["start"]), int(span["end"])) for span in found]
-
-
 def _grouped(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Neighbouring spans joined into windows."""
     groups: list[tuple[int, int]] = []
     for start, end in spans:
         if groups:
             first, last = groups[-1]
-            if start - last <= LONGEST_PAUSE_S * RATE_HZ and end - first <= WINDOW_S * RATE_HZ:
+            if start - last <= MAX_PAUSE_S * RATE_HZ and end - first <= WINDOW_S * RATE_HZ:
                 groups[-1] = (first, end)
                 continue
         groups.append((start, end))

@@ -1,0 +1,40 @@
+"""Write the requirements files from the dependencies in pyproject.toml.
+
+python -m scripts.requirements
+"""
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = "audio-studio[demo]"
+
+
+def contents() -> dict[str, str]:
+    """The text of each requirements file by its name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    developers = ["-r requirements.txt" if one == DEMO else one for one in extras["dev"]]
+    return {
+        "requirements-prod.txt": _file("Server dependencies", project["dependencies"]),
+        "requirements.txt": _file(
+            "Dependencies of the server and of `make demo`",
+            ["-r requirements-prod.txt", *extras["demo"]],
+        ),
+        "requirements-dev.txt": _file("Dependencies of tests, checks and benchmarks", developers),
+    }
+
+
+def _file(purpose: str, lines: list[str]) -> str:
+    return "\n".join(
+        [f"# {purpose}. `make lock` writes this file from pyproject.toml.", *lines, ""]
+    )
+
+
+def main() -> None:
+    for name, text in contents().items():
+        (ROOT / name).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

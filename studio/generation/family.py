@@ -1,0 +1,101 @@
+"""MusicGen as a model family: makes music from a description."""
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from studio import audio
+from studio.errors import InvalidOption, UnknownFile
+from studio.family import Family, JobContext
+from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant
+from studio.generation.load import expected
+from studio.generation.model import MusicModel
+from studio.generation.options import GenerationOptions
+from studio.generation.prompt import read_prompt
+from studio.generation.result import TRACK, GenerationResult, tracks_of
+from studio.inference.engine_settings import EngineSettings
+from studio.results import Track
+from studio.sources import Source, Sources
+from studio.storage.files import Upload
+
+
+class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
+    """Makes music from an uploaded prompt, and from the sounds that its options name."""
+
+    name = "musicgen"
+    options = GenerationOptions
+    result = GenerationResult
+    formats: ClassVar[Mapping[str, str]] = audio.CONTENT_TYPES
+    tracks_help = "music, music_2"
+
+    def __init__(
+        self, catalogue: MusicGenCatalogue, settings: EngineSettings, sources: Sources
+    ) -> None:
+        self.catalogue: MusicGenCatalogue = catalogue
+        self._settings = settings
+        self._sources = sources
+
+    def load(self, variant: str) -> MusicModel:
+        from studio.generation.load import load
+
+        return load(self.catalogue, variant, self._settings)
+
+    def work(
+        self, model: MusicModel, upload: Upload, context: JobContext[GenerationOptions]
+    ) -> GenerationResult:
+        from studio.generation.generate import Prompt, generate
+
+        text = read_prompt(self._sources.storage.source(upload)).text
+        return generate(model, Prompt(text, *self._sounds(upload, context.options)), context)
+
+    def tracks(self, result: GenerationResult) -> list[Track]:
+        return tracks_of(result)
+
+    def engine(self, variant: MusicGenVariant) -> str | None:
+        return expected(self._settings)
+
+    def settings(self) -> list[Any]:
+        return self._settings.identity()
+
+    def check_text(self, path: Path) -> None:
+        read_prompt(path)
+
+    def options_in(self, path: Path) -> dict[str, Any]:
+        return read_prompt(path).options
+
+    def check(
+        self, upload: Upload, options: GenerationOptions, variant: MusicGenVariant
+    ) -> dict[str, Any]:
+        if options.melody_from and not variant.takes_melody:
+            raise InvalidOption(
+                f"The variant {variant.name!r} cannot follow a melody. Leave out `melody_from`, or "
+                "use a melody variant."
+            )
+        return {"seed": secrets.randbelow(2**32)} if options.seed is None else {}
+
+    def identity(self, upload: Upload, options: GenerationOptions) -> list[Any]:
+        sounds = self._sounds(upload, options)
+        return [upload.sha256, [sound.identity if sound else None for sound in sounds]]
+
+    def _sounds(self, upload: Upload, options: GenerationOptions) -> list[Source | None]:
+        """What `continue_from` and `melody_from` name. Raises InvalidOption or NotReady."""
+        named = {"continue_from": options.continue_from, "melody_from": options.melody_from}
+        return [
+            self._sound(upload, option, file_id) if file_id else None
+            for option, file_id in named.items()
+        ]
+
+    def _sound(self, upload: Upload, option: str, file_id: str) -> Source:
+        """The sound of another file of the same owner that an option names."""
+        try:
+            other = self._sources.storage.upload(file_id)
+        except UnknownFile:
+            other = None
+        if other is None or other.owner != upload.owner:
+            raise InvalidOption(
+                f"`{option}` is {file_id!r}; this file does not exist. Upload it first."
+            )
+        if other.sound is None:
+            return self._sources.track(other, TRACK)
+        return self._sources.upload(other)

@@ -1,0 +1,114 @@
+"""A model as the web and the job runner use it: whatever all model families have in common."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Generic
+
+from studio.errors import WrongFileType
+from studio.family import Family, JobContext, ModelT, OptionsT, ResultT
+from studio.inference.registry import Registry
+from studio.jobs.body import fingerprint, parse_options
+from studio.jobs.job import Job, Report, Request
+from studio.results import Track
+from studio.storage.files import Storage, Upload
+
+
+class Processor(Generic[OptionsT, ModelT, ResultT]):
+    """Checks requests for a model, runs its jobs, and knows their tracks.
+
+    `file_types` are the file name endings that the model takes, `default` is the variant that is
+    used unless a request names one.
+    """
+
+    def __init__(
+        self,
+        family: Family[OptionsT, ModelT, ResultT],
+        *,
+        default: str,
+        file_types: frozenset[str],
+        purpose: str,
+        storage: Storage,
+        registry: Registry,
+    ) -> None:
+        self.family = family
+        self.name = family.name
+        self.default = default
+        self.file_types = file_types
+        self.purpose = purpose
+        self._storage = storage
+        self._registry = registry
+
+    def describe(self) -> dict[str, Any]:
+        """The model and its variants, for `GET /models`."""
+        catalogue = self.family.catalogue
+        variants = {name: catalogue.find(name) for name in catalogue.names()}
+        return {
+            "purpose": self.purpose,
+            "file_types": sorted(self.file_types),
+            "default": self.default,
+            "variants": {
+                name: {
+                    "purpose": variant.purpose,
+                    **variant.details(),
+                    "weights": variant.where,
+                    "engine": self.family.engine(variant),
+                    "size_bytes": variant.size_bytes,
+                    "licence": variant.licence,
+                }
+                for name, variant in variants.items()
+            },
+        }
+
+    def check_default(self) -> None:
+        """Raise UnknownVariant where the default variant does not exist."""
+        self.family.check_variant(self.default)
+
+    def request(self, upload: Upload, body: dict[str, Any]) -> Request:
+        """A checked request for a job. Raises a StudioError that names what is wrong."""
+        family = self.family
+        reads_upload = family.reads_upload(body)
+        if upload.file_type not in self.file_types and reads_upload:
+            raise WrongFileType(
+                f"{self.name} accepts {', '.join(sorted(self.file_types))} files; "
+                f"{upload.filename!r} is {upload.file_type}."
+            )
+        given = family.options_in(self._storage.source(upload)) if reads_upload else {}
+        options = parse_options(family.options, {**given, **body})
+        name = options.model_variant or self.default
+        variant = family.check_variant(name)
+        kept = family.check(upload, options, variant)
+        values = {**options.model_dump(exclude={"model_variant"}), **kept}
+        identity = family.identity(upload, options)
+        key = [identity, self.name, name, variant.fingerprint(), family.settings(), values]
+        return Request(upload.file_id, self.name, name, values, fingerprint(key))
+
+    def lease(self, variant: str) -> AbstractContextManager[ModelT]:
+        """The loaded model of a variant; jobs and live sessions share it."""
+        return self._registry.lease(f"{self.name}/{variant}", lambda: self.family.load(variant))
+
+    def run(self, job: Job, report: Report) -> dict[str, Any]:
+        """Do a job and publish its results; what the job's record says of them."""
+        upload = self._storage.upload(job.request.file_id)
+        options = self.family.options(**job.request.options)
+        report("loading model", 0.0)
+        with self.lease(job.request.variant) as model, self._storage.work(job.job_id) as work:
+            context = JobContext(
+                options,
+                work,
+                report,
+                self._storage.check_space,
+                lambda path, name: self._storage.link(path, work / name),
+                job.job_id,
+            )
+            result = self.family.work(model, upload, context)
+            self._storage.publish(work, upload.file_id, job.job_id)
+        return result.to_dict()
+
+    def result(self, job: Job) -> ResultT | None:
+        """What a completed job produced."""
+        return None if job.result is None else self.family.result.from_dict(job.result)
+
+    def tracks(self, job: Job) -> Sequence[Track]:
+        """The tracks of a job; none before it is completed."""
+        result = self.result(job)
+        return () if result is None else self.family.tracks(result)

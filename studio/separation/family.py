@@ -1,0 +1,108 @@
+"""Demucs as a model family: separates a song into stems."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from studio import audio
+from studio.errors import InvalidOption
+from studio.family import Family, JobContext
+from studio.inference.engine_settings import EngineSettings
+from studio.results import Track
+from studio.separation.catalogue import DemucsCatalogue, DemucsVariant
+from studio.separation.engines import expected
+from studio.separation.network import Bag, check_stems
+from studio.separation.options import SeparationOptions
+from studio.separation.result import MIXTURE, SeparationResult, tracks_of
+from studio.sources import Source, Sources
+from studio.storage.files import Upload
+
+
+class Separation(Family[SeparationOptions, Bag, SeparationResult]):
+    """Separates an uploaded song, or a track that was generated from an uploaded prompt.
+
+    `max_work_s` bounds the seconds of sound that the networks work through in one job.
+    """
+
+    name = "demucs"
+    options = SeparationOptions
+    result = SeparationResult
+    formats: ClassVar[Mapping[str, str]] = audio.CONTENT_TYPES
+    tracks_help = "a stem such as vocals, no_<stem>, instrumental"
+    loads_at_start = True
+
+    def __init__(
+        self,
+        catalogue: DemucsCatalogue,
+        settings: EngineSettings,
+        sources: Sources,
+        *,
+        max_work_s: float,
+        reserve: Callable[[int], None],
+    ) -> None:
+        self.catalogue: DemucsCatalogue = catalogue
+        self._settings = settings
+        self._sources = sources
+        self._max_work_s = max_work_s
+        self._reserve = reserve
+
+    def load(self, variant: str) -> Bag:
+        from studio.separation.load import load
+
+        return load(self.catalogue, variant, self._settings, self._reserve)
+
+    def rehearse(self, model: Bag) -> None:
+        model.rehearse()
+
+    def work(
+        self, model: Bag, upload: Upload, context: JobContext[SeparationOptions]
+    ) -> SeparationResult:
+        from studio.separation.separate import separate
+
+        source = self.source(upload, context.options.source)
+        result = separate(model, source, context)
+        if context.options.source is None:
+            return result
+        context.keep(source.path, MIXTURE)
+        return result.model_copy(update={"source": context.options.source})
+
+    def tracks(self, result: SeparationResult) -> list[Track]:
+        return tracks_of(result)
+
+    def engine(self, variant: DemucsVariant) -> str | None:
+        return expected(self._settings, variant.is_transformer)
+
+    def settings(self) -> list[Any]:
+        return self._settings.identity()
+
+    def reads_upload(self, body: Mapping[str, Any]) -> bool:
+        return body.get("source") is None
+
+    def check(
+        self, upload: Upload, options: SeparationOptions, variant: DemucsVariant
+    ) -> dict[str, Any]:
+        _check_stems(variant, options.stems)
+        options.check_work(self.source(upload, options.source).duration_s, self._max_work_s)
+        return {"stems": sorted(set(options.stems)) if options.stems else None}
+
+    def check_stems(self, variant: str, stems: list[str]) -> None:
+        """Raise UnknownVariant or UnknownStem where a variant does not have the stems."""
+        _check_stems(self.catalogue.check(variant), stems)
+
+    def identity(self, upload: Upload, options: SeparationOptions) -> list[Any]:
+        return [self.source(upload, options.source).identity]
+
+    def source(self, upload: Upload, track: str | None = None) -> Source:
+        """The upload, or a track of it. Raises NotReady or InvalidOption."""
+        if track is None:
+            return self._sources.upload(upload)
+        if upload.sound is not None:
+            raise InvalidOption(
+                f"`source` is {track!r}, but {upload.filename!r} is an audio file and has no "
+                "generated music. Leave out `source`."
+            )
+        return self._sources.track(upload, track)
+
+
+def _check_stems(variant: DemucsVariant, stems: list[str] | None) -> None:
+    if stems and variant.stems:
+        check_stems(stems, variant.stems)

@@ -1,0 +1,60 @@
+"""What a separation produced, and its tracks.
+
+Beside the stems there is `no_S` for each stem S: the mixture minus S, so that both add up to the
+mixture. `instrumental` is another name of `no_vocals`.
+"""
+
+from contextlib import closing
+from pathlib import Path
+
+from studio import audio
+from studio.results import Derivation, SoundResult, Track, TrackFolder, sound_track
+from studio.storage.on_demand import check_wanted
+
+INSTRUMENTAL = "instrumental"
+WITHOUT = "no_"
+GROUP = "stems"
+# The generated track that was separated, in the folder of its stems.
+MIXTURE = "mixture.wav"
+
+
+class SeparationResult(SoundResult):
+    """Stems, and what made them. `source` names the track that was separated, if it was one."""
+
+    engine: str
+    precision: str
+    note: str | None
+    stems: list[str]
+    elapsed_s: float
+    real_time_factor: float
+    source: str | None = None
+
+
+def tracks_of(result: SeparationResult) -> list[Track]:
+    """The stems, and what remains of the mixture without each of them."""
+    stems = [sound_track(stem, GROUP, result) for stem in result.stems]
+    rest = [_without(f"{WITHOUT}{stem}", stem, result) for stem in result.stems]
+    if "vocals" in result.stems:
+        rest.append(_without(INSTRUMENTAL, "vocals", result))
+    return stems + rest
+
+
+def _without(name: str, stem: str, result: SeparationResult) -> Track:
+    def write(folder: TrackFolder, base: Path, target: Path) -> None:
+        mixture = folder.path / MIXTURE if result.source else folder.upload
+        _write_rest(target, mixture, base, result)
+
+    derivation = Derivation(f"{stem}.wav", write)
+    return sound_track(name, GROUP, result, f"{WITHOUT}{stem}", derivation)
+
+
+def _write_rest(target: Path, mixture: Path, stem: Path, result: SeparationResult) -> None:
+    """Write the mixture minus a stem."""
+    rate_hz, channels = result.sample_rate_hz, result.channels
+    with (
+        closing(audio.decode(mixture, rate_hz, channels, result.duration_s)) as blocks,
+        audio.SoundWriter(target, "wav", rate_hz, channels, result.samples) as writer,
+    ):
+        for whole, part in zip(blocks, audio.read_blocks(stem), strict=True):
+            check_wanted()
+            writer.write(whole - part)

@@ -1,0 +1,127 @@
+"""Whisper as a model family: turns speech and songs into text."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from studio.errors import InvalidOption
+from studio.family import Family, JobContext
+from studio.inference.engine_settings import EngineSettings
+from studio.results import Track
+from studio.sources import Source, Sources
+from studio.storage.files import Upload
+from studio.transcription.catalogue import WhisperCatalogue, WhisperVariant
+from studio.transcription.engine import SpeechEngine, rehearse
+from studio.transcription.options import TranscriptionOptions
+from studio.transcription.result import CONTENT_TYPES, TranscriptionResult, transcript_track
+
+# Share of the work that separating takes, roughly, of a job that then transcribes the vocals.
+SEPARATION_SHARE = 0.8
+
+
+class Vocals(Protocol):
+    """Separates the vocals of a song; `variant` is None for the default one."""
+
+    def check(self, variant: str | None) -> None:
+        """Raise UnknownVariant or UnknownStem where a variant has no vocals."""
+
+    def find(self, upload: Upload, variant: str | None) -> tuple[str, Source] | None:
+        """The vocals of an earlier job, and its id."""
+
+    def separate(
+        self, upload: Upload, variant: str | None, context: JobContext[Any]
+    ) -> tuple[dict[str, Any], Path]:
+        """Separate the vocals into `context.work`: what the record says of them, and the file."""
+
+    def tracks(self, separation: Mapping[str, Any]) -> Sequence[Track]:
+        """The tracks of such a separation."""
+
+
+class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResult]):
+    """Transcribes an upload, or its vocals."""
+
+    name = "whisper"
+    options = TranscriptionOptions
+    result = TranscriptionResult
+    formats: ClassVar[Mapping[str, str]] = CONTENT_TYPES
+    tracks_help = "transcription"
+    loads_at_start = True
+
+    def __init__(
+        self,
+        catalogue: WhisperCatalogue,
+        settings: EngineSettings,
+        sources: Sources,
+        vocals: Vocals,
+    ) -> None:
+        self.catalogue: WhisperCatalogue = catalogue
+        self._settings = settings
+        self._sources = sources
+        self._vocals = vocals
+
+    def load(self, variant: str) -> SpeechEngine:
+        from studio.transcription.load import load
+
+        return load(self.catalogue, variant, self._settings)
+
+    def rehearse(self, model: SpeechEngine) -> None:
+        rehearse(model)
+
+    def work(
+        self, model: SpeechEngine, upload: Upload, context: JobContext[TranscriptionOptions]
+    ) -> TranscriptionResult:
+        from studio.transcription.transcribe import transcribe
+
+        if context.options.source == "mixture":
+            result = transcribe(model, self._sources.upload(upload), context)
+            return result.model_copy(update={"source": "mixture"})
+        source, extra, done = self._separated(upload, context)
+
+        def report_rest(stage: str, progress: float) -> None:
+            context.report(stage, done + (1.0 - done) * progress)
+
+        result = transcribe(model, source, context.with_options(context.options, report_rest))
+        return result.model_copy(update={"source": "vocals", **extra})
+
+    def _separated(
+        self, upload: Upload, context: JobContext[TranscriptionOptions]
+    ) -> tuple[Source, dict[str, Any], float]:
+        """The vocals, what the result says of them, and the progress so far."""
+        assert upload.sound is not None
+        variant = context.options.separation_variant
+        duration_s = upload.sound.duration_s
+        if earlier := self._vocals.find(upload, variant):
+            job_id, source = earlier
+            source = Source(source.path, duration_s, source.identity)
+            return source, {"vocals_from": job_id}, 0.0
+
+        def report_part(stage: str, progress: float) -> None:
+            context.report(stage, SEPARATION_SHARE * progress)
+
+        part = context.with_options(context.options, report_part)
+        separation, path = self._vocals.separate(upload, variant, part)
+        extra = {"vocals_from": context.job_id, "separation": separation}
+        return Source(path, duration_s, upload.sha256), extra, SEPARATION_SHARE
+
+    def tracks(self, result: TranscriptionResult) -> list[Track]:
+        separated = self._vocals.tracks(result.separation) if result.separation else ()
+        return [transcript_track(), *separated]
+
+    def engine(self, variant: WhisperVariant) -> str | None:
+        return self.catalogue.engine
+
+    def settings(self) -> list[Any]:
+        return [self.catalogue.engine, *self._settings.identity()]
+
+    def check(
+        self, upload: Upload, options: TranscriptionOptions, variant: WhisperVariant
+    ) -> dict[str, Any]:
+        wanted = (options.language or "en", options.task)
+        if variant.is_english_only and wanted != ("en", "transcribe"):
+            raise InvalidOption(
+                f"The variant {variant.name!r} supports English only. Leave out `language` and "
+                "`task`, or use a multilingual variant."
+            )
+        if options.source == "vocals":
+            self._vocals.check(options.separation_variant)
+        return {}

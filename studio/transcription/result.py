@@ -1,0 +1,55 @@
+"""What a transcription produced, and its track `transcription`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from studio.results import Result, Track, TrackFolder
+from studio.transcription.formats import FORMATS
+from studio.transcription.transcript import Transcript
+
+TRACK = "transcription"
+TRANSCRIPT_FILE = "transcript.json"
+DEFAULT_FORMAT = "txt"
+CONTENT_TYPES = {name: content_type for name, (_, content_type) in FORMATS.items()}
+
+
+class TranscriptionResult(Result):
+    """A transcript's figures. `source` is `mixture` or `vocals`.
+
+    `vocals_from` is the id of the job that separated the vocals; where it is this job itself,
+    `separation` is the result of that separation, with its variant.
+    """
+
+    engine: str
+    precision: str
+    note: str | None
+    language: str | None
+    language_probability: float | None
+    segments: int
+    words: int
+    speech_s: float
+    elapsed_s: float
+    real_time_factor: float
+    source: str = "mixture"
+    vocals_from: str | None = None
+    separation: dict[str, Any] | None = None
+
+
+def transcript_track() -> Track:
+    """The transcript; each format is written when it is first asked for."""
+    formats = tuple(CONTENT_TYPES)
+    return Track(TRACK, TRACK, CONTENT_TYPES, DEFAULT_FORMAT, formats, TRACK, _make)
+
+
+def _make(folder: TrackFolder, file_format: str) -> Path:
+    transcript = folder.existing(TRANSCRIPT_FILE)
+    write, _ = FORMATS[file_format]
+
+    def make(path: Path) -> None:
+        data = json.loads(transcript.read_text("utf-8"))
+        path.write_text(write(Transcript.from_dict(data)), "utf-8", newline="\n")
+
+    # No format says more than the transcript; marks and line ends may make some of it longer.
+    needed_bytes = 2 * transcript.stat().st_size
+    return folder.storage.add(folder.path, f"{TRACK}.{file_format}", needed_bytes, make)

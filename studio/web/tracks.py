@@ -1,0 +1,156 @@
+"""The routes of results: tracks, archives, and what there is to download."""
+
+from pathlib import Path
+
+from flask import Response, request
+from zipstream import ZIP_STORED, ZipStream
+
+from studio.errors import (
+    DiskFull,
+    NotReady,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    ResultsGone,
+    StorageUnavailable,
+    TooManyConversions,
+    UnknownFile,
+    UnknownFormat,
+    UnknownTrack,
+)
+from studio.jobs.job import Job
+from studio.results import Track, TrackFolder
+from studio.storage.files import Upload
+from studio.web import answers, schemas, sending
+from studio.web.archive import entries
+from studio.web.operations import Parameter, operation
+from studio.web.views import POLL_AFTER_S, Views, answer
+
+TRACK = "*/*"
+
+FORMAT = Parameter(
+    "format",
+    "Format of the track. Default: the format of the job, or txt for a transcript. WAV is 32-bit "
+    "float.",
+    is_format=True,
+)
+ARCHIVE_FORMAT = Parameter(
+    "format",
+    "Include only tracks that are available in this format. Default: audio in the format of its "
+    "job, and transcripts in all formats.",
+    is_format=True,
+)
+RANGE = Parameter(
+    "Range",
+    "A single byte range. Multiple ranges and other units get the whole file.",
+    {"type": "string"},
+    "header",
+)
+IF_NONE_MATCH = Parameter(
+    "If-None-Match", "ETag of an existing copy.", {"type": "string"}, "header"
+)
+TRACK_ERRORS = (
+    UnknownFormat,
+    UnknownFile,
+    UnknownTrack,
+    NotReady,
+    ResultsGone,
+    TooManyConversions,
+    DiskFull,
+    StorageUnavailable,
+)
+
+
+class TrackViews(Views):
+    """The views of results. They read the store and the disk, and make formats on demand."""
+
+    @operation(
+        summary="Download a track (audio or text); supports Range and ETag",
+        answers={200: TRACK, 206: TRACK, 304: None},
+        parameters=(FORMAT, RANGE, IF_NONE_MATCH),
+        errors=(*TRACK_ERRORS, PreconditionFailed, RangeNotSatisfiable),
+        rate="none",
+    )
+    def download(self, file_id: str, track: str) -> Response:
+        upload = self._upload(file_id)
+        job, found = self._track(upload, track)
+        file_format = request.args.get("format", found.default_format)
+        if file_format not in found.formats:
+            raise UnknownFormat(
+                f"The track {track!r} is not available as {file_format!r}, only as "
+                f"{', '.join(found.formats)}."
+            )
+        path = self._file(upload, job, found, file_format)
+        name = answers.download_name(upload, track, file_format)
+        response = sending.send(path, found.formats[file_format])
+        response.headers["Content-Disposition"] = answers.disposition(name)
+        return response
+
+    @operation(
+        summary="Download the tracks as one ZIP, without those derived from other tracks",
+        answers={200: "application/zip"},
+        parameters=(ARCHIVE_FORMAT,),
+        errors=TRACK_ERRORS,
+        rate="none",
+    )
+    def archive(self, file_id: str) -> Response:
+        upload = self._upload(file_id)
+        jobs = self._store.of_file(file_id)
+        if not self._answers.track_names(jobs):
+            raise self._not_ready(upload, jobs)
+        archive = ZipStream(compress_type=ZIP_STORED, sized=True)
+        kind, files = entries(jobs, self._models.tracks, request.args.get("format"))
+        for one in files:
+            path = self._file(upload, one.job, one.track, one.file_format)
+            name = answers.download_name(upload, one.track.name, one.file_format)
+            archive.add_path(str(path), name)
+        response = Response(archive, mimetype="application/zip")
+        response.content_length = len(archive)
+        name = answers.download_name(upload, kind, "zip")
+        response.headers["Content-Disposition"] = answers.disposition(name)
+        return response
+
+    def _file(self, upload: Upload, job: Job, track: Track, file_format: str) -> Path:
+        """The file of a track, made for the current request where it does not exist."""
+        folder = TrackFolder(
+            self._storage,
+            self._storage.result(upload.file_id, job.job_id),
+            self._storage.source(upload),
+        )
+        with self._request():
+            return track.make(folder, file_format)
+
+    def _track(self, upload: Upload, name: str) -> tuple[Job, Track]:
+        """A track, from the latest completed job that has it. Raises NotReady, UnknownTrack."""
+        for job in self._store.of_file(upload.file_id):
+            for track in self._models.tracks(job):
+                if track.name == name:
+                    return job, track
+        jobs = self._store.of_file(upload.file_id)
+        known = self._answers.track_names(jobs)
+        if not known or not jobs[0].state.is_final:
+            raise self._not_ready(upload, jobs)
+        raise UnknownTrack(f"The track {name!r} does not exist. Available: {', '.join(known)}.")
+
+    def _not_ready(self, upload: Upload, jobs: list[Job]) -> NotReady:
+        """Why there is nothing to download."""
+        if jobs and not jobs[0].state.is_final:
+            return NotReady(
+                f"The job is still {jobs[0].state}. Wait until it has ended: GET "
+                f"/status/{upload.file_id}.",
+                retry_after_s=POLL_AFTER_S,
+            )
+        model = "".join(self._models.names_for(upload)[:1])
+        return NotReady(
+            "This file has no results"
+            + (f"; its last job {jobs[0].state}" if jobs else "")
+            + f". Start a job: POST /process/{model}/{upload.file_id}."
+        )
+
+    @operation(
+        summary="List the tracks of a file, with formats, sizes and URLs",
+        answers={200: schemas.Files},
+        errors=(UnknownFile,),
+    )
+    def files(self, file_id: str) -> Response:
+        upload = self._upload(file_id)
+        return answer(self._answers.files(upload, self._store.of_file(file_id), self._storage))

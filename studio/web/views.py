@@ -1,0 +1,46 @@
+"""What the views of the REST routes have in common."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from flask import Response, g, jsonify, request
+from pydantic import BaseModel
+
+from studio.storage.files import Upload, unknown_file
+from studio.storage.on_demand import Requester, requested_by
+from studio.web.answers import JobAnswers
+from studio.web.services import Services
+from studio.web.sockets import has_hung_up, tcp_of
+
+POLL_AFTER_S = 2
+
+
+def answer(body: BaseModel, status: int = 200, **headers: Any) -> Response:
+    response = jsonify(body.model_dump(mode="json"))
+    response.status_code = status
+    response.headers.update({name.replace("_", "-"): str(text) for name, text in headers.items()})
+    return response
+
+
+class Views:
+    """Views as methods of an object that has the parts of the server."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._storage = services.storage
+        self._store = services.store
+        self._models = services.models
+        self._answers = JobAnswers(services.models)
+
+    def _upload(self, file_id: str) -> Upload:
+        """An upload of the caller. Raises UnknownFile, also for one of somebody else."""
+        upload = self._storage.upload(file_id)
+        if upload.owner != g.owner:
+            raise unknown_file(file_id)
+        return upload
+
+    def _request(self) -> AbstractContextManager[None]:
+        """What is made inside is made for the current request, as long as its client is there."""
+        tcp = tcp_of(request.environ)
+        client = self._services.access.caller()
+        return requested_by(Requester(client, lambda: tcp is not None and has_hung_up(tcp)))
