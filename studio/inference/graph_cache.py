@@ -80,8 +80,13 @@ class GraphCache:
             text = json.dumps({**described, "digests": digests})
             (unfinished / DESCRIPTION).write_text(text, encoding="utf-8")
             target = self._folder / key
-            shutil.rmtree(target, ignore_errors=True)
-            unfinished.rename(target)
+            try:
+                unfinished.rename(target)
+            except OSError:
+                # Another server may be reading these files: only damaged ones are replaced.
+                if self.find(key) is None:
+                    shutil.rmtree(target, ignore_errors=True)
+                    unfinished.rename(target)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         return target
