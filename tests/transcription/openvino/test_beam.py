@@ -100,7 +100,7 @@ def test_a_loop_is_not_followed_to_the_bound() -> None:
     """A greedy hypothesis that never ends is given up once it repeats itself."""
     table = {(): {TIME: 1.0, 1: 0.6, 2: 0.4}, (2,): {TOKENS.end: 1.0}}
     table |= {(1,) * count: {1: 0.9, TOKENS.end: 0.1} for count in range(1, 300)}
-    assert len(found(table, 2, most_tokens=224).tokens) < 60
+    assert len(found(table, 2, max_tokens=224).tokens) < 60
 
 
 def test_what_repeats_itself() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from studio.transcription.openvino.search import LEAST, Settings
+from studio.transcription.openvino.search import MIN_DRAW, Settings
 from tests.support.table_network import TIME, TOKENS, TableNetwork, search_table
 
 DRAWS = 4000
@@ -72,7 +72,9 @@ class Forced(np.random.Generator):
         noise = np.ones(size, dtype)
         for row, text in enumerate(self._texts):
             # The least value is the strongest noise.
-            noise[row, text[self._position] if self._position < len(text) else TOKENS.end] = LEAST
+            noise[row, text[self._position] if self._position < len(text) else TOKENS.end] = (
+                MIN_DRAW
+            )
         self._position += 1
         return noise
 
