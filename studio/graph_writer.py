@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from studio.openvino_import import import_openvino
+
 
 class GraphWriter:
     """Collects the inputs and the state of a graph while its parts are written.
@@ -12,8 +14,7 @@ class GraphWriter:
     """
 
     def __init__(self, heads: int, width: int) -> None:
-        from openvino import opset15
-
+        opset15 = import_openvino().opset15
         self.ops: Any = opset15
         self.width = width
         self.inputs: list[Any] = []
@@ -22,8 +23,7 @@ class GraphWriter:
         self.head_size = width // heads
 
     def input(self, name: str, sizes: list[int], kind: str) -> Any:
-        import openvino
-
+        openvino = import_openvino()
         parameter = self.ops.parameter(openvino.PartialShape(sizes), getattr(openvino.Type, kind))
         parameter.set_friendly_name(name)
         parameter.output(0).set_names({name})
@@ -48,15 +48,14 @@ class GraphWriter:
 
         `parents`: which row of the earlier ones each row goes on from.
         """
-        import openvino
-        from openvino.op.util import Variable, VariableInfo
+        openvino = import_openvino()
 
         ops = self.ops
-        info = VariableInfo()
+        info = openvino.op.util.VariableInfo()
         info.data_shape = openvino.PartialShape([-1, self.head_count, -1, self.head_size])
         info.data_type = openvino.Type.f32
         info.variable_id = name
-        variable = Variable(info)
+        variable = openvino.op.util.Variable(info)
         nothing_yet = self.integers([self.head_count, 0, self.head_size])
         sizes = ops.concat([ops.shape_of(parents), nothing_yet], 0)
         nothing = ops.broadcast(ops.constant(np.float32(0.0)), sizes)

@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from studio.openvino_import import import_openvino
+
 DESCRIPTION = "graph.json"
 # For stateful graphs. Their fused attention and OpenVINO's cache of primitives hold each other, so
 # that a thread and some memory of each compiled network would outlive it.
@@ -67,8 +69,7 @@ class GraphCache:
 
     def add(self, key: str, described: dict[str, Any], networks: Mapping[str, Any]) -> Path:
         """Keep converted networks by name; they appear whole, by rename. Their folder."""
-        import openvino
-
+        openvino = import_openvino()
         self._forget_unfinished()
         unfinished = self._folder / f".{key}-{secrets.token_hex(4)}"
         unfinished.mkdir(parents=True)
@@ -102,8 +103,7 @@ def _digest(path: Path) -> str:
 @cache
 def native_bf16() -> bool:
     """Whether the processor multiplies bfloat16 by itself."""
-    import openvino
-
+    openvino = import_openvino()
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 

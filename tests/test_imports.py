@@ -38,6 +38,7 @@ GROUND = {
     "durable",
     "small_weights",
     "graph_writer",
+    "openvino_import",
     "process",
     "devices",
     "on_demand",
@@ -183,6 +184,11 @@ def without_docstrings(module: ast.Module) -> ast.Module:
 @pytest.mark.parametrize("module", SOURCES)
 def test_no_model_library_is_imported_with_a_module(module: str) -> None:
     assert not {top(name) for name in imported_at_once(tree(module))} & HEAVY
+
+
+@pytest.mark.parametrize("module", [n for n in SOURCES if n != "studio.openvino_import"])
+def test_one_module_imports_openvino(module: str) -> None:
+    assert "openvino" not in {top(name) for name in imported(module)}
 
 
 @pytest.mark.parametrize("module", SOURCES)

@@ -12,6 +12,7 @@ from studio.generation.model import Codes, Decoding, Hidden, Kind, Logits, Sound
 from studio.generation.openvino_graph import Shape
 from studio.generation.torch_engine import TorchCodec
 from studio.graphs import RELEASED_WHOLE, GraphCache, native_bf16
+from studio.openvino_import import import_openvino
 from studio.small_weights import GROUP_SIZE
 
 BITS = {"int8": 8, "int4": 4, "bf16": 32, "f32": 32}
@@ -27,8 +28,7 @@ class OpenVinoDecoder:
     note: str | None = None
 
     def __init__(self, shape: Shape, networks: Networks, settings: dict[str, Any]) -> None:
-        import openvino
-
+        openvino = import_openvino()
         core = openvino.Core()
         self.shape = shape
         self.network = core.compile_model(
@@ -46,8 +46,7 @@ class _OpenVinoDecoding:
     """One run: the request's state remembers what was given."""
 
     def __init__(self, decoder: OpenVinoDecoder, states: States) -> None:
-        import openvino
-
+        openvino = import_openvino()
         self._tensor = openvino.Tensor
         self._request = decoder.network.create_infer_request()
         self._rows = states.shape[0]
@@ -99,8 +98,7 @@ class OpenVinoCodec:
         memory: tuple[int, int],
         encoder: Callable[[], TorchCodec],
     ) -> None:
-        import openvino
-
+        openvino = import_openvino()
         core = openvino.Core()
         self._memory = memory
         self._load_encoder = encoder

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from studio.graph_writer import GraphWriter
+from studio.openvino_import import import_openvino
 from studio.small_weights import constant
 from studio.transcription.decoding.scores import MOST_BEST
 from studio.transcription.decoding.weights import NotReadable, Weights
@@ -124,8 +125,7 @@ class _Graph(GraphWriter):
         return [f"layer_{number}" for number in range(self._weights.layers)]
 
     def model(self, name: str, outputs: dict[str, Any]) -> Any:
-        import openvino
-
+        openvino = import_openvino()
         results = []
         for key, value in outputs.items():
             result = self.ops.result(value)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.graphs import RELEASED_WHOLE
+from studio.openvino_import import import_openvino
 from studio.transcription.decoding.conversion import Precision, networks
 from studio.transcription.decoding.graph import STATES, told_name
 from studio.transcription.decoding.scores import Floats, Integers, Scores
@@ -89,8 +90,7 @@ class Networks:
     def _compiled(
         self, graph: Any, bits: int, kind: str, more: Mapping[str, Any] = MappingProxyType({})
     ) -> Any:
-        import openvino
-
+        openvino = import_openvino()
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": kind,
             "KV_CACHE_PRECISION": kind,
@@ -133,8 +133,7 @@ class Networks:
             room.teller.infer()
 
     def told_tensor(self, values: npt.NDArray[Any]) -> Any:
-        import openvino
-
+        openvino = import_openvino()
         kind = getattr(openvino.Type, self._kind)
         return openvino.Tensor(values, openvino.Shape(list(values.shape)), kind)
 
@@ -153,8 +152,7 @@ class Request:
 
     def give(self, name: str, values: npt.NDArray[Any]) -> None:
         """Copy an input."""
-        import openvino
-
+        openvino = import_openvino()
         kept = self._given.get(name)
         if kept is not None and kept.shape == values.shape:
             kept[...] = values
