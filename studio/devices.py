@@ -67,6 +67,14 @@ def fallback_note(error: BaseException) -> str:
     return _note(first_line(error))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device had no memory for what PyTorch or CTranslate2 wanted of it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    return "out of memory" in str(error)
+
+
 def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__).rstrip(".")

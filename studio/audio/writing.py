@@ -110,7 +110,9 @@ class SoundWriter:
             raise _write_error(self.path, error) from error
 
     def close(self) -> None:
-        """Finish the file; its length is checked, because a full disk shows only here."""
+        """Finish the file, once; its length is checked, because a full disk shows only here."""
+        if self._file.closed:
+            return
         frames = self._file.frames
         self._file.close()
         import soundfile

@@ -15,6 +15,7 @@ from typing import Any
 from studio.devices import choose_device, fallback_note, join_notes, release_memory
 from studio.errors import ModelUnusable
 from studio.graphs import GraphCache, NotConvertible, native_bf16
+from studio.separation.arrays import NUMPY, TorchArrays
 from studio.separation.conversion import keep_graph
 from studio.separation.network import Bag, Member, Network
 from studio.separation.openvino_engine import (
@@ -158,6 +159,7 @@ def _torch_bag(
         engine=_torch_name(device),
         precision="f32" if device == "cpu" else "f16",
         note=note,
+        arrays=NUMPY if device == "cpu" else TorchArrays(device),
     )
 
 

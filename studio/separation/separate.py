@@ -1,9 +1,11 @@
 """One separation job: a sound file becomes tracks in a folder, block by block."""
 
+import logging
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,25 @@ import numpy as np
 
 from studio import audio
 from studio.audio import Sound, SoundWriter
+from studio.devices import first_line, is_out_of_memory, join_notes
 from studio.errors import NotAudio
 from studio.progress import Report
+from studio.separation.arrays import NUMPY, Arrays
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag
 from studio.separation.options import SeparationOptions
 from studio.separation.stream import Separation
 from studio.threads import WorkerThreads, read_ahead
 
+log = logging.getLogger(__name__)
+
 # Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
 ENCODING_SHARE = 0.1
 # Blocks of a few seconds that are decoded before they are needed.
 BLOCKS_AHEAD = 2
+# On a CUDA device decoding a song twice would take longer than separating it: so many seconds of
+# it are kept, 212 MB of stereo at 44,100 Hz.
+KEPT_S = 600.0
 
 
 def separate(
@@ -45,22 +54,33 @@ def separate(
     indices = bag.indices(options.stems or [])
     stems = [bag.sources[i] for i in indices]
     report("analysing", 0.0)
-    with closing(_blocks(bag, source, duration_s)) as blocks:
-        statistics = Statistics.of(_checked(blocks, report))
+    song = _Song(bag, source, duration_s)
+    statistics = song.statistics(report)
     if statistics.samples == 0:
         raise NotAudio("The file holds no sound.")
     reserve(statistics.samples * bag.channels * 4 * len(stems))
     share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
-    report("separating", 0.0)
-    with closing(_blocks(bag, source, duration_s)) as blocks:
-        separation = Separation(
-            bag, blocks, statistics, indices, overlap=options.overlap, shifts=options.shifts
+    note = None
+
+    def separated(arrays: Arrays) -> list[float]:
+        report("separating", 0.0)
+        return _separated(
+            song,
+            statistics,
+            options,
+            arrays,
+            work,
+            lambda done: report("separating", share * done),
         )
 
-        def on_segment(done: int) -> None:
-            report("separating", share * done / separation.segments)
-
-        peaks = _write(separation, bag, stems, statistics, work, on_segment)
+    try:
+        peaks = separated(bag.arrays)
+    except RuntimeError as error:
+        if bag.arrays is NUMPY or not is_out_of_memory(error):
+            raise
+        note = f"The CPU added up the stems: {first_line(error)}."
+        log.warning(note)
+        peaks = separated(NUMPY)
     gain = audio.shared_gain(peaks)
     if options.format != "wav":
         _encode(work, stems, options.format, gain, report)
@@ -69,7 +89,7 @@ def separate(
     return {
         "engine": bag.engine,
         "precision": bag.precision,
-        "note": bag.remark,
+        "note": join_notes(bag.remark, note),
         "stems": stems,
         "format": options.format,
         "sample_rate_hz": bag.sample_rate_hz,
@@ -82,9 +102,46 @@ def separate(
     }
 
 
-def _blocks(bag: Bag, source: Path, duration_s: float) -> Generator[Sound, None, None]:
-    decoded = audio.decode(source, bag.sample_rate_hz, bag.channels, duration_s)
-    return read_ahead(decoded, BLOCKS_AHEAD)
+@dataclass
+class _Song:
+    """What is to be separated: decoded once for its statistics, and once more to be separated."""
+
+    bag: Bag
+    source: Path
+    duration_s: float
+    _kept: list[Sound] | None = None
+
+    def statistics(self, report: Report) -> Statistics:
+        """Length, mean and deviation of the mixture; the sound itself may be kept meanwhile."""
+        is_kept = self.bag.arrays is not NUMPY and self.duration_s <= KEPT_S
+        kept: list[Sound] = []
+        with closing(self._decoded()) as blocks:
+            checked = _checked(blocks, report)
+            statistics = Statistics.of(_kept(checked, kept) if is_kept else checked)
+        self._kept = kept if is_kept else None
+        return statistics
+
+    def blocks(self) -> Generator[Sound, None, None]:
+        """The sound, block by block. What was kept is forgotten on the way."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            yield from self._decoded()
+            return
+        kept.reverse()
+        while kept:
+            yield kept.pop()
+
+    def _decoded(self) -> Generator[Sound, None, None]:
+        bag = self.bag
+        decoded = audio.decode(self.source, bag.sample_rate_hz, bag.channels, self.duration_s)
+        return read_ahead(decoded, BLOCKS_AHEAD)
+
+
+def _kept(blocks: Iterator[Sound], kept: list[Sound]) -> Iterator[Sound]:
+    """The same blocks, which are also appended to a list."""
+    for block in blocks:
+        kept.append(block)
+        yield block
 
 
 def _checked(blocks: Iterator[Sound], report: Report) -> Iterator[Sound]:
@@ -92,6 +149,35 @@ def _checked(blocks: Iterator[Sound], report: Report) -> Iterator[Sound]:
     for block in blocks:
         report("analysing", 0.0)
         yield block
+
+
+def _separated(
+    song: _Song,
+    statistics: Statistics,
+    options: SeparationOptions,
+    arrays: Arrays,
+    work: Path,
+    on_share: Callable[[float], None],
+) -> list[float]:
+    """Separate the song into `work`; the peaks, as from `_write`."""
+    bag = song.bag
+    indices = bag.indices(options.stems or [])
+    with closing(song.blocks()) as blocks:
+        separation = Separation(
+            bag,
+            blocks,
+            statistics,
+            indices,
+            overlap=options.overlap,
+            shifts=options.shifts,
+            arrays=arrays,
+        )
+
+        def on_segment(done: int) -> None:
+            on_share(done / separation.segments)
+
+        stems = [bag.sources[i] for i in indices]
+        return _write(separation, bag, stems, statistics, work, on_segment)
 
 
 def _write(
@@ -127,6 +213,8 @@ def _write(
                 for writer, part in zip(writers, parts, strict=True)
             ]
         _keep_peaks(residual_peaks, writing)
+        for closed in [threads.submit(writer.close) for writer in writers]:
+            closed.result()
     return [writer.peak for writer in writers] + residual_peaks
 
 
