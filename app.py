@@ -21,21 +21,20 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from config import Config, ConfigError
 from models import Models
 from studio import logs
-from studio.devices import has_driver
 from studio.errors import UnknownVariant
-from studio.housekeeping import Housekeeper
+from studio.inference.devices import has_driver
+from studio.inference.process import prepare_process
+from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs import faults, integrity
+from studio.jobs.housekeeping import Housekeeper
 from studio.jobs.job import Job
 from studio.jobs.outbox import Outbox
+from studio.jobs.quota import Quota
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
 from studio.jobs.usage import Usage
 from studio.jobs.webhooks import Webhooks, WebhookSettings
-from studio.metrics import Metrics, Present
-from studio.process import prepare_process
-from studio.quota import Quota
-from studio.readiness import Readiness, StorageCheck
-from studio.storage import Storage
+from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
 from studio.web import answers, hosts, live, pages, problems, rates, rest, watch
@@ -43,6 +42,7 @@ from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.bounds import UploadBounds
 from studio.web.messages import REQUEST_TIMES, Messages
+from studio.web.metrics import Metrics, Present
 from studio.web.services import Services
 from studio.web.sockets import Sockets
 

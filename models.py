@@ -20,19 +20,18 @@ from studio.generation.model import MusicModel
 from studio.generation.options import GenerationOptions
 from studio.generation.prompt import read_prompt
 from studio.generation.sources import Source, music_of, sounds_of, upload_of
+from studio.inference.registry import Registry
+from studio.inference.warm_up import Leases, used
 from studio.jobs.body import checked, fingerprint
-from studio.jobs.job import Job, Request
+from studio.jobs.job import Job, Report, Request
 from studio.jobs.store import JobStore
-from studio.progress import Report
-from studio.readiness import Leases, used
-from studio.registry import Registry
 from studio.separation.catalogue import Catalogue, Variant
 from studio.separation.engines import EngineSettings, expected
 from studio.separation.hub import HUB_PREFIX, HubAccess, hub_repository, is_hub_name
 from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
 from studio.separation.tracks import MIXTURE, stem_there
-from studio.storage import Storage, Upload
+from studio.storage.files import Storage, Upload
 from studio.transcription.catalogue import Catalogue as WhisperCatalogue
 from studio.transcription.catalogue import Variant as WhisperVariant
 from studio.transcription.engine import SpeechEngine, rehearse
@@ -165,7 +164,7 @@ class Demucs:
 
     def lease(self, variant: str) -> AbstractContextManager[Bag]:
         """The bag of a variant, loaded; shared by all jobs."""
-        from studio.separation.weights import load
+        from studio.separation.load import load
 
         return self._registry.lease(
             f"demucs/{variant}",

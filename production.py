@@ -23,7 +23,8 @@ from gunicorn.glogging import Logger
 
 from app import create_app
 from config import Config, ConfigError
-from studio import logs, process
+from studio import logs
+from studio.inference import process
 
 log = logging.getLogger("production")
 

@@ -287,7 +287,7 @@ def _songs(home: Path, count: int) -> list[str]:
 def _bag(home: Path, engine: str, device: str, variant: str = "htdemucs") -> Any:
     from studio.separation.catalogue import Catalogue
     from studio.separation.engines import EngineSettings
-    from studio.separation.weights import load
+    from studio.separation.load import load
 
     catalogue = Catalogue(material.ROOT / "pretrained" / "demucs-mini", home / "demucs", home)
     settings = EngineSettings(engine, "auto", 0, home / "graphs", device)

@@ -22,7 +22,7 @@ from bench.speaker import Speaker, lost_and_doubled, speakers
 from scripts.scores import word_errors
 from studio.transcription.engine import RATE_HZ, DecodeOptions
 from studio.transcription.faster_engine import FasterWhisper
-from tests.support import Server
+from tests.support.server import Server
 
 PACKAGES = ["flask-socketio", "python-socketio", "gunicorn", "faster-whisper", "ctranslate2"]
 MINI = ROOT / "pretrained" / "whisper-mini"

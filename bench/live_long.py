@@ -21,8 +21,8 @@ from bench.live import PACKAGES
 from bench.material import ROOT
 from bench.speaker import SPOKEN
 from studio.transcription.engine import RATE_HZ, Speech
-from tests.live_client import Client, chunk, finals, pcm
-from tests.support import Server, decode_all
+from tests.support.live_client import Client, chunk, finals, pcm
+from tests.support.server import Server, decode_all
 
 SPEED = 8
 CHUNK_S = 1.0

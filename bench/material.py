@@ -94,7 +94,7 @@ def random_musicgen(folder: Path) -> Path:
         T5Config,
     )
 
-    from tests.music import write_tokenizer
+    from tests.support.music import write_tokenizer
 
     text = T5Config(d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12)
     audio = EncodecConfig(

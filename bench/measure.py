@@ -14,7 +14,7 @@ from threading import Event, Thread
 import psutil
 import requests
 
-from studio.graphs import processor_flags
+from studio.inference.hardware import processor_flags
 
 PROBE_EVERY_S = 0.05
 LOOK_EVERY_S = 0.02

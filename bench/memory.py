@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bench import material
 from bench.speed import MB, job
-from tests.support import Server
+from tests.support.server import Server
 
 
 def short_and_long(folder: Path, short: float, long: float) -> list[str]:

@@ -27,8 +27,8 @@ import psutil
 import soundfile
 
 from bench import live, material, measure, report
-from tests.proxy import BINARY, Proxy, make_certificate
-from tests.support import LAUNCHER, RATE_HZ, Server
+from tests.support.proxy import BINARY, Proxy, make_certificate
+from tests.support.server import LAUNCHER, RATE_HZ, Server
 
 PACKAGES = ["flask", "flask-socketio", "gunicorn"]
 MB = 1e6

@@ -11,11 +11,11 @@ from config import Config
 from scripts.scores import sdr_db
 from studio.separation.catalogue import Catalogue
 from studio.separation.engines import EngineSettings
+from studio.separation.load import load
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems
 from studio.separation.stream import Separation
-from studio.separation.weights import load
-from tests.support import SONG, Sound, read_sound
+from tests.support.server import SONG, Sound, read_sound
 
 PARITY_S = 20.0
 BUNDLED = material.ROOT / "pretrained" / "demucs-mini"

@@ -9,8 +9,8 @@ import psutil
 
 from bench import bound, material, measure
 from bench.measure import Cost
-from studio.separation.openvino_engine import LAYERS
-from tests.support import Server
+from studio.separation.openvino.network import LAYERS
+from tests.support.server import Server
 
 MB = 1e6
 DEMUCS = "`python -m demucs.separate -n htdemucs`"

@@ -18,11 +18,11 @@ import numpy as np
 from bench import measure, report
 from bench.material import ROOT, random_whisper
 from scripts.scores import word_errors
-from studio.process import prepare_process
+from studio.inference.process import prepare_process
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.openai_engine import OpenaiWhisper
-from tests.support import decode_all
+from tests.support.server import decode_all
 
 PACKAGES = ["torch", "openai-whisper", "faster-whisper", "ctranslate2", "openvino"]
 ENGINES = ("openai-whisper", "faster-whisper")

@@ -10,9 +10,9 @@ from pathlib import Path
 from bench import measure, report
 from bench.voices_work import one_recording, transcriber
 from scripts import voices
-from studio.process import prepare_process
+from studio.inference.process import prepare_process
 from studio.transcription.engine import RATE_HZ
-from tests.support import decode_all
+from tests.support.server import decode_all
 
 PACKAGES = ["faster-whisper", "ctranslate2", "openvino", "openvino-genai"]
 LIBRARY = "faster-whisper, library"

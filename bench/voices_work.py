@@ -11,12 +11,12 @@ import numpy as np
 
 from scripts import voices
 from scripts.checkpoint import openai_checkpoint
-from studio.process import prepare_process
+from studio.inference.process import prepare_process
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.transcribe import TRANSCRIPT_FILE, transcribe
-from tests.support import decode_all
+from tests.support.server import decode_all
 
 PAUSE_S = 0.9
 GRAPHS = voices.FOLDER / "graphs"

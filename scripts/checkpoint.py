@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from studio.transcription.decoding.weights import MODEL_FILE, Weights, read_weights
+from studio.transcription.openvino.weights import MODEL_FILE, Weights, read_weights
 
 CHECKPOINT_FILE = "openai.pt"
 FRAMES = 1500

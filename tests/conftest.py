@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from studio.transcription.engine import RATE_HZ
-from tests.browser import Browser
-from tests.hearing import silence
-from tests.music import make_music_model
-from tests.problems import without_network
-from tests.proxy import Proxy, make_certificate
-from tests.speech import Spoken, spoken
-from tests.support import LAUNCHER, Server, make_tiny_weights, noise, write_wav
+from tests.support.browser import Browser
+from tests.support.hearing import silence
+from tests.support.music import make_music_model
+from tests.support.problems import without_network
+from tests.support.proxy import Proxy, make_certificate
+from tests.support.server import LAUNCHER, Server, make_tiny_weights, noise, write_wav
+from tests.support.speech import Spoken, spoken
 
 
 @pytest.fixture(scope="session")

@@ -9,41 +9,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.support.server import ROOT
 
 FRONT_DOORS = {"app", "config", "models", "production"}
 HEAVY = {"torch", "demucs", "openvino", "ctranslate2", "transformers", "faster_whisper", "whisper"}
 WEB_ONLY = {
     "flask", "flask_cors", "flask_socketio", "werkzeug", "socketio", "engineio",
 }  # fmt: skip
-ENGINE_ROOM = {
-    "jobs", "storage", "separation", "transcription", "generation", "registry", "readiness",
-    "metrics", "housekeeping", "quota",
-}  # fmt: skip
 GUARD = "studio.audio.child"
 # It starts this Python again, with a module of its own.
-CONVERSION = "studio.conversion"
-GROUND = {
-    "audio",
-    "errors",
-    "logs",
-    "outgoing",
-    "downloads",
-    "weights",
-    "progress",
-    "graphs",
-    "conversion",
-    "threads",
-    "space",
-    "durable",
-    "small_weights",
-    "graph_writer",
-    "openvino_import",
-    "process",
-    "devices",
-    "on_demand",
-    "places",
-}
+CONVERSION = "studio.inference.convert_process"
+FAMILIES = ("separation", "transcription", "generation")
+LAYERS = (
+    ("studio", "studio.errors", "studio.logs", "studio.slots"),
+    ("studio.audio",),
+    ("studio.inference", "studio.storage"),
+    ("studio.jobs",),
+    ("studio.results", "studio.sources"),
+    tuple(f"studio.{family}" for family in FAMILIES),
+    ("studio.processor", "config"),
+    ("models",),
+    ("studio.web",),
+    ("app",),
+    ("production",),
+)
+"""A module imports modules of its own layer and of those above it in this list."""
 
 
 def sources() -> dict[str, Path]:
@@ -103,26 +93,25 @@ def top(name: str) -> str:
 
 
 def layer(module: str) -> int:
-    """0 for the ground, 5 for the launcher: a module imports its own layer and those below."""
-    first, *rest = module.split(".")
-    if first != "studio":
-        return {"production": 5, "app": 4, "models": 2, "config": 0}[first]
-    if not rest or rest[0] in GROUND:
-        return 0
-    if rest[0] in ENGINE_ROOM:
-        return 1
-    assert rest[0] == "web", f"{module} has no place in the order of layers"
-    return 3
+    """The number of a module's layer in LAYERS; only lower ones may be imported."""
+    package = ".".join(module.split(".")[:2])
+    found = [number for number, names in enumerate(LAYERS) if package in names]
+    assert found, f"{module} has no place in the order of layers"
+    return found[0]
 
 
 @pytest.mark.parametrize("module", SOURCES)
-def test_a_module_imports_its_own_layer_and_those_below(module: str) -> None:
-    upwards = {
-        name
-        for name in imported(module)
-        if name in SOURCES and layer(name) > layer(module) and name != module
-    }
+def test_a_module_imports_its_own_layer_and_lower_ones(module: str) -> None:
+    upwards = {name for name in imported(module) if name in SOURCES and layer(name) > layer(module)}
     assert not upwards
+
+
+def test_a_model_family_imports_no_other() -> None:
+    for module in SOURCES:
+        families = [name for name in FAMILIES if module.startswith(f"studio.{name}")]
+        for name in imported(module):
+            if families and name.split(".")[0] == "studio":
+                assert name.split(".")[1] not in set(FAMILIES) - set(families), (module, name)
 
 
 @pytest.mark.parametrize("module", [name for name in SOURCES if top(name) == "studio"])
@@ -186,7 +175,7 @@ def test_no_model_library_is_imported_with_a_module(module: str) -> None:
     assert not {top(name) for name in imported_at_once(tree(module))} & HEAVY
 
 
-@pytest.mark.parametrize("module", [n for n in SOURCES if n != "studio.openvino_import"])
+@pytest.mark.parametrize("module", [n for n in SOURCES if n != "studio.inference.openvino_import"])
 def test_one_module_imports_openvino(module: str) -> None:
     assert "openvino" not in {top(name) for name in imported(module)}
 

@@ -7,7 +7,7 @@ from typing import Any
 from studio.errors import InvalidOption, UnknownVariant
 from studio.generation import parts
 from studio.generation.options import GenerationOptions
-from studio.weights import BUNDLED, MIT, Where
+from studio.inference.variants import BUNDLED, MIT, Where
 
 NON_COMMERCIAL = "CC-BY-NC-4.0 (not for commercial use)"
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from studio.devices import fallback_note, release_memory
 from studio.generation import parts
-from studio.generation.conversion import MOST_PROMPT_TOKENS
 from studio.generation.model import Codes, Decoder, Decoding, Flags, Kind, Logits, States
-from studio.generation.openvino_graph import EPSILON, Shape
+from studio.generation.openvino.conversion import MOST_PROMPT_TOKENS
+from studio.generation.openvino.graph import EPSILON, Shape
 from studio.generation.sampling import Sampler, Sampling
+from studio.inference.devices import fallback_note, release_memory
 
 log = logging.getLogger(__name__)
 

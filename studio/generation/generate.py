@@ -12,7 +12,6 @@ import numpy as np
 
 from studio import audio
 from studio.audio import Sound, SoundWriter
-from studio.devices import join_notes
 from studio.generation import chroma, loudness, tracks
 from studio.generation.continuation import Beginning
 from studio.generation.model import Codes, MusicModel, States
@@ -21,7 +20,8 @@ from studio.generation.sampling import Sampler
 from studio.generation.sources import Source
 from studio.generation.stream import CodecStream
 from studio.generation.windows import Run, plan, steps
-from studio.progress import Report
+from studio.inference.devices import join_notes
+from studio.jobs.job import Report
 
 # Sound is decoded when so many new frames are there.
 BATCH_FRAMES = 100

@@ -6,14 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from studio.devices import choose_device, fallback_note, join_notes, release_memory
-from studio.downloads import any_reachable, hub_address
 from studio.errors import ModelUnusable, WeightsMissing
 from studio.generation import parts
 from studio.generation.catalogue import Catalogue, Variant, repository
 from studio.generation.model import Decoder, Kind, MusicModel
-from studio.graphs import NotConvertible
-from studio.weights import BUNDLED, Where
+from studio.inference.devices import choose_device, fallback_note, join_notes, release_memory
+from studio.inference.graph_cache import NotConvertible
+from studio.inference.reachable import any_reachable, hub_address
+from studio.inference.variants import BUNDLED, Where
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +111,8 @@ def _build(variant: Variant, settings: EngineSettings) -> MusicModel:
 
 def _on_cuda(shared: _Parts, device: str) -> MusicModel:
     """The model on a CUDA device. Raises RuntimeError where the device cannot run it."""
-    from studio.generation.conversion import shape_of
     from studio.generation.cuda_decoder import CudaDecoder
+    from studio.generation.openvino.conversion import shape_of
     from studio.generation.torch_engine import TorchCodec, TorchDecoder
 
     folder, config, kind = shared.folder, shared.config, shared.kind
@@ -148,7 +148,7 @@ def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> 
             "MUSICGEN_ENGINE is openvino, but the package is not installed. Run `pip install "
             "openvino`, or set MUSICGEN_ENGINE=auto."
         )
-    from studio.generation.openvino_engine import build
+    from studio.generation.openvino.engine import build
 
     try:
         decoder, codec, precision = build(

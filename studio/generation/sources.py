@@ -8,7 +8,7 @@ from studio.generation import tracks
 from studio.generation.options import GenerationOptions
 from studio.jobs.job import Job, State
 from studio.jobs.store import JobStore
-from studio.storage import Storage, Upload
+from studio.storage.files import Storage, Upload
 
 
 @dataclass(frozen=True)

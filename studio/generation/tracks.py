@@ -8,8 +8,8 @@ from typing import Any
 
 from studio import audio
 from studio.errors import ResultsGone
-from studio.on_demand import check_wanted
-from studio.storage import Storage
+from studio.storage.files import Storage
+from studio.storage.on_demand import check_wanted
 
 TRACK = "music"
 

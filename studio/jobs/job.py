@@ -1,8 +1,12 @@
 """What a job is: its states and its record."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+Report = Callable[[str, float], None]
+"""Called with the stage and the progress, 0 to 1; raises to end the job."""
 
 
 class State(StrEnum):

@@ -3,7 +3,7 @@
 from studio.errors import UnknownFile
 from studio.jobs.job import Job, Request, State
 from studio.jobs.store import JobStore
-from studio.storage import Storage
+from studio.storage.files import Storage
 
 
 def completed_before(

@@ -16,9 +16,8 @@ from studio.errors import (
     StudioError,
     TooManyJobs,
 )
-from studio.jobs.job import Job, Request, State
+from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.store import ACTIVE, JobStore
-from studio.progress import Report
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 from typing import Any
 
-from studio import outgoing
 from studio.errors import InvalidOption, TooManyWebhooks
+from studio.jobs import outgoing
 from studio.jobs.job import Job
 from studio.jobs.outbox import Message, Outbox
 from studio.jobs.turns import Pauses, Turns

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from studio.inference.variants import BUNDLED, MIT, Where
 from studio.separation import hub, limits
-from studio.weights import BUNDLED, MIT, Where
 
 # The header of htdemucs has 0.05 MB. Parsed JSON takes many times its size.
 MAX_HEADER_BYTES = 4 << 20

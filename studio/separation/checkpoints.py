@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import ModelUnusable
+from studio.inference.variants import BUNDLED
 from studio.separation import limits
 from studio.separation.catalogue import safetensors_metadata
-from studio.weights import BUNDLED
 
 CLASSES = {"demucs.demucs.Demucs", "demucs.hdemucs.HDemucs", "demucs.htdemucs.HTDemucs"}
 

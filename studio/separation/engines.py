@@ -12,13 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from studio.devices import choose_device, fallback_note, join_notes, release_memory
 from studio.errors import ModelUnusable
-from studio.graphs import GraphCache, NotConvertible, native_bf16
+from studio.inference.devices import choose_device, fallback_note, join_notes, release_memory
+from studio.inference.graph_cache import GraphCache, NotConvertible
+from studio.inference.hardware import native_bf16
 from studio.separation.arrays import NUMPY, TorchArrays
-from studio.separation.conversion import keep_graph
 from studio.separation.network import Bag, Member, Network
-from studio.separation.openvino_engine import (
+from studio.separation.openvino.conversion import keep_graph
+from studio.separation.openvino.network import (
     LAYERS,
     Graph,
     OpenVinoNetwork,

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from studio.devices import join_notes
 from studio.errors import UnknownStem
+from studio.inference.devices import join_notes
 from studio.separation.arrays import NUMPY, Array, Arrays
 
 Stems = npt.NDArray[np.float32]

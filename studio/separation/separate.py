@@ -13,15 +13,15 @@ import numpy as np
 
 from studio import audio
 from studio.audio import Sound, SoundWriter
-from studio.devices import first_line, is_out_of_memory, join_notes
 from studio.errors import NotAudio
-from studio.progress import Report
+from studio.inference.devices import first_line, is_out_of_memory, join_notes
+from studio.inference.worker_threads import WorkerThreads, read_ahead
+from studio.jobs.job import Report
 from studio.separation.arrays import NUMPY, Arrays
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag
 from studio.separation.options import SeparationOptions
 from studio.separation.stream import Separation
-from studio.threads import WorkerThreads, read_ahead
 
 log = logging.getLogger(__name__)
 

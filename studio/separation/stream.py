@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.audio import Sound
+from studio.inference.worker_threads import WorkerThreads
 from studio.separation.arrays import Array, Arrays
 from studio.separation.mixture import Mixture, Statistics
 from studio.separation.network import Bag, Member, Stems
-from studio.threads import WorkerThreads
 
 # Demucs shifts by up to half a second.
 MOST_SHIFT_S = 0.5

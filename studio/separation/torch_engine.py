@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.devices import fallback_note, release_memory
+from studio.inference.devices import fallback_note, release_memory
 from studio.separation.arrays import Array
 
 log = logging.getLogger(__name__)

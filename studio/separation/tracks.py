@@ -13,8 +13,8 @@ from studio.audio import SoundWriter
 from studio.errors import ResultsGone, UnknownTrack
 from studio.jobs.job import Job
 from studio.jobs.store import JobStore
-from studio.on_demand import check_wanted
-from studio.storage import Storage
+from studio.storage.files import Storage
+from studio.storage.on_demand import check_wanted
 
 INSTRUMENTAL = "instrumental"
 WITHOUT = "no_"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from studio.transcription.batching import WindowModel
-from studio.transcription.decoding.weights import NotReadable
+from studio.transcription.openvino.weights import NotReadable
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from studio.devices import has_driver
+from studio.inference.devices import has_driver
 
 # In the order in which they need each other.
 CUBLAS = ("libcublasLt.so.12", "libcublas.so.12")

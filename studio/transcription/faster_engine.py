@@ -10,15 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from studio.devices import fallback_note
-from studio.graphs import multiplies_bytes
-from studio.threads import WorkerThreads
+from studio.inference.devices import fallback_note
+from studio.inference.hardware import multiplies_bytes
+from studio.inference.worker_threads import WorkerThreads
 from studio.transcription.batching import BatchedModel
 from studio.transcription.ctranslate2_model import CTranslate2Model
 from studio.transcription.cuda import device_index
-from studio.transcription.decoding.conversion import COMPACT, fastest
-from studio.transcription.decoding.model import OpenVinoModel
-from studio.transcription.decoding.weights import NotReadable
 from studio.transcription.engine import (
     AVERAGE_LOG_PROBABILITY_LEAST,
     COMPRESSION_RATIO_MOST,
@@ -29,6 +26,9 @@ from studio.transcription.engine import (
     is_silence,
 )
 from studio.transcription.interruption import current_check, interruptible
+from studio.transcription.openvino.conversion import COMPACT, fastest
+from studio.transcription.openvino.model import OpenVinoModel
+from studio.transcription.openvino.weights import NotReadable
 from studio.transcription.transcript import Segment, Word
 
 log = logging.getLogger(__name__)

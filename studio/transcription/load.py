@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from studio.downloads import any_reachable, hub_address
 from studio.errors import ModelUnusable, WeightsMissing
+from studio.inference.reachable import any_reachable, hub_address
+from studio.inference.variants import Where, or_bundled
 from studio.transcription.catalogue import (
     FASTER_WHISPER,
     RELEASES,
@@ -14,7 +15,6 @@ from studio.transcription.catalogue import (
     repository,
 )
 from studio.transcription.engine import SpeechEngine
-from studio.weights import Where, or_bundled
 
 OPENAI_URL = "https://openaipublic.azureedge.net"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from studio.devices import choose_device
+from studio.inference.devices import choose_device
 from studio.transcription.engine import (
     AVERAGE_LOG_PROBABILITY_LEAST,
     COMPRESSION_RATIO_MOST,

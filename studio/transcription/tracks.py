@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from studio.errors import ResultsGone
-from studio.storage import Storage
+from studio.storage.files import Storage
 from studio.transcription.formats import FORMATS
 from studio.transcription.transcribe import TRANSCRIPT_FILE
 from studio.transcription.transcript import Transcript

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from studio import audio
-from studio.devices import join_notes
-from studio.progress import Report
+from studio.inference.devices import join_notes
+from studio.jobs.job import Report
 from studio.transcription.engine import RATE_HZ, DecodeOptions, SpeechEngine
 from studio.transcription.interruption import interruptible
 from studio.transcription.options import TranscriptionOptions

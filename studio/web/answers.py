@@ -7,7 +7,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from studio.jobs.job import Job, State
-from studio.storage import Storage, Upload
+from studio.storage.files import Storage, Upload
 from studio.web import results, schemas
 
 JOBS_PER_PAGE = 20

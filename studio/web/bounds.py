@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from studio.audio import Probe
 from studio.errors import AudioTooLong, TooManyUploads
-from studio.places import Places
+from studio.slots import Places
 
 RETRY_AFTER_S = 5
 SAMPLE_BYTES = 4

@@ -7,7 +7,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Field, File, MultipartDecoder, NeedData, State
 
 from studio.errors import BadFilename, BadRequest, NoFile
-from studio.storage import IncomingFile, Storage
+from studio.storage.files import IncomingFile, Storage
 
 FIELD = "file"
 # Below the 500 kB that a form's texts may have: the decoder counts a piece of a file among them.

@@ -9,7 +9,6 @@ from flask import Flask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from studio import outgoing
 from studio.errors import (
     InvalidOption,
     OriginRefused,
@@ -18,6 +17,7 @@ from studio.errors import (
     Unauthorized,
     UnknownOption,
 )
+from studio.jobs import outgoing
 from studio.jobs.body import WEBHOOK
 from studio.web import problems, schemas
 from studio.web.access import CHANGES_NOTHING

@@ -7,7 +7,6 @@ from flask import Flask, Response, json, request
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from studio import space
 from studio.errors import (
     BadRequest,
     FileTooLarge,
@@ -21,6 +20,7 @@ from studio.errors import (
 )
 from studio.jobs import faults
 from studio.logs import request_id
+from studio.storage import space
 
 log = logging.getLogger(__name__)
 

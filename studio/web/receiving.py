@@ -23,7 +23,7 @@ from studio.errors import (
     UnsupportedMediaType,
 )
 from studio.generation.prompt import read_prompt
-from studio.storage import IncomingFile, Sound, Upload
+from studio.storage.files import IncomingFile, Sound, Upload
 from studio.web import pace
 from studio.web.bounds import UploadBounds
 from studio.web.forms import FIELD, UploadForm

@@ -47,13 +47,13 @@ from studio.errors import (
     UploadTooSlow,
     WrongFileType,
 )
+from studio.inference.warm_up import READY
 from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.job import Job, State
 from studio.jobs.reuse import completed_before
-from studio.on_demand import Abandoned, Requester, requested_by
-from studio.places import Places
-from studio.readiness import READY
-from studio.storage import Upload, unknown_file
+from studio.slots import Places
+from studio.storage.files import Upload, unknown_file
+from studio.storage.on_demand import Abandoned, Requester, requested_by
 from studio.web import answers, receiving, results, schemas, sending
 from studio.web.access import asked_operation
 from studio.web.operations import Parameter, operation

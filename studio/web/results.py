@@ -9,7 +9,7 @@ from studio.errors import UnknownFormat
 from studio.generation import tracks as music
 from studio.jobs.job import Job, State
 from studio.separation import tracks as stems
-from studio.storage import Storage, Upload
+from studio.storage.files import Storage, Upload
 from studio.transcription import tracks as transcripts
 
 ALL_FORMATS = {**CONTENT_TYPES, **transcripts.CONTENT_TYPES}

@@ -5,13 +5,13 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs.job import Request
+from studio.jobs.quota import Quota
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
-from studio.quota import Quota
-from studio.readiness import Readiness, StorageCheck
-from studio.storage import Storage, Upload
+from studio.storage.files import Storage, Upload
 from studio.web.access import Access
 from studio.web.bounds import UploadBounds
 

@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from studio import logs
 from studio.errors import Unauthorized
-from studio.metrics import Metrics
 from studio.web.access import Access, given_key
+from studio.web.metrics import Metrics
 from studio.web.operations import operation
 
 HEADER = "X-Request-ID"

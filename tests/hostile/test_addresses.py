@@ -2,7 +2,7 @@
 
 import pytest
 
-from studio.outgoing import OutgoingRefused, check, is_public
+from studio.jobs.outgoing import OutgoingRefused, check, is_public
 
 INSIDE = {
     "this host": ["0.0.0.0", "127.0.0.1", "127.8.8.8", "::", "::1"],

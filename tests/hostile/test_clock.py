@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from studio.housekeeping import BELIEVED_AFTER_S, HOUR_S
+from studio.jobs.housekeeping import BELIEVED_AFTER_S, HOUR_S
 from studio.jobs.store import connect
 from studio.jobs.turns import LONGEST_PAUSE_S, Pauses
 from studio.jobs.usage import Usage
 from studio.web.rates import Rate
-from tests.test_housekeeping import RETENTION_H, House
+from tests.jobs.test_housekeeping import RETENTION_H, House
 
 
 class Clocks(House):

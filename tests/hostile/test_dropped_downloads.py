@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from studio import on_demand
-from studio.on_demand import Abandoned, Requester, requested_by
 from studio.separation import tracks as stems
-from tests.problems import assert_problem
-from tests.support import RATE_HZ, Server, ffmpeg_children, noise, until, write_wav
-from tests.test_storage import Folders
+from studio.storage import on_demand
+from studio.storage.on_demand import Abandoned, Requester, requested_by
+from tests.storage.test_files import Folders
+from tests.support.problems import assert_problem
+from tests.support.server import RATE_HZ, Server, ffmpeg_children, noise, until, write_wav
 
 DROPPED = 140
 # Long enough that nothing below is made before its requests have gone.

@@ -8,8 +8,8 @@ import pytest
 from studio.jobs.job import Request
 from studio.jobs.store import JobStore, connect
 from studio.jobs.usage import HOUR_S, Usage
-from tests.problems import assert_problem
-from tests.support import Server, noise, until, write_wav
+from tests.support.problems import assert_problem
+from tests.support.server import Server, noise, until, write_wav
 
 ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 

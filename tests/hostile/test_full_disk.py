@@ -17,9 +17,9 @@ from studio.jobs import faults, runner
 from studio.jobs.job import Job, State
 from studio.jobs.runner import Report
 from studio.jobs.store import JobStore, connect
-from tests.problems import assert_problem
-from tests.support import Server, until
-from tests.test_jobs import RESULT, Work, finished, request, running, state
+from tests.jobs.test_runner import RESULT, Work, finished, request, running, state
+from tests.support.problems import assert_problem
+from tests.support.server import Server, until
 
 LONG_RESULT = {"stems": ["vocals"], "note": "x" * 100_000}
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from scripts.lock import OF_CUDA, entries
-from tests.support import ROOT, Server
+from tests.support.server import ROOT, Server
 
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -116,7 +116,7 @@ for name in ("environ", "mem", "maps"):
 """
 PARENT = f"""
 import subprocess, sys
-from studio import process
+from studio.inference import process
 process.hide()
 subprocess.run([sys.executable, "-c", {READ_PARENT!r}], check=True)
 """

@@ -21,8 +21,8 @@ from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
 from studio.separation import limits
-from tests.problems import assert_problem
-from tests.support import ROOT, Server, noise, save_network, until, write_wav
+from tests.support.problems import assert_problem
+from tests.support.server import ROOT, Server, noise, save_network, until, write_wav
 
 # Loads the bag of each folder and runs one window, in a process that cannot take the machine's
 # memory.
@@ -32,7 +32,7 @@ from pathlib import Path
 from studio.errors import StudioError
 from studio.separation.catalogue import Catalogue
 from studio.separation.engines import EngineSettings
-from studio.separation.weights import load
+from studio.separation.load import load
 
 resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
 answers = []

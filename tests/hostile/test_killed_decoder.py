@@ -10,7 +10,7 @@ from studio.audio import decode
 from studio.audio.child import RECORDING, Child
 from studio.errors import DecoderEnded
 from studio.web.answers import disposition
-from tests.support import ffmpeg_children, noise, write_wav
+from tests.support.server import ffmpeg_children, noise, write_wav
 
 
 @pytest.fixture(scope="module")

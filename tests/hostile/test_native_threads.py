@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.support.server import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 
@@ -18,7 +18,7 @@ CHILD = """
 import gc, json, os, sys
 from pathlib import Path
 import numpy as np
-from studio.process import prepare_process
+from studio.inference.process import prepare_process
 
 prepare_process()
 from studio.generation.catalogue import Catalogue as MusicCatalogue

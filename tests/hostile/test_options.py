@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from studio.transcription.live.settings import LiveSettings
-from tests.problems import assert_problem
-from tests.support import Server
+from tests.support.problems import assert_problem
+from tests.support.server import Server
 
 Schema = dict[str, Any]
 

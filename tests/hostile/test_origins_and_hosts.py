@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.problems import assert_problem
-from tests.proxy import Proxy
-from tests.support import Server
+from tests.support.problems import assert_problem
+from tests.support.proxy import Proxy
+from tests.support.server import Server
 
 IPV6_ORIGIN = "http://[::1]"
 POLLING = "/socket.io/?EIO=4&transport=polling"

@@ -15,8 +15,8 @@ from engineio.socket import Socket
 from app import SPARE_SOCKETS
 from studio.web.connection import MAX_UNREAD, STRANGER_BYTES, StrictConnection
 from studio.web.sockets import MAX_CONNECTS, STRANGERS_PER_NETWORK
-from tests.live_client import Client, chunk
-from tests.support import Server, until
+from tests.support.live_client import Client, chunk
+from tests.support.server import Server, until
 
 KEY = "ann-0123456789abcdef"
 JOIN = f'40/transcribe,{{"token":"{KEY}"}}'

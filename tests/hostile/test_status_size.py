@@ -10,8 +10,8 @@ from studio.jobs.job import Request, State
 from studio.jobs.outbox import Outbox
 from studio.jobs.store import MAX_JOBS_KEPT, JobStore, connect
 from studio.web.answers import JOBS_PER_PAGE
-from tests.problems import assert_problem
-from tests.support import Server
+from tests.support.problems import assert_problem
+from tests.support.server import Server
 
 JOBS = MAX_JOBS_KEPT + 12
 

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from studio.transcription.engine import RATE_HZ
-from tests.hostile.walker import Walker
-from tests.receiver import SECRET
-from tests.speech import Spoken
-from tests.support import Server, noise, until, write_wav
+from tests.support.receiver import SECRET
+from tests.support.server import Server, noise, until, write_wav
+from tests.support.speech import Spoken
+from tests.support.walker import Walker
 
 SEED = "16"
 STEPS = 220

@@ -8,14 +8,14 @@ from threading import Event, Thread
 
 import pytest
 
-from studio import outgoing
 from studio.errors import InvalidOption, TooManyWebhooks
+from studio.jobs import outgoing
 from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
 from studio.jobs.store import JobStore, connect
 from studio.jobs.webhooks import AT_ONCE, Webhooks, WebhookSettings
-from tests.receiver import SECRET, Receiver
-from tests.support import until
+from tests.support.receiver import SECRET, Receiver
+from tests.support.server import until
 
 # Longer than a loaded machine needs, shorter than anybody waits for a test that fails.
 WAIT_S = 30

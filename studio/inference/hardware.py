@@ -1,0 +1,37 @@
+"""The processor's instructions that decide which precision is fastest."""
+
+from functools import cache
+from pathlib import Path
+
+from studio.inference.openvino_import import import_openvino
+
+
+@cache
+def native_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 by itself."""
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@cache
+def processor_flags() -> frozenset[str]:
+    """What Linux says the processor has, like `avx2`; nothing elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return frozenset()
+    return frozenset(
+        flag
+        for line in text.splitlines()
+        if line.startswith("flags")
+        for flag in line.partition(":")[2].split()
+    )
+
+
+def multiplies_bytes() -> bool:
+    """Whether the processor adds products of 8 bits by itself, many at a time."""
+    return "avx512_vnni" in processor_flags()
+
+
+def has_amx() -> bool:
+    """Whether the processor has a unit for products of matrices, which is quickest in bf16."""
+    return "amx_bf16" in processor_flags()

@@ -1,0 +1,176 @@
+"""The OpenVINO engine: HTDemucs as a compiled graph, its Fourier transforms outside of it.
+
+A network is converted once from its weights (`torch` is needed only then) and kept on disk.
+"""
+
+import queue
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.audio import Sound
+from studio.inference.graph_cache import NotConvertible, graph_key
+from studio.inference.openvino_import import import_openvino
+from studio.separation.network import Stems, Windows
+from studio.separation.openvino.channels_last import rearrange
+from studio.separation.openvino.spectrum import Spectrogram
+
+GRAPH_VERSION = 5
+PACKAGES = ("openvino", "torch", "demucs")
+LAYERS = "graph"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a converted network is, besides its layers."""
+
+    sources: tuple[str, ...]
+    sample_rate_hz: int
+    channels: int
+    segment_samples: int
+    hop: int
+
+
+def key(weights: Path, segment_s: float | None) -> str:
+    """Names the graph of a weights file in the cache."""
+    return graph_key([weights], PACKAGES, GRAPH_VERSION, segment_s)
+
+
+def describe(graph: Graph) -> dict[str, Any]:
+    """A graph as the cache keeps it beside its layers."""
+    return asdict(graph)
+
+
+def described(data: dict[str, Any]) -> Graph:
+    """The reverse of `describe`. Raises TypeError or LookupError where it is no such graph."""
+    return Graph(**{**data, "sources": tuple(data["sources"])})
+
+
+def convert(module: Any) -> tuple[Graph, Any]:
+    """A loaded HTDemucs as a graph; it is rearranged in place.
+
+    Raises NotConvertible for other networks.
+    """
+    import torch
+    from demucs.htdemucs import HTDemucs
+
+    openvino = import_openvino()
+    if not isinstance(module, HTDemucs):
+        raise NotConvertible(f"{type(module).__name__} runs on PyTorch only")
+    if not (module.cac and module.use_train_segment):
+        raise NotConvertible("this HTDemucs masks magnitudes or has no fixed segment")
+    segment = int(module.segment * module.samplerate)
+    graph = Graph(
+        tuple(module.sources),
+        int(module.samplerate),
+        int(module.audio_channels),
+        segment,
+        int(module.hop_length),
+    )
+    rearrange(module)
+    mixture = torch.zeros(1, graph.channels, segment)
+    with torch.no_grad(), warnings.catch_warnings(), _plain_attention():
+        # Shapes are fixed on purpose, and a trace is what OpenVINO's converter reads.
+        warnings.simplefilter("ignore")
+        spectrum = module._magnitude(module._spec(mixture))
+        example = (mixture, spectrum)
+        traced = torch.jit.trace(_core(module), example, check_trace=False)
+        shapes = [list(tensor.shape) for tensor in example]
+        return graph, openvino.convert_model(traced, example_input=example, input=shapes)
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """PyTorch's fused attention is off: its keys would be moved around before OpenVINO fuses it."""
+    import torch
+
+    is_fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_fused)
+
+
+def _core(module: Any) -> Any:
+    """The network between the Fourier transforms: (mixture, spectrum) -> (spectra, waves).
+
+    It is the module's own `forward`; the transforms around it are replaced by what they get and
+    give. The spectra come from the last layer as it leaves them, (1, bins, frames, channels):
+    their order is changed by the inverse transform, which has to read them anyway.
+    """
+    import torch
+
+    class Core(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = module
+            self.last_layer = module.decoder[-1].forward
+            module.decoder[-1].forward = self.keep
+            module._spec = lambda _mixture: self.spectrum
+            module._magnitude = lambda spectrum: spectrum
+            module._mask = lambda _spectrum, spectra: spectra
+            module._ispec = lambda _spectra, _length: torch.zeros(())
+
+        def keep(self, *given: Any) -> tuple[Any, Any]:
+            self.spectra, before = self.last_layer(*given)
+            return self.spectra, before
+
+        def forward(self, mixture: Any, spectrum: Any) -> Any:
+            self.spectrum = spectrum
+            waves = self.network(mixture)
+            everything = (1, 2, 3)
+            mean = spectrum.mean(everything, keepdim=True)
+            spectra = self.spectra * spectrum.std(everything, keepdim=True) + mean
+            return spectra.permute(0, 2, 3, 1), waves
+
+    return Core().eval()
+
+
+class OpenVinoNetwork:
+    """A compiled graph behind the `Network` protocol; any number of threads may call it.
+
+    `layers` is the path of a kept graph, or the converted one itself.
+    """
+
+    batch = 1
+    note: str | None = None
+
+    def __init__(self, graph: Graph, layers: Any, precision: str, threads: int) -> None:
+        openvino = import_openvino()
+        self.segment_samples = graph.segment_samples
+        self._spectrogram = Spectrogram(graph.segment_samples, graph.hop)
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "THROUGHPUT",
+        }
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        compiled = openvino.Core().compile_model(layers, "CPU", settings)
+        self.parallel = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._requests: queue.Queue[Any] = queue.Queue()
+        for _ in range(self.parallel):
+            self._requests.put(compiled.create_infer_request())
+
+    def window_samples(self, length: int) -> int:
+        return self.segment_samples
+
+    def __call__(self, windows: Windows) -> Stems:
+        return np.stack([self._separate(window) for window in windows])
+
+    def _separate(self, window: Sound) -> Stems:
+        spectrum = self._spectrogram.forward(window)
+        request = self._requests.get()
+        try:
+            request.infer([window[None], spectrum[None]], share_inputs=True)
+            signals = self._spectrogram.inverse(request.get_output_tensor(0).data[0])
+            waves = np.array(request.get_output_tensor(1).data[0], dtype=np.float32)
+        finally:
+            self._requests.put(request)
+        waves += signals.reshape(waves.shape)
+        return waves

@@ -1,0 +1,183 @@
+"""Files that are made when a request asks for them.
+
+However many ask for one file, it is made once, on the thread of the first. Requests that wait are
+bounded in total and for each client, because each holds a thread of the server. A file that nobody
+waits for any more is given up.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Condition
+
+from studio.errors import StudioError, TooManyConversions
+from studio.slots import Places
+
+MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT = 32, 8
+MAX_RUNNING, MAX_RUNNING_PER_CLIENT = 4, 2
+LOOK_EVERY_S = 0.25
+RETRY_AFTER_S = 5
+
+
+class Abandoned(Exception):
+    """Nobody waits for the file any more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Requester:
+    """A request that needs a file: its client, and whether it has hung up."""
+
+    client: str
+    has_left: Callable[[], bool]
+
+
+@dataclass(eq=False)
+class _Flight:
+    """A file on its way, and who waits for it."""
+
+    requesters: list[Requester | None] = field(default_factory=list)
+    error: StudioError | None = None
+    is_over: bool = False
+    looked_s: float = 0.0
+
+    def is_wanted(self) -> bool:
+        return any(one is None or not one.has_left() for one in self.requesters)
+
+
+_requester: ContextVar[Requester | None] = ContextVar("requester", default=None)
+_flight: ContextVar[_Flight | None] = ContextVar("flight", default=None)
+
+
+@contextmanager
+def requested_by(requester: Requester) -> Iterator[None]:
+    """Files that are made inside are made for a request."""
+    token = _requester.set(requester)
+    try:
+        yield
+    finally:
+        _requester.reset(token)
+
+
+def check_wanted() -> None:
+    """Raise Abandoned when nobody waits for the file that this thread makes.
+
+    To be called between the steps of making a file.
+    """
+    flight = _flight.get()
+    now_s = time.monotonic()
+    if flight is None or now_s - flight.looked_s < LOOK_EVERY_S:
+        return
+    flight.looked_s = now_s
+    if not flight.is_wanted():
+        raise Abandoned
+
+
+class OnDemand:
+    """Makes each file once at a time. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._requests = Places(MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT)
+        self._running = Places(MAX_RUNNING, MAX_RUNNING_PER_CLIENT)
+        self._flights: dict[Path, _Flight] = {}
+        self._changed = Condition()
+
+    def make(self, target: Path, make: Callable[[], None]) -> None:
+        """Return when the file is there: made by `make`, here or on another thread.
+
+        Raises TooManyConversions, Abandoned when the requester has hung up, and what `make` raises.
+        """
+        requester = _requester.get()
+        with self._place(requester):
+            while not target.exists():
+                flight, is_mine = self._join(target, requester)
+                try:
+                    if is_mine:
+                        self._run(flight, requester, make)
+                    else:
+                        self._wait_for(flight, requester)
+                finally:
+                    self._leave(target, flight, requester, is_mine)
+                if flight.error is not None:
+                    raise flight.error
+                if is_mine:
+                    return
+
+    def _join(self, target: Path, requester: Requester | None) -> tuple[_Flight, bool]:
+        """The flight of a file, and whether it is this thread that has to make it."""
+        with self._changed:
+            is_mine = target not in self._flights
+            flight = self._flights.setdefault(target, _Flight())
+            flight.requesters.append(requester)
+            return flight, is_mine
+
+    def _leave(
+        self, target: Path, flight: _Flight, requester: Requester | None, is_mine: bool
+    ) -> None:
+        with self._changed:
+            flight.requesters.remove(requester)
+            if is_mine:
+                del self._flights[target]
+                flight.is_over = True
+                self._changed.notify_all()
+
+    def _run(self, flight: _Flight, requester: Requester | None, make: Callable[[], None]) -> None:
+        with self._turn(flight, requester):
+            token = _flight.set(flight)
+            try:
+                make()
+            except StudioError as error:
+                flight.error = error
+            finally:
+                _flight.reset(token)
+
+    def _wait_for(self, flight: _Flight, requester: Requester | None) -> None:
+        with self._changed:
+            while not flight.is_over:
+                self._changed.wait(LOOK_EVERY_S)
+                if requester is not None and requester.has_left():
+                    raise Abandoned
+
+    @contextmanager
+    def _place(self, requester: Requester | None) -> Iterator[None]:
+        """A place among the requests that are served. Raises TooManyConversions."""
+        if requester is None:
+            yield
+            return
+        taken_by = self._requests.take(requester.client)
+        if taken_by is not None:
+            count = (
+                f"{MAX_REQUESTS_PER_CLIENT} of your downloads"
+                if taken_by == "client"
+                else f"{MAX_REQUESTS} downloads"
+            )
+            raise TooManyConversions(
+                f"{count} wait already for a format to be made. Retry after {RETRY_AFTER_S} s.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        try:
+            yield
+        finally:
+            self._requests.leave(requester.client)
+
+    @contextmanager
+    def _turn(self, flight: _Flight, requester: Requester | None) -> Iterator[None]:
+        """Wait until few enough files are being made. Raises Abandoned."""
+        if requester is None:
+            yield
+            return
+        with self._changed:
+            while True:
+                if not flight.is_wanted():
+                    raise Abandoned
+                if self._running.take(requester.client) is None:
+                    break
+                self._changed.wait(LOOK_EVERY_S)
+        try:
+            yield
+        finally:
+            self._running.leave(requester.client)
+            with self._changed:
+                self._changed.notify_all()

@@ -1,0 +1,477 @@
+"""Whole recordings whose container tells another length than their sound: taken, at their times."""
+
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from studio import audio
+from studio.audio import chain
+from studio.audio.child import RECORDING, Child
+from studio.errors import AudioTruncated, AudioUnsupported, NotAudio, StudioError
+from tests.support.hostile_files import box, find_box, ogg_page, ogg_pages
+from tests.support.server import (
+    RATE_HZ,
+    Sound,
+    convert,
+    decode_all,
+    ffmpeg_children,
+    level_db,
+    noise,
+    tone,
+    write_wav,
+)
+
+LATE_S = 2.9
+SOUND_S = 2.0
+VIDEO = ("-f", "lavfi", "-i", "testsrc=duration={}:size=32x32:rate=5", "-c:v", "mpeg4")
+FRAGMENTS = ("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-frag_duration", "500000")
+Page = tuple[int, int, int, int, bytes, bytes]
+
+
+def encode(folder: Path, name: str, *options: str, delay_s: float = 0.0, ending: str = "") -> Path:
+    """A tone of 1 kHz that fills SOUND_S, from `delay_s` on."""
+    wav = folder / "tone.wav"
+    if not wav.exists():
+        write_wav(wav, np.stack([tone(SOUND_S)] * 2))
+    command = [audio.ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-itsoffset", str(delay_s)]
+    command += ["-i", str(wav), *options, *(("-f", ending) if ending else ())]
+    subprocess.run([*command, str(folder / name)], check=True)
+    return folder / name
+
+
+def with_pages(path: Path, change: Callable[[list[Page]], list[Page]]) -> Path:
+    """The same Ogg file with changed pages."""
+    pages = change(list(ogg_pages(path.read_bytes())))
+    path.write_bytes(b"".join(ogg_page(*page) for page in pages))
+    return path
+
+
+def ogg(folder: Path, codec: str, delay_s: float = 0.0) -> Path:
+    """An Ogg file of pages of a quarter of a second, which may begin late."""
+    options = ("-c:a", codec, "-page_duration", "250000")
+    return encode(folder, f"{codec}.ogg", *options, delay_s=delay_s)
+
+
+def moved(pages: list[Page], by: int, first: int = 0) -> list[Page]:
+    """Pages of sound from a place on, later by some samples."""
+    headers = sum(page[1] == 0 for page in pages)
+    return [
+        (page[0], page[1] + (by if place >= headers + first else 0), *page[2:])
+        for place, page in enumerate(pages)
+    ]
+
+
+def video_longer(folder: Path) -> Path:
+    return encode(folder, "video.m4a", *(part.format(9) for part in VIDEO), ending="mp4")
+
+
+def chapters_longer(folder: Path) -> Path:
+    """A track of texts, as podcasts have one for their chapters."""
+    texts = folder / "texts.srt"
+    texts.write_text("1\n00:00:00,000 --> 00:00:09,000\nThe end\n")
+    return encode(folder, "chapters.m4a", "-i", str(texts), "-c:s", "mov_text", ending="mp4")
+
+
+def longer_second_track(folder: Path) -> Path:
+    other = write_wav(folder / "other.wav", noise(9.0))
+    return encode(folder, "tracks.m4a", "-i", str(other), "-map", "0", "-map", "1", ending="mp4")
+
+
+def movie_says_more(folder: Path) -> Path:
+    """The header of an MP4 counts more than its tracks hold."""
+    path = encode(folder, "movie.m4a")
+    content = bytearray(path.read_bytes())
+    start, _ = find_box(bytes(content), b"moov", b"mvhd")
+    per_s = struct.unpack_from(">I", content, start + 20)[0]
+    struct.pack_into(">I", content, start + 24, 9 * per_s)
+    path.write_bytes(content)
+    return path
+
+
+def joined(pages: list[Page]) -> list[Page]:
+    headers = sum(page[1] == 0 for page in pages)
+    return pages[:headers] + pages[headers + 4 :]
+
+
+def large_preskip(pages: list[Page]) -> list[Page]:
+    body = pages[0][5]
+    return [(*pages[0][:5], body[:10] + struct.pack("<H", 48_000) + body[12:]), *pages[1:]]
+
+
+def cut_flac(folder: Path) -> Path:
+    """Frames of a FLAC from its middle on; they keep their numbers."""
+    whole = convert(write_wav(folder / "long.wav", noise(4.0)), folder / "long.flac")
+    return convert(whole, folder / "cut.flac", "-ss", "2", "-c", "copy")
+
+
+def vbr_mp3_in_wav(folder: Path) -> Path:
+    """Bytes a second are no measure of its length."""
+    path = encode(folder, "mp3.wav", "-c:a", "libmp3lame", "-q:a", "9")
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, 28, 1000)
+    path.write_bytes(content)
+    return path
+
+
+# What makes a file, its length in seconds, and how far that may be off (an encoder's frames).
+WHOLE: dict[str, tuple[Callable[[Path], Path], float, float]] = {
+    "a longer video": (video_longer, SOUND_S, 0.05),
+    "longer chapters": (chapters_longer, SOUND_S, 0.05),
+    "a longer second track": (longer_second_track, SOUND_S, 0.05),
+    "a movie that says more": (movie_says_more, SOUND_S, 0.05),
+    "a pre-skip of 1 s": (
+        lambda folder: with_pages(ogg(folder, "libopus"), large_preskip),
+        SOUND_S - 1.0 + 0.0065,
+        0.01,
+    ),
+    "Opus of the tenth hour": (
+        lambda folder: with_pages(ogg(folder, "libopus"), lambda p: moved(p, 36_000 * 48_000)),
+        SOUND_S,
+        0.01,
+    ),
+    "Vorbis of the tenth hour": (
+        lambda folder: with_pages(ogg(folder, "libvorbis"), lambda p: moved(p, 36_000 * RATE_HZ)),
+        SOUND_S,
+        0.01,
+    ),
+    "Opus joined in the middle": (
+        lambda folder: with_pages(ogg(folder, "libopus"), joined), SOUND_S, 0.01,
+    ),
+    "Vorbis joined in the middle": (
+        lambda folder: with_pages(ogg(folder, "libvorbis"), joined), SOUND_S, 0.01,
+    ),
+    "FLAC from the middle": (cut_flac, 4.0, 0.1),
+    "Opus with a gap": (
+        lambda folder: with_pages(ogg(folder, "libopus"), lambda p: moved(p, 3 * 48_000, 4)),
+        SOUND_S + 3.0,
+        0.01,
+    ),
+    "Vorbis with a gap": (
+        lambda folder: with_pages(ogg(folder, "libvorbis"), lambda p: moved(p, 3 * RATE_HZ, 4)),
+        SOUND_S + 3.0,
+        0.01,
+    ),
+    "Opus that jumps by an hour": (
+        lambda folder: with_pages(ogg(folder, "libopus"), lambda p: moved(p, 3600 * 48_000, 4)),
+        SOUND_S,
+        0.01,
+    ),
+    "a late M4A": (
+        lambda folder: encode(folder, "late.m4a", delay_s=LATE_S), LATE_S + SOUND_S, 0.05,
+    ),
+    "a late M4A with a video": (
+        lambda folder: encode(
+            folder, "late-video.m4a", *(part.format(7) for part in VIDEO), "-map", "0", "-map", "1",
+            delay_s=LATE_S, ending="mp4",
+        ),
+        LATE_S + SOUND_S,
+        0.05,
+    ),
+    "late Opus": (
+        lambda folder: ogg(folder, "libopus", delay_s=LATE_S), LATE_S + SOUND_S, 0.01,
+    ),
+    "late Vorbis": (
+        lambda folder: ogg(folder, "libvorbis", delay_s=LATE_S), LATE_S + SOUND_S, 0.01,
+    ),
+    "MP3 in a WAV": (vbr_mp3_in_wav, SOUND_S, 0.1),
+    "fragments": (lambda folder: encode(folder, "parts.m4a", *FRAGMENTS), SOUND_S, 0.05),
+}  # fmt: skip
+# How long they are silent at first.
+LATE = {name: LATE_S for name in WHOLE if "late" in name}
+LATE |= {"Opus joined in the middle": 1.0, "Vorbis joined in the middle": 1.0}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_recording_is_taken_at_its_times(tmp_path: Path, name: str) -> None:
+    make, length_s, off_s = WHOLE[name]
+    path = make(tmp_path)
+    found = audio.probe(path)
+    sound = decode_all(path)
+    assert found.says_its_end
+    assert found.duration_s == pytest.approx(length_s, abs=off_s)
+    assert sound.shape[1] / RATE_HZ == pytest.approx(found.duration_s, abs=2e-3)
+    mono = decode_all(path, 16_000, 1)
+    assert mono.shape[1] / 16_000 == pytest.approx(found.duration_s, abs=2e-3)
+    loud = np.flatnonzero(np.abs(sound[0]) > 0.1)
+    if name in LATE:
+        assert loud[0] / RATE_HZ == pytest.approx(LATE[name], abs=0.1)
+        assert not sound[:, : round((LATE[name] - 0.1) * RATE_HZ)].any()
+    elif "FLAC" not in name:
+        assert loud[0] < 0.05 * RATE_HZ
+    assert loud[-1] / RATE_HZ == pytest.approx(length_s, abs=0.06)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_nothing_is_lost_of_what_another_ffmpeg_decodes(tmp_path: Path, name: str) -> None:
+    other = shutil.which("ffmpeg")
+    if other is None:
+        pytest.skip("no second ffmpeg is installed (apt-get install ffmpeg)")
+    path = WHOLE[name][0](tmp_path)
+    for binary in (other, audio.ffmpeg_path()):
+        command = [binary, "-nostdin", "-v", "error", "-i", str(path), "-map", "0:a:0", "-ac", "1"]
+        done = subprocess.run(
+            [*command, "-ar", "8000", "-f", "u8", "-"], capture_output=True, check=True
+        )
+        assert audio.probe(path).duration_s > len(done.stdout) / 8000 - 0.06
+
+
+def test_a_gap_is_silence_where_nothing_was_sent(tmp_path: Path) -> None:
+    sound = decode_all(WHOLE["Opus with a gap"][0](tmp_path))[0]
+    loud = np.flatnonzero(np.abs(sound) > 1e-3)
+    pauses = np.diff(loud)
+    assert pauses.max() / RATE_HZ == pytest.approx(3.0, abs=0.02)
+    assert loud[pauses.argmax()] / RATE_HZ == pytest.approx(1.04, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["a late M4A", "Vorbis with a gap"])
+def test_the_blocks_of_such_a_recording_are_even(tmp_path: Path, name: str) -> None:
+    blocks = list(audio.decode(WHOLE[name][0](tmp_path), RATE_HZ, 2))
+    assert {block.shape for block in blocks[:-1]} == {(2, audio.BLOCK_SAMPLES)}
+
+
+def test_a_long_gap_of_many_channels_fits_into_the_memory(tmp_path: Path) -> None:
+    wav = write_wav(tmp_path / "many.wav", noise(2.0, 8, 192_000), 192_000)
+    options = ("-c:a", "libvorbis", "-page_duration", "250000")
+    path = convert(wav, tmp_path / "many.ogg", *options)
+    with_pages(path, lambda pages: moved(pages, 59 * 192_000, 3))
+    assert audio.probe(path).duration_s == pytest.approx(61.0, abs=0.5)
+    assert decode_all(path).shape[1] / RATE_HZ == pytest.approx(61.0, abs=0.5)
+
+
+@pytest.mark.parametrize("late_s", [0.0, LATE_S])
+def test_a_long_recording_is_measured_by_its_sound(tmp_path: Path, late_s: float) -> None:
+    """Beyond the first minute, of which the end is known and not decoded."""
+    wav = write_wav(tmp_path / "song.wav", noise(65.0, 1, 8000), 8000)
+    options = ["-i", str(wav), "-f", "lavfi", "-i", "testsrc=duration=90:size=16x16:rate=1"]
+    command = [audio.ffmpeg_path(), "-v", "error", "-itsoffset", str(late_s), *options]
+    path = tmp_path / "video.m4a"
+    subprocess.run([*command, "-c:v", "mpeg4", "-f", "mp4", str(path)], check=True)
+    assert audio.probe(path).duration_s == pytest.approx(65.0 + late_s, abs=0.3)
+    opus = with_pages(
+        convert(wav, tmp_path / "o.ogg", "-c:a", "libopus"),
+        lambda pages: moved(moved(pages, 40 * 48_000, 5), round(late_s * 48_000)),
+    )
+    assert audio.probe(opus).duration_s == pytest.approx(105.0 + late_s, abs=0.1)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("name", ["a longer video", "a late M4A", "fragments", "late Opus"])
+def test_what_is_cut_off_is_still_refused(tmp_path: Path, name: str, share: float) -> None:
+    path = WHOLE[name][0](tmp_path)
+    for options in ([], ["-movflags", "+faststart"]):
+        whole = convert(path, tmp_path / f"whole{path.suffix}", "-map", "0", "-c", "copy", *options)
+        cut = tmp_path / "cut"
+        content = (path if name == "fragments" else whole).read_bytes()
+        cut.write_bytes(content[: round(share * len(content))])
+        # Of an Ogg so little may be left that no sound is found in it.
+        with pytest.raises(NotAudio if path.suffix == ".ogg" and share < 0.5 else AudioTruncated):
+            audio.probe(cut)
+
+
+def test_a_box_without_a_length_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    path = encode(tmp_path, "open.m4a", "-movflags", "+faststart")
+    content = bytearray(path.read_bytes())
+    start = content.index(b"mdat") - 4
+    content[start : start + 4] = bytes(4)
+    path.write_bytes(content)
+    assert audio.probe(path).duration_s == pytest.approx(SOUND_S, abs=0.05)
+    path.write_bytes(content[: start + 100])
+    with pytest.raises(StudioError):
+        audio.probe(path)
+
+
+# Formats of Ogg that follow each other: options of ffmpeg, and the tone in Hz.
+LINKS = {
+    "stereo": ("-c:a", "libvorbis"),
+    "mono": ("-c:a", "libvorbis", "-ac", "1"),
+    "48 kHz": ("-c:a", "libvorbis", "-ar", "48000"),
+    "fine": ("-c:a", "libvorbis", "-q:a", "9"),
+    "Opus": ("-c:a", "libopus"),
+    "mono Opus": ("-c:a", "libopus", "-ac", "1"),
+    "FLAC": ("-c:a", "flac"),
+    "mono FLAC": ("-c:a", "flac", "-ac", "1", "-ar", "48000"),
+}
+CHAINS = [
+    ("stereo", "mono"),
+    ("mono", "stereo"),
+    ("stereo", "48 kHz", "stereo"),
+    ("stereo", "fine"),
+    ("stereo", "Opus"),
+    ("Opus", "stereo", "Opus"),
+    ("Opus", "mono Opus"),
+    ("FLAC", "Opus"),
+    ("FLAC", "mono FLAC"),
+    ("stereo", "stereo", "mono", "mono"),
+]
+
+
+@pytest.fixture(scope="module")
+def links(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], bytes]:
+    folder = tmp_path_factory.mktemp("links")
+
+    def make(name: str, number: int) -> bytes:
+        """The recording of a place in the chain, whose tone tells the place."""
+        path = folder / f"{name}-{number}.ogg"
+        if not path.exists():
+            wav = write_wav(folder / "t.wav", np.stack([tone(1.5, 500.0 * (number + 1))] * 2))
+            convert(wav, path, *LINKS[name])
+        return b"".join(
+            ogg_page(page[0], page[1], number + 1, *page[3:])
+            for page in ogg_pages(path.read_bytes())
+        )
+
+    return make
+
+
+def heard(sound: Sound, rate_hz: int, number: int) -> float:
+    """The loudest tone in the middle of a place in the chain, in Hz."""
+    middle = sound[
+        0, round((1.5 * number + 0.25) * rate_hz) : round((1.5 * number + 1.25) * rate_hz)
+    ]
+    # ffmpeg mixes two equal channels to one that is 3 dB louder.
+    assert -1.0 < level_db(middle) < 4.0
+    return float(np.abs(np.fft.rfft(middle)).argmax())
+
+
+@pytest.mark.parametrize("names", CHAINS, ids=", ".join)
+def test_a_chain_that_changes_its_format_is_decoded_whole(
+    tmp_path: Path, links: Callable[[str, int], bytes], names: tuple[str, ...]
+) -> None:
+    path = tmp_path / "chain.ogg"
+    path.write_bytes(b"".join(links(name, number) for number, name in enumerate(names)))
+    found = audio.probe(path)
+    assert found.says_its_end
+    assert found.duration_s == pytest.approx(1.5 * len(names), abs=0.05)
+    for rate_hz, channels in ((RATE_HZ, 2), (16_000, 1)):
+        sound = decode_all(path, rate_hz, channels)
+        assert sound.shape[1] / rate_hz == pytest.approx(found.duration_s, abs=0.01)
+        tones = [heard(sound, rate_hz, number) for number in range(len(names))]
+        assert tones == [500.0 * (number + 1) for number in range(len(names))]
+        assert level_db(sound[-1]) == pytest.approx(level_db(sound[0]), abs=0.1)
+    assert ffmpeg_children() == []
+
+
+def test_an_ffmpeg_that_lost_sound_has_failed_though_it_exits_with_0(
+    tmp_path: Path, links: Callable[[str, int], bytes]
+) -> None:
+    path = tmp_path / "chain.ogg"
+    path.write_bytes(links("stereo", 0) + links("mono", 1))
+    with Child(["-v", "error", *RECORDING, "-f", "null", "-"], path) as child:
+        while child.receive():
+            pass
+        assert not child.wait()
+        assert child.report.lost_sound
+    path.write_bytes(links("stereo", 0) + links("stereo", 1))
+    with Child(["-v", "error", *RECORDING, "-f", "null", "-"], path) as child:
+        while child.receive():
+            pass
+        assert child.wait()
+
+
+def test_the_blocks_of_a_chain_are_even(tmp_path: Path, links: Callable[[str, int], bytes]) -> None:
+    path = tmp_path / "chain.ogg"
+    path.write_bytes(b"".join(links(name, n) for n, name in enumerate(("stereo", "mono", "Opus"))))
+    blocks = audio.decode(path, 192_000, 2)
+    assert next(blocks).shape == (2, audio.BLOCK_SAMPLES)
+    blocks.close()
+    assert ffmpeg_children() == []
+    shapes = [block.shape for block in audio.decode(path, 192_000, 2)]
+    assert set(shapes[:-1]) == {(2, audio.BLOCK_SAMPLES)}
+
+
+def test_a_chain_that_is_cut_off_is_refused(
+    tmp_path: Path, links: Callable[[str, int], bytes]
+) -> None:
+    path = tmp_path / "chain.ogg"
+    content = links("stereo", 0) + links("mono", 1)
+    path.write_bytes(content[:-2000])
+    with pytest.raises(AudioTruncated):
+        audio.probe(path)
+
+
+def test_a_chain_of_endless_changes_is_refused(
+    tmp_path: Path, links: Callable[[str, int], bytes]
+) -> None:
+    path = tmp_path / "chain.ogg"
+    path.write_bytes((links("mono", 0) + links("stereo", 1)) * (chain.MOST_PARTS // 2 + 1))
+    with pytest.raises(AudioUnsupported, match="changes its format"):
+        audio.probe(path)
+
+
+def test_a_flac_that_goes_on_in_another_format_is_not_half_taken(tmp_path: Path) -> None:
+    """FLAC knows no chains, and ffmpeg only reports the frames that it leaves out."""
+    whole = encode(tmp_path, "one.flac", "-ac", "1").read_bytes()
+    other = encode(tmp_path, "two.flac", "-ar", "48000").read_bytes()
+    path = tmp_path / "both.flac"
+    path.write_bytes(whole + other)
+    with pytest.raises(NotAudio, match="damaged"):
+        audio.probe(path)
+
+
+def test_a_job_that_loses_sound_fails(tmp_path: Path) -> None:
+    """What was damaged after the upload, or beyond the first minute."""
+    path = encode(tmp_path, "song.m4a", "-b:a", "128k")
+    content = bytearray(path.read_bytes())
+    start, end = find_box(bytes(content), b"mdat")
+    duration_s = audio.probe(path).duration_s
+    middle = slice(start + (end - start) // 4, start + (end - start) // 2)
+    content[middle] = np.random.default_rng(0).bytes(middle.stop - middle.start)
+    path.write_bytes(content)
+    samples = 0
+    with pytest.raises(NotAudio, match="damaged"):
+        for block in audio.decode(path, RATE_HZ, 2, duration_s):
+            samples += block.shape[1]
+    assert samples > 0
+
+
+def bw64(folder: Path) -> bytes:
+    path = convert(write_wav(folder / "s.wav", noise(1.0)), folder / "rf64.wav", "-rf64", "always")
+    return b"BW64" + path.read_bytes()[4:]
+
+
+def by_libsndfile(folder: Path, container: str, endian: str = "FILE") -> bytes:
+    path = folder / "made"
+    soundfile.write(str(path), noise(1.0).T, RATE_HZ, "PCM_16", endian, container)
+    return path.read_bytes()
+
+
+WAVES: dict[str, Callable[[Path], bytes]] = {
+    "W64 of libsndfile": lambda folder: by_libsndfile(folder, "W64"),
+    "W64 of ffmpeg": lambda folder: convert(
+        write_wav(folder / "s.wav", noise(1.0)), folder / "s.w64"
+    ).read_bytes(),
+    "BW64": bw64,
+    "RF64": lambda folder: by_libsndfile(folder, "RF64"),
+    "RIFX": lambda folder: by_libsndfile(folder, "WAV", "BIG"),
+}
+
+
+@pytest.mark.parametrize("name", WAVES)
+def test_the_end_of_each_kind_of_wave_is_known(tmp_path: Path, name: str) -> None:
+    content = WAVES[name](tmp_path)
+    path = tmp_path / "song.wav"
+    path.write_bytes(content)
+    found = audio.probe(path)
+    assert found.says_its_end
+    assert found.duration_s == pytest.approx(1.0, abs=1e-3)
+    for share in (0.3, 0.7):
+        path.write_bytes(content[: round(len(content) * share)])
+        with pytest.raises(AudioTruncated):
+            audio.probe(path)
+
+
+def test_a_fragmented_file_without_an_index_does_not_hide_a_cut(tmp_path: Path) -> None:
+    content = encode(tmp_path, "parts.m4a", *FRAGMENTS).read_bytes()
+    first = content.rindex(b"moof") - 4
+    path = tmp_path / "cut.m4a"
+    path.write_bytes(content[:first])
+    assert audio.probe(path).duration_s < SOUND_S
+    path.write_bytes(content[:first] + box(b"free", bytes(10)))
+    assert re.fullmatch(r"mov,.*", audio.probe(path).container)

@@ -1,0 +1,182 @@
+"""Tracks are written whole, at their length and level, in every format."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from studio import audio
+from studio.audio import SoundWriter
+from tests.support.server import RATE_HZ, Sound, level_db, noise, read_sound, tone, write_wav
+
+FORMATS = list(audio.ENCODINGS)
+# How far a sample may be off: nothing in float, half a step in 24 bit, audibly little in the rest.
+SAMPLE_ERROR = {"wav": 0.0, "flac": 2**-23}
+
+
+@pytest.fixture(scope="module")
+def stem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stem as a job writes it: 32-bit float WAV."""
+    sound = np.stack([tone(10.0, 440.0), tone(10.0, 1234.0)])
+    return write_wav(tmp_path_factory.mktemp("stem") / "vocals.wav", sound, subtype="FLOAT")
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.25])
+@pytest.mark.parametrize("audio_format", FORMATS)
+def test_encoding_keeps_length_and_level(
+    stem: Path, tmp_path: Path, audio_format: str, gain: float
+) -> None:
+    path = tmp_path / f"vocals.{audio_format}"
+    audio.encode(stem, path, audio_format, gain)
+    original, encoded = read_sound(stem), read_sound(path)
+    info = soundfile.info(str(path))
+    assert (info.samplerate, info.channels) == (RATE_HZ, 2)
+    assert encoded.shape == original.shape
+    assert audio.duration_s(path) == pytest.approx(10.0, abs=1e-4)
+    if audio_format in SAMPLE_ERROR:
+        assert np.abs(encoded - gain * original).max() <= SAMPLE_ERROR[audio_format]
+    else:
+        assert level_db(encoded) == pytest.approx(level_db(gain * original), abs=0.2)
+        for number, frequency in enumerate((440, 1234)):
+            spectrum = np.abs(np.fft.rfft(encoded[number, RATE_HZ : 2 * RATE_HZ]))
+            assert spectrum.argmax() == frequency
+
+
+@pytest.mark.parametrize("audio_format", ["mp3", "ogg"])
+def test_lossy_formats_are_aligned_and_free_of_clicks(tmp_path: Path, audio_format: str) -> None:
+    """A slow swell has no steep step; a click between blocks, or a shift, would show."""
+    seconds = 12.0
+    samples = np.arange(round(seconds * RATE_HZ))
+    swell = np.sin(np.pi * samples / samples.size) * tone(seconds, 300.0)
+    sound = np.stack([swell, swell]).astype(np.float32)
+    path = tmp_path / f"swell.{audio_format}"
+    audio.encode(write_wav(tmp_path / "swell.wav", sound, subtype="FLOAT"), path, audio_format)
+    encoded = read_sound(path)
+    assert np.abs(encoded - sound).max() < 0.02
+    assert np.abs(np.diff(encoded)).max() < 1.2 * np.abs(np.diff(sound)).max()
+
+
+@pytest.mark.parametrize("audio_format", FORMATS)
+def test_nothing_clips_under_the_shared_gain(tmp_path: Path, audio_format: str) -> None:
+    loud = 3.0 * tone(3.0, 200.0)
+    stem = write_wav(tmp_path / "loud.wav", np.stack([loud, loud]), subtype="FLOAT")
+    gain = audio.shared_gain([float(np.abs(loud).max()), 0.5])
+    path = tmp_path / f"out.{audio_format}"
+    audio.encode(stem, path, audio_format, gain)
+    encoded = read_sound(path)
+    assert gain == pytest.approx(0.98 / 1.5, rel=1e-4)
+    assert np.abs(encoded).max() < 1.0
+    assert np.abs(encoded - gain * read_sound(stem)).max() < 0.02
+
+
+@pytest.mark.parametrize("audio_format", FORMATS)
+@pytest.mark.parametrize("samples", [1, 100, audio.BLOCK_SAMPLES, audio.BLOCK_SAMPLES + 1])
+def test_a_track_of_any_length_is_whole(tmp_path: Path, audio_format: str, samples: int) -> None:
+    sound = np.full((2, samples), 0.25, np.float32)
+    path = tmp_path / f"track.{audio_format}"
+    with SoundWriter(path, audio_format, RATE_HZ, 2, samples) as writer:
+        writer.write(sound[:, : samples // 2])
+        writer.write(sound[:, samples // 2 :])
+    assert writer.peak == 0.25
+    assert read_sound(path).shape == (2, samples)
+
+
+@pytest.mark.parametrize("audio_format", FORMATS)
+def test_silence_is_written_as_silence(tmp_path: Path, audio_format: str) -> None:
+    path = tmp_path / f"silence.{audio_format}"
+    with SoundWriter(path, audio_format, RATE_HZ, 2, RATE_HZ) as writer:
+        writer.write(np.zeros((2, RATE_HZ), np.float32))
+    assert read_sound(path).shape == (2, RATE_HZ)
+    assert np.abs(read_sound(path)).max() < 1e-4
+
+
+def test_a_float_wav_holds_more_than_full_scale(tmp_path: Path) -> None:
+    sound: Sound = 5.0 * noise(0.5)
+    path = tmp_path / "loud.wav"
+    with SoundWriter(path, "wav", RATE_HZ, 2, sound.shape[1]) as writer:
+        writer.write(sound)
+    assert np.array_equal(read_sound(path), sound)
+    assert writer.peak == float(np.abs(sound).max())
+
+
+def test_an_error_inside_the_block_is_not_hidden(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        SoundWriter(tmp_path / "a.wav", "wav", RATE_HZ, 2, 10),
+    ):
+        raise ZeroDivisionError
+
+
+FOUR_GIB_SAMPLES = 2**32 // 8  # stereo, 4 bytes a sample
+
+
+@pytest.mark.parametrize(
+    ("samples", "magic"),
+    [
+        (FOUR_GIB_SAMPLES - 2048, b"RIFF"),
+        (FOUR_GIB_SAMPLES, b"RF64"),
+        (10 * FOUR_GIB_SAMPLES, b"RF64"),
+    ],
+)
+def test_a_track_above_4_gib_gets_a_header_that_can_count_it(
+    tmp_path: Path, samples: int, magic: bytes
+) -> None:
+    sound = noise(0.5)
+    path = tmp_path / "long.wav"
+    with SoundWriter(path, "wav", RATE_HZ, 2, samples) as writer:
+        writer.write(sound)
+    assert path.read_bytes()[:4] == magic
+    assert np.array_equal(read_sound(path), sound)
+    assert np.array_equal(np.concatenate(list(audio.decode(path, RATE_HZ, 2)), axis=1), sound)
+
+
+def test_an_rf64_file_of_more_than_4_gib_is_read_to_its_end(tmp_path: Path) -> None:
+    """The file has a hole in its middle, so that it takes no room on the disk."""
+    path = tmp_path / "long.wav"
+    samples = FOUR_GIB_SAMPLES + RATE_HZ
+    with SoundWriter(path, "wav", RATE_HZ, 2, samples) as writer:
+        writer._file.seek(samples - RATE_HZ)
+        writer.write(np.stack([tone(1.0), tone(1.0)]))
+    assert path.stat().st_size > 2**32
+    assert path.stat().st_blocks * 512 < 2**26
+    assert soundfile.info(str(path)).frames == samples
+    found = audio.probe(path)
+    assert found.duration_s == pytest.approx(samples / RATE_HZ, abs=0.01)
+    decoded, last = 0, np.zeros((2, 0), np.float32)
+    for block in audio.decode(path, RATE_HZ, 2, found.duration_s):
+        decoded += block.shape[1]
+        last = np.concatenate([last, block], axis=1)[:, -RATE_HZ // 2 :]
+    assert decoded == samples
+    assert level_db(last) == pytest.approx(0.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "gain"),
+    [
+        ([], 1.0),
+        ([0.0, 0.0], 1.0),
+        ([0.5, 0.98], 1.0),
+        ([0.5, 1.0], 0.98),
+        ([0.1, 4.0, 2.0], 0.245),
+        ([float("inf")], 1.0),
+    ],
+)
+def test_the_shared_gain_lowers_only_what_would_clip(peaks: list[float], gain: float) -> None:
+    assert audio.shared_gain(peaks) == pytest.approx(gain)
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(44_100, 2), (32_000, 1), (16_000, 1)])
+@pytest.mark.parametrize("audio_format", FORMATS)
+def test_no_format_takes_more_than_was_reckoned_with(
+    tmp_path: Path, audio_format: str, rate_hz: int, channels: int
+) -> None:
+    """Loud white noise is what no encoder can make small; a moment of it is all header."""
+    for seconds in (0.01, 5.0):
+        samples = (channels, round(seconds * rate_hz))
+        loud = np.random.default_rng(0).uniform(-0.98, 0.98, samples).astype(np.float32)
+        source = write_wav(tmp_path / "loud.wav", loud, rate_hz, subtype="FLOAT")
+        path = tmp_path / f"made.{audio_format}"
+        audio.encode(source, path, audio_format)
+        assert path.stat().st_size <= audio.most_bytes(source, audio_format)
+        assert audio.most_bytes(source, "wav") < 1.1 * source.stat().st_size + (16 << 10)

@@ -1,0 +1,119 @@
+"""The documentation keeps up: every route, setting, error code, option and variant is there."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from config import Config
+from studio.errors import all_errors
+from studio.generation.catalogue import RELEASES as MUSICGEN_RELEASES
+from studio.generation.options import GenerationOptions
+from studio.inference.variants import BUNDLED
+from studio.separation.catalogue import RELEASES
+from studio.separation.options import SeparationOptions
+from studio.transcription.catalogue import RELEASES as WHISPER_RELEASES
+from studio.transcription.formats import FORMATS
+from studio.transcription.options import TranscriptionOptions
+from tests.support.server import ROOT, Server
+
+API = (ROOT / "docs" / "api.md").read_text()
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+ERRORS = (ROOT / "docs" / "errors.md").read_text()
+MODELS = (ROOT / "docs" / "models.md").read_text()
+
+
+def test_every_route_has_a_heading(server: Server) -> None:
+    paths = server.get("/openapi.json").json()["paths"]
+    headings = [line.replace("&lt;", "{").replace("&gt;", "}") for line in API.splitlines()]
+    for path, methods in paths.items():
+        for method in methods:
+            wanted = f"## {method.upper()} {path}"
+            assert any(line.startswith(wanted) for line in headings), wanted
+
+
+def test_every_heading_is_a_route(server: Server) -> None:
+    paths = server.get("/openapi.json").json()["paths"]
+    for method, path in re.findall(r"^## ([A-Z]+) (/\S+)$", API, re.M):
+        known = path.replace("&lt;", "{").replace("&gt;", "}")
+        assert method.lower() in paths[known]
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Config), ids=lambda field: field.name)
+def test_every_setting_is_described(field: "dataclasses.Field[object]") -> None:
+    row = re.search(rf"^\| `{field.name}` \| `(.*?)` \| (.*?) \|$", SETTINGS, re.M)
+    assert row, f"{field.name} is missing in docs/settings.md"
+    default = field.default
+    if isinstance(default, frozenset):
+        default = ",".join(sorted(default))
+    assert row[1] == (str(default) if default != "" else "(empty)")
+    assert row[2] == field.metadata["help"]
+
+
+def test_every_error_code_is_described() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", ERRORS, re.M))
+    assert rows == {error.code: str(error.status) for error in all_errors()}
+
+
+@pytest.mark.parametrize("name", [BUNDLED, *RELEASES])
+def test_every_variant_is_described(name: str) -> None:
+    assert f"`{name}`" in MODELS
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("Whisper", name) for name in (BUNDLED, *WHISPER_RELEASES)]
+    + [("MusicGen", name) for name in (BUNDLED, *MUSICGEN_RELEASES)],
+)
+def test_every_variant_of_a_model_is_described(model: str, name: str) -> None:
+    section = MODELS.partition(f"\n## {model}\n")[2].partition("\n## ")[0]
+    assert re.search(rf"^\|.*`{re.escape(name)}`.*\|$", section, re.M)
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("demucs", SeparationOptions),
+        ("whisper", TranscriptionOptions),
+        ("musicgen", GenerationOptions),
+    ],
+)
+def test_every_option_is_described(model: str, options: type[BaseModel]) -> None:
+    table = API.partition(f"Options of `{model}`:\n\n")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", table, re.M)
+    assert rows == list(options.model_fields)
+
+
+def test_every_format_of_a_transcript_is_described() -> None:
+    table = API.partition("The track `transcription` of")[2]
+    rows = re.findall(r"^\| ((?:`\w+`,? ?)+) \|", table, re.M)
+    assert {name for row in rows for name in re.findall(r"\w+", row)} >= FORMATS.keys()
+
+
+def test_links_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_readme_shows_the_two_commands_first() -> None:
+    first_screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+
+
+def test_make_lists_every_command() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    readme = (ROOT / "README.md").read_text()
+    for command in re.findall(r"^([a-z]+):.*## ", makefile, re.M):
+        if command != "help":
+            assert f"make {command}" in readme
+
+
+def test_readme_tells_the_files_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name in re.findall(r"`([\w./-]+(?:\.py|/))`", readme):
+        assert (ROOT / Path(name)).exists(), name

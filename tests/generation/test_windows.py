@@ -1,0 +1,114 @@
+"""Music of any length: windows join unheard, progress counts steps, cancel is quick."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from studio.generation.catalogue import Catalogue
+from studio.generation.generate import Order, generate
+from studio.generation.load import EngineSettings, load
+from studio.generation.model import MusicModel
+from studio.generation.options import GenerationOptions
+from studio.generation.windows import plan
+from tests.support.music import make_music_model
+from tests.support.server import Sound, read_sound
+
+WINDOW_S = 3
+
+
+class Ended(Exception):
+    """What a report raises to end a job."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> MusicModel:
+    """A model that oversees 3 s: each further window is given 1.2 s and adds 1.8 s."""
+    folder = tmp_path_factory.mktemp("windows")
+    made = make_music_model(folder / "musicgen" / "brief")
+    settings = made / "generation_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "max_length": 153}))
+    catalogue = Catalogue(folder / "none", folder / "musicgen")
+    return load(catalogue, "brief", EngineSettings("openvino", "f32", 1, folder / "graphs"))
+
+
+def music(
+    model: MusicModel, work: Path, reports: list[tuple[str, float]], **options: Any
+) -> tuple[Sound, dict[str, Any]]:
+    order = Order("slow piano", GenerationOptions(**{"seed": 1, **options}))
+    result = generate(
+        model, order, work, lambda *report: reports.append(report), lambda _bytes: None
+    )
+    return read_sound(work / "music.wav"), result
+
+
+def test_a_window_is_what_the_model_oversees(model: MusicModel) -> None:
+    assert model.kind.window_frames == WINDOW_S * 50
+    windows = plan(model.kind, 400)
+    assert [(w.start, w.kept, w.frames) for w in windows] == [
+        (0, 0, 150), (90, 60, 90), (180, 60, 90), (270, 60, 70),
+    ]  # fmt: skip
+
+
+def test_progress_is_exact(model: MusicModel, tmp_path: Path) -> None:
+    reports: list[tuple[str, float]] = []
+    _, result = music(model, tmp_path, reports, duration=8.0, format="flac")
+    assert result["steps"] == 400 + 4 * 3
+    progress = [share for stage, share in reports if stage == "generating"]
+    assert progress == [step / result["steps"] for step in range(result["steps"] + 1)]
+    stages = list(dict.fromkeys(stage for stage, _ in reports))
+    assert stages == ["listening", "generating", "encoding"]
+
+
+def test_windows_join_without_a_click(model: MusicModel, tmp_path: Path) -> None:
+    """Where a window begins the sound does not jump more than it does elsewhere."""
+    sound, _ = music(model, tmp_path, [], duration=8.0)
+    assert sound.shape == (1, 8 * 32_000)
+    jumps = np.abs(np.diff(sound[0]))
+    usual = np.quantile(jumps, 0.999)
+    for frame in (150, 240, 330):
+        border = frame * 640
+        assert jumps[border - 640 : border + 640].max() <= 2 * usual
+
+
+def test_a_window_goes_on_from_the_one_before(model: MusicModel, tmp_path: Path) -> None:
+    """The music of a longer piece begins with that of a shorter one, beyond the first window."""
+    for name in ("short", "long"):
+        (tmp_path / name).mkdir()
+    short, _ = music(model, tmp_path / "short", [], duration=4.0)
+    long, _ = music(model, tmp_path / "long", [], duration=6.0)
+    # The codec looks a few frames ahead, and differently where its input ends.
+    same = short.shape[1] - 8 * 640
+    assert np.abs(short[:, :same] - long[:, :same]).max() < 1e-5
+    assert not np.allclose(long[:, :32_000], long[:, 3 * 32_000 : 4 * 32_000], atol=1e-3)
+
+
+def test_a_job_ends_within_a_step(model: MusicModel, tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    def report(stage: str, progress: float) -> None:
+        if stage == "generating":
+            seen.append(progress)
+            if len(seen) == 40:
+                raise Ended
+
+    order = Order("slow piano", GenerationOptions(seed=1, duration=8.0))
+    with pytest.raises(Ended):
+        generate(model, order, tmp_path, report, lambda _bytes: None)
+    assert len(seen) == 40
+
+
+def test_the_disk_is_asked_before_anything_is_written(model: MusicModel, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def reserve(size: int) -> None:
+        asked.append(size)
+        raise Ended
+
+    order = Order("slow piano", GenerationOptions(seed=1, duration=300.0, variations=4))
+    with pytest.raises(Ended):
+        generate(model, order, tmp_path, lambda *_: None, reserve)
+    assert asked == [300 * 32_000 * 4 * 4]
+    assert list(tmp_path.iterdir()) == []

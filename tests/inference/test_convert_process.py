@@ -1,0 +1,62 @@
+"""What a conversion in a process of its own ends with reaches the one who asked for it."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from studio.inference import graph_cache
+from studio.inference.convert_process import convert_apart
+from studio.inference.graph_cache import GraphCache, NotConvertible
+
+MODULE = "tests.support.converting"
+
+
+def test_what_was_kept_is_there(tmp_path: Path) -> None:
+    assert convert_apart(MODULE, tmp_path / "new", "kept")
+    assert (tmp_path / "new" / "kept").is_file()
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "reason"),
+    [
+        ("refuses", NotConvertible, "^it is too odd$"),
+        ("lacks weights", ValueError, "^KeyError: 'lm_heads.0.weight'$"),
+        ("breaks", RuntimeError, "ended with 1: RuntimeError: no such operation$"),
+    ],
+)
+def test_the_reason_is_told(tmp_path: Path, how: str, kind: type[Exception], reason: str) -> None:
+    with pytest.raises(kind, match=reason):
+        convert_apart(MODULE, tmp_path, how)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_told_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "taken").mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert not convert_apart(MODULE, tmp_path, "taken")
+    assert "Is a directory" in caplog.text
+
+
+def test_no_process_is_started_for_a_folder_that_cannot_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in its place")
+    with caplog.at_level(logging.WARNING):
+        assert not convert_apart(MODULE, tmp_path / "file", "kept")
+    assert "cannot be made" in caplog.text
+
+
+def test_what_a_killed_conversion_left_is_removed(tmp_path: Path) -> None:
+    old, young = tmp_path / ".key-0a1b2c3d", tmp_path / ".key-4e5f6a7b"
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / "decoder.bin").write_bytes(bytes(100))
+    long_ago_s = old.stat().st_mtime - graph_cache.UNFINISHED_S - 1
+    os.utime(old, (long_ago_s, long_ago_s))
+    GraphCache(tmp_path).add("other", {}, {})
+    assert not old.exists()
+    assert young.exists()

@@ -1,0 +1,209 @@
+"""The device of the networks: CUDA where it works, else the CPU with the reason."""
+
+import ctypes
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app import create_app
+from config import Config, ConfigError
+from studio.generation.load import EngineSettings as MusicSettings
+from studio.inference import devices
+from studio.separation.engines import EngineSettings
+from studio.separation.torch_engine import TorchNetwork
+from studio.transcription import cuda
+from tests.support.server import ROOT
+
+torch = pytest.importorskip("torch")
+MINI = ROOT / "pretrained"
+NO_DEVICE = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+
+
+@pytest.fixture
+def with_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine with a driver's device file, and no device behind it."""
+    there = tmp_path / "nvidiactl"
+    there.touch()
+    monkeypatch.setattr(devices, "DRIVERS", (str(there),))
+    monkeypatch.setattr(devices, "_refusals", {})
+
+
+@pytest.fixture
+def without_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "DRIVERS", ())
+
+
+@pytest.mark.usefixtures("without_driver")
+def test_without_a_driver_the_cpu_is_nothing_to_remark_on() -> None:
+    assert devices.choose_device("auto") == devices.Device("cpu")
+    assert devices.choose_device("cpu") == devices.Device("cpu")
+    note = devices.choose_device("cuda").note
+    assert note is not None
+    assert "no driver" in note
+
+
+@pytest.mark.usefixtures("with_driver")
+@NO_DEVICE
+@pytest.mark.parametrize("wanted", ["auto", "cuda", "cuda:1"])
+def test_a_driver_without_a_device_that_works_is_remarked_on(wanted: str) -> None:
+    device = devices.choose_device(wanted)
+    assert device.is_cpu
+    assert device.note is not None
+    assert "PyTorch" in device.note
+    assert devices.choose_device("cpu").note is None
+
+
+@pytest.mark.usefixtures("with_driver")
+@NO_DEVICE
+def test_demucs_and_musicgen_say_why_they_run_on_the_cpu(tmp_path: Path) -> None:
+    from studio.generation.catalogue import Catalogue as MusicCatalogue
+    from studio.generation.load import load as load_music
+    from studio.separation.catalogue import Catalogue
+    from studio.separation.load import load
+
+    catalogue = Catalogue(MINI / "demucs-mini", tmp_path, tmp_path)
+    bag = load(catalogue, "mini", EngineSettings("torch", "f32", 0, tmp_path))
+    assert bag.engine == "torch"
+    assert "CUDA" in (bag.remark or "")
+    music = load_music(
+        MusicCatalogue(MINI / "musicgen-mini", tmp_path),
+        "mini",
+        MusicSettings("torch", "f32", 0, tmp_path),
+    )
+    assert music.engine == "torch"
+    assert "CUDA" in (music.note or "")
+
+
+@pytest.mark.usefixtures("with_driver")
+@NO_DEVICE
+def test_whisper_says_why_it_runs_on_the_cpu() -> None:
+    from studio.transcription.faster_engine import FasterWhisper
+
+    engine = FasterWhisper(MINI / "whisper-mini" / "ctranslate2", 0)
+    assert "CUDA" in (engine.note or "")
+    assert engine.precision.startswith("int8")
+    assert FasterWhisper(MINI / "whisper-mini" / "ctranslate2", 0, device="cpu").note is None
+
+
+@pytest.mark.usefixtures("without_driver")
+def test_a_server_that_demands_a_device_does_not_start_without_one(tmp_path: Path) -> None:
+    config = Config(
+        DEVICE="cuda", UPLOAD_FOLDER=str(tmp_path / "in"), OUTPUT_FOLDER=str(tmp_path / "out")
+    )
+    with pytest.raises(ConfigError, match=r"DEVICE='cuda' cannot be used.*DEVICE=cpu"):
+        create_app(config)
+
+
+@pytest.mark.parametrize("value", ["gpu", "cuda:", "cuda:x", "", "0"])
+def test_devices_that_do_not_exist_are_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"DEVICE=.*use auto, cpu, cuda"):
+        Config.load({"DEVICE": value}, None)
+
+
+def test_devices_are_read_from_the_settings() -> None:
+    assert Config.load({"DEVICE": "CUDA:1"}, None).DEVICE == "cuda:1"
+    assert Config.load({}, None).DEVICE == "auto"
+
+
+# What CTranslate2 raises where cuBLAS is missing.
+MISSING = "Library libcublas.so.12 is not found or cannot be loaded"
+
+
+@pytest.mark.usefixtures("with_driver")
+def test_whisper_goes_on_where_its_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library is looked for at the first product, after the model was loaded."""
+    import ctranslate2
+    import faster_whisper
+
+    from studio.transcription.engine import DecodeOptions
+    from studio.transcription.faster_engine import FasterWhisper
+
+    whole = faster_whisper.WhisperModel
+
+    class WithoutLibrary(whole):  # type: ignore[misc]
+        def __init__(self, folder: str, device: str, **settings: Any) -> None:
+            settings["compute_type"] = "int8"
+            super().__init__(folder, device="cpu", local_files_only=True, compute_type="int8")
+            self.wanted = device
+
+        def encode(self, features: Any) -> Any:
+            if self.wanted == "cuda":
+                raise RuntimeError(MISSING)
+            return super().encode(features)
+
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
+    monkeypatch.setattr(faster_whisper, "WhisperModel", WithoutLibrary)
+    engine = FasterWhisper(MINI / "whisper-mini" / "ctranslate2", 0)
+    assert engine.note == f"The CUDA device was not used: {MISSING}."
+    assert engine.precision.startswith("int8")
+    assert list(engine.transcribe([np.zeros(16_000, np.float32)], DecodeOptions("en"))) == [[]]
+
+
+def test_a_wheel_with_cublas_is_loaded_before_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "nvidia" / "cublas" / "lib"
+    folder.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loaded: list[str] = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda path, *_: loaded.append(path))
+    cuda.preload_cublas()
+    assert [Path(path).name for path in loaded if path.startswith(str(tmp_path))] == [*cuda.CUBLAS]
+
+
+class _Full(torch.nn.Module):  # type: ignore[misc]
+    """A network whose device has memory for `most` windows."""
+
+    samplerate, segment, audio_channels = 8, 1, 2
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.calls: list[int] = []
+
+    def forward(self, windows: Any) -> Any:
+        self.calls.append(len(windows))
+        if len(windows) > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return windows[:, None] * 2
+
+    def __deepcopy__(self, _memo: Any) -> "_Full":
+        return _Full(1_000)
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 8])
+def test_too_little_memory_means_smaller_batches_and_then_the_cpu(most: int) -> None:
+    network = TorchNetwork(_Full(most), "cpu", batch=8)
+    windows = np.random.default_rng(0).normal(size=(8, 2, 8)).astype(np.float32)
+    assert np.array_equal(network(windows), windows[:, None] * 2)
+    assert network.batch == max(1, most)
+    assert (network.note is None) == (most > 0)
+    assert "out of memory" in (network.note or "out of memory")
+
+
+def test_unloading_does_not_import_pytorch() -> None:
+    code = (
+        "import sys; from studio.inference.devices import release_memory, choose_device\n"
+        "from studio.inference.registry import Registry\n"
+        "registry = Registry(0.0)\n"
+        "with registry.lease('a', object): pass\n"
+        "release_memory(); choose_device('cpu'); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ}, capture_output=True, check=True
+    )
+    assert done.stdout.strip() == b"False"
+
+
+def test_settings_of_the_models_carry_the_device() -> None:
+    for settings in (EngineSettings, MusicSettings):
+        assert {field.name for field in dataclasses.fields(settings)} >= {"device"}
+    assert json.dumps(devices.join_notes(None, "a.", None, "b.")) == '"a. b."'
+    assert devices.join_notes(None, None) is None

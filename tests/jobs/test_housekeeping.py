@@ -1,0 +1,316 @@
+"""What is old or belongs to nothing is removed, and nothing else is; the test turns the clock."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from studio.errors import UnknownFile
+from studio.jobs.housekeeping import HOUR_S, Housekeeper
+from studio.jobs.job import Job, Request, State
+from studio.jobs.outbox import Outbox
+from studio.jobs.runner import JobRunner
+from studio.jobs.store import JobStore, connect
+from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, Storage, Upload
+from tests.support.server import Server, until
+
+RETENTION_H = 2.0
+
+
+class House:
+    """Folders, a job database, and a housekeeper whose clock stands until the test turns it."""
+
+    def __init__(self, folder: Path, retention_h: float = RETENTION_H) -> None:
+        self.uploads, self.outputs = folder / "uploads", folder / "outputs"
+        self.storage = Storage(self.uploads, self.outputs, 0)
+        self.storage.open()
+        engine = connect(f"sqlite:///{folder / 'jobs.sqlite3'}")
+        self.store, self.outbox = JobStore(engine), Outbox(engine)
+        self.store.open()
+        self.outbox.open()
+        self.runner = JobRunner(self.store, {}, lambda _: None, workers=0, most_queued=9)
+        self.now = time.time()
+        self.keeper = self.housekeeper(retention_h)
+
+    def housekeeper(self, retention_h: float) -> Housekeeper:
+        return Housekeeper(
+            self.storage,
+            self.store,
+            self.runner,
+            self.outbox,
+            retention_h,
+            clock=lambda: self.now,
+            every_s=0.01,
+            steady=lambda: self.now,
+        )
+
+    def upload(self) -> Upload:
+        incoming = self.storage.receive()
+        incoming.write(b"sound")
+        return self.storage.accept(incoming, "song.wav", "wav", None)
+
+    def job(self, upload: Upload, **options: str) -> Job:
+        return self.store.add(Request(upload.file_id, "demucs", "mini", options, upload.file_id))
+
+    def finish(self, job: Job) -> None:
+        with self.storage.work(job.job_id) as work:
+            (work / "vocals.wav").write_bytes(b"stem")
+            self.storage.publish(work, job.request.file_id, job.job_id)
+        assert self.store.finish(job.job_id, State.COMPLETED, result={})
+
+    def sweep(self, later_h: float = 0.0) -> None:
+        self.now += later_h * HOUR_S
+        self.keeper.sweep()
+
+    def has(self, upload: Upload) -> bool:
+        try:
+            self.storage.upload(upload.file_id)
+        except UnknownFile:
+            assert not (self.uploads / upload.file_id).exists()
+            assert not (self.outputs / upload.file_id).exists()
+            assert self.store.of_file(upload.file_id) == []
+            return False
+        return True
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.keeper.stop()
+    house.store.close()
+
+
+def test_an_old_upload_goes_with_its_results(house: House) -> None:
+    old = house.upload()
+    house.finish(house.job(old))
+    house.store.tell(house.store.of_file(old.file_id)[0].job_id, "https://receiver.example")
+    house.sweep(1.9)
+    assert house.has(old)
+    house.sweep(0.2)
+    assert not house.has(old)
+    assert house.outbox.clients(house.now) == []
+
+
+def test_the_end_of_the_latest_job_keeps_an_upload(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = house.upload()
+    job = house.job(upload)
+    house.now += 3 * HOUR_S
+    monkeypatch.setattr("studio.jobs.store.time.time", lambda: house.now)
+    house.finish(job)
+    house.sweep(1.9)
+    assert house.has(upload)
+    assert (house.storage.result(upload.file_id, job.job_id) / "vocals.wav").is_file()
+    house.sweep(0.2)
+    assert not house.has(upload)
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING])
+def test_an_upload_in_use_stays_however_old(house: House, state: State) -> None:
+    upload = house.upload()
+    job = house.job(upload)
+    if state is State.PROCESSING:
+        claimed = house.store.claim()
+        assert claimed is not None
+    house.sweep(1000)
+    assert house.has(upload)
+    house.store.finish(job.job_id, State.CANCELED)
+    house.sweep()
+    assert not house.has(upload)
+
+
+def test_an_upload_that_a_job_of_another_names_is_in_use(house: House) -> None:
+    tune, prompt = house.upload(), house.upload()
+    job = house.job(prompt, continue_from=tune.file_id)
+    house.sweep(1000)
+    assert house.has(tune) and house.has(prompt)
+    house.store.finish(job.job_id, State.CANCELED)
+    house.sweep()
+    assert not house.has(tune)
+
+
+def test_without_retention_nothing_grows_too_old(house: House) -> None:
+    upload = house.upload()
+    house.keeper = house.housekeeper(0.0)
+    house.sweep(1e5)
+    assert house.has(upload)
+
+
+def test_an_upload_of_an_earlier_version_is_as_old_as_its_record(house: House) -> None:
+    upload = house.upload()
+    record = house.uploads / upload.file_id / "upload.json"
+    record.write_text(record.read_text().replace(f', "created_at": {upload.created_at}', ""))
+    assert "created_at" not in record.read_text()
+    os.utime(record, (house.now, house.now))
+    house.sweep(1.9)
+    assert house.has(upload)
+    house.sweep(0.2)
+    assert not house.has(upload)
+
+
+def test_results_and_jobs_of_files_that_are_gone_go(house: House) -> None:
+    kept, gone = house.upload(), house.upload()
+    for upload in (kept, gone):
+        house.finish(house.job(upload))
+    shutil.rmtree(house.uploads / gone.file_id)
+    house.sweep()
+    assert house.has(kept)
+    assert (house.outputs / kept.file_id).is_dir()
+    assert not house.has(gone)
+
+
+def test_a_missing_disk_of_uploads_costs_no_results(house: House) -> None:
+    """As if its volume was not mounted: everything else stays, and is there when it comes back."""
+    upload = house.upload()
+    job = house.job(upload)
+    house.finish(job)
+    aside = house.uploads.with_name("aside")
+    (house.uploads / upload.file_id).rename(aside)
+    house.sweep(1000)
+    assert (house.storage.result(upload.file_id, job.job_id) / "vocals.wav").is_file()
+    assert [one.job_id for one in house.store.of_file(upload.file_id)] == [job.job_id]
+    aside.rename(house.uploads / upload.file_id)
+    assert house.has(upload)
+
+
+def leave_result(house: House, upload: Upload, job_id: str) -> Path:
+    """Results as a death between publishing them and ending the job leaves them."""
+    with house.storage.work(job_id) as work:
+        (work / "vocals.wav").write_bytes(b"stem")
+        house.storage.publish(work, upload.file_id, job_id)
+    return house.storage.result(upload.file_id, job_id)
+
+
+@pytest.mark.parametrize("state", [None, State.FAILED, State.CANCELED])
+def test_results_without_a_job_go_after_an_hour(house: House, state: State | None) -> None:
+    house.keeper = house.housekeeper(0.0)
+    upload = house.upload()
+    done = house.job(upload)
+    house.finish(done)
+    job_id = "e" * 32
+    if state is not None:
+        job_id = house.job(upload).job_id
+        house.store.finish(job_id, state)
+    stray = leave_result(house, upload, job_id)
+    (stray.parent / "notes").mkdir()
+    house.sweep(0.9)
+    assert stray.is_dir()
+    house.sweep(0.2)
+    assert not stray.exists()
+    assert (house.storage.result(upload.file_id, done.job_id) / "vocals.wav").is_file()
+    assert (stray.parent / "notes").is_dir()
+    assert house.has(upload)
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING])
+def test_results_of_a_job_that_runs_again_stay(house: House, state: State) -> None:
+    house.keeper = house.housekeeper(0.0)
+    upload, other = house.upload(), house.upload()
+    house.finish(house.job(other))
+    job = house.job(upload)
+    if state is State.PROCESSING:
+        assert house.store.claim() is not None
+    result = leave_result(house, upload, job.job_id)
+    house.sweep(1000)
+    assert result.is_dir()
+
+
+@pytest.mark.parametrize("has_a_new_job", [False, True])
+def test_a_database_that_is_new_costs_no_results(house: House, has_a_new_job: bool) -> None:
+    """As if the old one was moved away, or DATABASE_URL names another."""
+    house.keeper = house.housekeeper(0.0)
+    upload = house.upload()
+    result = leave_result(house, upload, "e" * 32)
+    if has_a_new_job:
+        house.job(upload)
+    house.sweep(1000)
+    assert (result / "vocals.wav").is_file()
+
+
+@pytest.mark.parametrize("missing", ["upload.json", "source.wav", "half a record"])
+def test_half_made_uploads_go_after_an_hour(house: House, missing: str) -> None:
+    house.keeper = house.housekeeper(0.0)
+    whole, half = house.upload(), house.upload()
+    folder = house.uploads / half.file_id
+    if missing == "half a record":
+        (folder / "upload.json").write_text('{"file_id": ')
+    else:
+        (folder / missing).unlink()
+    house.sweep(HALF_MADE_AFTER_S / HOUR_S - 0.1)
+    assert folder.is_dir()
+    house.sweep(0.2)
+    assert not folder.exists()
+    assert house.has(whole)
+
+
+def test_what_is_on_its_way_stays_until_it_is_abandoned(house: House) -> None:
+    incoming = house.storage.receive()
+    incoming.write(b"half")
+    with house.storage.work("job") as work:
+        (work / "vocals.wav").write_bytes(b"half")
+        house.sweep(ABANDONED_AFTER_S / HOUR_S - 0.1)
+        assert incoming.path.is_file()
+        assert (work / "vocals.wav").is_file()
+        house.sweep(0.2)
+        assert not incoming.path.exists()
+        assert not work.exists()
+    incoming.close()
+
+
+def test_what_is_not_of_the_server_stays(house: House) -> None:
+    house.upload()
+    for folder in (house.uploads, house.outputs):
+        (folder / "notes").mkdir()
+        (folder / "notes" / "mine.txt").write_text("keep")
+        (folder / ".hidden").write_text("keep")
+    house.sweep(1000)
+    for folder in (house.uploads, house.outputs):
+        assert (folder / "notes" / "mine.txt").is_file()
+        assert (folder / ".hidden").is_file()
+
+
+def test_the_thread_sweeps_at_once_and_again_and_stops(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = Event()
+    count = 0
+    sweep = house.keeper.sweep
+
+    def counted() -> None:
+        nonlocal count
+        sweep()
+        count += 1
+        if count == 1:
+            raise RuntimeError("a defect ends one sweep, not the thread")
+        swept.set()
+
+    monkeypatch.setattr(house.keeper, "sweep", counted)
+    house.keeper.start()
+    assert swept.wait(60)
+    house.keeper.stop()
+    until(lambda: all(thread.name != "housekeeping" for thread in threading.enumerate()))
+
+
+def test_a_server_cleans_up_at_its_start(tmp_path: Path, short_wav: Path) -> None:
+    server = Server(tmp_path, RETENTION_HOURS=1).start()
+    try:
+        fresh, old = server.upload(short_wav), server.upload(short_wav)
+        server.stop()
+        record = server.uploads / old / "upload.json"
+        created_at = record.read_text().partition('"created_at": ')[2].rstrip("}")
+        record.write_text(record.read_text().replace(created_at, "1000000000.0"))
+        orphan = server.outputs / ("f" * 32)
+        orphan.mkdir()
+        server.start()
+        until(lambda: not orphan.exists())
+        assert server.get(f"/files/{old}").status_code == 404
+        assert server.get(f"/files/{fresh}").status_code == 200
+    finally:
+        server.stop()

@@ -1,0 +1,44 @@
+"""`make demo` works: it separates, transcribes, makes music, and says how well."""
+
+import re
+import subprocess
+import sys
+
+from tests.support.server import ROOT, SONG, read_sound
+
+STEMS = ("drums", "bass", "other", "vocals")
+
+
+def test_demo_ends_well_and_shows_what_came_out() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.demo"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in ("start server", "upload", "separate", "real-time factor", "make run", "http"):
+        assert words in done.stdout
+    for stem in STEMS:
+        row = re.search(rf"^{stem} +(-?[\d.]+) dB +(-?[\d.]+) dB$", done.stdout, re.M)
+        assert row, done.stdout
+        assert float(row[1]) > float(row[2]) + 3
+        separated = read_sound(ROOT / "outputs" / "demo" / f"{stem}.wav")
+        assert separated.shape == read_sound(SONG / "mixture.flac").shape
+    wrong = re.search(r"^(\d+) of (\d+) words wrong$", done.stdout, re.M)
+    assert wrong, done.stdout
+    assert int(wrong[1]) <= 0.15 * int(wrong[2])
+    assert re.search(r"^make music +[\d.]+ s  5\.0 s of music", done.stdout, re.M), done.stdout
+    music = read_sound(ROOT / "outputs" / "demo" / "music.wav")
+    assert music.shape == (1, 5 * 32_000)
+    assert abs(music).max() > 0.05
+
+
+def test_the_song_is_small_and_its_stems_add_up() -> None:
+    files = [SONG / f"{name}.flac" for name in ("mixture", *STEMS)]
+    assert sum(path.stat().st_size for path in files) <= 6_000_000
+    mixture = read_sound(files[0])
+    stems = sum(read_sound(path) for path in files[1:])
+    assert abs(mixture - stems).max() < 2e-4

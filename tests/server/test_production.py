@@ -1,0 +1,180 @@
+"""The production launcher refuses what is unsafe, gets ready, and stops in an orderly way."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from http.client import HTTPResponse
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+import socketio
+
+from config import Config
+from production import Launcher, refusals, warnings
+from tests.support.problems import BOUNDARY, FORM, part, without_network
+from tests.support.server import LAUNCHER, ROOT, Server, noise, write_wav
+
+SAFE: dict[str, Any] = {"SECRET_KEY": "0123456789abcdef0123456789abcdef"}
+
+
+@pytest.fixture
+def launched(tmp_path: Path, weights: Path) -> Iterator[Server]:
+    server = Server(
+        tmp_path / "server",
+        **SAFE,
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="tiny",
+        WHISPER_MODEL="mini",
+        SEPARATION_ENGINE="torch",
+    )
+    server.folder.mkdir()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, ["SECRET_KEY", "openssl rand"]),
+        ({"SECRET_KEY": "short"}, ["SECRET_KEY"]),
+        ({"SECRET_KEY": "your-secret-key-change-in-production"}, ["SECRET_KEY"]),
+        ({"SECRET_KEY": "your-secret-key-here-change-this"}, ["SECRET_KEY"]),
+        ({**SAFE, "DEBUG": "true"}, ["DEBUG"]),
+        ({**SAFE, "UPLOAD_FOLDER": "/proc/uploads"}, ["UPLOAD_FOLDER=/proc/uploads"]),
+        ({**SAFE, "MODEL_DIR": "/proc/weights"}, ["MODEL_DIR=/proc/weights", "chown"]),
+        ({**SAFE, "PORT": "none"}, ["PORT='none'"]),
+    ],
+)
+def test_unsafe_settings_are_refused(
+    settings: dict[str, str], words: list[str], tmp_path: Path
+) -> None:
+    folders = {"UPLOAD_FOLDER": str(tmp_path / "u"), "OUTPUT_FOLDER": str(tmp_path / "o")}
+    environment = {name: text for name, text in os.environ.items() if name != "SECRET_KEY"}
+    done = subprocess.run(
+        LAUNCHER,
+        cwd=ROOT,
+        env={**environment, **folders, **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_open_origins_are_warned_of(tmp_path: Path) -> None:
+    safe = Config(**SAFE, UPLOAD_FOLDER=str(tmp_path), OUTPUT_FOLDER=str(tmp_path))
+    assert refusals(safe) == []
+    assert [text.split()[0] for text in warnings(safe)] == [
+        "CORS_ORIGINS",
+        "API_KEYS",
+        "ALLOWED_HOSTS",
+    ]
+    closed = {"CORS_ORIGINS": "https://example.org", "API_KEYS": frozenset({"k" * 16})}
+    assert warnings(Config(**SAFE, **closed)) == []
+
+
+def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
+    launched: Server, tmp_path: Path
+) -> None:
+    launched.start(command=LAUNCHER)
+    assert launched.until_loaded().json()["ready"]
+    song = write_wav(tmp_path / "song.wav", noise(60.0))
+    file_id = launched.upload(song)
+    assert launched.process(file_id).status_code == 202
+    events: Queue[tuple[str, Any]] = Queue()
+    client = socketio.Client(reconnection=False)
+    for name in ("connected", "error"):
+        client.on(name, lambda data, name=name: events.put((name, data)), namespace="/transcribe")
+    client.connect(launched.url, namespaces=["/transcribe"], wait_timeout=30)
+    assert events.get(timeout=30)[0] == "connected"
+    os.kill(launched.pid, signal.SIGTERM)
+    name, data = events.get(timeout=60)
+    assert (name, data["code"]) == ("error", "server_stopping")
+    client.disconnect()
+    launched.stop()
+    launched.start(command=LAUNCHER)
+    status = launched.wait(file_id)
+    assert status["status"] == "completed", status
+
+
+def test_an_upload_that_is_on_its_way_arrives_although_the_server_stops(
+    launched: Server, short_wav: Path
+) -> None:
+    launched.start(command=LAUNCHER)
+    body = part("late.wav", short_wav.read_bytes()) + f"--{BOUNDARY}--\r\n".encode()
+    head = f"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: {FORM['Content-Type']}\r\n\r\n"
+    incoming = launched.uploads / ".incoming"
+    with socket.create_connection(("127.0.0.1", launched.port), timeout=60) as caller:
+        caller.sendall(head.encode() + body[: len(body) // 2])
+        while not list(incoming.iterdir()):
+            time.sleep(0.05)
+        os.kill(launched.pid, signal.SIGTERM)
+        while "Handling signal: term" not in launched.log.read_text():
+            time.sleep(0.05)
+        caller.sendall(body[len(body) // 2 :])
+        answer = HTTPResponse(caller)
+        answer.begin()
+        assert answer.status == 201
+        file_id = json.loads(answer.read())["file_id"]
+    launched.stop()
+    launched.start(command=LAUNCHER)
+    assert launched.get(f"/files/{file_id}").json()["filename"] == "late.wav"
+
+
+def test_one_process_has_threads_for_every_session_and_more() -> None:
+    launcher = Launcher(Config(**SAFE, LIVE_SESSIONS=50))
+    assert launcher.cfg.workers == 1
+    assert launcher.cfg.worker_class_str == "gthread"
+    assert launcher.cfg.threads > 50
+    assert launcher.cfg.worker_connections > launcher.cfg.threads
+
+
+def test_a_model_that_cannot_be_loaded_is_named(launched: Server) -> None:
+    launched.settings["WHISPER_MODEL"] = "small"
+    launched.settings["HF_HUB_OFFLINE"] = "1"
+    launched.start(command=LAUNCHER)
+    answer = launched.until_loaded()
+    assert answer.status_code == 503
+    assert answer.json()["models"]["demucs/tiny"] == "ready"
+    why = answer.json()["models"]["whisper/small"]
+    assert "small" in why and why.endswith("The server tries again by itself.")
+
+
+def test_a_model_that_comes_later_is_loaded_without_a_restart(
+    launched: Server, tmp_path: Path, weights: Path
+) -> None:
+    """Whether its download fails at first, or somebody forgot to put it there."""
+    late = tmp_path / "late"
+    launched.settings |= {"MODEL_DIR": str(late), "DEMUCS_MODEL": "htdemucs"}
+    launched.settings |= {name: str(text) for name, text in without_network(tmp_path).items()}
+    launched.start(command=LAUNCHER)
+    answer = launched.until_loaded()
+    assert answer.status_code == 503
+    assert answer.json()["models"]["whisper/mini"] == "ready"
+    assert str(late) in answer.json()["models"]["demucs/htdemucs"]
+    shutil.copytree(weights / "demucs", late / "demucs")
+    (late / "demucs" / "tiny.yaml").rename(late / "demucs" / "htdemucs.yaml")
+    ends_s = time.monotonic() + 120
+    while (answer := launched.get("/ready")).status_code == 503:
+        assert time.monotonic() < ends_s, answer.json()
+        time.sleep(0.2)
+    assert answer.json()["models"] == {"demucs/htdemucs": "ready", "whisper/mini": "ready"}
+
+
+def test_the_development_server_is_ready_at_once(server: Server) -> None:
+    answer = server.get("/ready")
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"ready": True, "models": {}, "storage": {"disk": "ready", "database": "ready"}},
+    )

@@ -1,0 +1,369 @@
+"""What is visible on disk is whole: it appears by rename, or not at all."""
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from studio.errors import DiskFull, StorageUnavailable, UnknownFile
+from studio.storage.files import IncomingFile, Sound, Storage, Upload
+from studio.storage.space import disk_errors
+
+SOUND = Sound(3.5, 44_100, 2)
+JOB = "a" * 32
+
+
+class Folders:
+    """A storage and its folders."""
+
+    def __init__(self, root: Path, min_free_bytes: int = 0) -> None:
+        self.uploads, self.outputs = root / "uploads", root / "outputs"
+        self.storage = Storage(self.uploads, self.outputs, min_free_bytes)
+        self.storage.open()
+
+    @property
+    def on_their_way(self) -> list[Path]:
+        return [*(self.uploads / ".incoming").iterdir(), *(self.outputs / ".work").iterdir()]
+
+    def upload(self, content: bytes = b"sound", name: str = "song.wav") -> Upload:
+        incoming = self.storage.receive()
+        incoming.write(content)
+        return self.storage.accept(incoming, name, "wav", SOUND)
+
+    def publish(self, upload: Upload, job_id: str = JOB, **files: bytes) -> Path:
+        with self.storage.work(job_id) as work:
+            for name, content in files.items():
+                (work / f"{name}.wav").write_bytes(content)
+            self.storage.publish(work, upload.file_id, job_id)
+        return self.storage.result(upload.file_id, job_id)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path)
+
+
+def test_an_upload_is_counted_hashed_and_kept(folders: Folders) -> None:
+    incoming = folders.storage.receive()
+    assert incoming.write(b"one ") == 4
+    assert incoming.write(b"two") == 3
+    assert len(folders.on_their_way) == 1
+    upload = folders.storage.accept(incoming, "歌 “1”.wav", "wav", SOUND)
+    assert (upload.size_bytes, upload.filename) == (7, "歌 “1”.wav")
+    assert upload.sha256 == hashlib.sha256(b"one two").hexdigest()
+    assert folders.storage.upload(upload.file_id) == upload
+    assert folders.storage.source(upload).read_bytes() == b"one two"
+    assert folders.on_their_way == []
+
+
+def test_an_upload_without_sound(folders: Folders) -> None:
+    incoming = folders.storage.receive()
+    incoming.write(b"a slow song")
+    upload = folders.storage.accept(incoming, "prompt.txt", "txt", None)
+    assert folders.storage.upload(upload.file_id).sound is None
+
+
+def test_uploads_are_found_after_a_restart(folders: Folders, tmp_path: Path) -> None:
+    upload = folders.upload(b"kept")
+    result = folders.publish(upload, vocals=b"stem")
+    again = Folders(tmp_path)
+    assert again.storage.upload(upload.file_id) == upload
+    assert again.storage.source(upload).read_bytes() == b"kept"
+    assert (result / "vocals.wav").read_bytes() == b"stem"
+
+
+def test_a_discarded_upload_leaves_nothing(folders: Folders) -> None:
+    incoming = folders.storage.receive()
+    incoming.write(b"half a so")
+    folders.storage.discard(incoming)
+    folders.storage.discard(incoming)
+    assert folders.on_their_way == []
+    assert [path.name for path in folders.uploads.iterdir()] == [".incoming"]
+
+
+@pytest.mark.parametrize(
+    "file_id",
+    [
+        "",
+        "0" * 31,
+        "0" * 33,
+        "0" * 5000,
+        "A" * 32,
+        "g" * 32,
+        "../" + "0" * 29,
+        "../x",
+        "..",
+        ".incoming",
+        "/etc/passwd",
+        "0" * 32 + "\n",
+        "\u0660" * 32,
+        "0" * 31 + "\0",
+    ],
+)
+def test_what_is_no_id_is_unknown(folders: Folders, tmp_path: Path, file_id: str) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "upload.json").write_text("{}")
+    with pytest.raises(UnknownFile):
+        folders.storage.upload(file_id)
+    with pytest.raises(UnknownFile):
+        folders.storage.remove(file_id)
+    with pytest.raises(UnknownFile), folders.storage.work(JOB) as work:
+        folders.storage.publish(work, file_id, JOB)
+    assert (tmp_path / "x" / "upload.json").is_file()
+
+
+def test_an_unknown_id_names_itself(folders: Folders) -> None:
+    with pytest.raises(UnknownFile, match="There is no file '" + "0" * 32):
+        folders.storage.upload("0" * 32)
+
+
+def test_results_appear_at_once(folders: Folders) -> None:
+    upload = folders.upload()
+    target = folders.storage.result(upload.file_id, JOB)
+    with folders.storage.work(JOB) as work:
+        (work / "vocals.wav").write_bytes(b"stem")
+        assert not target.exists()
+        folders.storage.publish(work, upload.file_id, JOB)
+        assert (target / "vocals.wav").read_bytes() == b"stem"
+    assert folders.on_their_way == []
+    assert (target / "vocals.wav").read_bytes() == b"stem"
+
+
+def test_a_job_that_fails_leaves_no_work(folders: Folders) -> None:
+    with pytest.raises(ZeroDivisionError), folders.storage.work(JOB) as work:
+        (work / "vocals.wav").write_bytes(b"half")
+        raise ZeroDivisionError
+    assert folders.on_their_way == []
+
+
+def test_a_job_that_runs_again_replaces_its_results(folders: Folders) -> None:
+    upload = folders.upload()
+    folders.publish(upload, vocals=b"old", drums=b"old")
+    result = folders.publish(upload, vocals=b"new")
+    assert {path.name: path.read_bytes() for path in result.iterdir()} == {"vocals.wav": b"new"}
+
+
+def test_results_of_a_removed_upload_are_not_published(folders: Folders) -> None:
+    upload = folders.upload()
+    with folders.storage.work(JOB) as work:
+        (work / "vocals.wav").write_bytes(b"stem")
+        folders.storage.remove(upload.file_id)
+        with pytest.raises(UnknownFile):
+            folders.storage.publish(work, upload.file_id, JOB)
+    assert folders.on_their_way == []
+    assert not (folders.outputs / upload.file_id).exists()
+
+
+def test_shared_results_are_the_same_files(folders: Folders) -> None:
+    one, two = folders.upload(), folders.upload()
+    first = folders.publish(one, vocals=b"stem")
+    (first / ".unfinished-drums.wav").write_bytes(b"half")
+    with folders.storage.work("b" * 32) as work:
+        folders.storage.share(first, work)
+        folders.storage.publish(work, two.file_id, "b" * 32)
+    second = folders.storage.result(two.file_id, "b" * 32)
+    assert [path.name for path in second.iterdir()] == ["vocals.wav"]
+    assert (first / "vocals.wav").samefile(second / "vocals.wav")
+    folders.storage.remove(one.file_id)
+    assert (second / "vocals.wav").read_bytes() == b"stem"
+
+
+def test_sharing_what_was_removed_meanwhile(folders: Folders) -> None:
+    upload = folders.upload()
+    first = folders.publish(upload, vocals=b"stem")
+    folders.storage.remove(upload.file_id)
+    with pytest.raises(FileNotFoundError), folders.storage.work("b" * 32) as work:
+        folders.storage.share(first, work)
+
+
+def test_a_file_that_is_there_is_not_made_again(folders: Folders) -> None:
+    folder = folders.publish(folders.upload(), vocals=b"stem")
+
+    made: list[Path] = []
+    assert folders.storage.add(folder, "vocals.wav", 9, made.append).read_bytes() == b"stem"
+    assert made == []
+
+
+def test_a_file_that_cannot_be_made_leaves_nothing(folders: Folders) -> None:
+    folder = folders.publish(folders.upload(), vocals=b"stem")
+
+    def make(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        folders.storage.add(folder, "vocals.mp3", 9, make)
+    assert [path.name for path in folder.iterdir()] == ["vocals.wav"]
+
+
+def test_a_file_of_results_that_are_removed_meanwhile_is_unknown(folders: Folders) -> None:
+    upload = folders.upload()
+    folder = folders.publish(upload, vocals=b"stem")
+
+    def make(path: Path) -> None:
+        path.write_bytes(b"whole")
+        folders.storage.remove(upload.file_id)
+
+    with pytest.raises(UnknownFile):
+        folders.storage.add(folder, "vocals.mp3", 9, make)
+    assert folders.on_their_way == []
+
+
+def test_a_file_that_does_not_fit_is_not_made(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folder = folders.publish(folders.upload(), vocals=b"stem")
+    made: list[Path] = []
+    for bounds in ({"min_free_bytes": 2**62}, {"min_free_bytes": 0, "most_bytes": 10_000}):
+        storage = Storage(folders.uploads, folders.outputs, **bounds)
+        with pytest.raises(DiskFull, match="DELETE /cleanup"):
+            storage.add(folder, "vocals.mp3", 10_000, made.append)
+        assert storage.add(folder, "vocals.wav", 10_000, made.append).read_bytes() == b"stem"
+    assert made == []
+    assert [path.name for path in folder.iterdir()] == ["vocals.wav"]
+
+
+def test_files_that_are_made_in_the_same_second_all_count(tmp_path: Path) -> None:
+    """Also those that are still being made; what is on disk is measured once a second only."""
+    folders = Folders(tmp_path)
+    folder = folders.publish(folders.upload(), vocals=b"stem")
+    storage = Storage(folders.uploads, folders.outputs, 0, most_bytes=10_000)
+
+    def make_another(path: Path) -> None:
+        with pytest.raises(DiskFull):
+            storage.add(folder, "vocals.flac", 5_000, make_small)
+        path.write_bytes(bytes(3_000))
+
+    def make_small(path: Path) -> None:
+        path.write_bytes(bytes(3_000))
+
+    storage.add(folder, "vocals.mp3", 5_000, make_another)
+    storage.add(folder, "vocals.flac", 5_000, make_small)
+    with pytest.raises(DiskFull):
+        storage.add(folder, "vocals.ogg", 5_000, make_small)
+    assert not (folder / "vocals.ogg").exists()
+
+
+def test_remove_takes_the_upload_and_all_its_results(folders: Folders) -> None:
+    kept, gone = folders.upload(b"kept"), folders.upload(b"gone")
+    folders.publish(kept, vocals=b"kept")
+    folders.publish(gone, vocals=b"gone")
+    folders.publish(gone, "b" * 32, drums=b"gone")
+    folders.storage.remove(gone.file_id)
+    with pytest.raises(UnknownFile):
+        folders.storage.upload(gone.file_id)
+    with pytest.raises(UnknownFile):
+        folders.storage.remove(gone.file_id)
+    assert folders.on_their_way == []
+    assert not (folders.outputs / gone.file_id).exists()
+    assert folders.storage.source(kept).read_bytes() == b"kept"
+    assert (folders.storage.result(kept.file_id, JOB) / "vocals.wav").read_bytes() == b"kept"
+
+
+def test_opening_clears_what_a_crash_left(folders: Folders, tmp_path: Path) -> None:
+    upload = folders.upload()
+    result = folders.publish(upload, vocals=b"stem")
+    incoming = folders.storage.receive()
+    incoming.write(b"half an upload")
+    half = folders.uploads / ".incoming" / ("c" * 32)
+    half.mkdir()
+    (half / "source.wav").write_bytes(b"x")
+    work = folders.outputs / ".work" / "job"
+    work.mkdir()
+    (work / "vocals.wav").write_bytes(b"half a stem")
+    (result / ".0123-vocals.mp3").write_bytes(b"half a track")
+    again = Folders(tmp_path)
+    assert again.on_their_way == []
+    assert [path.name for path in result.iterdir()] == ["vocals.wav"]
+    assert again.storage.upload(upload.file_id) == upload
+    incoming.close()
+
+
+class Disk:
+    """Notes what is brought to the disk and what is renamed, in their order, as paths."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.events: list[tuple[str, Path]] = []
+        fsync, rename = os.fsync, Path.rename
+
+        def noted_fsync(descriptor: int) -> None:
+            fsync(descriptor)
+            self.events.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+        def noted_rename(path: Path, target: Path) -> Path:
+            self.events.append(("rename", target))
+            return rename(path, target)
+
+        patch.setattr("studio.storage.fsync.os.fsync", noted_fsync)
+        patch.setattr(Path, "rename", noted_rename)
+
+    def around(self, target: Path) -> tuple[list[str], list[Path]]:
+        """Names that were brought to the disk before `target` appeared, and paths after it."""
+        place = self.events.index(("rename", target))
+        before = [path.name for kind, path in self.events[:place] if kind == "sync"]
+        return before, [path for kind, path in self.events[place:] if kind == "sync"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
+def test_what_appears_is_on_the_disk_before_and_its_name_after(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    upload = folders.upload()
+    before, after = disk.around(folders.uploads / upload.file_id)
+    assert sorted(before) == sorted(["source.wav", "upload.json", upload.file_id])
+    assert after == [folders.uploads]
+
+    disk.events.clear()
+    result = folders.publish(upload, vocals=b"stem")
+    before, after = disk.around(result)
+    assert before[0] == "vocals.wav"
+    assert before[1].startswith(JOB)
+    assert after == [result.parent, folders.outputs]
+
+    disk.events.clear()
+    made = folders.storage.add(result, "vocals.mp3", 9, lambda path: path.touch())
+    before, after = disk.around(made)
+    assert before[0].endswith("-vocals.mp3")
+    assert after == [result]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_has_a_name(code: int) -> None:
+    with pytest.raises(DiskFull), disk_errors():
+        raise OSError(code, os.strerror(code))
+    with pytest.raises(StorageUnavailable, match="cannot be written"), disk_errors():
+        raise PermissionError(errno.EACCES, "no")
+    with pytest.raises(FileNotFoundError), disk_errors():
+        raise FileNotFoundError(errno.ENOENT, "no")
+
+
+def test_a_really_full_disk_is_reported() -> None:
+    """/dev/full takes no byte, as a disk without room."""
+    incoming = IncomingFile(Path("/dev/full"), lambda: None)
+    with pytest.raises(DiskFull):
+        incoming.write(bytes(1 << 20))
+    with pytest.raises(DiskFull):
+        incoming.write(b"a little that stays in the buffer")
+        incoming.close()
+
+
+def test_uploads_leave_the_space_that_is_to_stay_free(tmp_path: Path) -> None:
+    folders = Folders(tmp_path, min_free_bytes=2**62)
+    incoming = folders.storage.receive()
+    with pytest.raises(DiskFull, match="DELETE /cleanup"):
+        incoming.write(b"x")
+    folders.storage.discard(incoming)
+    assert folders.on_their_way == []
+    with pytest.raises(DiskFull):
+        folders.storage.check_space()
+
+
+def test_space_is_checked_again_while_a_long_upload_arrives(tmp_path: Path) -> None:
+    checks: list[int] = []
+    incoming = IncomingFile(tmp_path / "upload", lambda: checks.append(incoming.size_bytes))
+    for _ in range(40):
+        incoming.write(bytes(1 << 20))
+    incoming.close()
+    assert checks == [0, 16 << 20, 32 << 20]

@@ -1,0 +1,107 @@
+"""A real nginx with the project's configuration, and a certificate that `generate-ssl.sh` made."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.support.server import ROOT, free_port
+
+BINARY = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+CONFIGURATION = (ROOT / "nginx" / "nginx.conf").read_text()
+START_S = 30.0
+
+
+def make_certificate(folder: Path, *names: str) -> Path:
+    """The certificate of a copy of `generate-ssl.sh` that lies in a folder of its own."""
+    folder.mkdir()
+    script = shutil.copy(ROOT / "generate-ssl.sh", folder)
+    subprocess.run(["sh", script, *names], check=True, capture_output=True)
+    return folder / "nginx" / "ssl" / "cert.pem"
+
+
+class Proxy:
+    """nginx on loopback, as a child of the test, before the server at `upstream` (HOST:PORT).
+
+    The configuration is the project's. Rewritten are: `http2 on;` in the words of nginx before
+    1.25, the two ports, the paths, the upstream, and what `more` says (text -> text).
+    """
+
+    def __init__(
+        self, folder: Path, certificate: Path, upstream: str, more: dict[str, str] | None = None
+    ) -> None:
+        assert BINARY is not None
+        folder.mkdir()
+        self.certificate = certificate
+        self.http_port, self.port = free_port(), free_port()
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.log = folder / "error.log"
+        self.access_log = folder / "access.log"
+        self._command = [BINARY, "-p", str(folder), "-c", str(folder / "nginx.conf")]
+        # Started by root, nginx would give its workers a user who may not enter the test's folder.
+        self._command += ["-g", "daemon off;" + (" user root;" if os.geteuid() == 0 else "")]
+        temporary = "".join(
+            f"    {kind}_temp_path {folder / kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        rewritten = {
+            "        http2 on;\n": "",
+            "listen 443 ssl;": f"listen 127.0.0.1:{self.port} ssl http2;",
+            "listen 443 ssl default_server;": (
+                f"listen 127.0.0.1:{self.port} ssl http2 default_server;"
+            ),
+            "listen 80 default_server;": f"listen 127.0.0.1:{self.http_port} default_server;",
+            "server_name localhost ": "server_name localhost studio.test ",
+            "listen 80;": f"listen 127.0.0.1:{self.http_port};",
+            "/etc/nginx/ssl": str(certificate.parent),
+            "/tmp/nginx.pid": str(folder / "nginx.pid"),
+            "access_log /dev/stdout": f"access_log {self.access_log}",
+            "server ai-backend:8000;": f"server {upstream};",
+            "http {\n": f"http {{\n{temporary}",
+            **(more or {}),
+        }
+        text = CONFIGURATION
+        for old, new in rewritten.items():
+            assert text.count(old) >= 1, old
+            text = text.replace(old, new)
+        (folder / "nginx.conf").write_text(text)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def check(self) -> subprocess.CompletedProcess[str]:
+        """What `nginx -t` says."""
+        return subprocess.run(
+            [*self._command, "-t"], capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def start(self) -> "Proxy":
+        with open(self.log, "ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        ends_s = time.monotonic() + START_S
+        while not self.workers():
+            assert self._process.poll() is None and time.monotonic() < ends_s, self.errors()
+            time.sleep(0.05)
+        return self
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def workers(self) -> list[int]:
+        """The ids of the processes that serve."""
+        assert self._process is not None
+        return [child.pid for child in psutil.Process(self._process.pid).children()]
+
+    def errors(self) -> str:
+        return self.log.read_text()
+
+
+def headers_of(text: str, name: str) -> list[str]:
+    """The values of a header in an answer as it came over the wire."""
+    head = text.partition("\r\n\r\n")[0]
+    return re.findall(rf"^{re.escape(name)}: (.*?)\r?$", head, re.M | re.I)

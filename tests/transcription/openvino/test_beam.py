@@ -1,0 +1,155 @@
+"""The beam keeps what is likelier, whatever timestamps and early ends suggest.
+
+Each test has a network of its own: a table of what follows which text, as probabilities.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from studio.transcription.openvino.logits import (
+    MOST_BEST,
+    NEVER,
+    Floats,
+    Integers,
+    Scores,
+    Tokens,
+    log_sum,
+)
+from studio.transcription.openvino.search import Found, Settings, repeats_itself, search
+
+TOKENS = Tokens(end=100, start=101, no_speech=104, no_times=105, blank=0)
+TIME = TOKENS.times
+TIMES = 60
+VOCABULARY = TIME + TIMES
+PROMPT = [TOKENS.start, 102, 103]
+
+Table = Mapping[tuple[int, ...], Mapping[int, float]]
+"""What may follow a text without its timestamps, and how probably."""
+
+
+class Network:
+    """Reads a table, where a real one would compute. The rows' texts are its cache."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.no_bias: Floats = np.zeros((1, VOCABULARY), np.float32)
+        self._texts: list[tuple[int, ...]] = []
+
+    def step(self, tokens: Integers, parents: Integers, wanted: Integers | None = None) -> Floats:
+        if wanted is not None:
+            self._texts = [()] * len(tokens)
+            return np.zeros((len(tokens), len(wanted), 1), np.float32)
+        self._texts = [
+            (*self._texts[parent], token)
+            for parent, token in zip(parents.tolist(), tokens[:, 0].tolist(), strict=True)
+        ]
+        return np.zeros((len(tokens), 1, 1), np.float32)
+
+    def scores(self, hidden: Floats, bias: Floats) -> Scores:
+        logits = np.full((len(hidden), VOCABULARY), NEVER, np.float32)
+        for row, text in enumerate(self._texts):
+            said = tuple(token for token in text if token < TOKENS.end)
+            follows = self._table.get(said, {TOKENS.end: 1.0})
+            # A second timestamp ends a pair, and then the text goes on.
+            if text and text[-1] >= TIME and (len(text) == 1 or text[-2] < TIME):
+                follows = {text[-1]: 1.0} if len(text) > 1 else follows
+            for token, share in follows.items():
+                logits[row, token] = np.log(share)
+        logits = logits + bias
+        text_logits = logits[:, : TOKENS.end]
+        places = np.argsort(-text_logits, axis=1, kind="stable")[:, :MOST_BEST]
+        best = np.take_along_axis(text_logits, places, axis=1)
+        return Scores(TOKENS.end, best, places, log_sum(text_logits), logits[:, TOKENS.end :])
+
+    def keep(self, windows: Integers) -> None:
+        raise AssertionError("there is one window")
+
+
+def found(table: Table, beam_size: int, most_tokens: int = 100) -> Found:
+    settings = Settings(beam_size, 0.0, most_tokens, (TOKENS.no_times,), True, 50)
+    generators = [np.random.default_rng(0)]
+    (text,) = search(Network(table), [PROMPT], TOKENS, settings, generators)  # type: ignore[arg-type]
+    return text
+
+
+def text_of(text: Found) -> list[int]:
+    return [token for token in text.tokens if token < TOKENS.end]
+
+
+def rank(text: Found) -> float:
+    """Log probability of all tokens, for each of those that say something."""
+    return text.score * len(text.tokens) / max(len(text_of(text)), 1)
+
+
+def spread(share: float, first: int = 1) -> dict[int, float]:
+    """Timestamps that the model is unsure about."""
+    return {TIME + number: share / 10 for number in range(first, first + 10)}
+
+
+WHOLE = list(range(1, 13))
+
+
+def skipping() -> dict[tuple[int, ...], dict[int, float]]:
+    """Twelve words, or the last two of them at once; after each word of the whole text comes one
+    of many timestamps rather than the next word."""
+    table: dict[tuple[int, ...], dict[int, float]] = {
+        (): {TIME: 0.9, 1: 0.55, 11: 0.45},
+        (11,): {12: 1.0},
+        (11, 12): {TOKENS.end: 1.0},
+    }
+    for number in range(1, 12):
+        table[tuple(WHOLE[:number])] = {WHOLE[number]: 0.45, **spread(0.55, 4 * number)}
+    table[tuple(WHOLE)] = {TOKENS.end: 0.9, **spread(0.1, 49)}
+    return table
+
+
+@pytest.mark.parametrize("beam_size", [1, 2, 5])
+def test_a_text_does_not_lose_to_one_that_skips_to_its_end(beam_size: int) -> None:
+    assert text_of(found(skipping(), beam_size)) == WHOLE
+
+
+def test_timestamps_take_one_place_of_the_beam() -> None:
+    """With both of them, the better text would fall out of a beam of two."""
+    table: dict[tuple[int, ...], dict[int, float]] = {
+        (): {TIME: 1.0, 1: 0.8, 2: 0.2},
+        (1,): {3: 0.001, TIME + 1: 0.4995, TIME + 2: 0.4995},
+        (1, 3): {TOKENS.end: 0.05, **dict.fromkeys(range(50, 70), 0.95 / 20)},
+    }
+    for number in range(4, 20):
+        table[(2, *range(4, number))] = {number: 1.0}
+    table[(2, *range(4, 20))] = {TOKENS.end: 1.0}
+    assert text_of(found(table, 2)) == [2, *range(4, 20)]
+
+
+@pytest.mark.parametrize("beam_size", [2, 3, 5])
+def test_a_beam_is_at_least_as_likely_as_greedy_search(beam_size: int) -> None:
+    rng = np.random.default_rng(beam_size)
+    for _ in range(20):
+        table: dict[tuple[int, ...], dict[int, float]] = {(): {TIME: 1.0, 1: 0.5, 2: 0.3, 3: 0.2}}
+        texts: list[tuple[int, ...]] = [(1,), (2,), (3,)]
+        while texts:
+            text = texts.pop()
+            shares = rng.dirichlet(np.full(4, 0.4))
+            tokens = [1, 2, 3, TOKENS.end] if len(text) < 6 else [TOKENS.end]
+            table[text] = dict(zip(tokens, shares / shares[: len(tokens)].sum(), strict=False))
+            texts += [(*text, token) for token in tokens if token != TOKENS.end]
+        assert rank(found(table, beam_size)) >= rank(found(table, 1)) - 1e-6
+
+
+def test_a_loop_is_not_followed_to_the_bound() -> None:
+    """A greedy hypothesis that never ends is given up once it repeats itself."""
+    table = {(): {TIME: 1.0, 1: 0.6, 2: 0.4}, (2,): {TOKENS.end: 1.0}}
+    table |= {(1,) * count: {1: 0.9, TOKENS.end: 0.1} for count in range(1, 300)}
+    network = Network(table)
+    settings = Settings(2, 0.0, 224, (TOKENS.no_times,), True, 50)
+    generators = [np.random.default_rng(0)]
+    (text,) = search(network, [PROMPT], TOKENS, settings, generators)  # type: ignore[arg-type]
+    assert len(text.tokens) < 60
+
+
+def test_what_repeats_itself() -> None:
+    assert repeats_itself(np.array([9, 8, *[1, 2, 3] * 12]))
+    assert not repeats_itself(np.array([1, 2, 3] * 9))
+    assert not repeats_itself(np.arange(100))

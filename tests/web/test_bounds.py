@@ -1,0 +1,351 @@
+"""What one client may take: places for uploads, seconds of sound, disk, jobs, live sessions."""
+
+import json
+import selectors
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import websocket
+from socketio.exceptions import ConnectionError
+
+from studio.errors import DiskFull
+from studio.storage.files import Storage
+from studio.web.rest import MOST_WAITING_OF_A_CLIENT
+from studio.web.sockets import STRANGERS_PER_NETWORK
+from tests.support.live_client import Client
+from tests.support.problems import FORM, assert_problem, left_on, part
+from tests.support.server import Server, noise, until, write_wav
+
+ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
+SLOW = {"shifts": 20, "overlap": 0.75}
+
+
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    server = Server(
+        tmp_path_factory.mktemp("bounded"),
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="tiny",
+        SEPARATION_ENGINE="torch",
+        WHISPER_MODEL="mini",
+        MAX_UPLOADS=2,
+        MAX_CLIENT_JOBS=2,
+        MAX_DURATION_S=10,
+        MAX_DECODED_BYTES=1_000_000,
+        LIVE_CLIENT_SESSIONS=2,
+    ).start()
+    yield server
+    server.stop()
+
+
+def test_uploads_at_the_same_time(bounded: Server, tmp_path: Path) -> None:
+    """Two half-sent uploads hold both places; a third is refused until one of them ends."""
+    song = write_wav(tmp_path / "song.wav", noise(1.0, channels=1))
+    head = (
+        f"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n"
+        f"Content-Type: {FORM['Content-Type']}\r\n\r\n"
+    ).encode()
+    with ExitStack() as slow:
+        for _ in range(2):
+            sender = slow.enter_context(socket.create_connection(("127.0.0.1", bounded.port)))
+            sender.sendall(head + part("song.wav", b"RIFF" + bytes(300_000)))
+        until_incoming(bounded, 2)
+        with open(song, "rb") as file:
+            answer = bounded.post("/upload", files={"file": file})
+        body = assert_problem(answer, "too_many_uploads", "2 uploads")
+        assert answer.headers["Retry-After"] == str(body["retry_after_s"])
+    until_incoming(bounded, 0)
+    assert bounded.upload(song)
+
+
+def until_incoming(server: Server, count: int) -> None:
+    until(lambda: len(list((server.uploads / ".incoming").iterdir())) == count)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate_hz", "channels", "allowed"),
+    [
+        (9.0, 8_000, 1, True),
+        (11.0, 8_000, 1, False),
+        # 1,000,000 bytes are 5.2 s at 48 kHz mono, and 1.3 s with four channels.
+        (5.0, 48_000, 1, True),
+        (6.0, 48_000, 1, False),
+        (2.0, 48_000, 4, False),
+    ],
+)
+def test_seconds_and_decoded_bytes(
+    bounded: Server, tmp_path: Path, seconds: float, rate_hz: int, channels: int, allowed: bool
+) -> None:
+    song = write_wav(tmp_path / "song.wav", noise(seconds, channels, rate_hz), rate_hz)
+    before = left_on(bounded)
+    with open(song, "rb") as file:
+        answer = bounded.post("/upload", files={"file": file})
+    if allowed:
+        assert answer.status_code == 201
+    else:
+        assert_problem(answer, "audio_too_long", f"{seconds:.0f} s")
+        assert left_on(bounded) == before
+
+
+def test_jobs_of_one_client(bounded: Server, tmp_path: Path) -> None:
+    song = write_wav(tmp_path / "song.wav", noise(2.0))
+    files = [bounded.upload(song) for _ in range(3)]
+    for file_id in files[:2]:
+        assert bounded.process(file_id, **SLOW).status_code == 202
+    answer = bounded.process(files[2], **SLOW)
+    body = assert_problem(answer, "too_many_jobs", "2 jobs of yours")
+    assert answer.headers["Retry-After"] == str(body["retry_after_s"])
+    assert bounded.process(files[0], **SLOW).status_code == 202  # that one is known
+    assert bounded.post(f"/cancel/{files[0]}").status_code == 200
+    assert bounded.process(files[2], **SLOW).status_code == 202
+    for file_id in files:
+        bounded.delete(f"/cleanup/{file_id}")
+
+
+def test_jobs_and_sessions_are_counted_by_key(
+    tmp_path: Path, weights: Path, short_wav: Path
+) -> None:
+    server = Server(
+        tmp_path,
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="tiny",
+        SEPARATION_ENGINE="torch",
+        WHISPER_MODEL="mini",
+        MAX_CLIENT_JOBS=1,
+        LIVE_CLIENT_SESSIONS=1,
+        API_KEYS=f"{ANN},{BOB}",
+    ).start()
+    try:
+        answers = []
+        for key in (ANN, ANN, BOB):
+            headers = {"X-API-Key": key}
+            with open(short_wav, "rb") as file:
+                sent = server.post("/upload", files={"file": file}, headers=headers)
+            path = f"/process/demucs/{sent.json()['file_id']}"
+            answers.append(server.post(path, json=SLOW, headers=headers).status_code)
+        assert answers == [202, 429, 202]
+        with (
+            Client(server, auth={"token": ANN}),
+            Client(server, auth={"token": BOB}),
+            pytest.raises(ConnectionError, match="too_many_sessions"),
+        ):
+            Client(server, auth={"token": ANN})
+    finally:
+        server.kill()
+
+
+def test_websockets_that_join_nothing_are_few(bounded: Server) -> None:
+    """They hold threads of the server: the oldest ends when one more comes."""
+    address = f"ws://127.0.0.1:{bounded.port}/socket.io/?EIO=4&transport=websocket"
+    with ExitStack() as idle:
+        opened = []
+        for _ in range(STRANGERS_PER_NETWORK + 1):
+            one = websocket.create_connection(address, timeout=30, suppress_origin=True)
+            idle.callback(one.shutdown)
+            assert one.recv().startswith("0{")
+            opened.append(one)
+        with pytest.raises(websocket.WebSocketConnectionClosedException):
+            while opened[0].recv():
+                pass
+            raise websocket.WebSocketConnectionClosedException
+        assert bounded.get("/health").status_code == 200
+
+
+def test_answers_that_are_waited_for_are_few(bounded: Server, tmp_path: Path) -> None:
+    """More than the server has threads: what has no place is answered at once, as is all else."""
+    file_id = bounded.upload(write_wav(tmp_path / "song.wav", noise(9.0, 1, 8_000), 8_000))
+    assert bounded.process(file_id, **SLOW).status_code == 202
+    ask = f"GET /status/{file_id}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    count = 50
+    with ExitStack() as waiting, selectors.DefaultSelector() as answered:
+        for _ in range(count):
+            one = waiting.enter_context(socket.create_connection(("127.0.0.1", bounded.port)))
+            one.sendall(ask)
+            answered.register(one, selectors.EVENT_READ)
+        assert bounded.get("/health").status_code == 200
+        ends_s = time.monotonic() + 30
+        while len(answered.select(1)) < count - MOST_WAITING_OF_A_CLIENT:
+            assert time.monotonic() < ends_s
+        assert len(answered.select(1)) == count - MOST_WAITING_OF_A_CLIENT
+        assert bounded.get(f"/status/{file_id}").json()["status"] in ("queued", "processing")
+        bounded.post(f"/cancel/{file_id}")
+        while len(answered.select(1)) < count:
+            assert time.monotonic() < ends_s + 60
+    bounded.delete(f"/cleanup/{file_id}")
+
+
+class Polling:
+    """A Socket.IO connection that polls by hand."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._path = "/socket.io/?EIO=4&transport=polling"
+        self.answer = server.get(self._path)
+        self.sid = json.loads(self.answer.text[1:])["sid"] if self.answer.ok else ""
+        self._hanging: list[socket.socket] = []
+
+    def hang(self, transport: str = "polling", head: str = "") -> socket.socket:
+        """Poll, or ask for a WebSocket, and do not wait for the answer."""
+        one = socket.create_connection(("127.0.0.1", self._server.port), timeout=60)
+        one.sendall(
+            f"GET /socket.io/?EIO=4&transport={transport}&sid={self.sid} HTTP/1.1\r\n"
+            f"Host: localhost\r\n{head}\r\n".encode()
+        )
+        self._hanging.append(one)
+        return one
+
+    def close(self) -> None:
+        if self.sid:
+            self._server.post(f"{self._path}&sid={self.sid}", data="1")
+        for one in self._hanging:
+            one.close()
+
+
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+def test_polling_connections_that_join_nothing_are_few(bounded: Server) -> None:
+    """More than the server has threads: the last ones poll, and all else goes on."""
+    with ExitStack() as idle:
+        answers = []
+        for _ in range(40):
+            one = Polling(bounded)
+            idle.callback(one.close)
+            answers.append(one.answer.status_code)
+            if one.sid:
+                one.hang()
+        assert set(answers) == {200}
+        assert bounded.get("/health").status_code == 200
+    with Client(bounded, "polling") as client:
+        client.greeting()
+
+
+@pytest.mark.parametrize(
+    ("transport", "head"), [("polling", ""), ("websocket", UPGRADE)], ids=["polls", "upgrades"]
+)
+def test_a_connection_hangs_on_one_request_of_a_kind(
+    bounded: Server, transport: str, head: str
+) -> None:
+    one = Polling(bounded)
+    try:
+        assert one.sid
+        one.hang(transport, head)
+        time.sleep(0.5)
+        for _ in range(40):
+            answer, refused = b"", one.hang(transport, head)
+            while b"still being answered" not in answer:
+                received = refused.recv(4096)
+                assert received, answer
+                answer += received
+        assert bounded.get("/health").status_code == 200
+    finally:
+        one.close()
+
+
+def test_a_websocket_that_never_came_about_ends_with_its_connection(bounded: Server) -> None:
+    one = Polling(bounded)
+    waiting = one.hang("websocket", UPGRADE)
+    assert waiting.recv(4096).startswith(b"HTTP/1.1 101 ")
+    one.sid, sid = "", one.sid
+    bounded.post(f"/socket.io/?EIO=4&transport=polling&sid={sid}", data="1")
+    while waiting.recv(4096):
+        pass
+    one.close()
+
+
+def test_live_sessions_of_one_client(bounded: Server) -> None:
+    with Client(bounded) as first, Client(bounded) as second:
+        assert first.greeting()["limits"]["sessions_of_a_client"] == 2
+        second.greeting()
+        for transport in ("websocket", "polling"):
+            with pytest.raises(ConnectionError, match="2 live sessions of yours"):
+                Client(bounded, transport)
+    with Client(bounded) as again:
+        again.greeting()
+
+
+def test_a_quota_on_all_that_is_stored(tmp_path: Path) -> None:
+    uploads, outputs = tmp_path / "uploads", tmp_path / "outputs"
+    storage = Storage(uploads, outputs, 0, most_bytes=100_000)
+    storage.open()
+    storage.check_space(100_000)
+    with pytest.raises(DiskFull, match="0 MB"):
+        storage.check_space(100_001)
+    incoming = storage.receive()
+    incoming.write(bytes(60_000))
+    upload = storage.accept(incoming, "song.wav", "wav", None)
+    fresh = Storage(uploads, outputs, 0, most_bytes=100_000)
+    assert fresh.used_bytes() > 60_000
+    fresh.check_space(30_000)
+    with pytest.raises(DiskFull, match="DELETE /cleanup"):
+        fresh.check_space(40_000)
+    fresh.remove(upload.file_id)
+    assert Storage(uploads, outputs, 0).used_bytes() == 0
+
+
+def test_shared_results_count_once(tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "uploads", tmp_path / "outputs", 0)
+    storage.open()
+    (tmp_path / "outputs" / "one").write_bytes(bytes(50_000))
+    (tmp_path / "outputs" / "two").hardlink_to(tmp_path / "outputs" / "one")
+    assert storage.used_bytes() == 50_000
+
+
+def test_a_quota_refuses_uploads_and_jobs(tmp_path: Path, weights: Path) -> None:
+    song = write_wav(tmp_path / "song.wav", noise(2.0))
+    server = Server(
+        tmp_path / "server", MODEL_DIR=weights, DEMUCS_MODEL="swift", MAX_STORED_BYTES=600_000
+    )
+    server.folder.mkdir()
+    server.start()
+    try:
+        file_id = server.upload(song)
+        time.sleep(1.1)  # what is stored is counted once a second
+        with open(song, "rb") as file:
+            answer = server.post("/upload", files={"file": file})
+        assert_problem(answer, "disk_full", "of the 1 MB")
+        assert server.process(file_id).status_code == 202
+        assert server.wait(file_id)["error"]["code"] == "disk_full"
+        assert server.delete(f"/cleanup/{file_id}").status_code == 200
+        time.sleep(1.1)
+        assert server.upload(song)
+    finally:
+        server.stop()
+
+
+def test_formats_made_at_download_keep_the_quota(tmp_path: Path, weights: Path) -> None:
+    quota_bytes = 6_000_000
+    song = write_wav(tmp_path / "song.wav", noise(3.0))
+    server = Server(
+        tmp_path / "server", MODEL_DIR=weights, DEMUCS_MODEL="swift", MAX_STORED_BYTES=quota_bytes
+    )
+    server.folder.mkdir()
+    server.start()
+    try:
+        file_id = server.separate(song)
+        stems = ("drums", "bass", "other", "vocals")
+        refused = made = 0
+        for track in (*stems, *(f"no_{stem}" for stem in stems), "instrumental"):
+            for audio_format in ("wav", "flac", "mp3", "ogg"):
+                answer = server.get(f"/download/{file_id}/{track}?format={audio_format}")
+                if answer.status_code != 200:
+                    assert_problem(answer, "disk_full", "of the 6 MB")
+                    refused += 1
+                else:
+                    made += 1
+        assert made > len(stems)
+        assert refused
+        files = [path for root in (server.uploads, server.outputs) for path in root.rglob("*")]
+        assert sum(path.stat().st_size for path in files if path.is_file()) <= quota_bytes
+        # What is there already can still be had.
+        for stem in stems:
+            assert server.get(f"/download/{file_id}/{stem}?format=wav").status_code == 200
+    finally:
+        server.stop()

@@ -1,0 +1,214 @@
+"""API keys: who is let in, and whose files are whose."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from socketio.exceptions import ConnectionError
+
+from studio.errors import Unauthorized
+from studio.web.access import Access
+from tests.support.live_client import Client
+from tests.support.problems import assert_problem
+from tests.support.server import Server, noise, write_wav
+
+ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
+WRONG = "eve-0123456789abcdef"
+OPEN = ["/health", "/ready", "/docs", "/openapi.json", "/websocket-test.html"]
+# Opened by a key of its own.
+METRICS = "/metrics"
+ID = "0" * 32
+CLOSED = [
+    ("GET", "/models"),
+    ("POST", "/upload"),
+    ("POST", f"/process/demucs/{ID}"),
+    ("POST", f"/separate/{ID}"),
+    ("GET", f"/status/{ID}"),
+    ("POST", f"/cancel/{ID}"),
+    ("GET", f"/download/{ID}/vocals"),
+    ("GET", f"/download/{ID}/all.zip"),
+    ("GET", f"/files/{ID}"),
+    ("DELETE", f"/cleanup/{ID}"),
+]
+
+
+def by_bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def by_header(key: str) -> dict[str, str]:
+    return {"X-API-Key": key}
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    """A server with two keys."""
+    server = Server(
+        tmp_path_factory.mktemp("locked"),
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="swift",
+        WHISPER_MODEL="mini",
+        API_KEYS=f"{ANN},{BOB}",
+    ).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wav(tmp_path_factory.mktemp("songs") / "song.wav", noise(1.0))
+
+
+def upload(server: Server, song: Path, key: str) -> str:
+    with open(song, "rb") as file:
+        answer = server.post("/upload", files={"file": file}, headers=by_bearer(key))
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["file_id"])
+
+
+def separate(server: Server, file_id: str, key: str) -> requests.Response:
+    answer = server.post(f"/process/demucs/{file_id}", headers=by_bearer(key))
+    status = server.get(f"/status/{file_id}?wait=60", headers=by_bearer(key)).json()
+    assert status["status"] == "completed", status
+    return answer
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_health_and_pages_need_no_key(locked: Server, path: str) -> None:
+    assert locked.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+@pytest.mark.parametrize(
+    "headers",
+    [{}, by_bearer(WRONG), by_header(WRONG), by_bearer(ANN[:-1]), {"Authorization": ANN}],
+    ids=["none", "bearer", "header", "shorter", "no scheme"],
+)
+def test_everything_else_needs_a_good_key(
+    locked: Server, method: str, path: str, headers: dict[str, str]
+) -> None:
+    answer = requests.request(method, locked.url + path, headers=headers, timeout=30)
+    body = assert_problem(answer, "unauthorized", "key")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert ANN not in body["error"] and WRONG not in body["error"]
+
+
+@pytest.mark.parametrize("give", [by_bearer, by_header])
+def test_a_good_key_opens(locked: Server, give: Callable[[str], dict[str, str]]) -> None:
+    assert locked.get("/models", headers=give(ANN)).status_code == 200
+    assert_problem(locked.get(f"/status/{ID}", headers=give(BOB)), "unknown_file")
+
+
+def test_the_description_names_the_keys(locked: Server, server: Server) -> None:
+    document = locked.get("/openapi.json").json()
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "api_key"}
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            needed = [{"bearer": []}, {"api_key": []}]
+            assert operation["security"] == ([] if path in (*OPEN, METRICS) else needed)
+            assert ("401" in operation["responses"]) == (path not in OPEN)
+    paths = server.get("/openapi.json").json()["paths"]
+    assert {str(op["security"]) for methods in paths.values() for op in methods.values()} == {"[]"}
+
+
+def test_the_page_of_the_documentation_tells_how_a_key_is_given(locked: Server) -> None:
+    page = locked.get("/docs").text
+    assert "Authorization: Bearer KEY" in page
+    assert "X-API-Key: KEY" in page
+    assert page.count("<span>key</span>") == len(CLOSED)
+
+
+def test_a_file_is_there_for_its_own_key_only(locked: Server, song: Path) -> None:
+    """Others get what they get for an id that never was, to the letter."""
+    file_id = upload(locked, song, ANN)
+    separate(locked, file_id, ANN)
+    for method, path in CLOSED[2:]:
+        never = requests.request(method, locked.url + path, headers=by_bearer(BOB), timeout=30)
+        other = path.replace(ID, file_id)
+        answer = requests.request(method, locked.url + other, headers=by_bearer(BOB), timeout=30)
+        body = assert_problem(answer, "unknown_file", file_id)
+        assert body["error"] == never.json()["error"].replace(ID, file_id)
+    status = locked.get(f"/status/{file_id}", headers=by_bearer(ANN)).json()
+    assert status["status"] == "completed"
+    track = locked.get(f"/download/{file_id}/vocals", headers=by_header(ANN))
+    assert track.status_code == 200
+    assert locked.delete(f"/cleanup/{file_id}", headers=by_bearer(ANN)).status_code == 200
+
+
+def test_results_are_not_shared_between_keys(locked: Server, song: Path) -> None:
+    """The same song with the same options: made anew for another key, at once for the same."""
+    first = upload(locked, song, ANN)
+    assert separate(locked, first, ANN).status_code == 202
+    again = upload(locked, song, ANN)
+    assert separate(locked, again, ANN).status_code == 200
+    other = upload(locked, song, BOB)
+    assert separate(locked, other, BOB).status_code == 202
+
+
+def test_answers_and_disk_hold_no_key(locked: Server, song: Path) -> None:
+    file_id = upload(locked, song, ANN)
+    record = (locked.uploads / file_id / "upload.json").read_text()
+    assert '"owner"' in record
+    assert ANN not in record
+    listed = locked.get(f"/files/{file_id}", headers=by_bearer(ANN)).json()
+    assert "owner" not in listed
+
+
+def test_files_from_before_the_keys_are_closed(
+    tmp_path: Path, weights: Path, short_wav: Path
+) -> None:
+    server = Server(tmp_path, MODEL_DIR=weights, DEMUCS_MODEL="swift").start()
+    try:
+        before = server.upload(short_wav)
+        server.stop()
+        server.settings["API_KEYS"] = ANN
+        server.start()
+        assert_problem(server.get(f"/files/{before}", headers=by_bearer(ANN)), "unknown_file")
+        of_ann = upload(server, short_wav, ANN)
+        server.stop()
+        del server.settings["API_KEYS"]
+        server.start()
+        assert server.get(f"/files/{before}").status_code == 200
+        assert_problem(server.get(f"/files/{of_ann}"), "unknown_file")
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("auth", [{"token": ANN}, {"api_key": BOB}])
+def test_a_live_client_gives_its_key(locked: Server, auth: dict[str, str]) -> None:
+    with Client(locked, auth=auth) as client:
+        assert client.greeting()["protocol"] == 1
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@pytest.mark.parametrize(
+    "auth", [None, {}, {"token": WRONG}, {"api_key": ""}, {"token": ["a"]}, {"other": ANN}, ANN]
+)
+def test_a_live_client_without_a_good_key_is_refused(
+    locked: Server, auth: Any, transport: str
+) -> None:
+    with pytest.raises(ConnectionError, match=r"API key.*unauthorized"):
+        Client(locked, transport, auth=auth)
+
+
+def test_an_owner_is_not_the_key_itself() -> None:
+    access = Access(frozenset({ANN, BOB}), "*")
+    owners = {access.owner_of(ANN), access.owner_of(BOB)}
+    assert len(owners) == 2
+    assert not any(key in str(owners) for key in (ANN, BOB))
+    for wrong in (None, "", WRONG, ANN + "x", "schlüssel"):
+        with pytest.raises(Unauthorized):
+            access.owner_of(wrong)
+    assert Access(frozenset(), "*").owner_of(None) is None
+
+
+def test_a_client_is_its_key_else_its_address() -> None:
+    access = Access(frozenset({ANN}), "*")
+    assert access.client(ANN, "192.0.2.1") == access.client(ANN, "192.0.2.2")
+    assert access.client(WRONG, "192.0.2.1") == access.client(None, "192.0.2.1")
+    assert access.client(None, "192.0.2.1") != access.client(None, "192.0.2.2")
+    one_host = {access.client(None, f"2001:db8:0:1::{number}") for number in range(1, 9)}
+    assert len(one_host) == 1
+    assert access.client(None, "2001:db8:0:2::1") not in one_host

@@ -1,0 +1,293 @@
+"""Bounds of a live session, what is told at each, and what happens when decoding fails."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from queue import Queue
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from studio.errors import WeightsMissing
+from studio.transcription.engine import RATE_HZ, Speech, SpeechEngine
+from studio.transcription.live.events import SessionError
+from studio.transcription.live.scheduler import Scheduler
+from studio.transcription.live.session import Session
+from studio.transcription.live.settings import LiveSettings
+from studio.transcription.transcript import Segment
+from tests.support.hearing import LIMITS, Hearing, Speaker, chunks, silence
+from tests.support.speech import Spoken
+
+WAIT_S = 60.0
+
+
+@pytest.fixture
+def engine(recording: Spoken) -> Hearing:
+    return Hearing(recording)
+
+
+def first(recording: Spoken) -> str:
+    return recording.sentences[0].rstrip(".")
+
+
+def test_sound_beyond_the_waiting_bound_is_refused_and_taken_later(
+    recording: Spoken, engine: Hearing
+) -> None:
+    speaker = Speaker(replace(LIMITS, waiting_s=5))
+    refused = 0
+    for chunk in chunks(recording.sound, 4000):
+        try:
+            speaker.say(chunk)
+        except SessionError as error:
+            assert error.code == "too_far_behind"
+            assert "not taken" in error.message
+            assert speaker.session.times()["waiting_s"] <= 5
+            refused += 1
+            speaker.serve(engine)
+            speaker.say(chunk)
+    assert refused >= 2
+    assert speaker.finish(engine)["text"] == " ".join(word for word, _, _ in recording.words)
+
+
+def test_a_chunk_longer_than_the_bound_is_taken_when_nothing_waits(
+    recording: Spoken, engine: Hearing
+) -> None:
+    speaker = Speaker(replace(LIMITS, waiting_s=5))
+    speaker.say(recording.sound, len(recording.sound))
+    assert speaker.finish(engine)["segments"] == len(recording.sentences)
+
+
+def test_memory_is_bounded_while_nothing_is_decoded(recording: Spoken) -> None:
+    """Speech waits for an engine that does not come, then silence for ever."""
+    speaker = Speaker(replace(LIMITS, waiting_s=20))
+    speaker.say(recording.part(0, 1))
+    with pytest.raises(SessionError, match="wait to be decoded") as refused:
+        for _ in range(10):
+            speaker.say(silence(5))
+    assert refused.value.code == "too_far_behind"
+    assert len(speaker.session._sound) <= 26 * RATE_HZ
+
+
+def test_a_session_has_a_length(recording: Spoken, engine: Hearing) -> None:
+    speaker = Speaker(replace(LIMITS, length_s=10))
+    with pytest.raises(SessionError, match="10 s") as refused:
+        speaker.say(recording.sound)
+    assert refused.value.code == "session_too_long"
+    received_s = speaker.session.times()["received_s"]
+    assert 9.7 < received_s <= 10
+    assert speaker.finish(engine)["audio_s"] == received_s
+    speaker.say(recording.part(0, 1))
+    assert speaker.finish(engine)["text"] == first(recording)
+
+
+def test_who_sends_nothing_is_idle(engine: Hearing) -> None:
+    speaker = Speaker(replace(LIMITS, idle_s=30))
+    speaker.say(silence(10))
+    assert not speaker.session.expires(speaker.now_s + 30)
+    assert speaker.session.expires(speaker.now_s + 30.1)
+    speaker.session.keep_alive(speaker.now_s + 30)
+    assert not speaker.session.expires(speaker.now_s + 60)
+    speaker.session.expire()
+    assert speaker.sent("error")[0]["code"] == "idle"
+    assert "keepalive" in speaker.sent("error")[0]["message"]
+    assert speaker.was_closed
+    assert engine.asked == []
+
+
+def test_who_waits_for_the_last_words_is_not_idle(recording: Spoken, engine: Hearing) -> None:
+    speaker = Speaker(replace(LIMITS, idle_s=30))
+    speaker.say(recording.part(0, 1))
+    speaker.session.finish(speaker.now_s)
+    assert not speaker.session.expires(speaker.now_s + 1000)
+    speaker.serve(engine)
+    assert speaker.session.expires(speaker.now_s + 1000)
+
+
+def test_lag_is_told_as_it_grows_and_taken_back(recording: Spoken, engine: Hearing) -> None:
+    speaker = Speaker()
+    for chunk in chunks(recording.sound[: 12 * RATE_HZ], 4000):
+        speaker.say(chunk)
+    told = [data["seconds"] for data in speaker.sent("lagging")]
+    assert 3 < told[0] < 5
+    assert all(2 <= after - before < 3 for before, after in itertools.pairwise(told))
+    assert speaker.session.lag_s - told[-1] < 2
+    speaker.serve(engine)
+    assert speaker.sent("lagging")[-1] == {"seconds": 0.0}
+
+
+@pytest.mark.parametrize("interim_results", [True, False])
+@pytest.mark.parametrize("endpointing_ms", [100, 500, 5000])
+def test_who_is_served_in_time_does_not_lag(
+    recording: Spoken, engine: Hearing, interim_results: bool, endpointing_ms: int
+) -> None:
+    """Neither a long utterance nor a long pause at its end is lag."""
+    speaker = Speaker(interim_results=interim_results, endpointing_ms=endpointing_ms)
+    for chunk in chunks(np.append(recording.sound, silence(6)), 4000):
+        speaker.say(chunk)
+        speaker.serve(engine)
+    speaker.finish(engine)
+    assert speaker.sent("lagging") == []
+
+
+def test_acknowledgements_tell_what_waits(recording: Spoken, engine: Hearing) -> None:
+    speaker = Speaker()
+    speaker.say(np.append(silence(1), recording.part(0, 1)))
+    times = speaker.session.times()
+    assert times["received_s"] == pytest.approx(1 + len(recording.part(0, 1)) / RATE_HZ, abs=0.001)
+    assert 2 < times["waiting_s"] < times["received_s"]
+    assert times["decoded_s"] == pytest.approx(times["received_s"] - times["waiting_s"], abs=0.002)
+    speaker.serve(engine)
+    assert speaker.session.times()["waiting_s"] < 0.5
+
+
+def test_failed_decoding_costs_one_utterance(recording: Spoken, engine: Hearing) -> None:
+    """The client is told once; what was shown is taken back; the next utterance is not touched."""
+    speaker = Speaker()
+    speaker.say(recording.part(0, 1)[: 2 * RATE_HZ])
+    speaker.serve(engine)
+    assert speaker.interims
+    speaker.say(recording.part(0, 1)[2 * RATE_HZ :])
+    interim = speaker.session.task()
+    assert interim is not None
+    assert not interim.is_final
+    speaker.session.fail(interim, "internal_error", "not told: it is tried again")
+    assert speaker.sent("error") == []
+    speaker.say(silence(1))
+    final = speaker.session.task()
+    assert final is not None
+    assert final.is_final
+    speaker.session.fail(final, "internal_error", "It cannot be decoded.")
+    assert speaker.sent("error") == [{"code": "internal_error", "message": "It cannot be decoded."}]
+    assert [one["transcription"] for one in speaker.finals] == [""]
+    speaker.say(recording.part(1, 2))
+    speaker.serve(engine)
+    wanted = recording.sentences[1].rstrip(".")
+    assert all(
+        wanted.startswith(one["transcription"])
+        for one in speaker.interims[1:]
+        if one["segment"] == 1
+    )
+    assert speaker.finish(engine)["text"] == wanted
+
+
+class Desk:
+    """A scheduler whose engines load, fail and wait as the test says."""
+
+    def __init__(self, recording: Spoken) -> None:
+        self.engine: Any = Hearing(recording)
+        self.loads: dict[str, list[Exception | Event]] = {}
+        self.scheduler = Scheduler(self.lease)
+
+    @contextmanager
+    def lease(self, variant: str) -> Iterator[SpeechEngine]:
+        match self.loads[variant].pop(0) if self.loads.get(variant) else None:
+            case Event() as event:
+                assert event.wait(WAIT_S)
+            case Exception() as error:
+                raise error
+        yield self.engine
+
+    def speak(self, name: str, sound: Any, variant: str = "mini") -> Queue[tuple[str, Any]]:
+        """Someone says something and finishes; what they are sent."""
+        events: Queue[tuple[str, Any]] = Queue()
+        settings = LiveSettings(variant=variant, language="en", interim_results=False)
+        session = Session(settings, LIMITS, lambda *event: events.put(event), 0.0)
+        session.feed(sound, 1e9)
+        session.finish(1e9)
+        assert self.scheduler.add(name, session, 10)
+        return events
+
+
+@pytest.fixture
+def desk(recording: Spoken) -> Iterator[Desk]:
+    desk = Desk(recording)
+    yield desk
+    desk.scheduler.stop()
+
+
+def test_a_model_that_loads_holds_up_nobody_else(desk: Desk, recording: Spoken) -> None:
+    loaded = Event()
+    desk.loads["large-v3"] = [loaded]
+    waiting = desk.speak("patient", recording.part(0, 1), "large-v3")
+    served = desk.speak("other", recording.part(0, 1))
+    assert served.get(timeout=WAIT_S)[1]["transcription"] == first(recording)
+    assert waiting.empty()
+    loaded.set()
+    assert waiting.get(timeout=WAIT_S)[1]["transcription"] == first(recording)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (WeightsMissing("They are not there.", missing=["base"]), "weights_missing"),
+        (MemoryError("too large"), "internal_error"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(
+    desk: Desk, recording: Spoken, error: Exception, code: str
+) -> None:
+    desk.loads["base"] = [error]
+    events = desk.speak("one", recording.part(0, 1), "base")
+    assert events.get(timeout=WAIT_S)[1]["code"] == code
+    assert events.get(timeout=WAIT_S)[0] == "finished"
+    again = desk.speak("other", recording.part(0, 1), "base")
+    assert again.get(timeout=WAIT_S)[1]["transcription"] == first(recording)
+
+
+def test_a_defect_of_an_engine_costs_one_utterance(desk: Desk, recording: Spoken) -> None:
+    class Broken(Hearing):
+        def _segments(self, window: Speech) -> list[Segment]:
+            if len(self.asked) == 1:
+                raise RuntimeError("a defect")
+            return super()._segments(window)
+
+    desk.engine = Broken(recording)
+    events = desk.speak("one", recording.part(0, 2))
+    assert events.get(timeout=WAIT_S)[1]["code"] == "internal_error"
+    assert events.get(timeout=WAIT_S)[1]["transcription"] == recording.sentences[1].rstrip(".")
+    assert events.get(timeout=WAIT_S)[0] == "finished"
+
+
+@pytest.mark.parametrize("probability", [0.3, 0.9])
+def test_the_language_is_kept_once_it_is_certain(
+    recording: Spoken, engine: Hearing, probability: float
+) -> None:
+    """A guess from the first second is not kept, unless it is a sure one."""
+    engine.languages = [("cy", probability), ("de", 0.3)]
+    scheduler = Scheduler(lambda _: contextmanager(lambda: iter([engine]))())
+    speaker = Speaker()
+    speaker.say(recording.part(0, 1)[: 2 * RATE_HZ])
+    events: Queue[dict[str, Any]] = Queue()
+    speaker.session._emit = lambda _, data: events.put(data)
+    assert scheduler.add("one", speaker.session, 1)
+    assert events.get(timeout=WAIT_S)["is_final"] is False
+    speaker.session.feed(silence(1), 1e9)
+    scheduler.wake()
+    while not (event := events.get(timeout=WAIT_S))["is_final"]:
+        pass
+    assert event["language"] == ("cy" if probability == 0.9 else "de")
+    scheduler.stop()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"language": "klingon"},
+        {"language": 5},
+        {"prompt": "x" * 1001},
+        {"hotwords": "x" * 501},
+        {"endpointing_ms": 99},
+        {"endpointing_ms": 5001},
+        {"endpointing_ms": "500"},
+        {"words": "yes"},
+        {"variant": ""},
+        {"no_such_setting": 1},
+    ],
+)
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        LiveSettings(**{"variant": "mini", **wrong})

@@ -1,0 +1,158 @@
+"""The API's own description is valid, complete, and true: every answer is as it says."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel
+
+from studio.generation.options import GenerationOptions
+from studio.separation.options import SeparationOptions
+from studio.transcription.options import TranscriptionOptions
+from tests.support.problems import without_network
+from tests.support.server import Server, noise, write_wav
+
+CONTRACT = {
+    "/health": {"get"},
+    "/ready": {"get"},
+    "/metrics": {"get"},
+    "/models": {"get"},
+    "/upload": {"post"},
+    "/process/{model}/{file_id}": {"post"},
+    "/separate/{file_id}": {"post"},
+    "/status/{file_id}": {"get"},
+    "/cancel/{file_id}": {"post"},
+    "/download/{file_id}/all.zip": {"get"},
+    "/download/{file_id}/{track}": {"get"},
+    "/files/{file_id}": {"get"},
+    "/cleanup/{file_id}": {"delete"},
+}
+TRUTHS = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+    "allow_header_conformance",
+    "use_after_free",
+]
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    """A server for thousands of odd requests: nothing that they start reaches the network."""
+    folder = tmp_path_factory.mktemp("described")
+    server = Server(
+        folder, MODEL_DIR=weights, DEMUCS_MODEL="tiny", **without_network(folder)
+    ).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def document(described: Server) -> dict[str, Any]:
+    answer = described.get("/openapi.json")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    return dict(answer.json())
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_every_route_is_described(document: dict[str, Any]) -> None:
+    assert {path: set(methods) for path, methods in document["paths"].items()} == CONTRACT
+    names = [op["operationId"] for path in document["paths"].values() for op in path.values()]
+    assert len(names) == len(set(names))
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation["summary"]
+            given = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+            assert given == set(re.findall(r"{(\w+)}", path))
+            assert all(parameter["description"] for parameter in operation["parameters"])
+
+
+@pytest.mark.parametrize("kind", [SeparationOptions, TranscriptionOptions, GenerationOptions])
+def test_options_are_described(document: dict[str, Any], kind: type[BaseModel]) -> None:
+    options = document["components"]["schemas"][kind.__name__]
+    assert options["additionalProperties"] is False
+    assert list(options["properties"]) == [*kind.model_fields, "webhook"]
+    assert all(about["description"] for about in options["properties"].values())
+
+
+def test_the_page_shows_all_of_it(described: Server, document: dict[str, Any]) -> None:
+    answer = described.get("/docs")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    page = answer.text
+    for path, methods in document["paths"].items():
+        assert f">{path}<" in page
+        for operation in methods.values():
+            assert f'id="{operation["operationId"]}"' in page
+            for about in operation["responses"].values():
+                for code in re.findall(r"`(\w+)`", about["description"]):
+                    assert f'id="{code}"' in page
+    for name in document["components"]["schemas"]:
+        assert f'id="schema-{name}"' in page
+    for target in re.findall(r'href="#([^"]+)"', page):
+        assert f'id="{target}"' in page
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page), "the page needs no other host"
+
+
+def test_the_start_page_leads_to_the_documentation(described: Server) -> None:
+    answer = described.get("/", allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
+
+
+def ask_at_random(server: Server, folder: Path, settings: str, *more: str) -> str:
+    """Let schemathesis send requests of every kind, good and bad; what it reports."""
+    config = folder / "schemathesis.toml"
+    config.write_text(settings)
+    command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config)]
+    command += ["run", f"{server.url}/openapi.json", "--checks", ",".join(TRUTHS), *more]
+    command += ["--seed", "1", "--max-examples", "20", "--no-color", "--request-timeout", "60"]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_any_request_is_answered_as_described(described: Server, tmp_path: Path) -> None:
+    """Well-formed or not: never a defect, always a status and a shape of the document."""
+    report = ask_at_random(described, tmp_path, "")
+    assert f"Tested: {len(CONTRACT)}" in report
+    assert described.get("/health").status_code == 200
+
+
+def test_requests_for_real_files_are_answered_as_described(
+    described: Server, tmp_path: Path
+) -> None:
+    """The same with a model, files and a track that exist."""
+    song = write_wav(tmp_path / "song.wav", noise(0.5, seed=51))
+    settings = f"""
+[parameters]
+file_id = "{described.separate(song)}"
+track = "instrumental"
+model = "demucs"
+
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "3xx", "4xx"]
+
+[[operations]]
+include-path-regex = "^/(process|separate|cancel)/"
+parameters = {{ file_id = "{described.upload(song)}" }}
+"""
+    report = ask_at_random(described, tmp_path, settings, "--exclude-path-regex", "^/cleanup")
+    assert f"Tested: {len(CONTRACT) - 1}" in report
+    assert "404 Not Found" not in report
+    assert described.get("/health").status_code == 200

@@ -1,0 +1,136 @@
+"""How often a client may ask, who that client is behind a proxy, and which pages may act."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from socketio.exceptions import ConnectionError
+
+from tests.support.live_client import Client
+from tests.support.problems import FORM, assert_problem
+from tests.support.server import Server
+
+ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
+NOWHERE = "/process/demucs/" + "0" * 32
+
+
+@pytest.fixture
+def strict(tmp_path: Path, weights: Path) -> Iterator[Server]:
+    """Two uploads or jobs an hour, five other requests; one proxy in front."""
+    server = Server(
+        tmp_path,
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="swift",
+        RATE_LIMIT="5/hour",
+        RATE_LIMIT_WORK="2/hour",
+        TRUSTED_PROXIES=1,
+        API_KEYS=f"{ANN},{BOB}",
+    ).start()
+    yield server
+    server.stop()
+
+
+def of(key: str, address: str = "") -> dict[str, str]:
+    return {"X-API-Key": key, **({"X-Forwarded-For": address} if address else {})}
+
+
+def test_what_makes_work_has_a_stricter_rate(strict: Server, short_wav: Path) -> None:
+    with open(short_wav, "rb") as file:
+        uploaded = strict.post("/upload", files={"file": file}, headers=of(ANN))
+    file_id = uploaded.json()["file_id"]
+    assert strict.post(f"/separate/{file_id}", headers=of(ANN)).status_code == 202
+    for path in (NOWHERE, "/upload", f"/separate/{file_id}"):
+        answer = strict.post(path, headers={**of(ANN), **FORM})
+        body = assert_problem(answer, "too_many_requests", "2 per 1 hour")
+        assert 0 < body["retry_after_s"] <= 3600
+        assert answer.headers["Retry-After"] == str(body["retry_after_s"])
+    # Polling and downloads go on, and are not counted at all.
+    for _ in range(12):
+        assert strict.get(f"/status/{file_id}", headers=of(ANN)).status_code == 200
+    assert strict.get(f"/status/{file_id}?wait=60", headers=of(ANN)).json()["tracks"]
+    for _ in range(12):
+        answer = strict.get(f"/download/{file_id}/vocals", headers=of(ANN))
+        assert answer.status_code == 200
+    # The general rate and other keys have their own counts.
+    assert strict.get(f"/files/{file_id}", headers=of(ANN)).status_code == 200
+    assert_problem(strict.post(NOWHERE, headers=of(BOB)), "unknown_file")
+
+
+def test_the_general_rate_spares_health(strict: Server) -> None:
+    answers = [strict.get("/models", headers=of(ANN)).status_code for _ in range(7)]
+    assert answers == [200] * 5 + [429] * 2
+    assert {strict.get("/health", headers=of(ANN)).status_code for _ in range(20)} == {200}
+    assert strict.get("/ready").status_code == 200
+
+
+def test_guessing_keys_is_counted_by_address(strict: Server) -> None:
+    guesses = [
+        strict.get("/models", headers=of(f"guess-{number:020}", "192.0.2.7")).status_code
+        for number in range(7)
+    ]
+    assert guesses == [401] * 5 + [429] * 2
+    assert strict.get("/models", headers=of("guess", "192.0.2.8")).status_code == 401
+
+
+def test_only_what_the_trusted_proxy_added_is_believed(strict: Server) -> None:
+    """The last address is the proxy's word; what stands before it, anybody can write."""
+    for number in range(5):
+        forged = of("wrong", f"198.51.100.{number}, 192.0.2.9")
+        assert strict.get("/models", headers=forged).status_code == 401
+    answer = strict.get("/models", headers=of("wrong", "198.51.100.77, 192.0.2.9"))
+    assert answer.status_code == 429
+
+
+def test_without_a_trusted_proxy_nothing_is_believed(tmp_path: Path) -> None:
+    server = Server(tmp_path, RATE_LIMIT="3/hour").start()
+    try:
+        answers = [
+            server.get("/models", headers={"X-Forwarded-For": f"192.0.2.{number}"}).status_code
+            for number in range(5)
+        ]
+        assert answers == [200] * 3 + [429] * 2
+    finally:
+        server.stop()
+
+
+def test_a_preflight_needs_no_key_and_is_not_counted(strict: Server) -> None:
+    headers = {
+        "Origin": "https://page.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    for _ in range(8):
+        answer = requests.options(strict.url + NOWHERE, headers=headers, timeout=30)
+        assert answer.status_code == 200
+        allowed = answer.headers["Access-Control-Allow-Headers"].lower()
+        assert "authorization" in allowed
+
+
+def test_pages_of_other_origins_change_nothing(tmp_path: Path, short_wav: Path) -> None:
+    """As with Socket.IO: the named origins and the server's own may, others may not."""
+    server = Server(tmp_path, CORS_ORIGINS="https://page.example", WHISPER_MODEL="mini").start()
+    try:
+        for origin in (server.url, "https://page.example"):
+            with Client(server, headers={"Origin": origin}) as client:
+                client.greeting()
+        for transport in ("websocket", "polling"):
+            with pytest.raises(ConnectionError):
+                Client(server, transport, headers={"Origin": "https://evil.example"})
+        file_id = server.upload(short_wav)
+        for origin in ("https://evil.example", "null", "https://page.example.evil.example"):
+            answer = server.delete(f"/cleanup/{file_id}", headers={"Origin": origin})
+            assert answer.status_code == 403
+            assert answer.json()["code"] == "origin_refused"
+            assert "Access-Control-Allow-Origin" not in answer.headers
+            with open(short_wav, "rb") as file:
+                sent = server.post("/upload", files={"file": file}, headers={"Origin": origin})
+            assert sent.json()["code"] == "origin_refused"
+        assert len([one for one in server.uploads.iterdir() if one.name != ".incoming"]) == 1
+        own = server.post(f"/process/x/{file_id}", headers={"Origin": server.url})
+        assert own.json()["code"] == "unknown_model"
+        named = server.delete(f"/cleanup/{file_id}", headers={"Origin": "https://Page.example"})
+        assert named.status_code == 200
+        assert named.headers["Access-Control-Allow-Origin"].lower() == "https://page.example"
+    finally:
+        server.stop()
