@@ -212,4 +212,4 @@ def _note(model: MusicModel, order: Order) -> str | None:
     unknown = None
     if model.listener.unknown_share(order.prompt) > MOST_UNKNOWN_SHARE:
         unknown = "The model does not know most of the prompt's words; describe it in English."
-    return join_notes(model.note, model.decoder.note, unknown)
+    return join_notes(model.note, model.decoder.note, model.codec.note, unknown)

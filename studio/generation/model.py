@@ -99,8 +99,11 @@ class Codec(Protocol):
     """Sound to codes and back. Shared by threads.
 
     Decoding is cut into three parts so that it can go on while codes still come: `embed` and
-    `synthesise` see a few frames around each, only `recur` remembers.
+    `synthesise` see a few frames around each, only `recur` remembers. `note` says what went wrong
+    on its device meanwhile.
     """
+
+    note: str | None
 
     def encode(self, sound: Sounds) -> Codes:
         """The codes of whole frames of mono sound."""

@@ -68,11 +68,9 @@ def fallback_note(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device had no memory for what PyTorch or CTranslate2 wanted of it."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    return "out of memory" in str(error)
+    """Whether PyTorch, a library of CUDA or CTranslate2 found too little memory on the device."""
+    text = str(error)
+    return "out of memory" in text or "ALLOC_FAILED" in text
 
 
 def first_line(error: BaseException) -> str:

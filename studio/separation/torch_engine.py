@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from studio.inference.devices import fallback_note, release_memory
+from studio.inference.devices import fallback_note, is_out_of_memory, release_memory
 from studio.separation.arrays import Array
+from studio.separation.group_norm import spread_group_norms
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,9 @@ class TorchNetwork:
         try:
             with torch.inference_mode():
                 return self._run(windows)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             reason = fallback_note(error)
         # Outside of the handler: the error holds the tensors of the failed run.
         release_memory()
@@ -78,8 +81,8 @@ class TorchNetwork:
             if most < self.batch:
                 self.batch = most
                 self.note = (
-                    f"The CUDA device has little free memory: {most} segments were separated at "
-                    "a time, which is slower."
+                    f"The CUDA device has little free memory: segments are separated {most} at a "
+                    "time, which is slower."
                 )
                 log.warning(self.note)
 
@@ -129,9 +132,11 @@ def torch_network(module: Any, device: str, threads: int) -> TorchNetwork:
 
     if threads:
         torch.set_num_threads(threads)
+    if device == "cpu":
+        return TorchNetwork(module, device, 1)
+    spread_group_norms(module)
     network = TorchNetwork(module, device, 1)
-    if device != "cpu":
-        network.batch = _batch(network, device)
+    network.batch = _batch(network, device)
     return network
 
 

@@ -92,6 +92,8 @@ class OpenVinoCodec:
     `memory` is the number of layers and the size of its recurrent part.
     """
 
+    note: str | None = None
+
     def __init__(
         self,
         networks: Networks,
