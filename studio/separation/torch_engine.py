@@ -121,9 +121,19 @@ class TorchNetwork:
             if self._on_cpu is None:
                 log.warning("%s The CPU goes on.", reason)
                 self.note = reason
-                self._on_cpu = copy.deepcopy(self.module).to("cpu")
+                self._on_cpu = _copied_to_cpu(self.module)
         with torch.inference_mode():
             return self._on_cpu(windows.cpu()).to(self._device)
+
+
+def _copied_to_cpu(module: Any) -> Any:
+    """A copy of a network on the CPU, which takes no memory of its device meanwhile."""
+    from torch.nn import Parameter
+
+    moved: dict[int, Any] = {id(buffer): buffer.cpu() for buffer in module.buffers()}
+    for parameter in module.parameters():
+        moved[id(parameter)] = Parameter(parameter.detach().cpu(), requires_grad=False)
+    return copy.deepcopy(module, moved)
 
 
 def torch_network(module: Any, device: str, threads: int) -> TorchNetwork:
