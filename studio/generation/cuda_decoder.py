@@ -18,7 +18,7 @@ from studio.generation.model import Codes, Decoder, Decoding, Flags, Kind, Logit
 from studio.generation.openvino.conversion import MOST_PROMPT_TOKENS
 from studio.generation.openvino.graph import EPSILON, Shape
 from studio.generation.sampling import Sampler, Sampling
-from studio.inference.devices import fallback_note, is_out_of_memory, release_memory
+from studio.inference.devices import fallback_note, is_device_failure, release_memory
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class CudaDecoder:
         try:
             return self._begin(states, rows, guided)
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if not is_device_failure(error):
                 raise
             reason = fallback_note(error)
         with self._lock:
@@ -69,7 +69,7 @@ class CudaDecoder:
         try:
             return self._begin(states, rows, guided)
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if not is_device_failure(error):
                 raise
             log.warning("%s The CPU goes on.", reason)
         with self._lock:

@@ -10,7 +10,7 @@ import numpy as np
 
 from studio.generation import parts
 from studio.generation.model import Codes, Decoding, Hidden, Logits, Sounds, States
-from studio.inference.devices import fallback_note, is_out_of_memory, release_memory
+from studio.inference.devices import fallback_note, is_device_failure, release_memory
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class TorchCodec:
             with torch.inference_mode():
                 return call(self)
         except RuntimeError as error:
-            if self._device == "cpu" or not is_out_of_memory(error):
+            if self._device == "cpu" or not is_device_failure(error):
                 raise
             reason = fallback_note(error)
         # Outside of the handler: the error holds the tensors of the failed call.

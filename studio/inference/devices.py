@@ -67,10 +67,13 @@ def fallback_note(error: BaseException) -> str:
     return _note(first_line(error))
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch, a library of CUDA or CTranslate2 found too little memory on the device."""
-    text = str(error)
-    return "out of memory" in text or "ALLOC_FAILED" in text
+def is_device_failure(error: BaseException) -> bool:
+    """Whether a CUDA device made this fail, and not the work.
+
+    A lack of memory shows in many ways: libraries that cannot be initialised, kernels that cannot
+    be loaded.
+    """
+    return any(name in str(error).lower() for name in ("cuda", "cublas", "cudnn", "cufft"))
 
 
 def first_line(error: BaseException) -> str:

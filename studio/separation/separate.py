@@ -14,7 +14,7 @@ import numpy as np
 from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.errors import NotAudio
-from studio.inference.devices import first_line, is_out_of_memory, join_notes
+from studio.inference.devices import first_line, is_device_failure, join_notes
 from studio.inference.worker_threads import WorkerThreads, read_ahead
 from studio.jobs.job import Report
 from studio.separation.arrays import NUMPY, Arrays
@@ -76,7 +76,7 @@ def separate(
     try:
         peaks = separated(bag.arrays)
     except RuntimeError as error:
-        if bag.arrays is NUMPY or not is_out_of_memory(error):
+        if bag.arrays is NUMPY or not is_device_failure(error):
             raise
         note = f"The CPU added up the stems: {first_line(error)}."
         log.warning(note)

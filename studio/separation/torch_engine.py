@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.inference.devices import fallback_note, is_out_of_memory, release_memory
+from studio.inference.devices import fallback_note, is_device_failure, release_memory
 from studio.separation.arrays import Array
 from studio.separation.group_norm import spread_group_norms
 
@@ -65,7 +65,7 @@ class TorchNetwork:
             with torch.inference_mode():
                 return self._run(windows)
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if not is_device_failure(error):
                 raise
             reason = fallback_note(error)
         # Outside of the handler: the error holds the tensors of the failed run.

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from studio.inference.devices import (
     fallback_note,
     has_driver,
-    is_out_of_memory,
+    is_device_failure,
     release_memory,
 )
 from studio.transcription.ctranslate2_model import CTranslate2Model
@@ -93,7 +93,7 @@ class CudaModel:
         try:
             return self._model.generate(features, prompts, **settings)
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if not is_device_failure(error):
                 raise
         release_memory()
         middle = len(prompts) // 2
@@ -110,7 +110,7 @@ class CudaModel:
         try:
             return call(self._model)
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if not is_device_failure(error):
                 raise
             reason = fallback_note(error)
         release_memory()

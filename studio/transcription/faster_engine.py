@@ -88,9 +88,11 @@ class FasterWhisper:
             if (index := device_index(device)) is None:
                 return None
             model = _loaded(folder, "float16", device="cuda", device_index=index)
-            # cuBLAS is loaded at the first product only.
+            # cuBLAS is loaded at the first product only, and each kernel when it is first used.
             silence = model.feature_extractor(np.zeros(SILENCE_S * RATE_HZ, np.float32))
-            model.encode(silence[:, : model.feature_extractor.nb_max_frames])
+            states = model.encode(silence[:, : model.feature_extractor.nb_max_frames])
+            start = model.hf_tokenizer.token_to_id("<|startoftranscript|>")
+            model.model.generate(states, [[start]], beam_size=2, max_length=4)
         except (RuntimeError, ValueError) as error:
             self._note = fallback_note(error)
             log.warning(self._note)
