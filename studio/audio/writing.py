@@ -83,6 +83,10 @@ class SoundWriter:
     ) -> None:
         import soundfile
 
+        class File(soundfile.SoundFile):  # type: ignore[misc]
+            def flush(self) -> None:
+                """`close` would wait for the disk here, as publishing the track does once more."""
+
         settings = dict(ENCODINGS[audio_format])
         if audio_format == "wav" and expected_samples * channels * 4 > WAV_MOST_BYTES:
             settings["format"] = "RF64"
@@ -90,7 +94,7 @@ class SoundWriter:
         self.gain = gain
         self.peak = 0.0
         try:
-            self._file = soundfile.SoundFile(
+            self._file = File(
                 str(path), "w", samplerate=sample_rate_hz, channels=channels, **settings
             )
         except soundfile.LibsndfileError as error:

@@ -77,8 +77,9 @@ def is_device_failure(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
+    """What went wrong, without the account of the device's memory that PyTorch adds."""
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
+    return (lines[0].partition(". GPU ")[0] if lines else type(error).__name__).rstrip(".")
 
 
 def join_notes(*notes: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Group normalisation of few long rows, which PyTorch computes on a small part of a CUDA device.
+"""Group normalisation of long rows, which PyTorch computes on a small part of a CUDA device.
 
 PyTorch's kernel gives each group to one block of threads. Demucs has layers with one group of
 millions of values for each window, so that a batch of eight occupies eight of a hundred
@@ -7,9 +7,6 @@ multiprocessors. PyTorch's reductions divide a row among all of them.
 
 from functools import partial
 from typing import Any
-
-# From so many groups on, PyTorch's kernel fills a device.
-FEW_GROUPS = 64
 
 
 def spread_group_norms(network: Any) -> None:
@@ -26,11 +23,9 @@ def normalise(norm: Any, values: Any) -> Any:
     import torch
 
     batch, channels = values.shape[:2]
-    groups = batch * norm.num_groups
-    if groups > FEW_GROUPS:
-        return type(norm).forward(norm, values)
     values = values.float()
-    variance, mean = torch.var_mean(values.reshape(groups, -1), dim=1, correction=0)
+    rows = values.reshape(batch * norm.num_groups, -1)
+    variance, mean = torch.var_mean(rows, dim=1, correction=0)
     each = channels // norm.num_groups
     scale = torch.rsqrt(variance + norm.eps).repeat_interleave(each).view(batch, channels)
     scale = scale * norm.weight

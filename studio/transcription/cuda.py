@@ -123,8 +123,10 @@ class CudaModel:
 
     def _take_fewer(self, most: int) -> None:
         with self._lock:
-            if self._most_windows is None or most < self._most_windows:
-                self._most_windows = most
+            if self._most_windows is not None and self._most_windows <= most:
+                return
+            self._most_windows = most
+            if self._on_cpu is None:
                 self.note = (
                     f"The CUDA device has little free memory: windows are decoded {most} at a "
                     "time, which is slower."
