@@ -11,10 +11,10 @@ import numpy as np
 from bench import gpu_workers
 
 Result = dict[str, Any]
-MB = 1 << 20
+MIB = 1 << 20
 
 
-def separation_full(home: Path, free_mb: int) -> Result:
+def separation_full(home: Path, left_mib: list[int]) -> Result:
     """A separation against the same one with all of the card's memory."""
     from studio.audio import read_blocks
 
@@ -30,58 +30,56 @@ def separation_full(home: Path, free_mb: int) -> Result:
             ]
         return np.stack(found)
 
-    found = _compared(stems, free_mb)
-    return {**found, "batch": bag.members[0].network.batch, "note": bag.remark}
+    return _cases(stems, left_mib, lambda: bag.remark)
 
 
-def generation_full(home: Path, free_mb: int) -> Result:
-    """Music, and the sound of the codec for the same codes."""
+def generation_full(home: Path, left_mib: list[int]) -> Result:
+    """The sound of the codec for the same codes."""
     model = gpu_workers._music(home, "auto")
     kind = model.kind
     codes = np.random.default_rng(1).integers(0, kind.vocabulary, (1, kind.codebooks, 500))
-    gpu_workers._played_s(model, 5.0)
 
     def sound() -> Any:
         hidden, _ = model.codec.recur(model.codec.embed(codes), None)
         return model.codec.synthesise(hidden)
 
-    found = _compared(sound, free_mb)
-    with _Filled(free_mb):
-        found["job_s"] = gpu_workers._played_s(model, 5.0)
-    notes = [note for note in (model.decoder.note, model.codec.note) if note]
-    return {**found, "note": " ".join(notes) or None}
+    return _cases(sound, left_mib, lambda: model.codec.note)
 
 
-def transcription_full(home: Path, size: str, free_mb: int) -> Result:
-    """Eight windows at a time; what is compared is the number of segments."""
+def transcription_full(home: Path, left_mib: list[int], size: str) -> Result:
+    """Eight windows at a time; how many were transcribed is compared."""
     from studio.transcription.engine import DecodeOptions
     from studio.transcription.faster_engine import FasterWhisper
 
     engine = FasterWhisper(home / size, 0)
     windows = gpu_workers._windows()
     options = DecodeOptions("en", word_timestamps=False, temperatures=(0.0,), most_tokens=20)
-    with _Filled(free_mb):
-        began_s = time.monotonic()
-        found = list(engine.transcribe(windows, options))
-        full_s = time.monotonic() - began_s
-    return {"full_s": full_s, "windows": len(found), "note": engine.note}
+
+    def transcribed() -> Any:
+        return np.array([len(list(engine.transcribe(windows, options)))])
+
+    return _cases(transcribed, left_mib, lambda: engine.note)
 
 
-def _compared(make: Callable[[], Any], free_mb: int) -> Result:
+def _cases(make: Callable[[], Any], left_mib: list[int], note: Callable[[], str | None]) -> Result:
     """What `make` gives on a card that is nearly full against what it gives on a free one."""
     exact = make()
-    with _Filled(free_mb):
-        began_s = time.monotonic()
-        found = make()
-        full_s = time.monotonic() - began_s
-    return {"full_s": full_s, "relative": gpu_workers._relative(found, exact)}
+    cases = []
+    for left in left_mib:
+        with _Filled(left):
+            began_s = time.monotonic()
+            found = make()
+            full_s = time.monotonic() - began_s
+        error = gpu_workers._relative(found, exact)
+        cases.append({"left_mib": left, "full_s": full_s, "relative": error, "note": note()})
+    return {"cases": cases}
 
 
 class _Filled:
-    """Inside of the block no more than `free_mb` of the card's memory are free."""
+    """Inside of the block no more than so much of the card's memory is free."""
 
-    def __init__(self, free_mb: int) -> None:
-        self._free_bytes = free_mb * MB
+    def __init__(self, left_mib: int) -> None:
+        self._free_bytes = left_mib * MIB
         self._held: Any = None
 
     def __enter__(self) -> None:
