@@ -217,6 +217,11 @@ def acts(node: ast.stmt | ast.Call) -> bool:
     return is_call or isinstance(node, ast.For | ast.While | ast.With | ast.Try)
 
 
+@pytest.mark.parametrize("module", [n for n in SOURCES if n != "studio.inference.openvino_import"])
+def test_one_module_imports_openvino(module: str) -> None:
+    assert "openvino" not in {top(name) for name in imported(module)}
+
+
 @pytest.mark.parametrize("module", SOURCES)
 def test_importing_a_module_does_nothing(module: str) -> None:
     """On its top level, a module only defines."""

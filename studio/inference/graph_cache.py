@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.inference.content_hash import content_hash, read_hash
+from studio.inference.openvino_import import import_openvino
 
 DESCRIPTION = "graph.json"
 # For stateful graphs. Their fused attention and OpenVINO's cache of primitives hold each other, so
@@ -68,8 +69,7 @@ class GraphCache:
 
     def add(self, key: str, described: dict[str, Any], networks: Mapping[str, Any]) -> Path:
         """Keep converted networks by name; they appear whole, by rename. Their folder."""
-        import openvino
-
+        openvino = import_openvino()
         self._forget_unfinished()
         unfinished = self._folder / f".{key}-{secrets.token_hex(4)}"
         unfinished.mkdir(parents=True)
