@@ -157,7 +157,7 @@ def test_a_song_for_a_device_is_decoded_once_if_it_is_short(
         return decode(source, *given)
 
     monkeypatch.setattr(audio, "decode", counted)
-    monkeypatch.setattr("studio.separation.separate.KEPT_S", kept_s)
+    monkeypatch.setattr("studio.separation.song.KEPT_S", kept_s)
     sound = noise(4.0)
     bag = dataclasses.replace(tiny, arrays=TorchArrays("cpu"))
     result = run(bag, sound, tmp_path / "work")
