@@ -168,7 +168,7 @@ def test_a_client_has_a_bounded_number_of_messages(tmp_path: Path) -> None:
     try:
         url = "http://127.0.0.1:9/"
         desk.tell("one", *(f"{url}{number}" for number in range(3)))
-        with pytest.raises(TooManyWebhooks, match="3 webhooks"):
+        with pytest.raises(TooManyWebhooks, match="3 pending webhooks"):
             desk.webhooks.check(url, "one")
         assert desk.webhooks.check(url, "two") == url
         assert desk.webhooks.check(None, "one") is None

@@ -121,7 +121,7 @@ def test_the_microphone_takes_over_from_a_file(
 
 def test_the_latest_lag_is_shown(browser: Browser, live_server: Server) -> None:
     connect(browser, live_server)
-    for seconds, shown in ((3.5, "3.5 s"), (7.1, "7.1 s"), (4, "4.0 s"), (0, "no")):
+    for seconds, shown in ((3.5, "3.5 s"), (7.1, "7.1 s"), (4, "4.0 s"), (0, "none")):
         browser.run(f"socket.listeners('lagging').forEach((show) => show({{seconds: {seconds}}}))")
         assert browser.text("#lag") == shown
 

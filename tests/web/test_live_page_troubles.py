@@ -73,7 +73,7 @@ def test_the_key_is_asked_for_and_sent(browser: Browser, tmp_path: Path) -> None
     try:
         browser.open(f"{server.url}/websocket-test.html")
         browser.click("#connect")
-        browser.wait(f"{ERRORS}.includes('needs an API key')")
+        browser.wait(f"{ERRORS}.includes('requires an API key')")
         assert browser.text("#connect") == "Connect"
         browser.run(f"document.getElementById('key').value = {json.dumps(key)}")
         browser.click("#connect")
