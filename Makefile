@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run demo page voices test test-all lint lock bench
+.PHONY: help setup dev run demo page voices test test-all coverage lint lock bench
+# The tests that `make test` runs, on two cores.
+TESTS := --numprocesses 2 --dist loadfile -m "not voices and not slow"
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,12 +38,18 @@ page:  ## download the Socket.IO client for the live test page (needs npm)
 voices: dev  ## download speech recordings and released Whisper weights for tests and benchmarks
 	$(BIN)/python -m scripts.voices
 
-test: dev  ## run all tests; those of the live page need npm and Chromium
+test: dev  ## run the tests; those of the live page need npm and Chromium
 	command -v npm > /dev/null && test ! -d node_modules/socket.io-client && $(MAKE) page || true
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not voices and not slow"
+	$(BIN)/python -m pytest $(TESTS)
 
-test-all: test  ## run all tests, those on recordings of people (see `make voices`) and slow ones included
+test-all: test  ## run the slow tests too, and those on speech recordings (see `make voices`)
 	$(BIN)/python -m pytest -m "voices or slow"
+
+coverage: dev  ## run the tests and print the lines of `studio` that they miss
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: dev  ## check style and types
 	$(BIN)/ruff format --check .

@@ -12,17 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
-from math import log10
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-TOTAL_S = 480.0
+from bench.gpu_bench import THEIR_LIBRARIES, Bench, PartFailed, Result
+from bench.gpu_parts import PARTS, PREPARATION
+
 INSTALL_S = 150.0
-SONG_S = 240.0
 # Import name and requirement of what the parts need besides PyTorch.
 COMMON = {
     "numpy": "numpy",
@@ -45,59 +43,7 @@ NEEDED = {
         "faster_whisper": "faster-whisper==1.2.1",
     },
 }
-GB = 1e9
-
-Result = dict[str, Any]
-
-
-class PartFailed(Exception):
-    """A part of the measurement did not come to its end; the text says why."""
-
-
-class Bench:
-    """Runs workers, each in a process of its own, until the time is over."""
-
-    def __init__(
-        self, folder: Path, environment: dict[str, str], rounds: int, music_s: float
-    ) -> None:
-        self.folder = folder
-        self.rounds = rounds
-        self.music_s = music_s
-        self.results: dict[str, list[Result]] = {}
-        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
-        self._ends_s = time.monotonic() + TOTAL_S
-
-    def call(self, worker: str, limit_s: float, **given: Any) -> Result:
-        """What a worker found; `wall_s` is what its whole process took."""
-        limit_s = min(limit_s, self._ends_s - time.monotonic())
-        if limit_s <= 0:
-            raise PartFailed("the time was over")
-        log = self.folder / f"{worker}.log"
-        command = [sys.executable, "-m", "bench.gpu", "--folder", str(self.folder)]
-        command += ["--worker", worker, json.dumps(given)]
-        began_s = time.monotonic()
-        with open(log, "wb") as output:
-            try:
-                done = subprocess.run(
-                    command,
-                    stdout=output,
-                    stderr=output,
-                    cwd=ROOT,
-                    env=self._environment,
-                    timeout=limit_s,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                raise PartFailed(f"{worker} took longer than {limit_s:.0f} s") from None
-        wall_s = time.monotonic() - began_s
-        lines = log.read_text("utf-8", "replace").strip().splitlines()
-        if done.returncode:
-            print("\n".join(lines[-25:]), flush=True)
-            raise PartFailed(f"{worker}: {lines[-1] if lines else done.returncode}")
-        found: Result = {**json.loads(lines[-1]), "wall_s": wall_s}
-        self.results.setdefault(worker, []).append({**given, **found})
-        print(f"{worker} {given}: {json.dumps(found)}", flush=True)
-        return found
+NEEDED["memory"] = {**NEEDED["separation"], **NEEDED["generation"], **NEEDED["transcription"]}
 
 
 def main() -> None:
@@ -108,53 +54,79 @@ def main() -> None:
     parser.add_argument("--music", type=float, default=30.0, help="seconds of music")
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     parser.add_argument(
+        "--from", type=Path, dest="source", help="write what an earlier run left in its --out"
+    )
+    parser.add_argument(
         "--cublas-13",
         action="store_true",
-        help="let CTranslate2 find the cuBLAS of CUDA 13 under the name of that of CUDA 12, where "
-        "that is missing; for the measurement only",
+        help="where cuBLAS 12 is missing, give CTranslate2 that of CUDA 13 under its name, in the "
+        "place of the wheel nvidia-cublas-cu12; for the measurement only",
     )
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         # What it needs may have to be installed first.
-        from bench.gpu_workers import WORKERS
+        from bench import gpu_memory, gpu_workers
 
+        workers = gpu_workers.WORKERS | gpu_memory.WORKERS
         name, given = options.worker
-        print("\n" + json.dumps(WORKERS[name](options.folder, **json.loads(given))))
+        print("\n" + json.dumps(workers[name](options.folder, **json.loads(given))))
+        return
+    if options.source:
+        lines = (options.source / "gpu.md").read_text("utf-8").splitlines()
+        results = json.loads((options.source / "gpu.json").read_text("utf-8"))
+        write(lines, results)
         return
     names = options.only or list(PARTS)
     missing = install(names)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        environment = renamed_cublas(folder) if options.cublas_13 else {}
+        environment = stand_in_for_cublas_12(folder) if options.cublas_13 else {}
         bench = Bench(folder, environment, options.rounds, options.music)
-        lines = [*_parts(bench, names, missing, bool(environment))]
-    text = "\n".join(lines)
-    print(text, flush=True)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "gpu.md").write_text(text, "utf-8")
-        (options.out / "gpu.json").write_text(json.dumps(bench.results, indent=1), "utf-8")
+        lines = []
+        for line in _lines(bench, names, missing, bool(environment)):
+            lines.append(line)
+            if options.out:
+                # What was found stays if the machine is taken away.
+                _keep(options.out, lines, bench.results)
+    print("\n".join(lines), flush=True)
     if options.write:
-        from bench import report
-
-        card = bench.results["environment"][0]["card"]
-        report.write("gpu", "CUDA", lines, card, " ".join(sys.argv[1:]))
+        write(lines, bench.results)
 
 
-def _parts(bench: Bench, names: list[str], missing: list[str], renamed: bool) -> Iterator[str]:
+def _keep(folder: Path, lines: list[str], results: dict[str, list[Result]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gpu.md").write_text("\n".join(lines), "utf-8")
+    (folder / "gpu.json").write_text(json.dumps(results, indent=1), "utf-8")
+
+
+def write(lines: list[str], results: dict[str, list[Result]]) -> None:
+    from bench import report
+
+    report.write("gpu", "CUDA", lines, results["environment"][0]["card"], " ".join(sys.argv[1:]))
+
+
+def _lines(bench: Bench, names: list[str], missing: list[str], stands_in: bool) -> Iterator[str]:
     """The lines of the report, part by part."""
     machine = bench.call("environment", 60)
     yield f"Machine: {machine['card']}, {machine['machine']}."
     yield f"Libraries: {machine['libraries']}."
-    if renamed:
+    if stands_in:
         yield (
             "CTranslate2 was given the cuBLAS of CUDA 13 under the name `libcublas.so.12`, for "
-            "this measurement only."
+            "this measurement only: in the place of the wheel `nvidia-cublas-cu12`, from where "
+            "this server loads it, and on `LD_LIBRARY_PATH` for faster-whisper."
         )
     if missing:
         yield f"Not installed: {', '.join(missing)}."
+    preparation: list[tuple[str, dict[str, Any]]] = []
+    for name in names:
+        preparation += [one for one in PREPARATION[name] if one not in preparation]
+    try:
+        bench.at_once(90, preparation)
+    except PartFailed as error:
+        yield f"Not prepared: {error}."
     for name in names:
         title, part = PARTS[name]
         yield ""
@@ -186,164 +158,28 @@ def install(names: list[str]) -> list[str]:
     return [name for module, name in needed.items() if find_spec(module) is None]
 
 
-def renamed_cublas(folder: Path) -> dict[str, str]:
-    """An environment in which the cuBLAS of CUDA 13 also has the name of that of CUDA 12."""
+def stand_in_for_cublas_12(folder: Path) -> dict[str, str]:
+    """An environment in which the cuBLAS of CUDA 13 lies where a wheel has that of CUDA 12.
+
+    Programs look for a library by the name that is written in it, so the copies have the other one.
+    """
     spec = find_spec("nvidia")
     roots = list(spec.submodule_search_locations or ()) if spec else []
     found = {path.name: path for root in roots for path in Path(root).rglob("libcublas*.so.13")}
     if "libcublas.so.13" not in found:
         return {}
-    names = folder / "cublas"
-    names.mkdir()
+    package = folder / "site" / "nvidia"
+    libraries = package / "cublas" / "lib"
+    libraries.mkdir(parents=True)
+    # Other packages of the name go on being found behind it.
+    (package / "__init__.py").write_text(
+        "import pkgutil\n__path__ = pkgutil.extend_path(__path__, __name__)\n", "utf-8"
+    )
     for name, path in found.items():
-        (names / name).symlink_to(path)
-        (names / name.replace(".13", ".12")).symlink_to(path)
-    return {"LD_LIBRARY_PATH": f"{names}:{os.environ.get('LD_LIBRARY_PATH', '')}"}
-
-
-def separation(bench: Bench) -> Iterator[str]:
-    bench.call("separation_prepare", 60, seconds=SONG_S)
-    rounds: dict[str, list[Result]] = {"separation_theirs": [], "separation_ours": []}
-    for _ in range(bench.rounds):
-        for worker, costs in rounds.items():
-            costs.append(bench.call(worker, 60, songs=1))
-    theirs = bench.call("separation_theirs", 90, songs=4)
-    ours = bench.call("separation_ours", 90, songs=4)
-    whole = [median(cost["wall_s"] for cost in costs) for costs in rounds.values()]
-    yield (
-        f"htdemucs of full size, random weights; a song of {SONG_S:.0f} s as WAV. The command line "
-        "of demucs writes 16-bit files, this server 32-bit ones. `Process`: a process that "
-        f"separates one song, from its start to its end, median of {bench.rounds} that take turns. "
-        "`Further songs`: the median of what each took after the first, in one process. `4 songs`: "
-        "one after the other by demucs, at once here; neither counts loading."
-    )
-    yield ""
-    yield "| | process | load | first song | further songs | 4 songs | device memory |"
-    yield "|---|---:|---:|---:|---:|---:|---:|"
-    rows = [
-        ("`python -m demucs.separate -d cuda`, f32", whole[0], theirs, sum(theirs["songs_s"])),
-        (f"this server, {ours['precision']}", whole[1], ours, ours["together_s"]),
-    ]
-    for name, wall_s, cost, four_s in rows:
-        yield (
-            f"| {name} | {wall_s:.1f} s | {cost['load_s']:.1f} s | {cost['songs_s'][0]:.2f} s | "
-            f"{median(cost['songs_s'][1:]):.2f} s | {four_s:.1f} s | {_gb(cost)} |"
-        )
-    ratios = [
-        whole[0] / whole[1],
-        theirs["songs_s"][0] / ours["songs_s"][0],
-        median(theirs["songs_s"][1:]) / median(ours["songs_s"][1:]),
-        rows[0][3] / rows[1][3],
-    ]
-    yield (
-        f"| times as fast | {ratios[0]:.2f} | | {ratios[1]:.2f} | {ratios[2]:.2f} | "
-        f"{ratios[3]:.2f} | |"
-    )
-    yield ""
-    yield "Against its own result on the CPU in f32, 20 s (full scale is 1):"
-    yield ""
-    yield "| weights | relative error | below the stems | largest difference |"
-    yield "|---|---:|---:|---:|"
-    for variant, weights in (("htdemucs", "random, full size"), ("mini", "bundled, trained")):
-        parity = bench.call("separation_parity", 90, variant=variant)
-        error = parity["relative"]
-        yield (
-            f"| {weights} | {error:.1e} | {-20 * log10(max(error, 1e-12)):.1f} dB | "
-            f"{parity['largest']:.1e} |"
-        )
-
-
-def generation(bench: Bench) -> Iterator[str]:
-    bench.call("generation_prepare", 90)
-    ours = bench.call("generation_ours", 120, seconds=bench.music_s)
-    rows = [(f"this server, {ours['precision']}", ours, median(ours["songs_s"]))]
-    for precision in ("f16", "f32"):
-        theirs = bench.call("generation_theirs", 110, seconds=bench.music_s, precision=precision)
-        rows.append((f"`generate` of transformers, {precision}", theirs, theirs["song_s"]))
-    steps = round(bench.music_s * 50) + 3
-    yield (
-        f"MusicGen of small size, random weights; {bench.music_s:.0f} s of music with guidance and "
-        f"sampling, {steps} steps and the codec. Here the median of {len(ours['songs_s'])} runs, "
-        "of transformers one run after a short first one."
-    )
-    yield ""
-    yield "| | load | music | a step | device memory | times as fast |"
-    yield "|---|---:|---:|---:|---:|---:|"
-    for name, cost, wall_s in rows:
-        yield (
-            f"| {name} | {cost['load_s']:.1f} s | {wall_s:.1f} s | "
-            f"{1000 * wall_s / steps:.2f} ms | {_gb(cost)} | {rows[1][2] / wall_s:.2f} |"
-        )
-    yield ""
-    yield (
-        f"Four such jobs at once here: {ours['together_s']:.1f} s, "
-        f"{4 * rows[0][2] / ours['together_s']:.2f} times as fast as one after the other."
-    )
-    parity = bench.call("generation_parity", 90, steps=50)
-    yield ""
-    yield (
-        f"Against its own result on the CPU in f32, {parity['steps']} steps on the same "
-        f"codes: relative error of the logits {parity['logits']:.1e}, the likeliest code the same "
-        f"in {parity['same']:.1%}; of the codec's sound {parity['codec']:.1e}."
-    )
-
-
-def transcription(bench: Bench) -> Iterator[str]:
-    yield (
-        "Random weights with the vocabulary of the bundled model; 8 windows of 29 s, 50 tokens "
-        "each, beam 5, without word times. `One by one`: each window by itself; `8 together`: "
-        "`BatchedInferencePipeline` of faster-whisper, and `batch_size` 8 here. Medians of "
-        f"{bench.rounds}."
-    )
-    yield ""
-    yield "| size | | load | one by one | 8 together | 4 jobs at once | device memory |"
-    yield "|---|---|---:|---:|---:|---:|---:|"
-    notes: list[str] = []
-    for size in ("base", "large-v3"):
-        bench.call("transcription_prepare", 60, size=size)
-        costs = {}
-        for name, worker in (
-            ("faster-whisper", "transcription_theirs"),
-            ("this server", "transcription_ours"),
-        ):
-            try:
-                cost = costs[name] = bench.call(worker, 75, size=size, rounds=bench.rounds)
-            except PartFailed as error:
-                notes.append(f"{name}, {size}: {error}.")
-                continue
-            notes += [f"This server, {size}: {cost['note']}"] if cost.get("note") else []
-            yield (
-                f"| {size} | {name}, {cost['precision']} | {cost['load_s']:.1f} s | "
-                f"{cost['single_s']:.2f} s | {cost['batch_s']:.2f} s | "
-                f"{cost['together_s']:.2f} s | {_gb(cost)} |"
-            )
-        if len(costs) == 2:
-            ratios = [
-                f"{costs['faster-whisper'][key] / costs['this server'][key]:.2f}"
-                for key in ("single_s", "batch_s", "together_s")
-            ]
-            yield f"| {size} | times as fast | | {' | '.join(ratios)} | |"
-        try:
-            parity = bench.call("transcription_parity", 60, size=size)
-            notes.append(
-                f"{size}: relative error of the encoder on the device in float16 against the CPU "
-                f"in float32 {parity['relative']:.1e}."
-            )
-        except PartFailed as error:
-            notes.append(f"{size}: parity not measured: {error}.")
-    yield ""
-    yield from notes
-
-
-def _gb(cost: Result) -> str:
-    return f"{cost['device_bytes'] / GB:.1f} GB"
-
-
-PARTS: dict[str, tuple[str, Callable[[Bench], Iterator[str]]]] = {
-    "separation": ("Separation", separation),
-    "generation": ("Music", generation),
-    "transcription": ("Speech to text", transcription),
-}
+        data = path.read_bytes().replace(name.encode(), name.replace(".13", ".12").encode())
+        (libraries / name.replace(".13", ".12")).write_bytes(data)
+    paths = os.environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": f"{folder / 'site'}:{paths}", THEIR_LIBRARIES: str(libraries)}
 
 
 if __name__ == "__main__":

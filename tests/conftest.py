@@ -1,25 +1,66 @@
 """Fixtures: small real models, sound files, and one server that most tests share."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from scripts import voices
 from studio.transcription.engine import RATE_HZ
+from studio.web.pages import SOCKETIO_CLIENT
+from tests.support import sandbox
+from tests.support.browser import BINARY as CHROMIUM
 from tests.support.browser import Browser
 from tests.support.hearing import silence
 from tests.support.music import make_music_model
 from tests.support.problems import without_network
+from tests.support.proxy import BINARY as NGINX
 from tests.support.proxy import Proxy, make_certificate
 from tests.support.server import LAUNCHER, Server, make_tiny_weights, noise, write_wav
 from tests.support.speech import Spoken, spoken
+
+NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "browser": (
+        lambda: CHROMIUM is not None and SOCKETIO_CLIENT.is_file(),
+        "Chromium or the Socket.IO client is missing; .ci/run and `make page` install them",
+    ),
+    "nginx": (lambda: NGINX is not None, "nginx is not installed; .ci/run installs it"),
+    "root": (sandbox.is_possible, "folders cannot be mounted here; run as root"),
+    "voices": (voices.is_fetched, voices.MISSING),
+}
+"""What tests with a marker need, and why they are skipped without it."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, (is_met, reason) in NEEDS.items():
+        if item.get_closest_marker(marker) and not is_met():
+            pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A MODEL_DIR with tiny bags of random weights."""
     return make_tiny_weights(tmp_path_factory.mktemp("model_dir") / "weights")
+
+
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where converted networks are kept, for all tests of this run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # The folder of all workers.
+        folder = folder.parent
+    (folder / "graphs").mkdir(exist_ok=True)
+    return folder / "graphs"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_graphs(graphs: Path) -> None:
+    """Servers keep their converted networks there too."""
+    Server.graphs = graphs
 
 
 @pytest.fixture(scope="session")

@@ -152,9 +152,11 @@ class _Mixing:
 
     def mixed(self, data: bytearray, mixer: MonoMixer) -> Sound:
         frames = np.frombuffer(data, "<f4").reshape(-1, self.read_channels)
-        # A file of float samples may hold NaN or infinity; a network turns one into a whole segment
-        # of them.
-        clean: Sound = np.nan_to_num(frames.T, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32)
+        clean: Sound = frames.T
+        if not np.isfinite(frames).all():
+            # A file of float samples may hold NaN or infinity; a network turns one into a whole
+            # segment of them.
+            clean = np.nan_to_num(clean, nan=0.0, posinf=1.0, neginf=-1.0)
         if self._is_mono_mix:
             return mixer.mix(clean[0], clean[1:])[None]
         return np.repeat(clean, self._channels, axis=0) if len(clean) < self._channels else clean

@@ -84,6 +84,10 @@ class SoundWriter:
     ) -> None:
         import soundfile
 
+        class File(soundfile.SoundFile):  # type: ignore[misc]
+            def flush(self) -> None:
+                """`close` would wait for the disk here, as publishing the track does once more."""
+
         settings = dict(ENCODINGS[audio_format])
         if audio_format == "wav" and expected_samples * channels * 4 > WAV_MOST_BYTES:
             settings["format"] = "RF64"
@@ -91,7 +95,7 @@ class SoundWriter:
         self.gain = gain
         self.peak = 0.0
         try:
-            self._file = soundfile.SoundFile(
+            self._file = File(
                 str(path), "w", samplerate=sample_rate_hz, channels=channels, **settings
             )
         except soundfile.LibsndfileError as error:
@@ -111,7 +115,9 @@ class SoundWriter:
             raise _write_error(self.path, error) from error
 
     def close(self) -> None:
-        """Finish the file; its length is checked, because a full disk shows only here."""
+        """Finish the file, once; its length is checked, because a full disk shows only here."""
+        if self._file.closed:
+            return
         frames = self._file.frames
         self._file.close()
         import soundfile

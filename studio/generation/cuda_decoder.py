@@ -18,7 +18,7 @@ from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, 
 from studio.generation.openvino.conversion import MAX_PROMPT_TOKENS
 from studio.generation.openvino.graph import EPSILON, Shape
 from studio.generation.sampling import Sampler, Sampling
-from studio.inference.devices import fallback_note, release_memory
+from studio.inference.devices import fallback_note, is_device_failure, release_memory
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +62,20 @@ class CudaDecoder:
         self._idle: list[Run] = []
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
-        import torch
-
         try:
             return self._begin(states, rows, guided)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_device_failure(error):
+                raise
             reason = fallback_note(error)
         with self._lock:
             self._idle.clear()
             release_memory()
         try:
             return self._begin(states, rows, guided)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_device_failure(error):
+                raise
             log.warning("%s The CPU goes on.", reason)
         with self._lock:
             self.note = reason

@@ -216,4 +216,4 @@ def _note(model: MusicModel, prompt: Prompt) -> str | None:
     unknown = None
     if model.listener.unknown_share(prompt.text) > MAX_UNKNOWN_SHARE:
         unknown = "The model does not know most words of the prompt. Describe the music in English."
-    return join_notes(model.note, model.decoder.note, unknown)
+    return join_notes(model.note, model.decoder.note, model.codec.note, unknown)

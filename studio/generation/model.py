@@ -100,8 +100,11 @@ class Codec(Protocol):
     """Converts audio to codes and back. Thread-safe.
 
     Decoding has three parts, so that it can start while codes are still being generated: `embed`
-    and `synthesise` see a few frames of context, and only `recur` has state.
+    and `synthesise` see a few frames of context, and only `recur` has state. `note` says what went
+    wrong on its device.
     """
+
+    note: str | None
 
     def encode(self, sound: Sounds) -> Codes:
         """The codes of whole frames of mono audio."""

@@ -1,12 +1,18 @@
 """The PyTorch engine: the modules of transformers as they are, on the CPU or on CUDA."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from studio.generation import parts
 from studio.generation.model import Codes, Decoding, Hidden, Logits, Sounds, States
+from studio.inference.devices import fallback_note, is_device_failure, release_memory
+
+log = logging.getLogger(__name__)
 
 
 class TorchDecoder:
@@ -62,46 +68,74 @@ class _TorchDecoding:
 
 
 class TorchCodec:
-    """EnCodec behind the `Codec` protocol."""
+    """EnCodec behind the `Codec` protocol.
+
+    Where the device has no memory for a call, one on the CPU answers it; `note` then says so.
+    """
 
     def __init__(self, folder: Path, config: Any, device: str) -> None:
-        import torch
-
-        self._torch = torch
+        self.note: str | None = None
         self._device = device
         self.module = parts.read_part(folder, "audio_encoder", config).to(device)
         self.embedding, self.recurrent, self.synthesis = split(self.module)
+        self._load_on_cpu: Callable[[], TorchCodec] = lambda: TorchCodec(folder, config, "cpu")
+        self._on_cpu: TorchCodec | None = None
+        self._lock = Lock()
 
     def encode(self, sound: Sounds) -> Codes:
-        torch = self._torch
-        with torch.inference_mode():
-            values = torch.from_numpy(np.ascontiguousarray(sound)).to(self._device)[:, None]
-            codes: Codes = self.module.encode(values).audio_codes[0].cpu().numpy()
-            return codes
+        codes: Codes = self._run(lambda codec: codec._encode(sound))
+        return codes
 
     def embed(self, codes: Codes) -> Hidden:
-        found: Hidden = self._run(self.embedding, codes)
+        found: Hidden = self._run(lambda codec: codec._apply(codec.embedding, codes))
         return found
 
     def recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
-        torch = self._torch
-        if state is None:
-            state = zero_state(self.recurrent.lstm, hidden.shape[0])
-        with torch.inference_mode():
-            values = torch.from_numpy(hidden).to(self._device)
-            state = [torch.as_tensor(part).to(self._device) for part in state]
-            found, *state = self.recurrent(values, *state)
-            return found.cpu().numpy(), [part.cpu() for part in state]
-
-    def synthesise(self, hidden: Hidden) -> Sounds:
-        found: Sounds = self._run(self.synthesis, hidden)
+        found: tuple[Hidden, Any] = self._run(lambda codec: codec._recur(hidden, state))
         return found
 
-    def _run(self, part: Any, values: Any) -> Any:
-        torch = self._torch
-        with torch.inference_mode():
-            given = torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
-            return part(given).cpu().numpy()
+    def synthesise(self, hidden: Hidden) -> Sounds:
+        found: Sounds = self._run(lambda codec: codec._apply(codec.synthesis, hidden))
+        return found
+
+    def _run(self, call: Callable[["TorchCodec"], Any]) -> Any:
+        """The call with this codec, or with one on the CPU."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                return call(self)
+        except RuntimeError as error:
+            if self._device == "cpu" or not is_device_failure(error):
+                raise
+            reason = fallback_note(error)
+        # Outside of the handler: the error holds the tensors of the failed call.
+        release_memory()
+        with self._lock:
+            if self._on_cpu is None:
+                log.warning("%s The codec runs on the CPU.", reason)
+                self.note = reason
+                self._on_cpu = self._load_on_cpu()
+        return self._on_cpu._run(call)
+
+    def _encode(self, sound: Sounds) -> Codes:
+        values = self._moved(sound)[:, None]
+        codes: Codes = self.module.encode(values).audio_codes[0].cpu().numpy()
+        return codes
+
+    def _recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
+        if state is None:
+            state = zero_state(self.recurrent.lstm, hidden.shape[0])
+        found, *state = self.recurrent(self._moved(hidden), *map(self._moved, state))
+        return found.cpu().numpy(), [part.cpu().numpy() for part in state]
+
+    def _apply(self, part: Any, values: Any) -> Any:
+        return part(self._moved(values)).cpu().numpy()
+
+    def _moved(self, values: Any) -> Any:
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
 
 
 def zero_state(lstm: Any, rows: int) -> list[Any]:

@@ -67,9 +67,19 @@ def fallback_note(error: BaseException) -> str:
     return _note(first_line(error))
 
 
+def is_device_failure(error: BaseException) -> bool:
+    """Whether a CUDA device made this fail, and not the work.
+
+    A lack of memory shows in many ways: libraries that cannot be initialised, kernels that cannot
+    be loaded.
+    """
+    return any(name in str(error).lower() for name in ("cuda", "cublas", "cudnn", "cufft"))
+
+
 def first_line(error: BaseException) -> str:
+    """What went wrong, without the account of the device's memory that PyTorch adds."""
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
+    return (lines[0].partition(". GPU ")[0] if lines else type(error).__name__).rstrip(".")
 
 
 def join_notes(*notes: str | None) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.inference.content_hash import content_hash, read_hash
+from studio.inference.openvino_import import import_openvino
 
 DESCRIPTION = "graph.json"
 # For stateful graphs. Their fused attention and OpenVINO's cache of primitives hold each other, so
@@ -68,8 +69,7 @@ class GraphCache:
 
     def add(self, key: str, described: dict[str, Any], networks: Mapping[str, Any]) -> Path:
         """Keep converted networks by name; they appear whole, by rename. Their folder."""
-        import openvino
-
+        openvino = import_openvino()
         self._forget_unfinished()
         unfinished = self._folder / f".{key}-{secrets.token_hex(4)}"
         unfinished.mkdir(parents=True)
@@ -80,8 +80,13 @@ class GraphCache:
             text = json.dumps({**described, "digests": digests})
             (unfinished / DESCRIPTION).write_text(text, encoding="utf-8")
             target = self._folder / key
-            shutil.rmtree(target, ignore_errors=True)
-            unfinished.rename(target)
+            try:
+                unfinished.rename(target)
+            except OSError:
+                # Another server may be reading these files: only damaged ones are replaced.
+                if self.find(key) is None:
+                    shutil.rmtree(target, ignore_errors=True)
+                    unfinished.rename(target)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         return target

@@ -3,13 +3,13 @@
 from functools import cache
 from pathlib import Path
 
+from studio.inference.openvino_import import import_openvino
+
 
 @cache
 def native_bf16() -> bool:
     """Whether the processor multiplies bfloat16 by itself."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @cache

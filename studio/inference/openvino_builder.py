@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from studio.inference.openvino_import import import_openvino
+
 Node = Any
 """`openvino.Node`: an operation of a graph, or one of its outputs."""
 
@@ -18,8 +20,7 @@ class GraphWriter:
     """
 
     def __init__(self, heads: int, width: int) -> None:
-        from openvino import opset15
-
+        opset15 = import_openvino().opset15
         self.ops: Any = opset15
         self.width = width
         self.inputs: list[Node] = []
@@ -28,8 +29,7 @@ class GraphWriter:
         self.head_size = width // heads
 
     def input(self, name: str, sizes: list[int], kind: str) -> Node:
-        import openvino
-
+        openvino = import_openvino()
         parameter = self.ops.parameter(openvino.PartialShape(sizes), getattr(openvino.Type, kind))
         parameter.set_friendly_name(name)
         parameter.output(0).set_names({name})
@@ -54,15 +54,14 @@ class GraphWriter:
 
         `parents`: which row of the earlier ones each row goes on from.
         """
-        import openvino
-        from openvino.op.util import Variable, VariableInfo
+        openvino = import_openvino()
 
         ops = self.ops
-        info = VariableInfo()
+        info = openvino.op.util.VariableInfo()
         info.data_shape = openvino.PartialShape([-1, self.head_count, -1, self.head_size])
         info.data_type = openvino.Type.f32
         info.variable_id = name
-        variable = Variable(info)
+        variable = openvino.op.util.Variable(info)
         nothing_yet = self.integers([self.head_count, 0, self.head_size])
         sizes = ops.concat([ops.shape_of(parents), nothing_yet], 0)
         nothing = ops.broadcast(ops.constant(np.float32(0.0)), sizes)

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from studio.inference.openvino_import import import_openvino
+
 Matrix = npt.NDArray[np.float32]
 
 # So many values of a row share a scale: weights of 4 bits, and what is multiplied by small weights.
@@ -18,8 +20,7 @@ def constant(weight: Matrix, bits: int) -> Any:
 
     Rows that are no whole number of groups keep 8 bits where 4 are wanted.
     """
-    from openvino import opset15
-
+    opset15 = import_openvino().opset15
     if bits == 32:
         return opset15.constant(weight)
     if bits == 8 or weight.shape[1] % GROUP_SIZE:
@@ -29,8 +30,7 @@ def constant(weight: Matrix, bits: int) -> Any:
 
 def _of_8_bits(weight: Matrix) -> Any:
     """Each row with a scale. Unsigned, or they would be unpacked before they are multiplied."""
-    from openvino import opset15 as ops
-
+    ops = import_openvino().opset15
     most = np.maximum(weight.max(axis=1, keepdims=True), -weight.min(axis=1, keepdims=True))
     scale = _no_zero(most / 127.0)
     small = np.empty(weight.shape, np.uint8)
@@ -44,8 +44,7 @@ def _of_8_bits(weight: Matrix) -> Any:
 
 def _of_4_bits(weight: Matrix) -> Any:
     """Each group of a row with a scale and a zero of its own."""
-    from openvino import opset15 as ops
-
+    ops = import_openvino().opset15
     outputs, inputs = weight.shape
     groups = weight.reshape(outputs, inputs // GROUP_SIZE, GROUP_SIZE)
     lowest = np.minimum(groups.min(axis=2, keepdims=True), 0.0)
@@ -59,8 +58,7 @@ def _of_4_bits(weight: Matrix) -> Any:
 
 def _packed(values: npt.NDArray[Any]) -> Any:
     """Values of 0 to 15, two in a byte."""
-    import openvino
-
+    openvino = import_openvino()
     flat = values.astype(np.uint8).reshape(-1)
     flat = np.pad(flat, (0, len(flat) % 2))
     bytes_ = flat[0::2] | (flat[1::2] << 4)
@@ -69,8 +67,7 @@ def _packed(values: npt.NDArray[Any]) -> Any:
 
 
 def _unpacked(small: Any, zero: Any, scale: Matrix) -> Any:
-    from openvino import opset15 as ops
-
+    ops = import_openvino().opset15
     signed = ops.subtract(ops.convert(small, "f32"), ops.convert(zero, "f32"))
     return ops.multiply(signed, ops.constant(scale))
 

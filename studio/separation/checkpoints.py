@@ -7,6 +7,7 @@ repository only safetensors are, and only with classes of the demucs package.
 
 import inspect
 import json
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def _load_module(path: Path, segment_s: float | None) -> Any:
         metadata = safetensors_metadata(path)
         _check_classes(path, metadata)
         _check_size(path, metadata, segment_s)
-        return load_safetensors_model(path)
+        with _without_initial_values():
+            return load_safetensors_model(path)
     if path.suffix != ".th":
         raise ModelUnusable(f"{path.name} is not a weights file: it must be .safetensors or .th.")
     _, dash, checksum = path.stem.rpartition("-")
@@ -78,10 +80,13 @@ def _check_size(path: Path, metadata: dict[str, Any], segment_s: float | None) -
     known = {key: value for key, value in named.items() if key in signature.parameters}
     bound = signature.bind(*given, **known)
     bound.apply_defaults()
+    # Both shape initial values only, for which the meta device would need PyTorch's compiler.
+    plain = {"emb_smooth": False, "rescale": 0}
+    bound.arguments.update({key: plain[key] for key in plain if key in bound.arguments})
     try:
         limits.check_arguments(bound.arguments, None if name == "HTDemucs" else segment_s)
         # On this device tensors have shapes and no memory.
-        with torch.device("meta"):
+        with torch.device("meta"), _without_initial_values():
             outline = network(*bound.args, **bound.kwargs)
         parameters = sum(tensor.numel() for tensor in outline.parameters())
         if parameters > limits.MAX_PARAMETERS:
@@ -92,6 +97,31 @@ def _check_size(path: Path, metadata: dict[str, Any], segment_s: float | None) -
         raise ModelUnusable(
             f"The network {path.name} is not allowed: {error}. Use another variant."
         ) from None
+
+
+def _without_initial_values() -> AbstractContextManager[Any]:
+    """Parameters of networks made inside get no values: a file holds values for all of them.
+
+    Drawing and scaling them takes half a second. On the meta device PyTorch would import its
+    compiler for it, which takes two seconds.
+    """
+    import torch
+    from torch.nn import init
+    from torch.overrides import TorchFunctionMode
+
+    filling = {init.normal_, init.uniform_, init.kaiming_uniform_}
+    filling |= {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.div_}
+
+    class WithoutInitialValues(TorchFunctionMode):  # type: ignore[misc]
+        def __torch_function__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            if function in filling:
+                return args[0] if args else kwargs["tensor"]
+            return function(*args, **kwargs)
+
+    return WithoutInitialValues()
 
 
 def _classes_in(node: Any) -> list[str]:

@@ -18,6 +18,7 @@ from studio.inference.devices import choose_device, fallback_note, join_notes, r
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.graph_cache import NotConvertible
 from studio.inference.hardware import native_bf16
+from studio.separation.arrays import NUMPY, TorchArrays
 from studio.separation.network import Bag, Member, Network
 from studio.separation.openvino.conversion import keep_graph
 from studio.separation.openvino.network import (
@@ -149,6 +150,7 @@ def _torch_bag(
         engine=_torch_name(device),
         precision="f32" if device == "cpu" else "f16",
         note=note,
+        arrays=NUMPY if device == "cpu" else TorchArrays(device),
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from studio.audio import Sound
-from studio.separation.network import Stems
+from studio.separation.arrays import Array, Arrays
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Statistics:
         """One pass over blocks float32 (channels, samples)."""
         samples, total, squares = 0, 0.0, 0.0
         for block in blocks:
-            mono = block.mean(axis=0, dtype=np.float64)
+            mono = _mono(block)
             samples += mono.size
             total += float(mono.sum())
             squares += float(np.dot(mono, mono))
@@ -33,6 +34,15 @@ class Statistics:
         return cls(samples, mean, float(np.sqrt(variance)))
 
 
+def _mono(block: Sound) -> npt.NDArray[np.float64]:
+    """The mean of the channels, several times as fast as NumPy's of so short an axis."""
+    total: npt.NDArray[np.float64] = block[0].astype(np.float64)
+    for channel in block[1:]:
+        total += channel
+    total /= len(block)
+    return total
+
+
 class Mixture:
     """The part of the mixture that is still needed, filled from an iterator of blocks.
 
@@ -40,28 +50,34 @@ class Mixture:
     """
 
     def __init__(
-        self, blocks: Iterator[Sound], channels: int, statistics: Statistics, sources: int
+        self,
+        blocks: Iterator[Sound],
+        arrays: Arrays,
+        channels: int,
+        statistics: Statistics,
+        sources: int,
     ) -> None:
         self._blocks = blocks
+        self._arrays = arrays
         self._length = statistics.samples
-        self._mean = np.float32(statistics.mean)
-        self._share = np.float32(statistics.mean / sources)
-        self._scale = np.float32(statistics.deviation + 1e-8)
-        self._held: Sound = np.zeros((channels, 0), np.float32)
+        self._mean = float(np.float32(statistics.mean))
+        self._share = float(np.float32(statistics.mean / sources))
+        self._scale = float(np.float32(statistics.deviation + 1e-8))
+        self._held = arrays.zeros(channels, 0)
         self._start = 0
 
-    def raw(self, start: int, stop: int) -> Sound:
+    def raw(self, start: int, stop: int) -> Array:
         """Samples [start, stop) as they were decoded; both lie inside the recording."""
-        self._fill(stop)
+        self.fill(stop)
         return self._held[:, start - self._start : stop - self._start]
 
-    def normalised(self, start: int, stop: int) -> Sound:
+    def normalised(self, start: int, stop: int) -> Array:
         """Samples [start, stop), normalised as Demucs does, zero outside of the recording."""
         inside = self.raw(max(0, start), min(stop, self._length))
-        padding = (max(0, -start), max(0, stop - self._length))
-        return np.pad((inside - self._mean) / self._scale, ((0, 0), padding))
+        normalised = (inside - self._mean) / self._scale
+        return self._arrays.pad(normalised, max(0, -start), max(0, stop - self._length))
 
-    def denormalise(self, stems: Stems) -> Stems:
+    def denormalise(self, stems: Array) -> Array:
         """Bring stems back to the level of the recording, in place.
 
         Each has its share of the mean, so that all sources add up to the recording. Demucs gives
@@ -74,18 +90,19 @@ class Mixture:
     def forget(self, before: int) -> None:
         """Samples before this position will not be asked for again."""
         if before > self._start:
-            self._held = self._held[:, before - self._start :].copy()
+            self._held = self._arrays.copy(self._held[:, before - self._start :])
             self._start = before
 
-    def _fill(self, stop: int) -> None:
-        missing = stop - self._start - self._held.shape[1]
+    def fill(self, stop: int) -> None:
+        """Decode up to `stop`; what lies behind the recording is not looked for."""
+        missing = min(stop, self._length) - self._start - self._held.shape[1]
         parts = [self._held]
         while missing > 0:
             block = next(self._blocks, None)
             if block is None:
-                parts.append(np.zeros((self._held.shape[0], missing), np.float32))
+                parts.append(self._arrays.zeros(self._held.shape[0], missing))
                 break
-            parts.append(block)
+            parts.append(self._arrays.load(block))
             missing -= block.shape[1]
         if len(parts) > 1:
-            self._held = np.concatenate(parts, axis=1)
+            self._held = self._arrays.concatenate(parts)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from studio.errors import UnknownStem
 from studio.inference.devices import join_notes
+from studio.separation.arrays import NUMPY, Array, Arrays
 
 Stems = npt.NDArray[np.float32]
 """float32 (stems, channels, samples), full scale 1.0."""
@@ -23,8 +24,8 @@ Windows = npt.NDArray[np.float32]
 class Network(Protocol):
     """One network: splits windows of normalised sound into their sources. Thread-safe.
 
-    `batch` windows are best handed over at once, by `parallel` threads at a time. `note` says what
-    went wrong on its device meanwhile.
+    `batch` windows are best handed over at once, by `parallel` threads at a time, as arrays of the
+    bag. `note` says what went wrong on its device meanwhile.
     """
 
     segment_samples: int
@@ -35,7 +36,7 @@ class Network(Protocol):
     def window_samples(self, length: int) -> int:
         """Length of the window that a segment of `length` samples must be padded to."""
 
-    def __call__(self, windows: Windows) -> Stems:
+    def __call__(self, windows: Array) -> Array:
         """float32 (batch, channels, samples) -> float32 (batch, sources, channels, samples)."""
 
 
@@ -53,7 +54,7 @@ class Bag:
 
     `sources` names the stems in the networks' order; all networks work at `sample_rate_hz` with
     `channels` channels. `engine` and `precision` tell what they run on, `note` why that is not the
-    best there is.
+    best there is. `arrays` are what the networks take and give, besides those of NumPy.
     """
 
     members: tuple[Member, ...]
@@ -63,6 +64,7 @@ class Bag:
     engine: str = ""
     precision: str = ""
     note: str | None = None
+    arrays: Arrays = NUMPY
 
     @property
     def remark(self) -> str | None:

@@ -1,7 +1,8 @@
 """One separation job: a sound file becomes tracks in a folder, block by block."""
 
+import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
@@ -12,49 +13,43 @@ from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.errors import NotAudio
 from studio.family import JobContext
-from studio.inference.worker_threads import WorkerThreads, read_ahead
-from studio.jobs.job import Report
+from studio.inference.devices import first_line, is_device_failure, join_notes
+from studio.inference.worker_threads import WorkerThreads
+from studio.separation.arrays import NUMPY, Arrays
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag
 from studio.separation.options import SeparationOptions
 from studio.separation.result import SeparationResult
+from studio.separation.song import Song
 from studio.separation.stream import Separation
 from studio.sources import Source
 
+log = logging.getLogger(__name__)
+
 # Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
 ENCODING_SHARE = 0.1
-# Blocks of a few seconds that are decoded before they are needed.
-BLOCKS_AHEAD = 2
 
 
 def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -> SeparationResult:
-    """Separate a sound into `context.work`.
+    """Separate a song into `context.work`.
 
-    Much more sound than `source.duration_s` is not decoded. Stems are written as 32-bit float WAV
+    Much more audio than `source.duration_s` is not decoded. Stems are written as 32-bit float WAV
     at the model's rate, all under one gain (1), so that they add up to the mixture as far as the
     model's do.
     """
     started_s = time.monotonic()
     options, report = context.options, context.report
-    indices = bag.indices(options.stems or [])
-    stems = [bag.sources[i] for i in indices]
+    stems = [bag.sources[i] for i in bag.indices(options.stems or [])]
     report("analysing", 0.0)
-    with closing(_blocks(bag, source)) as blocks:
-        statistics = Statistics.of(_checked(blocks, report))
+    song = Song(bag, source)
+    statistics = song.statistics(report)
     if statistics.samples == 0:
         raise NotAudio("The file contains no audio.")
     context.reserve(statistics.samples * bag.channels * 4 * len(stems))
     share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
-    report("separating", 0.0)
-    with closing(_blocks(bag, source)) as blocks:
-        separation = Separation(
-            bag, blocks, statistics, indices, overlap=options.overlap, shifts=options.shifts
-        )
-
-        def on_segment(done: int) -> None:
-            report("separating", share * done / separation.segments)
-
-        peaks = _write(separation, bag, stems, statistics, work=context.work, on_segment=on_segment)
+    peaks, note = _separated(
+        bag, song, statistics, context, lambda done: report("separating", share * done)
+    )
     gain = audio.shared_gain(peaks)
     audio.encode_tracks(
         context.work,
@@ -68,7 +63,7 @@ def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -
     return SeparationResult(
         engine=bag.engine,
         precision=bag.precision,
-        note=bag.remark,
+        note=join_notes(bag.remark, note),
         stems=stems,
         format=options.format,
         sample_rate_hz=bag.sample_rate_hz,
@@ -81,16 +76,47 @@ def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -
     )
 
 
-def _blocks(bag: Bag, source: Source) -> Generator[Sound, None, None]:
-    decoded = audio.decode(source.path, bag.sample_rate_hz, bag.channels, source.duration_s)
-    return read_ahead(decoded, BLOCKS_AHEAD)
+def _separated(
+    bag: Bag,
+    song: Song,
+    statistics: Statistics,
+    context: JobContext[SeparationOptions],
+    on_share: Callable[[float], None],
+) -> tuple[list[float], str | None]:
+    """Separate into `context.work`: the peaks, and a note if the device could not add up."""
+    options = context.options
+    indices = bag.indices(options.stems or [])
 
+    def separated(arrays: Arrays) -> list[float]:
+        on_share(0.0)
+        with closing(song.blocks()) as blocks:
+            separation = Separation(
+                bag,
+                blocks,
+                statistics,
+                indices,
+                overlap=options.overlap,
+                shifts=options.shifts,
+                arrays=arrays,
+            )
+            stems = [bag.sources[i] for i in indices]
+            return _write(
+                separation,
+                bag,
+                stems,
+                statistics,
+                work=context.work,
+                on_segment=lambda done: on_share(done / separation.segments),
+            )
 
-def _checked(blocks: Iterator[Sound], report: Report) -> Iterator[Sound]:
-    """The same blocks; a cancel is noticed at each."""
-    for block in blocks:
-        report("analysing", 0.0)
-        yield block
+    try:
+        return separated(bag.arrays), None
+    except RuntimeError as error:
+        if bag.arrays is NUMPY or not is_device_failure(error):
+            raise
+        note = f"The CPU added up the stems: {first_line(error)}."
+        log.warning(note)
+        return separated(NUMPY), note
 
 
 def _write(
@@ -119,6 +145,8 @@ def _write(
                 for writer, part in zip(writers, parts, strict=True)
             ]
         _keep_peaks(residual_peaks, writing)
+        for closed in [threads.submit(writer.close) for writer in writers]:
+            closed.result()
     return [writer.peak for writer in writers] + residual_peaks
 
 

@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from studio.audio import Sound
 from studio.inference.worker_threads import WorkerThreads
+from studio.separation.arrays import Array, Arrays
 from studio.separation.mixture import Mixture, Statistics
-from studio.separation.network import Bag, Member, Stems, Windows
+from studio.separation.network import Bag, Member, Stems
 
 # Demucs shifts by up to half a second.
 MAX_SHIFT_S = 0.5
@@ -44,9 +45,17 @@ class Lane:
     """
 
     def __init__(
-        self, member: Member, chosen: list[int], origin: int, length: int, overlap: float
+        self,
+        member: Member,
+        arrays: Arrays,
+        chosen: list[int],
+        *,
+        origin: int,
+        length: int,
+        overlap: float,
     ) -> None:
         self.network = member.network
+        self._arrays = arrays
         self._chosen = chosen
         self._length = length
         self._segment = member.network.segment_samples
@@ -54,9 +63,9 @@ class Lane:
         self.next_cut = origin
         self._next_added = origin
         self.segments = len(range(origin, length, self._stride))
-        self._triangle = _triangle(self._segment)
-        self._sum: Stems | None = None
-        self._weight = np.zeros(self._segment, np.float32)
+        self._triangle = arrays.load(_triangle(self._segment))
+        self._sum: Array | None = None
+        self._weight = arrays.zeros(self._segment)
 
     @property
     def all_cut(self) -> bool:
@@ -73,41 +82,42 @@ class Lane:
         left = (window - length) // 2
         return Segment(position - left, window, left, length)
 
-    def cut(self, mixture: Mixture) -> tuple[list[Segment], Windows]:
+    def cut(self, mixture: Mixture) -> tuple[list[Segment], Array]:
         """The next windows, at most as many as the network takes at once, all of one length."""
         segments = [self._take()]
         while len(segments) < self.network.batch and not self.all_cut:
             if self._segment_at(self.next_cut).window != segments[0].window:
                 break
             segments.append(self._take())
+        mixture.fill(segments[-1].start + segments[-1].window)
         cut = [mixture.normalised(one.start, one.start + one.window) for one in segments]
-        return segments, np.stack(cut)
+        return segments, self._arrays.stack(cut)
 
     def _take(self) -> Segment:
         segment = self._segment_at(self.next_cut)
         self.next_cut += self._stride
         return segment
 
-    def add(self, segment: Segment, stems: Stems) -> Stems:
+    def add(self, segment: Segment, stems: Array) -> Array:
         """Add a segment's stems; what is final with them (stems, channels, samples)."""
         length = segment.length
         stems = stems[self._chosen, :, segment.left : segment.left + length]
         if self._sum is None:
-            self._sum = np.zeros((*stems.shape[:2], self._segment), np.float32)
+            self._sum = self._arrays.zeros(*stems.shape[:2], self._segment)
         self._sum[..., :length] += self._triangle[:length] * stems
         self._weight[:length] += self._triangle[:length]
         return self._take_final()
 
-    def _take_final(self) -> Stems:
+    def _take_final(self) -> Array:
         assert self._sum is not None
         stride = self._stride
         count = min(stride, self._length - self._next_added)
         before_start = max(0, min(count, -self._next_added))
-        final: Stems = self._sum[..., :count] / self._weight[:count]
+        final = self._sum[..., :count] / self._weight[:count]
         kept = self._segment - stride
-        self._sum[..., :kept] = self._sum[..., stride:].copy()
+        self._sum[..., :kept] = self._arrays.copy(self._sum[..., stride:])
         self._sum[..., kept:] = 0
-        self._weight[:kept] = self._weight[stride:].copy()
+        self._weight[:kept] = self._arrays.copy(self._weight[stride:])
         self._weight[kept:] = 0
         self._next_added += stride
         return final[..., before_start:]
@@ -122,7 +132,7 @@ def _triangle(segment: int) -> npt.NDArray[np.float32]:
     return weight
 
 
-_Flight = tuple[int, list[Segment], Future[Stems]]
+_Flight = tuple[int, list[Segment], Future[Array]]
 """Segments on their way through a network: lane, segments, stems (batch, sources, ...)."""
 
 
@@ -131,6 +141,7 @@ class Separation:
 
     `stems` chooses sources by index; networks with no weight for them do not run. `shifts` > 0
     averages that many runs at random offsets (seeded: the same song gives the same result).
+    `arrays` do the sums; they may be others than the bag's own.
     """
 
     def __init__(
@@ -142,12 +153,13 @@ class Separation:
         *,
         overlap: float = 0.25,
         shifts: int = 0,
+        arrays: Arrays | None = None,
     ) -> None:
-        self._bag = bag
-        self._mixture = Mixture(blocks, bag.channels, statistics, len(bag.sources))
+        self._arrays = arrays or bag.arrays
+        self._mixture = Mixture(blocks, self._arrays, bag.channels, statistics, len(bag.sources))
         self._length = statistics.samples
         self._lanes: list[Lane] = []
-        self._shares: list[npt.NDArray[np.float32]] = []
+        self._shares: list[Array] = []
         chosen = list(stems)
         totals = np.array([[m.weights[i] for i in chosen] for m in bag.members]).sum(axis=0)
         offsets = random.Random(SHIFT_SEED)
@@ -159,8 +171,19 @@ class Separation:
             if not share.any():
                 continue
             for origin in origins:
-                self._lanes.append(Lane(member, chosen, origin, self._length, overlap))
-                self._shares.append((share / len(origins)).astype(np.float32))
+                self._lanes.append(
+                    Lane(
+                        member,
+                        self._arrays,
+                        chosen,
+                        origin=origin,
+                        length=self._length,
+                        overlap=overlap,
+                    )
+                )
+                self._shares.append(
+                    self._arrays.load((share / len(origins)).astype(np.float32))[:, None, None]
+                )
         self.segments = sum(lane.segments for lane in self._lanes)
 
     def run(self, on_segment: Callable[[int], None]) -> Generator[tuple[Sound, Stems], None, None]:
@@ -169,7 +192,7 @@ class Separation:
         Networks run on threads of their own, ahead of the caller. `on_segment` is called with the
         number of finished segments; what it raises ends the run after the segments in flight.
         """
-        waiting: list[Stems | None] = [None] * len(self._lanes)
+        waiting: list[Array | None] = [None] * len(self._lanes)
         flying: deque[_Flight] = deque()
         parallel = max(lane.network.parallel for lane in self._lanes)
         done = emitted = 0
@@ -181,8 +204,9 @@ class Separation:
                     for segment, stems in zip(segments, result.result(), strict=True):
                         piece = self._lanes[index].add(segment, stems)
                         held = waiting[index]
-                        together = piece if held is None else np.concatenate([held, piece], axis=2)
-                        waiting[index] = together
+                        waiting[index] = (
+                            piece if held is None else self._arrays.concatenate([held, piece])
+                        )
                         done += 1
                         on_segment(done)
                         count = min(0 if part is None else part.shape[2] for part in waiting)
@@ -208,12 +232,13 @@ class Separation:
         needs = [lane.needs_from for lane in self._lanes if not lane.all_cut]
         self._mixture.forget(min([emitted, *needs]))
 
-    def _emit(self, waiting: list[Stems | None], start: int, count: int) -> tuple[Sound, Stems]:
-        total: Stems | None = None
+    def _emit(self, waiting: list[Array | None], start: int, count: int) -> tuple[Sound, Stems]:
+        total: Array | None = None
         for i, part in enumerate(waiting):
             assert part is not None
-            scaled = part[..., :count] * self._shares[i][:, None, None]
+            scaled = part[..., :count] * self._shares[i]
             total = scaled if total is None else total + scaled
-            waiting[i] = part[..., count:].copy()
+            waiting[i] = self._arrays.copy(part[..., count:])
         assert total is not None
-        return self._mixture.raw(start, start + count), self._mixture.denormalise(total)
+        mixture = self._arrays.store(self._mixture.raw(start, start + count))
+        return mixture, self._arrays.store(self._mixture.denormalise(total))

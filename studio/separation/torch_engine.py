@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from studio.inference.devices import fallback_note
-from studio.separation.network import Stems, Windows
+from studio.inference.devices import fallback_note, is_device_failure, release_memory
+from studio.separation.arrays import Array
+from studio.separation.group_norm import spread_group_norms
 
 log = logging.getLogger(__name__)
 
@@ -21,14 +22,16 @@ MEMORY_SHARE = 0.5
 class TorchNetwork:
     """A Demucs, HDemucs or HTDemucs module behind the `Network` protocol.
 
-    On CUDA it runs in half precision, unless its values leave that range, `batch` windows at a
-    time. If the device's memory is too
-    small for them, it takes fewer, and in the end the CPU takes over; `note` then says so.
+    It takes arrays of NumPy or tensors on its device, and gives the same. On CUDA it runs in half
+    precision, unless its values leave that range, `batch` windows at a time. If the device's memory
+    is too small for them, it takes fewer, and in the end the CPU takes over; `note` then says so.
     """
 
     parallel = 1
 
     def __init__(self, module: Any, device: str, batch: int) -> None:
+        import torch
+
         self.module = module.to(device).eval()
         self.batch = batch
         self.note: str | None = None
@@ -37,67 +40,100 @@ class TorchNetwork:
         self._lock = Lock()
         self._on_cpu: Any = None
         self._is_half = True
+        # Its own, so that what is done with the last stems need not wait for the next windows.
+        self._stream: Any = None if device == "cpu" else torch.cuda.Stream(device)
+        self._launching = Lock()
 
     def window_samples(self, length: int) -> int:
         if hasattr(self.module, "valid_length"):
             return int(self.module.valid_length(length))
         return length
 
-    def __call__(self, windows: Windows) -> Stems:
+    def __call__(self, windows: Array) -> Array:
+        import torch
+
+        if isinstance(windows, np.ndarray):
+            given = torch.from_numpy(np.ascontiguousarray(windows)).to(self._device)
+            return self._separate(given).cpu().numpy()
+        return self._separate(windows)
+
+    def _separate(self, windows: Any) -> Any:
+        """Tensors on the device, in and out."""
         import torch
 
         try:
             with torch.inference_mode():
                 return self._run(windows)
-        except torch.cuda.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_device_failure(error):
+                raise
             reason = fallback_note(error)
         # Outside of the handler: the error holds the tensors of the failed run.
-        torch.cuda.empty_cache()
+        release_memory()
         if len(windows) == 1:
             return self._run_on_cpu(windows, reason)
         middle = len(windows) // 2
-        self.batch = min(self.batch, middle)
-        log.warning("the CUDA device has too little memory; %s windows at a time", self.batch)
-        return np.concatenate([self(windows[:middle]), self(windows[middle:])])
+        self._take_fewer(middle)
+        return torch.cat([self._separate(windows[:middle]), self._separate(windows[middle:])])
 
-    def _run(self, windows: Windows) -> Stems:
-        import torch
+    def _take_fewer(self, most: int) -> None:
+        with self._lock:
+            if most < self.batch:
+                self.batch = most
+                self.note = (
+                    f"The CUDA device has little free memory: segments are separated {most} at a "
+                    "time, which is slower."
+                )
+                log.warning(self.note)
 
-        given = torch.from_numpy(np.ascontiguousarray(windows))
-        if self._device == "cpu":
-            separated = self.module(given)
-        else:
-            # Copies from and to pinned memory are several times as fast.
-            found = self._on_device(given.pin_memory().to(self._device, non_blocking=True))
-            separated = torch.empty(found.shape, dtype=torch.float32, pin_memory=True)
-            separated.copy_(found, non_blocking=True)
-            torch.cuda.current_stream(self._device).synchronize()
-        stems: Stems = separated.numpy()
-        return stems
-
-    def _on_device(self, windows: Any) -> Any:
-        import torch
-
-        if self._is_half:
-            with torch.autocast("cuda", dtype=torch.float16):
-                found = self.module(windows)
-            if bool(found.isfinite().all()):
-                return found
+    def _run(self, windows: Any) -> Any:
+        if self._stream is None:
+            return self.module(windows)
+        separated, is_finite = self._on_device(windows)
+        if self._is_half and not is_finite:
             log.warning("the network leaves the range of half precision; it goes on in float32")
             self._is_half = False
-        return self.module(windows)
+            separated, _ = self._on_device(windows)
+        return separated
 
-    def _run_on_cpu(self, windows: Windows, reason: str) -> Stems:
+    def _on_device(self, windows: Any) -> tuple[Any, bool]:
+        """Stems on the CUDA device, and whether they are finite."""
+        import torch
+
+        caller = torch.cuda.current_stream(self._device)
+        done = torch.cuda.Event(blocking=True)
+        # One thread launches at a time: what others compute meanwhile would only take memory.
+        with self._launching, torch.cuda.stream(self._stream):
+            self._stream.wait_stream(caller)
+            with torch.autocast("cuda", dtype=torch.float16, enabled=self._is_half):
+                separated = self.module(windows).float()
+            is_finite = separated.isfinite().all()
+            # Its memory is not given to the next call before the caller has read it.
+            separated.record_stream(caller)
+            done.record()
+        done.synchronize()
+        return separated, bool(is_finite)
+
+    def _run_on_cpu(self, windows: Any, reason: str) -> Any:
         import torch
 
         with self._lock:
             if self._on_cpu is None:
                 log.warning("%s The CPU goes on.", reason)
                 self.note = reason
-                self._on_cpu = copy.deepcopy(self.module).to("cpu")
+                self._on_cpu = _copied_to_cpu(self.module)
         with torch.inference_mode():
-            stems: Stems = self._on_cpu(torch.from_numpy(np.ascontiguousarray(windows))).numpy()
-            return stems
+            return self._on_cpu(windows.cpu()).to(self._device)
+
+
+def _copied_to_cpu(module: Any) -> Any:
+    """A copy of a network on the CPU, which takes no memory of its device meanwhile."""
+    from torch.nn import Parameter
+
+    moved: dict[int, Any] = {id(buffer): buffer.cpu() for buffer in module.buffers()}
+    for parameter in module.parameters():
+        moved[id(parameter)] = Parameter(parameter.detach().cpu(), requires_grad=False)
+    return copy.deepcopy(module, moved)
 
 
 def torch_network(module: Any, device: str, threads: int) -> TorchNetwork:
@@ -106,9 +142,11 @@ def torch_network(module: Any, device: str, threads: int) -> TorchNetwork:
 
     if threads:
         torch.set_num_threads(threads)
+    if device == "cpu":
+        return TorchNetwork(module, device, 1)
+    spread_group_norms(module)
     network = TorchNetwork(module, device, 1)
-    if device != "cpu":
-        network.batch = _batch(network, device)
+    network.batch = _batch(network, device)
     return network
 
 

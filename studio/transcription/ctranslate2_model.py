@@ -56,6 +56,14 @@ class CTranslate2Model:
         results: Sequence[Any] = self._model.generate(features, prompts, **settings)
         return results
 
+    def detect_language(self, features: Any) -> Any:
+        """As CTranslate2's, for states that may be an array."""
+        from ctranslate2 import StorageView
+
+        if isinstance(features, np.ndarray):
+            features = StorageView.from_array(features)
+        return self._model.detect_language(features)
+
     def align(self, features: Any, *arguments: Any, **settings: Any) -> Any:
         """As CTranslate2's, for states that may be an array."""
         from ctranslate2 import StorageView

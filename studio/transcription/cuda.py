@@ -1,11 +1,24 @@
-"""Whether CTranslate2 can run on a CUDA device. It brings its kernels, but not cuBLAS."""
+"""CTranslate2 on a CUDA device. It brings its kernels, but not cuBLAS."""
 
 import ctypes
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
 
-from studio.inference.devices import has_driver
+from studio.inference.devices import (
+    fallback_note,
+    has_driver,
+    is_device_failure,
+    release_memory,
+)
+from studio.transcription.ctranslate2_model import CTranslate2Model
+
+log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
 
 # In the order in which they need each other.
 CUBLAS = ("libcublasLt.so.12", "libcublas.so.12")
@@ -37,3 +50,85 @@ def preload_cublas() -> None:
         for name in CUBLAS:
             with suppress(OSError):
                 ctypes.CDLL(str(Path(folder) / "cublas" / "lib" / name), ctypes.RTLD_GLOBAL)
+
+
+class CudaModel:
+    """A `ctranslate2.models.Whisper` on a CUDA device, for batches as `CTranslate2Model`.
+
+    If the device's memory is too small for the windows of a call, it takes fewer, and in the end
+    the model that `load_on_cpu` gives takes over; `note` then says so. States are arrays, which
+    both models take.
+    """
+
+    def __init__(self, model: Any, load_on_cpu: Callable[[], Any]) -> None:
+        self.note: str | None = None
+        self._model = CTranslate2Model(model, None)
+        self._load_on_cpu = load_on_cpu
+        self._on_cpu: CTranslate2Model | None = None
+        self._most_windows: int | None = None
+        self._lock = Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def max_windows(self, beam_size: int) -> int:
+        """How many windows are decoded at the same time."""
+        count = self._model.max_windows(beam_size)
+        return count if self._most_windows is None else min(count, self._most_windows)
+
+    def encode(self, features: Any, to_cpu: bool = False) -> Any:
+        return self._run(lambda model: model.encode(features, to_cpu=True))
+
+    def detect_language(self, features: Any) -> Any:
+        return self._run(lambda model: model.detect_language(features))
+
+    def align(self, features: Any, *arguments: Any, **settings: Any) -> Any:
+        return self._run(lambda model: model.align(features, *arguments, **settings))
+
+    def generate(
+        self, features: Any, prompts: Sequence[Sequence[int]], **settings: Any
+    ) -> Sequence[Any]:
+        if len(prompts) == 1:
+            return self._run(lambda model: model.generate(features, prompts, **settings))
+        try:
+            return self._model.generate(features, prompts, **settings)
+        except RuntimeError as error:
+            if not is_device_failure(error):
+                raise
+        release_memory()
+        middle = len(prompts) // 2
+        self._take_fewer(middle)
+        halves = (slice(middle), slice(middle, None))
+        return [
+            result
+            for half in halves
+            for result in self.generate(features[half], prompts[half], **settings)
+        ]
+
+    def _run(self, call: Callable[[CTranslate2Model], _Answer]) -> _Answer:
+        """The call with the model on the device, or with the one on the CPU."""
+        try:
+            return call(self._model)
+        except RuntimeError as error:
+            if not is_device_failure(error):
+                raise
+            reason = fallback_note(error)
+        release_memory()
+        with self._lock:
+            if self._on_cpu is None:
+                log.warning("%s The CPU goes on.", reason)
+                self.note = reason
+                self._on_cpu = CTranslate2Model(self._load_on_cpu(), None)
+        return call(self._on_cpu)
+
+    def _take_fewer(self, most: int) -> None:
+        with self._lock:
+            if self._most_windows is not None and self._most_windows <= most:
+                return
+            self._most_windows = most
+            if self._on_cpu is None:
+                self.note = (
+                    f"The CUDA device has little free memory: windows are decoded {most} at a "
+                    "time, which is slower."
+                )
+                log.warning(self.note)

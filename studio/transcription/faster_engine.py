@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from studio.inference.devices import fallback_note
+from studio.inference.devices import fallback_note, join_notes
 from studio.inference.hardware import multiplies_bytes
 from studio.inference.worker_threads import WorkerThreads
 from studio.transcription.batching import BatchedModel
 from studio.transcription.ctranslate2_model import CTranslate2Model
-from studio.transcription.cuda import device_index
+from studio.transcription.cuda import CudaModel, device_index
 from studio.transcription.engine import (
     MAX_COMPRESSION_RATIO,
     MAX_NO_SPEECH_PROBABILITY,
@@ -45,7 +45,7 @@ class FasterWhisper:
     `threads` is how many it uses on a CPU, 0 for all cores. `runtime` is what it runs on there:
     `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO where it is known to be quicker.
     OpenVINO's graphs of large models are kept in `graphs`. `note` says why a CUDA device was not
-    used.
+    used, or only in part.
     """
 
     name = "faster-whisper"
@@ -58,21 +58,29 @@ class FasterWhisper:
         graphs: Path | None = None,
         device: str = "auto",
     ) -> None:
-        self.note: str | None = None
+        self._note: str | None = None
         self._extracting = Lock()
         self._model = on_cuda = self._on_cuda(folder, device)
         self.precision = "float16" if on_cuda else "int8"
         if not on_cuda:
             self._model = _loaded(folder, self.precision, device="cpu", cpu_threads=threads)
         own = self._model.model
-        openvino = None if on_cuda else self._on_openvino(folder, threads, runtime, graphs)
-        if openvino:
+        self._cuda: CudaModel | None = None
+        if on_cuda:
+            on_cpu = partial(_loaded, folder, "int8", device="cpu", cpu_threads=threads)
+            self._cuda = CudaModel(own, lambda: on_cpu().model)
+            self._batched = BatchedModel(self._cuda)
+        elif openvino := self._on_openvino(folder, threads, runtime, graphs):
             self.precision = openvino.precision
             self._batched = BatchedModel(openvino)
         else:
             drawer = partial(self._drawer, own, folder, threads, graphs)
-            self._batched = BatchedModel(CTranslate2Model(own, None if on_cuda else drawer))
+            self._batched = BatchedModel(CTranslate2Model(own, drawer))
         self._model.model = self._batched
+
+    @property
+    def note(self) -> str | None:
+        return join_notes(self._note, self._cuda.note if self._cuda else None)
 
     def _on_cuda(self, folder: Path, device: str) -> Any:
         """The model on a CUDA device that has run it; None for the CPU."""
@@ -80,12 +88,14 @@ class FasterWhisper:
             if (index := device_index(device)) is None:
                 return None
             model = _loaded(folder, "float16", device="cuda", device_index=index)
-            # cuBLAS is loaded at the first product only.
+            # cuBLAS is loaded at the first product only, and each kernel when it is first used.
             silence = model.feature_extractor(np.zeros(SILENCE_S * RATE_HZ, np.float32))
-            model.encode(silence[:, : model.feature_extractor.nb_max_frames])
+            states = model.encode(silence[:, : model.feature_extractor.nb_max_frames])
+            start = model.hf_tokenizer.token_to_id("<|startoftranscript|>")
+            model.model.generate(states, [[start]], beam_size=2, max_length=4)
         except (RuntimeError, ValueError) as error:
-            self.note = fallback_note(error)
-            log.warning(self.note)
+            self._note = fallback_note(error)
+            log.warning(self._note)
             return None
         return model
 

@@ -185,9 +185,8 @@ def health_command() -> list[str]:
     return found
 
 
+@pytest.mark.root
 def test_every_step_of_the_dockerfile_runs_and_its_server_starts(tmp_path: Path) -> None:
-    if not sandbox.is_possible():
-        pytest.skip("folders cannot be mounted here; run as root")
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed; .ci/run installs it")
     build = context(tmp_path / "context")
@@ -206,9 +205,8 @@ def test_every_step_of_the_dockerfile_runs_and_its_server_starts(tmp_path: Path)
     assert "==> stopped" in told, told[-3000:]
 
 
+@pytest.mark.root
 def test_the_sandbox_leaves_nothing(tmp_path: Path) -> None:
-    if not sandbox.is_possible():
-        pytest.skip("folders cannot be mounted here; run as root")
     mark = f"mark-{tmp_path.name}"
     assert sandbox.run(f"touch /{mark} && test -e /{mark}", tmp_path / "root").returncode == 0
     assert not Path(f"/{mark}").exists()

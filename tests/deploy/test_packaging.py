@@ -83,7 +83,7 @@ def running(installed: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     (folder / ".env").write_text("SECRET_KEY=0123456789abcdef0123456789abcdef\n")
     with open(tmp_path / "server.log", "wb") as log:
         process = subprocess.Popen(
-            [installed / "bin" / "audio-studio-server"],
+            [installed / "bin" / "audio-studio", "serve"],
             cwd=folder,
             env=environment,
             stdout=log,

@@ -15,12 +15,10 @@ import numpy as np
 import pytest
 import requests
 
-from tests.support.proxy import BINARY, CONFIGURATION, Proxy
+from tests.support.proxy import CONFIGURATION, Proxy
 from tests.support.server import RATE_HZ, Server, free_port, until, write_wav
 
-pytestmark = pytest.mark.skipif(
-    BINARY is None, reason="nginx is not installed; .ci/run installs it"
-)
+pytestmark = pytest.mark.nginx
 
 SECURITY = {
     "X-Frame-Options": "DENY",

@@ -9,14 +9,12 @@ import pytest
 
 from tests.support.browser import Browser
 from tests.support.live_client import Client, pcm
-from tests.support.page import NEEDS_CHROMIUM, NEEDS_CLIENT, STATE
-from tests.support.proxy import BINARY, Proxy
+from tests.support.page import NEEDS_CLIENT, STATE
+from tests.support.proxy import Proxy
 from tests.support.server import ROOT
 from tests.support.speech import MAX_WRONG, MAX_WRONG_ELSEWHERE, Spoken, wrong
 
-pytestmark = pytest.mark.skipif(
-    BINARY is None, reason="nginx is not installed; .ci/run installs it"
-)
+pytestmark = pytest.mark.nginx
 
 # A name that no browser takes for the machine itself, to which it would be lenient.
 HOST = "studio.test"
@@ -39,7 +37,7 @@ def test_the_calls_of_the_users_document_work(
 ) -> None:
     speech = tmp_path / "speech.pcm"
     speech.write_bytes(pcm(recording.part(0, 2)))
-    script = ROOT / "tests" / "javascript" / "secure.js"
+    script = ROOT / "tests" / "support" / "javascript" / "secure.js"
     done = subprocess.run(
         ["node", str(script), str(ROOT), proxy.url, str(speech)],
         capture_output=True,
@@ -66,8 +64,7 @@ def page(proxy: Proxy, microphone: Path, tmp_path: Path) -> Iterator[Browser]:
     found.close()
 
 
-@NEEDS_CHROMIUM
-@NEEDS_CLIENT
+@pytest.mark.browser
 def test_chromium_speaks_over_tls(page: Browser, recording: Spoken) -> None:
     page.click("#connect")
     page.wait(f"{STATE}.startsWith('Connected')")

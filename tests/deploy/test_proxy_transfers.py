@@ -15,12 +15,10 @@ import soundfile
 
 from bench.measure import forget_peak, peak_bytes
 from tests.support.problems import BOUNDARY, FORM
-from tests.support.proxy import BINARY, Proxy
+from tests.support.proxy import Proxy
 from tests.support.server import RATE_HZ, Server
 
-pytestmark = pytest.mark.skipif(
-    BINARY is None, reason="nginx is not installed; .ci/run installs it"
-)
+pytestmark = pytest.mark.nginx
 
 UPLOAD_BYTES = 500_000_000
 BLOCK_BYTES = 1 << 20

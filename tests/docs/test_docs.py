@@ -23,6 +23,11 @@ API = (ROOT / "docs" / "api.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
 MODELS = (ROOT / "docs" / "models.md").read_text()
+PAGES = sorted(
+    page
+    for folder in ("*.md", "docs/*.md", "pretrained/*/*.md", "samples/**/*.md", "studio/*.md")
+    for page in ROOT.glob(folder)
+)
 
 
 def test_every_route_has_a_heading(server: Server) -> None:
@@ -92,11 +97,37 @@ def test_every_format_of_a_transcript_is_described() -> None:
     assert {name for row in rows for name in re.findall(r"\w+", row)} >= FORMATS.keys()
 
 
-def test_links_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
-    for page in pages:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*?)#*$", text, re.M)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", one.strip().lower()).replace(" ", "-") for one in plain}
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """Links in the text of a page to files and headings that do not exist."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    assert broken_links(page, page.read_text("utf-8")) == []
+
+
+def test_broken_links_are_found() -> None:
+    links = (
+        "[a](docs/api.md) [b](docs/no.md) [c](docs/api.md#no) [d](#no) [e](https://x.example#no)"
+    )
+    assert broken_links(ROOT / "README.md", links) == ["docs/no.md", "docs/api.md#no", "#no"]
 
 
 def test_readme_shows_the_two_commands_first() -> None:
@@ -108,9 +139,9 @@ def test_readme_shows_the_two_commands_first() -> None:
 def test_make_lists_every_command() -> None:
     makefile = (ROOT / "Makefile").read_text()
     readme = (ROOT / "README.md").read_text()
-    for command in re.findall(r"^([a-z]+):.*## ", makefile, re.M):
+    for command in re.findall(r"^([a-z-]+):.*## ", makefile, re.M):
         if command != "help":
-            assert f"make {command}" in readme
+            assert f"| `make {command}` |" in readme
 
 
 def test_readme_tells_the_files_that_exist() -> None:

@@ -109,7 +109,7 @@ def test_every_kind_of_sound_is_described() -> None:
     for kind in (PCM, *CONTAINERS):
         assert f"`{kind}" in DOCUMENT
     for rate in RATES_HZ:
-        assert str(rate) in DOCUMENT
+        assert re.search(rf"\b{rate}\b", DOCUMENT), rate
 
 
 def test_the_document_is_two_screens() -> None:

@@ -14,7 +14,7 @@ from studio.generation.cuda_decoder import Network, Run, choose
 from studio.generation.model import States
 from studio.generation.openvino.conversion import shape_of
 from studio.generation.sampling import Sampler, Sampling
-from studio.generation.torch_engine import TorchDecoder
+from studio.generation.torch_engine import TorchCodec, TorchDecoder
 from tests.support.music import make_music_model
 
 torch = pytest.importorskip("torch")
@@ -130,3 +130,26 @@ def test_random_numbers_are_the_same_one_step_or_many_at_a_time() -> None:
     many = Sampler(Sampling(), 3, 2).draws(6, 4)
     single = Sampler(Sampling(), 3, 2)
     assert np.array_equal(np.concatenate([single.draws(1, 4) for _ in range(6)], axis=2), many)
+
+
+def test_the_codec_goes_on_where_the_device_has_no_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = parts.read_config(folder)
+    exact, codec = TorchCodec(folder, config, "cpu"), TorchCodec(folder, config, "cpu")
+    # Its networks are those of a device with too little memory.
+    codec._device = "cuda"
+    monkeypatch.setattr(codec, "_moved", out_of_memory)
+    codes = np.random.default_rng(0).integers(0, 64, (2, 4, 20))
+    sounds = []
+    for one in (exact, codec):
+        hidden, state = one.recur(one.embed(codes), None)
+        again, _ = one.recur(hidden, state)
+        sounds.append(one.synthesise(again))
+    assert np.array_equal(sounds[0], sounds[1])
+    assert exact.note is None
+    assert "out of memory" in (codec.note or "")
+
+
+def out_of_memory(_values: Any) -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")

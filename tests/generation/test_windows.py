@@ -27,14 +27,14 @@ class Ended(Exception):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> MusicModel:
+def model(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> MusicModel:
     """A model that oversees 3 s: each further window is given 1.2 s and adds 1.8 s."""
     folder = tmp_path_factory.mktemp("windows")
     made = make_music_model(folder / "musicgen" / "brief")
     settings = made / "generation_config.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "max_length": 153}))
     catalogue = MusicGenCatalogue(folder / "none", folder / "musicgen")
-    return load(catalogue, "brief", EngineSettings("openvino", "f32", 1, folder / "graphs"))
+    return load(catalogue, "brief", EngineSettings("openvino", "f32", 1, graphs))
 
 
 def music(

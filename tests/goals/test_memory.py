@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from tests.support.server import RATE_HZ, ROOT, noise
@@ -32,30 +33,37 @@ print(json.dumps({"samples": result.samples, "peak_kib": peak_kib}))
 """
 
 
-def write_song(path: Path, minutes: int) -> Path:
+def write_song(path: Path, seconds: int) -> Path:
     frames = (noise(10.0).T * 32767).astype(np.int16)
     with soundfile.SoundFile(str(path), "w", RATE_HZ, 2, "PCM_16") as file:
-        for _ in range(minutes * 6):
+        for _ in range(seconds // 10):
             file.write(frames)
     return path
 
 
-def peak_kib(folder: Path, weights: Path, minutes: int) -> int:
-    source = write_song(folder / f"{minutes}.wav", minutes)
-    work = folder / f"work-{minutes}"
+def peak_kib(folder: Path, weights: Path, seconds: int) -> int:
+    source = write_song(folder / f"{seconds}.wav", seconds)
+    work = folder / f"work-{seconds}"
     work.mkdir()
-    command = [sys.executable, "-c", JOB, str(source), str(weights), str(work), str(60 * minutes)]
+    command = [sys.executable, "-c", JOB, str(source), str(weights), str(work), str(seconds)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["samples"] == minutes * 60 * RATE_HZ
+    assert found["samples"] == seconds * RATE_HZ
     assert soundfile.info(str(work / "vocals.wav")).frames == found["samples"]
     source.unlink()
     (work / "vocals.wav").unlink()
     return int(found["peak_kib"])
 
 
-def test_a_song_of_24_minutes_takes_the_memory_of_one_of_3(tmp_path: Path, weights: Path) -> None:
-    short = peak_kib(tmp_path, weights, 3)
-    long = peak_kib(tmp_path, weights, 24)
-    assert long < 1.1 * short, f"3 minutes: {short:,} KiB, 24 minutes: {long:,} KiB"
+@pytest.mark.parametrize(
+    ("short_s", "long_s"), [(30, 120), pytest.param(180, 1440, marks=pytest.mark.slow)]
+)
+def test_memory_does_not_grow_with_the_song(
+    tmp_path: Path, weights: Path, short_s: int, long_s: int
+) -> None:
+    """Between the two lengths, it grows by less than half of the samples that lie between them."""
+    short = peak_kib(tmp_path, weights, short_s)
+    long = peak_kib(tmp_path, weights, long_s)
+    more_kib = (long_s - short_s) * RATE_HZ * 2 * 4 // 1024
+    assert long - short < more_kib / 2, f"{short_s} s: {short:,} KiB, {long_s} s: {long:,} KiB"

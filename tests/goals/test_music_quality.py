@@ -29,10 +29,9 @@ GOAL = 0.8
 
 
 @pytest.fixture(scope="module", params=["int8", "int4"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MusicModel:
-    folder = tmp_path_factory.mktemp("music")
-    settings = EngineSettings("openvino", request.param, 1, folder / "graphs")
-    model = load(MusicGenCatalogue(MINI, folder / "none"), "mini", settings)
+def model(request: pytest.FixtureRequest, graphs: Path) -> MusicModel:
+    settings = EngineSettings("openvino", request.param, 1, graphs)
+    model = load(MusicGenCatalogue(MINI, graphs / "none"), "mini", settings)
     assert model.precision == request.param
     return model
 

@@ -31,7 +31,6 @@ pytestmark = [
     pytest.mark.voices,
     # Whisper's normaliser leaves the file of its spellings to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.skipif(not voices.is_fetched(), reason=voices.MISSING),
 ]
 
 PROMPTS = 12

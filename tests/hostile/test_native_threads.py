@@ -11,8 +11,6 @@ from tests.support.server import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 
-# Of each of the two models whose graphs keep a state.
-LOADS = 10
 # Loads and uses them, each time anew, and counts the threads of the process.
 CHILD = """
 import gc, json, os, sys
@@ -28,8 +26,7 @@ from studio.transcription.catalogue import WhisperCatalogue
 from studio.transcription.engine import rehearse
 from studio.transcription.load import load as load_speech
 
-folder, pretrained = Path(sys.argv[1]), Path("pretrained")
-graphs = folder / "graphs"
+folder, pretrained, graphs = Path(sys.argv[1]), Path("pretrained"), Path(sys.argv[3])
 music = MusicGenCatalogue(pretrained / "musicgen-mini", folder)
 speech = WhisperCatalogue(pretrained / "whisper-mini", folder, folder, "faster-whisper")
 
@@ -54,9 +51,13 @@ print(json.dumps(counts))
 """
 
 
-def test_threads_do_not_grow_with_the_loads_of_models(tmp_path: Path) -> None:
+# Of each of the two models whose graphs keep a state.
+@pytest.mark.parametrize("loads", [6, pytest.param(10, marks=pytest.mark.slow)])
+def test_threads_do_not_grow_with_the_loads_of_models(
+    tmp_path: Path, graphs: Path, loads: int
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(tmp_path), str(LOADS)],
+        [sys.executable, "-c", CHILD, str(tmp_path), str(loads), str(graphs)],
         cwd=ROOT,
         capture_output=True,
         text=True,

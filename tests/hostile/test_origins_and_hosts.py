@@ -60,6 +60,7 @@ def test_without_settings_a_rebound_name_reaches_nothing(server: Server) -> None
     assert (answer.status_code, answer.json()["code"]) == (421, "unknown_host")
 
 
+@pytest.mark.nginx
 def test_nginx_answers_for_its_own_names_only(proxy: Proxy) -> None:
     for url in (proxy.url, f"http://127.0.0.1:{proxy.http_port}"):
         answer = requests.get(
@@ -76,6 +77,7 @@ def test_nginx_answers_for_its_own_names_only(proxy: Proxy) -> None:
         assert answer.status_code == 200, host
 
 
+@pytest.mark.nginx
 def test_the_metrics_are_for_this_machine(server: Server, proxy: Proxy) -> None:
     assert server.get("/metrics").status_code == 200
     for header in ("X-Forwarded-For", "X-Real-IP", "Forwarded"):

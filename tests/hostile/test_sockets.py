@@ -15,7 +15,7 @@ from engineio.socket import Socket
 from app import SPARE_SOCKETS
 from studio.web.connection import MAX_UNREAD, STRANGER_BYTES, StrictConnection
 from studio.web.sockets import MAX_CONNECTS, STRANGERS_PER_NETWORK
-from tests.support.live_client import Client, chunk
+from tests.support.live_client import Client, chunk, open_sessions
 from tests.support.server import Server, until
 
 KEY = "ann-0123456789abcdef"
@@ -49,7 +49,7 @@ OUT_OF_ORDER = [
 
 
 @pytest.fixture(scope="module", params=["text", "json"])
-def locked(
+def locked_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     server = Server(
@@ -62,6 +62,13 @@ def locked(
     ).start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def locked(locked_server: Server) -> Server:
+    """The server, once the sessions of earlier tests have ended there."""
+    until(lambda: open_sessions(locked_server) == 0)
+    return locked_server
 
 
 def connect(server: Server, address: str = "198.51.100.1") -> websocket.WebSocket:
@@ -167,16 +174,31 @@ def test_a_client_ends_at_its_first_malformed_packet(locked: Server, message: st
         assert client.call("audio", chunk(bytes(32_000)))["received_s"] == 1.0
 
 
+def send_without_end(opened: websocket.WebSocket, parts: range) -> None:
+    """Some parts of a message, of 128 KiB each, of which the last one never comes."""
+    for number in parts:
+        code = websocket.ABNF.OPCODE_CONT if number else websocket.ABNF.OPCODE_TEXT
+        opened.send_frame(websocket.ABNF.create_frame("a" * (1 << 17), code, fin=0))
+
+
 def test_a_message_is_bounded_while_it_arrives(locked: Server) -> None:
     """Its parts never end, so that no bound on whole messages would hold."""
+    locked.until_loaded()
+    (worker,) = psutil.Process(locked.pid).children()
     opened = connect(locked)
-    try:
-        for number in range(64):
-            code = websocket.ABNF.OPCODE_CONT if number else websocket.ABNF.OPCODE_TEXT
-            frame = websocket.ABNF.create_frame("a" * (1 << 17), code, fin=0)
-            opened.send_frame(frame)
-    except OSError:
-        pass
+    send_without_end(opened, range(160))
+    before_bytes = worker.memory_info().rss
+    # The server reads all of it, but for what fits into the buffers of the connection.
+    send_without_end(opened, range(160, 960))
+    assert worker.memory_info().rss - before_bytes < 50 << 20
+    opened.shutdown()
+
+
+@pytest.mark.slow
+def test_a_message_without_an_end_ends_with_its_connection(locked: Server) -> None:
+    """Its sender cannot answer the pings in between."""
+    opened = connect(locked)
+    send_without_end(opened, range(64))
     assert is_ended(opened)
     opened.shutdown()
 

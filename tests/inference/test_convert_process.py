@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from studio.inference import graph_cache
@@ -60,3 +61,20 @@ def test_what_a_killed_conversion_left_is_removed(tmp_path: Path) -> None:
     GraphCache(tmp_path).add("other", {}, {})
     assert not old.exists()
     assert young.exists()
+
+
+def test_kept_graphs_are_replaced_only_where_they_are_damaged(tmp_path: Path) -> None:
+    """Another server may have kept the same graphs meanwhile, and reads them."""
+    import openvino
+    from openvino import opset15 as ops
+
+    given = ops.parameter([1], np.float32)
+    networks = {"same": openvino.Model([ops.result(given)], [given], "same")}
+    cache = GraphCache(tmp_path)
+    cache.add("key", {"by": "one"}, networks)
+    cache.add("key", {"by": "another"}, networks)
+    assert cache.find("key") == ({"by": "one"}, tmp_path / "key")
+    (tmp_path / "key" / "same.xml").write_text("damaged")
+    cache.add("key", {"by": "another"}, networks)
+    assert cache.find("key") == ({"by": "another"}, tmp_path / "key")
+    assert list(tmp_path.iterdir()) == [tmp_path / "key"]

@@ -312,7 +312,7 @@ def test_wait_returns_when_the_job_is_final_or_gone(store: JobStore, work: Work)
 
 
 def test_a_worker_survives_a_database_that_fails_for_a_while(
-    store: JobStore, work: Work, tmp_path: Path
+    store: JobStore, work: Work, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     work.go.set()
     with (
@@ -321,7 +321,7 @@ def test_a_worker_survives_a_database_that_fails_for_a_while(
     ):
         database.execute("ALTER TABLE jobs RENAME TO away")
         runner._notify()
-        time.sleep(0.1)
+        until(lambda: "no such table: jobs" in caplog.text)
         database.execute("ALTER TABLE away RENAME TO jobs")
         job = runner.submit(request())
         assert finished(store, runner, job).state is State.COMPLETED

@@ -32,11 +32,6 @@ BUNDLED = ROOT / "pretrained" / "demucs-mini"
 STEMS = ("drums", "bass", "other", "vocals")
 
 
-@pytest.fixture(scope="module")
-def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("graphs")
-
-
 def bag_of(weights: Path, name: str, graphs: Path, engine: str, precision: str = "f32") -> Bag:
     catalogue = DemucsCatalogue(BUNDLED, weights / "demucs")
     return load(catalogue, name, EngineSettings(engine, precision, 0, graphs))
@@ -88,8 +83,9 @@ def test_the_spectrogram_is_that_of_htdemucs() -> None:
     assert np.abs(ours.inverse(pairs) - back).max() < 1e-5
 
 
-def converted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Counts real conversions."""
+def test_a_graph_is_converted_once(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[object] = []
 
     def counted(*given: Any) -> bool:
@@ -97,13 +93,6 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         return keep_graph(*given)
 
     monkeypatch.setattr(engines, "keep_graph", counted)
-    return calls
-
-
-def test_a_graph_is_converted_once(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = converted(monkeypatch)
     for _ in range(3):
         bag_of(weights, "tiny", tmp_path, "openvino")
     assert len(calls) == 1
@@ -140,7 +129,14 @@ def test_a_damaged_graph_is_converted_again(
         layers.unlink()
     else:
         (folder / "graph.json").write_text("{}")
-    calls = converted(monkeypatch)
+    calls: list[object] = []
+
+    def converted_before(*given: Any) -> bool:
+        calls.append(given)
+        shutil.copytree(graphs / key, tmp_path / key, dirs_exist_ok=True)
+        return True
+
+    monkeypatch.setattr(engines, "keep_graph", converted_before)
     after = separated(bag_of(weights, "tiny", tmp_path, "openvino"), sound)
     assert len(calls) == 1
     assert np.array_equal(before, after)

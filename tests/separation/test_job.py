@@ -2,15 +2,19 @@
 
 import dataclasses
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from studio import audio
+from studio.audio import decode
 from studio.errors import DiskFull, NotAudio
 from studio.family import JobContext
+from studio.separation.arrays import Array, TorchArrays
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
@@ -112,6 +116,55 @@ def test_float_wav_stems_are_what_the_model_gives(tiny: Bag, tmp_path: Path) -> 
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == sorted(
         f"{name}.wav" for name in STEMS
     )
+
+
+class ShortOfMemory(TorchArrays):
+    """The arithmetic of a CUDA device whose memory is used up after some segments."""
+
+    def __init__(self, segments: int) -> None:
+        super().__init__("cpu")
+        self._left = segments
+
+    def stack(self, parts: Sequence[Array]) -> Array:
+        self._left -= 1
+        if self._left < 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return super().stack(parts)
+
+
+@pytest.mark.parametrize("seconds", [6.0, 0.5])
+def test_the_cpu_adds_up_stems_where_the_device_has_no_memory(
+    tiny: Bag, tmp_path: Path, seconds: float
+) -> None:
+    sound = noise(seconds)
+    bag = dataclasses.replace(tiny, arrays=ShortOfMemory(2 if seconds > 1 else 0))
+    reports = Reports()
+    result = run(bag, sound, tmp_path / "work", reports)
+    assert "The CPU added up the stems: CUDA out of memory" in result["note"]
+    written = np.stack([read_sound(tmp_path / "work" / f"{name}.wav") for name in STEMS])
+    assert np.abs(written - model_stems(tiny, sound)).max() < 1e-6
+    assert reports[-1] == ("separating", 1.0)
+
+
+@pytest.mark.parametrize("kept_s", [0.0, 600.0])
+def test_a_song_for_a_device_is_decoded_once_if_it_is_short(
+    tiny: Bag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_s: float
+) -> None:
+    decoded: list[Path] = []
+
+    def counted(source: Path, *given: Any) -> Any:
+        decoded.append(source)
+        return decode(source, *given)
+
+    monkeypatch.setattr(audio, "decode", counted)
+    monkeypatch.setattr("studio.separation.song.KEPT_S", kept_s)
+    sound = noise(4.0)
+    bag = dataclasses.replace(tiny, arrays=TorchArrays("cpu"))
+    result = run(bag, sound, tmp_path / "work")
+    assert result["note"] is None
+    assert len(decoded) == (1 if kept_s else 2)
+    written = np.stack([read_sound(tmp_path / "work" / f"{name}.wav") for name in STEMS])
+    assert np.abs(written - model_stems(tiny, sound)).max() < 1e-5
 
 
 @pytest.mark.parametrize("audio_format", ["flac", "mp3", "ogg"])

@@ -1,5 +1,6 @@
 """The streamed separation is that of demucs itself, sample for sample."""
 
+import copy
 import dataclasses
 import json
 import random
@@ -15,7 +16,9 @@ from demucs import apply
 from demucs.hf import load_safetensors_model
 
 from studio.errors import UnknownStem
+from studio.separation.arrays import TorchArrays
 from studio.separation.catalogue import DemucsCatalogue
+from studio.separation.group_norm import spread_group_norms
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems, Windows
@@ -220,6 +223,38 @@ def test_each_network_of_a_bag_runs_once_a_segment(weights: Path) -> None:
     assert [n.calls for n in networks] == [len(range(0, sound.shape[1], s)) for s in strides]
     assert reports == list(range(1, separation.segments + 1))
     assert separation.segments == sum(n.calls for n in networks)
+
+
+@pytest.mark.parametrize(
+    ("stems", "options"), [(ALL, {}), ([1, 3], {"overlap": 0.5}), (ALL, {"shifts": 2})]
+)
+def test_sums_in_pytorch_are_those_in_numpy(
+    weights: Path, stems: list[int], options: dict[str, Any]
+) -> None:
+    """As they are made on a CUDA device, with networks that take several windows at once."""
+    bag, sound = bag_of(weights, "tiny_mixed"), noise(8.0) + np.float32(0.1)
+    exact = streamed(bag, sound, stems, **options)
+    for member in bag.members:
+        member.network.batch = 3
+    found = streamed(bag, sound, stems, arrays=TorchArrays("cpu"), **options)
+    assert found.dtype == np.float32
+    assert np.abs(found - exact).max() < 1e-5 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 1000), (3, 8, 40, 5), (16, 8, 30)])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_spread_group_norms_are_those_of_pytorch(shape: tuple[int, ...], groups: int) -> None:
+    torch.manual_seed(0)
+    norm = torch.nn.GroupNorm(groups, shape[1])
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    values = 3 * torch.randn(shape) + 5
+    exact = norm(values)
+    network = torch.nn.Sequential(norm)
+    spread_group_norms(network)
+    for one in (network, copy.deepcopy(network)):
+        assert (one(values) - exact).abs().max() < 1e-5
+        assert (one(values.half()) - exact).abs().max() < 0.02
 
 
 @pytest.mark.parametrize("level", [0.0, 0.3, -1.0])

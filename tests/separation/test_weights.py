@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -291,3 +292,22 @@ def test_a_quantised_variant_asks_for_diffq(
     monkeypatch.setitem(sys.modules, "diffq", None)
     with pytest.raises(ModelUnusable, match="pip install diffq"):
         loaded(folder, name)
+
+
+def test_loading_draws_no_values_and_imports_no_compiler() -> None:
+    """Both would be replaced or never used, and take seconds."""
+    code = (
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "from demucs.hf import load_safetensors_model\n"
+        "from studio.separation.checkpoints import load_file\n"
+        "path = Path('pretrained/demucs-mini/model.safetensors')\n"
+        "before = torch.get_rng_state()\n"
+        "found = load_file(path, None).state_dict()\n"
+        "assert torch.equal(torch.get_rng_state(), before)\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+        "exact = load_safetensors_model(path).state_dict()\n"
+        "assert found.keys() == exact.keys()\n"
+        "assert all(torch.equal(found[name], exact[name]) for name in exact)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

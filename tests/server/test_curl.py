@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.proxy import BINARY, Proxy
+from tests.support.proxy import Proxy
 from tests.support.server import LAUNCHER, Server, convert, noise, read_sound, write_wav
 from tests.support.speech import MAX_WRONG, RECORDING, Spoken, wrong
 
@@ -82,10 +82,8 @@ def behind_nginx(
     proxy.stop()
 
 
-@pytest.fixture(params=["http", "https"])
+@pytest.fixture(params=["http", pytest.param("https", marks=pytest.mark.nginx)])
 def shell(tmp_path: Path, published: Server, request: pytest.FixtureRequest) -> Iterator[Shell]:
-    if request.param == "https" and BINARY is None:
-        pytest.skip("nginx is not installed; .ci/run installs it")
     over: Server | Proxy = published
     if request.param == "https":
         over = request.getfixturevalue("behind_nginx")

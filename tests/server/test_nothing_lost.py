@@ -21,7 +21,6 @@ import requests
 from tests.support.server import RATE_HZ, Server, noise, read_sound, write_wav
 
 SEED = 20261
-KILLS = 50
 SOUND_S = 1.5
 # Every so many rounds the answers are waited for, which also tells how long they take by now.
 WHOLE_EVERY = 5
@@ -118,14 +117,17 @@ def killed(tmp_path: Path, weights: Path) -> Iterator[Server]:
     server.kill()
 
 
-def test_completed_results_survive_kills_at_any_moment(killed: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [12, pytest.param(50, marks=pytest.mark.slow)])
+def test_completed_results_survive_kills_at_any_moment(
+    killed: Server, tmp_path: Path, kills: int
+) -> None:
     moments = random.Random(SEED)
     promises = Promises()
     began_s = time.monotonic()
     use(killed, write_wav(tmp_path / "first.wav", noise(SOUND_S, seed=SEED)), promises)
     span_s = time.monotonic() - began_s
     assert len(promises.completed) == 1
-    for number in range(KILLS):
+    for number in range(kills):
         sound = write_wav(tmp_path / f"{number}.wav", noise(SOUND_S, seed=number))
         pid = worker(killed)
         caller = Thread(target=use, args=(killed, sound, promises))
@@ -142,7 +144,7 @@ def test_completed_results_survive_kills_at_any_moment(killed: Server, tmp_path:
         worker(killed)
         check_the_promises(killed, promises)
     # The kills came before, between and after the answers.
-    assert 1 < len(promises.completed) < len(promises.uploads) <= KILLS + 1
+    assert 1 < len(promises.completed) < len(promises.uploads) <= kills + 1
     for job_id, file_id in promises.jobs.items():
         status = killed.wait(file_id)
         # A job that was interrupted three times is given up, and says so.

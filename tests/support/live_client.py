@@ -1,6 +1,7 @@
 """A speaker over the network: the official Python client, and all that the server tells it."""
 
 import base64
+import re
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -125,6 +126,12 @@ class Client:
         """Send `finish`; what comes up to `finished`."""
         self.emit("finish")
         return self.until("finished")
+
+
+def open_sessions(server: Server) -> int:
+    value = re.search(r"^studio_live_sessions (\d+)\.0$", server.get("/metrics").text, re.M)
+    assert value
+    return int(value[1])
 
 
 def finals(events: list[tuple[str, Any]]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ gone when it ends.
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 SET_UP = """
@@ -50,8 +51,9 @@ def run(
     )
 
 
+@cache
 def is_possible() -> bool:
-    """Whether the test may mount: it must be root, and not in a container that forbids it."""
+    """Whether this process may mount: as root, and not in a container that forbids it."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         return False
     mount = [*ISOLATED, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]

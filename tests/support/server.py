@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,12 @@ def until(true: Callable[[], object], within_s: float = 120.0) -> None:
 
 
 class Server:
-    """The real server behind gunicorn on loopback, with folders of its own."""
+    """The real server behind gunicorn on loopback, with folders of its own.
+
+    Networks are converted once for all servers of a test session: their graphs lie in `graphs`.
+    """
+
+    graphs: ClassVar[Path | None] = None
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
@@ -78,6 +83,7 @@ class Server:
             "LIVE_CLIENT_SESSIONS": "0",
             **self.settings,
         }
+        self._share_graphs(Path(environment["MODEL_DIR"]) / ".graphs")
         gunicorn = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1"]
         gunicorn += ["--threads", "32", "-b", f"127.0.0.1:{self.port}", application]
         with open(self.log, "ab") as log:
@@ -98,6 +104,11 @@ class Server:
                 time.sleep(0.1)
         self.kill()
         raise AssertionError(f"the server did not start:\n{self.log.read_text()[-3000:]}")
+
+    def _share_graphs(self, folder: Path) -> None:
+        if self.graphs is not None and not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.symlink_to(self.graphs)
 
     def until_loaded(self) -> requests.Response:
         """The answer of /ready once no model is loading any more."""

@@ -17,7 +17,7 @@ from studio.errors import DiskFull
 from studio.storage.files import Storage
 from studio.web.rest import MAX_LONG_POLLS_PER_CLIENT
 from studio.web.sockets import STRANGERS_PER_NETWORK
-from tests.support.live_client import Client
+from tests.support.live_client import Client, open_sessions
 from tests.support.problems import FORM, assert_problem, left_on, part
 from tests.support.server import Server, noise, until, write_wav
 
@@ -235,19 +235,28 @@ def test_a_connection_hangs_on_one_request_of_a_kind(
     bounded: Server, transport: str, head: str
 ) -> None:
     one = Polling(bounded)
-    try:
-        assert one.sid
-        one.hang(transport, head)
-        time.sleep(0.5)
-        for _ in range(40):
-            answer, refused = b"", one.hang(transport, head)
-            while b"still being answered" not in answer:
-                received = refused.recv(4096)
-                assert received, answer
-                answer += received
-        assert bounded.get("/health").status_code == 200
-    finally:
-        one.close()
+    assert one.sid
+    with selectors.DefaultSelector() as arrived:
+        answers = {one.hang(transport, head): b"" for _ in range(41)}
+        for request in answers:
+            arrived.register(request, selectors.EVENT_READ)
+
+        def refused() -> int:
+            for key, _ in arrived.select(0.1):
+                request = key.fileobj
+                assert isinstance(request, socket.socket)
+                received = request.recv(4096)
+                answers[request] += received
+                if not received:
+                    arrived.unregister(request)
+            return sum(b"still being answered" in answer for answer in answers.values())
+
+        try:
+            until(lambda: refused() == 40)
+            assert bounded.get("/health").status_code == 200
+            assert refused() == 40
+        finally:
+            one.close()
 
 
 def test_a_websocket_that_never_came_about_ends_with_its_connection(bounded: Server) -> None:
@@ -268,6 +277,7 @@ def test_live_sessions_of_one_client(bounded: Server) -> None:
         for transport in ("websocket", "polling"):
             with pytest.raises(ConnectionError, match="2 open live sessions"):
                 Client(bounded, transport)
+    until(lambda: open_sessions(bounded) == 0)
     with Client(bounded) as again:
         again.greeting()
 

@@ -16,7 +16,7 @@ from wsproto.events import BytesMessage, Ping, TextMessage
 from studio.transcription.engine import RATE_HZ
 from studio.web.messages import CutOff
 from tests.support.hearing import silence
-from tests.support.live_client import NAMESPACE, Client, chunk, pcm
+from tests.support.live_client import NAMESPACE, Client, chunk, open_sessions, pcm
 from tests.support.server import Server, ffmpeg_children, until
 from tests.support.speech import Spoken
 
@@ -306,7 +306,7 @@ def test_a_broken_recording_costs_no_chunk_of_the_next(speaker: Client) -> None:
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+def strict_server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
     """A server whose bounds are soon met."""
     server = Server(
         tmp_path_factory.mktemp("strict"),
@@ -314,13 +314,20 @@ def strict(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
         WHISPER_MODEL="mini",
         LIVE_SESSIONS=2,
         LIVE_LENGTH_S=10,
-        LIVE_IDLE_S=2,
+        LIVE_IDLE_S=10,
         LIVE_CHUNK_BYTES=64_000,
         CORS_ORIGINS="https://page.example",
     )
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def strict(strict_server: Server) -> Server:
+    """The strict server, once the sessions of earlier tests have ended there."""
+    until(lambda: open_sessions(strict_server) == 0)
+    return strict_server
 
 
 def test_more_sessions_than_the_bound_are_refused_with_a_sentence(strict: Server) -> None:
@@ -331,6 +338,7 @@ def test_more_sessions_than_the_bound_are_refused_with_a_sentence(strict: Server
             with pytest.raises(RefusedError, match="2 live sessions are open"):
                 Client(strict, transport)
         two.close()
+        until(lambda: open_sessions(strict) == 1)
         with Client(strict) as three:
             three.greeting()
 

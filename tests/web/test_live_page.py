@@ -10,11 +10,11 @@ import pytest
 
 from studio.web.pages import SOCKETIO_CLIENT
 from tests.support.browser import Browser
-from tests.support.page import NEEDS_CHROMIUM, NEEDS_CLIENT, STATE, WIDTHS, connect, fits
+from tests.support.page import STATE, WIDTHS, connect, fits, stream_faster
 from tests.support.server import ROOT, Server
 from tests.support.speech import MAX_WRONG, Spoken, write_speech, wrong
 
-pytestmark = [NEEDS_CHROMIUM, NEEDS_CLIENT]
+pytestmark = pytest.mark.browser
 WORD_TITLES = "[...document.querySelectorAll('#text span')].map((word) => word.title)"
 
 
@@ -56,6 +56,7 @@ def test_a_file_is_streamed(
 ) -> None:
     """Twice on the same connection: the second text is added, its times go on."""
     connect(browser, live_server)
+    stream_faster(browser, 5)
     for number in (1, 2):
         browser.choose_file("#file", write_speech(tmp_path / f"{number}.wav"))
         browser.wait(f"{STATE}.startsWith('Connected') || finals.length > 0")

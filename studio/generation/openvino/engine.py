@@ -14,6 +14,7 @@ from studio.generation.torch_engine import TorchCodec
 from studio.inference.convert_process import kept_or_converted
 from studio.inference.graph_cache import RELEASED_WHOLE
 from studio.inference.hardware import native_bf16
+from studio.inference.openvino_import import import_openvino
 from studio.inference.quantization import GROUP_SIZE
 
 BITS = {"int8": 8, "int4": 4, "bf16": 32, "f32": 32}
@@ -29,8 +30,7 @@ class OpenVinoDecoder:
     note: str | None = None
 
     def __init__(self, shape: Shape, networks: Networks, settings: dict[str, Any]) -> None:
-        import openvino
-
+        openvino = import_openvino()
         core = openvino.Core()
         self.shape = shape
         self.network = core.compile_model(
@@ -48,8 +48,7 @@ class _OpenVinoDecoding:
     """One run: the request's state remembers what was given."""
 
     def __init__(self, decoder: OpenVinoDecoder, states: States) -> None:
-        import openvino
-
+        openvino = import_openvino()
         self._tensor = openvino.Tensor
         self._request = decoder.network.create_infer_request()
         self._rows = states.shape[0]
@@ -94,6 +93,8 @@ class OpenVinoCodec:
     `memory` is the number of layers and the size of its recurrent part.
     """
 
+    note: str | None = None
+
     def __init__(
         self,
         networks: Networks,
@@ -101,8 +102,7 @@ class OpenVinoCodec:
         memory: tuple[int, int],
         encoder: Callable[[], TorchCodec],
     ) -> None:
-        import openvino
-
+        openvino = import_openvino()
         core = openvino.Core()
         self._memory = memory
         self._load_encoder = encoder

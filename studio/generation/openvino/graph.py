@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from studio.inference.graph_cache import NotConvertible
 from studio.inference.openvino_builder import GraphWriter, Model, Node
+from studio.inference.openvino_import import import_openvino
 from studio.inference.quantization import constant
 
 Weights = dict[str, Any]
@@ -61,15 +62,13 @@ def build_decoder(shape: Shape, weights: Weights, bits: int) -> Model:
     `rows` (0, 1, ... for the cache) and `prefix` (rows, tokens, hidden) or, for each layer, the
     cross-attention keys and values. `bits` of the weights: 4, 8 or 32.
     """
-    import openvino
-
+    openvino = import_openvino()
     return openvino.Model(*_DecoderGraph(shape, weights, bits).build(), "decoder")
 
 
 def build_cross_attention(shape: Shape, weights: Weights, bits: int) -> Model:
     """Encoder states (rows, tokens, hidden) -> cross-attention keys and values of every layer."""
-    import openvino
-
+    openvino = import_openvino()
     graph = _DecoderGraph(shape, weights, bits)
     states = graph.input("states", [-1, -1, shape.hidden], "f32")
     results = []
@@ -196,9 +195,9 @@ def _array(tensor: Any) -> npt.NDArray[np.float32]:
 
 def convert_codec(codec: Any) -> dict[str, Any]:
     """The three parts of a `TorchCodec`, by name, for any number of rows and frames."""
-    import openvino
     import torch
 
+    openvino = import_openvino()
     hidden = codec.recurrent.lstm.hidden_size
     codebooks = len(codec.embedding.quantizer.layers)
     state = torch.zeros(codec.recurrent.lstm.num_layers, 2, hidden)

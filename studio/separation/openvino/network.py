@@ -15,6 +15,7 @@ import numpy as np
 
 from studio.audio import Sound
 from studio.inference.graph_cache import NotConvertible, graph_key
+from studio.inference.openvino_import import import_openvino
 from studio.separation.network import Stems, Windows
 from studio.separation.openvino.channels_last import rearrange
 from studio.separation.openvino.spectrum import Spectrogram
@@ -55,10 +56,10 @@ def convert(module: Any) -> tuple[Graph, Any]:
 
     Raises NotConvertible for other networks.
     """
-    import openvino
     import torch
     from demucs.htdemucs import HTDemucs
 
+    openvino = import_openvino()
     if not isinstance(module, HTDemucs):
         raise NotConvertible(f"{type(module).__name__} runs on PyTorch only")
     if not (module.cac and module.use_train_segment):
@@ -141,10 +142,7 @@ class OpenVinoNetwork:
     note: str | None = None
 
     def __init__(self, graph: Graph, layers: Any, precision: str, threads: int) -> None:
-        import openvino
-
-        # Done first by two threads at once, this waits for ever (OpenVINO's one-time set-up).
-        openvino.Type.f32.to_dtype()
+        openvino = import_openvino()
         self.segment_samples = graph.segment_samples
         self._spectrogram = Spectrogram(graph.segment_samples, graph.hop)
         settings: dict[str, Any] = {

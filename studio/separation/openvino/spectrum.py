@@ -7,7 +7,6 @@ that is kept lies under four windows, whose squares add up to 1.5 everywhere.
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from studio.audio import Sound
 
@@ -38,11 +37,13 @@ class Spectrogram:
 
         Real and imaginary parts are channels of their own, as the network takes them.
         """
+        from scipy import fft
+
         right = self._pad + self.frames * self._hop - self._samples
         padded = np.pad(sound, ((0, 0), (self._pad, right)), mode="reflect")
         windows = np.lib.stride_tricks.sliding_window_view(padded, self._size, axis=1)
         framed = windows[:, :: self._hop] * (self._hann / np.float32(np.sqrt(self._size)))
-        spectrum = scipy.fft.rfft(framed, axis=2)[:, :, : self.bins]
+        spectrum = fft.rfft(framed, axis=2)[:, :, : self.bins]
         parts = np.stack([spectrum.real, spectrum.imag], axis=1)
         return np.ascontiguousarray(
             parts.transpose(0, 1, 3, 2).reshape(-1, self.bins, self.frames), dtype=np.float32
@@ -53,13 +54,15 @@ class Spectrogram:
 
         Real and imaginary part of a signal lie side by side, as the network leaves them.
         """
+        from scipy import fft
+
         pairs = np.ascontiguousarray(spectra, dtype=np.float32).view(np.complex64)
         signals = pairs.shape[2]
         bins = np.zeros((signals, self.frames, self.bins + 1), np.complex64)
         for start in range(0, self.bins, BINS_AT_ONCE):
             part = pairs[start : start + BINS_AT_ONCE]
             bins[:, :, start : start + len(part)] = part.transpose(2, 1, 0)
-        framed = scipy.fft.irfft(bins, n=self._size, axis=2, overwrite_x=True)
+        framed = fft.irfft(bins, n=self._size, axis=2, overwrite_x=True)
         framed *= self._hann * np.float32(np.sqrt(self._size) / SQUARED_WINDOWS)
         hops = framed.reshape(signals, self.frames, FRAMES_PER_WINDOW, self._hop)
         out = np.zeros((signals, self.frames + FRAMES_PER_WINDOW - 1, self._hop), np.float32)

@@ -8,6 +8,7 @@ the head, from decoder states to tokens.
 import numpy as np
 
 from studio.inference.openvino_builder import GraphWriter, Model, Node
+from studio.inference.openvino_import import import_openvino
 from studio.inference.quantization import constant
 from studio.transcription.openvino.logits import MAX_BEST
 from studio.transcription.openvino.weights import NotReadable, Weights
@@ -125,8 +126,7 @@ class _Graph(GraphWriter):
         return [f"layer_{number}" for number in range(self._weights.layers)]
 
     def model(self, name: str, outputs: dict[str, Node]) -> Model:
-        import openvino
-
+        openvino = import_openvino()
         results = []
         for key, value in outputs.items():
             result = self.ops.result(value)

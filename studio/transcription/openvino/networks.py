@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.inference.graph_cache import RELEASED_WHOLE
+from studio.inference.openvino_import import import_openvino
 from studio.transcription.openvino.conversion import Precision, networks
 from studio.transcription.openvino.graph import STATES, cross_attention_name
 from studio.transcription.openvino.logits import Floats, Integers, Scores
@@ -90,8 +91,7 @@ class Networks:
     def _compiled(
         self, graph: Any, bits: int, kind: str, more: Mapping[str, Any] = MappingProxyType({})
     ) -> Any:
-        import openvino
-
+        openvino = import_openvino()
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": kind,
             "KV_CACHE_PRECISION": kind,
@@ -137,8 +137,7 @@ class Networks:
 
     def tensor_of(self, values: npt.NDArray[Any]) -> Any:
         """A tensor that shares the memory of stored keys or values."""
-        import openvino
-
+        openvino = import_openvino()
         kind = getattr(openvino.Type, self._kind)
         return openvino.Tensor(values, openvino.Shape(list(values.shape)), kind)
 
@@ -157,8 +156,7 @@ class Request:
 
     def give(self, name: str, values: npt.NDArray[Any]) -> None:
         """Copy an input."""
-        import openvino
-
+        openvino = import_openvino()
         kept = self._given.get(name)
         if kept is not None and kept.shape == values.shape:
             kept[...] = values

@@ -8,69 +8,27 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from studio.transcription.openvino.logits import (
-    MAX_BEST,
-    NEVER,
-    Floats,
-    Integers,
-    Scores,
-    Tokens,
-    log_sum,
-)
-from studio.transcription.openvino.search import Found, Settings, repeats_itself, search
-
-TOKENS = Tokens(end=100, start=101, no_speech=104, no_times=105, blank=0)
-TIME = TOKENS.times
-TIMES = 60
-VOCABULARY = TIME + TIMES
-PROMPT = [TOKENS.start, 102, 103]
+from studio.transcription.openvino.search import Found, Settings, repeats_itself
+from tests.support.table_network import TIME, TOKENS, TableNetwork, search_table
 
 Table = Mapping[tuple[int, ...], Mapping[int, float]]
 """What may follow a text without its timestamps, and how probably."""
 
 
-class Network:
-    """Reads a table, where a real one would compute. The rows' texts are its cache."""
+def network_of(table: Table) -> TableNetwork:
+    def next_tokens(text: tuple[int, ...]) -> Mapping[int, float]:
+        # A second timestamp ends a pair, and then the text goes on.
+        if len(text) > 1 and text[-1] >= TIME and text[-2] < TIME:
+            return {text[-1]: 1.0}
+        said = tuple(token for token in text if token < TOKENS.end)
+        return table.get(said, {TOKENS.end: 1.0})
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self.no_bias: Floats = np.zeros((1, VOCABULARY), np.float32)
-        self._texts: list[tuple[int, ...]] = []
-
-    def step(self, tokens: Integers, parents: Integers, wanted: Integers | None = None) -> Floats:
-        if wanted is not None:
-            self._texts = [()] * len(tokens)
-            return np.zeros((len(tokens), len(wanted), 1), np.float32)
-        self._texts = [
-            (*self._texts[parent], token)
-            for parent, token in zip(parents.tolist(), tokens[:, 0].tolist(), strict=True)
-        ]
-        return np.zeros((len(tokens), 1, 1), np.float32)
-
-    def scores(self, hidden: Floats, bias: Floats) -> Scores:
-        logits = np.full((len(hidden), VOCABULARY), NEVER, np.float32)
-        for row, text in enumerate(self._texts):
-            said = tuple(token for token in text if token < TOKENS.end)
-            follows = self._table.get(said, {TOKENS.end: 1.0})
-            # A second timestamp ends a pair, and then the text goes on.
-            if text and text[-1] >= TIME and (len(text) == 1 or text[-2] < TIME):
-                follows = {text[-1]: 1.0} if len(text) > 1 else follows
-            for token, share in follows.items():
-                logits[row, token] = np.log(share)
-        logits = logits + bias
-        text_logits = logits[:, : TOKENS.end]
-        places = np.argsort(-text_logits, axis=1, kind="stable")[:, :MAX_BEST]
-        best = np.take_along_axis(text_logits, places, axis=1)
-        return Scores(TOKENS.end, best, places, log_sum(text_logits), logits[:, TOKENS.end :])
-
-    def keep(self, windows: Integers) -> None:
-        raise AssertionError("there is one window")
+    return TableNetwork(next_tokens)
 
 
 def found(table: Table, beam_size: int, max_tokens: int = 100) -> Found:
     settings = Settings(beam_size, 0.0, max_tokens, (TOKENS.no_times,), True, 50)
-    generators = [np.random.default_rng(0)]
-    (text,) = search(Network(table), [PROMPT], TOKENS, settings, generators)  # type: ignore[arg-type]
+    (text,) = search_table(network_of(table), settings, [np.random.default_rng(0)])
     return text
 
 
@@ -142,11 +100,7 @@ def test_a_loop_is_not_followed_to_the_bound() -> None:
     """A greedy hypothesis that never ends is given up once it repeats itself."""
     table = {(): {TIME: 1.0, 1: 0.6, 2: 0.4}, (2,): {TOKENS.end: 1.0}}
     table |= {(1,) * count: {1: 0.9, TOKENS.end: 0.1} for count in range(1, 300)}
-    network = Network(table)
-    settings = Settings(2, 0.0, 224, (TOKENS.no_times,), True, 50)
-    generators = [np.random.default_rng(0)]
-    (text,) = search(network, [PROMPT], TOKENS, settings, generators)  # type: ignore[arg-type]
-    assert len(text.tokens) < 60
+    assert len(found(table, 2, max_tokens=224).tokens) < 60
 
 
 def test_what_repeats_itself() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ctranslate2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -222,15 +223,18 @@ def test_what_is_drawn_at_a_low_temperature_is_the_likeliest(
 
 
 def test_what_is_drawn_is_as_probable_as_what_ctranslate2_draws(
-    reference: Floats, plain: WhisperModel, exact: OpenVinoModel
+    reference: Floats, exact: OpenVinoModel
 ) -> None:
+    # The seed is that of threads which draw for the first time: those of a new model.
+    ctranslate2.set_random_seed(7)
+    new = WhisperModel(str(FOLDER), device="cpu", compute_type="float32", local_files_only=True)
     settings = asked(beam_size=1, sampling_topk=0, sampling_temperature=0.4)
-    view = StorageView.from_array(reference[:1])
-    theirs = [plain.model.generate(view, [PROMPT], **settings)[0].scores[0] for _ in range(40)]
+    view = StorageView.from_array(np.repeat(reference[:1], 20, axis=0))
+    theirs = [found.scores[0] for found in new.model.generate(view, [PROMPT] * 20, **settings)]
     # Each bound of the length is another request, so that something else is drawn.
-    bounds = range(448, 368, -2)
+    bounds = range(448, 418, -3)
     ours = [drawn(exact, reference[0], 0.4, 1, max_length=most).scores[0] for most in bounds]
-    assert len(set(ours)) > 10
+    assert len(set(ours)) > 5
     assert np.mean(ours) == pytest.approx(np.mean(theirs), abs=0.05)
     assert min(ours) > min(theirs) - 0.5
 

@@ -1,0 +1,102 @@
+"""Workers of `bench.gpu` for a card that is nearly full: a tensor takes all but so many bytes."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from bench import gpu_workers
+
+Result = dict[str, Any]
+MIB = 1 << 20
+
+
+def separation_full(home: Path, left_mib: list[int]) -> Result:
+    """A separation against the same one with all of the card's memory."""
+    from studio.audio import read_blocks
+
+    bag = gpu_workers._bag(home, "auto", "auto")
+    song = home / "short.wav"
+
+    def stems() -> Any:
+        with TemporaryDirectory(dir=home) as work:
+            gpu_workers._separated_s(bag, song, Path(work))
+            found = [
+                np.concatenate(list(read_blocks(Path(work) / f"{stem}.wav")), axis=1)
+                for stem in bag.sources
+            ]
+        return np.stack(found)
+
+    return _cases(stems, left_mib, lambda: bag.remark)
+
+
+def generation_full(home: Path, left_mib: list[int]) -> Result:
+    """The sound of the codec for the same codes."""
+    model = gpu_workers._music(home, "auto")
+    kind = model.kind
+    codes = np.random.default_rng(1).integers(0, kind.vocabulary, (1, kind.codebooks, 500))
+
+    def sound() -> Any:
+        hidden, _ = model.codec.recur(model.codec.embed(codes), None)
+        return model.codec.synthesise(hidden)
+
+    return _cases(sound, left_mib, lambda: model.codec.note)
+
+
+def transcription_full(home: Path, left_mib: list[int], size: str) -> Result:
+    """Eight windows at a time; how many were transcribed is compared."""
+    from studio.transcription.engine import DecodeOptions
+    from studio.transcription.faster_engine import FasterWhisper
+
+    engine = FasterWhisper(home / size, 0)
+    windows = gpu_workers._windows()
+    options = DecodeOptions("en", word_timestamps=False, temperatures=(0.0,), max_tokens=20)
+
+    def transcribed() -> Any:
+        return np.array([len(list(engine.transcribe(windows, options)))])
+
+    return _cases(transcribed, left_mib, lambda: engine.note)
+
+
+def _cases(make: Callable[[], Any], left_mib: list[int], note: Callable[[], str | None]) -> Result:
+    """What `make` gives on a card that is nearly full against what it gives on a free one."""
+    exact = make()
+    cases = []
+    for left in left_mib:
+        with _Filled(left):
+            began_s = time.monotonic()
+            found = make()
+            full_s = time.monotonic() - began_s
+        error = gpu_workers._relative(found, exact)
+        cases.append({"left_mib": left, "full_s": full_s, "relative": error, "note": note()})
+    return {"cases": cases}
+
+
+class _Filled:
+    """Inside of the block no more than so much of the card's memory is free."""
+
+    def __init__(self, left_mib: int) -> None:
+        self._free_bytes = left_mib * MIB
+        self._held: Any = None
+
+    def __enter__(self) -> None:
+        import torch
+
+        from studio.inference.devices import release_memory
+
+        torch.zeros(1, device="cuda")
+        release_memory()
+        free, _ = torch.cuda.mem_get_info()
+        size = max(0, free - self._free_bytes)
+        self._held = torch.empty(size, dtype=torch.uint8, device="cuda")
+
+    def __exit__(self, *_: object) -> None:
+        self._held = None
+
+
+WORKERS: dict[str, Callable[..., Result]] = {
+    call.__name__: call for call in (separation_full, generation_full, transcription_full)
+}
