@@ -143,7 +143,7 @@ def test_shifts_equal_demucs_with_the_same_offsets(
 
 
 def test_the_bundled_model_on_the_held_out_song(weights: Path) -> None:
-    song = read_sound(SONG / "mixture.flac")
+    song = read_sound(SONG / "mixture.flac")[:, : 10 * 44_100]
     ours = streamed(bag_of(weights, "mini"), song)
     assert_same(ours, reference(demucs_bag(weights, "mini"), song))
 
