@@ -21,6 +21,8 @@ from bench.gpu_bench import THEIR_LIBRARIES, Bench, PartFailed, Result
 from bench.gpu_parts import PARTS, PREPARATION
 
 INSTALL_S = 150.0
+ROUNDS = 3
+MUSIC_S = 30.0
 # Import name and requirement of what the parts need besides PyTorch.
 COMMON = {
     "numpy": "numpy",
@@ -50,8 +52,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), help="some of the parts")
     parser.add_argument("--out", type=Path, help="folder for gpu.md and gpu.json")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds; medians are reported")
-    parser.add_argument("--music", type=float, default=30.0, help="seconds of music")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds; medians are reported")
+    parser.add_argument("--music", type=float, default=MUSIC_S, help="seconds of music")
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     parser.add_argument(
         "--from", type=Path, dest="source", help="write what an earlier run left in its --out"
@@ -76,7 +78,7 @@ def main() -> None:
     if options.source:
         lines = (options.source / "gpu.md").read_text("utf-8").splitlines()
         results = json.loads((options.source / "gpu.json").read_text("utf-8"))
-        write(lines, results)
+        write(lines, results, options)
         return
     names = options.only or list(PARTS)
     missing = install(names)
@@ -92,7 +94,7 @@ def main() -> None:
                 _keep(options.out, lines, bench.results)
     print("\n".join(lines), flush=True)
     if options.write:
-        write(lines, bench.results)
+        write(lines, bench.results, options)
 
 
 def _keep(folder: Path, lines: list[str], results: dict[str, list[Result]]) -> None:
@@ -101,10 +103,16 @@ def _keep(folder: Path, lines: list[str], results: dict[str, list[Result]]) -> N
     (folder / "gpu.json").write_text(json.dumps(results, indent=1), "utf-8")
 
 
-def write(lines: list[str], results: dict[str, list[Result]]) -> None:
+def write(lines: list[str], results: dict[str, list[Result]], options: argparse.Namespace) -> None:
+    """Write the section; it names the options that shape the figures."""
     from bench import report
 
-    report.write("gpu", "CUDA", lines, results["environment"][0]["card"], " ".join(sys.argv[1:]))
+    shown = ["--cublas-13"] if options.cublas_13 else []
+    shown += [f"--only {' '.join(options.only)}"] if options.only else []
+    shown += [f"--rounds {options.rounds}"] if options.rounds != ROUNDS else []
+    shown += [f"--music {options.music:g}"] if options.music != MUSIC_S else []
+    card = results["environment"][0]["card"].partition(" with ")[0]
+    report.write("gpu", "CUDA", lines, card, " ".join([*shown, "--write"]))
 
 
 def _lines(bench: Bench, names: list[str], missing: list[str], stands_in: bool) -> Iterator[str]:
@@ -114,9 +122,9 @@ def _lines(bench: Bench, names: list[str], missing: list[str], stands_in: bool) 
     yield f"Libraries: {machine['libraries']}."
     if stands_in:
         yield (
-            "CTranslate2 was given the cuBLAS of CUDA 13 under the name `libcublas.so.12`, for "
-            "this measurement only: in the place of the wheel `nvidia-cublas-cu12`, from where "
-            "this server loads it, and on `LD_LIBRARY_PATH` for faster-whisper."
+            "For this measurement only, the cuBLAS of CUDA 13 stands in for `libcublas.so.12`: in "
+            "the place of the wheel `nvidia-cublas-cu12`, from where this server loads it, and on "
+            "`LD_LIBRARY_PATH` for faster-whisper."
         )
     if missing:
         yield f"Not installed: {', '.join(missing)}."
@@ -135,6 +143,7 @@ def _lines(bench: Bench, names: list[str], missing: list[str], stands_in: bool) 
         try:
             yield from part(bench)
         except PartFailed as error:
+            yield ""
             yield f"Not measured: {error}."
 
 

@@ -36,7 +36,8 @@ def separation(bench: Bench) -> Iterator[str]:
         "of demucs writes 16-bit files, this server 32-bit ones. `Process`: a process that "
         f"separates one song, from its start to its end, median of {bench.rounds} that take turns. "
         "`Further songs`: the median of what each took after the first, in one process. `4 songs`: "
-        "one after the other by demucs, at once here; neither counts loading."
+        "demucs one after the other, this server at once; loading is not counted. demucs does not "
+        "wait until files are on the disk, and neither do these figures."
     )
     yield ""
     yield "| | process | load | first song | further songs | 4 songs | device memory |"
@@ -79,7 +80,7 @@ def generation(bench: Bench) -> Iterator[str]:
     ours = bench.call("generation_ours", 120, seconds=bench.music_s)
     rows = [(f"this server, {ours['precision']}", ours, median(ours["songs_s"]))]
     steps = round(bench.music_s * 50) + 3
-    # It takes so long that a part must do, in half precision a short one.
+    # Full runs would take too long, above all in half precision.
     for precision, share in (("f16", 6), ("f32", 2)):
         theirs = bench.call(
             "generation_theirs", 110, seconds=bench.music_s / share, precision=precision
@@ -88,9 +89,9 @@ def generation(bench: Bench) -> Iterator[str]:
         rows.append((f"`generate` of transformers, {precision}", theirs, step_s * steps))
     yield (
         f"MusicGen of small size, random weights; {bench.music_s:.0f} s of music with guidance and "
-        f"sampling, {steps} steps and the codec. Here the median of {len(ours['songs_s'])} runs, "
-        "of transformers one run after a short first one, of half of the length (in half precision "
-        "of a sixth), from which the whole is reckoned."
+        f"sampling, {steps} steps and the codec. This server: median of {len(ours['songs_s'])} "
+        "runs. transformers: one run after a short warm-up, half as long (a sixth in half "
+        "precision), extrapolated to the full length."
     )
     yield ""
     yield "| | load | music | a step | device memory | times as fast as f16 | as f32 |"
@@ -103,7 +104,7 @@ def generation(bench: Bench) -> Iterator[str]:
         )
     yield ""
     yield (
-        f"Four such jobs at once here: {ours['together_s']:.1f} s, "
+        f"Four jobs at once on this server: {ours['together_s']:.1f} s, "
         f"{4 * rows[0][2] / ours['together_s']:.2f} times as fast as one after the other, with "
         f"{ours['device_bytes_together'] / GB:.1f} GB of device memory."
     )
@@ -119,10 +120,10 @@ def generation(bench: Bench) -> Iterator[str]:
 def transcription(bench: Bench) -> Iterator[str]:
     yield (
         "Random weights with the vocabulary of the bundled model; 8 windows of 29 s, "
-        f"{TOKENS} tokens each, beam 5, without word times. `One by one`: half of them, each by "
-        "itself; `8 together`: "
-        "`BatchedInferencePipeline` of faster-whisper, and `batch_size` 8 here. Medians of "
-        f"{bench.rounds}."
+        f"{TOKENS} tokens each, beam 5, without word times. `One by one`: 4 of them, one at a "
+        "time; `8 together`: "
+        "`BatchedInferencePipeline` of faster-whisper, and `batch_size` 8 on this server. "
+        f"Medians of {bench.rounds}."
     )
     yield ""
     yield "| size | | load | one by one | 8 together | 4 jobs at once | device memory |"
@@ -165,11 +166,11 @@ def transcription(bench: Bench) -> Iterator[str]:
 
 def memory(bench: Bench) -> Iterator[str]:
     yield (
-        "A tensor takes all of the card's memory but so much, once the model is loaded. Errors are "
-        "against the same work with enough memory."
+        "After the model is loaded, a tensor fills the card's memory except for the amount given. "
+        "Errors are relative to the same work with enough memory."
     )
     yield ""
-    yield "| | memory left | time | relative error | note of the result |"
+    yield "| | memory left | time | relative error | `note` of the result |"
     yield "|---|---:|---:|---:|---|"
     for title, worker, given in (
         ("separation of 20 s", "separation_full", {"left_mib": [600, 100]}),

@@ -273,6 +273,9 @@ def transcription_parity(home: Path, size: str) -> Result:
     """The encoder's output on the device in float16 against the CPU's in float32."""
     import ctranslate2
 
+    from studio.transcription.cuda import preload_cublas
+
+    preload_cublas()
     mels = material.WHISPER_SIZES[size].mels
     heard = np.random.default_rng(0).normal(size=(1, mels, 3000)).astype(np.float32)
     states = []
