@@ -415,6 +415,8 @@ def main() -> None:
     """The development server."""
     try:
         config = Config.load()
+        for warning in Config.misspelled():
+            log.warning(warning)
         app = create_app(config)
     except ConfigError as error:
         raise SystemExit(f"The server cannot start: {error}") from None

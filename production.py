@@ -159,7 +159,7 @@ def main() -> None:
     if config.HUB_REPOSITORIES == "auto":
         config = replace(config, HUB_REPOSITORIES="")
     logs.configure(config.LOG_FORMAT, logging.INFO)
-    for warning in warnings(config):
+    for warning in [*Config.misspelled(), *warnings(config)]:
         log.warning(warning)
     Launcher(config).run()
 

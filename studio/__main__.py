@@ -16,6 +16,8 @@ def run() -> None:
     except ConfigError as error:
         sys.exit(f"audio-studio: {error}")
     logs.configure(config.LOG_FORMAT, logging.ERROR)
+    for warning in Config.misspelled():
+        print(f"audio-studio: {warning}", file=sys.stderr)
     interface = Interface(lambda storage, store: Models(config, storage, store), OPTIONS, serve)
     sys.exit(main(interface))
 

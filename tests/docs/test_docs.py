@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from config import Config
+from scripts import env_example
 from studio.errors import all_errors
 from studio.generation.catalogue import RELEASES as MUSICGEN_RELEASES
 from studio.generation.options import GenerationOptions
@@ -55,6 +56,10 @@ def test_every_setting_is_described(field: "dataclasses.Field[object]") -> None:
         default = ",".join(sorted(default))
     assert row[1] == (str(default) if default != "" else "(empty)")
     assert row[2] == field.metadata["help"]
+
+
+def test_the_example_of_env_has_every_setting() -> None:
+    assert env_example.FILE.read_text("utf-8") == env_example.content()
 
 
 def test_every_error_code_is_described() -> None:

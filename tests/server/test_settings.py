@@ -333,3 +333,28 @@ def test_a_second_server_on_the_same_results_is_refused(tmp_path: Path, server: 
     done = start(tmp_path, OUTPUT_FOLDER=str(server.outputs))
     assert_ends_with(done, f"OUTPUT_FOLDER={server.outputs} is in use by another server")
     assert server.get("/health").status_code == 200
+
+
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    """PowerShell 5 writes UTF-16, and old editors write Latin-1."""
+    file = tmp_path / ".env"
+    for content, says in (
+        ("PORT=8001\n".encode("utf-16"), "UTF-16, as PowerShell"),
+        ("PORT=8001\n# Größe\n".encode("latin-1"), "line 2 has the byte 0xf6"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match=says):
+            Config.load({}, file)
+    file.write_bytes("PORT=8001\n".encode("utf-8-sig"))
+    assert Config.load({}, file).PORT == 8001
+
+
+def test_a_misspelled_setting_is_reported(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("DEMUCS_MODELL=mini\nWORKERS=2\nCOMPOSE_PROJECT_NAME=audio\n")
+    environ = {"API_KEY": "x", "PATH": "/bin", "HOSTNAME": "box", "HOME": "/", "LOGNAME": "me"}
+    assert Config.misspelled(environ, file) == [
+        "API_KEY is not a setting and has no effect. Did you mean API_KEYS?",
+        "DEMUCS_MODELL is not a setting and has no effect. Did you mean DEMUCS_MODEL?",
+    ]
+    assert Config.misspelled({name: "" for name in environ if name != "API_KEY"}, None) == []

@@ -1,0 +1,42 @@
+"""Reads `.env` files, and finds names that look like misspelled settings."""
+
+import difflib
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+# Share of equal letters from which a name looks like a setting; API_KEY and API_KEYS have 0.93.
+SIMILAR = 0.85
+MIN_CHARACTERS = 5
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_dotenv(path: Path) -> dict[str, str | None]:
+    """The names and values of a file. Raises ValueError if it is not UTF-8."""
+    from dotenv import dotenv_values
+
+    content = path.read_bytes()
+    if content.startswith(UTF_16):
+        raise ValueError(
+            f"{path} is UTF-16, as PowerShell writes it by default. Save it as UTF-8, for example "
+            "with `Set-Content -Encoding utf8 .env`."
+        )
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path} is not UTF-8: line {line} has the byte 0x{content[error.start]:02x}. Save it "
+            "as UTF-8."
+        ) from None
+    return dotenv_values(path, encoding="utf-8-sig")
+
+
+def misspelled(names: Iterable[str], settings: Collection[str]) -> dict[str, str]:
+    """Names that look like misspelled settings, with the setting that each resembles."""
+    found = {}
+    for name in sorted(set(names) - set(settings)):
+        if len(name) >= MIN_CHARACTERS:
+            close = difflib.get_close_matches(name.upper(), settings, n=1, cutoff=SIMILAR)
+            if close:
+                found[name] = close[0]
+    return found
