@@ -1,6 +1,7 @@
 """The model processors: what each model family is given of the configuration."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from studio.storage.files import Storage, Upload
 from studio.transcription.catalogue import WhisperCatalogue
 from studio.transcription.engine import SpeechEngine
 from studio.transcription.family import Transcription
+from studio.transcription.result import VocalsResult
 
 GRAPHS = ".graphs"
 
@@ -97,7 +99,7 @@ class Models:
     ) -> None:
         self.registry = Registry(config.MODEL_IDLE_S)
         self._processors: dict[str, AnyProcessor] = {}
-        sources = Sources(storage, store, self.tracks, self.names_for)
+        sources = Sources(storage, store, self)
         for make in families:
             family = make(config, sources, self)
             info = MODELS[family.name]
@@ -204,27 +206,24 @@ class DemucsVocals:
         demucs.family.check_stems(variant or demucs.default, ["vocals"])
 
     def find(self, upload: Upload, variant: str | None) -> tuple[str, Source] | None:
-        def is_wanted(job: Job) -> bool:
-            separation = (job.result or {}).get("separation") or {}
-            return variant in (None, separation.get("variant", job.request.variant))
-
-        if found := self._sources.find(upload, "vocals", is_wanted):
+        if found := self._sources.find(upload, "vocals", variant):
             job, source = found
             return job.job_id, source
         return None
 
     def separate(
         self, upload: Upload, variant: str | None, context: JobContext[Any]
-    ) -> tuple[dict[str, Any], Path]:
+    ) -> tuple[VocalsResult, Path]:
         demucs = self._demucs()
         name = variant or demucs.default
         options = SeparationOptions(stems=["vocals"])
         context.report("loading model", 0.0)
         with demucs.lease(name) as bag:
-            part = context.with_options(options, context.report)
-            result = demucs.family.work(bag, upload, part)
-        return {**result.to_dict(), "variant": name}, context.work / "vocals.wav"
+            result = demucs.family.work(bag, upload, context.with_options(options, context.report))
+        part = VocalsResult.from_dict({**result.to_dict(), "variant": name})
+        return part, context.work / "vocals.wav"
 
-    def tracks(self, separation: Mapping[str, Any]) -> Sequence[Track]:
-        demucs = self._demucs()
-        return demucs.family.tracks(SeparationResult.from_dict(separation))
+    def tracks(self, separation: VocalsResult) -> Sequence[Track]:
+        result = SeparationResult.from_dict(separation.to_dict())
+        tracks = self._demucs().family.tracks(result)
+        return [replace(track, variant=separation.variant) for track in tracks]

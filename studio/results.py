@@ -70,7 +70,8 @@ class Track:
 
     `group` identifies tracks that belong together in an archive. `formats` maps formats to content
     types. `archived` are the formats that an archive contains by default; empty if the track can be
-    derived from others. `file_stem` is the name of its files without the extension.
+    derived from others. `file_stem` is the name of its files without the extension. `variant` is
+    the model variant that made it, if that is not the variant of the job.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Track:
     archived: tuple[str, ...]
     file_stem: str
     make: MakeTrack
+    variant: str | None = None
 
     def file_name(self, file_format: str) -> str:
         return f"{self.file_stem}.{file_format}"

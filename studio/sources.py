@@ -1,13 +1,14 @@
 """The audio that jobs read: uploads, and tracks of earlier jobs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from studio.errors import NotReady
-from studio.jobs.job import Job, State
+from studio.jobs.job import Job
 from studio.jobs.store import JobStore
-from studio.results import Track
+from studio.results import Result, Track
 from studio.storage.files import Storage, Upload
 
 
@@ -20,20 +21,23 @@ class Source:
     identity: str = ""
 
 
-class Sources:
-    """Finds audio. `tracks_of` returns the tracks of a job, `makers_for` the models for a file."""
+class Processors(Protocol):
+    """The model processors, which know what jobs have produced."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        store: JobStore,
-        tracks_of: Callable[[Job], Sequence[Track]],
-        makers_for: Callable[[Upload], Sequence[str]],
-    ) -> None:
+    def result(self, job: Job) -> Result | None: ...
+
+    def tracks(self, job: Job) -> Sequence[Track]: ...
+
+    def names_for(self, upload: Upload) -> Sequence[str]: ...
+
+
+class Sources:
+    """Finds audio among uploads and results."""
+
+    def __init__(self, storage: Storage, store: JobStore, processors: Processors) -> None:
         self.storage = storage
         self._store = store
-        self._tracks_of = tracks_of
-        self._makers_for = makers_for
+        self._processors = processors
 
     def upload(self, upload: Upload) -> Source:
         """Uploaded audio."""
@@ -41,18 +45,21 @@ class Sources:
         return Source(self.storage.source(upload), upload.sound.duration_s, upload.sha256)
 
     def find(
-        self, upload: Upload, track: str, is_wanted: Callable[[Job], bool] = lambda _: True
+        self, upload: Upload, name: str, variant: str | None = None
     ) -> tuple[Job, Source] | None:
-        """The WAV of a track, from the latest suitable completed job of an upload."""
+        """The WAV of a track, from the latest completed job of an upload that has it.
+
+        `variant` is the one that has to have made it; None: any.
+        """
         for job in self._store.of_file(upload.file_id):
-            if job.state is not State.COMPLETED or job.result is None or not is_wanted(job):
+            result = self._processors.result(job)
+            tracks = {track.name: track for track in self._processors.tracks(job)}
+            if result is None or name not in tracks:
                 continue
-            if all(one.name != track for one in self._tracks_of(job)):
-                continue
-            path = self.storage.result(upload.file_id, job.job_id) / f"{track}.wav"
-            if path.is_file():
-                source = Source(path, job.result["duration_s"], job.request.fingerprint)
-                return job, source
+            made_by = tracks[name].variant or job.request.variant
+            path = self.storage.result(upload.file_id, job.job_id) / f"{name}.wav"
+            if variant in (None, made_by) and path.is_file():
+                return job, Source(path, result.duration_s, job.request.fingerprint)
         return None
 
     def track(self, upload: Upload, track: str) -> Source:
@@ -60,7 +67,8 @@ class Sources:
         found = self.find(upload, track)
         if found is None:
             ways = " or ".join(
-                f"POST /process/{name}/{upload.file_id}" for name in self._makers_for(upload)
+                f"POST /process/{name}/{upload.file_id}"
+                for name in self._processors.names_for(upload)
             )
             raise NotReady(f"The track {track!r} has not been generated yet. Start a job: {ways}.")
         return found[1]

@@ -13,7 +13,12 @@ from studio.storage.files import Upload
 from studio.transcription.catalogue import WhisperCatalogue, WhisperVariant
 from studio.transcription.engine import SpeechEngine, rehearse
 from studio.transcription.options import TranscriptionOptions
-from studio.transcription.result import CONTENT_TYPES, TranscriptionResult, transcript_track
+from studio.transcription.result import (
+    CONTENT_TYPES,
+    TranscriptionResult,
+    VocalsResult,
+    transcript_track,
+)
 
 # Share of the work that separating takes, roughly, of a job that then transcribes the vocals.
 SEPARATION_SHARE = 0.8
@@ -30,10 +35,10 @@ class Vocals(Protocol):
 
     def separate(
         self, upload: Upload, variant: str | None, context: JobContext[Any]
-    ) -> tuple[dict[str, Any], Path]:
+    ) -> tuple[VocalsResult, Path]:
         """Separate the vocals into `context.work`: what the record says of them, and the file."""
 
-    def tracks(self, separation: Mapping[str, Any]) -> Sequence[Track]:
+    def tracks(self, separation: VocalsResult) -> Sequence[Track]:
         """The tracks of such a separation."""
 
 

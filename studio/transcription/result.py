@@ -2,7 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import Any
+
+from pydantic import ConfigDict
 
 from studio.results import Result, Track, TrackFolder
 from studio.transcription.formats import FORMATS
@@ -12,6 +13,17 @@ TRACK = "transcription"
 TRANSCRIPT_FILE = "transcript.json"
 DEFAULT_FORMAT = "txt"
 CONTENT_TYPES = {name: content_type for name, (_, content_type) in FORMATS.items()}
+
+
+class VocalsResult(Result):
+    """The result of a separation that a transcription job made, with the variant that made it.
+
+    The other fields are those of the family that separated.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    variant: str
 
 
 class TranscriptionResult(Result):
@@ -33,7 +45,7 @@ class TranscriptionResult(Result):
     real_time_factor: float
     source: str = "mixture"
     vocals_from: str | None = None
-    separation: dict[str, Any] | None = None
+    separation: VocalsResult | None = None
 
 
 def transcript_track() -> Track:
