@@ -8,11 +8,14 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypedDict
 
+from dotenv import dotenv_values
+
 from studio.settings import values
-from studio.settings.dotenv import misspelled, read_dotenv
+from studio.settings.files import misspelled, read_utf_8
 
 ROOT = Path(__file__).resolve().parent
 # In a checkout; the wheel keeps the bundled models inside the package.
@@ -48,9 +51,10 @@ def _given(environ: Mapping[str, str] | None, dotenv: Path | None) -> dict[str, 
     """The environment, over the `.env` file. Raises ConfigError if the file cannot be read."""
     file = None if dotenv is None else base_folder() / dotenv
     try:
-        from_file = read_dotenv(file) if file is not None and file.is_file() else {}
+        text = read_utf_8(file) if file is not None and file.is_file() else ""
     except (ValueError, OSError) as error:
         raise ConfigError(f"The settings cannot be read: {error}") from None
+    from_file = dotenv_values(stream=StringIO(text))
     return {**from_file, **(os.environ if environ is None else environ)}
 
 

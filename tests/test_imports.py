@@ -23,7 +23,7 @@ GUARD = "studio.audio.child"
 CONVERSION = "studio.inference.convert_process"
 FAMILIES = ("separation", "transcription", "generation")
 LAYERS = (
-    ("studio", "studio.errors", "studio.logs", "studio.storage.slots"),
+    ("studio", "studio.errors", "studio.logs", "studio.settings"),
     ("studio.audio",),
     ("studio.inference", "studio.storage"),
     ("studio.jobs",),
@@ -41,7 +41,7 @@ MAKES_A_VALUE = {
     "fromhex", "fromkeys", "items", "split", "resolve",
     "compile", "float32", "getLogger", "ip_network", "local",
     "dataclass", "field", "field_validator", "mapped_column", "model_validator", "operation",
-    "_integer", "_one_of", "_secret", "_setting",
+    "integer", "one_of", "_secret", "_setting",
 }  # fmt: skip
 """Functions that may be called while a module is imported: they only make a value."""
 

@@ -1,4 +1,4 @@
-"""Reads `.env` files, and finds names that look like misspelled settings."""
+"""Reads files of settings, and finds names that look like misspelled settings."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -10,10 +10,8 @@ MIN_CHARACTERS = 5
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_dotenv(path: Path) -> dict[str, str | None]:
-    """The names and values of a file. Raises ValueError if it is not UTF-8."""
-    from dotenv import dotenv_values
-
+def read_utf_8(path: Path) -> str:
+    """The text of a file of settings. Raises ValueError if it is not UTF-8."""
     content = path.read_bytes()
     if content.startswith(UTF_16):
         raise ValueError(
@@ -21,14 +19,13 @@ def read_dotenv(path: Path) -> dict[str, str | None]:
             "with `Set-Content -Encoding utf8 .env`."
         )
     try:
-        content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(
             f"{path} is not UTF-8: line {line} has the byte 0x{content[error.start]:02x}. Save it "
             "as UTF-8."
         ) from None
-    return dotenv_values(path, encoding="utf-8-sig")
 
 
 def misspelled(names: Iterable[str], settings: Collection[str]) -> dict[str, str]:
