@@ -1,9 +1,13 @@
 """The generic model processor: everything that the model families have in common."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic
 
+from pydantic import ValidationError
+
+from studio import logs
 from studio.errors import WrongFileType
 from studio.family import Family, JobContext, ModelT, OptionsT, ResultT
 from studio.inference.registry import Registry
@@ -11,6 +15,8 @@ from studio.jobs.body import fingerprint, parse_options
 from studio.jobs.job import Job, Report, Request
 from studio.results import Track
 from studio.storage.files import Storage, Upload
+
+log = logs.Limited(logging.getLogger(__name__))
 
 
 class Processor(Generic[OptionsT, ModelT, ResultT]):
@@ -106,7 +112,13 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
 
     def result(self, job: Job) -> ResultT | None:
         """The result of a completed job."""
-        return None if job.result is None else self.family.result.from_dict(job.result)
+        if job.result is None:
+            return None
+        try:
+            return self.family.result.from_dict(job.result)
+        except ValidationError as error:
+            log.warning("the result of job %s cannot be read: %s", job.job_id, error)
+            return None
 
     def tracks(self, job: Job) -> Sequence[Track]:
         """The tracks of a job; empty until it is completed."""

@@ -154,5 +154,5 @@ def test_files_that_are_cut_off_at_every_hundredth(
 def test_a_cut_off_file_that_is_sent(door: FlaskClient, whole: dict[str, bytes], kind: str) -> None:
     answer = send(door, whole[kind][: len(whole[kind]) * 7 // 10], f"song.{kind}")
     assert answer.get_json()["code"] == "audio_truncated"
-    assert "again" in answer.get_json()["error"]
+    assert "Upload the complete file" in answer.get_json()["error"]
     assert send(door, whole[kind], f"song.{kind}").get_json()["note"] is None

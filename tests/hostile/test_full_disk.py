@@ -118,7 +118,7 @@ def test_a_stop_does_not_wait_for_the_database(
         until(lambda: work.began)
         with pragma(engine, full(engine)):
             work.go.set()
-            until(lambda: "cannot be written; retrying" in caplog.text)
+            until(lambda: "cannot store the final state" in caplog.text)
             jobs.stop()
     assert state(store, job) is State.PROCESSING
     with running(store, work) as jobs:

@@ -99,4 +99,4 @@ def test_the_metrics_are_for_this_machine(server: Server, proxy: Proxy) -> None:
 def test_what_float_takes_is_no_number_of_seconds(server: Server, text: str) -> None:
     file_id = "0" * 32
     answer = server.get(f"/status/{file_id}", params={"wait": text})
-    assert_problem(answer, "invalid_option", "wait=")
+    assert_problem(answer, "invalid_option", "`wait` is")
