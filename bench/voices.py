@@ -64,7 +64,7 @@ def main() -> None:
             print(_row(runs[-1]), flush=True)
     lines = [f"Machine: {measure.machine(PACKAGES)}.", ""]
     for title, of in _TABLES.items():
-        lines += [f"### {title}", "", *table(runs, options.languages, options.engines, of), ""]
+        lines += [f"## {title}", "", *table(runs, options.languages, options.engines, of), ""]
     print("\n".join(lines))
     if options.write:
         report.write("voices", "Speech to text: recordings of people", lines)

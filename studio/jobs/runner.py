@@ -269,22 +269,35 @@ class JobRunner:
         try:
             result = self._work[job.request.model](job, running.report)
         except _Ended:
-            if self._stopping:
-                self._store.requeue(job.job_id)
-        except StudioError as error:
-            log.info("job %s failed: %s", job.job_id, error.sentence)
-            self._finish(job.job_id, State.FAILED, error=describe(error))
+            self._requeue_if_stopping(job)
         except Exception as error:
-            log.exception("job %s failed", job.job_id)
-            failure = InternalError(
-                f"The job failed because of a bug in the server ({type(error).__name__}). Its "
-                f"log has the details for job {job.job_id}."
-            )
-            self._finish(job.job_id, State.FAILED, error=describe(failure))
+            if running.end.is_set():
+                # A canceled job may find its files removed.
+                log.info("job %s was told to end: %s", job.job_id, error)
+                self._requeue_if_stopping(job)
+            else:
+                self._fail(job, error)
         else:
             if not self._finish(job.job_id, State.COMPLETED, result=result):
                 self._discard(job)
         log.info("job %s ended", job.job_id)
+
+    def _requeue_if_stopping(self, job: Job) -> None:
+        if self._stopping:
+            self._store.requeue(job.job_id)
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        """Store why a job failed; an error that is not a StudioError is a bug."""
+        if isinstance(error, StudioError):
+            log.info("job %s failed: %s", job.job_id, error.sentence)
+            self._finish(job.job_id, State.FAILED, error=describe(error))
+            return
+        log.error("job %s failed", job.job_id, exc_info=error)
+        failure = InternalError(
+            f"The job failed because of a bug in the server ({type(error).__name__}). Its log has "
+            f"the details for job {job.job_id}."
+        )
+        self._finish(job.job_id, State.FAILED, error=describe(failure))
 
 
 def _uses(job: Job, file_id: str) -> bool:

@@ -24,8 +24,8 @@ STEPS = 220
 FIRST_STEPS = 60
 LONGEST_S = 50.0
 MEMORY_BYTES = 200 * 1024**2
-# Threads of the pool that come when several ask at once, and connections that are kept.
-SLACK = 10
+# Threads of the pool (32) that come when many ask at once, and connections that are kept.
+SLACK = 40
 KEYS = {"ann": "ann-0123456789abcdef", "bob": "bob-0123456789abcdef", "stranger": ""}
 
 
