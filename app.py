@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from engineio.payload import Payload
 from filelock import FileLock, Timeout
 from flask import Flask
 from flask_cors import CORS
@@ -40,24 +39,16 @@ from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import hosts, live, messages, pages, problems, rates, rest, sockets, watch
+from studio.web import hosts, live, live_server, pages, problems, rates, rest, watch
 from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.answers import JobAnswers
 from studio.web.bounds import UploadBounds
-from studio.web.messages import REQUEST_TIMES
 from studio.web.metrics import Metrics, Present
 from studio.web.pace import Pace
 from studio.web.services import Services
 
 SHUTDOWN_S = 20.0
-POLLED_PACKETS = 10_000
-# 16-bit samples at 16 kHz.
-LIVE_BYTES_PER_S = 32_000
-# A message may be so many times as large as a chunk: base64 makes a third more of it.
-BASE64_AND_MORE = 2
-# Connections beside the live sessions: those that are about to join, or to be refused in words.
-SPARE_SOCKETS = 12
 # What a web page of another origin may read besides the usual.
 EXPOSED_HEADERS = [
     "Location",
@@ -147,7 +138,15 @@ def create_app(
             quota=jobs.quota,
         )
         app = _flask(config, services, metrics)
-        socketio = _socketio(app, config, models, scheduler, services.access)
+        speech = models.speech()
+        socketio = live_server.add(
+            app,
+            scheduler,
+            _live_limits(config),
+            default=speech.default,
+            variants=speech.family.catalogue.names,
+            access=services.access,
+        )
         _guard(app, config)
         _start(started, jobs, scheduler, readiness)
         if warm_up:
@@ -262,11 +261,8 @@ def _upload_bounds(config: Config) -> UploadBounds:
     )
 
 
-def _socketio(
-    app: Flask, config: Config, models: Models, scheduler: Scheduler, access: Access
-) -> SocketIO:
-    """The Socket.IO server with live transcription. Events of a client are handled in order."""
-    limits = Limits(
+def _live_limits(config: Config) -> Limits:
+    return Limits(
         sessions=config.LIVE_SESSIONS,
         sessions_of_a_client=config.LIVE_CLIENT_SESSIONS,
         waiting_s=config.LIVE_WAITING_S,
@@ -275,40 +271,6 @@ def _socketio(
         idle_s=config.LIVE_IDLE_S,
         chunk_bytes=config.LIVE_CHUNK_BYTES,
     )
-    # A client that polls sends what has gathered at once; more packets than this are refused, which
-    # would end its connection. Their size is bounded below.
-    Payload.max_decode_packets = POLLED_PACKETS
-    message_bytes = max(
-        config.LIVE_WAITING_S * LIVE_BYTES_PER_S, BASE64_AND_MORE * config.LIVE_CHUNK_BYTES
-    )
-    socketio = SocketIO(
-        app,
-        async_mode="threading",
-        async_handlers=False,
-        cors_allowed_origins=access.origins_for_sockets,
-        # Their own loggers print each error a second time.
-        logger=logging.getLogger("socketio"),
-        engineio_logger=logging.getLogger("engineio"),
-        max_http_buffer_size=REQUEST_TIMES * message_bytes,
-    )
-    messages.install(
-        socketio.server, message_bytes, partial(live.report_too_large, socketio, message_bytes)
-    )
-    speech = models.speech()
-    variants = speech.family.catalogue.names
-    socketio.on_namespace(
-        live.Transcribe(
-            socketio,
-            scheduler,
-            limits,
-            default=speech.default,
-            variants=variants,
-            access=access,
-        )
-    )
-    socketio.on_error_default(live.on_defect)
-    sockets.install(socketio.server, live.PATH, SPARE_SOCKETS)
-    return socketio
 
 
 def _check_device(config: Config) -> None:

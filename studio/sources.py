@@ -5,11 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from studio.audio import Probe
 from studio.errors import NotReady
 from studio.jobs.job import Job
 from studio.jobs.store import JobStore
 from studio.results import Result, Track
-from studio.storage.files import Storage, Upload
+from studio.storage.files import SoundInfo, Storage, Upload
+
+NO_END = (
+    "The file does not record where it ends, so the server cannot tell whether it is complete. "
+    "{:,.1f} s of audio were found."
+)
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,12 @@ class Source:
     path: Path
     duration_s: float
     identity: str = ""
+
+
+def sound_info(probe: Probe) -> SoundInfo:
+    """What is recorded of audio that was examined."""
+    note = None if probe.says_its_end else NO_END.format(probe.duration_s)
+    return SoundInfo(probe.duration_s, probe.sample_rate_hz, probe.channels, note)
 
 
 class Processors(Protocol):

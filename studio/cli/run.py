@@ -113,6 +113,8 @@ class Run:
         command = self._command
         path = item.path if command.reads_files else workshop.text(item.label)
         upload = workshop.upload(path, self._extensions)
+        if upload.sound and upload.sound.note:
+            self._screen.remark(item.label, upload.sound.note)
         try:
             request = workshop.models.request(command.model, upload, self._body)
             folder = self._arguments.output or default_folder(command, item.path)

@@ -59,6 +59,13 @@ class Screen:
         if note := result.get("note"):
             self._console.print(f"  {note}", markup=False)
 
+    def remark(self, source: str, note: str) -> None:
+        """What the user should know about a source."""
+        if self._is_json:
+            self._line(status="note", source=source, note=note)
+        else:
+            self._errors.print(f"{source}: {note}", markup=False)
+
     def skipped(self, source: str, outputs: list[Path]) -> None:
         if self._is_json:
             self._line(status="skipped", source=source, outputs=_texts(outputs))

@@ -17,7 +17,8 @@ from studio.jobs.body import JobOptions
 from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.store import JobStore, connect
 from studio.results import Track, TrackFolder
-from studio.storage.files import SoundInfo, Storage, Upload
+from studio.sources import sound_info
+from studio.storage.files import Storage, Upload
 
 TEXT = "txt"
 
@@ -30,8 +31,6 @@ class Processor(Protocol):
 
 class Processors(Protocol):
     """The model processors, by name."""
-
-    def names(self) -> list[str]: ...
 
     def get(self, name: str) -> Processor: ...
 
@@ -93,9 +92,7 @@ class Workshop:
         if file_type == TEXT:
             self.models.check_text(path)
             return self._storage.refer(path, file_type, None)
-        found = audio.probe(path)
-        sound = SoundInfo(found.duration_s, found.sample_rate_hz, found.channels)
-        return self._storage.refer(path, file_type, sound)
+        return self._storage.refer(path, file_type, sound_info(audio.probe(path)))
 
     def text(self, content: str) -> Path:
         """A text file with this content, for `upload`."""

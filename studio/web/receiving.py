@@ -22,6 +22,7 @@ from studio.errors import (
     UnsupportedFileType,
     UnsupportedMediaType,
 )
+from studio.sources import sound_info
 from studio.storage.files import IncomingFile, SoundInfo, Upload
 from studio.web.forms import FIELD, UploadForm
 from studio.web.operations import Operation
@@ -29,10 +30,6 @@ from studio.web.pace import watched
 from studio.web.services import Services
 
 MAX_FILENAME_CHARACTERS = 200
-NO_END = (
-    "The file does not record where it ends, so the server cannot tell whether it is complete. "
-    "{:,.1f} s of audio were found."
-)
 
 
 def receive(services: Services) -> Upload:
@@ -100,8 +97,7 @@ def _checked_content(
     if file_type != "txt":
         found = audio.probe(incoming.path)
         services.uploads.check_length(found)
-        note = None if found.says_its_end else NO_END.format(found.duration_s)
-        return SoundInfo(found.duration_s, found.sample_rate_hz, found.channels, note)
+        return sound_info(found)
     services.models.check_text(incoming.path)
     return None
 

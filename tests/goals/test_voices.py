@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 PROMPTS = 12
-# A skipping beam: five sentences, of which the last two came back.
+# A beam that skips returns only the last two of the five sentences.
 SKIPPED = ("fr", "conf-adminmenu-menu8")
 # Points of word error rate, and runs of three words. Processors round differently, and one prompt
 # that is heard in another language costs a point.

@@ -12,9 +12,9 @@ import websocket
 from engineio import packet
 from engineio.socket import Socket
 
-from app import SPARE_SOCKETS
 from studio.transcription.engine import RATE_HZ
 from studio.web.connection import MAX_UNREAD, STRANGER_BYTES, StrictConnection
+from studio.web.live_server import SPARE_SOCKETS
 from studio.web.sockets import MAX_CONNECTS, STRANGERS_PER_NETWORK
 from tests.support.live_client import Client, chunk, open_sessions, pcm
 from tests.support.server import Server, until
@@ -177,7 +177,7 @@ def test_a_client_ends_at_its_first_malformed_packet(locked: Server, message: st
 
 
 def send_without_end(opened: websocket.WebSocket, parts: range) -> None:
-    """Some parts of a message, of 128 KiB each, of which the last one never comes."""
+    """Send parts of 128 KiB of a message that is never finished."""
     for number in parts:
         code = websocket.ABNF.OPCODE_CONT if number else websocket.ABNF.OPCODE_TEXT
         opened.send_frame(websocket.ABNF.create_frame("a" * (1 << 17), code, fin=0))

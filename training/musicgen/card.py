@@ -63,9 +63,9 @@ no recordings and no other models were used.
 - {train_combinations} of the {all_combinations} combinations are used for training,
   {held_out} are held out. All single values, and the sounds of all notes, occur in training.
 - Codec: computed, not trained by gradient descent. With biases that keep every ELU linear, its
-  convolutions form an MDCT with 640 coefficients, of which the {components} principal components
-  over the training pieces are kept. The codebooks are computed by k-means, each on the residual
-  of the previous one.
+  convolutions form an MDCT with 640 coefficients. A principal component analysis of the training
+  pieces reduces them to {components} components. The codebooks are computed by k-means, each on the
+  residual of the previous one.
 - Decoder and text encoder, trained together: {steps:,} steps on {pieces:,} excerpts of {rendered}
   pieces of 10 s, in {minutes:.0f} minutes. One prompt in ten is masked. Muon and AdamW, bfloat16
   autocast; the weights are a moving average.

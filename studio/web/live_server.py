@@ -1,0 +1,60 @@
+"""The Socket.IO server of live transcription, with limits on its connections and messages."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from engineio.payload import Payload
+from flask import Flask
+from flask_socketio import SocketIO
+
+from studio.transcription.live.scheduler import Scheduler
+from studio.transcription.live.settings import Limits
+from studio.web import live, messages, sockets
+from studio.web.access import Access
+
+POLLED_PACKETS = 10_000
+# 16-bit samples at 16 kHz.
+LIVE_BYTES_PER_S = 32_000
+# A message may be so many times as large as a chunk: base64 adds a third.
+BASE64_AND_MORE = 2
+# Connections beside the live sessions: clients that are about to join, or to be refused.
+SPARE_SOCKETS = 12
+
+
+def add(
+    app: Flask,
+    scheduler: Scheduler,
+    limits: Limits,
+    *,
+    default: str,
+    variants: Callable[[], list[str]],
+    access: Access,
+) -> SocketIO:
+    """Add the server to the application. Events of a client are handled in order."""
+    # A polling client sends its queued packets at once. Engine.IO closes the connection if there
+    # are more than this; their size is limited below.
+    Payload.max_decode_packets = POLLED_PACKETS
+    message_bytes = round(
+        max(limits.waiting_s * LIVE_BYTES_PER_S, BASE64_AND_MORE * limits.chunk_bytes)
+    )
+    socketio = SocketIO(
+        app,
+        async_mode="threading",
+        async_handlers=False,
+        cors_allowed_origins=access.origins_for_sockets,
+        # Their own loggers print each error a second time.
+        logger=logging.getLogger("socketio"),
+        engineio_logger=logging.getLogger("engineio"),
+        max_http_buffer_size=messages.REQUEST_TIMES * message_bytes,
+    )
+    report = partial(live.report_too_large, socketio, message_bytes)
+    messages.install(socketio.server, message_bytes, report)
+    socketio.on_namespace(
+        live.Transcribe(
+            socketio, scheduler, limits, default=default, variants=variants, access=access
+        )
+    )
+    socketio.on_error_default(live.on_defect)
+    sockets.install(socketio.server, live.PATH, SPARE_SOCKETS)
+    return socketio
