@@ -29,6 +29,16 @@ class Result(BaseModel):
         return cls.model_validate(data)
 
 
+class ModelResult(Result):
+    """A result with what the model ran on, why that is not the best there is, and its speed."""
+
+    engine: str
+    precision: str
+    note: str | None
+    elapsed_s: float
+    real_time_factor: float
+
+
 class SoundResult(Result):
     """A result with audio tracks of equal length.
 

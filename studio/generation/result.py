@@ -1,24 +1,19 @@
 """What a generation produced: the tracks `music`, `music_2`, and so on."""
 
-from studio.results import SoundResult, Track, sound_track
+from studio.results import ModelResult, SoundResult, Track, sound_track
 
 TRACK = "music"
 GROUP = "music"
 
 
-class GenerationResult(SoundResult):
+class GenerationResult(ModelResult, SoundResult):
     """Music, and what made it. `loudness_lufs` has None for a silent track."""
 
-    engine: str
-    precision: str
-    note: str | None
     music: list[str]
     generated_s: float
     seed: int | None
     steps: int
     loudness_lufs: list[float | None]
-    elapsed_s: float
-    real_time_factor: float
 
 
 def track_names(variations: int) -> list[str]:

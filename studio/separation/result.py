@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from studio import audio
-from studio.results import Derivation, SoundResult, Track, TrackFolder, sound_track
+from studio.results import Derivation, ModelResult, SoundResult, Track, TrackFolder, sound_track
 from studio.storage.on_demand import check_wanted
 
 INSTRUMENTAL = "instrumental"
@@ -18,15 +18,10 @@ GROUP = "stems"
 MIXTURE = "mixture.wav"
 
 
-class SeparationResult(SoundResult):
+class SeparationResult(ModelResult, SoundResult):
     """Stems, and what made them. `source` names the track that was separated, if it was one."""
 
-    engine: str
-    precision: str
-    note: str | None
     stems: list[str]
-    elapsed_s: float
-    real_time_factor: float
     source: str | None = None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
-from studio.results import Result, Track, TrackFolder
+from studio.results import ModelResult, Result, Track, TrackFolder
 from studio.transcription.formats import FORMATS
 from studio.transcription.transcript import Transcript
 
@@ -26,23 +26,18 @@ class VocalsResult(Result):
     variant: str
 
 
-class TranscriptionResult(Result):
+class TranscriptionResult(ModelResult):
     """A transcript's figures. `source` is `mixture` or `vocals`.
 
     `vocals_from` is the id of the job that separated the vocals; where it is this job itself,
     `separation` is the result of that separation, with its variant.
     """
 
-    engine: str
-    precision: str
-    note: str | None
     language: str | None
     language_probability: float | None
     segments: int
     words: int
     speech_s: float
-    elapsed_s: float
-    real_time_factor: float
     source: str = "mixture"
     vocals_from: str | None = None
     separation: VocalsResult | None = None

@@ -159,6 +159,16 @@ def test_without_a_terminal_it_prints_results_only(tmp_path: Path, weights: Path
     assert "\x1b" not in output
 
 
+def test_a_file_whose_end_is_not_recorded_gets_a_remark(tmp_path: Path, weights: Path) -> None:
+    """As a WAV that was written into a pipe."""
+    song = bytearray(write_wav(tmp_path / "song.wav", noise(0.5)).read_bytes())
+    song[4:8] = song[40:44] = b"\xff\xff\xff\xff"
+    (tmp_path / "song.wav").write_bytes(song)
+    lines, _ = run(tmp_path, weights, "separate", "song.wav", "--stems", "bass", "--json")
+    assert [line["status"] for line in lines] == ["note", "done", "summary"]
+    assert "does not record where it ends" in lines[0]["note"]
+
+
 def test_models_are_listed(tmp_path: Path, weights: Path) -> None:
     [line], _ = run(tmp_path, weights, "models", "--json")
     assert line["models"]["demucs"]["variants"]["mini"]["weights"] == "bundled"
