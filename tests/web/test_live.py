@@ -338,7 +338,8 @@ def test_more_sessions_than_the_bound_are_refused_with_a_sentence(strict: Server
             with pytest.raises(RefusedError, match="2 live sessions are open"):
                 Client(strict, transport)
         two.close()
-        until(lambda: open_sessions(strict) == 1)
+        # An idle session may have ended as well.
+        until(lambda: open_sessions(strict) < 2)
         with Client(strict) as three:
             three.greeting()
 
