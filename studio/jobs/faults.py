@@ -7,7 +7,7 @@ from sqlalchemy import Engine, delete, insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from studio.errors import DiskFull, StorageUnavailable, StudioError
-from studio.jobs.store import ProbeRow
+from studio.jobs.tables import ProbeRow
 
 # More than a page, so that the probe needs disk space.
 PROBE_BYTES = 1 << 14

@@ -81,7 +81,7 @@ class Housekeeper:
                 if self._stopping.is_set():
                     return
                 self._remove_if_old(file_id)
-        self._storage.remove_orphans(self._clock())
+        self._storage.orphans.remove(self._clock())
         self._remove_results_without_a_job()
         self._forget_files_that_are_gone()
         self._outbox.remove_orphans()
@@ -114,7 +114,7 @@ class Housekeeper:
         are kept if there is no upload.
         """
         # Read the disk first, so that jobs added in the meantime are known.
-        results = self._storage.results()
+        results = self._storage.orphans.results()
         states = self._store.states()
         if not self._storage.file_ids():
             return
@@ -122,7 +122,7 @@ class Housekeeper:
         for file_id, job_id in results:
             state = states.get(job_id)
             if state in (State.FAILED, State.CANCELED) or (state is None and is_theirs):
-                self._storage.remove_stray_result(file_id, job_id, self._clock())
+                self._storage.orphans.remove_result(file_id, job_id, self._clock())
 
     def _forget_files_that_are_gone(self) -> None:
         """Delete the jobs of deleted files, unless there is no upload at all."""

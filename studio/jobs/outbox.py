@@ -6,7 +6,7 @@ from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.orm import sessionmaker
 
 from studio.jobs.job import Job, State
-from studio.jobs.store import Base, JobRow, MessageRow, job_of
+from studio.jobs.tables import Base, JobRow, MessageRow, job_of
 
 FINAL = [state for state in State if state.is_final]
 

@@ -4,11 +4,10 @@ import itertools
 import time
 from collections.abc import Collection, Iterable, Sequence
 from threading import Lock
-from typing import Any, ClassVar
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import (
-    JSON,
     Engine,
     create_engine,
     delete,
@@ -19,9 +18,10 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
 from studio.jobs.job import Job, Request, State
+from studio.jobs.tables import Base, JobRow, MessageRow, job_of
 from studio.jobs.turns import Turns
 
 # The first attempt and two more after crashes.
@@ -36,57 +36,6 @@ WAITING_AGAIN: dict[str, Any] = {
     "eta_s": None,
     "started_at": None,
 }
-
-
-class Base(DeclarativeBase):
-    type_annotation_map: ClassVar = {dict[str, Any]: JSON}
-
-
-class JobRow(Base):
-    __tablename__ = "jobs"
-
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    job_id: Mapped[str] = mapped_column(unique=True)
-    file_id: Mapped[str] = mapped_column(index=True)
-    model: Mapped[str]
-    variant: Mapped[str]
-    options: Mapped[dict[str, Any]]
-    fingerprint: Mapped[str] = mapped_column(index=True)
-    state: Mapped[str] = mapped_column(index=True)
-    stage: Mapped[str]
-    progress: Mapped[float] = mapped_column(default=0.0)
-    eta_s: Mapped[float | None]
-    created_at: Mapped[float]
-    started_at: Mapped[float | None]
-    finished_at: Mapped[float | None]
-    attempts: Mapped[int] = mapped_column(default=0)
-    error: Mapped[dict[str, Any] | None]
-    result: Mapped[dict[str, Any] | None]
-    # The client whose limits apply.
-    client: Mapped[str | None]
-
-
-class MessageRow(Base):
-    """A pending message about a job; see studio.jobs.outbox."""
-
-    __tablename__ = "messages"
-
-    message_id: Mapped[str] = mapped_column(primary_key=True)
-    job_id: Mapped[str] = mapped_column(index=True)
-    url: Mapped[str]
-    attempts: Mapped[int] = mapped_column(default=0)
-    due_at: Mapped[float] = mapped_column(default=0.0)
-    # The client that requested it; clients take turns.
-    client: Mapped[str | None]
-
-
-class ProbeRow(Base):
-    """Written and deleted to test the database; see studio.jobs.faults."""
-
-    __tablename__ = "probes"
-
-    probe_id: Mapped[str] = mapped_column(primary_key=True)
-    data: Mapped[str]
 
 
 def connect(url: str) -> Engine:
@@ -381,23 +330,3 @@ def _forget_oldest(session: Session, file_id: str) -> None:
 
 def _message(job_id: str, url: str, client: str | None) -> MessageRow:
     return MessageRow(message_id=f"msg_{uuid4().hex}", job_id=job_id, url=url, client=client)
-
-
-def job_of(row: JobRow, place: int | None = None) -> Job:
-    request = Request(row.file_id, row.model, row.variant, row.options, row.fingerprint)
-    return Job(
-        row.job_id,
-        request,
-        State(row.state),
-        row.stage,
-        row.progress,
-        row.created_at,
-        row.eta_s,
-        row.started_at,
-        row.finished_at,
-        row.attempts,
-        place if row.state == State.QUEUED else None,
-        row.client,
-        row.error,
-        row.result,
-    )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column, sessionmaker
 
-from studio.jobs.store import Base
+from studio.jobs.tables import Base
 
 HOUR_S = 3600
 HOURS = 24

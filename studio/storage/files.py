@@ -1,17 +1,7 @@
-"""Uploads and results on disk. Everything visible is complete, because it appears by rename.
+"""Uploads and results on disk. Everything visible is complete, because it appears by rename."""
 
-uploads/<file_id>/source.<type>        the uploaded file
-uploads/<file_id>/upload.json          its name, size, hash and sound properties
-uploads/.incoming/                     uploads in progress
-outputs/<file_id>/<job_id>/            the results of one completed job
-outputs/.work/                         results in progress
-"""
-
-import hashlib
 import json
-import logging
 import os
-import re
 import secrets
 import shutil
 import time
@@ -20,21 +10,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
-from typing import IO
 
 from studio.errors import DiskFull, UnknownFile
 from studio.inference.content_hash import content_hash
+from studio.storage.folders import Folders, is_id
 from studio.storage.fsync import sync, sync_content, sync_names
+from studio.storage.incoming import IncomingFile
 from studio.storage.on_demand import OnDemand
+from studio.storage.orphans import Orphans
 from studio.storage.space import DiskSpace, disk_errors, size_bytes
-
-# Files in progress that have not been written to for this long are abandoned.
-ABANDONED_AFTER_S = 24 * 3600.0
-HALF_MADE_AFTER_S = 3600.0
-
-log = logging.getLogger(__name__)
-
-_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -67,46 +51,6 @@ class Upload:
     created_at: float = 0.0
 
 
-class IncomingFile:
-    """An upload in progress: a writable binary stream that hashes and counts.
-
-    Writing raises DiskFull if less than the configured space would remain.
-    """
-
-    def __init__(self, path: Path, check_space: Callable[[], None]) -> None:
-        self.path = path
-        self.size_bytes = 0
-        self._hash = hashlib.sha256()
-        self._check_space = check_space
-        self._next_check_bytes = 0
-        with disk_errors():
-            self._file: IO[bytes] = open(path, "wb")  # noqa: SIM115 - closed by close()
-
-    def write(self, data: bytes) -> int:
-        if self.size_bytes >= self._next_check_bytes:
-            self._check_space()
-            self._next_check_bytes = self.size_bytes + (16 << 20)
-        with disk_errors():
-            self._file.write(data)
-        self._hash.update(data)
-        self.size_bytes += len(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def read(self, size: int = -1) -> bytes:
-        raise OSError("an upload can be read only once it is complete")
-
-    def close(self) -> None:
-        with disk_errors():
-            self._file.close()
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-
 class Storage:
     """All files of the server. Thread-safe."""
 
@@ -121,19 +65,17 @@ class Storage:
         """`most_bytes` limits the total size of uploads, results and the folders `also_counted`
         (0: no limit)."""
         self._space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes, also_counted)
-        self._uploads = uploads
-        self._outputs = outputs
-        self._incoming = uploads / ".incoming"
-        self._work = outputs / ".work"
+        self._folders = Folders(uploads, outputs)
         self._lock = Lock()
+        self.orphans = Orphans(self._folders, self._lock)
         self._on_demand = OnDemand()
 
     def open(self) -> None:
         """Create the folders and delete what a crash left unfinished."""
-        for folder in (self._incoming, self._work):
+        for folder in (self._folders.incoming, self._folders.work):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        for path in self._outputs.glob("[0-9a-f]" * 32 + "/*/.*"):
+        for path in self._folders.outputs.glob("[0-9a-f]" * 32 + "/*/.*"):
             path.unlink()
 
     def check_space(self, needed_bytes: int = 0) -> None:
@@ -156,14 +98,14 @@ class Storage:
         for file_id in self.file_ids():
             try:
                 if self.upload(file_id).owner == owner:
-                    folders += [self._uploads / file_id, self._outputs / file_id]
+                    folders += [self._folders.uploads / file_id, self._folders.outputs / file_id]
             except UnknownFile:
                 continue
         return size_bytes(*folders)
 
     def receive(self) -> IncomingFile:
         """Begin an upload; end it with `accept` or `discard`."""
-        return IncomingFile(self._incoming / secrets.token_hex(16), self.check_space)
+        return IncomingFile(self._folders.incoming / secrets.token_hex(16), self.check_space)
 
     def discard(self, incoming: IncomingFile) -> None:
         """Delete an upload in progress, even if its last bytes no longer fit on the disk."""
@@ -195,15 +137,15 @@ class Storage:
             owner,
             time.time(),
         )
-        folder = self._incoming / file_id
+        folder = self._folders.incoming / file_id
         try:
             with disk_errors():
                 folder.mkdir()
                 (folder / "upload.json").write_text(json.dumps(asdict(upload)), encoding="utf-8")
                 incoming.path.rename(folder / f"source.{file_type}")
                 sync(folder)
-                folder.rename(self._uploads / file_id)
-                sync_names(self._uploads)
+                folder.rename(self._folders.uploads / file_id)
+                sync_names(self._folders.uploads)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -220,7 +162,7 @@ class Storage:
             sound,
             created_at=time.time(),
         )
-        folder = self._uploads / upload.file_id
+        folder = self._folders.uploads / upload.file_id
         with disk_errors():
             folder.mkdir()
             (folder / "upload.json").write_text(json.dumps(asdict(upload)), encoding="utf-8")
@@ -233,8 +175,8 @@ class Storage:
 
     def upload(self, file_id: str) -> Upload:
         """The upload with this ID. Raises UnknownFile."""
-        if _ID.fullmatch(file_id):
-            path = self._uploads / file_id / "upload.json"
+        if is_id(file_id):
+            path = self._folders.uploads / file_id / "upload.json"
             try:
                 data = json.loads(path.read_text("utf-8"))
                 data.setdefault("created_at", path.stat().st_mtime)
@@ -247,22 +189,22 @@ class Storage:
 
     def file_ids(self) -> list[str]:
         """The IDs of all uploads."""
-        return [path.name for path in self._uploads.iterdir() if _ID.fullmatch(path.name)]
+        return self._folders.file_ids()
 
     def has(self, file_id: str) -> bool:
-        return (self._uploads / file_id).is_dir()
+        return self._folders.has(file_id)
 
     def source(self, upload: Upload) -> Path:
-        return self._uploads / upload.file_id / f"source.{upload.file_type}"
+        return self._folders.uploads / upload.file_id / f"source.{upload.file_type}"
 
     def result(self, file_id: str, job_id: str) -> Path:
         """Folder of a completed job's results."""
-        return self._outputs / file_id / job_id
+        return self._folders.result(file_id, job_id)
 
     @contextmanager
     def work(self, job_id: str) -> Iterator[Path]:
         """A temporary folder for the results of a job in progress."""
-        folder = self._work / f"{job_id}-{secrets.token_hex(4)}"
+        folder = self._folders.work / f"{job_id}-{secrets.token_hex(4)}"
         with disk_errors():
             folder.mkdir()
         try:
@@ -282,7 +224,7 @@ class Storage:
                 work.rename(target)
                 sync_names(target.parent)
                 # The first result of a file creates its folder.
-                sync_names(self._outputs)
+                sync_names(self._folders.outputs)
         self._space.measure_anew()
 
     def discard_result(self, file_id: str, job_id: str) -> None:
@@ -337,7 +279,10 @@ class Storage:
         """Delete an upload and all its results; they disappear atomically."""
         self.upload(file_id)
         with self._lock:
-            for root, aside in ((self._uploads, self._incoming), (self._outputs, self._work)):
+            for root, aside in (
+                (self._folders.uploads, self._folders.incoming),
+                (self._folders.outputs, self._folders.work),
+            ):
                 gone = aside / f"gone-{secrets.token_hex(8)}"
                 try:
                     (root / file_id).rename(gone)
@@ -345,82 +290,9 @@ class Storage:
                     continue
                 shutil.rmtree(gone, ignore_errors=True)
 
-    def remove_orphans(self, now: float) -> None:
-        """Delete incomplete uploads, results without an upload, and abandoned files in progress.
-
-        `now` is in Unix seconds. If there is no upload at all, results are kept: the disk of the
-        uploads may not be mounted.
-        """
-        for aside in (self._incoming, self._work):
-            for path in aside.iterdir():
-                if now - _changed_at(path) > ABANDONED_AFTER_S:
-                    self._clear(path)
-        for path in self._uploads.iterdir():
-            if (
-                _ID.fullmatch(path.name)
-                and not _is_whole_upload(path)
-                and now - _changed_at(path) > HALF_MADE_AFTER_S
-            ):
-                self._clear(path)
-        results = [path for path in self._outputs.iterdir() if _ID.fullmatch(path.name)]
-        if not self.file_ids():
-            return
-        for path in results:
-            with self._lock:
-                if not self.has(path.name):
-                    self._clear(path)
-
-    def results(self) -> list[tuple[str, str]]:
-        """The file ID and job ID of all results."""
-        return [
-            (path.parent.name, path.name)
-            for path in self._outputs.glob("*/*")
-            if _ID.fullmatch(path.parent.name) and _ID.fullmatch(path.name) and path.is_dir()
-        ]
-
-    def remove_stray_result(self, file_id: str, job_id: str, now: float) -> None:
-        """Delete the results of one job atomically, unless they were written within the last hour.
-
-        `now` is in Unix seconds. Results exist for a moment before their job is stored.
-        """
-        path = self.result(file_id, job_id)
-        if now - _changed_at(path) <= HALF_MADE_AFTER_S:
-            return
-        gone = self._work / f"gone-{secrets.token_hex(8)}"
-        with self._lock:
-            try:
-                path.rename(gone)
-            except FileNotFoundError:
-                return
-        log.info("deleting %s, which belongs to no job", path)
-        shutil.rmtree(gone, ignore_errors=True)
-
-    def _clear(self, path: Path) -> None:
-        log.info("deleting the orphaned %s", path)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
 
 def unknown_file(file_id: str) -> UnknownFile:
     return UnknownFile(
         f"The file {file_id!r} does not exist. Upload it first (POST /upload) and use the "
         "file_id in the response."
     )
-
-
-def _is_whole_upload(folder: Path) -> bool:
-    try:
-        json.loads((folder / "upload.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return any(folder.glob("source.*"))
-
-
-def _changed_at(path: Path) -> float:
-    """The time of the last change to a file or to any file in a folder, in Unix seconds."""
-    try:
-        return max(one.stat().st_mtime for one in (path, *path.rglob("*")))
-    except FileNotFoundError:
-        return time.time()

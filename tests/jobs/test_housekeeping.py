@@ -16,7 +16,8 @@ from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
-from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, Storage, Upload
+from studio.storage.files import Storage, Upload
+from studio.storage.orphans import ABANDONED_AFTER_S, HALF_MADE_AFTER_S
 from tests.support.server import Server, until
 
 RETENTION_H = 2.0

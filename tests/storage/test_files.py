@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from studio.errors import DiskFull, StorageUnavailable, UnknownFile
-from studio.storage.files import IncomingFile, SoundInfo, Storage, Upload
+from studio.storage.files import SoundInfo, Storage, Upload
+from studio.storage.incoming import IncomingFile
 from studio.storage.space import disk_errors
 
 SOUND = SoundInfo(3.5, 44_100, 2)

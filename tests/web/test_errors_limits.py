@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from studio.errors import DiskFull
-from studio.storage.files import IncomingFile, Storage
+from studio.storage.files import Storage
+from studio.storage.incoming import IncomingFile
 from tests.support.problems import BOUNDARY, FORM, assert_problem, left_on, part, send
 from tests.support.server import Server, convert, noise, until, write_wav
 

@@ -1,0 +1,80 @@
+"""The tables of the job database (SQLAlchemy)."""
+
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from studio.jobs.job import Job, Request, State
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar = {dict[str, Any]: JSON}
+
+
+class JobRow(Base):
+    __tablename__ = "jobs"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(unique=True)
+    file_id: Mapped[str] = mapped_column(index=True)
+    model: Mapped[str]
+    variant: Mapped[str]
+    options: Mapped[dict[str, Any]]
+    fingerprint: Mapped[str] = mapped_column(index=True)
+    state: Mapped[str] = mapped_column(index=True)
+    stage: Mapped[str]
+    progress: Mapped[float] = mapped_column(default=0.0)
+    eta_s: Mapped[float | None]
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
+    # The client whose limits apply.
+    client: Mapped[str | None]
+
+
+class MessageRow(Base):
+    """A pending message about a job; see studio.jobs.outbox."""
+
+    __tablename__ = "messages"
+
+    message_id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(index=True)
+    url: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[float] = mapped_column(default=0.0)
+    # The client that requested it; clients take turns.
+    client: Mapped[str | None]
+
+
+class ProbeRow(Base):
+    """Written and deleted to test the database; see studio.jobs.faults."""
+
+    __tablename__ = "probes"
+
+    probe_id: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[str]
+
+
+def job_of(row: JobRow, place: int | None = None) -> Job:
+    """The job of a row, at `place` in the queue if it is queued."""
+    request = Request(row.file_id, row.model, row.variant, row.options, row.fingerprint)
+    return Job(
+        row.job_id,
+        request,
+        State(row.state),
+        row.stage,
+        row.progress,
+        row.created_at,
+        row.eta_s,
+        row.started_at,
+        row.finished_at,
+        row.attempts,
+        place if row.state == State.QUEUED else None,
+        row.client,
+        row.error,
+        row.result,
+    )

@@ -1,0 +1,99 @@
+"""What crashes leave on disk: incomplete uploads, and results without an upload or a job."""
+
+import json
+import logging
+import secrets
+import shutil
+import time
+from pathlib import Path
+from threading import Lock
+
+from studio.storage.folders import Folders, is_id
+
+# Files in progress that have not been written to for this long are abandoned.
+ABANDONED_AFTER_S = 24 * 3600.0
+HALF_MADE_AFTER_S = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Orphans:
+    """Finds and deletes orphaned files. `lock` is held while results move. Thread-safe."""
+
+    def __init__(self, folders: Folders, lock: Lock) -> None:
+        self._folders = folders
+        self._lock = lock
+
+    def remove(self, now: float) -> None:
+        """Delete incomplete uploads, results without an upload, and abandoned files in progress.
+
+        `now` is in Unix seconds. If there is no upload at all, results are kept: the disk of the
+        uploads may not be mounted.
+        """
+        for aside in (self._folders.incoming, self._folders.work):
+            for path in aside.iterdir():
+                if now - _changed_at(path) > ABANDONED_AFTER_S:
+                    _delete(path)
+        for path in self._folders.uploads.iterdir():
+            if (
+                is_id(path.name)
+                and not _is_whole_upload(path)
+                and now - _changed_at(path) > HALF_MADE_AFTER_S
+            ):
+                _delete(path)
+        results = [path for path in self._folders.outputs.iterdir() if is_id(path.name)]
+        if not self._folders.file_ids():
+            return
+        for path in results:
+            with self._lock:
+                if not self._folders.has(path.name):
+                    _delete(path)
+
+    def results(self) -> list[tuple[str, str]]:
+        """The file ID and job ID of all results."""
+        return [
+            (path.parent.name, path.name)
+            for path in self._folders.outputs.glob("*/*")
+            if is_id(path.parent.name) and is_id(path.name) and path.is_dir()
+        ]
+
+    def remove_result(self, file_id: str, job_id: str, now: float) -> None:
+        """Delete the results of one job atomically, unless they were written within the last hour.
+
+        `now` is in Unix seconds. Results exist for a moment before their job is stored.
+        """
+        path = self._folders.result(file_id, job_id)
+        if now - _changed_at(path) <= HALF_MADE_AFTER_S:
+            return
+        gone = self._folders.work / f"gone-{secrets.token_hex(8)}"
+        with self._lock:
+            try:
+                path.rename(gone)
+            except FileNotFoundError:
+                return
+        log.info("deleting %s, which belongs to no job", path)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _delete(path: Path) -> None:
+    log.info("deleting the orphaned %s", path)
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_whole_upload(folder: Path) -> bool:
+    try:
+        json.loads((folder / "upload.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return any(folder.glob("source.*"))
+
+
+def _changed_at(path: Path) -> float:
+    """The time of the last change to a file or to any file in a folder, in Unix seconds."""
+    try:
+        return max(one.stat().st_mtime for one in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return time.time()
