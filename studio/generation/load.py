@@ -99,7 +99,7 @@ def _build(variant: MusicGenVariant, settings: EngineSettings) -> MusicModel:
 
 def _on_cuda(shared: _Parts, device: str) -> MusicModel:
     """The model on a CUDA device. Raises RuntimeError where the device cannot run it."""
-    from studio.generation.cuda_decoder import CudaDecoder
+    from studio.generation.cuda.decoder import CudaDecoder
     from studio.generation.openvino.conversion import shape_of
     from studio.generation.torch_engine import TorchCodec, TorchDecoder
 

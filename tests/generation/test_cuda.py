@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from studio.generation import parts
-from studio.generation.cuda_decoder import Network, Run, choose
+from studio.generation.cuda.network import Network
+from studio.generation.cuda.run import Run, choose
 from studio.generation.model import States
 from studio.generation.openvino.conversion import shape_of
 from studio.generation.sampling import Sampler, Sampling
