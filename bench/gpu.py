@@ -69,11 +69,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         # What it needs may have to be installed first.
-        from bench import gpu_memory, gpu_workers
+        from bench.gpu_workers import WORKERS
 
-        workers = gpu_workers.WORKERS | gpu_memory.WORKERS
         name, given = options.worker
-        print("\n" + json.dumps(workers[name](options.folder, **json.loads(given))))
+        print("\n" + json.dumps(WORKERS[name](options.folder, **json.loads(given))))
         return
     if options.source:
         lines = (options.source / "gpu.md").read_text("utf-8").splitlines()

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from bench import gpu_workers
+from bench.gpu_generation import music
+from bench.gpu_measure import Result, relative
+from bench.gpu_separation import bag_of, separated_s
+from bench.gpu_transcription import noise_windows
 
-Result = dict[str, Any]
 MIB = 1 << 20
 
 
@@ -18,12 +20,12 @@ def separation_full(home: Path, left_mib: list[int]) -> Result:
     """A separation against the same one with all of the card's memory."""
     from studio.audio import read_blocks
 
-    bag = gpu_workers._bag(home, "auto", "auto")
+    bag = bag_of(home, "auto", "auto")
     song = home / "short.wav"
 
     def stems() -> Any:
         with TemporaryDirectory(dir=home) as work:
-            gpu_workers._separated_s(bag, song, Path(work))
+            separated_s(bag, song, Path(work))
             found = [
                 np.concatenate(list(read_blocks(Path(work) / f"{stem}.wav")), axis=1)
                 for stem in bag.sources
@@ -35,7 +37,7 @@ def separation_full(home: Path, left_mib: list[int]) -> Result:
 
 def generation_full(home: Path, left_mib: list[int]) -> Result:
     """The sound of the codec for the same codes."""
-    model = gpu_workers._music(home, "auto")
+    model = music(home, "auto")
     kind = model.kind
     codes = np.random.default_rng(1).integers(0, kind.vocabulary, (1, kind.codebooks, 500))
 
@@ -52,7 +54,7 @@ def transcription_full(home: Path, left_mib: list[int], size: str) -> Result:
     from studio.transcription.faster_engine import FasterWhisper
 
     engine = FasterWhisper(home / size, 0)
-    windows = gpu_workers._windows()
+    windows = noise_windows()
     options = DecodeOptions("en", word_timestamps=False, temperatures=(0.0,), max_tokens=20)
 
     def transcribed() -> None:
@@ -72,7 +74,7 @@ def _cases(make: Callable[[], Any], left_mib: list[int], note: Callable[[], str 
             full_s = time.monotonic() - began_s
         case: Result = {"left_mib": left, "full_s": full_s, "note": note()}
         if exact is not None:
-            case["relative"] = gpu_workers._relative(found, exact)
+            case["relative"] = relative(found, exact)
         cases.append(case)
     return {"cases": cases}
 
@@ -97,8 +99,3 @@ class _Filled:
 
     def __exit__(self, *_: object) -> None:
         self._held = None
-
-
-WORKERS: dict[str, Callable[..., Result]] = {
-    call.__name__: call for call in (separation_full, generation_full, transcription_full)
-}
