@@ -7,6 +7,7 @@ audio.
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import IO
@@ -53,37 +54,82 @@ def end_of(path: Path, container: str) -> End | None:
     return None
 
 
+@dataclass(frozen=True)
+class _Chunk:
+    """A chunk of a WAV file. `body` has its first bytes if they describe the samples."""
+
+    name: bytes
+    start: int
+    length: int
+    body: bytes
+
+
 def _end_of_wav(file: IO[bytes], size_bytes: int) -> End:
     """Compare the declared length of the chunk `data` with the file size."""
     form = file.read(12)[:4]
     if form not in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return End.UNKNOWN
     order = ">" if form == b"RIFX" else "<"
-    long_bytes, bytes_per_s = 0, 0
-    for name, length, start, body in _chunks(file, order):
-        if name == b"ds64" and len(body) >= 16:
-            long_bytes = struct.unpack_from("<Q", body, 8)[0]
-        elif name == b"fmt " and len(body) >= 16:
-            bytes_per_s = _bytes_per_s(body, order)
-        elif name == b"data":
-            promised = long_bytes or length
-            missing = start + promised - size_bytes
-            if promised == 0 or (missing > 0 and not long_bytes and length >= NO_LENGTH_BYTES):
-                break
-            return End.CUT if missing > SPARE_S * bytes_per_s else End.WHOLE
-    return End.UNKNOWN
+    bodies, data = _until_data(_chunks(file, order))
+    if data is None:
+        return End.UNKNOWN
+    long_bytes = struct.unpack_from("<Q", bodies[b"ds64"], 8)[0] if b"ds64" in bodies else 0
+    promised = long_bytes or data.length
+    missing = data.start + promised - size_bytes
+    if promised == 0 or (missing > 0 and not long_bytes and data.length >= NO_LENGTH_BYTES):
+        return End.UNKNOWN
+    return End.CUT if missing > SPARE_S * _bytes_per_s(bodies, order) else End.WHOLE
 
 
-def _chunks(file: IO[bytes], order: str) -> Iterator[tuple[bytes, int, int, bytes]]:
-    """Name, length and start of the chunks of a WAV, and the first bytes of small ones."""
+def _end_of_w64(file: IO[bytes], size_bytes: int) -> End:
+    """The same for Wave64."""
+    bodies, data = _until_data(_w64_chunks(file, size_bytes))
+    if data is None or not _W64_HEAD_BYTES < data.length < 1 << 62:
+        return End.UNKNOWN
+    missing = data.start + data.length - size_bytes
+    return End.CUT if missing > SPARE_S * _bytes_per_s(bodies, "<") else End.WHOLE
+
+
+def _until_data(chunks: Iterator[_Chunk]) -> tuple[dict[bytes, bytes], _Chunk | None]:
+    """The bodies of the chunks before `data` by name, and that chunk itself."""
+    bodies: dict[bytes, bytes] = {}
+    for chunk in chunks:
+        if chunk.name == b"data":
+            return bodies, chunk
+        if len(chunk.body) >= 16:
+            bodies[chunk.name] = chunk.body
+    return bodies, None
+
+
+def _chunks(file: IO[bytes], order: str) -> Iterator[_Chunk]:
+    """The chunks of a WAV file from the current position on."""
     for _ in range(MAX_CHUNKS):
         head = file.read(8)
         if len(head) < 8:
             return
         name, length = struct.unpack(f"{order}4sI", head)
         start = file.tell()
-        yield name, length, start, file.read(40) if name in (b"ds64", b"fmt ") else b""
+        yield _Chunk(name, start, length, file.read(40) if name in (b"ds64", b"fmt ") else b"")
         file.seek(start + length + length % 2)
+
+
+def _w64_chunks(file: IO[bytes], size_bytes: int) -> Iterator[_Chunk]:
+    """The chunks of a Wave64 file, which begin at multiples of 8 bytes.
+
+    Start and length include the header. `name` is the first part of the GUID of a WAV chunk.
+    """
+    start = 2 * _W64_HEAD_BYTES - 8
+    for _ in range(MAX_CHUNKS):
+        file.seek(start)
+        head = file.read(_W64_HEAD_BYTES)
+        if len(head) < _W64_HEAD_BYTES:
+            return
+        guid, length = struct.unpack("<16sQ", head)
+        name = guid.removesuffix(_W64_REST)
+        yield _Chunk(name, start, length, file.read(16) if name == b"fmt " else b"")
+        start += max(_W64_HEAD_BYTES, length + -length % 8)
+        if start > size_bytes:
+            return
 
 
 def bits_of_integers(path: Path) -> int | None:
@@ -91,39 +137,20 @@ def bits_of_integers(path: Path) -> int | None:
     with path.open("rb") as file:
         if file.read(12)[:4] not in (b"RIFF", b"RF64", b"BW64"):
             return None
-        for name, _, _, body in _chunks(file, "<"):
-            if name == b"fmt " and len(body) >= 16:
-                tag, channels, _, _, frame_bytes, _ = struct.unpack_from("<HHIIHH", body)
-                is_integer = tag == _INTEGERS or (tag == _EXTENSIBLE and body[24:26] == b"\1\0")
-                return 8 * frame_bytes // channels if is_integer and channels else None
-    return None
+        bodies = (chunk.body for chunk in _chunks(file, "<") if chunk.name == b"fmt ")
+        body = next((body for body in bodies if len(body) >= 16), None)
+    if body is None:
+        return None
+    tag, channels, _, _, frame_bytes, _ = struct.unpack_from("<HHIIHH", body)
+    is_integer = tag == _INTEGERS or (tag == _EXTENSIBLE and body[24:26] == b"\1\0")
+    return 8 * frame_bytes // channels if is_integer and channels else None
 
 
-def _end_of_w64(file: IO[bytes], size_bytes: int) -> End:
-    """The same for Wave64, whose chunks begin at multiples of 8 bytes."""
-    bytes_per_s = 0
-    start = 2 * _W64_HEAD_BYTES - 8
-    for _ in range(MAX_CHUNKS):
-        file.seek(start)
-        head = file.read(_W64_HEAD_BYTES)
-        if len(head) < _W64_HEAD_BYTES:
-            break
-        name, length = struct.unpack("<16sQ", head)
-        if name == b"fmt " + _W64_REST and len(body := file.read(16)) == 16:
-            bytes_per_s = _bytes_per_s(body, "<")
-        elif name == b"data" + _W64_REST:
-            if not _W64_HEAD_BYTES < length < 1 << 62:
-                break
-            missing = start + length - size_bytes
-            return End.CUT if missing > SPARE_S * bytes_per_s else End.WHOLE
-        start += max(_W64_HEAD_BYTES, length + -length % 8)
-        if start > size_bytes:
-            break
-    return End.UNKNOWN
-
-
-def _bytes_per_s(body: bytes, order: str) -> int:
-    return int(min(struct.unpack_from(f"{order}I", body, 8)[0], MAX_BYTES_PER_S))
+def _bytes_per_s(bodies: dict[bytes, bytes], order: str) -> int:
+    """The data rate in the chunk `fmt `; 0 if there is none."""
+    if b"fmt " not in bodies:
+        return 0
+    return int(min(struct.unpack_from(f"{order}I", bodies[b"fmt "], 8)[0], MAX_BYTES_PER_S))
 
 
 def _end_of_mp4(path: Path) -> End | None:

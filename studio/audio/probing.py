@@ -1,5 +1,6 @@
 """Checks recordings before they are accepted."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,22 +233,33 @@ def _decoded_s(path: Path, part: Part | None) -> float:
 def _measured_s(path: Path) -> float:
     """The duration of a recording, as the sum of its packets. Raises AudioTooLong."""
     command = ["-v", "error", KEEP_TIMES, *RECORDING, *_NOTHING_LEFT_OUT, "-c", "copy"]
-    clock, rest = PacketClock(0.0), b""
+    clock = PacketClock(0.0)
     with Child([*command, "-f", "framecrc", "pipe:1"], path) as child:
-        while data := child.receive():
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                if line.startswith(b"#tb 0: "):
-                    clock = PacketClock(seconds_of_tick(line))
-                elif not line.startswith(b"#"):
-                    _, _, time_stamp, ticks, *_ = line.split(b",", 4)
-                    is_known = time_stamp.strip() != b"NOPTS"
-                    clock.add(int(time_stamp) if is_known else None, int(ticks))
+        for line in _lines(child):
+            if line.startswith(b"#tb 0: "):
+                clock = PacketClock(seconds_of_tick(line))
+            elif not line.startswith(b"#"):
+                clock.add(*_packet(line))
             if clock.length_s > LONGEST_S:
                 raise AudioTooLong("The file contains more than a day of audio. Split it.")
         if not child.wait():
             raise NotAudio(f"The file could not be read: {child.report.last_words()}.")
     return clock.length_s
+
+
+def _lines(child: Child) -> Iterator[bytes]:
+    """The complete lines that a child outputs."""
+    rest = b""
+    while data := child.receive():
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+
+
+def _packet(line: bytes) -> tuple[int | None, int]:
+    """The time stamp of a packet, if it has one, and its duration, from a line of `framecrc`."""
+    _, _, time_stamp, ticks, *_ = line.split(b",", 4)
+    is_known = time_stamp.strip() != b"NOPTS"
+    return int(time_stamp) if is_known else None, int(ticks)
 
 
 def _count(child: Child) -> int:
