@@ -12,6 +12,7 @@ import numpy as np
 
 from studio.inference.devices import fallback_note, join_notes
 from studio.inference.hardware import multiplies_bytes
+from studio.inference.process import release_free_memory
 from studio.inference.worker_threads import WorkerThreads
 from studio.transcription.batching import BatchedModel
 from studio.transcription.ctranslate2_model import CTranslate2Model
@@ -178,6 +179,7 @@ class FasterWhisper:
         with WorkerThreads(len(windows)) as threads:
             results = [threads.submit(decode, *one) for one in enumerate(windows)]
             barrier.serve()
+        release_free_memory()
         return [result.result() for result in results]
 
     def _most_new_tokens(self, options: DecodeOptions) -> int | None:
