@@ -153,6 +153,10 @@ class Models:
         """The options of each model, for the API's description."""
         return {one.name: one.family.options for one in self.all()}
 
+    def results(self) -> dict[str, type[Result]]:
+        """What the jobs of each model produce, for the API's description."""
+        return {one.name: one.family.result for one in self.all()}
+
     def options_of(self, name: str) -> type[JobOptions]:
         """The options of a model. Raises UnknownModel."""
         options: type[JobOptions] = self.get(name).family.options

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from studio import audio
 from studio.errors import ResultsGone
@@ -18,7 +18,7 @@ class Result(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    duration_s: float
+    duration_s: float = Field(examples=[196.4])
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form of the fields that are set; `from_dict` is the inverse."""
@@ -32,11 +32,13 @@ class Result(BaseModel):
 class ModelResult(Result):
     """A result with what the model ran on, why that is not the best there is, and its speed."""
 
-    engine: str
-    precision: str
-    note: str | None
-    elapsed_s: float
-    real_time_factor: float
+    engine: str = Field(examples=["openvino"])
+    precision: str = Field(examples=["bf16"])
+    note: str | None = Field(description="Why a result is not the best there is, or is empty.")
+    elapsed_s: float = Field(examples=[24.5])
+    real_time_factor: float = Field(
+        description="Seconds of work per second of sound.", examples=[0.125]
+    )
 
 
 class SoundResult(Result):
@@ -45,11 +47,13 @@ class SoundResult(Result):
     They are stored as 32-bit float WAV; `gain` scales them for fixed-point formats.
     """
 
-    format: str
-    sample_rate_hz: int
-    channels: int
-    samples: int
-    gain: float
+    format: str = Field(description="Format of downloads by default.", examples=["wav"])
+    sample_rate_hz: int = Field(examples=[44_100])
+    channels: int = Field(examples=[2])
+    samples: int = Field(description="Samples of each channel.", examples=[8_661_240])
+    gain: float = Field(
+        description="Factor that keeps fixed-point formats from clipping.", examples=[1.0]
+    )
 
 
 @dataclass(frozen=True)

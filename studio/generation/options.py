@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from studio.generation.sampling import Sampling
 from studio.jobs.body import JobOptions
@@ -13,6 +13,8 @@ FileId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", max_length=32)]
 
 class GenerationOptions(JobOptions):
     """Options of `POST /process/musicgen/<file_id>`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"duration": 20.0, "seed": 7}]})
 
     model_variant: Annotated[
         str | None,

@@ -1,5 +1,7 @@
 """What a generation produced: the tracks `music`, `music_2`, and so on."""
 
+from pydantic import Field
+
 from studio.results import ModelResult, SoundResult, Track, sound_track
 
 TRACK = "music"
@@ -9,11 +11,13 @@ GROUP = "music"
 class GenerationResult(ModelResult, SoundResult):
     """Music, and what made it. `loudness_lufs` has None for a silent track."""
 
-    music: list[str]
-    generated_s: float
-    seed: int | None
-    steps: int
-    loudness_lufs: list[float | None]
+    music: list[str] = Field(description="Names of the tracks.", examples=[["music"]])
+    generated_s: float = Field(description="Seconds of new music in each track.", examples=[20.0])
+    seed: int | None = Field(examples=[7])
+    steps: int = Field(examples=[1_003])
+    loudness_lufs: list[float | None] = Field(
+        description="Loudness of each track; null for silence.", examples=[[-14.0]]
+    )
 
 
 def track_names(variations: int) -> list[str]:

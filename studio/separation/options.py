@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from studio.errors import InvalidOption
 from studio.jobs.body import JobOptions, one_or_more
@@ -13,6 +13,10 @@ AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 
 class SeparationOptions(JobOptions):
     """Options of `POST /process/demucs/<file_id>`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"stems": ["vocals"], "format": "mp3"}]}
+    )
 
     model_variant: Annotated[
         str | None,

@@ -7,6 +7,8 @@ mixture. `instrumental` is another name of `no_vocals`.
 from contextlib import closing
 from pathlib import Path
 
+from pydantic import Field
+
 from studio import audio
 from studio.results import Derivation, ModelResult, SoundResult, Track, TrackFolder, sound_track
 from studio.storage.on_demand import check_wanted
@@ -21,7 +23,7 @@ MIXTURE = "mixture.wav"
 class SeparationResult(ModelResult, SoundResult):
     """Stems, and what made them. `source` names the track that was separated, if it was one."""
 
-    stems: list[str]
+    stems: list[str] = Field(examples=[["drums", "bass", "other", "vocals"]])
     source: str | None = None
 
 

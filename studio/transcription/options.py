@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from studio.jobs.body import JobOptions
 from studio.transcription.languages import LANGUAGES, language_code
@@ -15,6 +15,10 @@ Temperatures = Annotated[list[Temperature], Field(min_length=1, max_length=MAX_T
 
 class TranscriptionOptions(JobOptions):
     """Options of `POST /process/whisper/<file_id>`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"language": "en", "source": "vocals"}]}
+    )
 
     model_variant: Annotated[
         str | None,

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from studio.results import ModelResult, Result, Track, TrackFolder
 from studio.transcription.formats import FORMATS
@@ -33,11 +33,11 @@ class TranscriptionResult(ModelResult):
     `separation` is the result of that separation, with its variant.
     """
 
-    language: str | None
-    language_probability: float | None
-    segments: int
-    words: int
-    speech_s: float
+    language: str | None = Field(examples=["en"])
+    language_probability: float | None = Field(examples=[0.98])
+    segments: int = Field(description="Number of segments.", examples=[31])
+    words: int = Field(description="Number of words.", examples=[240])
+    speech_s: float = Field(description="Seconds of audio that were transcribed.", examples=[150.2])
     source: str = "mixture"
     vocals_from: str | None = None
     separation: VocalsResult | None = None

@@ -16,8 +16,12 @@ from studio.web.services import Processors
 JOBS_PER_PAGE = 20
 
 
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _time_if_known(seconds: float | None) -> str | None:
+    return None if seconds is None else _time(seconds)
 
 
 def uploaded(upload: Upload) -> schemas.Uploaded:
@@ -58,9 +62,9 @@ class JobAnswers:
             error=schemas.JobError(**job.error) if job.error else None,
             tracks=self.track_names([job]),
             result=job.result,
-            created_at=_time(job.created_at) or "",
-            started_at=_time(job.started_at),
-            finished_at=_time(job.finished_at),
+            created_at=_time(job.created_at),
+            started_at=_time_if_known(job.started_at),
+            finished_at=_time_if_known(job.finished_at),
         )
 
     def status(self, upload: Upload, jobs: list[Job], before: str | None = None) -> schemas.Status:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 from flask import Flask
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 from pydantic.json_schema import models_json_schema
 
 from studio.errors import (
@@ -21,7 +22,7 @@ from studio.jobs import outgoing
 from studio.jobs.body import WEBHOOK
 from studio.web import problems, schemas
 from studio.web.access import CHANGES_NOTHING
-from studio.web.operations import ANY_MODEL, Operation, Parameter
+from studio.web.operations import ANY_MODEL, TAGS, TRACK, Operation, Parameter
 from studio.web.services import Processors
 
 REF = "#/components/schemas/{model}"
@@ -30,44 +31,48 @@ WEBHOOK_SCHEMA = {
     "format": "uri",
     "maxLength": outgoing.MAX_URL_CHARACTERS,
     "description": "URL that receives a request when the job ends.",
+    "examples": ["https://example.com/hooks/studio"],
 }
 KEYS = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "One of API_KEYS."},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+BINARY = {"type": "string", "format": "binary"}
+# Stands for every type in front of the actual ones: client generators that know only a few types
+# take the first one that they know.
+ANY_BYTES = "application/octet-stream"
 
 
-def described(app: Flask) -> Iterator[tuple[str, str, Operation]]:
-    """(path, method, operation) of every described route, in registration order."""
+def described(app: Flask, models: Processors) -> Iterator[tuple[str, str, Operation]]:
+    """(path, method, operation) of every described route, in registration order.
+
+    A route for any model is followed by one for each model.
+    """
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
         if found := getattr(view, "operation", None):
             path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 yield path, method.lower(), found
+                if found.options_of == ANY_MODEL:
+                    for name in models.names():
+                        one = replace(
+                            found,
+                            name=found.name_of(name),
+                            summary=f"{found.summary} ({name})",
+                            options_of=name,
+                        )
+                        yield path.replace("{model}", name), method.lower(), one
 
 
 def document(app: Flask, version: str, models: Processors, needs_key: bool) -> dict[str, Any]:
     """The whole document. `needs_key`: the server has API keys."""
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, found in described(app):
+    for path, method, found in described(app, models):
         paths.setdefault(path, {})[method] = {
             **_operation(path, method, found, models),
             "security": [{name: []} for name in KEYS] if needs_key and not found.is_open else [],
         }
-    answers = [
-        kind
-        for kind in vars(schemas).values()
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not BaseModel
-    ]
-    options = list(models.options().values())
-    _, components = models_json_schema(
-        [(kind, "serialization") for kind in answers if kind is not schemas.Answer]
-        + [(kind, "validation") for kind in options],
-        ref_template=REF,
-    )
-    for kind in options:
-        components["$defs"][kind.__name__]["properties"][WEBHOOK] = WEBHOOK_SCHEMA
     return {
         "openapi": "3.1.0",
         "info": {
@@ -75,9 +80,51 @@ def document(app: Flask, version: str, models: Processors, needs_key: bool) -> d
             "version": version,
             "description": "Stem separation, transcription and music generation.",
         },
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
         "paths": paths,
-        "components": {"schemas": components["$defs"], "securitySchemes": KEYS},
+        "components": {"schemas": _components(models), "securitySchemes": KEYS},
     }
+
+
+def _components(models: Processors) -> dict[str, Any]:
+    """The schemas of answers, options and results, by name."""
+    answers = [
+        kind
+        for kind in vars(schemas).values()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not BaseModel
+    ]
+    options, results = models.options(), models.results()
+    _, components = models_json_schema(
+        [(kind, "serialization") for kind in (*answers, *results.values())]
+        + [(_job_of(name, kind), "serialization") for name, kind in results.items()]
+        + [(kind, "validation") for kind in options.values()],
+        ref_template=REF,
+    )
+    found: dict[str, Any] = components["$defs"]
+    for kind in options.values():
+        found[kind.__name__]["properties"][WEBHOOK] = WEBHOOK_SCHEMA
+    result = found[schemas.Job.__name__]["properties"]["result"]
+    result["anyOf"] = [*_each(results), {"type": "null"}]
+    return found
+
+
+def _job_of(name: str, result: type[BaseModel]) -> type[BaseModel]:
+    """The schema of a job of one model."""
+    fields: dict[str, Any] = {
+        "model": (Literal[name], ...),
+        "result": (result | None, schemas.Job.model_fields["result"]),
+    }
+    return create_model(_job_name(name), __base__=schemas.Job, **fields)
+
+
+def _job_name(model: str) -> str:
+    return f"{model.capitalize()}{schemas.Job.__name__}"
+
+
+def _each(kinds: dict[str, Any]) -> list[dict[str, str]]:
+    """References to schemas that differ from model to model, each one once."""
+    names = dict.fromkeys(kind.__name__ for kind in kinds.values())
+    return [{"$ref": REF.format(model=name)} for name in names]
 
 
 def _path_parameters(path: str, models: Processors) -> list[dict[str, Any]]:
@@ -86,6 +133,7 @@ def _path_parameters(path: str, models: Processors) -> list[dict[str, Any]]:
         "file_id": "ID of an upload, from the response of POST /upload.",
         "track": f"Name of a track. {models.tracks_help()}.",
     }
+    examples = {"model": models.names()[0], "file_id": schemas.FILE_ID}
     return [
         {
             "name": name,
@@ -93,6 +141,7 @@ def _path_parameters(path: str, models: Processors) -> list[dict[str, Any]]:
             "required": True,
             "description": descriptions[name],
             "schema": {"type": "string"},
+            **({"example": examples[name]} if name in examples else {}),
         }
         for name in re.findall(r"{(\w+)}", path)
     ]
@@ -112,12 +161,10 @@ def _body(found: Operation, models: Processors) -> dict[str, Any]:
     """The content of a request body."""
     if found.options_of is None:
         return found.body
-    schemas_of = {
-        name: {"$ref": REF.format(model=options.__name__)}
-        for name, options in models.options().items()
-    }
-    any_model = {"anyOf": list(schemas_of.values())}
-    schema = any_model if found.options_of == ANY_MODEL else schemas_of[found.options_of]
+    kinds = models.options()
+    if found.options_of == ANY_MODEL:
+        return {"application/json": {"schema": {"anyOf": _each(kinds)}}}
+    [schema] = _each({found.options_of: kinds[found.options_of]})
     return {"application/json": {"schema": schema}}
 
 
@@ -125,12 +172,14 @@ def _operation(path: str, method: str, found: Operation, models: Processors) -> 
     parameters = _path_parameters(path, models)
     parameters += [_parameter(one, models) for one in found.parameters]
     described: dict[str, Any] = {
-        "operationId": re.sub(r"\W+", "_", f"{method}{path}").strip("_"),
+        "operationId": found.name,
+        "tags": [found.tag],
         "summary": found.summary,
         "parameters": parameters,
-        "responses": _responses(
-            found, tuple(dict.fromkeys((*found.errors, *_errors_at_the_door(method, found))))
-        ),
+        "responses": {
+            **_answers(found, models),
+            **_error_answers((*found.errors, *_errors_at_the_door(method, found))),
+        },
     }
     if body := _body(found, models):
         described["requestBody"] = {"required": found.body_required, "content": body}
@@ -153,23 +202,47 @@ def _errors_at_the_door(method: str, found: Operation) -> list[type[StudioError]
     return errors
 
 
-def _responses(found: Operation, errors: tuple[type[StudioError], ...]) -> dict[str, Any]:
-    responses: dict[str, Any] = {}
-    for status, answer in found.answers.items():
-        responses[str(status)] = {"description": HTTPStatus(status).phrase}
-        if isinstance(answer, str):
-            responses[str(status)]["content"] = {answer: {}}
-        elif answer is not None:
-            schema = {"$ref": REF.format(model=answer.__name__)}
-            responses[str(status)]["content"] = {"application/json": {"schema": schema}}
+def _answers(found: Operation, models: Processors) -> dict[str, Any]:
+    return {
+        str(status): {
+            "description": HTTPStatus(status).phrase,
+            **({} if answer is None else {"content": _content(answer, found, models)}),
+        }
+        for status, answer in found.answers.items()
+    }
+
+
+def _content(
+    answer: type[BaseModel] | str, found: Operation, models: Processors
+) -> dict[str, dict[str, Any]]:
+    """The content of an answer by media type."""
+    if not isinstance(answer, str):
+        is_of_model = answer is schemas.Job and found.options_of in models.names()
+        name = _job_name(found.options_of or "") if is_of_model else answer.__name__
+        return {"application/json": {"schema": {"$ref": REF.format(model=name)}}}
+    kinds = models.formats().values() if answer == TRACK else [answer]
+    content = {kind.partition(";")[0]: {"schema": _schema_of(kind)} for kind in kinds}
+    has_bytes = any(one["schema"] == BINARY for one in content.values())
+    return {ANY_BYTES: {"schema": BINARY}, **content} if has_bytes else content
+
+
+def _schema_of(media_type: str) -> dict[str, Any]:
+    """The schema of a file; that of JSON is unknown."""
+    if media_type.startswith("text/"):
+        return {"type": "string"}
+    return {} if media_type == "application/json" else BINARY
+
+
+def _error_answers(errors: tuple[type[StudioError], ...]) -> dict[str, Any]:
     by_status: dict[int, list[type[StudioError]]] = {}
-    for error in errors:
+    for error in dict.fromkeys(errors):
         by_status.setdefault(error.status, []).append(error)
-    for status, same in sorted(by_status.items()):
-        responses[str(status)] = {
+    return {
+        str(status): {
             "description": "; ".join(f"{e.title} (`{e.code}`)" for e in same),
             "content": {
                 problems.MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}},
             },
         }
-    return responses
+        for status, same in sorted(by_status.items())
+    }

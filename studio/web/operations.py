@@ -9,6 +9,15 @@ from pydantic import BaseModel
 from studio.errors import StudioError
 
 ANY_MODEL = "any"
+TRACK = "track"
+"""In `Operation.answers`: a track, in any format of any model."""
+TAGS = {
+    "server": "State of the server and its models",
+    "files": "Upload, list and delete files",
+    "jobs": "Run models on files",
+    "tracks": "Download results",
+}
+"""The groups of operations, with a description of each."""
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -31,12 +40,15 @@ class Parameter:
 class Operation:
     """The OpenAPI description of a view.
 
-    `answers` maps a status to a schema, a media type, or None for an empty body. An open operation
-    requires no API key. `rate` is the rate limit that applies: general, work, or none. If
-    `query_is_options`, the query may contain the options of the body: those of the model
-    `options_of`, or of any model if that is ANY_MODEL.
+    `name` is the operation ID, and `tag` one of TAGS. `answers` maps a status to a schema, a media
+    type, TRACK, or None for an empty body. An open operation requires no API key. `rate` is the
+    rate limit that applies: general, work, or none. If `query_is_options`, the query may contain
+    the options of the body: those of the model `options_of`, or of any model if that is ANY_MODEL.
+    An operation of any model is described once more for each model, as `name_of(model)`.
     """
 
+    name: str
+    tag: str
     summary: str
     answers: dict[int, type[BaseModel] | str | None]
     errors: tuple[type[StudioError], ...] = ()
@@ -48,6 +60,11 @@ class Operation:
     is_open: bool = False
     query_is_options: bool = False
     rate: Literal["general", "work", "none"] = "general"
+
+    def name_of(self, model: str) -> str:
+        """The operation ID for one model: `start_job` becomes `start_demucs_job`."""
+        verb, _, noun = self.name.partition("_")
+        return f"{verb}_{model}_{noun}"
 
 
 def operation(**described: Any) -> Callable[[View], View]:

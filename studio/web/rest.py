@@ -130,7 +130,14 @@ class JobViews(Views):
         super().__init__(services)
         self._waiting = Places(MAX_LONG_POLLS, MAX_LONG_POLLS_PER_CLIENT)
 
-    @operation(summary="Check liveness", answers={200: schemas.Health}, is_open=True, rate="none")
+    @operation(
+        name="check_health",
+        tag="server",
+        summary="Check liveness",
+        answers={200: schemas.Health},
+        is_open=True,
+        rate="none",
+    )
     def health(self) -> Response:
         return answer(
             schemas.Health(
@@ -146,6 +153,8 @@ class JobViews(Views):
         )
 
     @operation(
+        name="check_readiness",
+        tag="server",
         summary="Check readiness: models are loaded, and the disk and the database are writable",
         answers={200: schemas.Ready, 503: schemas.Ready},
         is_open=True,
@@ -162,6 +171,8 @@ class JobViews(Views):
         return answer(body, 200 if body.ready else 503)
 
     @operation(
+        name="list_models",
+        tag="server",
         summary="List models, their variants and the location of their weights",
         answers={200: schemas.Models},
     )
@@ -169,6 +180,8 @@ class JobViews(Views):
         return answer(schemas.Models(models=self._models.describe()))
 
     @operation(
+        name="upload_file",
+        tag="files",
         summary="Upload a file",
         answers={201: schemas.Uploaded},
         body={
@@ -206,6 +219,8 @@ class JobViews(Views):
         return answer(answers.uploaded(upload), 201, Location=f"/files/{upload.file_id}")
 
     @operation(
+        name="start_job",
+        tag="jobs",
         summary="Start a job, or return the results of an identical request",
         answers={202: schemas.Job, 200: schemas.Job},
         options_of=ANY_MODEL,
@@ -218,6 +233,8 @@ class JobViews(Views):
         return self._process(model, file_id)
 
     @operation(
+        name="separate_file",
+        tag="jobs",
         summary="Alias of /process/demucs/{file_id}",
         answers={202: schemas.Job, 200: schemas.Job},
         options_of=SEPARATE_MODEL,
@@ -245,6 +262,8 @@ class JobViews(Views):
         return answer(self._answers.job(job), 202, Location=location, Retry_After=POLL_AFTER_S)
 
     @operation(
+        name="get_status",
+        tag="jobs",
         summary="Get the status of a file's jobs",
         answers={200: schemas.Status},
         parameters=(
@@ -300,6 +319,8 @@ class JobViews(Views):
         return wait_s
 
     @operation(
+        name="cancel_jobs",
+        tag="jobs",
         summary="Cancel the queued and processing jobs of a file",
         answers={200: schemas.Status},
         errors=(UnknownFile, NothingToCancel, DiskFull, StorageUnavailable),
@@ -310,6 +331,8 @@ class JobViews(Views):
         return answer(self._answers.status(upload, self._store.of_file(file_id)))
 
     @operation(
+        name="delete_file",
+        tag="files",
         summary="Delete a file and its results; unfinished jobs are canceled first",
         answers={200: schemas.Deleted},
         errors=(UnknownFile, DiskFull, StorageUnavailable),

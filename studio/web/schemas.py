@@ -1,143 +1,178 @@
 """The shapes of all answers; the OpenAPI document is made from them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+FILE_ID = "5f0c1c6e0f4e4b0f9d6f2a7b8c9d0e1f"
+JOB_ID = "0d9b8a7c6f5e4d3c2b1a0f9e8d7c6b5a"
 
-class Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+Time = Annotated[
+    str,
+    Field(json_schema_extra={"format": "date-time"}, examples=["2026-05-04T12:00:00.250000+00:00"]),
+]
+Url = Annotated[str, Field(json_schema_extra={"format": "uri-reference"})]
+FileId = Annotated[str, Field(examples=[FILE_ID])]
+JobId = Annotated[str, Field(examples=[JOB_ID])]
+Filename = Annotated[str, Field(examples=["song.mp3"])]
 
 
-class Health(Answer):
+class Health(BaseModel):
     status: Literal["healthy"]
-    message: str
-    available_models: list[str]
+    message: str = Field(examples=["AI Model Backend with WebSocket support is running"])
+    available_models: list[str] = Field(description="Names of the models.")
     websocket_support: bool
-    transcription_endpoint: str
+    transcription_endpoint: str = Field(
+        description="Socket.IO namespace of live transcription.", examples=["/transcribe"]
+    )
     version: str
-    jobs_queued: int
-    jobs_processing: int
+    jobs_queued: int = Field(examples=[0])
+    jobs_processing: int = Field(examples=[1])
 
 
-class Ready(Answer):
+class Ready(BaseModel):
     ready: bool
     models: dict[str, str] = Field(
         description="For each startup model: loading, ready, or why it cannot be loaded."
     )
     storage: dict[str, str] = Field(
-        description="For the disk and the job database: ready, or why it cannot be written."
+        description="For the disk and the job database: ready, or why it cannot be written.",
+        examples=[{"disk": "ready", "database": "ready"}],
     )
 
 
-class Variant(Answer):
+class Variant(BaseModel):
+    """A variant of a model. Models may add details of their own."""
+
+    model_config = ConfigDict(extra="allow")
+
     purpose: str
     stems: list[str] | None = Field(
         None, description="Demucs only. Null if unknown before the weights are loaded."
     )
     engine: str | None = Field(
-        description="Inference engine. Null if unknown before the weights are loaded."
+        description="Inference engine. Null if unknown before the weights are loaded.",
+        examples=["openvino"],
     )
     weights: Literal["bundled", "local", "downloaded", "available"]
-    size_bytes: int | None
-    licence: str = Field(description="Licence of the weights.")
+    size_bytes: int | None = Field(examples=[84_141_911])
+    licence: str = Field(description="Licence of the weights.", examples=["MIT"])
 
 
-class Model(Answer):
+class Model(BaseModel):
     purpose: str
-    file_types: list[str]
-    default: str
+    file_types: list[str] = Field(examples=[["flac", "mp3", "wav"]])
+    default: str = Field(description="Variant of jobs that name none.")
     variants: dict[str, Variant]
 
 
-class Models(Answer):
+class Models(BaseModel):
     models: dict[str, Model]
 
 
-class Uploaded(Answer):
-    file_id: str
-    filename: str
-    bytes: int
-    duration_s: float | None
-    sample_rate_hz: int | None
-    channels: int | None
+class Uploaded(BaseModel):
+    file_id: FileId
+    filename: Filename
+    bytes: int = Field(examples=[3_145_728])
+    duration_s: float | None = Field(description="Null for text.", examples=[196.4])
+    sample_rate_hz: int | None = Field(examples=[44_100])
+    channels: int | None = Field(examples=[2])
     note: str | None = Field(
         description="Set if the file does not record where it ends; otherwise null."
     )
 
 
 class JobError(BaseModel):
+    """Why a job failed."""
+
     model_config = ConfigDict(extra="allow")
 
-    code: str
-    error: str
+    code: str = Field(description="Stable code of the error.", examples=["not_audio"])
+    error: str = Field(description="What is wrong and what to do.")
 
 
 JobStatus = Literal["queued", "processing", "completed", "failed", "canceled"]
+Stage = Annotated[str, Field(description="The current step.", examples=["loading model"])]
+Progress = Annotated[
+    float, Field(ge=0, le=1, description="Measured progress, 0 to 1.", examples=[0.42])
+]
+Place = Annotated[
+    int | None, Field(description="Place in the queue, from 1; null unless queued.", examples=[1])
+]
+Eta = Annotated[
+    float | None,
+    Field(description="Estimated seconds remaining at the measured speed.", examples=[12.5]),
+]
+Tracks = Annotated[list[str], Field(description="Tracks available for download.")]
 
 
-class Job(Answer):
-    job_id: str
-    file_id: str
+class Job(BaseModel):
+    job_id: JobId
+    file_id: FileId
     model: str
     variant: str
-    options: dict[str, Any]
+    options: dict[str, Any] = Field(
+        description="Options of the job, with defaults.", examples=[{"format": "mp3"}]
+    )
     status: JobStatus
-    stage: str
-    progress: float = Field(ge=0, le=1, description="Measured progress, 0 to 1.")
-    place: int | None = Field(description="Place in the queue, from 1; null unless queued.")
-    eta_s: float | None = Field(description="Estimated seconds remaining at the measured speed.")
+    stage: Stage
+    progress: Progress
+    place: Place
+    eta_s: Eta
     error: JobError | None
-    tracks: list[str]
-    result: dict[str, Any] | None
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
+    tracks: Tracks
+    result: dict[str, Any] | None = Field(description="Null until the job is completed.")
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
 
 
-class Status(Answer):
+class Status(BaseModel):
     """The latest job of a file, and up to 20 jobs under `jobs`. `uploaded`: no job yet."""
 
-    file_id: str
-    filename: str
-    job_id: str | None
+    file_id: FileId
+    filename: Filename
+    job_id: JobId | None
     model: str | None
     variant: str | None
     status: Literal["uploaded", "queued", "processing", "completed", "failed", "canceled"]
-    stage: str | None
-    progress: float
-    place: int | None
-    eta_s: float | None
+    stage: Stage | None
+    progress: Progress
+    place: Place
+    eta_s: Eta
     error: JobError | None
-    tracks: list[str]
+    tracks: Tracks
     jobs: list[Job]
     jobs_total: int = Field(description="Number of stored jobs of the file, at most 100.")
-    next: str | None = Field(description="URL of the preceding jobs; null if there are none.")
+    next: Url | None = Field(description="URL of the preceding jobs; null if there are none.")
 
 
-class TrackFormat(Answer):
+class TrackFormat(BaseModel):
     ready: bool = Field(description="False if the format is made on first download.")
-    bytes: int | None
-    url: str
+    bytes: int | None = Field(description="Size of the file; null if it is not ready.")
+    url: Url
 
 
-class Track(Answer):
-    track: str
-    job_id: str
+class Track(BaseModel):
+    track: str = Field(description="Name of the track.")
+    job_id: JobId
     model: str
     variant: str
-    duration_s: float
+    duration_s: float = Field(examples=[196.4])
     formats: dict[str, TrackFormat]
 
 
 class Files(Uploaded):
     tracks: list[Track]
-    archive: str | None = Field(description="URL of a ZIP with all tracks.")
+    archive: Url | None = Field(
+        description="URL of a ZIP with all tracks; null if there are none.",
+        examples=[f"/download/{FILE_ID}/all.zip"],
+    )
 
 
-class Deleted(Answer):
-    file_id: str
-    message: str
+class Deleted(BaseModel):
+    file_id: FileId
+    message: str = Field(examples=["The file and its results have been deleted."])
 
 
 class Problem(BaseModel):
@@ -145,10 +180,10 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str
-    title: str
-    status: int
+    type: Url = Field(examples=["/docs#unknown_file"])
+    title: str = Field(examples=["The file does not exist"])
+    status: int = Field(examples=[404])
     detail: str
-    code: str
-    error: str
+    code: str = Field(examples=["unknown_file"])
+    error: str = Field(description="What is wrong and what to do.")
     request_id: str | None = Field(description="ID of the request in the server log.")

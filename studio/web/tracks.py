@@ -22,10 +22,8 @@ from studio.results import Track, TrackFolder
 from studio.storage.files import Upload
 from studio.web import answers, schemas, sending
 from studio.web.archive import entries
-from studio.web.operations import Parameter, operation
+from studio.web.operations import TRACK, Parameter, operation
 from studio.web.views import POLL_AFTER_S, Views, answer
-
-TRACK = "*/*"
 
 FORMAT = Parameter(
     "format",
@@ -64,6 +62,8 @@ class TrackViews(Views):
     """The views of results. They read the store and the disk, and make formats on demand."""
 
     @operation(
+        name="download_track",
+        tag="tracks",
         summary="Download a track (audio or text); supports Range and ETag",
         answers={200: TRACK, 206: TRACK, 304: None},
         parameters=(FORMAT, RANGE, IF_NONE_MATCH),
@@ -86,6 +86,8 @@ class TrackViews(Views):
         return response
 
     @operation(
+        name="download_archive",
+        tag="tracks",
         summary="Download the tracks as one ZIP, without those derived from other tracks",
         answers={200: "application/zip"},
         parameters=(ARCHIVE_FORMAT,),
@@ -147,6 +149,8 @@ class TrackViews(Views):
         )
 
     @operation(
+        name="list_tracks",
+        tag="tracks",
         summary="List the tracks of a file, with formats, sizes and URLs",
         answers={200: schemas.Files},
         errors=(UnknownFile,),

@@ -95,5 +95,9 @@ def test_the_server_describes_it(toy: Server) -> None:
     assert {"$ref": "#/components/schemas/InvertOptions"} in body["application/json"]["schema"][
         "anyOf"
     ]
+    own = api["paths"]["/process/invert/{file_id}"]["post"]
+    assert own["operationId"] == "start_invert_job"
+    job = api["components"]["schemas"]["InvertJob"]["properties"]
+    assert {"$ref": "#/components/schemas/SoundResult"} in job["result"]["anyOf"]
     metrics = toy.get("/metrics").text
     assert 'studio_audio_seconds_total{model="invert"}' in metrics
