@@ -39,7 +39,7 @@ from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import hosts, live, live_server, pages, problems, rates, rest, watch
+from studio.web import compat, hosts, live, live_server, pages, problems, rates, rest, watch
 from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.answers import JobAnswers
@@ -136,8 +136,10 @@ def create_app(
             access=Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY),
             webhooks=jobs.webhooks,
             quota=jobs.quota,
+            secret=config.SECRET_KEY,
         )
-        app = _flask(config, services, metrics)
+        shapes = problems.Shapes()
+        app = _flask(config, services, metrics, shapes)
         speech = models.speech()
         socketio = live_server.add(
             app,
@@ -147,7 +149,7 @@ def create_app(
             variants=speech.family.catalogue.names,
             access=services.access,
         )
-        _guard(app, config)
+        _guard(app, config, shapes)
         _start(started, jobs, scheduler, readiness)
         if warm_up:
             readiness.warm_up(models.at_start())
@@ -216,7 +218,7 @@ def _start(started: ExitStack, jobs: _Jobs, scheduler: Scheduler, readiness: Rea
     jobs.housekeeper.start()
 
 
-def _flask(config: Config, services: Services, metrics: Metrics) -> Flask:
+def _flask(config: Config, services: Services, metrics: Metrics, shapes: problems.Shapes) -> Flask:
     """The application with all routes but those of Socket.IO."""
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -229,15 +231,16 @@ def _flask(config: Config, services: Services, metrics: Metrics) -> Flask:
     check_access(app, services.access)
     rest.register(app, services)
     pages.register(app, services)
-    problems.register(app)
+    problems.register(app, shapes)
+    compat.register(app, services, shapes)
     return app
 
 
-def _guard(app: Flask, config: Config) -> None:
+def _guard(app: Flask, config: Config, shapes: problems.Shapes) -> None:
     """Check hosts and believe trusted proxies before any request, those of Socket.IO included."""
     outer: Any = app.wsgi_app
     if config.allowed_hosts is not None:
-        outer = hosts.only_for(outer, config.allowed_hosts)
+        outer = hosts.only_for(outer, config.allowed_hosts, shapes)
     if trusted := config.TRUSTED_PROXIES:
         outer = ProxyFix(outer, x_for=trusted, x_proto=trusted)
     app.wsgi_app = outer  # type: ignore[method-assign]

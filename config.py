@@ -155,7 +155,9 @@ class Config:
         500 * 1024 * 1024, values.integer(1, 2**50), "Largest request body, in bytes."
     )
     ALLOWED_EXTENSIONS: frozenset[str] = _setting(
-        AUDIO_FILE_TYPES | {"txt"}, values.file_types, "Accepted file extensions."
+        AUDIO_FILE_TYPES | values.MORE_FILE_TYPES | {"txt"},
+        values.file_types,
+        "Accepted file extensions.",
     )
     UPLOAD_FOLDER: str = _setting(
         "uploads",

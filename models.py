@@ -131,7 +131,7 @@ class Models:
 
     def names_for(self, upload: Upload) -> list[str]:
         """The models that take an upload."""
-        return [one.name for one in self.all() if upload.file_type in one.file_types]
+        return [one.name for one in self.all() if upload.file_type in one.accepted_types]
 
     def check_text(self, path: Path) -> None:
         """Raise TextUnreadable where a text file is of no use to the models that take one."""
@@ -164,7 +164,7 @@ class Models:
 
     def file_types_of(self, name: str) -> frozenset[str]:
         """The file name endings that a model takes."""
-        return self.get(name).file_types
+        return self.get(name).accepted_types
 
     def formats_of(self, name: str) -> dict[str, str]:
         """The formats of a model's tracks, with their content types."""

@@ -168,6 +168,10 @@ class TooManyRequests(StudioError):
     code, status, title = "too_many_requests", 429, "Rate limit exceeded"
 
 
+class TooManyWaiting(StudioError):
+    code, status, title = "too_many_waiting", 429, "Too many waiting requests"
+
+
 class TooManyUploads(StudioError):
     code, status, title = "too_many_uploads", 429, "Too many simultaneous uploads"
 

@@ -14,6 +14,7 @@ from studio.inference.registry import Registry
 from studio.jobs.body import fingerprint, parse_options
 from studio.jobs.job import Job, Report, Request
 from studio.results import Track
+from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import Storage, Upload
 
 log = logs.Limited(logging.getLogger(__name__))
@@ -22,8 +23,8 @@ log = logs.Limited(logging.getLogger(__name__))
 class Processor(Generic[OptionsT, ModelT, ResultT]):
     """Checks the requests of a model, runs its jobs, and lists their tracks.
 
-    `file_types` are the accepted file extensions; `default` is the variant for requests that name
-    none.
+    `file_types` are the file extensions that `GET /models` lists, and `accepted_types` all accepted
+    ones. `default` is the variant for requests that name none.
     """
 
     def __init__(
@@ -41,6 +42,9 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         self.default = default
         self.file_types = file_types
         self.purpose = purpose
+        # A model that takes every common audio format takes the others too.
+        takes_any_sound = file_types >= AUDIO_FILE_TYPES
+        self.accepted_types = file_types | (MORE_FILE_TYPES if takes_any_sound else frozenset())
         self._storage = storage
         self._registry = registry
 
@@ -73,9 +77,9 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         """Check a request for a job. Raises a StudioError."""
         family = self.family
         reads_upload = family.reads_upload(body)
-        if upload.file_type not in self.file_types and reads_upload:
+        if upload.file_type not in self.accepted_types and reads_upload:
             raise WrongFileType(
-                f"{self.name} accepts {', '.join(sorted(self.file_types))} files; "
+                f"{self.name} accepts {', '.join(sorted(self.accepted_types))} files; "
                 f"{upload.filename!r} is {upload.file_type}."
             )
         given = family.options_in(self._storage.source(upload)) if reads_upload else {}

@@ -12,7 +12,21 @@ from studio.audio.ends import bits_of_integers
 from studio.audio.report import Report
 from studio.errors import AudioUnsupported
 
-FORMATS = "mp3,wav,w64,flac,ogg,mov,aac"
+FORMATS = "mp3,wav,w64,flac,ogg,mov,aac,matroska,mpeg,aiff,amr"
+# The extensions of files in each container, the usual one first.
+FILE_TYPES = {
+    "aac": ("aac",),
+    "aiff": ("aiff", "aif"),
+    "amr": ("amr",),
+    "flac": ("flac",),
+    "matroska": ("webm", "mkv", "mka"),
+    "mov": ("m4a", "mp4", "mov"),
+    "mp3": ("mp3", "mpga"),
+    "mpeg": ("mpeg", "mpg"),
+    "ogg": ("ogg", "oga", "opus"),
+    "w64": ("wav",),
+    "wav": ("wav",),
+}
 _PCM = (
     "pcm_u8,pcm_s8,pcm_alaw,pcm_mulaw,pcm_s16le,pcm_s16be,pcm_u16le,pcm_u16be,pcm_s24le,pcm_s24be,"
     "pcm_u24le,pcm_u24be,pcm_s32le,pcm_s32be,pcm_u32le,pcm_u32be,pcm_s64le,pcm_s64be,pcm_f16le,"

@@ -6,7 +6,7 @@ audio.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -21,6 +21,8 @@ NO_LENGTH_BYTES = 0x7FFF0000
 SPARE_S = 0.15
 MAX_BYTES_PER_S = 192_000 * 8 * 8
 MAX_PAGE_BYTES = 27 + 255 + 255 * 255
+# The same for formats whose samples per second are not looked up.
+SPARE_BYTES = 1024
 LAST_PAGE = 0x04
 _PAGE = b"OggS\0"
 # WAV format tags.
@@ -28,6 +30,8 @@ _INTEGERS, _EXTENSIBLE = 1, 0xFFFE
 # Wave64 chunks are named by a GUID, and their size includes the header.
 _W64_HEAD_BYTES = 24
 _W64_REST = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+# The two top-level elements of Matroska and WebM.
+_EBML_HEADER, _SEGMENT = bytes.fromhex("1a45dfa3"), bytes.fromhex("18538067")
 
 
 class End(Enum):
@@ -40,18 +44,22 @@ class End(Enum):
 
 def end_of(path: Path, container: str) -> End | None:
     """How a file in one of ffmpeg's containers ends; None if ffmpeg's duration is better."""
-    size_bytes = path.stat().st_size
+    name = container.partition(",")[0]
+    if name == "mov":
+        return _end_of_mp4(path)
+    if name == "mpeg":
+        return End.UNKNOWN
+    checks: dict[str, Callable[[IO[bytes], int], End]] = {
+        "aiff": _end_of_aiff,
+        "matroska": _end_of_matroska,
+        "ogg": _end_of_ogg,
+        "w64": _end_of_w64,
+        "wav": _end_of_wav,
+    }
+    if name not in checks:
+        return None
     with path.open("rb") as file:
-        match container.partition(",")[0]:
-            case "wav":
-                return _end_of_wav(file, size_bytes)
-            case "w64":
-                return _end_of_w64(file, size_bytes)
-            case "ogg":
-                return _end_of_ogg(file, size_bytes)
-            case "mov":
-                return _end_of_mp4(path)
-    return None
+        return checks[name](file, path.stat().st_size)
 
 
 @dataclass(frozen=True)
@@ -175,3 +183,35 @@ def _end_of_ogg(file: IO[bytes], size_bytes: int) -> End:
     if end > len(tail) or len(lengths) < segments or (rest and b"OggS".startswith(rest)):
         return End.CUT
     return End.WHOLE if tail[at + 5] & LAST_PAGE else End.UNKNOWN
+
+
+def _end_of_matroska(file: IO[bytes], size_bytes: int) -> End:
+    """Compare the length of the segment with the file size; recorders leave it open."""
+    end = 0
+    for name in (_EBML_HEADER, _SEGMENT):
+        file.seek(end)
+        if file.read(4) != name or (length := _vint(file)) is None:
+            return End.UNKNOWN
+        end = file.tell() + length
+    return End.CUT if end > size_bytes else End.WHOLE
+
+
+def _vint(file: IO[bytes]) -> int | None:
+    """A length in EBML: the leading zeros of the first byte count the further bytes; None: open."""
+    first = file.read(1)
+    more = 8 - first[0].bit_length() if first else 8
+    rest = file.read(more)
+    if more > 7 or len(rest) < more:
+        return None
+    bits = 7 * (more + 1)
+    value = int.from_bytes(first + rest, "big") & ((1 << bits) - 1)
+    return None if value == (1 << bits) - 1 else value
+
+
+def _end_of_aiff(file: IO[bytes], size_bytes: int) -> End:
+    """Compare the declared length of the chunk `SSND` with the file size."""
+    file.seek(12)
+    sound = next((chunk for chunk in _chunks(file, ">") if chunk.name == b"SSND"), None)
+    if sound is None or not 0 < sound.length < NO_LENGTH_BYTES:
+        return End.UNKNOWN
+    return End.CUT if sound.start + sound.length - size_bytes > SPARE_BYTES else End.WHOLE

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.audio import mp4
-from studio.audio.accepted import REMEDY, decoder_of, refused
+from studio.audio.accepted import FILE_TYPES, REMEDY, decoder_of, refused
 from studio.audio.chain import Part, child_of, parts_of
 from studio.audio.child import RECORDING, Child
 from studio.audio.decoding import FIRST_CHANNEL, LONGEST_S, check_complete
@@ -30,6 +30,9 @@ TAIL_S = 3.0
 MORE_TAIL_S = 5.0
 # The length of chained recordings is known only by decoding them.
 MAX_CHAIN_S = 6 * 3600.0
+# FLAC frames contain their own times, so seeking to the end cannot be trusted; the duration of the
+# other formats may be that of another track.
+_MEASURED = ("flac", "ogg", "mov", "matroska", "mpeg")
 
 _NOTHING_LEFT_OUT = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1"]
 _AT_8_KHZ = ["-ar", "8000"]
@@ -52,6 +55,11 @@ class Probe:
     container: str
     codec: str
     says_its_end: bool
+
+    @property
+    def file_types(self) -> tuple[str, ...]:
+        """The file extensions of the container, the usual one first."""
+        return FILE_TYPES[self.container.partition(",")[0]]
 
 
 @dataclass(frozen=True)
@@ -114,9 +122,7 @@ def _length_s(path: Path, parts: list[Part], opening: _Opening) -> float:
         return opening.decoded_s
     if parts and parts[0].recordings > 1:
         return _decoded_s(path, None)
-    if header.container in ("flac", "ogg") or mp4.is_mp4(header.container):
-        # FLAC frames contain their own times, so seeking to the end cannot be trusted; the duration
-        # of other formats may be that of another track.
+    if header.container.partition(",")[0] in _MEASURED:
         measured_s = max(_measured_s(path), FULLY_PROBED_S)
         if _is_short(header.start_s + measured_s, opening.promises):
             _raise_truncated(opening.promises, f"only {measured_s:.1f} s are there")
@@ -169,7 +175,10 @@ def _checked(report: Report) -> Header:
             raise AudioTruncated(
                 "The MP4/M4A file is truncated: its index is missing. Upload the complete file."
             )
-        raise NotAudio("The file contains no audio. Send an MP3, WAV, FLAC, M4A or OGG file.")
+        raise NotAudio(
+            "The file contains no audio. Send an MP3, WAV, FLAC, M4A or OGG file, or a video with "
+            "a sound track."
+        )
     min_hz, max_hz = SAMPLE_RATES_HZ
     if not min_hz <= header.rate_hz <= max_hz:
         raise AudioUnsupported(

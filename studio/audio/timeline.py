@@ -15,6 +15,8 @@ MIN_JUMP_S = 0.1
 # The silence of a gap passes through ffmpeg's memory; that of a late start does not.
 MAX_GAP_S = 60.0
 LATEST_START_S = 600.0
+# Matroska counts time in milliseconds.
+COARSE_TICK_S = 0.001
 
 # Used in every run; otherwise ffmpeg removes gaps of more than 10 s.
 KEEP_TIMES = "-copyts"
@@ -51,15 +53,22 @@ class PacketClock:
             return
         if self._next is None:
             self._ticks += min(0, time_stamp) if self._ticks == ticks else 0
-        elif MIN_JUMP_S <= (time_stamp - self._next) * self._tick_s <= MAX_GAP_S:
+        elif self._counts((time_stamp - self._next) * self._tick_s):
             self._ticks += time_stamp - self._next
         self._next = time_stamp + ticks
+
+    def _counts(self, jump_s: float) -> bool:
+        """Whether a jump between packets is part of the duration."""
+        # The durations of packets are rounded to a coarse clock; their sum would drift.
+        least_s = -MIN_JUMP_S if self._tick_s >= COARSE_TICK_S else MIN_JUMP_S
+        return least_s <= jump_s <= MAX_GAP_S
 
 
 def late_start_s(path: Path, header: Header, recording: list[str]) -> float:
     """Seconds of silence before the first sample."""
-    # The start time of an MP3 is the encoder delay, which is not played.
-    if header.container == "mp3" or not MIN_JUMP_S <= header.start_s <= LATEST_START_S:
+    # The start time of an MP3 is the encoder delay, which is not played. That of an MPEG program
+    # stream is the clock of its first packet, which players take for 0.
+    if header.container in ("mp3", "mpeg") or not MIN_JUMP_S <= header.start_s <= LATEST_START_S:
         return 0.0
     # The header refers to the first packet, for which a decoder may output nothing.
     command = ["-v", "error", KEEP_TIMES, *recording, "-map", "0:a:0", "-frames:a", "1"]

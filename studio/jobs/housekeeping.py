@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
 HOUR_S = 3600.0
+TEMPORARY_S = HOUR_S
 # After a larger change, the clock is not trusted until it has been stable for this long.
 MAX_JUMP_S = 600.0
 BELIEVED_AFTER_S = 86_400.0
@@ -34,8 +35,9 @@ def steady_s() -> float:
 class Housekeeper:
     """Cleans up the folders of a server. `retention_h` 0 keeps uploads for ever.
 
-    The age of an upload counts from its arrival or the end of its latest job. An upload with an
-    unfinished job is never old.
+    The age of an upload counts from its arrival or the end of its latest job; that of a temporary
+    one also from its last use, and its limit is TEMPORARY_S. An upload with an unfinished job is
+    never old.
     """
 
     def __init__(
@@ -76,11 +78,10 @@ class Housekeeper:
         """Delete old uploads, then orphans; nothing while the clock is not trusted."""
         if not self._clock_is_believed():
             return
-        if self._retention_s:
-            for file_id in self._storage.file_ids():
-                if self._stopping.is_set():
-                    return
-                self._remove_if_old(file_id)
+        for file_id in self._storage.file_ids():
+            if self._stopping.is_set():
+                return
+            self._remove_if_old(file_id)
         self._storage.orphans.remove(self._clock())
         self._remove_results_without_a_job()
         self._forget_files_that_are_gone()
@@ -144,19 +145,23 @@ class Housekeeper:
         try:
             if self._is_old(file_id):
                 self._runner.while_idle(file_id, remove)
-        except UnknownFile:
-            # Its owner has deleted it.
+        except (UnknownFile, ValueError):
+            # Its owner has deleted it, or its record is damaged.
             return
 
     def _is_old(self, file_id: str) -> bool:
         """Whether an upload has been unused for the retention time. Raises UnknownFile."""
+        upload = self._storage.upload(file_id)
+        limits_s = [self._retention_s] if self._retention_s else []
+        last = upload.created_at
+        if upload.is_temporary:
+            limits_s.append(TEMPORARY_S)
+            last = max(last, self._storage.used_at(file_id))
+        if not limits_s or self._clock() - last < min(limits_s):
+            return False
         jobs = self._store.of_file(file_id)
-        last = max(
-            self._storage.upload(file_id).created_at,
-            *(job.finished_at or job.created_at for job in jobs),
-            0.0,
-        )
-        return self._clock() - last >= self._retention_s
+        last = max(last, *(job.finished_at or job.created_at for job in jobs), 0.0)
+        return self._clock() - last >= min(limits_s)
 
     def _loop(self) -> None:
         while not self._stopping.is_set():

@@ -192,6 +192,11 @@ class JobRunner:
                     return
                 self._changed.wait(min(left_s, 1.0))
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no further job will end."""
+        return self._stopping
+
     def _recover(self) -> None:
         """Queue jobs again whose row says "processing" but that no thread works on."""
         error = Interrupted(

@@ -9,6 +9,11 @@ MIN_KEY_CHARACTERS = 16
 MIN_WEBHOOK_SECRET_BYTES = 24
 
 AUDIO_FILE_TYPES = frozenset({"mp3", "wav", "flac", "m4a", "ogg"})
+# Other names of audio files, and of videos whose sound is used.
+MORE_FILE_TYPES = frozenset(
+    {"aac", "aif", "aiff", "amr", "mka", "mkv", "mov", "mp4", "mpeg", "mpg", "mpga", "oga"}
+    | {"opus", "webm"}
+)
 
 
 def boolean(text: str) -> bool:
@@ -54,7 +59,7 @@ def device(text: str) -> str:
 
 def file_types(text: str) -> frozenset[str]:
     chosen = frozenset(part.strip().lower().lstrip(".") for part in text.split(",") if part.strip())
-    known = AUDIO_FILE_TYPES | {"txt"}
+    known = AUDIO_FILE_TYPES | MORE_FILE_TYPES | {"txt"}
     if not chosen or not chosen <= known:
         raise ValueError(f"use a comma-separated list of {', '.join(sorted(known))}")
     return chosen

@@ -1,5 +1,6 @@
 """Uploads and results on disk. Everything visible is complete, because it appears by rename."""
 
+import errno
 import json
 import os
 import secrets
@@ -38,7 +39,7 @@ class SoundInfo:
 class Upload:
     """An uploaded file. `sound` is None for text, `owner` is None if the server had no API keys.
 
-    `created_at` is in Unix seconds.
+    `created_at` is in Unix seconds. A temporary upload is deleted soon after its last use.
     """
 
     file_id: str
@@ -49,6 +50,7 @@ class Upload:
     sound: SoundInfo | None
     owner: str | None = None
     created_at: float = 0.0
+    is_temporary: bool = False
 
 
 class Storage:
@@ -123,10 +125,15 @@ class Storage:
         file_type: str,
         sound: SoundInfo | None,
         owner: str | None = None,
+        *,
+        temporary_id: str | None = None,
     ) -> Upload:
-        """Make a complete upload visible under a new id."""
+        """Make a complete upload visible: under a new ID, or as a temporary one under its ID.
+
+        If there is already an upload with this ID, that one is returned.
+        """
         incoming.close()
-        file_id = secrets.token_hex(16)
+        file_id = temporary_id or secrets.token_hex(16)
         upload = Upload(
             file_id,
             filename,
@@ -136,20 +143,46 @@ class Storage:
             sound,
             owner,
             time.time(),
+            temporary_id is not None,
         )
-        folder = self._folders.incoming / file_id
+        # Several requests may bring the same temporary upload.
+        folder = self._folders.incoming / (secrets.token_hex(16) if temporary_id else file_id)
         try:
             with disk_errors():
                 folder.mkdir()
                 (folder / "upload.json").write_text(json.dumps(asdict(upload)), encoding="utf-8")
                 incoming.path.rename(folder / f"source.{file_type}")
                 sync(folder)
-                folder.rename(self._folders.uploads / file_id)
-                sync_names(self._folders.uploads)
-        except BaseException:
+                if not self._make_visible(folder, file_id):
+                    return self.upload(file_id)
+        finally:
             shutil.rmtree(folder, ignore_errors=True)
-            raise
         return upload
+
+    def _make_visible(self, folder: Path, file_id: str) -> bool:
+        """Rename a complete upload to its ID. Returns False if there is one with this ID."""
+        try:
+            folder.rename(self._folders.uploads / file_id)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+        sync_names(self._folders.uploads)
+        return True
+
+    def touch(self, file_id: str) -> None:
+        """Record that an upload was used. Raises UnknownFile."""
+        try:
+            os.utime(self._folders.uploads / file_id / "upload.json")
+        except FileNotFoundError:
+            raise unknown_file(file_id) from None
+
+    def used_at(self, file_id: str) -> float:
+        """When an upload arrived or was last touched, in Unix seconds. Raises UnknownFile."""
+        try:
+            return (self._folders.uploads / file_id / "upload.json").stat().st_mtime
+        except FileNotFoundError:
+            raise unknown_file(file_id) from None
 
     def refer(self, path: Path, file_type: str, sound: SoundInfo | None) -> Upload:
         """Make a file of the user visible as an upload: a link to it, or a copy without links."""

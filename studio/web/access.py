@@ -100,6 +100,9 @@ def given_key() -> str | None:
     sent = request.authorization
     if sent is not None and sent.type == "bearer" and sent.token:
         return sent.token
+    if sent is not None and sent.type == "basic" and sent.password:
+        # Some clients can only carry a key in the address: http://x:KEY@host.
+        return sent.password
     return request.headers.get("X-API-Key")
 
 

@@ -33,16 +33,28 @@ class _Decoder(MultipartDecoder):
 
 
 class UploadForm:
-    """A form with one file in the field `file`.
+    """A form with one file in the field `file_field`, and text in the others.
 
     `incoming` is set as soon as the part of the file begins, even if `read` raises an error. The
-    caller must accept or discard it.
+    caller must accept or discard it. With `keeps_text`, `fields` has the values of the text fields
+    by name.
     """
 
-    def __init__(self, storage: Storage, max_text_bytes: int | None, max_parts: int | None) -> None:
-        """`max_text_bytes` limits each text field."""
+    def __init__(
+        self,
+        storage: Storage,
+        max_text_bytes: int | None,
+        max_parts: int | None,
+        file_field: str = FIELD,
+        keeps_text: bool = False,
+    ) -> None:
+        """`max_text_bytes` limits each text field, or all that are kept."""
         self.incoming: IncomingFile | None = None
         self.filename = ""
+        self.fields: dict[str, list[str]] = {}
+        self._wanted_field = file_field
+        self._keeps_text = keeps_text
+        self._text = bytearray()
         self._storage = storage
         self._max_text_bytes = max_text_bytes
         self._max_parts = max_parts
@@ -74,7 +86,8 @@ class UploadForm:
                 f"The body ended after {received_bytes:,} bytes, before the end of the form. "
                 "Upload the complete file again."
             )
-        if self.incoming is not None and self._file_field == FIELD:
+        self._end_text()
+        if self.incoming is not None and self._file_field == self._wanted_field:
             return self.incoming
         raise NoFile(self._why_no_file())
 
@@ -102,7 +115,10 @@ class UploadForm:
         return received_bytes, True
 
     def _begin(self, part: Field | File) -> None:
-        self._part, self._text_bytes = part, 0
+        self._end_text()
+        self._part = part
+        if not self._keeps_text:
+            self._text_bytes = 0
         # None for a part without a name.
         name = part.name or ""
         if isinstance(part, Field):
@@ -112,7 +128,7 @@ class UploadForm:
         elif self.incoming is not None:
             raise BadRequest(
                 "The form contains several files. Send one file per request, in the field "
-                f"{FIELD!r}."
+                f"{self._wanted_field!r}."
             )
         else:
             self.filename, self._file_field = part.filename, name
@@ -125,15 +141,26 @@ class UploadForm:
             self._text_bytes += len(data)
             if self._max_text_bytes is not None and self._text_bytes > self._max_text_bytes:
                 raise RequestEntityTooLarge
+            if self._keeps_text:
+                self._text += data
         elif isinstance(part, File) and part.filename:
             assert self.incoming is not None
             self.incoming.write(data)
         elif data:
             raise BadFilename("The file has no name. Give it a name with an extension.")
 
+    def _end_text(self) -> None:
+        """Keep the value of the text field that has just ended."""
+        if self._keeps_text and isinstance(self._part, Field):
+            value = self._text.decode("utf-8", "replace")
+            self.fields.setdefault(self._part.name or "", []).append(value)
+        self._part = None
+        self._text.clear()
+
     def _why_no_file(self) -> str:
-        if FIELD in self._text_fields:
-            return f"The field {FIELD!r} contains text, not a file. Send it with a file name."
+        wanted = self._wanted_field
+        if wanted in self._text_fields:
+            return f"The field {wanted!r} contains text, not a file. Send it with a file name."
         others = sorted({*self._text_fields, *([self._file_field] if self.incoming else [])})
         if others:
             reason = f"its fields are {', '.join(map(repr, others[:SHOWN_NAMES]))}"
@@ -141,7 +168,7 @@ class UploadForm:
             reason = "no file was selected"
         else:
             reason = "the form is empty"
-        return f"The form has no file in the field {FIELD!r}; {reason}."
+        return f"The form has no file in the field {wanted!r}; {reason}."
 
 
 def _wrong_boundary(decoder: MultipartDecoder) -> BadRequest:

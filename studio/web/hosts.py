@@ -15,7 +15,9 @@ from studio.web import problems
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-def only_for(application: Application, hosts: frozenset[str]) -> Application:
+def only_for(
+    application: Application, hosts: frozenset[str], shapes: problems.Shapes
+) -> Application:
     """Restrict an application to `hosts`, localhost and IP addresses, which nobody can rebind."""
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -26,7 +28,8 @@ def only_for(application: Application, hosts: frozenset[str]) -> Application:
             f"This server is not configured for the host {host[:100]!r}. Use its IP address, or "
             "ask the operator to add the name to ALLOWED_HOSTS."
         )
-        return problems.response(error)(environ, start_response)
+        answer = shapes.response(error, environ.get("PATH_INFO", ""))
+        return answer(environ, start_response)
 
     return answer
 

@@ -50,7 +50,8 @@ def described(app: Flask, models: Processors) -> Iterator[tuple[str, str, Operat
     """
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
-        if found := getattr(view, "operation", None):
+        found = getattr(view, "operation", None)
+        if found is not None and found.is_described:
             path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 yield path, method.lower(), found

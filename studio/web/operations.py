@@ -44,7 +44,8 @@ class Operation:
     type, TRACK, or None for an empty body. An open operation requires no API key. `rate` is the
     rate limit that applies: general, work, or none. If `query_is_options`, the query may contain
     the options of the body: those of the model `options_of`, or of any model if that is ANY_MODEL.
-    An operation of any model is described once more for each model, as `name_of(model)`.
+    An operation of any model is described once more for each model, as `name_of(model)`. The
+    protocols of other programs are not described in the OpenAPI document.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Operation:
     is_open: bool = False
     query_is_options: bool = False
     rate: Literal["general", "work", "none"] = "general"
+    is_described: bool = True
 
     def name_of(self, model: str) -> str:
         """The operation ID for one model: `start_job` becomes `start_demucs_job`."""
@@ -75,3 +77,8 @@ def operation(**described: Any) -> Callable[[View], View]:
         return view
 
     return attach
+
+
+def other_protocol(rate: Literal["general", "work", "none"]) -> Callable[[View], View]:
+    """Describe a view that speaks the protocol of another program: it needs a key."""
+    return operation(name="", tag="", summary="", answers={}, rate=rate, is_described=False)

@@ -1,9 +1,10 @@
-"""Turns every error into RFC 9457 problem details."""
+"""Turns every error into RFC 9457 problem details, or into the form that a prefix has."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, json, request
+from flask import Flask, Response, current_app, json, request
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
@@ -21,14 +22,56 @@ from studio.errors import (
 from studio.jobs import faults
 from studio.logs import request_id
 from studio.storage import space
+from studio.storage.on_demand import Abandoned
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+# The status nginx logs if the client closed the connection; nobody reads it.
+CLIENT_LEFT = 499
+
+Render = Callable[[StudioError], Response]
+"""Makes the response for an error. The headers of the status are added to it."""
+
+
+class Shapes:
+    """The forms of errors, by the beginnings of paths."""
+
+    def __init__(self) -> None:
+        self._renders: dict[str, Render] = {}
+
+    def add(self, prefix: str, render: Render) -> None:
+        """Use a form for the path `prefix` and all paths below it."""
+        self._renders[prefix] = render
+
+    def response(self, error: StudioError, path: str) -> Response:
+        """The response for an error at a path."""
+        renders = (
+            render
+            for prefix, render in self._renders.items()
+            if path == prefix or path.startswith(f"{prefix}/")
+        )
+        answer = next(renders, problem)(error)
+        if "retry_after_s" in error.extra:
+            answer.headers["Retry-After"] = str(error.extra["retry_after_s"])
+        if isinstance(error, Unauthorized):
+            answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
+
+
+def shapes() -> Shapes:
+    """The forms of errors of the current application."""
+    found: Shapes = current_app.extensions["shapes"]
+    return found
 
 
 def response(error: StudioError) -> Response:
-    """The response for an error."""
+    """The response for an error of the current request."""
+    return shapes().response(error, request.path)
+
+
+def problem(error: StudioError) -> Response:
+    """Problem details."""
     body: dict[str, Any] = {
         "type": f"/docs#{error.code}",
         "title": error.title,
@@ -39,16 +82,13 @@ def response(error: StudioError) -> Response:
         "request_id": request_id.get(),
         **error.extra,
     }
-    answer = Response(json.dumps(body), error.status, mimetype=MEDIA_TYPE)
-    if "retry_after_s" in error.extra:
-        answer.headers["Retry-After"] = str(error.extra["retry_after_s"])
-    if isinstance(error, Unauthorized):
-        answer.headers["WWW-Authenticate"] = "Bearer"
-    return answer
+    return Response(json.dumps(body), error.status, mimetype=MEDIA_TYPE)
 
 
-def register(app: Flask) -> None:
+def register(app: Flask, shapes: Shapes) -> None:
+    app.extensions["shapes"] = shapes
     app.register_error_handler(StudioError, response)
+    app.register_error_handler(Abandoned, lambda _: Response(status=CLIENT_LEFT))
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(OSError, _disk)
     app.register_error_handler(SQLAlchemyError, _database)

@@ -46,21 +46,13 @@ def receive(services: Services) -> Upload:
 
 def _receive(services: Services, form: UploadForm) -> Upload:
     bounds = services.uploads
-    if request.content_length is not None and request.content_length > bounds.most_bytes:
-        raise FileTooLarge(
-            f"The request has {request.content_length:,} bytes; the maximum is "
-            f"{bounds.most_bytes:,}. Send a shorter or a compressed file."
-        )
+    check_size(bounds.most_bytes)
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType(
             f"The content type is {request.mimetype!r}. Send the file as multipart/form-data in "
             f'the field {FIELD!r}, for example with curl -F "file=@song.mp3".'
         )
-    services.storage.check_space(request.content_length or 0)
-    services.quota.check_bytes(g.owner, request.content_length or 0)
-    with watched(request.environ, services.upload_pace), _body_errors():
-        boundary = request.mimetype_params.get("boundary", "")
-        incoming = form.read(request.stream, boundary, request.content_length)
+    incoming = read_form(services, form)
     filename = _checked_filename(form.filename)
     file_type = Path(filename).suffix.lower().lstrip(".")
     if file_type not in bounds.allowed_extensions:
@@ -76,6 +68,24 @@ def _receive(services: Services, form: UploadForm) -> Upload:
     upload = services.storage.accept(incoming, filename, file_type, sound, g.owner)
     form.incoming = None
     return upload
+
+
+def check_size(most_bytes: int) -> None:
+    """Raise FileTooLarge if the current request declares more bytes."""
+    if request.content_length is not None and request.content_length > most_bytes:
+        raise FileTooLarge(
+            f"The request has {request.content_length:,} bytes; the maximum is "
+            f"{most_bytes:,}. Send a shorter or a compressed file."
+        )
+
+
+def read_form(services: Services, form: UploadForm) -> IncomingFile:
+    """Read the form of the current request, whose file goes to the disk as it arrives."""
+    services.storage.check_space(request.content_length or 0)
+    services.quota.check_bytes(g.owner, request.content_length or 0)
+    with watched(request.environ, services.upload_pace), _body_errors():
+        boundary = request.mimetype_params.get("boundary", "")
+        return form.read(request.stream, boundary, request.content_length)
 
 
 def _checked_filename(name: str) -> str:

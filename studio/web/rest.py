@@ -40,8 +40,6 @@ from studio.errors import (
 from studio.inference.warm_up import READY
 from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.job import State
-from studio.storage.on_demand import Abandoned
-from studio.storage.slots import Places
 from studio.web import answers, receiving, schemas
 from studio.web.access import asked_operation
 from studio.web.operations import ANY_MODEL, Parameter, operation
@@ -50,15 +48,10 @@ from studio.web.tracks import TrackViews
 from studio.web.views import POLL_AFTER_S, Views, answer
 
 MAX_WAIT_S = 60
-# Each long poll holds a server thread, so long polls are capped in total and per client.
-MAX_LONG_POLLS = 40
-MAX_LONG_POLLS_PER_CLIENT = 8
 # The longest useful options are a few kB.
 MAX_JSON_BYTES = 1 << 16
 # float() also accepts "1_0", "infinity" and digits of other scripts.
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
-# The status nginx logs if the client closed the connection; nobody reads it.
-CLIENT_LEFT = 499
 
 # The model of the legacy route /separate/<file_id>.
 SEPARATE_MODEL = "demucs"
@@ -116,19 +109,11 @@ def register(app: Flask, services: Services) -> None:
         if asked and is_checked and request.method != "OPTIONS":
             receiving.check_query(asked)
 
-    @blueprint.errorhandler(Abandoned)
-    def answer_nobody(_error: Abandoned) -> Response:
-        return Response(status=CLIENT_LEFT)
-
     app.register_blueprint(blueprint)
 
 
 class JobViews(Views):
     """The views of uploads and jobs. They read the store and the disk, or queue jobs."""
-
-    def __init__(self, services: Services) -> None:
-        super().__init__(services)
-        self._waiting = Places(MAX_LONG_POLLS, MAX_LONG_POLLS_PER_CLIENT)
 
     @operation(
         name="check_health",
@@ -302,12 +287,12 @@ class JobViews(Views):
     def _wait(self, job_id: str, wait_s: float) -> None:
         """Return when the job has ended, after `wait_s`, or at once if too many requests wait."""
         client = self._services.access.caller()
-        if self._waiting.take(client) is not None:
+        if self._services.waiting.take(client) is not None:
             return
         try:
             self._services.runner.wait(job_id, wait_s)
         finally:
-            self._waiting.leave(client)
+            self._services.waiting.leave(client)
 
     def _wait_s(self) -> float:
         text = request.args.get("wait", "0")

@@ -1,7 +1,7 @@
 """The parts of the server and the settings that the web layer needs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,9 +15,13 @@ from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from studio.results import Result, Track
 from studio.storage.files import Storage, Upload
+from studio.storage.slots import Places
 from studio.web.access import Access
 from studio.web.bounds import UploadBounds
 from studio.web.pace import Pace
+
+# Requests that wait for the end of a job. Each holds a server thread.
+MAX_WAITING, MAX_WAITING_PER_CLIENT = 40, 8
 
 
 class Processors(Protocol):
@@ -63,3 +67,6 @@ class Services:
     access: Access
     webhooks: Webhooks
     quota: Quota
+    # Makes the IDs of temporary uploads unpredictable.
+    secret: str = field(repr=False)
+    waiting: Places = field(default_factory=lambda: Places(MAX_WAITING, MAX_WAITING_PER_CLIENT))

@@ -12,6 +12,9 @@ from config import MODELS, ROOT, Config, ConfigError
 from tests.support.server import Server, free_port
 
 SOUND = {"mp3", "wav", "flac", "m4a", "ogg"}
+# Beside those of the contract.
+MORE = {"aac", "aif", "aiff", "amr", "mka", "mkv", "mov", "mp4", "mpeg", "mpg", "mpga", "oga"}
+MORE |= {"opus", "webm"}
 
 DEFAULTS = {
     "DEBUG": False,
@@ -19,7 +22,7 @@ DEFAULTS = {
     "PORT": 8000,
     "CORS_ORIGINS": "*",
     "MAX_CONTENT_LENGTH": 500 * 1024 * 1024,
-    "ALLOWED_EXTENSIONS": SOUND | {"txt"},
+    "ALLOWED_EXTENSIONS": SOUND | MORE | {"txt"},
     "UPLOAD_FOLDER": "uploads",
     "OUTPUT_FOLDER": "outputs",
     "DATABASE_URL": "",

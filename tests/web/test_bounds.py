@@ -15,7 +15,7 @@ from socketio.exceptions import ConnectionError
 
 from studio.errors import DiskFull
 from studio.storage.files import Storage
-from studio.web.rest import MAX_LONG_POLLS_PER_CLIENT
+from studio.web.services import MAX_WAITING_PER_CLIENT
 from studio.web.sockets import STRANGERS_PER_NETWORK
 from tests.support.live_client import Client, open_sessions
 from tests.support.problems import FORM, assert_problem, left_on, part
@@ -169,9 +169,9 @@ def test_answers_that_are_waited_for_are_few(bounded: Server, tmp_path: Path) ->
             answered.register(one, selectors.EVENT_READ)
         assert bounded.get("/health").status_code == 200
         ends_s = time.monotonic() + 30
-        while len(answered.select(1)) < count - MAX_LONG_POLLS_PER_CLIENT:
+        while len(answered.select(1)) < count - MAX_WAITING_PER_CLIENT:
             assert time.monotonic() < ends_s
-        assert len(answered.select(1)) == count - MAX_LONG_POLLS_PER_CLIENT
+        assert len(answered.select(1)) == count - MAX_WAITING_PER_CLIENT
         assert bounded.get(f"/status/{file_id}").json()["status"] in ("queued", "processing")
         bounded.post(f"/cancel/{file_id}")
         while len(answered.select(1)) < count:

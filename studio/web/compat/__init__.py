@@ -1,0 +1,14 @@
+"""The protocols of other programs, each a module that translates and holds no logic.
+
+A module adds its routes and the form of its errors with `register(app, services, shapes)`. Routes
+that wait for a job do so with `studio.web.compat.work`.
+"""
+
+from flask import Flask
+
+from studio.web.problems import Shapes
+from studio.web.services import Services
+
+
+def register(app: Flask, services: Services, shapes: Shapes) -> None:
+    """Add the routes of all protocols."""

@@ -1,0 +1,179 @@
+"""Jobs whose result the same request waits for, and the uploads that are made for them.
+
+The same bytes from the same owner are one temporary upload, so a repeated request joins the job of
+the first one. Nothing here needs Flask, so servers of other protocols can use it too.
+"""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from studio import audio
+from studio.audio import Probe
+from studio.errors import (
+    EmptyFile,
+    InternalError,
+    NotReady,
+    ResultsGone,
+    StorageUnavailable,
+    StudioError,
+    TooManyWaiting,
+    UnsupportedFileType,
+    all_errors,
+)
+from studio.jobs.job import Job, State
+from studio.sources import sound_info
+from studio.storage.files import Upload
+from studio.storage.incoming import IncomingFile
+from studio.storage.on_demand import Abandoned
+from studio.web.services import Services
+
+# A little less than an hour, after which proxies give up.
+MAX_WAIT_S = 3540.0
+LOOK_EVERY_S = 1.0
+RETRY_AFTER_S = 5
+MAX_NAME_CHARACTERS = 200
+
+
+def stays() -> bool:
+    """For callers that cannot tell whether their client has left."""
+    return False
+
+
+class Work:
+    """Keeps files as temporary uploads, starts jobs on them and waits for their results."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @contextmanager
+    def place(self, client: str) -> Iterator[None]:
+        """Reserve a place for a request that will wait. Raises TooManyWaiting.
+
+        Take it before the body is read, so that nothing is sent in vain.
+        """
+        places = self._services.waiting
+        taken_by = places.take(client)
+        if taken_by is not None:
+            count = (
+                f"{places.max_per_client} of your requests"
+                if taken_by == "client"
+                else f"{places.max_total} requests"
+            )
+            raise TooManyWaiting(
+                f"{count} are waiting for results. Retry after {RETRY_AFTER_S} s.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        try:
+            yield
+        finally:
+            places.leave(client)
+
+    def keep(self, incoming: IncomingFile, filename: str, owner: str | None) -> Upload:
+        """The temporary upload with the content of a file, whose type is told by its content.
+
+        The caller must still discard `incoming`. Raises the errors of an upload.
+        """
+        incoming.close()
+        name = _plain(filename)
+        if incoming.size_bytes == 0:
+            raise EmptyFile(f"{name!r} is empty. Check the file and send it again.")
+        storage = self._services.storage
+        file_id = self._id_of(incoming, owner)
+        if storage.has(file_id):
+            storage.touch(file_id)
+            return storage.upload(file_id)
+        self._services.quota.check_bytes(owner, incoming.size_bytes)
+        found = audio.probe(incoming.path)
+        self._services.uploads.check_length(found)
+        file_type = self._file_type(found, name)
+        return storage.accept(
+            incoming, name, file_type, sound_info(found), owner, temporary_id=file_id
+        )
+
+    def start(self, model: str, upload: Upload, options: dict[str, Any], client: str) -> Job:
+        """The job for an upload: an earlier one for the same request, or a new one."""
+        self._services.storage.touch(upload.file_id)
+        requested = self._services.models.request(model, upload, options)
+        return self._services.intake.submit(requested, client)
+
+    def watch(self, job: Job, has_left: Callable[[], bool] = stays) -> Iterator[Job]:
+        """Yield the job again and again until it is completed, and that one last.
+
+        Raises the error of a failed job, NotReady if it takes too long, and Abandoned if the
+        client has left. The job goes on in both cases.
+        """
+        ends_s = time.monotonic() + MAX_WAIT_S
+        while True:
+            current = self._services.store.get(job.job_id)
+            if current is None:
+                raise ResultsGone("The file was deleted while its job was running.")
+            if current.state.is_final:
+                yield _completed(current)
+                return
+            if has_left():
+                raise Abandoned
+            if self._services.runner.is_stopping:
+                raise StorageUnavailable(
+                    f"The server is restarting. Send the request again in {RETRY_AFTER_S} s: it "
+                    "joins the same job.",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+            if time.monotonic() > ends_s:
+                raise NotReady(
+                    f"The job has not ended in {MAX_WAIT_S:.0f} s. Send the request again: it "
+                    "joins the same job.",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+            yield current
+            self._services.runner.wait(job.job_id, LOOK_EVERY_S)
+
+    def wait(self, job: Job, has_left: Callable[[], bool] = stays) -> Job:
+        """The completed job. Raises as `watch` does."""
+        *_, last = self.watch(job, has_left)
+        return last
+
+    def _id_of(self, incoming: IncomingFile, owner: str | None) -> str:
+        """The ID of the temporary upload with this content and owner."""
+        content = f"{owner or ''}/{incoming.sha256}".encode()
+        key = self._services.secret.encode()
+        return hmac.new(key, content, hashlib.sha256).hexdigest()[:32]
+
+    def _file_type(self, found: Probe, name: str) -> str:
+        """An accepted extension of the container: that of the name if it is one of them."""
+        allowed = self._services.uploads.allowed_extensions
+        types = [one for one in found.file_types if one in allowed]
+        if not types:
+            raise UnsupportedFileType(
+                f"{name!r} contains {found.file_types[0]} audio, which is not accepted. Allowed "
+                f"are {', '.join(sorted(allowed - {'txt'}))}."
+            )
+        given = name.rpartition(".")[2].lower()
+        return given if given in types else types[0]
+
+
+def _plain(filename: str) -> str:
+    """A file name without path and control characters; programs send anything."""
+    name = filename.replace("\\", "/").rpartition("/")[2]
+    name = "".join(letter for letter in name if letter.isprintable())
+    return name[-MAX_NAME_CHARACTERS:] or "audio"
+
+
+def _completed(job: Job) -> Job:
+    """The job itself. Raises the error with which it ended."""
+    if job.state is State.FAILED:
+        raise _error_of(job)
+    if job.state is State.CANCELED:
+        raise ResultsGone("The job was canceled. Send the request again to start a new one.")
+    return job
+
+
+def _error_of(job: Job) -> StudioError:
+    """The error that a failed job has recorded."""
+    known = {kind.code: kind for kind in all_errors()}
+    recorded = dict(job.error or {})
+    kind = known.get(recorded.pop("code", ""), InternalError)
+    return kind(recorded.pop("error", "The job failed."), **recorded)
