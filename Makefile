@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev run demo page voices test test-all coverage lint lock bench
@@ -12,19 +11,11 @@ TESTS := --numprocesses 2 --dist loadfile -m "not voices and not slow"
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-$(VENV)/installed: requirements.txt requirements-prod.txt
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=" if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -r requirements.txt
-	touch $@
+setup:  ## install everything into .venv; with GPU=1, the CUDA build of PyTorch
+	@$(PYTHON) scripts/install.py --venv $(VENV)
 
-$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
-	$(PIP) -r requirements-dev.txt
-	touch $@
-
-setup: $(VENV)/installed  ## install everything into .venv
-
-dev: $(VENV)/installed-dev
+dev:
+	@$(PYTHON) scripts/install.py --venv $(VENV) --dev
 
 run: setup  ## start the development server on PORT (default 8000)
 	$(BIN)/python app.py

@@ -2,8 +2,8 @@
 
     python -m scripts.lock
 
-Not in it are PyTorch, whose CPU build has other hashes on each index, and the packages that only
-its CUDA build needs.
+Not in it are PyTorch, whose CPU build has other hashes on each index, the packages that only its
+CUDA build needs, and those that only the command line of Demucs needs.
 """
 
 import re
@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 OF_CUDA = ("nvidia-", "cuda-", "triton")
+NOT_NEEDED = ("torch", "lameenc", "sphn")
 HEAD = "# Made by `make lock`. For `pip install --no-deps --require-hashes -r requirements.lock`\n"
 
 
@@ -37,7 +38,8 @@ def entries(text: str) -> list[str]:
 
 def main() -> None:
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--generate-hashes"]
-    command += ["--no-header", "--no-annotate", "--no-emit-package", "torch"]
+    command += ["--no-header", "--no-annotate"]
+    command += [part for name in NOT_NEEDED for part in ("--no-emit-package", name)]
     command += ["--python-version", "3.11", "--python-platform", "x86_64-unknown-linux-gnu"]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
         constraints.write(tested())

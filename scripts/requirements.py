@@ -21,6 +21,10 @@ def contents() -> dict[str, str]:
             "Dependencies of the server and of `make demo`",
             ["-r requirements-prod.txt", *extras["demo"]],
         ),
+        "requirements-gpu.txt": _file(
+            "Dependencies of the server on a computer with an NVIDIA GPU",
+            ["-r requirements-prod.txt", *extras["gpu"]],
+        ),
         "requirements-dev.txt": _file("Dependencies of tests, checks and benchmarks", developers),
     }
 

@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
-from packaging.requirements import Requirement
 
 from config import Config
 from studio.web.pages import SOCKETIO_CLIENT
@@ -58,44 +57,34 @@ def values(name: str) -> list[str]:
 def is_sent(path: str) -> bool:
     """Whether .dockerignore lets a path into the build: the last pattern that fits decides."""
     sent = True
+    parts = path.split("/")
+    leading = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
     for line in IGNORED:
         pattern = line.lstrip("!").removeprefix("**/")
-        parts = path.split("/")
-        fits = any(fnmatch.fnmatch(part, pattern) for part in parts) if "**" in line else False
-        if fits or fnmatch.fnmatch(parts[0], pattern):
+        candidates = parts if "**" in line else leading
+        if any(fnmatch.fnmatch(one, pattern) for one in candidates):
             sent = line.startswith("!")
     return sent
 
 
 def context(folder: Path) -> Path:
     """What the builder is sent, of what lies here."""
-    for path in sorted(ROOT.glob("*")):
-        if is_sent(path.name) and path.is_dir():
-            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif is_sent(path.name):
-            folder.mkdir(exist_ok=True)
-            shutil.copy(path, folder)
+    for line in IGNORED:
+        if not line.startswith("!"):
+            continue
+        path, target = ROOT / line[1:], folder / line[1:]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, target)
     return folder
 
 
 def production_packages() -> set[str]:
-    """The requirements of production and all that they require, by name."""
-    lines = (ROOT / "requirements-prod.txt").read_text().splitlines()
-    wanted = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    found: set[str] = set()
-    while wanted:
-        requirement = wanted.pop()
-        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
-        extras = {"", *requirement.extras}
-        if f"{name}{sorted(extras)}" in found:
-            continue
-        found.add(f"{name}{sorted(extras)}")
-        for line in importlib.metadata.requires(name) or []:
-            more = Requirement(line)
-            marker = more.marker
-            if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
-                wanted.append(more)
-    return {name.partition("[")[0] for name in found}
+    """The packages of the image by name: those of requirements.lock, and PyTorch."""
+    lock = (ROOT / "requirements.lock").read_text()
+    return {"torch", *re.findall(r"^([\w.-]+)==", lock, re.M)}
 
 
 def python_of_the_image(folder: Path) -> Path:
@@ -132,7 +121,7 @@ def script(build: Path, binaries: Path, port: int) -> str:
     for instruction, value in instructions():
         match instruction:
             case "ARG" | "ENV":
-                given = dict(part.partition("=")[::2] for part in shlex.split(value))
+                given = dict(part.split("=", 1) for part in shlex.split(value) if "=" in part)
                 arguments |= given
                 environment |= given if instruction == "ENV" else {}
             case "WORKDIR":
@@ -147,7 +136,8 @@ def script(build: Path, binaries: Path, port: int) -> str:
                     continue
                 for source in sources:
                     inside = f"{source}/." if (build / source).is_dir() else source
-                    lines.append(f"mkdir -p {into if inside != source else folder}")
+                    is_folder = inside != source or target.endswith("/")
+                    lines.append(f"mkdir -p {into if is_folder else folder}")
                     lines.append(f"cp -r {build}/{inside} {into}")
             case "RUN":
                 lines += [f"echo '==> {len(lines)}'", in_place(folder, arguments, value)]
@@ -195,7 +185,8 @@ def test_every_step_of_the_dockerfile_runs_and_its_server_starts(tmp_path: Path)
     told = done.stdout + done.stderr
     assert done.returncode == 0, told[-3000:]
     assert told.count("==> ") == len(values("RUN")) + 2, told[-3000:]
-    assert "Requirement already satisfied: torch==" in told
+    assert f"torch {importlib.metadata.version('torch')} is installed" in told
+    assert "Requirement already satisfied: demucs==" in told
     assert "Collecting" not in told and "Installing" not in told
     assert "ffmpeg version" in told
     assert "healthy too early" not in told
