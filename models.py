@@ -11,14 +11,15 @@ from studio.errors import UnknownModel
 from studio.family import Family, JobContext
 from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.family import Generation
+from studio.inference.downloads import Downloads
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.registry import Registry
 from studio.inference.variants import BUNDLED
 from studio.inference.warm_up import Leases, warmed_up
 from studio.jobs.body import JobOptions
-from studio.jobs.job import Job, Request
+from studio.jobs.job import Job, Report, Request
 from studio.jobs.store import JobStore
-from studio.processor import Processor
+from studio.processor import Processor, downloading
 from studio.results import Result, Track
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.family import Separation
@@ -98,6 +99,7 @@ class Models:
         families: Sequence[MakeFamily] = FAMILIES,
     ) -> None:
         self.registry = Registry(config.MODEL_IDLE_S)
+        downloads = Downloads()
         self._processors: dict[str, AnyProcessor] = {}
         sources = Sources(storage, store, self)
         for make in families:
@@ -110,6 +112,7 @@ class Models:
                 purpose=info["purpose"],
                 storage=storage,
                 registry=self.registry,
+                downloads=downloads,
             )
 
     def names(self) -> list[str]:
@@ -215,14 +218,17 @@ class DemucsVocals:
             return job.job_id, source
         return None
 
+    def fetch(self, variant: str | None, report: Report) -> None:
+        demucs = self._demucs()
+        demucs.fetch(variant or demucs.default, downloading(report))
+
     def separate(
         self, upload: Upload, variant: str | None, context: JobContext[Any]
     ) -> tuple[VocalsResult, Path]:
         demucs = self._demucs()
         name = variant or demucs.default
         options = SeparationOptions(stems=["vocals"])
-        context.report("loading model", 0.0)
-        with demucs.lease(name) as bag:
+        with demucs.lease(name, context.report) as bag:
             result = demucs.family.work(bag, upload, context.with_options(options, context.report))
         part = VocalsResult.from_dict({**result.to_dict(), "variant": name})
         return part, context.work / "vocals.wav"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from studio.inference.transfer import OnTransfer
 from studio.inference.variants import Catalogue, Variant
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report
@@ -53,6 +54,12 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
     tracks_help: ClassVar[str]
     loads_at_start: ClassVar[bool] = False
     catalogue: Catalogue[Any]
+
+    def fetch(self, variant: str, on_transfer: OnTransfer) -> None:
+        """Download the weights of a variant if they are not on this machine.
+
+        Raises WeightsMissing, ModelUnusable or DiskFull.
+        """
 
     @abstractmethod
     def load(self, variant: str) -> ModelT:

@@ -1,8 +1,9 @@
 """The generic model processor: everything that the model families have in common."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic
 
 from pydantic import ValidationError
@@ -10,7 +11,10 @@ from pydantic import ValidationError
 from studio import logs
 from studio.errors import WrongFileType
 from studio.family import Family, JobContext, ModelT, OptionsT, ResultT
+from studio.inference.downloads import Downloads
 from studio.inference.registry import Registry
+from studio.inference.transfer import OnTransfer, Transfer
+from studio.inference.variants import Where
 from studio.jobs.body import fingerprint, parse_options
 from studio.jobs.job import Job, Report, Request
 from studio.results import Track
@@ -18,6 +22,18 @@ from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import Storage, Upload
 
 log = logs.Limited(logging.getLogger(__name__))
+
+
+def downloading(report: Report) -> OnTransfer:
+    """Report a download as a stage of a job, as soon as its size is known."""
+
+    def on_transfer(transfer: Transfer) -> None:
+        if transfer.total_bytes:
+            report("downloading model", transfer.fraction)
+        else:
+            report("loading model", 0.0)
+
+    return on_transfer
 
 
 class Processor(Generic[OptionsT, ModelT, ResultT]):
@@ -36,6 +52,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         purpose: str,
         storage: Storage,
         registry: Registry,
+        downloads: Downloads,
     ) -> None:
         self.family = family
         self.name = family.name
@@ -47,6 +64,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         self.accepted_types = file_types | (MORE_FILE_TYPES if takes_any_sound else frozenset())
         self._storage = storage
         self._registry = registry
+        self._downloads = downloads
 
     def describe(self) -> dict[str, Any]:
         """The model and its variants, for `GET /models`."""
@@ -92,16 +110,38 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         key = [identity, self.name, name, variant.fingerprint(), family.settings(), values]
         return Request(upload.file_id, self.name, name, values, fingerprint(key))
 
-    def lease(self, variant: str) -> AbstractContextManager[ModelT]:
+    @contextmanager
+    def lease(self, variant: str, report: Report = lambda *_: None) -> Iterator[ModelT]:
         """The loaded model of a variant, shared by jobs and live sessions."""
-        return self._registry.lease(f"{self.name}/{variant}", lambda: self.family.load(variant))
+        self.fetch(variant, downloading(report))
+        report("loading model", 0.0)
+        name = f"{self.name}/{variant}"
+        with self._registry.lease(name, lambda: self.family.load(variant)) as model:
+            yield model
+
+    def fetch(self, variant: str, on_transfer: OnTransfer) -> None:
+        """Download the weights of a variant if they are not on this machine.
+
+        Raises WeightsMissing, ModelUnusable or DiskFull.
+        """
+        name = f"{self.name}/{variant}"
+        if name in self._registry.loaded() or not self.must_be_fetched(variant):
+            return
+        work = partial(self.family.fetch, variant)
+        self._downloads.run(name, work, on_transfer)
+
+    def must_be_fetched(self, variant: str) -> bool:
+        """Whether the weights of a variant are not on this machine, but can be downloaded."""
+        return bool(self.family.catalogue.find(variant).where is Where.AVAILABLE)
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:
         """Run a job and publish its results. Returns the result for the job record."""
         upload = self._storage.upload(job.request.file_id)
         options = self.family.options(**job.request.options)
-        report("loading model", 0.0)
-        with self.lease(job.request.variant) as model, self._storage.work(job.job_id) as work:
+        with (
+            self.lease(job.request.variant, report) as model,
+            self._storage.work(job.job_id) as work,
+        ):
             context = JobContext(
                 options,
                 work,

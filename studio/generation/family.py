@@ -15,6 +15,7 @@ from studio.generation.options import GenerationOptions
 from studio.generation.prompt import read_prompt
 from studio.generation.result import TRACK, GenerationResult, tracks_of
 from studio.inference.engine_settings import EngineSettings
+from studio.inference.transfer import OnTransfer
 from studio.results import Track
 from studio.sources import Source, Sources
 from studio.storage.files import Upload
@@ -35,6 +36,11 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
         self.catalogue: MusicGenCatalogue = catalogue
         self._settings = settings
         self._sources = sources
+
+    def fetch(self, variant: str, on_transfer: OnTransfer) -> None:
+        from studio.generation.load import fetch
+
+        fetch(self.catalogue, variant, on_transfer)
 
     def load(self, variant: str) -> MusicModel:
         from studio.generation.load import load

@@ -10,10 +10,12 @@ from studio.errors import ModelUnusable, WeightsMissing
 from studio.generation import parts
 from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant, repository
 from studio.generation.model import CodecSpec, Decoder, MusicModel
+from studio.inference import hub
 from studio.inference.devices import choose_device, fallback_note, join_notes, release_memory
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.graph_cache import NotConvertible
 from studio.inference.reachable import any_reachable, hub_address
+from studio.inference.transfer import DownloadFailed, OnTransfer
 from studio.inference.variants import BUNDLED, Where
 
 log = logging.getLogger(__name__)
@@ -35,10 +37,8 @@ def load(catalogue: MusicGenCatalogue, name: str, settings: EngineSettings) -> M
     """The loaded variant. Raises WeightsMissing or ModelUnusable, each with the mend."""
     if find_spec("transformers") is None:
         raise ModelUnusable("MusicGen needs a package: run `pip install transformers`.")
+    fetch(catalogue, name)
     variant = catalogue.find(name)
-    if variant.where is Where.AVAILABLE:
-        _fetch(catalogue, name)
-        variant = catalogue.find(name)
     if variant.damage:
         raise ModelUnusable(
             f"The variant {name!r} cannot be loaded: {variant.damage}. Put the missing files there "
@@ -157,17 +157,22 @@ def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> 
     return _on_torch(shared, settings, join_notes(note, slow))
 
 
-def _fetch(catalogue: MusicGenCatalogue, name: str) -> None:
-    """Download a release into the hub's cache."""
+def fetch(
+    catalogue: MusicGenCatalogue, name: str, on_transfer: OnTransfer = lambda _: None
+) -> None:
+    """Download a release into the hub's cache if it is not there.
+
+    Raises WeightsMissing or DiskFull.
+    """
+    if catalogue.find(name).where is not Where.AVAILABLE:
+        return
     if not any_reachable(hub_address()):
         raise _missing(catalogue, name, "no network")
-    from huggingface_hub import snapshot_download
-
     try:
-        snapshot_download(repository(name), allow_patterns=list(FILES))
-    except (OSError, RuntimeError) as error:
-        reason = f"the download failed ({type(error).__name__})"
-        raise _missing(catalogue, name, reason) from error
+        names = hub.list_files(repository(name), FILES)
+        hub.fetch(repository(name), names, on_transfer)
+    except DownloadFailed as error:
+        raise _missing(catalogue, name, str(error)) from error
 
 
 def _missing(catalogue: MusicGenCatalogue, name: str, reason: str) -> WeightsMissing:

@@ -89,7 +89,7 @@ class DemucsCatalogue(Catalogue[DemucsVariant]):
     ) -> None:
         self._bundled_dir = bundled_dir
         self._local_dir = local_dir
-        self._checkpoints = checkpoints
+        self.checkpoints = checkpoints
         self.hub = hub_access or hub.HubAccess()
 
     @property
@@ -126,7 +126,7 @@ class DemucsCatalogue(Catalogue[DemucsVariant]):
 
     def cached(self, name: str) -> DemucsVariant | None:
         variant = self.available(name)
-        return self._hub_files(variant) or _checkpoint_files(variant, self._checkpoints)
+        return self._hub_files(variant) or _checkpoint_files(variant, self.checkpoints)
 
     def available(self, name: str) -> DemucsVariant:
         release = RELEASES.get(name)

@@ -7,6 +7,7 @@ from studio import audio
 from studio.errors import InvalidOption
 from studio.family import Family, JobContext
 from studio.inference.engine_settings import EngineSettings
+from studio.inference.transfer import OnTransfer
 from studio.results import Track
 from studio.separation.catalogue import DemucsCatalogue, DemucsVariant
 from studio.separation.engines import expected
@@ -44,6 +45,11 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
         self._sources = sources
         self._max_work_s = max_work_s
         self._reserve = reserve
+
+    def fetch(self, variant: str, on_transfer: OnTransfer) -> None:
+        from studio.separation.load import fetch
+
+        fetch(self.catalogue, variant, self._reserve, on_transfer)
 
     def load(self, variant: str) -> Bag:
         from studio.separation.load import load

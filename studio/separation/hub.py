@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from studio.errors import ModelUnusable
+from studio.inference.hub import fetch
+from studio.inference.transfer import OnTransfer
 
 HUB_PREFIX = "hf://"
 HUB_NAMESPACE = "adefossez"
@@ -75,34 +77,23 @@ class HubAccess:
         filenames: list[str],
         max_bytes: int,
         reserve: Callable[[int], None],
+        on_transfer: OnTransfer = lambda _: None,
     ) -> list[Path]:
         """Download files of a repository, of `max_bytes` in all; their paths.
 
         `reserve(bytes)` is called with the size of all before any is downloaded. Raises
-        ModelUnusable when they are too large or do not tell their size.
+        ModelUnusable when they are too large, and DownloadFailed.
         """
-        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
-        from huggingface_hub.file_download import repo_folder_name
 
-        about = [get_hf_file_metadata(hf_hub_url(repository, name)) for name in filenames]
-        size_bytes = sum(one.size or max_bytes + 1 for one in about)
-        if size_bytes > max_bytes:
-            raise ModelUnusable(
-                f"{', '.join(filenames)} in the hub repository {repository} must declare a size "
-                f"of at most {max_bytes:,} bytes. Use another variant."
-            )
-        reserve(size_bytes)
-        # The revision whose size was checked, though the repository may have changed since.
-        paths = [
-            hf_hub_download(repository, name, revision=one.commit_hash, cache_dir=self.folder)
-            for name, one in zip(filenames, about, strict=True)
-        ]
-        if revision := about[0].commit_hash:
-            home = Path(self.folder or constants.HF_HUB_CACHE)
-            refs = home / repo_folder_name(repo_id=repository, repo_type="model") / "refs"
-            refs.mkdir(exist_ok=True)
-            (refs / "main").write_text(revision)
-        return [Path(path) for path in paths]
+        def check(size_bytes: int) -> None:
+            if size_bytes > max_bytes:
+                raise ModelUnusable(
+                    f"{', '.join(filenames)} in the hub repository {repository} must declare a "
+                    f"size of at most {max_bytes:,} bytes. Use another variant."
+                )
+            reserve(size_bytes)
+
+        return fetch(repository, filenames, on_transfer, self.folder, check)
 
 
 def release_bag(name: str) -> Path:

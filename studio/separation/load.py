@@ -1,11 +1,21 @@
 """Loads the weights of a Demucs variant, from this machine or, the first time, from its release."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from studio.errors import DiskFull, ModelUnusable, WeightsMissing
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.reachable import any_reachable, hub_address
+from studio.inference.transfer import (
+    DownloadFailed,
+    OnTransfer,
+    RemoteFile,
+    download,
+    failures_named,
+)
 from studio.inference.variants import BUNDLED, Where, or_bundled
 from studio.separation import limits
 from studio.separation.catalogue import (
@@ -18,6 +28,8 @@ from studio.separation.checkpoints import load_file
 from studio.separation.engines import Weights, build
 from studio.separation.hub import HUB_PREFIX, HubAccess, hub_repository, release_bag
 from studio.separation.network import Bag
+
+log = logging.getLogger(__name__)
 
 RELEASE_URL = "https://dl.fbaipublicfiles.com"
 
@@ -32,6 +44,7 @@ def load(
 
     `reserve(bytes)` is asked for disk space before a variant of the hub is downloaded.
     """
+    fetch(catalogue, name, reserve)
     variant = catalogue.find(name)
     if variant.missing:
         raise WeightsMissing(
@@ -49,9 +62,6 @@ def load(
         raise ModelUnusable(f"The variant {name!r} cannot be loaded: {variant.damage}.{mend}")
     _check_diffq(variant)
     try:
-        if variant.where is Where.AVAILABLE:
-            _fetch(catalogue, name, reserve)
-            variant = catalogue.find(name)
         segment_s = variant.segment_s
         files = [
             Weights(path, segment_s, partial(load_file, path, segment_s)) for path in variant.files
@@ -76,34 +86,87 @@ def _check_diffq(variant: DemucsVariant) -> None:
         )
 
 
-def _fetch(catalogue: DemucsCatalogue, name: str, reserve: Callable[[int], None]) -> None:
-    """Download a variant into the usual caches."""
-    from demucs.pretrained import get_model
+def fetch(
+    catalogue: DemucsCatalogue,
+    name: str,
+    reserve: Callable[[int], None],
+    on_transfer: OnTransfer = lambda _: None,
+) -> None:
+    """Download a variant into the usual caches if it is not on this machine.
 
+    Raises WeightsMissing, ModelUnusable or DiskFull.
+    """
+    variant = catalogue.find(name)
+    if variant.where is not Where.AVAILABLE:
+        return
+    _check_diffq(variant)
     _require_network(catalogue, name)
     try:
         if name in RELEASES:
-            get_model(name)
+            _fetch_release(catalogue, name, on_transfer)
         else:
-            _fetch_from_hub(catalogue.hub, name, reserve)
-    except OSError as error:
-        raise _missing(catalogue, name, f"the download failed ({type(error).__name__})") from error
+            _fetch_from_hub(catalogue.hub, name, reserve, on_transfer)
+    except DownloadFailed as error:
+        raise _missing(catalogue, name, str(error)) from error
 
 
-def _fetch_from_hub(hub: HubAccess, name: str, reserve: Callable[[int], None]) -> None:
+def _fetch_release(catalogue: DemucsCatalogue, name: str, on_transfer: OnTransfer) -> None:
+    """Download a release from the hub, otherwise from the address of its first publication."""
+    try:
+        _fetch_from_hub(HubAccess(), name, lambda _: None, on_transfer)
+    except (DownloadFailed, WeightsMissing) as error:
+        log.warning("the hub does not provide %s: %s", name, error)
+        if catalogue.checkpoints is None or not any_reachable([RELEASE_URL]):
+            raise
+        download(_published_files(catalogue.checkpoints, name), on_transfer)
+
+
+def _published_files(folder: Path, name: str) -> list[RemoteFile]:
+    """The checkpoints of a release, whose names end in the beginning of their SHA-256."""
+    from demucs.pretrained import REMOTE_ROOT, _parse_remote_files
+    from huggingface_hub import get_hf_file_metadata
+
+    published = _parse_remote_files(REMOTE_ROOT / "files.txt")
+    files = []
+    with failures_named():
+        for signature in read_bag(release_bag(name))["models"]:
+            url = str(published[signature])
+            size_bytes = get_hf_file_metadata(url, token=False).size
+            path = folder / url.rpartition("/")[2]
+            checksum = path.stem.rpartition("-")[2]
+            if size_bytes is None:
+                raise DownloadFailed(f"{url} has no declared size")
+            files.append(RemoteFile(url, path, size_bytes, checksum))
+    return files
+
+
+def _fetch_from_hub(
+    hub: HubAccess, name: str, reserve: Callable[[int], None], on_transfer: OnTransfer
+) -> None:
     from huggingface_hub.errors import HfHubHTTPError
 
     repository, bag_name = hub_repository(name)
     bag_file = f"{bag_name}.yaml"
     try:
         [bag_path] = hub.fetch(repository, [bag_file], limits.MAX_BAG_BYTES, reserve)
-        bag = read_bag(bag_path)
+        bag = _bag(bag_path)
         networks = [f"{name}.safetensors" for name in bag["models"]]
-        hub.fetch(repository, networks, limits.MAX_DOWNLOAD_BYTES, reserve)
-    except HfHubHTTPError as error:
+        hub.fetch(repository, networks, limits.MAX_DOWNLOAD_BYTES, reserve, on_transfer)
+    except DownloadFailed as error:
+        if not isinstance(error.__cause__, HfHubHTTPError):
+            raise
         raise WeightsMissing(
             f"The hub repository {repository} has no bag {bag_file} with safetensors, or it "
-            f"is not public ({type(error).__name__}). Check the name{or_bundled(name)}."
+            f"is not public ({type(error.__cause__).__name__}). Check the name{or_bundled(name)}."
+        ) from error
+
+
+def _bag(path: Path) -> dict[str, Any]:
+    try:
+        return read_bag(path)
+    except ValueError as error:
+        raise ModelUnusable(
+            f"The downloaded variant cannot be loaded: {error}. Use another variant."
         ) from error
 
 

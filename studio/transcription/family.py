@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Protocol
 from studio.errors import InvalidOption
 from studio.family import Family, JobContext
 from studio.inference.engine_settings import EngineSettings
+from studio.inference.transfer import OnTransfer
+from studio.jobs.job import Report
 from studio.results import Track
 from studio.sources import Source, Sources
 from studio.storage.files import Upload
@@ -32,6 +34,9 @@ class Vocals(Protocol):
 
     def find(self, upload: Upload, variant: str | None) -> tuple[str, Source] | None:
         """The vocals of an earlier job, and its id."""
+
+    def fetch(self, variant: str | None, report: Report) -> None:
+        """Download the weights of a variant if they are not on this machine."""
 
     def separate(
         self, upload: Upload, variant: str | None, context: JobContext[Any]
@@ -63,6 +68,11 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
         self._settings = settings
         self._sources = sources
         self._vocals = vocals
+
+    def fetch(self, variant: str, on_transfer: OnTransfer) -> None:
+        from studio.transcription.load import fetch
+
+        fetch(self.catalogue, variant, on_transfer)
 
     def load(self, variant: str) -> SpeechEngine:
         from studio.transcription.load import load
@@ -99,6 +109,8 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
             job_id, source = earlier
             source = Source(source.path, duration_s, source.identity)
             return source, {"vocals_from": job_id}, 0.0
+
+        self._vocals.fetch(variant, context.report)
 
         def report_part(stage: str, progress: float) -> None:
             context.report(stage, SEPARATION_SHARE * progress)

@@ -3,12 +3,19 @@
 from importlib.util import find_spec
 
 from studio.errors import ModelUnusable, WeightsMissing
+from studio.inference import hub
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.reachable import any_reachable, hub_address
+from studio.inference.transfer import (
+    DownloadFailed,
+    OnTransfer,
+    RemoteFile,
+    download,
+    failures_named,
+)
 from studio.inference.variants import Where, or_bundled
 from studio.transcription.catalogue import (
     FASTER_WHISPER,
-    RELEASES,
     WhisperCatalogue,
     WhisperVariant,
     repository,
@@ -18,25 +25,22 @@ from studio.transcription.engine import SpeechEngine
 OPENAI_URL = "https://openaipublic.azureedge.net"
 
 
+# As faster-whisper asks for them.
+FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*")
+
+
 def load(catalogue: WhisperCatalogue, name: str, settings: EngineSettings) -> SpeechEngine:
     """The loaded engine of a variant. Raises WeightsMissing or ModelUnusable, with the mend."""
-    if find_spec(catalogue.engine.replace("-", "_").replace("openai_", "")) is None:
-        raise ModelUnusable(
-            f"WHISPER_ENGINE is {catalogue.engine}, and that package is not installed: run "
-            f"`pip install {catalogue.engine}`, or set WHISPER_ENGINE={FASTER_WHISPER}."
-        )
     if settings.engine == "openvino" and find_spec("openvino") is None:
         raise ModelUnusable(
             "WHISPER_RUNTIME is openvino, but the package is not installed. Run `pip install "
             "openvino`, or set WHISPER_RUNTIME=auto."
         )
+    fetch(catalogue, name)
     variant = catalogue.find(name)
     if variant.damage:
         mend = "" if variant.where is Where.BUNDLED else f" Mend it{or_bundled(name)}."
         raise ModelUnusable(f"The variant {name!r} cannot be loaded: {variant.damage}.{mend}")
-    if variant.where is Where.AVAILABLE:
-        _fetch(catalogue, name)
-        variant = catalogue.find(name)
     try:
         return _build(catalogue, variant, settings)
     except Exception as error:
@@ -61,24 +65,43 @@ def _build(
     return OpenaiWhisper(variant.path, variant.name, settings.device)
 
 
-def _fetch(catalogue: WhisperCatalogue, name: str) -> None:
-    """Download a release into the usual cache of the engine's package."""
+def fetch(catalogue: WhisperCatalogue, name: str, on_transfer: OnTransfer = lambda _: None) -> None:
+    """Download a release into the usual cache of the engine's package if it is not there.
+
+    Raises WeightsMissing, ModelUnusable or DiskFull.
+    """
+    if find_spec(catalogue.engine.replace("-", "_").replace("openai_", "")) is None:
+        raise ModelUnusable(
+            f"WHISPER_ENGINE is {catalogue.engine}, and that package is not installed: run "
+            f"`pip install {catalogue.engine}`, or set WHISPER_ENGINE={FASTER_WHISPER}."
+        )
+    if catalogue.find(name).where is not Where.AVAILABLE:
+        return
     is_faster = catalogue.engine == FASTER_WHISPER
     if not any_reachable(hub_address() if is_faster else [OPENAI_URL]):
         raise _missing(catalogue, name, "no network")
-    assert name in RELEASES
     try:
         if is_faster:
-            from faster_whisper.utils import download_model
-
-            download_model(repository(name))
+            names = hub.list_files(repository(name), FILES)
+            hub.fetch(repository(name), names, on_transfer)
         else:
-            import whisper
+            download([_checkpoint(catalogue, name)], on_transfer)
+    except DownloadFailed as error:
+        raise _missing(catalogue, name, str(error)) from error
 
-            whisper._download(whisper._MODELS[name], str(catalogue.cache), in_memory=False)
-    except (OSError, RuntimeError) as error:
-        reason = f"the download failed ({type(error).__name__})"
-        raise _missing(catalogue, name, reason) from error
+
+def _checkpoint(catalogue: WhisperCatalogue, name: str) -> RemoteFile:
+    """The checkpoint of openai-whisper, whose address contains its SHA-256."""
+    import whisper
+    from huggingface_hub import get_hf_file_metadata
+
+    url = str(whisper._MODELS[name])
+    checksum, _, file_name = url.rpartition("/")
+    with failures_named():
+        size_bytes = get_hf_file_metadata(url, token=False).size
+    if size_bytes is None:
+        raise DownloadFailed(f"{url} has no declared size")
+    return RemoteFile(url, catalogue.cache / file_name, size_bytes, checksum.rpartition("/")[2])
 
 
 def _missing(catalogue: WhisperCatalogue, name: str, reason: str) -> WeightsMissing:

@@ -7,9 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
 from studio.separation import limits
+from tests.support.hub import Hub, serving
 from tests.support.problems import assert_problem
 from tests.support.server import ROOT, Server, noise, save_network, until, write_wav
 
@@ -137,59 +136,22 @@ def test_the_bounds_admit_what_is_released() -> None:
             limits.check_arguments(bound.arguments, limits.MAX_SEGMENT_S)
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as a download needs. `sizes` are what it says of its files."""
-
-    files: dict[str, bytes]
-    sizes: dict[str, int]
-    downloaded: list[str]
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def _answer(self, with_body: bool) -> None:
-        name = self.path.rpartition("/")[2]
-        content = self.files.get(name) if "/resolve/" in self.path else b""
-        if content is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(self.sizes.get(name, len(content))))
-        self.send_header("ETag", f'"{name}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.end_headers()
-        if with_body:
-            if name in self.files:
-                self.downloaded.append(name)
-            self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[str]:
-    """The address of a hub with the bags `swift` and `huge`, which says that it has 2 GB."""
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A hub with the bags `swift` and `huge`, which says that it has 2 GB."""
     path = tmp_path / "net.safetensors"
     metadata = {"klass": WAVE, "args": "[]", "kwargs": json.dumps(PLAIN), "note": "x" * 1_600_000}
     save_file(Demucs(**PLAIN).state_dict(), str(path), metadata)
     network = path.read_bytes()
-    Hub.files = {
-        "swift.yaml": b"models: [net]",
-        "huge.yaml": b"models: [huge]",
-        "net.safetensors": network,
-        "huge.safetensors": network,
+    swift, huge = "someone/Demucs-swift", "someone/Demucs-huge"
+    files = {
+        f"{swift}/swift.yaml": b"models: [net]",
+        f"{huge}/huge.yaml": b"models: [huge]",
+        f"{swift}/net.safetensors": network,
+        f"{huge}/huge.safetensors": network,
     }
-    Hub.sizes = {"huge.safetensors": 2_000_000_000}
-    Hub.downloaded = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(Hub(files, {f"{huge}/huge.safetensors": 2_000_000_000})) as hub:
+        yield hub
 
 
 def failure(server: Server, song: Path, variant: str) -> dict[str, Any]:
@@ -207,12 +169,12 @@ def used_bytes(server: Server) -> float:
     )
 
 
-def test_hub_downloads_are_bounded_and_counted(tmp_path: Path, hub: str) -> None:
+def test_hub_downloads_are_bounded_and_counted(tmp_path: Path, hub: Hub) -> None:
     song = write_wav(tmp_path / "song.wav", noise(1.0))
     server = Server(
         tmp_path,
         HF_HOME=tmp_path / "hf",
-        HF_ENDPOINT=hub,
+        HF_ENDPOINT=hub.url,
         SEPARATION_ENGINE="torch",
         HUB_REPOSITORIES="someone/Demucs-swift,someone/Demucs-huge",
         MAX_STORED_BYTES=3_000_000,
@@ -223,7 +185,7 @@ def test_hub_downloads_are_bounded_and_counted(tmp_path: Path, hub: str) -> None
         error = failure(server, song, "hf://someone/huge")
         assert error["code"] == "model_unusable"
         assert "1,000,000,000 bytes" in error["error"]
-        assert Hub.downloaded == ["huge.yaml"]
+        assert hub.downloaded == ["huge.yaml"]
 
         ballast = server.upload(write_wav(tmp_path / "large.wav", noise(8.0)))
         until(lambda: used_bytes(server) > 1_400_000)
@@ -233,7 +195,7 @@ def test_hub_downloads_are_bounded_and_counted(tmp_path: Path, hub: str) -> None
         file_id = server.upload(song)
         server.process(file_id, model_variant="hf://someone/swift", stems=["vocals"])
         assert server.wait(file_id)["status"] == "completed"
-        assert Hub.downloaded == ["huge.yaml", "swift.yaml", "net.safetensors"]
+        assert hub.downloaded == ["huge.yaml", "swift.yaml", "net.safetensors"]
         until(lambda: used_bytes(server) > 2_000_000)
     finally:
         server.stop()

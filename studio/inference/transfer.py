@@ -1,0 +1,229 @@
+"""Downloads files over HTTP: resumed after an interruption, verified, with measured progress."""
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO
+
+from studio.errors import DiskFull
+
+log = logging.getLogger(__name__)
+
+UNFINISHED = ".incomplete"
+BLOCK_BYTES = 1 << 20
+LOCK_POLL_S = 0.5
+# Attempts in a row that bring nothing, and the time between them.
+RETRIES, RETRY_S = 5, 1.0
+# Hexadecimal digits of a SHA-1, with which Git names files that are not stored as LFS objects.
+_SHA1_DIGITS = 40
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How much of the files of a variant is on this machine, in bytes.
+
+    `total_bytes` is 0 until the sizes are known.
+    """
+
+    done_bytes: int
+    total_bytes: int
+
+    @property
+    def fraction(self) -> float:
+        """0 to 1."""
+        return min(1.0, self.done_bytes / max(1, self.total_bytes))
+
+
+OnTransfer = Callable[[Transfer], None]
+"""Called while files are downloaded, several times a second. Raises to end the download."""
+
+
+class DownloadFailed(Exception):
+    """A download that failed. The message is a reason, without a full stop."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to download to `path`.
+
+    `checksum` is the beginning of its SHA-256 or, with 40 digits, the name that Git gives it. Any
+    other text is an opaque identity: then only the size is verified.
+    """
+
+    url: str
+    path: Path
+    size_bytes: int
+    checksum: str
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def unfinished(self) -> Path:
+        return self.path.with_name(self.path.name + UNFINISHED)
+
+    def present_bytes(self) -> int:
+        """How much of it is on this machine."""
+        for path in (self.path, self.unfinished):
+            if path.is_file():
+                return min(path.stat().st_size, self.size_bytes)
+        return 0
+
+
+@contextmanager
+def failures_named() -> Iterator[None]:
+    """Turn errors of the network and the disk into DownloadFailed."""
+    import httpx2
+
+    try:
+        yield
+    except (OSError, httpx2.HTTPError, ValueError) as error:
+        raise DownloadFailed(f"the download failed ({type(error).__name__})") from error
+
+
+def download(files: Sequence[RemoteFile], on_transfer: OnTransfer) -> None:
+    """Download files that are not there yet, one after the other.
+
+    An interrupted download is resumed by the next call. Raises DownloadFailed and DiskFull.
+    """
+    total_bytes = sum(file.size_bytes for file in files)
+    present = {file: file.present_bytes() for file in files}
+    _check_space(files)
+    on_transfer(Transfer(sum(present.values()), total_bytes))
+    for file in files:
+
+        def report(done_bytes: int, file: RemoteFile = file) -> None:
+            present[file] = done_bytes
+            on_transfer(Transfer(sum(present.values()), total_bytes))
+
+        _fetch(file, report)
+        report(file.size_bytes)
+
+
+def _check_space(files: Sequence[RemoteFile]) -> None:
+    """Raise DiskFull if the files do not fit on the disk."""
+    needed_bytes = sum(file.size_bytes - file.present_bytes() for file in files)
+    for file in files[:1]:  # all go to the same disk
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        free_bytes = shutil.disk_usage(file.path.parent).free
+        if needed_bytes > free_bytes:
+            raise DiskFull(
+                f"The weights need {needed_bytes / 1e6:,.0f} MB on the disk of "
+                f"{file.path.parent}, where {free_bytes / 1e6:,.0f} MB are free. Free some space, "
+                "or use a smaller variant."
+            )
+
+
+def _fetch(file: RemoteFile, report: Callable[[int], None]) -> None:
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(file, report):
+        if file.path.is_file():
+            return
+        was_resumed = file.present_bytes() > 0
+        _continue(file, report)
+        if not _is_intact(file) and was_resumed:
+            # What was there before may have been damaged, for example by a power cut.
+            file.unfinished.unlink()
+            _continue(file, report)
+        if not _is_intact(file):
+            file.unfinished.unlink()
+            raise DownloadFailed(
+                f"the checksum of {file.url} is wrong, so the download was discarded"
+            )
+        file.unfinished.replace(file.path)
+
+
+@contextmanager
+def _locked(file: RemoteFile, report: Callable[[int], None]) -> Iterator[None]:
+    """Keep other processes from downloading the same file; they wait, and then find it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{file.unfinished}.lock")
+    while True:
+        try:
+            lock.acquire(timeout=LOCK_POLL_S)
+            break
+        except Timeout:
+            report(file.present_bytes())
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _continue(file: RemoteFile, report: Callable[[int], None]) -> None:
+    """Download what is missing; broken connections are made again. Raises DownloadFailed."""
+    import httpx2
+
+    failures = 0
+    with failures_named(), open(file.unfinished, "ab") as stream:
+        if stream.tell() > file.size_bytes:
+            stream.truncate(0)
+        while (before_bytes := stream.seek(0, os.SEEK_END)) < file.size_bytes:
+            report(before_bytes)
+            try:
+                _receive(file, stream, report)
+            except httpx2.TransportError as error:
+                failures = failures + 1 if stream.tell() <= before_bytes else 0
+                log.warning("the download of %s broke off: %r", file.url, error)
+                if failures > RETRIES:
+                    raise DownloadFailed(
+                        f"the download broke off ({type(error).__name__}) after "
+                        f"{before_bytes / 1e6:,.0f} of {file.size_bytes / 1e6:,.0f} MB, and the "
+                        "next attempt resumes it"
+                    ) from error
+                time.sleep(RETRY_S)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _receive(file: RemoteFile, stream: BinaryIO, report: Callable[[int], None]) -> None:
+    """Append what a connection provides, from the end of `stream` on.
+
+    huggingface_hub's own function loses up to 10 MB when a connection breaks, and keeps nothing
+    when it is stopped.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils._http import get_session, hf_raise_for_status
+
+    begin_bytes = stream.tell()
+    headers = {**file.headers, "Accept-Encoding": "identity"}
+    if begin_bytes:
+        headers["Range"] = f"bytes={begin_bytes}-"
+    with get_session().stream(
+        "GET",
+        file.url,
+        headers=headers,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        follow_redirects=True,
+    ) as response:
+        hf_raise_for_status(response)
+        if begin_bytes and response.status_code != HTTPStatus.PARTIAL_CONTENT:
+            stream.truncate(0)
+        for block in response.iter_bytes():
+            stream.write(block)
+            done_bytes = stream.tell()
+            if done_bytes > file.size_bytes:
+                raise DownloadFailed(f"{file.url} is larger than its declared size")
+            report(done_bytes)
+
+
+def _is_intact(file: RemoteFile) -> bool:
+    if file.unfinished.stat().st_size != file.size_bytes:
+        return False
+    digits = file.checksum.lower()
+    if not digits or set(digits) - set("0123456789abcdef"):
+        return True
+    if len(digits) == _SHA1_DIGITS:
+        checksum = hashlib.sha1(f"blob {file.size_bytes}\0".encode(), usedforsecurity=False)
+    else:
+        checksum = hashlib.sha256()
+    with open(file.unfinished, "rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            checksum.update(block)
+    return checksum.hexdigest().startswith(digits)
