@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev run demo page voices test test-all coverage lint lock bench
-# The tests that `make test` runs, on two cores.
-TESTS := --numprocesses 2 --dist loadfile -m "not voices and not slow"
+# The tests that `make test` runs. Two cores serve three workers, because many tests wait for servers.
+TESTS := --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not voices and not slow"
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10

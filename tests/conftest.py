@@ -21,6 +21,9 @@ from tests.support.proxy import Proxy, make_certificate
 from tests.support.server import LAUNCHER, Server, make_tiny_weights, noise, write_wav
 from tests.support.speech import Spoken, spoken
 
+# Threads of PyTorch that wait for each other sleep: the cores are shared with other workers.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "browser": (
         lambda: CHROMIUM is not None and SOCKETIO_CLIENT.is_file(),
@@ -33,6 +36,21 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
 """What tests with a marker need, and why they are skipped without it."""
 
 
+LONGEST = (
+    "hostile/test_walker.py",
+    "goals/",
+    "server/test_demo.py",
+    "transcription/",
+    "separation/",
+    "generation/",
+)
+"""Files and folders that take longest. They start first, so that all workers end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.removeprefix("tests/").startswith(LONGEST))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, (is_met, reason) in NEEDS.items():
@@ -41,9 +59,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A MODEL_DIR with tiny bags of random weights."""
-    return make_tiny_weights(tmp_path_factory.mktemp("model_dir") / "weights")
+def weights(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Path:
+    """A MODEL_DIR with tiny bags of random weights, and the graphs of this run."""
+    folder = make_tiny_weights(tmp_path_factory.mktemp("model_dir") / "weights")
+    (folder / ".graphs").symlink_to(graphs)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,8 @@ from tests.support.speech import Spoken
 from tests.support.walker import Walker
 
 SEED = "16"
-STEPS = 220
 # Steps of a walk before the first measurement, which fill caches and pools.
-FIRST_STEPS = 60
+FIRST_STEPS = 40
 LONGEST_S = 50.0
 MEMORY_BYTES = 200 * 1024**2
 # Threads of the pool (32) that come when many ask at once, and connections that are kept.
@@ -121,7 +120,10 @@ def files(server: Server) -> set[Path]:
     }
 
 
-def test_a_random_walk_ends_where_it_began(server: Server, sounds: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("steps", [60, pytest.param(220, marks=pytest.mark.slow)])
+def test_a_random_walk_ends_where_it_began(
+    server: Server, sounds: dict[str, bytes], steps: int
+) -> None:
     use_every_model(server, sounds)
     for walker in walk(server, sounds, f"{SEED} first", FIRST_STEPS):
         assert walker.wrong == []
@@ -131,7 +133,7 @@ def test_a_random_walk_ends_where_it_began(server: Server, sounds: dict[str, byt
     threads, descriptors = process.num_threads(), process.num_fds()
     memory_bytes = process.memory_info().rss
 
-    for walker in walk(server, sounds, SEED, STEPS):
+    for walker in walk(server, sounds, SEED, steps):
         assert walker.wrong == []
         assert walker.steps > 20
 

@@ -43,7 +43,7 @@ def separated(bag: Bag, sound: Sound, **options: Any) -> Stems:
     return np.concatenate([stems for _, stems in separation.run(lambda _done: None)], axis=2)
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny_ft"])
+@pytest.mark.parametrize("name", ["tiny", pytest.param("tiny_ft", marks=pytest.mark.slow)])
 def test_openvino_equals_pytorch(weights: Path, graphs: Path, name: str) -> None:
     fast = bag_of(weights, name, graphs, "openvino")
     assert (fast.engine, fast.precision, fast.note) == ("openvino", "f32", None)

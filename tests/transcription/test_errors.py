@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from studio.transcription.engine import RATE_HZ
 from tests.support.problems import assert_problem, assert_sentence, without_network
-from tests.support.server import Server
+from tests.support.server import Server, write_wav
 from tests.support.speech import (
     MAX_WRONG,
     MAX_WRONG_ELSEWHERE,
@@ -228,7 +229,7 @@ def test_weights_of_either_engine_are_used(
     texts = []
     for server, engine in ((faster, "faster-whisper"), (openai, "openai-whisper")):
         uploaded = server.upload(RECORDING)
-        job = again(server, uploaded, model_variant=variant)
+        job = again(server, uploaded, model_variant=variant, beam_size=1)
         assert (job["variant"], job["result"]["engine"]) == (variant, engine)
         texts.append(text(server, uploaded))
         found = json.loads(text(server, uploaded, "json"))
@@ -255,12 +256,14 @@ def in_caches(folder: Path) -> None:
 @pytest.mark.parametrize("engine", ["faster-whisper", "openai-whisper"])
 def test_downloaded_weights_are_used(tmp_path: Path, recording: Spoken, engine: str) -> None:
     in_caches(tmp_path)
+    sentence = write_wav(tmp_path / "sentence.wav", recording.part(0, 1)[None], RATE_HZ)
     server = lonely(tmp_path, WHISPER_ENGINE=engine).start()
     try:
         variants = server.get("/models").json()["models"]["whisper"]["variants"]
         assert variants["tiny"]["weights"] == "downloaded"
         assert variants["small"]["weights"] == "available"
-        uploaded = server.upload(RECORDING)
+        # The checkpoint of openai-whisper has random weights.
+        uploaded = server.upload(RECORDING if engine == "faster-whisper" else sentence)
         job = again(server, uploaded, model_variant="tiny", language="en", beam_size=1)
         assert job["result"]["engine"] == engine
         if engine == "faster-whisper":
@@ -272,7 +275,7 @@ def test_downloaded_weights_are_used(tmp_path: Path, recording: Spoken, engine: 
 def test_a_transcription_that_is_killed_runs_again(tmp_path: Path, recording: Spoken) -> None:
     server = lonely(tmp_path).start()
     try:
-        uploaded = server.upload(write_speech(tmp_path / "long.wav", times=10))
+        uploaded = server.upload(write_speech(tmp_path / "long.wav", times=5))
         server.process(uploaded, "whisper", beam_size=20, temperature=0.0)
         seen = watch(server, uploaded, lambda status: status["progress"] > 0.1)
         assert seen[-1]["status"] == "processing"
@@ -282,7 +285,7 @@ def test_a_transcription_that_is_killed_runs_again(tmp_path: Path, recording: Sp
         assert done["status"] == "completed"
         assert len(done["jobs"]) == 1
         said = text(server, uploaded)
-        assert wrong(" ".join([recording.text] * 10), said) <= MAX_WRONG_ELSEWHERE
+        assert wrong(" ".join([recording.text] * 5), said) <= MAX_WRONG_ELSEWHERE
         assert list((server.outputs / ".work").iterdir()) == []
     finally:
         server.kill()
