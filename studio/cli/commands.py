@@ -54,7 +54,7 @@ def _stems(name: str, done: Done, choices: Choices) -> list[Output]:
     return [
         (f"{name}/{track}.{file_format}", track, file_format)
         for track in wanted
-        for file_format in [done.tracks[track].default_format]
+        for file_format in [done.default_format(track)]
     ]
 
 
@@ -65,9 +65,9 @@ def _texts(name: str, _done: Done, choices: Choices) -> list[Output]:
 def _music(name: str, done: Done, _choices: Choices) -> list[Output]:
     return [
         (
-            f"{track.replace('music', name, 1)}.{done.tracks[track].default_format}",
+            f"{track.replace('music', name, 1)}.{done.default_format(track)}",
             track,
-            done.tracks[track].default_format,
+            done.default_format(track),
         )
         for track in done.result["music"]
     ]

@@ -8,8 +8,8 @@ from pathlib import Path
 from studio import __version__
 from studio.cli.commands import COMMANDS, Command
 from studio.cli.options import add_options
-from studio.cli.run import FAILED, Run
-from studio.cli.show import Screen
+from studio.cli.run import FAILED, Run, order_of
+from studio.cli.show import Display, Records, Screen, write_line
 from studio.cli.workshop import MakeProcessors, open_workshop
 from studio.errors import StudioError
 from studio.jobs.body import JobOptions
@@ -32,7 +32,7 @@ def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
     if given.command == "serve":
         interface.serve()
         return 0
-    screen = Screen(given.json)
+    screen: Display = Records(write_line) if given.json else Screen()
     folder = getattr(given, "output", None) or Path.cwd()
     try:
         with open_workshop(interface.make_processors, folder) as workshop:
@@ -40,7 +40,8 @@ def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
                 screen.models(workshop.models.describe())
                 return 0
             command = next(one for one in COMMANDS if one.name == given.command)
-            return Run(command, given, workshop.models, screen).over(workshop)
+            order = order_of(command, given, workshop.models)
+            return Run(command, order, workshop.models, screen).over(workshop)
     except StudioError as error:
         screen.failed("audio-studio", error.code, error.sentence)
         return FAILED

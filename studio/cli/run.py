@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from studio.cli.commands import Choices, Command, default_folder, name_of
 from studio.cli.options import body_of
 from studio.cli.record import Record
-from studio.cli.show import Screen
-from studio.cli.workshop import Processors, Workshop
+from studio.cli.show import Display
+from studio.cli.workshop import Models, Workshop
 from studio.errors import InvalidOption, StudioError, UnknownFormat
 
 FAILED = 1
@@ -26,32 +27,47 @@ class Item:
     name: str
 
 
-class Run:
-    """A command with its arguments."""
+@dataclass(frozen=True)
+class Order:
+    """What to do: sources, the options of the model, formats, and the output folder."""
 
-    def __init__(
-        self, command: Command, arguments: argparse.Namespace, models: Processors, screen: Screen
-    ) -> None:
+    sources: Sequence[str]
+    body: dict[str, Any]
+    choices: Choices
+    output: Path | None
+
+
+def order_of(command: Command, arguments: argparse.Namespace, models: Models) -> Order:
+    """What the arguments of a command line order. Raises a StudioError."""
+    excluded = command.excluded | ({"format"} if command.formats else set())
+    formats = tuple(dict.fromkeys(arguments.format.split(","))) if command.formats else ()
+    return Order(
+        arguments.sources,
+        body_of(arguments, models.options_of(command.model), excluded),
+        Choices(formats, getattr(arguments, "karaoke", False)),
+        arguments.output,
+    )
+
+
+class Run:
+    """A command with an order. Raises a StudioError if the order cannot be carried out."""
+
+    def __init__(self, command: Command, order: Order, models: Models, screen: Display) -> None:
         self._command = command
-        self._arguments = arguments
+        self._order = order
         self._screen = screen
         self._extensions = models.file_types_of(command.model)
-        formats = dict.fromkeys(arguments.format.split(",")) if command.formats else ()
-        self._choices = Choices(tuple(formats), getattr(arguments, "karaoke", False))
         self._body = self._options(models)
 
-    def _options(self, models: Processors) -> dict[str, Any]:
-        """The body of a request. Raises a StudioError."""
-        command = self._command
-        schema = models.options_of(command.model)
-        excluded = command.excluded | ({"format"} if command.formats else set())
-        body = {**command.fixed, **body_of(self._arguments, schema, excluded)}
-        if self._choices.karaoke:
+    def _options(self, models: Models) -> dict[str, Any]:
+        """The body of a request."""
+        body = {**self._order.body, **self._command.fixed}
+        if self._order.choices.karaoke:
             if "stems" in body:
                 raise InvalidOption("`--karaoke` cannot be used with `--stems`. Leave one out.")
             body["stems"] = ["vocals"]
-        known = models.formats_of(command.model)
-        for one in self._choices.formats:
+        known = models.formats_of(self._command.model)
+        for one in self._order.choices.formats:
             if one not in known:
                 raise UnknownFormat(
                     f"`--format` is {one!r}. Available: {', '.join(known)}, or several of them "
@@ -71,10 +87,10 @@ class Run:
         """All sources; the files of a folder in order. Outputs of files that differ only in their
         ending are called by the whole name."""
         if not self._command.reads_files:
-            return [Item(one, Path(), name_of(one)) for one in self._arguments.sources]
+            return [Item(one, Path(), name_of(one)) for one in self._order.sources]
         found = [
             (path, path.relative_to(source) if source.is_dir() else Path(path.name))
-            for source in map(Path, self._arguments.sources)
+            for source in map(Path, self._order.sources)
             for path in (self._files(source) if source.is_dir() else [source])
         ]
         if not found:
@@ -110,28 +126,29 @@ class Run:
         return "failed"
 
     def _work(self, workshop: Workshop, item: Item) -> str:
-        command = self._command
+        command, choices = self._command, self._order.choices
         path = item.path if command.reads_files else workshop.text(item.label)
         upload = workshop.upload(path, self._extensions)
         if upload.sound and upload.sound.note:
             self._screen.remark(item.label, upload.sound.note)
         try:
             request = workshop.models.request(command.model, upload, self._body)
-            folder = self._arguments.output or default_folder(command, item.path)
+            folder = self._order.output or default_folder(command, item.path)
             is_beside = command.reads_files and folder == item.path.parent
             name = Path(item.name).name if is_beside else item.name
             record = Record(folder)
-            key = json.dumps([name, asdict(self._choices), request.fingerprint])
-            if outputs := record.outputs(key):
+            key = json.dumps([name, asdict(choices), request.fingerprint])
+            if request.fingerprint and (outputs := record.outputs(key)):
                 self._screen.skipped(item.label, outputs)
                 return "skipped"
             with self._screen.progress(item.name) as report:
                 done = workshop.run(request, report)
                 outputs = []
-                for target, track, file_format in command.outputs(name, done, self._choices):
+                for target, track, file_format in command.outputs(name, done, choices):
                     outputs.append(folder / target)
                     done.write(track, file_format, outputs[-1])
-            record.add(key, outputs)
+            if request.fingerprint:
+                record.add(key, outputs)
             self._screen.done(item.label, outputs, done.result)
             return "done"
         finally:

@@ -1,29 +1,78 @@
-"""What the command line shows: progress bars for people, lines of JSON for programs."""
+"""What commands show: progress bars for people, lines of JSON for programs."""
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from studio.jobs.job import Report
 
 
-class Screen:
-    """Bars on a terminal; on a pipe only what was written and what failed; JSON where asked for."""
+class Display(Protocol):
+    """What a command tells of its work. `result` has what the job says of its tracks."""
 
-    def __init__(self, is_json: bool) -> None:
+    def progress(self, name: str) -> AbstractContextManager[Report]: ...
+
+    def done(self, source: str, outputs: list[Path], result: dict[str, Any]) -> None: ...
+
+    def remark(self, source: str, note: str) -> None:
+        """Tell what the user should know about a source."""
+
+    def skipped(self, source: str, outputs: list[Path]) -> None: ...
+
+    def failed(self, source: str, code: str, sentence: str) -> None: ...
+
+    def summary(self, done: int, skipped: int, failed: int) -> None: ...
+
+    def models(self, models: dict[str, Any]) -> None:
+        """The variants of all models, and where their weights are."""
+
+
+class Records:
+    """A display for programs: `emit` gets an object for each thing that is told."""
+
+    def __init__(self, emit: Callable[[dict[str, Any]], None]) -> None:
+        self._emit = emit
+
+    @contextmanager
+    def progress(self, name: str) -> Iterator[Report]:
+        yield lambda _stage, _progress: None
+
+    def done(self, source: str, outputs: list[Path], result: dict[str, Any]) -> None:
+        paths = _texts(outputs)
+        self._emit({"status": "done", "source": source, "outputs": paths, "result": result})
+
+    def remark(self, source: str, note: str) -> None:
+        self._emit({"status": "note", "source": source, "note": note})
+
+    def skipped(self, source: str, outputs: list[Path]) -> None:
+        self._emit({"status": "skipped", "source": source, "outputs": _texts(outputs)})
+
+    def failed(self, source: str, code: str, sentence: str) -> None:
+        self._emit({"status": "failed", "source": source, "code": code, "error": sentence})
+
+    def summary(self, done: int, skipped: int, failed: int) -> None:
+        self._emit({"status": "summary", "done": done, "skipped": skipped, "failed": failed})
+
+    def models(self, models: dict[str, Any]) -> None:
+        self._emit({"models": models})
+
+
+class Screen:
+    """A display for people: bars on a terminal; on a pipe, only results and errors."""
+
+    def __init__(self) -> None:
         from rich.console import Console
 
-        self._is_json = is_json
         self._console = Console(highlight=False, soft_wrap=True)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, name: str) -> Iterator[Report]:
         """A report that moves a bar."""
-        if self._is_json or not self._console.is_terminal:
+        if not self._console.is_terminal:
             yield lambda _stage, _progress: None
             return
         from rich.progress import (
@@ -50,45 +99,25 @@ class Screen:
             yield report
 
     def done(self, source: str, outputs: list[Path], result: dict[str, Any]) -> None:
-        """What was written for a file. `result` has what the job says of it."""
-        if self._is_json:
-            self._line(status="done", source=source, outputs=_texts(outputs), result=result)
-            return
         seconds = f" in {result['elapsed_s']:.1f} s" if "elapsed_s" in result else ""
         self._console.print(f"{source}: {', '.join(_texts(outputs))}{seconds}", markup=False)
         if note := result.get("note"):
             self._console.print(f"  {note}", markup=False)
 
     def remark(self, source: str, note: str) -> None:
-        """What the user should know about a source."""
-        if self._is_json:
-            self._line(status="note", source=source, note=note)
-        else:
-            self._errors.print(f"{source}: {note}", markup=False)
+        self._errors.print(f"{source}: {note}", markup=False)
 
     def skipped(self, source: str, outputs: list[Path]) -> None:
-        if self._is_json:
-            self._line(status="skipped", source=source, outputs=_texts(outputs))
-        else:
-            self._console.print(f"{source}: already done", markup=False)
+        self._console.print(f"{source}: already done", markup=False)
 
     def failed(self, source: str, code: str, sentence: str) -> None:
-        if self._is_json:
-            self._line(status="failed", source=source, code=code, error=sentence)
-        else:
-            self._errors.print(f"{source}: {sentence}", markup=False)
+        self._errors.print(f"{source}: {sentence}", markup=False)
 
     def summary(self, done: int, skipped: int, failed: int) -> None:
-        if self._is_json:
-            self._line(status="summary", done=done, skipped=skipped, failed=failed)
-        elif done + skipped + failed > 1:
+        if done + skipped + failed > 1:
             self._console.print(f"{done} done, {skipped} already done, {failed} failed")
 
     def models(self, models: dict[str, Any]) -> None:
-        """The variants of all models, and where their weights are."""
-        if self._is_json:
-            self._line(models=models)
-            return
         for name, model in models.items():
             self._console.print(f"{name}: {model['purpose']}", markup=False)
             for variant, about in model["variants"].items():
@@ -101,9 +130,11 @@ class Screen:
                     markup=False,
                 )
 
-    def _line(self, **values: Any) -> None:
-        sys.stdout.write(json.dumps(values, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+
+def write_line(record: dict[str, Any]) -> None:
+    """Print an object as a line of JSON."""
+    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def _texts(paths: list[Path]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Runs jobs in this process: no server, no HTTP, the same processors."""
+"""Where jobs run; by default in this process: no server, no HTTP, the same processors."""
 
 import os
 import secrets
@@ -23,16 +23,8 @@ from studio.storage.files import Storage, Upload
 TEXT = "txt"
 
 
-class Processor(Protocol):
-    def run(self, job: Job, report: Report) -> dict[str, Any]: ...
-
-    def tracks(self, job: Job) -> Sequence[Track]: ...
-
-
-class Processors(Protocol):
-    """The model processors, by name."""
-
-    def get(self, name: str) -> Processor: ...
+class Models(Protocol):
+    """What a command asks of the models, which may be those of a server."""
 
     def describe(self) -> dict[str, Any]: ...
 
@@ -42,38 +34,91 @@ class Processors(Protocol):
 
     def formats_of(self, name: str) -> dict[str, str]: ...
 
-    def check_text(self, path: Path) -> None: ...
+    def request(self, name: str, upload: Upload, body: dict[str, Any]) -> Request:
+        """A checked request. Work with a fingerprint is not done again."""
 
-    def request(self, name: str, upload: Upload, body: dict[str, Any]) -> Request: ...
+
+class Done(Protocol):
+    """A job that has ended, and its tracks."""
+
+    @property
+    def result(self) -> dict[str, Any]: ...
+
+    def default_format(self, track: str) -> str: ...
+
+    def write(self, track: str, file_format: str, target: Path) -> None:
+        """Put a track at `target`; it appears complete, by rename."""
+
+
+class Workshop(Protocol):
+    """Where the jobs of a command run: in this process, or on a server."""
+
+    @property
+    def models(self) -> Models: ...
+
+    def upload(self, path: Path, extensions: Iterable[str]) -> Upload:
+        """Hand over a file. Raises a StudioError."""
+
+    def text(self, content: str) -> Path:
+        """A text file with this content, for `upload`."""
+
+    def run(self, request: Request, report: Report) -> Done:
+        """Do a job. Raises a StudioError."""
+
+    def forget(self, upload: Upload) -> None:
+        """Remove what belongs to a file; the file itself stays."""
+
+
+class Processor(Protocol):
+    def run(self, job: Job, report: Report) -> dict[str, Any]: ...
+
+    def tracks(self, job: Job) -> Sequence[Track]: ...
+
+
+class Processors(Models, Protocol):
+    """The model processors of this process, by name."""
+
+    def get(self, name: str) -> Processor: ...
+
+    def check_text(self, path: Path) -> None: ...
 
 
 MakeProcessors = Callable[[Storage, JobStore], Processors]
 
 
+@contextmanager
+def unfinished(target: Path) -> Iterator[Path]:
+    """A path beside `target` to write to; at the end it takes the place of `target`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+    try:
+        yield path
+        path.replace(target)
+    finally:
+        path.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
-class Done:
-    """A job that has ended: its result, and a folder with its tracks."""
+class LocalDone:
+    """A job of this process: its result, and a folder with its tracks."""
 
     result: dict[str, Any]
     tracks: dict[str, Track]
     folder: TrackFolder
 
+    def default_format(self, track: str) -> str:
+        return self.tracks[track].default_format
+
     def write(self, track: str, file_format: str, target: Path) -> None:
-        """Put a track at `target`; it appears complete, by rename."""
         source = self.tracks[track].make(self.folder, file_format)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
-        try:
+        with unfinished(target) as path:
             try:
-                os.link(source, unfinished)
+                os.link(source, path)
             except OSError:
-                shutil.copy2(source, unfinished)
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+                shutil.copy2(source, path)
 
 
-class Workshop:
+class LocalWorkshop:
     """The processors with a storage of their own, which lasts as long as the workshop."""
 
     def __init__(self, models: Processors, storage: Storage, store: JobStore, folder: Path) -> None:
@@ -100,7 +145,7 @@ class Workshop:
         path.write_text(content, "utf-8")
         return path
 
-    def run(self, request: Request, report: Report) -> Done:
+    def run(self, request: Request, report: Report) -> LocalDone:
         """Do a job. Raises a StudioError."""
         job = self._store.add(request)
         processor = self.models.get(request.model)
@@ -112,7 +157,7 @@ class Workshop:
             self._storage.result(upload.file_id, job.job_id),
             self._storage.source(upload),
         )
-        return Done(result, {track.name: track for track in processor.tracks(done)}, folder)
+        return LocalDone(result, {track.name: track for track in processor.tracks(done)}, folder)
 
     def forget(self, upload: Upload) -> None:
         """Remove what belongs to a file; the file itself stays."""
@@ -120,7 +165,7 @@ class Workshop:
 
 
 @contextmanager
-def open_workshop(make_processors: MakeProcessors, folder: Path) -> Iterator[Workshop]:
+def open_workshop(make_processors: MakeProcessors, folder: Path) -> Iterator[LocalWorkshop]:
     """A workshop whose files are in a hidden folder inside `folder`, removed at the end."""
     prepare_process()
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +177,7 @@ def open_workshop(make_processors: MakeProcessors, folder: Path) -> Iterator[Wor
         storage.open()
         store = JobStore(connect(f"sqlite:///{own / 'jobs.sqlite3'}"))
         store.open()
-        yield Workshop(make_processors(storage, store), storage, store, own)
+        yield LocalWorkshop(make_processors(storage, store), storage, store, own)
     finally:
         if store is not None:
             store.close()
