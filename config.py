@@ -289,6 +289,13 @@ class Config:
     )
     MUSICGEN_MODEL: str = _setting("small", values.name, "Default MusicGen variant.")
 
+    MCP_SERVER: str = _setting(
+        "",
+        values.url,
+        "URL of a server on which `audio-studio mcp` runs its jobs; empty: on this machine.",
+    )
+    MCP_KEY: str = _secret("", values.key, "API key for MCP_SERVER; empty: none.")
+
     @classmethod
     def load(
         cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")

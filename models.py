@@ -1,6 +1,6 @@
 """The model processors: what each model family is given of the configuration."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -78,9 +78,9 @@ def musicgen(config: Config, sources: Sources, _models: "Models") -> Generation:
 
 
 FAMILIES: tuple[MakeFamily, ...] = (demucs, whisper, musicgen)
-OPTIONS: dict[str, type[JobOptions]] = {
-    family.name: family.options for family in (Separation, Transcription, Generation)
-}
+_KINDS = (Separation, Transcription, Generation)
+OPTIONS: dict[str, type[JobOptions]] = {family.name: family.options for family in _KINDS}
+FORMATS: dict[str, Mapping[str, str]] = {family.name: family.formats for family in _KINDS}
 
 
 def _engine(config: Config, engine: str, precision: str) -> EngineSettings:
@@ -97,8 +97,9 @@ class Models:
         storage: Storage,
         store: JobStore,
         families: Sequence[MakeFamily] = FAMILIES,
+        registry: Registry | None = None,
     ) -> None:
-        self.registry = Registry(config.MODEL_IDLE_S)
+        self.registry = registry or Registry(config.MODEL_IDLE_S)
         downloads = Downloads()
         self._processors: dict[str, AnyProcessor] = {}
         sources = Sources(storage, store, self)

@@ -7,14 +7,15 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO = "audio-studio[demo]"
+DEMO, MCP = "audio-studio[demo]", "audio-studio[mcp]"
 
 
 def contents() -> dict[str, str]:
     """The text of each requirements file by its name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    developers = ["-r requirements.txt" if one == DEMO else one for one in extras["dev"]]
+    included = {DEMO: ["-r requirements.txt"], MCP: extras["mcp"]}
+    developers = [line for one in extras["dev"] for line in included.get(one, [one])]
     return {
         "requirements-prod.txt": _file("Server dependencies", project["dependencies"]),
         "requirements.txt": _file(

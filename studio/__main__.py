@@ -4,9 +4,10 @@ import logging
 import sys
 
 from config import Config, ConfigError
-from models import OPTIONS, Models
+from models import FORMATS, OPTIONS, Models
 from studio import logs
 from studio.cli.main import Interface, main
+from studio.inference.registry import Registry
 
 
 def run() -> None:
@@ -18,7 +19,16 @@ def run() -> None:
     logs.configure(config.LOG_FORMAT, logging.ERROR)
     for warning in Config.misspelled():
         print(f"audio-studio: {warning}", file=sys.stderr)
-    interface = Interface(lambda storage, store: Models(config, storage, store), OPTIONS, serve)
+    # Shared, so that models stay loaded between the calls of an agent.
+    registry = Registry(config.MODEL_IDLE_S)
+    interface = Interface(
+        lambda storage, store: Models(config, storage, store, registry=registry),
+        OPTIONS,
+        FORMATS,
+        serve,
+        config.MCP_SERVER,
+        config.MCP_KEY,
+    )
     sys.exit(main(interface))
 
 

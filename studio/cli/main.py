@@ -1,8 +1,9 @@
 """`audio-studio`: separate, transcribe and generate on this machine, without a server."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from studio import __version__
@@ -10,7 +11,8 @@ from studio.cli.commands import COMMANDS, Command
 from studio.cli.options import add_options
 from studio.cli.run import FAILED, Run, order_of
 from studio.cli.show import Display, Records, Screen, write_line
-from studio.cli.workshop import MakeProcessors, open_workshop
+from studio.cli.tools import Tools
+from studio.cli.workshop import MakeProcessors, Workshop, open_workshop
 from studio.errors import StudioError
 from studio.jobs.body import JobOptions
 
@@ -19,11 +21,16 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Interface:
-    """What the front door provides: the processors, the options of each model, the server."""
+    """What the front door provides: the processors, the options and formats of each model, the
+    server that this program can start, and the address and key of one that agents use instead of
+    this machine, if any."""
 
     make_processors: MakeProcessors
-    options: dict[str, type[JobOptions]]
+    options: Mapping[str, type[JobOptions]]
+    formats: Mapping[str, Mapping[str, str]]
     serve: Callable[[], None]
+    server_url: str = ""
+    server_key: str = field(default="", repr=False)
 
 
 def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +39,8 @@ def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
     if given.command == "serve":
         interface.serve()
         return 0
+    if given.command == "mcp":
+        return _serve_agents(interface)
     screen: Display = Records(write_line) if given.json else Screen()
     folder = getattr(given, "output", None) or Path.cwd()
     try:
@@ -50,6 +59,27 @@ def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _serve_agents(interface: Interface) -> int:
+    from studio.cli import mcp_server
+
+    if not mcp_server.is_installed():
+        sentence = "The package `mcp` is missing. Install it: pip install 'audio-studio[mcp]'"
+        Screen().failed("audio-studio", "package_missing", sentence)
+        return FAILED
+
+    def workshop(folder: Path) -> AbstractContextManager[Workshop]:
+        if not interface.server_url:
+            return open_workshop(interface.make_processors, folder)
+        from studio.cli.remote import open_remote
+
+        return open_remote(
+            interface.server_url, interface.server_key, interface.options, interface.formats
+        )
+
+    mcp_server.serve(Tools(interface.options, interface.formats, workshop))
+    return 0
+
+
 def parser_of(interface: Interface) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="audio-studio", description="Separate, transcribe and generate on this machine."
@@ -65,6 +95,7 @@ def parser_of(interface: Interface) -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list variants, and where their weights are")
     models.add_argument("--json", action="store_true", help="print JSON")
     commands.add_parser("serve", help="start the production server")
+    commands.add_parser("mcp", help="offer these commands to agents (Model Context Protocol)")
     return parser
 
 

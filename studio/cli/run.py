@@ -16,6 +16,7 @@ from studio.cli.workshop import Models, Workshop
 from studio.errors import InvalidOption, StudioError, UnknownFormat
 
 FAILED = 1
+UNREACHABLE = "server_unreachable"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ class Run:
             return self._work(workshop, item)
         except StudioError as error:
             self._screen.failed(item.label, error.code, error.sentence)
+        except ConnectionError as error:
+            self._screen.failed(item.label, UNREACHABLE, str(error))
         except FileNotFoundError:
             self._screen.failed(item.label, "unknown_file", "The file does not exist.")
         except OSError as error:

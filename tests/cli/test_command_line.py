@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from models import OPTIONS
+from models import FORMATS, OPTIONS
 from studio.cli.commands import COMMANDS
 from studio.cli.main import Interface, parser_of
 from studio.cli.options import FLAGS, flag_of
@@ -181,7 +181,7 @@ def test_every_option_of_the_api_has_a_flag() -> None:
     def unused() -> None:
         raise AssertionError
 
-    parser = parser_of(Interface(lambda *_: unused(), OPTIONS, unused))  # type: ignore[arg-type]
+    parser = parser_of(Interface(lambda *_: unused(), OPTIONS, FORMATS, unused))  # type: ignore[arg-type]
     [commands] = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
     for command in COMMANDS:
         flags = commands.choices[command.name]._option_string_actions

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from models import OPTIONS
+from models import FORMATS, OPTIONS
 from studio.cli.commands import COMMANDS
 from studio.cli.main import Interface, parser_of
 from tests.support.server import ROOT
@@ -16,10 +16,10 @@ EXAMPLES = re.findall(r"^audio-studio (.*?)(?:\s+#.*)?$", TEXT, re.M)
 
 def test_every_command_has_an_example() -> None:
     shown = {example.split()[0] for example in EXAMPLES}
-    assert shown == {*(command.name for command in COMMANDS), "models", "serve"}
+    assert shown == {*(command.name for command in COMMANDS), "models", "serve", "mcp"}
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_is_accepted(example: str) -> None:
-    parser = parser_of(Interface(lambda *_: None, OPTIONS, lambda: None))  # type: ignore[arg-type]
+    parser = parser_of(Interface(lambda *_: None, OPTIONS, FORMATS, lambda: None))  # type: ignore[arg-type]
     parser.parse_args(shlex.split(example))

@@ -1,0 +1,173 @@
+"""Offers the tools to agents over the Model Context Protocol, on standard input and output.
+
+The protocol is that of the package `mcp`, which is an extra: it is imported when it is needed.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from studio import __version__
+from studio.cli.run import UNREACHABLE
+from studio.cli.tools import Tools
+from studio.errors import StudioError
+from studio.jobs.job import Report
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+    from mcp.server import ServerRequestContext
+    from mcp.types import CallToolRequestParams, CallToolResult, ListToolsResult
+
+NAME = "audio-studio"
+INSTRUCTIONS = (
+    "Separates songs into stems, transcribes speech and the words of songs, and generates music. "
+    "Tools read and write files on this machine and return the paths of what they wrote. A file "
+    "takes seconds to minutes; progress is reported."
+)
+REPORT_EVERY_S = 0.5
+
+
+class Canceled(Exception):
+    """Ends a job whose caller has canceled it or has gone."""
+
+
+def is_installed() -> bool:
+    return find_spec("mcp") is not None
+
+
+def serve(tools: Tools) -> None:
+    """Answer an agent until its end of the connection is closed, or on SIGTERM."""
+    import anyio
+
+    anyio.run(partial(_serve, tools))
+
+
+async def _serve(tools: Tools) -> None:
+    import anyio
+    from mcp.server.stdio import stdio_server
+
+    # One at a time: a network uses all cores.
+    limiter = anyio.CapacityLimiter(1)
+    stopping = Event()
+    server = make_server(tools, limiter, stopping)
+
+    async def end_on_sigterm() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            async for _ in signals:
+                stopping.set()
+                # The job that runs has ended, and has removed what it had begun.
+                await limiter.acquire()
+                # A thread that waits for input cannot be ended otherwise.
+                os._exit(0)
+
+    async with anyio.create_task_group() as group:
+        if sys.platform != "win32":
+            group.start_soon(end_on_sigterm)
+        async with stdio_server() as (incoming, outgoing):
+            await server.run(incoming, outgoing, server.create_initialization_options())
+        group.cancel_scope.cancel()
+
+
+def make_server(tools: Tools, limiter: "CapacityLimiter", stopping: Event) -> Any:
+    """The protocol's server. `limiter` limits its jobs, and `stopping` ends them."""
+    import anyio
+    from mcp import types
+    from mcp.server.lowlevel import Server
+
+    async def list_tools(_context: "ServerRequestContext[Any]", _params: Any) -> "ListToolsResult":
+        return types.ListToolsResult(
+            tools=[
+                types.Tool(
+                    name=tool.name,
+                    description=tool.description,
+                    input_schema=tool.input_schema,
+                    annotations=types.ToolAnnotations(
+                        read_only_hint=tool.is_read_only, open_world_hint=False
+                    ),
+                )
+                for tool in tools.all()
+            ]
+        )
+
+    async def call_tool(
+        context: "ServerRequestContext[Any]", params: "CallToolRequestParams"
+    ) -> "CallToolResult":
+        canceled = Event()
+        arguments = params.arguments or {}
+        report = _reporter(context, (canceled, stopping), _total(arguments))
+        call = partial(_call, tools, params.name, arguments, report)
+
+        async def note_cancellation() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                canceled.set()
+
+        # The thread is not abandoned when the call is canceled: it ends at its next report, and
+        # removes what it has begun.
+        async with anyio.create_task_group() as group:
+            group.start_soon(note_cancellation)
+            answer, is_error = await anyio.to_thread.run_sync(call, limiter=limiter)
+            group.cancel_scope.cancel()
+        return types.CallToolResult(
+            content=[types.TextContent(text=json.dumps(answer, ensure_ascii=False))],
+            structured_content=answer,
+            is_error=is_error,
+        )
+
+    return Server(
+        NAME,
+        version=__version__,
+        instructions=INSTRUCTIONS,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+
+
+def _call(
+    tools: Tools, name: str, arguments: dict[str, Any], report: Report
+) -> tuple[dict[str, Any], bool]:
+    """What a tool answers, and whether it is an error."""
+    try:
+        answer = tools.call(name, arguments, report)
+    except StudioError as error:
+        return {"code": error.code, "error": error.sentence}, True
+    except ConnectionError as error:
+        return {"code": UNREACHABLE, "error": str(error)}, True
+    except OSError as error:
+        return {"code": "file_error", "error": f"{error}."}, True
+    except Canceled:
+        return {"code": "canceled", "error": "The call was canceled."}, True
+    return answer, bool(answer.get("failed")) and not (answer["done"] or answer["skipped"])
+
+
+def _total(arguments: dict[str, Any]) -> float | None:
+    """The progress at the end: 1 for one source, unknown for a folder."""
+    return None if Path(str(arguments.get("path", ""))).expanduser().is_dir() else 1.0
+
+
+def _reporter(
+    context: "ServerRequestContext[Any]", ends: tuple[Event, Event], total: float | None
+) -> Report:
+    """A report for the job's thread. What the protocol gets only grows."""
+    from anyio import from_thread
+
+    told, next_s = 0.0, 0.0
+
+    def report(stage: str, progress: float) -> None:
+        nonlocal told, next_s
+        if any(end.is_set() for end in ends):
+            raise Canceled
+        now_s = time.monotonic()
+        if progress > told and now_s >= next_s:
+            told, next_s = progress, now_s + REPORT_EVERY_S
+            from_thread.run(context.session.report_progress, progress, total, stage)
+
+    return report

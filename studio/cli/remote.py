@@ -1,0 +1,203 @@
+"""Runs the jobs of commands on a server, over its REST API."""
+
+import ssl
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+
+from studio.cli.workshop import unfinished
+from studio.errors import InternalError, StudioError, all_errors
+from studio.jobs.body import JobOptions
+from studio.jobs.job import Report, Request
+from studio.storage.files import SoundInfo, Upload
+
+CONNECT_TIMEOUT_S = 10.0
+# The server examines a file before it answers, and makes a format before it sends it.
+TIMEOUT_S = 600.0
+POLL_S = 1.0
+# How long a server that is restarted, or a network that fails, may be away from a running job.
+AWAY_S = 60.0
+GATEWAY_STATUSES = {502, 504}
+
+
+class Api:
+    """The REST API of a server. Every method raises ConnectionError if the server is away."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx2.Client(
+            headers=headers,
+            timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            # Honours SSL_CERT_FILE, for certificates that the server has made itself.
+            verify=ssl.create_default_context(),
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def send(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        """The JSON of an answer. Raises the StudioError that the server answers with."""
+        with self._stream(method, path, **more) as response:
+            response.read()
+            answer: dict[str, Any] = response.json()
+            return answer
+
+    def get_patiently(self, path: str) -> dict[str, Any]:
+        """The answer to a GET; waits while the server is away for a moment."""
+        ends_s = time.monotonic() + AWAY_S
+        while True:
+            try:
+                return self.send("GET", path)
+            except ConnectionError:
+                if time.monotonic() > ends_s:
+                    raise
+            time.sleep(POLL_S)
+
+    def download(self, path: str, target: Path) -> None:
+        """Write the body of an answer to `target`."""
+        with self._stream("GET", path) as response, open(target, "wb") as file:
+            for block in response.iter_bytes():
+                file.write(block)
+
+    @contextmanager
+    def _stream(self, method: str, path: str, **more: Any) -> Iterator[httpx2.Response]:
+        try:
+            with self._client.stream(method, self._url + path, **more) as response:
+                if response.status_code >= 400:
+                    response.read()
+                    raise self._error(response)
+                yield response
+        except httpx2.HTTPError as error:
+            cause = str(error) or type(error).__name__
+            raise ConnectionError(f"The server {self._url} cannot be reached: {cause}") from None
+
+    def _error(self, response: httpx2.Response) -> Exception:
+        try:
+            problem = response.json()
+            code, sentence = str(problem["code"]), str(problem["error"])
+        except (ValueError, KeyError, TypeError):
+            code, sentence = "", f"{self._url} answered {response.status_code} without a reason."
+        if response.status_code in GATEWAY_STATUSES:
+            return ConnectionError(sentence)
+        return error_of(code, sentence)
+
+
+def error_of(code: str, sentence: str) -> StudioError:
+    """The error with a code that a server told."""
+    kinds = {kind.code: kind for kind in all_errors()}
+    return kinds.get(code, InternalError)(sentence)
+
+
+@dataclass(frozen=True)
+class RemoteModels:
+    """The models of a server; their options and formats are those of this version."""
+
+    api: Api
+    options: Mapping[str, type[JobOptions]]
+    formats: Mapping[str, Mapping[str, str]]
+
+    def describe(self) -> dict[str, Any]:
+        models: dict[str, Any] = self.api.send("GET", "/models")["models"]
+        return models
+
+    def options_of(self, name: str) -> type[JobOptions]:
+        return self.options[name]
+
+    def file_types_of(self, name: str) -> frozenset[str]:
+        return frozenset(self.describe()[name]["file_types"])
+
+    def formats_of(self, name: str) -> dict[str, str]:
+        return dict(self.formats[name])
+
+    def request(self, name: str, upload: Upload, body: dict[str, Any]) -> Request:
+        """A request without a fingerprint: the server checks it, and knows what it has done."""
+        return Request(upload.file_id, name, "", body, "")
+
+
+@dataclass(frozen=True)
+class RemoteDone:
+    """A job of a server, whose tracks are downloaded."""
+
+    api: Api
+    file_id: str
+    result: dict[str, Any]
+
+    def default_format(self, track: str) -> str:
+        return str(self.result["format"])
+
+    def write(self, track: str, file_format: str, target: Path) -> None:
+        with unfinished(target) as path:
+            address = f"/download/{self.file_id}/{quote(track, safe='')}?format={file_format}"
+            self.api.download(address, path)
+
+
+class RemoteWorkshop:
+    """A server. Files are uploaded, and deleted there at the end."""
+
+    def __init__(self, api: Api, models: RemoteModels, folder: Path) -> None:
+        self.models = models
+        self._api = api
+        self._folder = folder
+
+    def upload(self, path: Path, extensions: Iterable[str]) -> Upload:
+        with open(path, "rb") as file:
+            answer = self._api.send("POST", "/upload", files={"file": (path.name, file)})
+        sound = None
+        if answer["duration_s"] is not None:
+            names = ("duration_s", "sample_rate_hz", "channels", "note")
+            sound = SoundInfo(**{name: answer[name] for name in names})
+        file_type = path.suffix.lower().lstrip(".")
+        return Upload(answer["file_id"], path.name, file_type, answer["bytes"], "", sound)
+
+    def text(self, content: str) -> Path:
+        path = self._folder / "prompt.txt"
+        path.write_text(content, "utf-8")
+        return path
+
+    def run(self, request: Request, report: Report) -> RemoteDone:
+        """Do a job. If `report` raises, it is `forget` that ends the job."""
+        path = f"/process/{request.model}/{request.file_id}"
+        self._api.send("POST", path, json=request.options)
+        return RemoteDone(self._api, request.file_id, self._wait(request.file_id, report))
+
+    def _wait(self, file_id: str, report: Report) -> dict[str, Any]:
+        """The result of the latest job of a file, once it has ended."""
+        while True:
+            status = self._api.get_patiently(f"/status/{file_id}")
+            if status["status"] == "completed":
+                result: dict[str, Any] = status["jobs"][0]["result"]
+                return result
+            if status["status"] == "failed":
+                raise error_of(status["error"]["code"], status["error"]["error"])
+            if status["status"] == "canceled":
+                raise InternalError("The job was canceled on the server.")
+            report(status["stage"] or status["status"], status["progress"])
+            time.sleep(POLL_S)
+
+    def forget(self, upload: Upload) -> None:
+        with suppress(StudioError, OSError):
+            self._api.send("DELETE", f"/cleanup/{upload.file_id}")
+
+
+@contextmanager
+def open_remote(
+    url: str,
+    key: str,
+    options: Mapping[str, type[JobOptions]],
+    formats: Mapping[str, Mapping[str, str]],
+) -> Iterator[RemoteWorkshop]:
+    """A workshop on the server at `url`, with an API key if it needs one."""
+    api = Api(url, key)
+    try:
+        with tempfile.TemporaryDirectory(prefix="audio-studio-") as folder:
+            yield RemoteWorkshop(api, RemoteModels(api, options, formats), Path(folder))
+    finally:
+        api.close()

@@ -1,0 +1,208 @@
+"""The commands as tools for agents: what they are called with, and what they return.
+
+`mcp_server.py` offers them over the Model Context Protocol.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.cli.commands import COMMANDS, Choices, Command
+from studio.cli.run import Order, Run
+from studio.cli.show import Records
+from studio.cli.workshop import Workshop
+from studio.errors import InvalidOption, UnknownFile, UnknownOption
+from studio.jobs.body import JobOptions
+from studio.jobs.job import Report
+
+MODELS = "models"
+# What a model reads of a transcript, and of the list of a large folder.
+MAX_TEXT_CHARACTERS = 20_000
+MAX_SOURCES = 200
+
+OpenWorkshop = Callable[[Path], AbstractContextManager[Workshop]]
+"""A workshop, with a folder for what it writes meanwhile."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool, with the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    is_read_only: bool = False
+
+
+class Tools:
+    """The tools. `options` and `formats` are those of each model."""
+
+    def __init__(
+        self,
+        options: Mapping[str, type[JobOptions]],
+        formats: Mapping[str, Mapping[str, str]],
+        open_workshop: OpenWorkshop,
+    ) -> None:
+        self._options = options
+        self._formats = formats
+        self._open_workshop = open_workshop
+
+    def all(self) -> list[Tool]:
+        models = Tool(
+            MODELS,
+            "List the variants of all models, where their weights are, and their licences.",
+            _object({}, []),
+            is_read_only=True,
+        )
+        return [*map(self._tool, COMMANDS), models]
+
+    def _tool(self, command: Command) -> Tool:
+        about = f"{command.help[0].upper()}{command.help[1:]}."
+        if command.reads_files:
+            about += " Files that were done before with the same options are skipped."
+        if command.formats:
+            about += " The answer has the text of a single file."
+        properties = self._properties(command)
+        required = ["path"] if command.reads_files else ["prompt", "output"]
+        return Tool(command.name, about, _object(properties, required))
+
+    def _properties(self, command: Command) -> dict[str, Any]:
+        """The JSON schema of each argument; those of options are those of the API."""
+        properties: dict[str, Any] = {}
+        if command.reads_files:
+            properties["path"] = _text("An audio file, or a folder with audio files.")
+        else:
+            properties["prompt"] = _text("Description of the music.")
+        properties["output"] = _text(f"Folder for the outputs. {_default_output(command)}")
+        if command.name == "separate":
+            properties["karaoke"] = {
+                "type": "boolean",
+                "description": "Write the vocals, and the song without them.",
+            }
+        if command.formats:
+            properties["formats"] = {
+                "type": "array",
+                "items": {"enum": list(self._formats[command.model])},
+                "default": command.formats.split(","),
+            }
+        options = self._options[command.model].model_json_schema()["properties"]
+        left_out = command.excluded | ({"format"} if command.formats else set())
+        return properties | {name: one for name, one in options.items() if name not in left_out}
+
+    def call(self, name: str, arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        """Do what a tool does. Raises a StudioError, or OSError."""
+        if name == MODELS:
+            with self._open_workshop(Path.cwd()) as workshop:
+                return {"models": workshop.models.describe()}
+        command = {one.name: one for one in COMMANDS}.get(name)
+        if command is None:
+            known = ", ".join(tool.name for tool in self.all())
+            raise UnknownOption(f"There is no tool {name!r}. Known: {known}.")
+        order = self._order(command, {k: v for k, v in arguments.items() if v is not None})
+        collected = _Collected(report)
+        with self._open_workshop(order.output or _folder_of(order)) as workshop:
+            Run(command, order, workshop.models, collected).over(workshop)
+        return collected.answer(with_text=command.formats is not None)
+
+    def _order(self, command: Command, arguments: dict[str, Any]) -> Order:
+        properties = self._properties(command)
+        for name in arguments:
+            if name not in properties:
+                raise UnknownOption(f"Unknown argument {name!r}. Known: {', '.join(properties)}.")
+        body = dict(arguments)
+        source = _string(body, "path" if command.reads_files else "prompt")
+        output = Path(_string(body, "output")).expanduser().absolute() if "output" in body else None
+        choices = Choices(_formats(body, command), bool(body.pop("karaoke", False)))
+        if command.reads_files:
+            path = Path(source).expanduser().absolute()
+            if not path.exists():
+                raise UnknownFile(f"There is no file or folder {source!r} on this machine.")
+            source = str(path)
+            if command.model == "demucs" and output is None:
+                output = (path if path.is_dir() else path.parent) / "separated"
+        elif output is None:
+            raise InvalidOption("`output` is missing: name the folder for the music.")
+        return Order([source], body, choices, output)
+
+
+class _Collected(Records):
+    """Keeps what a command tells, and passes on its progress.
+
+    The progress of all sources together is the number of those that have ended, and the measured
+    progress of the present one.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._told: list[dict[str, Any]] = []
+        self._report = report
+        self._begun = 0
+        super().__init__(self._told.append)
+
+    @contextmanager
+    def progress(self, name: str) -> Iterator[Report]:
+        ended, self._begun = self._begun, self._begun + 1
+        yield lambda stage, progress: self._report(f"{name}: {stage}", ended + progress)
+
+    def answer(self, with_text: bool) -> dict[str, Any]:
+        *sources, summary = self._told
+        done = [one for one in sources if one.get("outputs")]
+        answer = {
+            "sources": sources[:MAX_SOURCES],
+            "omitted": len(sources[MAX_SOURCES:]),
+            **{key: summary[key] for key in ("done", "skipped", "failed")},
+        }
+        if with_text and len(done) == 1:
+            text = Path(done[0]["outputs"][0]).read_text("utf-8")
+            answer["text"] = text[:MAX_TEXT_CHARACTERS]
+            answer["text_is_complete"] = len(text) <= MAX_TEXT_CHARACTERS
+        return answer
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _text(description: str) -> dict[str, Any]:
+    return {"type": "string", "description": description}
+
+
+def _default_output(command: Command) -> str:
+    if not command.reads_files:
+        return ""
+    return (
+        "Default: `separated` beside the song."
+        if command.model == "demucs"
+        else "Default: beside each file."
+    )
+
+
+def _folder_of(order: Order) -> Path:
+    path = Path(order.sources[0])
+    return path if path.is_dir() else path.parent
+
+
+def _string(arguments: dict[str, Any], name: str) -> str:
+    """Take a text from the arguments. Raises InvalidOption."""
+    value = arguments.pop(name, None)
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidOption(f"`{name}` is {value!r}; it must be a text that is not empty.")
+    return value
+
+
+def _formats(arguments: dict[str, Any], command: Command) -> tuple[str, ...]:
+    """Take the formats from the arguments. Raises InvalidOption."""
+    if command.formats is None:
+        return ()
+    formats = arguments.pop("formats", command.formats.split(","))
+    if isinstance(formats, str):
+        formats = [formats]
+    if not (isinstance(formats, list) and formats and all(isinstance(f, str) for f in formats)):
+        raise InvalidOption(f"`formats` is {formats!r}; it must be a list of formats.")
+    return tuple(dict.fromkeys(formats))

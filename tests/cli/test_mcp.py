@@ -1,0 +1,261 @@
+"""Agents use the commands over the Model Context Protocol: the SDK's own client, on stdio."""
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import soundfile
+from mcp import Client, StdioServerParameters, stdio_client
+from mcp.types import CallToolResult
+
+from models import OPTIONS
+from studio.cli.commands import COMMANDS
+from studio.cli.main import main
+from tests.cli.test_command_line import SPOKEN, environment
+from tests.support.server import Server, noise, write_wav
+
+KEY = "0123456789abcdef"
+
+
+@asynccontextmanager
+async def agent(folder: Path, weights: Path, **settings: str) -> AsyncIterator[Client]:
+    parameters = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "studio", "mcp"],
+        cwd=folder,
+        env={**environment(weights), **settings},
+    )
+    async with Client(stdio_client(parameters), read_timeout_seconds=240) as client:
+        yield client
+
+
+def with_agent(
+    act: Callable[[Client], Awaitable[None]], folder: Path, weights: Path, **settings: str
+) -> None:
+    async def session() -> None:
+        async with agent(folder, weights, **settings) as client:
+            await act(client)
+
+    anyio.run(session)
+
+
+def content(result: CallToolResult) -> dict[str, Any]:
+    """What a tool answered; programs and models read the same."""
+    [text] = result.content
+    assert text.type == "text"
+    assert json.loads(text.text) == result.structured_content
+    answer: dict[str, Any] = json.loads(text.text)
+    return answer
+
+
+def hidden(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob(".audio-studio-*")]
+
+
+def test_an_agent_finds_the_commands_and_is_told_its_mistakes(
+    tmp_path: Path, weights: Path
+) -> None:
+    async def act(client: Client) -> None:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert set(tools) == {*(command.name for command in COMMANDS), "models"}
+        for command in COMMANDS:
+            schema = tools[command.name].input_schema
+            assert not schema["additionalProperties"]
+            expected = set(OPTIONS[command.model].model_fields) - command.excluded
+            if command.formats:
+                expected -= {"format"}
+            assert expected <= set(schema["properties"])
+        answer = content(await client.call_tool("models", {}))
+        assert answer["models"]["demucs"]["variants"]["mini"]["weights"] == "bundled"
+        assert list(tmp_path.iterdir()) == []
+        await mistakes(client, str(write_wav(tmp_path / "song.wav", noise(0.5))))
+
+    with_agent(act, tmp_path, weights)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix] == ["song.wav"]
+
+
+def test_an_agent_transcribes_and_generates_on_this_machine(tmp_path: Path, weights: Path) -> None:
+    recording = tmp_path / "留言.flac"
+    recording.write_bytes((SPOKEN / "spoken.flac").read_bytes())
+
+    async def act(client: Client) -> None:
+        arguments = {"path": str(recording), "formats": ["txt", "srt"], "language": None}
+        answer = content(await client.call_tool("transcribe", arguments))
+        assert answer["sources"][0]["outputs"] == [
+            str(tmp_path / "留言.txt"),
+            str(tmp_path / "留言.srt"),
+        ]
+        assert answer["text"] == (tmp_path / "留言.txt").read_text("utf-8")
+        assert answer["text_is_complete"]
+        assert len(answer["text"].split()) > 10
+        again = content(await client.call_tool("transcribe", arguments))
+        assert (again["skipped"], again["text"]) == (1, answer["text"])
+        order = {"prompt": "Slow piano", "output": str(tmp_path / "music"), "duration": 1.0}
+        made = content(await client.call_tool("generate", {**order, "seed": 7}))
+        [path] = made["sources"][0]["outputs"]
+        assert soundfile.info(path).duration == pytest.approx(1.0, abs=0.05)
+
+    with_agent(act, tmp_path, weights)
+    assert hidden(tmp_path) == []
+
+
+async def mistakes(client: Client, song: str) -> None:
+    """Mistakes are told with the errors of the API."""
+    for name, arguments, code, named in (
+        ("separate", {"path": f"{song}.absent"}, "unknown_file", "song.wav.absent"),
+        ("separate", {}, "invalid_option", "`path`"),
+        ("separate", {"path": song, "volume": 11}, "unknown_option", "'volume'"),
+        ("separate", {"path": song, "source": "music"}, "unknown_option", "'source'"),
+        ("transcribe", {"path": song, "formats": ["doc"]}, "unknown_format", "'doc'"),
+        ("generate", {"prompt": "piano"}, "invalid_option", "`output`"),
+        ("mix", {"path": song}, "unknown_option", "'mix'"),
+    ):
+        result = await client.call_tool(name, arguments)
+        answer = content(result)
+        assert result.is_error
+        assert answer["code"] == code, answer
+        assert named in answer["error"]
+    result = await client.call_tool("separate", {"path": song, "overlap": 2.0})
+    [failed] = content(result)["sources"]
+    assert (result.is_error, failed["code"]) == (True, "invalid_option")
+
+
+def test_a_call_tells_its_progress_and_can_be_canceled(tmp_path: Path, weights: Path) -> None:
+    song = str(write_wav(tmp_path / "long.wav", noise(120.0, channels=1)))
+    short = str(write_wav(tmp_path / "short.wav", noise(0.5)))
+    told: list[float] = []
+
+    async def act(client: Client) -> None:
+        async def cancel_at_first_progress(
+            progress: float, total: float | None, message: str | None
+        ) -> None:
+            assert total == 1.0
+            assert "long" in str(message)
+            told.append(progress)
+            scope.cancel()
+
+        with anyio.CancelScope() as scope:
+            await client.call_tool(
+                "separate",
+                {"path": song, "model_variant": "tiny", "shifts": 4},
+                progress_callback=cancel_at_first_progress,
+            )
+        assert scope.cancelled_caught
+        answer = content(await client.call_tool("separate", {"path": short, "stems": ["bass"]}))
+        [path] = answer["sources"][0]["outputs"]
+        assert Path(path) == tmp_path / "separated" / "short" / "bass.wav"
+
+    with_agent(act, tmp_path, weights)
+    assert 0 < told[0] < 1
+    assert not (tmp_path / "separated" / "long").exists()
+    assert hidden(tmp_path) == []
+
+
+def test_a_terminated_program_leaves_nothing_behind(tmp_path: Path, weights: Path) -> None:
+    """Agents end it so if it does not end by itself; its input stays open until then."""
+    song = str(write_wav(tmp_path / "long.wav", noise(120.0, channels=1)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "studio", "mcp"],
+        cwd=tmp_path,
+        env=environment(weights),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}}
+    client["clientInfo"] = {"name": "test", "version": "1"}
+    call = {"name": "separate", "arguments": {"path": song, "model_variant": "tiny", "shifts": 4}}
+    for message in (
+        {"id": 1, "method": "initialize", "params": client},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": {**call, "_meta": {"progressToken": "a"}}},
+    ):
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    while "notifications/progress" not in process.stdout.readline():
+        pass
+    assert hidden(tmp_path) != []
+    process.terminate()
+    assert process.wait(timeout=60) == 0
+    assert hidden(tmp_path) == []
+    process.stdin.close()
+    process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    """A server that requires a key."""
+    server = Server(
+        tmp_path_factory.mktemp("guarded"),
+        API_KEYS=KEY,
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="swift",
+        SEPARATION_ENGINE="torch",
+        WHISPER_MODEL="mini",
+    ).start()
+    yield server
+    server.stop()
+
+
+def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: Server) -> None:
+    (tmp_path / "songs").mkdir()
+    write_wav(tmp_path / "songs" / "歌.wav", noise(0.5))
+    (tmp_path / "songs" / "broken.wav").write_bytes(b"no audio")
+    recording = str(SPOKEN / "spoken.flac")
+
+    async def act(client: Client) -> None:
+        answer = content(
+            await client.call_tool(
+                "separate",
+                {"path": "songs", "output": "stems", "karaoke": True, "format": "flac"},
+            )
+        )
+        assert (answer["done"], answer["failed"]) == (1, 1)
+        failed, done = answer["sources"]
+        assert failed["code"] == "not_audio"
+        assert [soundfile.info(path).frames for path in done["outputs"]] == [22_050, 22_050]
+        assert {Path(path).name for path in done["outputs"]} == {"vocals.flac", "instrumental.flac"}
+        heard = await client.call_tool("transcribe", {"path": recording, "output": str(tmp_path)})
+        assert len(content(heard)["text"].split()) > 10
+
+    with_agent(act, tmp_path, weights, MCP_SERVER=guarded.url, MCP_KEY=KEY)
+    uploads = [path for path in guarded.uploads.iterdir() if not path.name.startswith(".")]
+    assert uploads == []
+
+
+def test_a_server_that_refuses_or_is_away_is_named(
+    tmp_path: Path, weights: Path, guarded: Server
+) -> None:
+    song = str(write_wav(tmp_path / "song.wav", noise(0.5)))
+
+    async def refused(client: Client) -> None:
+        answer = content(await client.call_tool("separate", {"path": song}))
+        assert answer["code"] == "unauthorized"
+
+    async def away(client: Client) -> None:
+        answer = content(await client.call_tool("separate", {"path": song}))
+        assert answer["code"] == "server_unreachable"
+        assert "http://127.0.0.1:9" in answer["error"]
+
+    with_agent(refused, tmp_path, weights, MCP_SERVER=guarded.url)
+    with_agent(away, tmp_path, weights, MCP_SERVER="http://127.0.0.1:9")
+
+
+def test_without_the_package_the_command_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from studio.cli import mcp_server
+    from studio.cli.main import Interface
+
+    monkeypatch.setattr(mcp_server, "is_installed", lambda: False)
+    unused: Any = None
+    assert main(Interface(unused, OPTIONS, {}, unused), ["mcp"]) == 1
+    assert "pip install 'audio-studio[mcp]'" in capsys.readouterr().err
