@@ -23,7 +23,7 @@ from config import Config, ConfigError
 from models import FAMILIES, MakeFamily, Models
 from studio import __version__, logs
 from studio.errors import UnknownVariant
-from studio.inference.devices import has_driver
+from studio.inference.devices import MPS, missing_device
 from studio.inference.process import prepare_process
 from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs import faults, integrity
@@ -277,11 +277,12 @@ def _live_limits(config: Config) -> Limits:
 
 
 def _check_device(config: Config) -> None:
-    """Raise ConfigError where a CUDA device is demanded of a machine that cannot have one."""
-    if config.DEVICE.startswith("cuda") and not has_driver():
+    """Raise ConfigError where a GPU is demanded of a machine that cannot have it."""
+    if missing := missing_device(config.DEVICE):
+        remedy = "Set" if config.DEVICE == MPS else "Install the driver of NVIDIA, or set"
         raise ConfigError(
-            f"DEVICE={config.DEVICE!r} cannot be used: this machine has no driver for a CUDA "
-            "device. Install the driver of NVIDIA, or set DEVICE=auto or DEVICE=cpu."
+            f"DEVICE={config.DEVICE!r} cannot be used: {missing}. {remedy} DEVICE=auto or "
+            "DEVICE=cpu."
         )
 
 

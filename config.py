@@ -210,7 +210,7 @@ class Config:
         "auto",
         values.device,
         "Device for all models: auto (a working CUDA device, otherwise the CPU), cpu, cuda, "
-        "or cuda:N for the GPU with that index.",
+        "cuda:N for the GPU with that index, or mps for the GPU of a Mac (not Whisper).",
     )
     SEPARATION_ENGINE: str = _setting(
         "auto",

@@ -147,7 +147,10 @@ class Models:
         """How the variants that are loaded at the start are leased, by model and variant."""
         return {
             f"{one.name}/{one.default}": partial(
-                warmed_up, partial(one.lease, one.default), one.family.rehearse
+                warmed_up,
+                partial(one.lease, one.default),
+                one.family.rehearse,
+                one.family.remark,
             )
             for one in self.all()
             if one.family.loads_at_start

@@ -76,6 +76,10 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
     def rehearse(self, model: ModelT) -> None:
         """Warm up a model, so that the first job has no start-up cost."""
 
+    def remark(self, model: ModelT) -> str | None:
+        """Why a loaded model does not run on the best device or engine; None if it does."""
+        return None
+
     def engine(self, variant: Any) -> str | None:
         """The engine of a variant; None if unknown before it is loaded."""
         return None

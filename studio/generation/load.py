@@ -11,7 +11,13 @@ from studio.generation import parts
 from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant, repository
 from studio.generation.model import CodecSpec, Decoder, MusicModel
 from studio.inference import hub
-from studio.inference.devices import choose_device, fallback_note, join_notes, release_memory
+from studio.inference.devices import (
+    MPS,
+    choose_device,
+    fallback_note,
+    join_notes,
+    release_memory,
+)
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.graph_cache import NotConvertible
 from studio.inference.reachable import any_reachable, hub_address
@@ -84,10 +90,10 @@ def _build(variant: MusicGenVariant, settings: EngineSettings) -> MusicModel:
     note = device.note
     if not device.is_cpu:
         try:
-            return _on_cuda(shared, device.name)
+            return _on_cuda(shared, device.name) if device.is_cuda else _on_mps(shared)
         except RuntimeError as error:
-            log.warning("the CUDA device cannot run the network", exc_info=error)
-            note = fallback_note(error)
+            log.warning("%s cannot run the network", device.name, exc_info=error)
+            note = fallback_note(error, device.name)
         release_memory()
     if _engine_on_cpu(settings) == "openvino":
         return _on_openvino(shared, settings, note)
@@ -116,6 +122,16 @@ def _on_cuda(shared: _Parts, device: str) -> MusicModel:
         )
         decoder.rehearse(kind)
     return MusicModel(kind, shared.listener, decoder, codec, f"torch ({device})", "f16")
+
+
+def _on_mps(shared: _Parts) -> MusicModel:
+    """The model on the GPU of a Mac. Raises RuntimeError where it cannot run it."""
+    from studio.generation.torch_engine import TorchCodec, TorchDecoder
+
+    decoder = TorchDecoder(shared.folder, shared.config, MPS)
+    decoder.rehearse(shared.kind)
+    codec = TorchCodec(shared.folder, shared.config, MPS)
+    return MusicModel(shared.kind, shared.listener, decoder, codec, f"torch ({MPS})", "f32")
 
 
 def _on_torch(shared: _Parts, settings: EngineSettings, note: str | None) -> MusicModel:

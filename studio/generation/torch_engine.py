@@ -1,4 +1,4 @@
-"""The PyTorch engine: the modules of transformers as they are, on the CPU or on CUDA."""
+"""The PyTorch engine: the modules of transformers as they are, on the CPU or on a GPU."""
 
 import logging
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from studio.generation import parts
-from studio.generation.model import Codes, Decoding, Hidden, Logits, Sounds, States
-from studio.inference.devices import fallback_note, is_device_failure, release_memory
+from studio.generation.model import CodecSpec, Codes, Decoding, Hidden, Logits, Sounds, States
+from studio.inference.devices import Device, fallback_note, is_device_failure, release_memory
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,13 @@ class TorchDecoder:
         self.module = parts.read_part(folder, "decoder", config).to(device)
         self.is_prefixed = config.model_type == parts.MELODY
         self.device = device
-        if device != "cpu":
+        if Device(device).is_cuda:
             self.module = self.module.to(torch.float16)
+
+    def rehearse(self, kind: CodecSpec) -> None:
+        """Take one step. Raises RuntimeError if the device cannot."""
+        states = np.zeros((2, 1, self.module.config.hidden_size), np.float32)
+        self.begin(states, 1, True)(np.full((1, kind.codebooks, 1), kind.padding, np.int64))
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
         return _TorchDecoding(self, np.repeat(states[: 1 + guided], rows, axis=0))
@@ -108,7 +113,7 @@ class TorchCodec:
         except RuntimeError as error:
             if self._device == "cpu" or not is_device_failure(error):
                 raise
-            reason = fallback_note(error)
+            reason = fallback_note(error, self._device)
         # Outside of the handler: the error holds the tensors of the failed call.
         release_memory()
         with self._lock:

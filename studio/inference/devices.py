@@ -1,7 +1,8 @@
-"""Chooses the device that PyTorch's networks run on: a CUDA device that works, else the CPU."""
+"""Chooses the device that PyTorch's networks run on: a GPU that works, else the CPU."""
 
 import gc
 import logging
+import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,15 @@ log = logging.getLogger(__name__)
 # One of them exists where a driver of NVIDIA is installed: Linux, WSL, Windows.
 DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
 PROBE_SIZE = 64
+CUDA, MPS = "cuda", "mps"
+CUDA_DEVICE, APPLE_GPU = "The CUDA device", "The GPU of this Mac"
 # Half precision keeps three digits; a product of PROBE_SIZE terms stays far below this.
 MAX_PROBE_ERROR = 0.02
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device as PyTorch names it, and why it is not the CUDA device that was wanted."""
+    """A device as PyTorch names it, and why it is not the GPU that was wanted."""
 
     name: str = "cpu"
     note: str | None = None
@@ -27,6 +30,10 @@ class Device:
     @property
     def is_cpu(self) -> bool:
         return self.name == "cpu"
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.name.startswith(CUDA)
 
 
 _lock = Lock()
@@ -38,42 +45,55 @@ def has_driver() -> bool:
     return any(Path(path).exists() for path in DRIVERS)
 
 
-def choose_device(wanted: str) -> Device:
-    """The device for `auto`, `cpu`, `cuda` or `cuda:N`.
+def has_apple_gpu() -> bool:
+    """Whether this is a Mac with a GPU that PyTorch supports."""
+    return (platform.system(), platform.machine()) == ("Darwin", "arm64")
 
-    A CUDA device is chosen only after it has multiplied matrices correctly.
+
+def missing_device(wanted: str) -> str | None:
+    """Why this machine cannot have a wanted device; None if it may have it."""
+    if wanted.startswith(CUDA) and not has_driver():
+        return "this machine has no driver for a CUDA device"
+    if wanted == MPS and not has_apple_gpu():
+        return "this machine is not a Mac with Apple silicon"
+    return None
+
+
+def choose_device(wanted: str) -> Device:
+    """The device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    A GPU is chosen only after it has multiplied matrices correctly.
     """
-    if wanted == "cpu":
+    # Most machines have no CUDA device, which is nothing to remark on.
+    if wanted == "cpu" or (wanted == "auto" and not has_driver()):
         return Device()
-    if not has_driver():
-        # Most machines have no such device, which is nothing to remark on.
-        absent = _note("this machine has no driver for one")
-        return Device(note=None if wanted == "auto" else absent)
-    name = "cuda" if wanted == "auto" else wanted
+    name = CUDA if wanted == "auto" else wanted
+    if missing := missing_device(name):
+        return Device(note=_note(missing, name))
     with _lock:
         if name not in _refusals:
             _refusals[name] = refused = _refusal(name)
             if refused:
-                log.warning(_note(refused))
+                log.warning(_note(refused, name))
         reason = _refusals[name]
         if reason and "out of memory" in reason:
             # Others use the device now; the next model may find it free.
             del _refusals[name]
-    return Device(note=_note(reason)) if reason else Device(name)
+    return Device(note=_note(reason, name)) if reason else Device(name)
 
 
-def fallback_note(error: BaseException) -> str:
-    """What a result says where a network failed on the CUDA device and the CPU took over."""
-    return _note(first_line(error))
+def fallback_note(error: BaseException, device: str = CUDA) -> str:
+    """What a result says where a network failed on a GPU and the CPU took over."""
+    return _note(first_line(error), device)
 
 
 def is_device_failure(error: BaseException) -> bool:
-    """Whether a CUDA device made this fail, and not the work.
+    """Whether a GPU made this fail, and not the work.
 
     A lack of memory shows in many ways: libraries that cannot be initialised, kernels that cannot
     be loaded.
     """
-    return any(name in str(error).lower() for name in ("cuda", "cublas", "cudnn", "cufft"))
+    return any(name in str(error).lower() for name in ("cuda", "cublas", "cudnn", "cufft", "mps"))
 
 
 def first_line(error: BaseException) -> str:
@@ -87,18 +107,19 @@ def join_notes(*notes: str | None) -> str | None:
     return " ".join(note for note in notes if note) or None
 
 
-def _note(reason: str) -> str:
-    return f"The CUDA device was not used: {reason}."
+def _note(reason: str, device: str) -> str:
+    return f"{APPLE_GPU if device == MPS else CUDA_DEVICE} was not used: {reason}."
 
 
 def _refusal(name: str) -> str | None:
-    """Why a CUDA device cannot be used; None where it computes what the CPU computes."""
+    """Why a GPU cannot be used; None where it computes what the CPU computes."""
     try:
         import torch
 
-        if torch.version.cuda is None:
+        is_mps = name == MPS
+        if not is_mps and torch.version.cuda is None:
             return f"the installed PyTorch {torch.__version__} is built without CUDA"
-        if not torch.cuda.is_available():
+        if not (torch.backends.mps if is_mps else torch.cuda).is_available():
             return f"PyTorch {torch.__version__} finds no device that it can use"
         values = torch.linspace(-1, 1, PROBE_SIZE * PROBE_SIZE).view(PROBE_SIZE, PROBE_SIZE)
         exact = values @ values
@@ -119,8 +140,13 @@ def _convolved(values: Any) -> Any:
 
 
 def release_memory() -> None:
-    """Give back what unloaded models held of a CUDA device's memory."""
+    """Give back what unloaded models held of a GPU's memory."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
+    if torch is None:
+        return
+    if torch.cuda.is_initialized():
         gc.collect()
         torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        gc.collect()
+        torch.mps.empty_cache()

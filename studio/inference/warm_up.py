@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain, repeat
 from threading import Event, Lock, Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from studio.errors import StudioError
 
@@ -24,18 +24,23 @@ CHECK_STORAGE_EVERY_S = 5.0
 AGAIN = "The server retries automatically."
 
 Model = TypeVar("Model")
-Leases = Mapping[str, Callable[[], AbstractContextManager[Any]]]
-"""For each model name, a function that leases the model."""
+Leases = Mapping[str, Callable[[], AbstractContextManager[str | None]]]
+"""For each model name, a function that leases the model and gives the remark on it."""
 
 
 @contextmanager
 def warmed_up(
-    lease: Callable[[], AbstractContextManager[Model]], use: Callable[[Model], None]
-) -> Iterator[Model]:
-    """Lease a model and use it once, so that its first job has no start-up cost."""
+    lease: Callable[[], AbstractContextManager[Model]],
+    use: Callable[[Model], None],
+    remark: Callable[[Model], str | None],
+) -> Iterator[str | None]:
+    """Lease a model and use it once, so that its first job has no start-up cost.
+
+    Gives the remark on the model: why it does not run on the best device or engine.
+    """
     with lease() as model:
         use(model)
-        yield model
+        yield remark(model)
 
 
 class StorageCheck:
@@ -71,6 +76,7 @@ class Readiness:
     def __init__(self, delays_s: Sequence[float] = DELAYS_S) -> None:
         self._delays_s = delays_s
         self._states: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
         self._lock = Lock()
         self._stopping = Event()
 
@@ -90,6 +96,12 @@ class Readiness:
             return dict(self._states)
 
     @property
+    def notes(self) -> dict[str, str]:
+        """For each model that does not run on the best device or engine, the reason."""
+        with self._lock:
+            return dict(self._notes)
+
+    @property
     def is_ready(self) -> bool:
         return all(state == READY for state in self.states.values())
 
@@ -106,8 +118,9 @@ class Readiness:
         # Hold all leases until the last model is loaded: idle models are unloaded for others.
         with ExitStack() as held:
             for name, lease in leases.items():
+                note = None
                 try:
-                    held.enter_context(lease())
+                    note = held.enter_context(lease())
                     state = READY
                 except StudioError as error:
                     missing[name] = lease
@@ -118,4 +131,6 @@ class Readiness:
                     log.exception("cannot load the model %s", name)
                 with self._lock:
                     self._states[name] = state
+                    if note:
+                        self._notes[name] = note
         return missing

@@ -1,6 +1,6 @@
 """Chooses what a model runs on, and builds its bag from weights files.
 
-`auto` takes PyTorch where there is a CUDA device that works, else OpenVINO where it is installed,
+`auto` takes PyTorch where there is a GPU that works, else OpenVINO where it is installed,
 else PyTorch. A network that OpenVINO cannot run stays on PyTorch. The bag says in `note` why it
 does not run on the best there is.
 """
@@ -14,7 +14,13 @@ from typing import Any
 
 from studio.errors import ModelUnusable
 from studio.inference.convert_process import kept_or_converted
-from studio.inference.devices import choose_device, fallback_note, join_notes, release_memory
+from studio.inference.devices import (
+    Device,
+    choose_device,
+    fallback_note,
+    join_notes,
+    release_memory,
+)
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.graph_cache import NotConvertible
 from studio.inference.hardware import native_bf16
@@ -66,8 +72,8 @@ def build(
             return _torch_bag(files, weights, settings, choice.device, None)
         except RuntimeError as error:
             # Weights that cannot be read fail on the CPU as well, where they are reported.
-            log.warning("the CUDA device cannot run the network", exc_info=error)
-            note = fallback_note(error)
+            log.warning("%s cannot run the network", choice.device, exc_info=error)
+            note = fallback_note(error, choice.device)
         release_memory()
         choice = _choose_on_cpu(settings, note)
     return _on_cpu(files, weights, settings, choice)
@@ -118,7 +124,7 @@ def _choose(settings: EngineSettings) -> _Choice:
 
 
 def _choose_on_cpu(settings: EngineSettings, note: str | None) -> _Choice:
-    """The same without a CUDA device; `note` says why there is none."""
+    """The same without a GPU; `note` says why there is none."""
     if settings.engine == "torch":
         return _Choice("torch", note=note)
     if find_spec("openvino") is None:
@@ -148,9 +154,9 @@ def _torch_bag(
         _members(networks, weights, kinds),
         *kinds[0],
         engine=_torch_name(device),
-        precision="f32" if device == "cpu" else "f16",
+        precision="f16" if Device(device).is_cuda else "f32",
         note=note,
-        arrays=NUMPY if device == "cpu" else TorchArrays(device),
+        arrays=TorchArrays(device) if Device(device).is_cuda else NUMPY,
     )
 
 

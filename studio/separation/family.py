@@ -59,6 +59,9 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
     def rehearse(self, model: Bag) -> None:
         model.rehearse()
 
+    def remark(self, model: Bag) -> str | None:
+        return model.remark
+
     def work(
         self, model: Bag, upload: Upload, context: JobContext[SeparationOptions]
     ) -> SeparationResult:

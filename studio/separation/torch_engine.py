@@ -1,4 +1,4 @@
-"""The PyTorch engine: runs a network of the demucs package as it is, on the CPU or on CUDA."""
+"""The PyTorch engine: runs a network of the demucs package as it is, on the CPU or on a GPU."""
 
 import copy
 import logging
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.inference.devices import fallback_note, is_device_failure, release_memory
+from studio.inference.devices import Device, fallback_note, is_device_failure, release_memory
 from studio.separation.arrays import Array
 from studio.separation.group_norm import spread_group_norms
 
@@ -23,8 +23,9 @@ class TorchNetwork:
     """A Demucs, HDemucs or HTDemucs module behind the `Network` protocol.
 
     It takes arrays of NumPy or tensors on its device, and gives the same. On CUDA it runs in half
-    precision, unless its values leave that range, `batch` windows at a time. If the device's memory
-    is too small for them, it takes fewer, and in the end the CPU takes over; `note` then says so.
+    precision, unless its values leave that range, `batch` windows at a time; on the GPU of a Mac in
+    float32, one window at a time. If the device's memory is too small for them, it takes fewer, and
+    in the end the CPU takes over; `note` then says so.
     """
 
     parallel = 1
@@ -41,7 +42,7 @@ class TorchNetwork:
         self._on_cpu: Any = None
         self._is_half = True
         # Its own, so that what is done with the last stems need not wait for the next windows.
-        self._stream: Any = None if device == "cpu" else torch.cuda.Stream(device)
+        self._stream: Any = torch.cuda.Stream(device) if Device(device).is_cuda else None
         self._launching = Lock()
 
     def window_samples(self, length: int) -> int:
@@ -67,7 +68,7 @@ class TorchNetwork:
         except RuntimeError as error:
             if not is_device_failure(error):
                 raise
-            reason = fallback_note(error)
+            reason = fallback_note(error, self._device)
         # Outside of the handler: the error holds the tensors of the failed run.
         release_memory()
         if len(windows) == 1:
@@ -75,6 +76,15 @@ class TorchNetwork:
         middle = len(windows) // 2
         self._take_fewer(middle)
         return torch.cat([self._separate(windows[:middle]), self._separate(windows[middle:])])
+
+    def try_device(self) -> None:
+        """Run a GPU once. Raises RuntimeError if it cannot run the network."""
+        import torch
+
+        if self._device != "cpu":
+            samples = self.window_samples(self.segment_samples)
+            with torch.inference_mode():
+                self._run(torch.zeros(1, self.module.audio_channels, samples, device=self._device))
 
     def _take_fewer(self, most: int) -> None:
         with self._lock:
@@ -142,8 +152,10 @@ def torch_network(module: Any, device: str, threads: int) -> TorchNetwork:
 
     if threads:
         torch.set_num_threads(threads)
-    if device == "cpu":
-        return TorchNetwork(module, device, 1)
+    if not Device(device).is_cuda:
+        network = TorchNetwork(module, device, 1)
+        network.try_device()
+        return network
     spread_group_norms(module)
     network = TorchNetwork(module, device, 1)
     network.batch = _batch(network, device)

@@ -52,8 +52,8 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 def device(text: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text.strip().lower()):
-        raise ValueError("use auto, cpu, cuda, or cuda:N with the index of a GPU")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?|mps", text.strip().lower()):
+        raise ValueError("use auto, cpu, cuda, cuda:N with the index of a GPU, or mps")
     return text.strip().lower()
 
 

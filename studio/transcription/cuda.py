@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from studio.inference.devices import (
+    MPS,
     fallback_note,
     has_driver,
     is_device_failure,
@@ -20,6 +21,7 @@ from studio.transcription.ctranslate2_model import CTranslate2Model
 log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
+NOT_ON_MPS = "Whisper has no engine for it"
 # In the order in which they need each other.
 CUBLAS = ("libcublasLt.so.12", "libcublas.so.12")
 
@@ -27,12 +29,14 @@ CUBLAS = ("libcublasLt.so.12", "libcublas.so.12")
 def device_index(wanted: str) -> int | None:
     """The number of the device for `auto`, `cuda` or `cuda:N`; None for the CPU.
 
-    Raises RuntimeError where a device should be there and CTranslate2 finds none.
+    Raises RuntimeError where a device should be there and CTranslate2 cannot use it.
     """
     import ctranslate2
 
     if wanted == "cpu" or (wanted == "auto" and not has_driver()):
         return None
+    if wanted == MPS:
+        raise RuntimeError(NOT_ON_MPS)
     if ctranslate2.get_cuda_device_count() == 0:
         raise RuntimeError("CTranslate2 finds none")
     preload_cublas()

@@ -82,6 +82,9 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
     def rehearse(self, model: SpeechEngine) -> None:
         rehearse(model)
 
+    def remark(self, model: SpeechEngine) -> str | None:
+        return model.note
+
     def work(
         self, model: SpeechEngine, upload: Upload, context: JobContext[TranscriptionOptions]
     ) -> TranscriptionResult:

@@ -95,7 +95,7 @@ class FasterWhisper:
             start = model.hf_tokenizer.token_to_id("<|startoftranscript|>")
             model.model.generate(states, [[start]], beam_size=2, max_length=4)
         except (RuntimeError, ValueError) as error:
-            self._note = fallback_note(error)
+            self._note = fallback_note(error, device)
             log.warning(self._note)
             return None
         return model

@@ -5,7 +5,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from studio.inference.devices import choose_device
+from studio.inference.devices import MPS, Device, choose_device, fallback_note
+from studio.transcription.cuda import NOT_ON_MPS
 from studio.transcription.engine import (
     MAX_COMPRESSION_RATIO,
     MAX_NO_SPEECH_PROBABILITY,
@@ -31,7 +32,9 @@ class OpenaiWhisper:
 
         # The module stores its key-value cache in hooks, so only one caller at a time.
         self._lock = Lock()
-        chosen = choose_device(device)
+        # Its word times need operations that PyTorch has not for this device.
+        missing = fallback_note(RuntimeError(NOT_ON_MPS), MPS)
+        chosen = Device(note=missing) if device == MPS else choose_device(device)
         self.note = chosen.note
         if path.is_dir():
             self._model = read_whisper(path, chosen.name)

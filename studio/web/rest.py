@@ -151,6 +151,7 @@ class JobViews(Views):
         body = schemas.Ready(
             ready=readiness.is_ready and set(storage.values()) == {READY},
             models=readiness.states,
+            notes=readiness.notes,
             storage=storage,
         )
         return answer(body, 200 if body.ready else 503)

@@ -35,6 +35,10 @@ class Ready(BaseModel):
     models: dict[str, str] = Field(
         description="For each startup model: loading, ready, or why it cannot be loaded."
     )
+    notes: dict[str, str] = Field(
+        description="For each startup model that does not run on the best device: the reason.",
+        examples=[{"whisper/base": "The CUDA device was not used: CTranslate2 finds none."}],
+    )
     storage: dict[str, str] = Field(
         description="For the disk and the job database: ready, or why it cannot be written.",
         examples=[{"disk": "ready", "database": "ready"}],

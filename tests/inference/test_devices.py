@@ -16,7 +16,7 @@ from studio.inference import devices
 from studio.inference.engine_settings import EngineSettings
 from studio.separation.torch_engine import TorchNetwork
 from studio.transcription import cuda
-from tests.support.server import ROOT
+from tests.support.server import ROOT, until
 
 torch = pytest.importorskip("torch")
 MINI = ROOT / "pretrained"
@@ -98,7 +98,114 @@ def test_a_server_that_demands_a_device_does_not_start_without_one(tmp_path: Pat
         create_app(config)
 
 
-@pytest.mark.parametrize("value", ["gpu", "cuda:", "cuda:x", "", "0"])
+@pytest.mark.skipif(sys.platform == "darwin", reason="this machine is a Mac")
+def test_a_server_that_demands_the_gpu_of_a_mac_does_not_start_elsewhere(tmp_path: Path) -> None:
+    config = Config(
+        DEVICE="mps", UPLOAD_FOLDER=str(tmp_path / "in"), OUTPUT_FOLDER=str(tmp_path / "out")
+    )
+    message = r"DEVICE='mps' cannot be used: this machine is not a Mac.*Set DEVICE=auto or"
+    with pytest.raises(ConfigError, match=message):
+        create_app(config)
+
+
+@pytest.fixture
+def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Mac, as far as the choice of a device knows, whose PyTorch does not find its GPU."""
+    monkeypatch.setattr(devices, "has_apple_gpu", lambda: True)
+    monkeypatch.setattr(devices, "_refusals", {})
+
+
+NO_MPS = pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine is a Mac")
+
+
+@pytest.mark.usefixtures("on_a_mac")
+@NO_MPS
+def test_a_mac_whose_gpu_does_not_work_uses_its_cpu_and_says_why(tmp_path: Path) -> None:
+    from studio.generation.catalogue import MusicGenCatalogue
+    from studio.generation.load import load as load_music
+    from studio.separation.catalogue import DemucsCatalogue
+    from studio.separation.load import load
+
+    settings = EngineSettings("torch", "f32", 0, tmp_path, "mps")
+    for model in (
+        load(DemucsCatalogue(MINI / "demucs-mini", tmp_path, tmp_path), "mini", settings),
+        load_music(MusicGenCatalogue(MINI / "musicgen-mini", tmp_path), "mini", settings),
+    ):
+        assert model.engine == "torch"
+        assert (model.note or "").startswith("The GPU of this Mac was not used: PyTorch ")
+
+
+@pytest.mark.usefixtures("on_a_mac")
+@NO_MPS
+def test_a_network_that_the_gpu_of_a_mac_cannot_run_runs_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch finds the GPU, and lacks an operation of the network for it."""
+    from studio.generation.catalogue import MusicGenCatalogue
+    from studio.generation.load import load as load_music
+    from studio.separation.catalogue import DemucsCatalogue
+    from studio.separation.load import load
+
+    monkeypatch.setattr(devices, "_refusals", {"mps": None})
+    settings = EngineSettings("torch", "f32", 0, tmp_path, "mps")
+    assert devices.choose_device("mps") == devices.Device("mps")
+    for model in (
+        load(DemucsCatalogue(MINI / "demucs-mini", tmp_path, tmp_path), "mini", settings),
+        load_music(MusicGenCatalogue(MINI / "musicgen-mini", tmp_path), "mini", settings),
+    ):
+        assert model.engine == "torch"
+        assert (model.note or "").startswith("The GPU of this Mac was not used: ")
+
+
+def test_whisper_uses_the_cpu_of_a_mac_and_says_so() -> None:
+    from studio.transcription.faster_engine import FasterWhisper
+
+    engine = FasterWhisper(MINI / "whisper-mini" / "ctranslate2", 0, device="mps")
+    assert engine.note == "The GPU of this Mac was not used: Whisper has no engine for it."
+    assert engine.precision.startswith("int8")
+
+
+def test_one_step_shows_whether_a_device_runs_the_networks() -> None:
+    """Here the device is the CPU, which does; what follows for a GPU is tested above."""
+    from studio.generation import parts
+    from studio.generation.torch_engine import TorchDecoder
+
+    folder = MINI / "musicgen-mini"
+    config = parts.read_config(folder)
+    TorchDecoder(folder, config, "cpu").rehearse(parts.read_codec_spec(folder, config))
+    network = TorchNetwork(_Full(1_000), "cpu", 1)
+    network._device = "meta"
+    network.try_device()
+    assert network.module.calls == [1]
+
+
+@pytest.mark.usefixtures("with_driver")
+@NO_DEVICE
+def test_readiness_says_why_the_models_run_on_the_cpu(tmp_path: Path) -> None:
+    config = Config(
+        DEVICE="cuda",
+        DEMUCS_MODEL="mini",
+        WHISPER_MODEL="mini",
+        # Which need no conversion.
+        SEPARATION_ENGINE="torch",
+        WHISPER_RUNTIME="ctranslate2",
+        UPLOAD_FOLDER=str(tmp_path / "in"),
+        OUTPUT_FOLDER=str(tmp_path / "out"),
+        MODEL_DIR=str(tmp_path / "weights"),
+    )
+    app = create_app(config, warm_up=True)
+    try:
+        client = app.test_client()
+        until(lambda: client.get("/ready").get_json()["ready"])
+        answer = client.get("/ready").get_json()
+    finally:
+        app.extensions["parts"].stop()
+    assert set(answer["notes"]) == {"demucs/mini", "whisper/mini"}
+    for note in answer["notes"].values():
+        assert note.startswith("The CUDA device was not used: ")
+
+
+@pytest.mark.parametrize("value", ["gpu", "cuda:", "cuda:x", "", "0", "mps:0"])
 def test_devices_that_do_not_exist_are_refused(value: str) -> None:
     with pytest.raises(ConfigError, match=r"DEVICE=.*use auto, cpu, cuda"):
         Config.load({"DEVICE": value}, None)
@@ -106,6 +213,7 @@ def test_devices_that_do_not_exist_are_refused(value: str) -> None:
 
 def test_devices_are_read_from_the_settings() -> None:
     assert Config.load({"DEVICE": "CUDA:1"}, None).DEVICE == "cuda:1"
+    assert Config.load({"DEVICE": "MPS"}, None).DEVICE == "mps"
     assert Config.load({}, None).DEVICE == "auto"
 
 
