@@ -200,6 +200,10 @@ class Models:
         """The tracks of a job; none before it is completed."""
         return self.get(job.request.model).tracks(job)
 
+    def joined(self, job: Job) -> Track | None:
+        """All tracks of a completed job as one file, if there is one."""
+        return self.get(job.request.model).joined(job)
+
 
 class DemucsVocals:
     """The vocals that Whisper listens to, separated by Demucs."""

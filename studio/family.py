@@ -73,6 +73,10 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
     def tracks(self, result: ResultT) -> Sequence[Track]:
         """The tracks of a completed job."""
 
+    def joined(self, result: ResultT) -> Track | None:
+        """All tracks of a completed job as one file with the channels of each, if there is one."""
+        return None
+
     def rehearse(self, model: ModelT) -> None:
         """Warm up a model, so that the first job has no start-up cost."""
 

@@ -168,3 +168,8 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         """The tracks of a job; empty until it is completed."""
         result = self.result(job)
         return () if result is None else self.family.tracks(result)
+
+    def joined(self, job: Job) -> Track | None:
+        """All tracks of a completed job as one file, if there is one."""
+        result = self.result(job)
+        return None if result is None else self.family.joined(result)

@@ -1,7 +1,7 @@
 """The results of jobs: a typed description, and tracks in several formats."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,6 +74,10 @@ class TrackFolder:
         return path
 
 
+PEAKS = audio.PEAKS_FORMATS[audio.FINE]
+SOUND_FORMATS = {**audio.CONTENT_TYPES, PEAKS: audio.PEAKS_TYPE}
+"""The formats of audio tracks, with content types. `PEAKS` is waveform data for players."""
+
 MakeTrack = Callable[[TrackFolder, str], Path]
 """Returns the file of a track in a format, and writes it if it does not exist."""
 
@@ -83,9 +87,11 @@ class Track:
     """A track of a completed job.
 
     `group` identifies tracks that belong together in an archive. `formats` maps formats to content
-    types. `archived` are the formats that an archive contains by default; empty if the track can be
-    derived from others. `file_stem` is the name of its files without the extension. `variant` is
-    the model variant that made it, if that is not the variant of the job.
+    types; `zooms` are the formats of waveform data by samples per pixel. `archived` are the formats
+    that an archive contains by default; empty if the track can be derived from others. `file_stem`
+    is the name of its files without the extension. `variant` is the model variant that made it, if
+    that is not the variant of the job. `channels` has the track of each channel if the file joins
+    several tracks.
     """
 
     name: str
@@ -96,6 +102,8 @@ class Track:
     file_stem: str
     make: MakeTrack
     variant: str | None = None
+    zooms: Mapping[int, str] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
 
     def file_name(self, file_format: str) -> str:
         return f"{self.file_stem}.{file_format}"
@@ -118,6 +126,7 @@ def sound_track(
 ) -> Track:
     """An audio track: a WAV written by the job, or one derived on first request."""
     stem = file_stem or name
+    zooms = {extension: zoom for zoom, extension in audio.PEAKS_FORMATS.items()}
 
     def master(folder: TrackFolder) -> Path:
         if derivation is None:
@@ -134,9 +143,12 @@ def sound_track(
         wav = master(folder)
         if file_format == "wav":
             return wav
+        file_name = f"{stem}.{file_format}"
+        if file_format in zooms:
+            return _add_peaks(folder, wav, file_name, zooms[file_format])
         return folder.storage.add(
             folder.path,
-            f"{stem}.{file_format}",
+            file_name,
             audio.most_bytes(wav, file_format),
             lambda path: audio.encode(
                 wav, path, file_format, result.gain, lambda _: check_wanted()
@@ -144,4 +156,38 @@ def sound_track(
         )
 
     archived = () if derivation else (result.format,)
-    return Track(name, group, audio.CONTENT_TYPES, result.format, archived, stem, make)
+    return Track(
+        name, group, SOUND_FORMATS, result.format, archived, stem, make, zooms=audio.PEAKS_FORMATS
+    )
+
+
+def _add_peaks(folder: TrackFolder, wav: Path, name: str, samples_per_pixel: int) -> Path:
+    """The peaks of a track; older results, and derived tracks, have none yet."""
+    return folder.storage.add(
+        folder.path,
+        name,
+        audio.most_peaks_bytes(wav),
+        lambda path: audio.write_peaks(wav, path, samples_per_pixel, check_wanted),
+    )
+
+
+def joined_track(name: str, group: str, parts: Sequence[str], result: SoundResult) -> Track:
+    """All tracks of a job as one file, with their channels one after the other.
+
+    FLAC holds at most 8 channels. `parts` are tracks that the job wrote.
+    """
+    channels = tuple(part for part in parts for _ in range(result.channels))
+    formats = ["flac", "wav"] if len(channels) <= audio.FLAC_CHANNELS else ["wav"]
+
+    def make(folder: TrackFolder, file_format: str) -> Path:
+        sources = [folder.existing(f"{part}.wav") for part in parts]
+        gain = 1.0 if file_format == "wav" else result.gain
+        return folder.storage.add(
+            folder.path,
+            f"{name}.{file_format}",
+            sum(audio.most_bytes(source, file_format) for source in sources),
+            lambda path: audio.join_tracks(sources, path, file_format, gain, check_wanted),
+        )
+
+    types = {one: audio.CONTENT_TYPES[one] for one in formats}
+    return Track(name, group, types, formats[0], (), name, make, channels=channels)

@@ -7,13 +7,15 @@ recording: decoding yields blocks, and writing takes blocks.
 from studio.audio.child import ffmpeg_path
 from studio.audio.decoding import decode
 from studio.audio.mono import MonoMixer
+from studio.audio.peaks import FINE, PEAKS_FORMATS, PEAKS_TYPE, most_peaks_bytes, write_peaks
 from studio.audio.probing import Probe, probe
 from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.stream import StreamDecoder
-from studio.audio.tracks import encode_tracks, track_writers
+from studio.audio.tracks import encode_tracks, join_tracks, track_writers
 from studio.audio.writing import (
     CONTENT_TYPES,
     ENCODINGS,
+    FLAC_CHANNELS,
     SoundWriter,
     duration_s,
     encode,
@@ -26,6 +28,10 @@ __all__ = [
     "BLOCK_SAMPLES",
     "CONTENT_TYPES",
     "ENCODINGS",
+    "FINE",
+    "FLAC_CHANNELS",
+    "PEAKS_FORMATS",
+    "PEAKS_TYPE",
     "MonoMixer",
     "Probe",
     "Sound",
@@ -36,9 +42,12 @@ __all__ = [
     "encode",
     "encode_tracks",
     "ffmpeg_path",
+    "join_tracks",
     "most_bytes",
+    "most_peaks_bytes",
     "probe",
     "read_blocks",
     "shared_gain",
     "track_writers",
+    "write_peaks",
 ]

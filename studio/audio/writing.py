@@ -29,6 +29,8 @@ ENCODINGS: dict[str, dict[str, Any]] = {
 }
 """Formats a track can be had in, with what libsndfile is told. WAV is 32-bit float."""
 
+FLAC_CHANNELS = 8
+
 CONTENT_TYPES = {
     "wav": "audio/wav",
     "flac": "audio/flac",
@@ -99,7 +101,7 @@ class SoundWriter:
                 str(path), "w", samplerate=sample_rate_hz, channels=channels, **settings
             )
         except soundfile.LibsndfileError as error:
-            raise _write_error(path, error) from error
+            raise write_error(path, error) from error
 
     def write(self, block: Sound) -> None:
         """Append float32 `(channels, samples)`."""
@@ -112,7 +114,7 @@ class SoundWriter:
         try:
             self._file.write(frames if self.gain == 1.0 else frames * np.float32(self.gain))
         except (soundfile.LibsndfileError, AssertionError) as error:
-            raise _write_error(self.path, error) from error
+            raise write_error(self.path, error) from error
 
     def close(self) -> None:
         """Finish the file, once; its length is checked, because a full disk shows only here."""
@@ -125,9 +127,9 @@ class SoundWriter:
         try:
             complete = soundfile.info(str(self.path)).frames >= frames
         except soundfile.LibsndfileError as error:
-            raise _write_error(self.path, error) from error
+            raise write_error(self.path, error) from error
         if not complete:
-            raise _write_error(self.path, None)
+            raise write_error(self.path, None)
 
     def __enter__(self) -> "SoundWriter":
         return self
@@ -144,7 +146,8 @@ class SoundWriter:
             self._file.close()
 
 
-def _write_error(path: Path, error: Exception | None) -> Exception:
+def write_error(path: Path, error: Exception | None) -> Exception:
+    """The error for callers if a file of a track cannot be written."""
     import shutil
 
     if shutil.disk_usage(path.parent).free < 1 << 20:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from studio import audio
 from studio.errors import InvalidOption, UnknownFile
 from studio.family import Family, JobContext
 from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant
@@ -16,7 +15,7 @@ from studio.generation.prompt import read_prompt
 from studio.generation.result import TRACK, GenerationResult, tracks_of
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
-from studio.results import Track
+from studio.results import SOUND_FORMATS, Track
 from studio.sources import Source, Sources
 from studio.storage.files import Upload
 
@@ -27,7 +26,7 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
     name = "musicgen"
     options = GenerationOptions
     result = GenerationResult
-    formats: ClassVar[Mapping[str, str]] = audio.CONTENT_TYPES
+    formats: ClassVar[Mapping[str, str]] = SOUND_FORMATS
     tracks_help = "music, music_2"
 
     def __init__(

@@ -3,17 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from studio import audio
 from studio.errors import InvalidOption
 from studio.family import Family, JobContext
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
-from studio.results import Track
+from studio.results import SOUND_FORMATS, Track
 from studio.separation.catalogue import DemucsCatalogue, DemucsVariant
 from studio.separation.engines import expected
 from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
-from studio.separation.result import MIXTURE, SeparationResult, tracks_of
+from studio.separation.result import MIXTURE, SeparationResult, joined, tracks_of
 from studio.sources import Source, Sources
 from studio.storage.files import Upload
 
@@ -27,7 +26,7 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
     name = "demucs"
     options = SeparationOptions
     result = SeparationResult
-    formats: ClassVar[Mapping[str, str]] = audio.CONTENT_TYPES
+    formats: ClassVar[Mapping[str, str]] = SOUND_FORMATS
     tracks_help = "a stem such as vocals, no_<stem>, instrumental"
     loads_at_start = True
 
@@ -76,6 +75,9 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
 
     def tracks(self, result: SeparationResult) -> list[Track]:
         return tracks_of(result)
+
+    def joined(self, result: SeparationResult) -> Track:
+        return joined(result)
 
     def engine(self, variant: DemucsVariant) -> str | None:
         return expected(self._settings, variant.is_transformer)

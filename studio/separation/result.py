@@ -10,7 +10,15 @@ from pathlib import Path
 from pydantic import Field
 
 from studio import audio
-from studio.results import Derivation, ModelResult, SoundResult, Track, TrackFolder, sound_track
+from studio.results import (
+    Derivation,
+    ModelResult,
+    SoundResult,
+    Track,
+    TrackFolder,
+    joined_track,
+    sound_track,
+)
 from studio.storage.on_demand import check_wanted
 
 INSTRUMENTAL = "instrumental"
@@ -34,6 +42,11 @@ def tracks_of(result: SeparationResult) -> list[Track]:
     if "vocals" in result.stems:
         rest.append(_without(INSTRUMENTAL, "vocals", result))
     return stems + rest
+
+
+def joined(result: SeparationResult) -> Track:
+    """All stems as one file, in the order of `result.stems`."""
+    return joined_track(GROUP, GROUP, result.stems, result)
 
 
 def _without(name: str, stem: str, result: SeparationResult) -> Track:

@@ -132,7 +132,7 @@ def _write(
     residual_peaks = [0.0] * len(stems)
     with (
         audio.track_writers(
-            work, stems, bag.sample_rate_hz, bag.channels, statistics.samples
+            work, stems, bag.sample_rate_hz, bag.channels, statistics.samples, with_peaks=True
         ) as writers,
         # Each stem is written by a thread of its own, while the next block is separated.
         WorkerThreads(len(stems)) as threads,

@@ -106,7 +106,24 @@ class JobAnswers:
             **uploaded(upload).model_dump(),
             tracks=list(listed.values()),
             archive=f"/download/{upload.file_id}/all.zip" if listed else None,
+            stems=self._stems(self.joined(jobs), storage),
         )
+
+    def _stems(self, found: tuple[Job, Track] | None, storage: Storage) -> schemas.Stems | None:
+        if found is None:
+            return None
+        job, track = found
+        described = self._track(job, track, storage)
+        for file_format, about in described.formats.items():
+            about.url = f"/download/{job.request.file_id}/{track.name}.{file_format}"
+        return schemas.Stems(
+            **described.model_dump(exclude={"track"}), channels=list(track.channels)
+        )
+
+    def joined(self, jobs: Iterable[Job]) -> tuple[Job, Track] | None:
+        """The file that joins all tracks of a job: of the jobs with most tracks, the latest's."""
+        found = [(job, track) for job in jobs if (track := self._processors.joined(job))]
+        return max(found, key=lambda one: len(one[1].channels), default=None)
 
     def _track(self, job: Job, track: Track, storage: Storage) -> schemas.Track:
         result = self._processors.result(job)

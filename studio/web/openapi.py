@@ -133,6 +133,7 @@ def _path_parameters(path: str, models: Processors) -> list[dict[str, Any]]:
         "model": f"Name of a model: {', '.join(models.names())}.",
         "file_id": "ID of an upload, from the response of POST /upload.",
         "track": f"Name of a track. {models.tracks_help()}.",
+        "file_format": "flac (up to 8 channels, so 4 stems), or wav.",
     }
     examples = {"model": models.names()[0], "file_id": schemas.FILE_ID}
     return [

@@ -90,6 +90,7 @@ def register(app: Flask, services: Services) -> None:
         ("/status/<file_id>", "GET", views.status),
         ("/cancel/<file_id>", "POST", views.cancel),
         ("/download/<file_id>/all.zip", "GET", tracks.archive),
+        ("/download/<file_id>/stems.<file_format>", "GET", tracks.stems),
         ("/download/<file_id>/<track>", "GET", tracks.download),
         ("/files/<file_id>", "GET", tracks.files),
         ("/cleanup/<file_id>", "DELETE", views.cleanup),

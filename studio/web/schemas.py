@@ -166,12 +166,27 @@ class Track(BaseModel):
     formats: dict[str, TrackFormat]
 
 
+class Stems(BaseModel):
+    """All stems as one file, for players that keep them in sync."""
+
+    job_id: JobId
+    model: str
+    variant: str
+    duration_s: float = Field(examples=[196.4])
+    channels: list[str] = Field(
+        description="The stem of each channel, in order; of a pair, the left one is first.",
+        examples=[["drums", "drums", "vocals", "vocals"]],
+    )
+    formats: dict[str, TrackFormat]
+
+
 class Files(Uploaded):
     tracks: list[Track]
     archive: Url | None = Field(
         description="URL of a ZIP with all tracks; null if there are none.",
         examples=[f"/download/{FILE_ID}/all.zip"],
     )
+    stems: Stems | None = Field(description="All stems as one file; null before a separation.")
 
 
 class Deleted(BaseModel):

@@ -51,6 +51,8 @@ class Processors(Protocol):
 
     def tracks(self, job: Job) -> Sequence[Track]: ...
 
+    def joined(self, job: Job) -> Track | None: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Services:

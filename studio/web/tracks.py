@@ -5,8 +5,11 @@ from pathlib import Path
 from flask import Response, request
 from zipstream import ZIP_STORED, ZipStream
 
+from studio import audio
+from studio.audio import FINE, PEAKS_FORMATS
 from studio.errors import (
     DiskFull,
+    InvalidOption,
     NotReady,
     PreconditionFailed,
     RangeNotSatisfiable,
@@ -18,7 +21,7 @@ from studio.errors import (
     UnknownTrack,
 )
 from studio.jobs.job import Job
-from studio.results import Track, TrackFolder
+from studio.results import PEAKS, Track, TrackFolder
 from studio.storage.files import Upload
 from studio.web import answers, schemas, sending
 from studio.web.archive import entries
@@ -28,8 +31,13 @@ from studio.web.views import POLL_AFTER_S, Views, answer
 FORMAT = Parameter(
     "format",
     "Format of the track. Default: the format of the job, or txt for a transcript. WAV is 32-bit "
-    "float.",
+    "float; peaks is waveform data in the JSON of BBC audiowaveform.",
     is_format=True,
+)
+SAMPLES_PER_PIXEL = Parameter(
+    "samples_per_pixel",
+    "Samples for each pair of values of the format peaks.",
+    {"type": "integer", "enum": list(PEAKS_FORMATS), "default": FINE},
 )
 ARCHIVE_FORMAT = Parameter(
     "format",
@@ -66,7 +74,7 @@ class TrackViews(Views):
         tag="tracks",
         summary="Download a track (audio or text); supports Range and ETag",
         answers={200: TRACK, 206: TRACK, 304: None},
-        parameters=(FORMAT, RANGE, IF_NONE_MATCH),
+        parameters=(FORMAT, SAMPLES_PER_PIXEL, RANGE, IF_NONE_MATCH),
         errors=(*TRACK_ERRORS, PreconditionFailed, RangeNotSatisfiable),
         rate="none",
     )
@@ -79,11 +87,60 @@ class TrackViews(Views):
                 f"The track {track!r} is not available as {file_format!r}, only as "
                 f"{', '.join(found.formats)}."
             )
-        path = self._file(upload, job, found, file_format)
-        name = answers.download_name(upload, track, file_format)
-        response = sending.send(path, found.formats[file_format])
+        return self._send(upload, job, found, file_format)
+
+    @operation(
+        name="download_stems",
+        tag="tracks",
+        summary="Download all stems as one file with two channels for each",
+        answers={200: TRACK, 206: TRACK, 304: None},
+        parameters=(RANGE, IF_NONE_MATCH),
+        errors=(*TRACK_ERRORS, PreconditionFailed, RangeNotSatisfiable),
+        rate="none",
+    )
+    def stems(self, file_id: str, file_format: str) -> Response:
+        upload = self._upload(file_id)
+        jobs = self._store.of_file(file_id)
+        found = self._answers.joined(jobs)
+        if found is None:
+            if not self._answers.track_names(jobs):
+                raise self._not_ready(upload, jobs)
+            raise UnknownTrack("No job has separated this file into stems.")
+        job, track = found
+        if file_format not in track.formats:
+            reason = ""
+            if file_format in audio.CONTENT_TYPES:
+                reason = f", because they have {len(track.channels)} channels"
+            raise UnknownFormat(
+                f"The stems are not available as one {file_format!r} file{reason}, only as "
+                f"{', '.join(track.formats)}."
+            )
+        return self._send(upload, job, track, file_format)
+
+    def _send(self, upload: Upload, job: Job, track: Track, file_format: str) -> Response:
+        """The file of a track, or a part of it, made first if it does not exist."""
+        extension = self._extension(track, file_format)
+        path = self._file(upload, job, track, extension)
+        is_peaks = file_format == PEAKS
+        name = answers.download_name(
+            upload, track.name, f"{PEAKS}.json" if is_peaks else file_format
+        )
+        response = sending.send(path, track.formats[file_format])
         response.headers["Content-Disposition"] = answers.disposition(name)
         return response
+
+    def _extension(self, track: Track, file_format: str) -> str:
+        """The extension of the file that has a format, for waveform data at the right zoom."""
+        asked = request.args.get(SAMPLES_PER_PIXEL.name)
+        if asked is None:
+            return file_format
+        zooms = {str(zoom): extension for zoom, extension in track.zooms.items()}
+        if file_format != PEAKS or asked not in zooms:
+            raise InvalidOption(
+                f"`{SAMPLES_PER_PIXEL.name}` is {asked!r} for the format {file_format!r}; it must "
+                f"be {' or '.join(map(str, PEAKS_FORMATS))}, for the format {PEAKS!r}."
+            )
+        return zooms[asked]
 
     @operation(
         name="download_archive",

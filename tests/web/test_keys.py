@@ -29,6 +29,7 @@ CLOSED = [
     ("POST", f"/cancel/{ID}"),
     ("GET", f"/download/{ID}/vocals"),
     ("GET", f"/download/{ID}/all.zip"),
+    ("GET", f"/download/{ID}/stems.flac"),
     ("GET", f"/files/{ID}"),
     ("DELETE", f"/cleanup/{ID}"),
 ]

@@ -32,6 +32,7 @@ CONTRACT = {
     "/status/{file_id}": {"get"},
     "/cancel/{file_id}": {"post"},
     "/download/{file_id}/all.zip": {"get"},
+    "/download/{file_id}/stems.{file_format}": {"get"},
     "/download/{file_id}/{track}": {"get"},
     "/files/{file_id}": {"get"},
     "/cleanup/{file_id}": {"delete"},
@@ -225,6 +226,7 @@ def test_requests_for_real_files_are_answered_as_described(
 [parameters]
 file_id = "{described.separate(song)}"
 track = "instrumental"
+file_format = "flac"
 model = "demucs"
 
 [checks.not_a_server_error]
