@@ -42,7 +42,7 @@ NAMES = [
     *("upload_file", "delete_file"),
     *("start_job", "start_demucs_job", "start_whisper_job", "start_musicgen_job"),
     *("separate_file", "get_status", "cancel_jobs"),
-    *("download_archive", "download_track", "list_tracks"),
+    *("download_archive", "download_stems", "download_track", "list_tracks"),
 ]
 TRUTHS = [
     "not_a_server_error",
