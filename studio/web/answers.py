@@ -4,16 +4,18 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from studio.jobs.job import Job
-from studio.results import Track
+from studio.results import PEAKS, Track
 from studio.storage.files import Storage, Upload
 from studio.web import schemas
 from studio.web.services import Processors
 
 JOBS_PER_PAGE = 20
+# The query parameter that chooses the samples per pixel of waveform data.
+ZOOM = "samples_per_pixel"
 
 
 def _time(seconds: float) -> str:
@@ -109,40 +111,61 @@ class JobAnswers:
             stems=self._stems(self.joined(jobs), storage),
         )
 
-    def _stems(self, found: tuple[Job, Track] | None, storage: Storage) -> schemas.Stems | None:
-        if found is None:
-            return None
-        job, track = found
-        described = self._track(job, track, storage)
-        for file_format, about in described.formats.items():
-            about.url = f"/download/{job.request.file_id}/{track.name}.{file_format}"
-        return schemas.Stems(
-            **described.model_dump(exclude={"track"}), channels=list(track.channels)
-        )
-
     def joined(self, jobs: Iterable[Job]) -> tuple[Job, Track] | None:
         """The file that joins all tracks of a job: of the jobs with most tracks, the latest's."""
         found = [(job, track) for job in jobs if (track := self._processors.joined(job))]
         return max(found, key=lambda one: len(one[1].channels), default=None)
 
-    def _track(self, job: Job, track: Track, storage: Storage) -> schemas.Track:
-        result = self._processors.result(job)
-        assert result is not None
+    def _stems(self, found: tuple[Job, Track] | None, storage: Storage) -> schemas.Stems | None:
+        if found is None:
+            return None
+        job, track = found
+        address = f"/download/{job.request.file_id}/{track.name}"
         folder = storage.result(job.request.file_id, job.job_id)
-        formats = {}
-        for file_format in track.formats:
-            path = folder / track.file_name(file_format)
-            url = f"/download/{job.request.file_id}/{quote(track.name)}?format={file_format}"
-            size = path.stat().st_size if path.is_file() else None
-            formats[file_format] = schemas.TrackFormat(ready=size is not None, bytes=size, url=url)
+        return schemas.Stems(
+            job_id=job.job_id,
+            model=job.request.model,
+            variant=job.request.variant,
+            duration_s=self._duration_s(job),
+            channels=list(track.channels),
+            formats={
+                one: _file(folder / track.file_name(one), f"{address}.{one}")
+                for one in track.formats
+            },
+        )
+
+    def _track(self, job: Job, track: Track, storage: Storage) -> schemas.Track:
+        folder = storage.result(job.request.file_id, job.job_id)
+        address = f"/download/{job.request.file_id}/{quote(track.name)}?format="
         return schemas.Track(
             track=track.name,
             job_id=job.job_id,
             model=job.request.model,
             variant=job.request.variant,
-            duration_s=result.duration_s,
-            formats=formats,
+            duration_s=self._duration_s(job),
+            formats={
+                one: _file(folder / track.file_name(one), f"{address}{one}")
+                for one in track.formats
+                if one not in track.zooms.values()
+            },
+            peaks={
+                str(zoom): _file(
+                    folder / track.file_name(extension), f"{address}{PEAKS}&{ZOOM}={zoom}"
+                )
+                for zoom, extension in track.zooms.items()
+            },
         )
+
+    def _duration_s(self, job: Job) -> float:
+        result = self._processors.result(job)
+        assert result is not None
+        return result.duration_s
+
+
+def _file(path: Path, url: str) -> schemas.TrackFormat:
+    """A file that exists, or is made on its first download."""
+    size = path.stat().st_size if path.is_file() else None
+    return schemas.TrackFormat(ready=size is not None, bytes=size, url=url)
 
 
 def download_name(upload: Upload, track: str, file_type: str) -> str:

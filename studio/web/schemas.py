@@ -164,6 +164,9 @@ class Track(BaseModel):
     variant: str
     duration_s: float = Field(examples=[196.4])
     formats: dict[str, TrackFormat]
+    peaks: dict[str, TrackFormat] = Field(
+        description="Waveform data, by samples per pixel; empty for text."
+    )
 
 
 class Stems(BaseModel):

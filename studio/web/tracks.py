@@ -35,7 +35,7 @@ FORMAT = Parameter(
     is_format=True,
 )
 SAMPLES_PER_PIXEL = Parameter(
-    "samples_per_pixel",
+    answers.ZOOM,
     "Samples for each pair of values of the format peaks.",
     {"type": "integer", "enum": list(PEAKS_FORMATS), "default": FINE},
 )

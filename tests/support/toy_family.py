@@ -18,7 +18,7 @@ from studio import audio
 from studio.family import Family, JobContext
 from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
 from studio.jobs.body import JobOptions
-from studio.results import SoundResult, Track, sound_track
+from studio.results import SOUND_FORMATS, SoundResult, Track, sound_track
 from studio.sources import Sources
 from studio.storage.files import Upload
 
@@ -41,7 +41,7 @@ class Invert(Family[InvertOptions, float, SoundResult]):
     name = "invert"
     options = InvertOptions
     result = SoundResult
-    formats: ClassVar[Mapping[str, str]] = audio.CONTENT_TYPES
+    formats: ClassVar[Mapping[str, str]] = SOUND_FORMATS
     tracks_help = "inverted"
     catalogue = InvertCatalogue()
 

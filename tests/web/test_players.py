@@ -104,8 +104,13 @@ def test_peaks_are_those_of_the_track(
 
 def test_peaks_are_made_with_the_stems(server: Server, done: str) -> None:
     tracks = {one["track"]: one for one in server.get(f"/files/{done}").json()["tracks"]}
-    assert tracks["drums"]["formats"]["peaks"]["ready"]
-    assert not tracks["no_drums"]["formats"]["peaks"]["ready"]
+    assert {zoom: one["ready"] for zoom, one in tracks["drums"]["peaks"].items()} == {
+        "512": True,
+        "8192": True,
+    }
+    assert not tracks["no_drums"]["peaks"]["512"]["ready"]
+    for about in tracks["drums"]["peaks"].values():
+        assert len(server.get(about["url"]).content) == about["bytes"]
 
 
 @pytest.mark.parametrize("query", ["format=peaks&samples_per_pixel=1", "samples_per_pixel=512"])
