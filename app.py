@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from flask import Flask
@@ -48,6 +48,9 @@ from studio.web.metrics import Metrics, Present
 from studio.web.pace import Pace
 from studio.web.services import Services
 
+if TYPE_CHECKING:
+    from studio.web.compat.wyoming.server import WyomingServer
+
 SHUTDOWN_S = 20.0
 # What a web page of another origin may read besides the usual.
 EXPOSED_HEADERS = [
@@ -72,11 +75,14 @@ class Parts:
     scheduler: Scheduler
     store: JobStore
     socketio: SocketIO
+    wyoming: "WyomingServer | None"
     started: ExitStack
 
     def drain(self) -> None:
         """Accept no more work: close live connections, and return running jobs to the queue."""
         live.say_goodbye(self.socketio)
+        if self.wyoming is not None:
+            self.wyoming.stop()
         self.scheduler.stop()
         self.runner.stop(SHUTDOWN_S)
 
@@ -151,9 +157,10 @@ def create_app(
         )
         _guard(app, config, shapes)
         _start(started, jobs, scheduler, readiness)
+        wyoming = _wyoming(config, scheduler, models, started)
         if warm_up:
             readiness.warm_up(models.at_start())
-        parts = Parts(jobs.runner, scheduler, store, socketio, started.pop_all())
+        parts = Parts(jobs.runner, scheduler, store, socketio, wyoming, started.pop_all())
     app.extensions["parts"] = parts
     atexit.register(parts.stop)
     return app
@@ -216,6 +223,29 @@ def _start(started: ExitStack, jobs: _Jobs, scheduler: Scheduler, readiness: Rea
     jobs.runner.start()
     jobs.webhooks.start()
     jobs.housekeeper.start()
+
+
+def _wyoming(
+    config: Config, scheduler: Scheduler, models: Models, started: ExitStack
+) -> "WyomingServer | None":
+    """The started server for Wyoming clients, if there is to be one."""
+    if config.WYOMING_PORT == 0:
+        return None
+    from studio.web.compat.wyoming.info import Speech
+    from studio.web.compat.wyoming.server import WyomingServer
+
+    speech = models.speech()
+    catalogue = speech.family.catalogue
+    server = WyomingServer(
+        Speech(scheduler, _live_limits(config), catalogue, speech.default, __version__)
+    )
+    started.callback(server.stop)
+    try:
+        server.start(config.WYOMING_HOST, config.WYOMING_PORT)
+    except OSError as error:
+        address = f"WYOMING_HOST={config.WYOMING_HOST}, WYOMING_PORT={config.WYOMING_PORT}"
+        raise ConfigError(f"{address} cannot be used: {error.strerror or error}.") from None
+    return server
 
 
 def _flask(config: Config, services: Services, metrics: Metrics, shapes: problems.Shapes) -> Flask:

@@ -289,6 +289,16 @@ class Config:
     )
     MUSICGEN_MODEL: str = _setting("small", values.name, "Default MusicGen variant.")
 
+    WYOMING_PORT: int = _setting(
+        0,
+        values.integer(0, 65535),
+        "TCP port for speech to text over the Wyoming protocol (Home Assistant); 0: off.",
+    )
+    WYOMING_HOST: str = _setting(
+        "127.0.0.1",
+        values.name,
+        "Address for WYOMING_PORT. The protocol has no keys: whoever reaches it can use it.",
+    )
     MCP_SERVER: str = _setting(
         "",
         values.url,

@@ -79,6 +79,11 @@ def warnings(config: Config) -> list[str]:
                 "ALLOWED_HOSTS is not set: the server only answers to localhost and IP addresses. "
                 "Add the host name that people use."
             )
+    if config.WYOMING_PORT and config.WYOMING_HOST not in ("127.0.0.1", "::1", "localhost"):
+        messages.append(
+            f"WYOMING_HOST is {config.WYOMING_HOST}: the Wyoming protocol has no keys, so anyone "
+            "who can reach that port can transcribe."
+        )
     return messages
 
 
