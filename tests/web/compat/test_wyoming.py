@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,34 +156,40 @@ def test_a_request_that_cannot_be_met_is_refused(
     assert end is None
 
 
-IDLE_S = 1.0
 LIMITS = Limits(
     sessions=2,
     sessions_of_a_client=1,
     waiting_s=5,
     silence_s=1,
     length_s=10,
-    idle_s=IDLE_S,
+    idle_s=60,
     chunk_bytes=MAX_DATA_BYTES,
 )
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a server in this process with small limits, where nothing is decoded."""
+@contextmanager
+def silent_server(folder: Path, limits: Limits = LIMITS) -> Iterator[tuple[WyomingServer, int]]:
+    """A server in this process, to which nothing is said, and its port."""
 
     def lease(_variant: str) -> Any:
         raise AssertionError("nothing is said here")
 
-    folder = tmp_path_factory.mktemp("none")
     catalogue = WhisperCatalogue(MINI, folder, folder, FASTER_WHISPER)
     scheduler = Scheduler(lease)
-    server = WyomingServer(info.Speech(scheduler, LIMITS, catalogue, "mini", "1"))
+    server = WyomingServer(info.Speech(scheduler, limits, catalogue, "mini", "1"))
     port = free_port()
     server.start("127.0.0.1", port)
-    yield port
-    server.stop()
-    scheduler.stop()
+    try:
+        yield server, port
+    finally:
+        server.stop()
+        scheduler.stop()
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with silent_server(tmp_path_factory.mktemp("none")) as (_, port):
+        yield port
 
 
 START = b'{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels": 1}}\n'
@@ -223,12 +231,19 @@ async def answer_to(port: int, data: bytes) -> dict[str, Any]:
         (START + CHUNK % b"-1", "unknown_mime_type"),
         (START + CHUNK % b"1000000", "unknown_mime_type"),
         (START + CHUNK % b"16000" + CHUNK % b"8000", "bad_audio"),
-        (b'{"type": "future"}\n', "idle"),
-        (b'{"type": "audio-chunk", "payload_length": 5}\nabc', "idle"),
     ],
 )
 def test_what_is_no_event_is_refused(bare: int, data: bytes, code: str) -> None:
     assert asyncio.run(answer_to(bare, data))["code"] == code
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'{"type": "future"}\n', b'{"type": "audio-chunk", "payload_length": 5}\nabc', START],
+)
+def test_a_silent_connection_is_closed(tmp_path: Path, data: bytes) -> None:
+    with silent_server(tmp_path, replace(LIMITS, idle_s=0.3)) as (_, port):
+        assert asyncio.run(answer_to(port, data))["code"] == "idle"
 
 
 def test_an_utterance_may_be_so_long(bare: int) -> None:
@@ -281,22 +296,17 @@ def test_connections_are_few(bare: int) -> None:
 
 
 def test_a_stopped_server_tells_its_clients(tmp_path: Path) -> None:
-    scheduler = Scheduler(lambda _variant: None)  # type: ignore[arg-type, return-value]
-    catalogue = WhisperCatalogue(MINI, tmp_path, tmp_path, FASTER_WHISPER)
-    server = WyomingServer(info.Speech(scheduler, LIMITS, catalogue, "mini", "1"))
-    port = free_port()
-    server.start("127.0.0.1", port)
+    with silent_server(tmp_path) as (server, port):
 
-    async def act(client: AsyncTcpClient) -> Event | None:
-        await client.write_event(Ping().event())
-        assert await client.read_event() is not None
-        await asyncio.to_thread(server.stop)
-        return await client.read_event()
+        async def act(client: AsyncTcpClient) -> Event | None:
+            await client.write_event(Ping().event())
+            assert await client.read_event() is not None
+            await asyncio.to_thread(server.stop)
+            return await client.read_event()
 
-    assert error_in(with_client(port, act)).code == "server_stopping"
-    with pytest.raises(ConnectionRefusedError):
-        with_client(port, act)
-    scheduler.stop()
+        assert error_in(with_client(port, act)).code == "server_stopping"
+        with pytest.raises(ConnectionRefusedError):
+            with_client(port, act)
 
 
 def test_a_port_in_use_is_named_at_the_start(tmp_path: Path, bare: int) -> None:
