@@ -142,6 +142,7 @@ def create_app(
             access=Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY),
             webhooks=jobs.webhooks,
             quota=jobs.quota,
+            partials=models.partials,
             secret=config.SECRET_KEY,
         )
         shapes = problems.Shapes()

@@ -18,6 +18,7 @@ from studio.inference.variants import BUNDLED
 from studio.inference.warm_up import Leases, warmed_up
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Job, Report, Request
+from studio.jobs.partials import Partials
 from studio.jobs.store import JobStore
 from studio.processor import Processor, downloading
 from studio.results import Result, Track
@@ -101,6 +102,7 @@ class Models:
     ) -> None:
         self.registry = registry or Registry(config.MODEL_IDLE_S)
         downloads = Downloads()
+        self.partials = Partials()
         self._processors: dict[str, AnyProcessor] = {}
         sources = Sources(storage, store, self)
         for make in families:
@@ -114,6 +116,7 @@ class Models:
                 storage=storage,
                 registry=self.registry,
                 downloads=downloads,
+                partials=self.partials,
             )
 
     def names(self) -> list[str]:

@@ -24,7 +24,8 @@ class JobContext(Generic[OptionsT]):
 
     Results are written into `work`. `report(stage, progress)` raises if the job must end, and
     `reserve(bytes)` raises DiskFull if there is not enough space. `keep(path, name)` adds an
-    existing file to the results, without copying if possible.
+    existing file to the results, without copying if possible. `show(item)` makes a part of the
+    result visible while the job runs.
     """
 
     options: OptionsT
@@ -33,6 +34,7 @@ class JobContext(Generic[OptionsT]):
     reserve: Callable[[int], None] = lambda _: None
     keep: Callable[[Path, str], None] = lambda *_: None
     job_id: str = ""
+    show: Callable[[dict[str, Any]], None] = lambda _: None
 
     def with_options(self, options: Any, report: Report) -> "JobContext[Any]":
         """The context of a part of the job with its own options and progress."""

@@ -17,6 +17,7 @@ from studio.inference.transfer import OnTransfer, Transfer
 from studio.inference.variants import Where
 from studio.jobs.body import fingerprint, parse_options
 from studio.jobs.job import Job, Report, Request
+from studio.jobs.partials import Partials
 from studio.results import Track
 from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import Storage, Upload
@@ -53,6 +54,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         storage: Storage,
         registry: Registry,
         downloads: Downloads,
+        partials: Partials,
     ) -> None:
         self.family = family
         self.name = family.name
@@ -65,6 +67,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         self._storage = storage
         self._registry = registry
         self._downloads = downloads
+        self._partials = partials
 
     def describe(self) -> dict[str, Any]:
         """The model and its variants, for `GET /models`."""
@@ -141,6 +144,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         with (
             self.lease(job.request.variant, report) as model,
             self._storage.work(job.job_id) as work,
+            self._partials.during(job.job_id) as show,
         ):
             context = JobContext(
                 options,
@@ -149,6 +153,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
                 self._storage.check_space,
                 lambda path, name: self._storage.link(path, work / name),
                 job.job_id,
+                show,
             )
             result = self.family.work(model, upload, context)
             self._storage.publish(work, upload.file_id, job.job_id)

@@ -182,13 +182,16 @@ class JobRunner:
             if not any(_uses(job, file_id) for job in self._store.active()):
                 act()
 
-    def wait(self, job_id: str, timeout_s: float) -> None:
-        """Return when the job has ended or is gone, or after `timeout_s`."""
+    def wait(
+        self, job_id: str, timeout_s: float, until: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Return when the job has ended or is gone, when `until` returns True, or after
+        `timeout_s`. `until` is asked whenever a job reports."""
         ends_s = time.monotonic() + timeout_s
         with self._changed:
             while (left_s := ends_s - time.monotonic()) > 0:
                 job = self._store.get(job_id)
-                if job is None or job.state.is_final or self._stopping:
+                if job is None or job.state.is_final or self._stopping or until():
                     return
                 self._changed.wait(min(left_s, 1.0))
 

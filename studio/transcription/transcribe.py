@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 
 from studio import audio
 from studio.family import JobContext
@@ -37,6 +38,8 @@ def transcribe(
         segments: list[Segment] = []
         for added, heard_s in listener.run():
             segments += added
+            for segment in added:
+                context.show(asdict(segment))
             progress = min(1.0, heard_s / max(duration_s, 1e-3))
             report("transcribing", progress)
     transcript = Transcript(

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
+from typing import Any
 from urllib.parse import quote
 
 from studio.jobs.job import Job
@@ -69,10 +70,16 @@ class JobAnswers:
             finished_at=_time_if_known(job.finished_at),
         )
 
-    def status(self, upload: Upload, jobs: list[Job], before: str | None = None) -> schemas.Status:
+    def status(
+        self,
+        upload: Upload,
+        jobs: list[Job],
+        before: str | None = None,
+        partial: list[dict[str, Any]] | None = None,
+    ) -> schemas.Status:
         """The latest job, and a page of `jobs` (newest first): those before the ID `before`.
 
-        `tracks` are those of all completed jobs.
+        `tracks` are those of all completed jobs. `partial` is what the latest one has so far.
         """
         ids = [one.job_id for one in jobs]
         begin = 0 if before is None else ids.index(before) + 1
@@ -95,6 +102,7 @@ class JobAnswers:
             jobs=page,
             jobs_total=len(jobs),
             next=f"/status/{upload.file_id}?before={page[-1].job_id}" if has_more else None,
+            partial=partial,
         )
 
     def files(self, upload: Upload, jobs: list[Job], storage: Storage) -> schemas.Files:

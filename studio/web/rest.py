@@ -48,6 +48,7 @@ from studio.web.tracks import TrackViews
 from studio.web.views import POLL_AFTER_S, Views, answer
 
 MAX_WAIT_S = 60
+MAX_PARTIAL_FROM = 999_999_999
 # The longest useful options are a few kB.
 MAX_JSON_BYTES = 1 << 16
 # float() also accepts "1_0", "infinity" and digits of other scripts.
@@ -265,16 +266,22 @@ class JobViews(Views):
                 "too many requests are waiting, the response is sent at once.",
                 {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S},
             ),
+            Parameter(
+                "partial_from",
+                "Include in `partial` what the latest job has produced so far, from this number "
+                "on. With `wait`, the response is also sent as soon as there is something.",
+                {"type": "integer", "minimum": 0, "maximum": MAX_PARTIAL_FROM},
+            ),
         ),
         errors=(InvalidOption, UnknownFile),
         rate="none",
     )
     def status(self, file_id: str) -> Response:
-        wait_s = self._wait_s()
+        wait_s, partial_from = self._wait_s(), self._partial_from()
         upload = self._upload(file_id)
         jobs = self._store.of_file(file_id)
         if wait_s and jobs and not jobs[0].state.is_final:
-            self._wait(jobs[0].job_id, wait_s)
+            self._wait(jobs[0].job_id, wait_s, partial_from)
             upload = self._upload(file_id)
             jobs = self._store.of_file(file_id)
         waiting = bool(jobs) and not jobs[0].state.is_final
@@ -284,15 +291,26 @@ class JobViews(Views):
             raise InvalidOption(
                 f"`before` is {before!r}, which is not the ID of a job of this file."
             )
-        return answer(self._answers.status(upload, jobs, before), **headers)
+        partial = None
+        if partial_from is not None and jobs and jobs[0].state is State.PROCESSING:
+            partial = self._services.partials.of(jobs[0].job_id, partial_from)
+        return answer(self._answers.status(upload, jobs, before, partial), **headers)
 
-    def _wait(self, job_id: str, wait_s: float) -> None:
-        """Return when the job has ended, after `wait_s`, or at once if too many requests wait."""
+    def _wait(self, job_id: str, wait_s: float, partial_from: int | None) -> None:
+        """Return when the job has ended, after `wait_s`, or at once if too many requests wait.
+
+        With `partial_from`, also return when the job has produced that many items and one more.
+        """
         client = self._services.access.caller()
         if self._services.waiting.take(client) is not None:
             return
         try:
-            self._services.runner.wait(job_id, wait_s)
+            partials = self._services.partials
+            self._services.runner.wait(
+                job_id,
+                wait_s,
+                lambda: partial_from is not None and bool(partials.of(job_id, partial_from)),
+            )
         finally:
             self._services.waiting.leave(client)
 
@@ -304,6 +322,17 @@ class JobViews(Views):
                 f"`wait` is {text!r}; it must be a number between 0 and {MAX_WAIT_S}."
             )
         return wait_s
+
+    def _partial_from(self) -> int | None:
+        text = request.args.get("partial_from")
+        if text is None:
+            return None
+        if not re.fullmatch(r"[0-9]{1,9}", text):
+            raise InvalidOption(
+                f"`partial_from` is {text!r}; it must be a whole number from 0 to "
+                f"{MAX_PARTIAL_FROM}."
+            )
+        return int(text)
 
     @operation(
         name="cancel_jobs",

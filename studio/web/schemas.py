@@ -149,6 +149,10 @@ class Status(BaseModel):
     jobs: list[Job]
     jobs_total: int = Field(description="Number of stored jobs of the file, at most 100.")
     next: Url | None = Field(description="URL of the preceding jobs; null if there are none.")
+    partial: list[dict[str, Any]] | None = Field(
+        description="What the latest job has produced so far, from number `partial_from` on: the "
+        "segments of a transcript. Null unless `partial_from` is given and the job is processing."
+    )
 
 
 class TrackFormat(BaseModel):

@@ -9,6 +9,7 @@ from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs.body import JobOptions
 from studio.jobs.intake import Intake
 from studio.jobs.job import Job, Request
+from studio.jobs.partials import Partials
 from studio.jobs.quota import Quota
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
@@ -69,6 +70,7 @@ class Services:
     access: Access
     webhooks: Webhooks
     quota: Quota
+    partials: Partials
     # Makes the IDs of temporary uploads unpredictable.
     secret: str = field(repr=False)
     waiting: Places = field(default_factory=lambda: Places(MAX_WAITING, MAX_WAITING_PER_CLIENT))

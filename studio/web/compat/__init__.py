@@ -6,9 +6,11 @@ that wait for a job do so with `studio.web.compat.work`.
 
 from flask import Flask
 
+from studio.web.compat.openai import views as openai_views
 from studio.web.problems import Shapes
 from studio.web.services import Services
 
 
 def register(app: Flask, services: Services, shapes: Shapes) -> None:
     """Add the routes of all protocols."""
+    openai_views.register(app, services, shapes)

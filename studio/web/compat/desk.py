@@ -1,6 +1,6 @@
 """Takes files from requests of other programs: forms with any other fields."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -78,5 +78,9 @@ class Desk:
 
     def has_left(self) -> bool:
         """Whether the client of the current request has closed its connection."""
+        return self.has_left_later()()
+
+    def has_left_later(self) -> Callable[[], bool]:
+        """The same as a function, for answers that are still sent after the view has returned."""
         tcp = tcp_of(request.environ)
-        return tcp is not None and has_hung_up(tcp)
+        return lambda: tcp is not None and has_hung_up(tcp)

@@ -9,6 +9,7 @@ import hmac
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from studio import audio
@@ -25,6 +26,7 @@ from studio.errors import (
     all_errors,
 )
 from studio.jobs.job import Job, State
+from studio.results import TrackFolder
 from studio.sources import sound_info
 from studio.storage.files import Upload
 from studio.storage.incoming import IncomingFile
@@ -135,6 +137,18 @@ class Work:
         """The completed job. Raises as `watch` does."""
         *_, last = self.watch(job, has_left)
         return last
+
+    def file(self, upload: Upload, job: Job, track: str, file_format: str) -> Path:
+        """The file of a track of a completed job, made if it does not exist yet."""
+        services = self._services
+        services.storage.touch(upload.file_id)
+        folder = TrackFolder(
+            services.storage,
+            services.storage.result(upload.file_id, job.job_id),
+            services.storage.source(upload),
+        )
+        found = next(one for one in services.models.tracks(job) if one.name == track)
+        return found.make(folder, file_format)
 
     def _id_of(self, incoming: IncomingFile, owner: str | None) -> str:
         """The ID of the temporary upload with this content and owner."""

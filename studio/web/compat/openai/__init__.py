@@ -1,0 +1,1 @@
+"""OpenAI's audio API, under `/v1`; `docs/openai.md` is the reference."""

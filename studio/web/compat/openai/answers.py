@@ -1,0 +1,65 @@
+"""Transcripts in the forms of OpenAI's API."""
+
+import math
+from typing import Any
+
+from studio.transcription.languages import NAMES
+from studio.web.compat.openai.fields import Wish
+
+# Whisper counts time in frames of 10 ms.
+FRAMES_PER_S = 100
+
+
+def usage_of(transcript: dict[str, Any]) -> dict[str, Any]:
+    """The audio that was transcribed, in whole seconds as OpenAI bills it."""
+    return {"type": "duration", "seconds": math.ceil(transcript["duration_s"])}
+
+
+def plain(transcript: dict[str, Any]) -> dict[str, Any]:
+    """`json`."""
+    return {"text": transcript["text"], "usage": usage_of(transcript)}
+
+
+def verbose(transcript: dict[str, Any], wish: Wish) -> dict[str, Any]:
+    """`verbose_json`."""
+    task = wish.options.get("task", "transcribe")
+    language = "en" if task == "translate" else transcript["language"]
+    answer: dict[str, Any] = {
+        "task": task,
+        "language": NAMES.get(language or "", ""),
+        "duration": transcript["duration_s"],
+        "text": transcript["text"],
+    }
+    segments = transcript["segments"]
+    if wish.granularities != {"word"}:
+        answer["segments"] = [
+            {
+                "id": number,
+                "seek": round(segment["start_s"] * FRAMES_PER_S),
+                "start": segment["start_s"],
+                "end": segment["end_s"],
+                "text": segment["text"],
+                "tokens": [],
+                "temperature": wish.temperature,
+                "avg_logprob": segment["average_log_probability"],
+                "compression_ratio": segment["compression_ratio"],
+                "no_speech_prob": segment["no_speech_probability"],
+            }
+            for number, segment in enumerate(segments)
+        ]
+    if "word" in wish.granularities:
+        answer["words"] = [
+            {"word": word["text"].strip(), "start": word["start_s"], "end": word["end_s"]}
+            for segment in segments
+            for word in segment["words"]
+        ]
+    return {**answer, "usage": usage_of(transcript)}
+
+
+def deltas(segments: list[dict[str, Any]], is_first: bool) -> list[str]:
+    """The pieces of text of some segments, which add up to the text of the transcript."""
+    pieces = []
+    for segment in segments:
+        pieces.append(("" if is_first else " ") + segment["text"].strip())
+        is_first = False
+    return pieces

@@ -1,0 +1,128 @@
+"""The routes of OpenAI's audio API."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify
+
+from studio.errors import StudioError
+from studio.jobs.job import Job
+from studio.storage.files import Upload
+from studio.storage.on_demand import Abandoned
+from studio.web.compat.desk import Desk
+from studio.web.compat.openai import answers, errors, inputs, names
+from studio.web.compat.openai.fields import Wish, wish_of
+from studio.web.operations import other_protocol
+from studio.web.problems import Shapes
+from studio.web.services import Services
+
+PREFIX = "/v1"
+TRACK = "transcription"
+# Of the formats that are a file of the transcript.
+FILES = {"text": "txt", "srt": "srt", "vtt": "vtt", "lrc": "lrc"}
+
+
+def register(app: Flask, services: Services, shapes: Shapes) -> None:
+    """Add the routes, and the form of errors."""
+    shapes.add(PREFIX, errors.render)
+    views = Views(services)
+    for rule, method, view in (
+        ("/models", "GET", views.models),
+        ("/models/<path:name>", "GET", views.model),
+        ("/audio/transcriptions", "POST", views.transcriptions),
+        ("/audio/translations", "POST", views.translations),
+    ):
+        app.add_url_rule(f"{PREFIX}{rule}", f"openai.{view.__name__}", view, methods=[method])
+
+
+class Views:
+    """Each view is a request of one of OpenAI's clients."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._desk = Desk(services)
+
+    @other_protocol("general")
+    def models(self) -> Response:
+        listed = map(names.described, names.known(self._services.models))
+        return jsonify({"object": "list", "data": list(listed)})
+
+    @other_protocol("general")
+    def model(self, name: str) -> Response:
+        names.check(self._services.models, name)
+        return jsonify(names.described(name))
+
+    @other_protocol("work")
+    def transcriptions(self) -> Response:
+        return self._transcribed("transcribe")
+
+    @other_protocol("work")
+    def translations(self) -> Response:
+        return self._transcribed("translate")
+
+    def _transcribed(self, task: str) -> Response:
+        desk = self._desk
+        with ExitStack() as until_answered:
+            until_answered.enter_context(desk.work.place(desk.client))
+            with inputs.receive(desk, self._services) as received:
+                wish = wish_of(received.fields, task)
+                upload = desk.keep(received)
+            job = desk.work.start(names.WHISPER, upload, wish.options, desk.client)
+            if not wish.is_streamed:
+                job = desk.work.wait(job, desk.has_left)
+                return self._answer(upload, job, wish)
+            events = self._events(upload, job, desk.has_left_later())
+            answer = Response(events, mimetype="text/event-stream")
+            answer.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+            answer.call_on_close(until_answered.pop_all().close)
+            return answer
+
+    def _answer(self, upload: Upload, job: Job, wish: Wish) -> Response:
+        if file_format := FILES.get(wish.response_format):
+            path = self._desk.work.file(upload, job, TRACK, file_format)
+            content_type = self._services.models.formats()[file_format]
+            return Response(path.read_bytes(), mimetype=content_type)
+        transcript = self._transcript(upload, job)
+        if wish.response_format == "verbose_json":
+            return jsonify(answers.verbose(transcript, wish))
+        return jsonify(answers.plain(transcript))
+
+    def _transcript(self, upload: Upload, job: Job) -> dict[str, Any]:
+        path: Path = self._desk.work.file(upload, job, TRACK, "json")
+        transcript: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return transcript
+
+    def _events(self, upload: Upload, job: Job, has_left: Callable[[], bool]) -> Iterator[str]:
+        """The server-sent events of a transcription, while its job runs."""
+        sent = 0
+        try:
+            for current in self._desk.work.watch(job, has_left):
+                if current.result is not None:
+                    transcript = self._transcript(upload, current)
+                    segments = transcript["segments"][sent:]
+                else:
+                    segments = self._services.partials.of(job.job_id, sent)
+                for delta in answers.deltas(segments, sent == 0):
+                    yield _event({"type": "transcript.text.delta", "delta": delta})
+                sent += len(segments)
+                if not segments:
+                    # A comment, which keeps the connection open.
+                    yield ": waiting\n\n"
+            yield _event(
+                {
+                    "type": "transcript.text.done",
+                    "text": transcript["text"],
+                    "usage": answers.usage_of(transcript),
+                }
+            )
+        except Abandoned:
+            return
+        except StudioError as error:
+            yield _event({"type": "error", **errors.body_of(error)})
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"event: {data['type']}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
