@@ -20,8 +20,8 @@ dev:
 run: setup  ## start the development server on PORT (default 8000)
 	$(BIN)/python app.py
 
-demo: setup  ## separate the bundled song, transcribe the bundled speech, generate 5 s of music
-	$(BIN)/python -m scripts.demo
+demo: setup  ## separate a song, transcribe speech, generate 5 s of music; with REAL=1, by full-size models
+	$(BIN)/python -m scripts.demo $(if $(REAL),--real)
 
 page:  ## download the Socket.IO client for the live test page (needs npm)
 	npm install --silent --no-save --no-package-lock --prefix . socket.io-client@4.8.4

@@ -1,5 +1,9 @@
-"""`make demo`: a song, speech and a prompt through a server started for it, bundled models."""
+"""`make demo`: a song, speech and a prompt through a server started for it.
 
+It uses the bundled models; with `--real`, htdemucs and Whisper base if they can be downloaded.
+"""
+
+import argparse
 import json
 import os
 import socket
@@ -9,13 +13,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import requests
 import soundfile
 
+from config import Config
+from models import Models
 from scripts.scores import sdr_db, word_errors
+from studio.cli.fetching import fetch
+from studio.cli.show import Screen
+from studio.cli.workshop import open_workshop
+from studio.errors import StudioError
+from studio.inference.variants import BUNDLED
 
 ROOT = Path(__file__).resolve().parent.parent
 SONG = ROOT / "samples" / "song"
@@ -30,10 +42,14 @@ ANSWER_TIMEOUT_S = 120
 
 def main() -> None:
     """Separate a song, transcribe speech, make music; ends with a status of 0 or with the cause."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--real", action="store_true", help="use htdemucs and Whisper base")
+    is_real = parser.parse_args().real
     TARGET.mkdir(parents=True, exist_ok=True)
+    demucs, whisper = fetch_real() if is_real else (BUNDLED, BUNDLED)
     with server() as url, requests.Session() as session:
-        separate(url, session)
-        transcribe(url, session)
+        separate(url, session, demucs)
+        transcribe(url, session, whisper)
         make_music(url, session)
     shown = TARGET.relative_to(ROOT)
     print(f"\nThe results lie in {shown}/. Listen to them, then go on with your own recordings:")
@@ -42,13 +58,27 @@ def main() -> None:
     print('  curl -F "file=@song.mp3" http://localhost:8000/upload')
 
 
-def separate(url: str, session: requests.Session) -> None:
+def fetch_real() -> tuple[str, str]:
+    """Download htdemucs and base; for each, the variant to use: the bundled one without them."""
+    config = replace(Config.load(), DEMUCS_MODEL="htdemucs", WHISPER_MODEL="base")
+    screen = Screen()
+    try:
+        with open_workshop(lambda *parts: Models(config, *parts), TARGET) as workshop:
+            demucs, whisper = (
+                fetch(workshop, screen, name, None) for name in ("demucs", "whisper")
+            )
+            return demucs or config.DEMUCS_MODEL, whisper or config.WHISPER_MODEL
+    except StudioError as error:
+        raise SystemExit(error.sentence) from error
+
+
+def separate(url: str, session: requests.Session, variant: str) -> None:
     mixture = SONG / "mixture.flac"
     file_id = upload(url, session, mixture)
     with step("separate") as say:
-        result = process(url, session, "demucs", file_id)
+        result = process(url, session, "demucs", file_id, variant)
         factor = result["real_time_factor"]
-        say(f"real-time factor {factor:.2f} (below 1 is faster than real time)")
+        say(f"{variant}, real-time factor {factor:.2f} (below 1 is faster than real time)")
     with step("download") as say:
         for stem in result["stems"]:
             download(url, session, file_id, stem, f"{stem}.wav")
@@ -62,12 +92,12 @@ def separate(url: str, session: requests.Session) -> None:
     print()
 
 
-def transcribe(url: str, session: requests.Session) -> None:
+def transcribe(url: str, session: requests.Session, variant: str) -> None:
     file_id = upload(url, session, SPEECH / "spoken.flac")
     with step("transcribe") as say:
-        result = process(url, session, "whisper", file_id)
+        result = process(url, session, "whisper", file_id, variant)
         factor = result["real_time_factor"]
-        say(f"{result['words']} words, real-time factor {factor:.2f}")
+        say(f"{variant}, {result['words']} words, real-time factor {factor:.2f}")
     with step("download") as say:
         download(url, session, file_id, "transcription", "transcription.txt")
         say("transcription.txt")
@@ -86,7 +116,7 @@ def make_music(url: str, session: requests.Session) -> None:
     file_id = upload(url, session, path)
     with step("make music") as say:
         wanted = {"duration": MUSIC_S, "seed": MUSIC_SEED}
-        result = process(url, session, "musicgen", file_id, **wanted)
+        result = process(url, session, "musicgen", file_id, BUNDLED, **wanted)
         factor = result["real_time_factor"]
         say(f"{result['duration_s']:.1f} s of music, real-time factor {factor:.2f}")
     with step("download") as say:
@@ -107,13 +137,13 @@ def upload(url: str, session: requests.Session, path: Path) -> str:
 
 
 def process(
-    url: str, session: requests.Session, model: str, file_id: str, **options: Any
+    url: str, session: requests.Session, model: str, file_id: str, variant: str, **options: Any
 ) -> dict[str, Any]:
-    """Run a model's bundled variant on a file; the result of the job."""
+    """Run a variant of a model on a file; the result of the job."""
     asked(
         session.post(
             f"{url}/process/{model}/{file_id}",
-            json={"model_variant": "mini", **options},
+            json={"model_variant": variant, **options},
             timeout=ANSWER_TIMEOUT_S,
         )
     )
@@ -134,6 +164,9 @@ def server() -> Iterator[str]:
             "UPLOAD_FOLDER": f"{folder}/uploads",
             "OUTPUT_FOLDER": f"{folder}/outputs",
             "DATABASE_URL": "",
+            # The server loads its default variants at the start; these need no network.
+            "DEMUCS_MODEL": BUNDLED,
+            "WHISPER_MODEL": BUNDLED,
             # The settings of a server for the internet may stand in .env.
             "API_KEYS": "",
             "WEBHOOK_URL": "",

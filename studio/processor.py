@@ -92,7 +92,11 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
 
     def check_default(self) -> None:
         """Raise UnknownVariant if the default variant does not exist."""
-        self.family.check_variant(self.default)
+        self.check_variant(self.default)
+
+    def check_variant(self, name: str) -> None:
+        """Raise UnknownVariant if a variant does not exist."""
+        self.family.check_variant(name)
 
     def request(self, upload: Upload, body: dict[str, Any]) -> Request:
         """Check a request for a job. Raises a StudioError."""
@@ -128,14 +132,11 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         Raises WeightsMissing, ModelUnusable or DiskFull.
         """
         name = f"{self.name}/{variant}"
-        if name in self._registry.loaded() or not self.must_be_fetched(variant):
+        is_available = self.family.catalogue.find(variant).where is Where.AVAILABLE
+        if name in self._registry.loaded() or not is_available:
             return
         work = partial(self.family.fetch, variant)
         self._downloads.run(name, work, on_transfer)
-
-    def must_be_fetched(self, variant: str) -> bool:
-        """Whether the weights of a variant are not on this machine, but can be downloaded."""
-        return bool(self.family.catalogue.find(variant).where is Where.AVAILABLE)
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:
         """Run a job and publish its results. Returns the result for the job record."""

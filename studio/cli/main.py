@@ -55,7 +55,8 @@ def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
         screen.failed("audio-studio", error.code, error.sentence)
         return FAILED
     except KeyboardInterrupt:
-        screen.failed("audio-studio", "interrupted", "Interrupted. The same command goes on.")
+        sentence = "Interrupted. Run the same command again to continue."
+        screen.failed("audio-studio", "interrupted", sentence)
         return INTERRUPTED
 
 

@@ -14,6 +14,7 @@ import httpx2
 
 from studio.cli.workshop import unfinished
 from studio.errors import InternalError, StudioError, all_errors
+from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report, Request
 from studio.storage.files import SoundInfo, Upload
@@ -146,6 +147,9 @@ class RemoteWorkshop:
         self.models = models
         self._api = api
         self._folder = folder
+
+    def fetch(self, model: str, variant: str | None, on_transfer: OnTransfer) -> None:
+        """Do nothing: the server downloads weights when it runs the job."""
 
     def upload(self, path: Path, extensions: Iterable[str]) -> Upload:
         with open(path, "rb") as file:

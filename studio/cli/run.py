@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.commands import Choices, Command, default_folder, name_of
+from studio.cli.fetching import fetch
 from studio.cli.options import body_of
 from studio.cli.record import Record
 from studio.cli.show import Display
@@ -79,10 +80,22 @@ class Run:
     def over(self, workshop: Workshop) -> int:
         """Work on all sources; the exit code."""
         counts = Counter[str]()
-        for item in self._items():
+        items = self._items()
+        self._fetch(workshop)
+        for item in items:
             counts[self._one(workshop, item)] += 1
         self._screen.summary(counts["done"], counts["skipped"], counts["failed"])
         return FAILED if counts["failed"] else 0
+
+    def _fetch(self, workshop: Workshop) -> None:
+        """Download what the models of this command need. Raises a StudioError."""
+        needed = {"model_variant": self._command.model}
+        if self._body.get("source") == "vocals":
+            needed["separation_variant"] = "demucs"
+        for option, model in needed.items():
+            variant = fetch(workshop, self._screen, model, self._body.get(option))
+            if variant is not None:
+                self._body[option] = variant
 
     def _items(self) -> list[Item]:
         """All sources; the files of a folder in order. Outputs of files that differ only in their
@@ -152,7 +165,7 @@ class Run:
                     done.write(track, file_format, outputs[-1])
             if request.fingerprint:
                 record.add(key, outputs)
-            self._screen.done(item.label, outputs, done.result)
+            self._screen.done(item.label, outputs, request.variant, done.result)
             return "done"
         finally:
             workshop.forget(upload)

@@ -7,15 +7,21 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from studio.inference.transfer import OnTransfer, Transfer
 from studio.jobs.job import Report
 
 
 class Display(Protocol):
     """What a command tells of its work. `result` has what the job says of its tracks."""
 
+    def download(self, name: str) -> AbstractContextManager[OnTransfer]:
+        """Show how far a download is; nothing if there is none."""
+
     def progress(self, name: str) -> AbstractContextManager[Report]: ...
 
-    def done(self, source: str, outputs: list[Path], result: dict[str, Any]) -> None: ...
+    def done(
+        self, source: str, outputs: list[Path], variant: str, result: dict[str, Any]
+    ) -> None: ...
 
     def remark(self, source: str, note: str) -> None:
         """Tell what the user should know about a source."""
@@ -37,12 +43,16 @@ class Records:
         self._emit = emit
 
     @contextmanager
+    def download(self, name: str) -> Iterator[OnTransfer]:
+        yield lambda _transfer: None
+
+    @contextmanager
     def progress(self, name: str) -> Iterator[Report]:
         yield lambda _stage, _progress: None
 
-    def done(self, source: str, outputs: list[Path], result: dict[str, Any]) -> None:
-        paths = _texts(outputs)
-        self._emit({"status": "done", "source": source, "outputs": paths, "result": result})
+    def done(self, source: str, outputs: list[Path], variant: str, result: dict[str, Any]) -> None:
+        record = {"status": "done", "source": source, "outputs": _texts(outputs)}
+        self._emit({**record, "variant": variant, "result": result})
 
     def remark(self, source: str, note: str) -> None:
         self._emit({"status": "note", "source": source, "note": note})
@@ -68,6 +78,40 @@ class Screen:
 
         self._console = Console(highlight=False, soft_wrap=True)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def download(self, name: str) -> Iterator[OnTransfer]:
+        """Show a bar with bytes, speed and remaining time once the size is known."""
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        columns = (
+            TextColumn("downloading {task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        bars = Progress(*columns, console=self._console)
+
+        def show(transfer: Transfer) -> None:
+            if not self._console.is_terminal or not transfer.total_bytes:
+                return
+            if not bars.tasks:
+                bars.start()
+                bars.add_task(name, total=transfer.total_bytes)
+            bars.update(bars.tasks[0].id, completed=transfer.done_bytes)
+
+        try:
+            yield show
+        finally:
+            bars.stop()
 
     @contextmanager
     def progress(self, name: str) -> Iterator[Report]:
@@ -98,7 +142,7 @@ class Screen:
 
             yield report
 
-    def done(self, source: str, outputs: list[Path], result: dict[str, Any]) -> None:
+    def done(self, source: str, outputs: list[Path], variant: str, result: dict[str, Any]) -> None:
         seconds = f" in {result['elapsed_s']:.1f} s" if "elapsed_s" in result else ""
         self._console.print(f"{source}: {', '.join(_texts(outputs))}{seconds}", markup=False)
         if note := result.get("note"):

@@ -14,6 +14,7 @@ from studio.cli.run import Order, Run
 from studio.cli.show import Records
 from studio.cli.workshop import Workshop
 from studio.errors import InvalidOption, UnknownFile, UnknownOption
+from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report
 
@@ -139,6 +140,10 @@ class _Collected(Records):
         self._report = report
         self._begun = 0
         super().__init__(self._told.append)
+
+    @contextmanager
+    def download(self, name: str) -> Iterator[OnTransfer]:
+        yield lambda so_far: self._report(f"downloading {name}: {so_far.fraction:.0%}", self._begun)
 
     @contextmanager
     def progress(self, name: str) -> Iterator[Report]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from studio import audio
 from studio.errors import UnsupportedFileType
 from studio.inference.process import prepare_process
+from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.store import JobStore, connect
@@ -56,6 +57,12 @@ class Workshop(Protocol):
     @property
     def models(self) -> Models: ...
 
+    def fetch(self, model: str, variant: str | None, on_transfer: OnTransfer) -> None:
+        """Download the weights of a variant, by default the default one, if they are not there.
+
+        Raises UnknownVariant, WeightsMissing, ModelUnusable or DiskFull.
+        """
+
     def upload(self, path: Path, extensions: Iterable[str]) -> Upload:
         """Hand over a file. Raises a StudioError."""
 
@@ -70,6 +77,13 @@ class Workshop(Protocol):
 
 
 class Processor(Protocol):
+    @property
+    def default(self) -> str: ...
+
+    def check_variant(self, name: str) -> None: ...
+
+    def fetch(self, variant: str, on_transfer: OnTransfer) -> None: ...
+
     def run(self, job: Job, report: Report) -> dict[str, Any]: ...
 
     def tracks(self, job: Job) -> Sequence[Track]: ...
@@ -126,6 +140,12 @@ class LocalWorkshop:
         self._folder = folder
         self._storage = storage
         self._store = store
+
+    def fetch(self, model: str, variant: str | None, on_transfer: OnTransfer) -> None:
+        processor = self.models.get(model)
+        name = variant or processor.default
+        processor.check_variant(name)
+        processor.fetch(name, on_transfer)
 
     def upload(self, path: Path, extensions: Iterable[str]) -> Upload:
         """Take a file as it is: audio is examined, not copied. Raises a StudioError."""

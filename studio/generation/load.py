@@ -198,4 +198,6 @@ def _missing(catalogue: MusicGenCatalogue, name: str, reason: str) -> WeightsMis
         f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}. Put "
         f"the files of {repository(name)} into {catalogue.local_dir / name}{instead}.",
         missing=[parts.CONFIG, parts.WEIGHTS, parts.TOKENIZER],
+        variant=name,
+        reason=reason,
     )

@@ -68,6 +68,7 @@ class Downloads:
             self._leave(download)
         if download.error is not None:
             raise download.error
+        on_transfer(download.transfer)
 
     def _join(self, name: str, work: Callable[[OnTransfer], None]) -> _Download:
         with self._lock:

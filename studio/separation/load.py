@@ -117,7 +117,8 @@ def _fetch_release(catalogue: DemucsCatalogue, name: str, on_transfer: OnTransfe
     except (DownloadFailed, WeightsMissing) as error:
         log.warning("the hub does not provide %s: %s", name, error)
         if catalogue.checkpoints is None or not any_reachable([RELEASE_URL]):
-            raise
+            reason = error if isinstance(error, DownloadFailed) else "the hub does not provide it"
+            raise DownloadFailed(str(reason)) from error
         download(_published_files(catalogue.checkpoints, name), on_transfer)
 
 
@@ -185,6 +186,8 @@ def _missing(catalogue: DemucsCatalogue, name: str, reason: str) -> WeightsMissi
         f"Put {name.rpartition('/')[2]}.yaml and {', '.join(signatures) or 'its weights'} into "
         f"{catalogue.local_dir}, or use the bundled variant {BUNDLED!r}.",
         missing=signatures,
+        variant=name,
+        reason=reason,
     )
 
 

@@ -111,4 +111,6 @@ def _missing(catalogue: WhisperCatalogue, name: str, reason: str) -> WeightsMiss
         f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}. "
         f"Put {kind} at {path}{or_bundled(name)}.",
         missing=[path.name],
+        variant=name,
+        reason=reason,
     )

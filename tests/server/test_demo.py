@@ -1,8 +1,10 @@
 """`make demo` works: it separates, transcribes, makes music, and says how well."""
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.support.server import ROOT, SONG, read_sound
 
@@ -34,6 +36,24 @@ def test_demo_ends_well_and_shows_what_came_out() -> None:
     music = read_sound(ROOT / "outputs" / "demo" / "music.wav")
     assert music.shape == (1, 5 * 32_000)
     assert abs(music).max() > 0.05
+
+
+def test_the_real_demo_needs_no_network(tmp_path: Path) -> None:
+    """Without one it says what is used instead, before anything else."""
+    code = "from scripts.demo import fetch_real; print(fetch_real())"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**environment, "TORCH_HOME": str(tmp_path), "MODEL_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "('mini', 'mini')\n", done.stderr
+    lines = done.stderr.splitlines()
+    assert ["'htdemucs' is not" in lines[0], "'base' is not" in lines[1]] == [True, True]
 
 
 def test_the_song_is_small_and_its_stems_add_up() -> None:

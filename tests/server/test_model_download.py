@@ -1,29 +1,19 @@
 """A job whose model must be downloaded first shows the download, and can be canceled meanwhile."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
-from tests.support.hub import Hub, serving
+from tests.support.hub import Hub, publish_htdemucs, serving
 from tests.support.server import Server, noise, until, write_wav
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Hub]:
-    """A hub that stops in the middle of the weights of `htdemucs`, which are a small network."""
-    network = weights / "demucs" / "swift0.safetensors"
-    path = tmp_path_factory.mktemp("hub") / "swift0.safetensors"
-    with safe_open(str(network), framework="pt") as file:
-        metadata = {**file.metadata(), "note": "x" * 1_000_000}
-    save_file(load_file(network), str(path), metadata)
-    release = "adefossez/HTDemucs"
-    files = {f"{release}/htdemucs.yaml": json.dumps({"models": ["swift0"]}).encode()}
-    with serving(Hub(files)) as hub:
-        hub.add(release, path.parent)
+    """A hub that stops in the middle of the weights of `htdemucs`."""
+    with serving(Hub()) as hub:
+        publish_htdemucs(hub, weights, tmp_path_factory.mktemp("hub"))
         hub.paused.set()
         yield hub
 
