@@ -83,7 +83,9 @@ class Config:
         "Format of log lines: text, or json for log processors.",
     )
     SECRET_KEY: str = _secret(
-        "change-me", values.name, "Signs sessions. Set a long random string in production."
+        "change-me",
+        values.name,
+        "Signs links and sessions. Set a long random string in production.",
     )
     HOST: str = _setting(
         "127.0.0.1", values.name, "Address to listen on; 0.0.0.0 listens on all network interfaces."

@@ -88,6 +88,10 @@ class Unauthorized(StudioError):
     code, status, title = "unauthorized", 401, "A valid API key is required"
 
 
+class InvalidLink(StudioError):
+    code, status, title = "invalid_link", 403, "The link is not valid"
+
+
 class OriginRefused(StudioError):
     code, status, title = "origin_refused", 403, "The origin is not allowed"
 

@@ -25,22 +25,28 @@ class JobOptions(BaseModel):
 
 
 Options = TypeVar("Options", bound=JobOptions)
+Body = TypeVar("Body", bound=BaseModel)
 
 
 def parse_options(kind: type[Options], body: dict[str, Any]) -> Options:
     """The options of a request body. Raises UnknownOption, UnknownFormat or InvalidOption."""
+    if WEBHOOK in body:
+        raise UnknownOption(f"The option {WEBHOOK!r} must be in the request, not in the file.")
+    return parse_body(kind, body, WEBHOOK)
+
+
+def parse_body(kind: type[Body], body: dict[str, Any], *also_known: str) -> Body:
+    """A request body. Raises UnknownOption, UnknownFormat or InvalidOption."""
     try:
         return kind(**body)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])[:MAX_SHOWN_CHARACTERS]
-        if name == WEBHOOK:
-            raise UnknownOption(
-                f"The option {WEBHOOK!r} must be in the request, not in the file."
-            ) from None
         if first["type"] == "extra_forbidden":
-            known = ", ".join([*kind.model_fields, WEBHOOK])
+            known = ", ".join([*kind.model_fields, *also_known])
             raise UnknownOption(f"Unknown option {name!r}. Known: {known}.") from None
+        if first["type"] == "missing":
+            raise InvalidOption(f"The option {name!r} is missing. Add it to the body.") from None
         value = repr(first["input"])
         if len(value) > MAX_SHOWN_CHARACTERS:
             value = f"{value[:MAX_SHOWN_CHARACTERS]}..."

@@ -3,19 +3,22 @@
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app, g, request
 
-from studio.errors import OriginRefused, Unauthorized
+from studio.errors import OriginRefused, StudioError, Unauthorized
 from studio.web.operations import Operation
 
 # A household or host has at least a /64 network of IPv6, so its addresses count as one client.
 CLIENT_BITS = 64
 FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
 CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
+
+Credential = Callable[[], str | None]
+"""Returns the owner that something else than a key proves for the current request, or None."""
 
 
 class Access:
@@ -28,6 +31,7 @@ class Access:
         self._digests = [_digest(key) for key in sorted(keys)]
         self._metrics_digest = _digest(metrics_key) if metrics_key else None
         self._origins = origins
+        self._credentials: list[Credential] = []
 
     @property
     def needs_key(self) -> bool:
@@ -51,6 +55,35 @@ class Access:
             raise Unauthorized("The API key is not valid for this server. Check it.")
         return given
 
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The owners that the keys of the server stand for."""
+        return tuple(self._digests)
+
+    def accept(self, credential: Credential) -> None:
+        """Accept another proof of an owner beside keys. It may raise a StudioError."""
+        self._credentials.append(credential)
+
+    def owner(self) -> str | None:
+        """The owner that sends the current request; None if no keys are set.
+
+        Raises Unauthorized, or the error of another credential.
+        """
+        if not self._digests:
+            return None
+        for credential in self._credentials:
+            if (owner := credential()) is not None:
+                return owner
+        return self.owner_of(given_key())
+
+    def owner_of_socket(self, auth: Any) -> str | None:
+        """The owner that opens a Socket.IO connection, by `auth` or like a request.
+
+        Raises Unauthorized.
+        """
+        key = key_of(auth)
+        return self.owner() if key is None else self.owner_of(key)
+
     def check_metrics(self, key: str | None, environ: Mapping[str, Any]) -> None:
         """Raise Unauthorized unless a request may read the metrics."""
         if self._metrics_digest is None:
@@ -66,17 +99,17 @@ class Access:
                 "KEY`."
             )
 
-    def client(self, key: str | None, address: str | None) -> str:
-        """The client that limits apply to: the owner of a valid key, otherwise the address."""
-        try:
-            owner = self.owner_of(key)
-        except Unauthorized:
-            owner = None
+    def client(self, owner: str | None, address: str | None) -> str:
+        """The client that limits apply to: an owner, otherwise the address."""
         return f"key:{owner}" if owner else f"address:{network(address or 'unknown')}"
 
     def caller(self) -> str:
         """The client of the current request."""
-        return self.client(given_key(), request.remote_addr)
+        try:
+            owner = self.owner()
+        except StudioError:
+            owner = None
+        return self.client(owner, request.remote_addr)
 
     def allows(self, origin: str | None, environ: Mapping[str, Any]) -> bool:
         """Whether pages of an origin may use the server: configured origins, and its own."""
@@ -137,7 +170,7 @@ def register(app: Flask, access: Access) -> None:
         operation = asked_operation()
         if operation is None or operation.is_open or request.method == "OPTIONS":
             return
-        g.owner = access.owner_of(given_key())
+        g.owner = access.owner()
 
 
 def _is_local(environ: Mapping[str, Any]) -> bool:

@@ -19,12 +19,13 @@ JOBS_PER_PAGE = 20
 ZOOM = "samples_per_pixel"
 
 
-def _time(seconds: float) -> str:
+def time_of(seconds: float) -> str:
+    """Unix seconds in ISO 8601."""
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _time_if_known(seconds: float | None) -> str | None:
-    return None if seconds is None else _time(seconds)
+    return None if seconds is None else time_of(seconds)
 
 
 def uploaded(upload: Upload) -> schemas.Uploaded:
@@ -65,7 +66,7 @@ class JobAnswers:
             error=schemas.JobError(**job.error) if job.error else None,
             tracks=self.track_names([job]),
             result=job.result,
-            created_at=_time(job.created_at),
+            created_at=time_of(job.created_at),
             started_at=_time_if_known(job.started_at),
             finished_at=_time_if_known(job.finished_at),
         )

@@ -109,18 +109,17 @@ class Transcribe(Namespace):  # type: ignore[misc]
 
     def on_connect(self, auth: Any = None) -> None:
         """`auth` contains the API key, if required: {"token": KEY} or {"api_key": KEY}."""
-        key = key_of(auth)
         try:
-            self._access.owner_of(key)
+            owner = self._access.owner_of_socket(auth)
         except Unauthorized:
             raise _refusal(
                 "unauthorized",
                 "This server requires an API key. Send it as auth: {token: KEY}."
-                if key is None
+                if key_of(auth) is None
                 else "The API key is not valid for this server. Check it.",
             ) from None
         sid = _sid()
-        self._admit(sid, self._access.client(key, request.remote_addr))
+        self._admit(sid, self._access.client(owner, request.remote_addr))
         settings = LiveSettings(variant=self._default)
         began_s = time.monotonic()
         session = Session(

@@ -16,6 +16,7 @@ TAGS = {
     "files": "Upload, list and delete files",
     "jobs": "Run models on files",
     "tracks": "Download results",
+    "access": "Use downloads and pages without sending a key",
 }
 """The groups of operations, with a description of each."""
 

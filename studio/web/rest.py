@@ -42,8 +42,11 @@ from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.job import State
 from studio.web import answers, receiving, schemas
 from studio.web.access import asked_operation
+from studio.web.links import Links, LinkViews
 from studio.web.operations import ANY_MODEL, Parameter, operation
 from studio.web.services import Services
+from studio.web.session import Sessions, SessionViews
+from studio.web.tickets import Tickets
 from studio.web.tracks import TrackViews
 from studio.web.views import POLL_AFTER_S, Views, answer
 
@@ -80,6 +83,10 @@ PROCESS_ERRORS = (
 def register(app: Flask, services: Services) -> None:
     """Add all REST routes to the application."""
     views, tracks = JobViews(services), TrackViews(services)
+    tickets = Tickets(services.secret)
+    services.access.accept(Links(tickets, services.access, services.storage).owner)
+    services.access.accept(Sessions(tickets, services.access).owner)
+    links, sessions = LinkViews(services, tickets), SessionViews(services, tickets)
     blueprint = Blueprint("rest", __name__)
     for rule, method, view in (
         ("/health", "GET", views.health),
@@ -95,6 +102,9 @@ def register(app: Flask, services: Services) -> None:
         ("/download/<file_id>/<track>", "GET", tracks.download),
         ("/files/<file_id>", "GET", tracks.files),
         ("/cleanup/<file_id>", "DELETE", views.cleanup),
+        ("/links", "POST", links.create_link),
+        ("/session", "POST", sessions.sign_in),
+        ("/session", "DELETE", sessions.sign_out),
     ):
         blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
 

@@ -201,6 +201,20 @@ class Deleted(BaseModel):
     message: str = Field(examples=["The file and its results have been deleted."])
 
 
+class Link(BaseModel):
+    url: Url = Field(
+        description="Address without the host; parameters such as `&format=mp3` may be added.",
+        examples=[f"/download/{FILE_ID}/vocals?link=1777896000-..."],
+    )
+    expires_at: Time
+
+
+class Session(BaseModel):
+    expires_at: Time | None = Field(
+        description="When the session ends; null without one, or if the server has no API keys."
+    )
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details, with a stable `code` and a readable `error`."""
 

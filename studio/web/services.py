@@ -71,6 +71,6 @@ class Services:
     webhooks: Webhooks
     quota: Quota
     partials: Partials
-    # Makes the IDs of temporary uploads unpredictable.
+    # Signs links and sessions, and makes the IDs of temporary uploads unpredictable.
     secret: str = field(repr=False)
     waiting: Places = field(default_factory=lambda: Places(MAX_WAITING, MAX_WAITING_PER_CLIENT))

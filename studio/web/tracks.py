@@ -9,6 +9,7 @@ from studio import audio
 from studio.audio import FINE, PEAKS_FORMATS
 from studio.errors import (
     DiskFull,
+    InvalidLink,
     InvalidOption,
     NotReady,
     PreconditionFailed,
@@ -25,6 +26,7 @@ from studio.results import PEAKS, Track, TrackFolder
 from studio.storage.files import Upload
 from studio.web import answers, schemas, sending
 from studio.web.archive import entries
+from studio.web.links import LINK
 from studio.web.operations import TRACK, Parameter, operation
 from studio.web.views import POLL_AFTER_S, Views, answer
 
@@ -55,6 +57,7 @@ IF_NONE_MATCH = Parameter(
     "If-None-Match", "ETag of an existing copy.", {"type": "string"}, "header"
 )
 TRACK_ERRORS = (
+    InvalidLink,
     UnknownFormat,
     UnknownFile,
     UnknownTrack,
@@ -74,7 +77,7 @@ class TrackViews(Views):
         tag="tracks",
         summary="Download a track (audio or text); supports Range and ETag",
         answers={200: TRACK, 206: TRACK, 304: None},
-        parameters=(FORMAT, SAMPLES_PER_PIXEL, RANGE, IF_NONE_MATCH),
+        parameters=(FORMAT, SAMPLES_PER_PIXEL, LINK, RANGE, IF_NONE_MATCH),
         errors=(*TRACK_ERRORS, PreconditionFailed, RangeNotSatisfiable),
         rate="none",
     )
@@ -94,7 +97,7 @@ class TrackViews(Views):
         tag="tracks",
         summary="Download all stems as one file with two channels for each",
         answers={200: TRACK, 206: TRACK, 304: None},
-        parameters=(RANGE, IF_NONE_MATCH),
+        parameters=(LINK, RANGE, IF_NONE_MATCH),
         errors=(*TRACK_ERRORS, PreconditionFailed, RangeNotSatisfiable),
         rate="none",
     )
@@ -147,7 +150,7 @@ class TrackViews(Views):
         tag="tracks",
         summary="Download the tracks as one ZIP, without those derived from other tracks",
         answers={200: "application/zip"},
-        parameters=(ARCHIVE_FORMAT,),
+        parameters=(ARCHIVE_FORMAT, LINK),
         errors=TRACK_ERRORS,
         rate="none",
     )

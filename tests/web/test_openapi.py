@@ -36,6 +36,8 @@ CONTRACT = {
     "/download/{file_id}/{track}": {"get"},
     "/files/{file_id}": {"get"},
     "/cleanup/{file_id}": {"delete"},
+    "/links": {"post"},
+    "/session": {"post", "delete"},
 }
 NAMES = [
     *("check_health", "check_readiness", "get_metrics", "list_models"),
@@ -43,6 +45,7 @@ NAMES = [
     *("start_job", "start_demucs_job", "start_whisper_job", "start_musicgen_job"),
     *("separate_file", "get_status", "cancel_jobs"),
     *("download_archive", "download_stems", "download_track", "list_tracks"),
+    *("create_link", "sign_in", "sign_out"),
 ]
 TRUTHS = [
     "not_a_server_error",
