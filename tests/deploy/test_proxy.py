@@ -29,6 +29,8 @@ SECURITY = {
 }
 # More requests at once than the rate limit lets through: 20, and one each 0.1 s.
 MANY = 60
+# Paths of other programs' protocols.
+OTHERS = ["/v1/audio/transcriptions", "/asr", "/detect-language", "/audio-separator/separate"]
 # Downloads of one address at the same time.
 DOWNLOADS = 16
 
@@ -68,6 +70,21 @@ def assert_problem(answer: http.client.HTTPResponse, status: int, code: str) -> 
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert set(body) == {"type", "title", "status", "detail", "code", "error"}
     assert body["detail"] == body["error"] and body["error"].endswith(".")
+    for name, value in SECURITY.items():
+        assert answer.headers.get_all(name) == [value]
+
+
+def assert_of_protocol(answer: http.client.HTTPResponse, path: str, status: int, code: str) -> None:
+    """An answer of nginx has the form of the protocol whose path it is under."""
+    body = json.loads(answer.body)  # type: ignore[attr-defined]
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == "application/json"
+    if path.startswith("/v1"):
+        error = body["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        assert error["code"] == code and error["message"].endswith(".")
+    else:
+        assert set(body) == {"detail"} and body["detail"].endswith(".")
     for name, value in SECURITY.items():
         assert answer.headers.get_all(name) == [value]
 
@@ -163,6 +180,9 @@ def test_what_is_too_large_is_refused_before_it_is_sent(proxy: Proxy) -> None:
     upload = ask(proxy, "POST", "/upload", Content_Length=str(600_000_000))
     assert_problem(upload, 413, "file_too_large")
     assert upload.headers["Retry-After"] is None
+    for path in OTHERS:
+        other = ask(proxy, "POST", path, Content_Length=str(600_000_000))
+        assert_of_protocol(other, path, 413, "file_too_large")
     options = ask(proxy, "POST", "/process/demucs/0", Content_Length=str(2_000_000))
     assert_problem(options, 413, "file_too_large")
 
@@ -173,10 +193,17 @@ def test_a_server_that_is_down_is_told(tmp_path: Path, certificate: Path) -> Non
             answer = ask(proxy, "GET", path)
             assert_problem(answer, 502, "server_down")
             assert answer.headers.get_all("Retry-After") == ["5"]
+        for path in OTHERS:
+            answer = ask(proxy, "GET", path)
+            assert_of_protocol(answer, path, 502, "server_down")
+            assert answer.headers.get_all("Retry-After") == ["5"]
 
 
 def test_a_server_that_does_not_answer_is_told(tmp_path: Path, certificate: Path) -> None:
-    sooner = {"proxy_read_timeout 120s;": "proxy_read_timeout 1s;"}
+    sooner = {
+        "proxy_read_timeout 120s;": "proxy_read_timeout 1s;",
+        "proxy_read_timeout 1h;": "proxy_read_timeout 1s;",
+    }
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         before(f"127.0.0.1:{silent.getsockname()[1]}", tmp_path, certificate, more=sooner) as proxy,
@@ -184,6 +211,9 @@ def test_a_server_that_does_not_answer_is_told(tmp_path: Path, certificate: Path
         answer = ask(proxy, "GET", "/health")
         assert_problem(answer, 504, "server_slow")
         assert answer.headers.get_all("Retry-After") == ["5"]
+        for path in OTHERS[:2]:
+            answer = ask(proxy, "GET", path)
+            assert_of_protocol(answer, path, 504, "server_slow")
 
 
 def at_once(
@@ -212,6 +242,9 @@ def test_a_burst_is_let_through_and_more_is_refused(proxy: Proxy) -> None:
     refused = answers[statuses.index(429)]
     assert_problem(refused, 429, "too_many_requests")
     assert refused.headers.get_all("Retry-After") == ["1"]
+    answers = at_once(proxy, "/v1/models", "127.0.0.2")
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert_of_protocol(refused, "/v1/models", 429, "too_many_requests")
     # One client's haste is nothing to another.
     assert ask(proxy, "GET", "/models").status == 200
 
