@@ -237,13 +237,28 @@ def test_all_that_is_copied_is_sent() -> None:
             assert is_sent(source), source
 
 
-def test_the_compose_file_is_valid() -> None:
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
+def test_the_compose_files_are_valid(name: str) -> None:
     """Against the Compose Specification's own schema, which check-jsonschema carries."""
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run(
-        [*checker, str(ROOT / "docker-compose.yml")], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*checker, str(ROOT / name)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_override_for_a_gpu_changes_the_build_and_the_device() -> None:
+    """Compose merges maps; of lists of settings it takes the later value of a name."""
+    override = yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text())
+    (name,) = override["services"]
+    assert name == "ai-backend"
+    service = override["services"][name]
+    assert set(service) == {"build", "environment", "deploy"}
+    arguments = service["build"]["args"]
+    assert set(arguments) <= {value.partition("=")[0] for value in values("ARG")}
+    assert arguments == {"GPU": "1"}
+    given = dict(line.split("=") for line in service["environment"])
+    assert Config.load({**given, "SECRET_KEY": SECRET}, None).DEVICE == "cuda"
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
 
 
 def test_an_invalid_compose_file_is_found(tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""docs/installing.md on a Debian without containers: the commands, the unit and the nginx site.
+
+The commands run as they stand, as root, in a sandbox that forgets what is written and has a network
+of its own. Replaced are the programs that change the system: apt-get, git, make and systemctl.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import nginx_site
+from tests.support import sandbox
+from tests.support.server import ROOT
+
+PAGE = (ROOT / "docs" / "installing.md").read_text("utf-8")
+SECTION = PAGE.partition("\n## Debian without containers\n")[2].partition("\n## ")[0]
+UNIT = ROOT / "deploy" / "audio-studio.service"
+# What Debian 13 has in `http` that Debian 12 has not.
+DEBIAN_13 = "http {\n\tserver_tokens build;\n"
+
+SUDO = '#!/bin/sh\nexec "$@"\n'
+NOTHING = "#!/bin/sh\n"
+GIT = """#!/bin/sh
+[ "$1" = clone ] && mkdir -p "$3" && cp -r "$SOURCE/." "$3"
+"""
+MAKE = """#!/bin/sh
+[ "$1" = setup ] && ln -s "$VENV" .venv
+"""
+SYSTEMCTL = """#!/bin/sh -e
+case "$*" in
+  daemon-reload) systemd-analyze verify --man=no /etc/systemd/system/audio-studio.service ;;
+  "enable --now audio-studio")
+    unit=/etc/systemd/system/audio-studio.service
+    get() { sed -n "s/^$1=//p" "$unit"; }
+    install -d -o "$(get User)" -m "$(get StateDirectoryMode)" "/var/lib/$(get StateDirectory)"
+    cd "$(get WorkingDirectory)"
+    setpriv --reuid="$(get User)" --regid="$(get Group)" --init-groups --no-new-privs \\
+      --bounding-set=-all env -i PATH=/usr/bin:/bin $(get Environment) $(get ExecStart) \\
+      > /tmp/server.log 2>&1 &
+    ;;
+  "restart nginx") nginx ;;
+  *) echo "unknown: $*"; exit 1 ;;
+esac
+"""
+
+
+def blocks() -> list[str]:
+    """The commands of the section, block by block."""
+    return re.findall(r"^```sh\n(.*?)^```", SECTION, re.M | re.S)
+
+
+def test_the_site_is_made_from_the_configuration_of_the_containers() -> None:
+    assert nginx_site.SITE.read_text("utf-8") == nginx_site.content()
+
+
+def test_the_site_has_every_directive_of_that_configuration() -> None:
+    def directives(text: str) -> set[str]:
+        return set(re.findall(r"^ *([a-z0-9_]+) [^{;\n]*;$", text, re.M))
+
+    missing = directives(nginx_site.SOURCE.read_text()) - directives(nginx_site.content())
+    assert missing == {
+        *("worker_processes", "pid", "error_log", "worker_connections"),
+        *("include", "tcp_nodelay", "keepalive_timeout", "http2"),
+    }
+
+
+def test_the_unit_has_the_settings_of_the_containers() -> None:
+    text = UNIT.read_text("utf-8")
+    settings = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, re.M))
+    assert settings["HOST"] == "127.0.0.1"
+    assert f"server {settings['HOST']}:{settings['PORT']};" in nginx_site.content()
+    assert settings["TRUSTED_PROXIES"] == "1"
+    state = re.search(r"^StateDirectory=(.*)$", text, re.M)
+    assert state is not None
+    for name in ("UPLOAD_FOLDER", "OUTPUT_FOLDER", "MODEL_DIR", "HOME"):
+        assert settings[name].startswith(f"/var/lib/{state[1]}")
+    assert re.search(r"^MemoryMax=4G$", text, re.M)
+
+
+@pytest.mark.root
+@pytest.mark.nginx
+@pytest.mark.parametrize("debian", [12, pytest.param(13, marks=pytest.mark.slow)])
+def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) -> None:
+    for program in ("nginx", "systemd-analyze", "ip", "curl"):
+        if shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
+            pytest.skip(f"{program} is not installed")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, text in {
+        "sudo": SUDO,
+        "apt-get": NOTHING,
+        "git": GIT,
+        "make": MAKE,
+        "systemctl": SYSTEMCTL,
+    }.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    source = tmp_path / "source"
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    for name in tracked.stdout.decode().split("\0"):
+        if name.split("/")[0] not in ("", "tests", "bench", "training", "samples"):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    # The user of the service is to enter folders that here are root's alone.
+    entered = (Path(sys.prefix), Path(sys.base_prefix), Path(sys.prefix).resolve())
+    opened = {parent for path in entered for parent in (path, *path.parents)}
+    lines = [
+        "ip link set lo up",
+        *(f"chmod o+rx {path}" for path in sorted(opened)),
+        f"export PATH={programs}:/usr/sbin:/usr/bin:/sbin:/bin SOURCE={source}",
+        f"export VENV={Path(sys.prefix).resolve()}",
+        "unset PYTHONPATH PYTHONHOME",
+        "ls /etc/nginx/sites-enabled",
+    ]
+    if debian == 13:
+        lines.append(f"printf '%b' {DEBIAN_13!r} > /tmp/http")
+        lines.append("sed -i -e '/^http {/{r /tmp/http' -e 'd}' /etc/nginx/nginx.conf")
+        lines.append("grep -A1 '^http' /etc/nginx/nginx.conf")
+    lines += blocks()[:2]
+    lines += [
+        "echo && curl -sk -o /dev/null -w '%{http_code} %{http_version}\\n' https://localhost/docs",
+        "curl -sk -o /dev/null -w 'other name %{http_code}\\n' -H 'Host: evil.test' https://localhost/",
+        "curl -sk -o /dev/null -w 'own name %{http_code}\\n' "
+        "--resolve your-domain.com:443:127.0.0.1 https://your-domain.com/health",
+        "ps -o user= -p $(pgrep -f production.py | head -1)",
+        "stat -c '%U %a' .env /var/lib/audio-studio",
+        "tail -n1 /var/log/nginx/audio-studio.log",
+    ]
+    inside = "\n".join(["set -e", *lines])
+    (tmp_path / "inside").write_text(f"{inside}\n")
+    done = sandbox.run(
+        f"unshare --net sh {tmp_path / 'inside'} || {{ cat /tmp/server.log; exit 1; }}",
+        tmp_path / "root",
+    )
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told[-3000:]
+    assert '"status":"healthy"' in told
+    assert "200 2\n" in told
+    assert "other name 421" in told
+    assert "own name 200" in told
+    assert "audio-studio" in told.split("own name 200\n")[1].splitlines()[0]
+    assert "root 640" in told and "audio-studio 750" in told
+    assert '"path":"/health"' in told

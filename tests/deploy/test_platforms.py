@@ -1,0 +1,74 @@
+"""The table of platforms: which wheel is taken, and whether the document still says what is true."""
+
+import re
+import urllib.request
+
+import pytest
+
+from scripts import install, platforms
+from scripts.platforms import PLATFORMS, PYTHONS, best, ranks
+
+LINUX, ARM, MAC, WINDOWS = PLATFORMS
+TABLE = platforms.DOCUMENT.read_text("utf-8").partition(platforms.BEGIN)[2]
+TABLE = TABLE.partition(platforms.END)[0]
+FILES = {
+    "one-1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl": 1,
+    "one-1.0-cp311-cp311-manylinux_2_35_aarch64.whl": 2,
+    "one-1.0-cp311-cp311-macosx_11_0_arm64.whl": 3,
+    "one-1.0-cp39-abi3-win_amd64.whl": 4,
+    "one-1.0-py3-none-any.whl": 5,
+    "one-1.0-cp311-cp311-manylinux_2_39_x86_64.whl": 6,
+    "one-2.0-cp311-cp311-manylinux_2_17_x86_64.whl": 7,
+    "one-1.0.tar.gz": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("platform", "python", "size"),
+    [
+        (LINUX, (3, 11), 1),
+        (ARM, (3, 11), 2),
+        (MAC, (3, 11), 3),
+        (WINDOWS, (3, 11), 4),
+        (WINDOWS, (3, 14), 4),
+        (LINUX, (3, 12), 5),
+    ],
+)
+def test_the_wheel_that_pip_would_take(
+    platform: platforms.Platform, python: tuple[int, int], size: int
+) -> None:
+    assert best(FILES, "1.0", ranks(platform, python)) == size
+
+
+def test_a_package_without_a_wheel_is_found() -> None:
+    files = {name: size for name, size in FILES.items() if "aarch64" not in name}
+    del files["one-1.0-py3-none-any.whl"]
+    assert best(files, "1.0", ranks(ARM, (3, 11))) is None
+
+
+def test_the_document_has_all_platforms() -> None:
+    for platform in PLATFORMS:
+        for python in PYTHONS:
+            assert f"| {platform.title} | {python[0]}.{python[1]} | " in TABLE
+    assert "not possible" not in TABLE
+
+
+def test_set_up_prints_the_size_in_the_table() -> None:
+    found = re.search(rf"^\| {LINUX.title} \| 3.11 \| (\d+) MB \| (\d+) MB", TABLE, re.M)
+    assert found is not None
+    assert int(found[1]) == pytest.approx(install.OTHERS_MB, rel=0.05)
+    # What the issue of a small installation allows.
+    assert int(found[1]) + int(found[2]) <= 600
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", PLATFORMS, ids=lambda one: one.uv)
+def test_all_packages_have_a_build(platform: platforms.Platform) -> None:
+    """With the newest Python; `python -m scripts.platforms` checks all of them."""
+    try:
+        urllib.request.urlopen(platforms.INDEX, timeout=10).close()
+    except OSError as error:
+        pytest.skip(f"the package index cannot be reached: {error}")
+    row = platforms.row(platform, PYTHONS[-1])
+    assert row.missing == ()
+    assert row.engines == tuple(platforms.ENGINES.values())
