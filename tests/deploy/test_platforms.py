@@ -1,4 +1,4 @@
-"""The table of platforms: which wheel is taken, and whether the document still says what is true."""
+"""The table of platforms: which wheel is taken, and whether the document says what is true."""
 
 import re
 import urllib.request
@@ -57,7 +57,7 @@ def test_set_up_prints_the_size_in_the_table() -> None:
     found = re.search(rf"^\| {LINUX.title} \| 3.11 \| (\d+) MB \| (\d+) MB", TABLE, re.M)
     assert found is not None
     assert int(found[1]) == pytest.approx(install.OTHERS_MB, rel=0.05)
-    # What the issue of a small installation allows.
+    # The goal for a computer without a GPU.
     assert int(found[1]) + int(found[2]) <= 600
 
 
