@@ -8,7 +8,6 @@ from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
 
 FASTER_WHISPER = "faster-whisper"
 OPENAI_WHISPER = "openai-whisper"
-ENGINES = (FASTER_WHISPER, OPENAI_WHISPER)
 # Without these, faster-whisper would look for them on the network.
 DIRECTORY_FILES = ("model.bin", "config.json", "tokenizer.json")
 
