@@ -39,12 +39,24 @@ from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import compat, hosts, live, live_server, pages, problems, rates, rest, watch
+from studio.web import (
+    compat,
+    hosts,
+    jobs_live,
+    live,
+    live_server,
+    pages,
+    problems,
+    rates,
+    rest,
+    watch,
+)
 from studio.web.access import Access
 from studio.web.access import register as check_access
 from studio.web.answers import JobAnswers
 from studio.web.bounds import UploadBounds
 from studio.web.metrics import Metrics, Present
+from studio.web.namespaces import say_goodbye
 from studio.web.pace import Pace
 from studio.web.services import Services
 
@@ -80,7 +92,8 @@ class Parts:
 
     def drain(self) -> None:
         """Accept no more work: close live connections, and return running jobs to the queue."""
-        live.say_goodbye(self.socketio)
+        for path in (live.PATH, jobs_live.PATH):
+            say_goodbye(self.socketio, path)
         if self.wyoming is not None:
             self.wyoming.stop()
         self.scheduler.stop()
@@ -156,6 +169,7 @@ def create_app(
             variants=speech.family.catalogue.names,
             access=services.access,
         )
+        started.callback(jobs_live.add(socketio, services).stop)
         _guard(app, config, shapes)
         _start(started, jobs, scheduler, readiness)
         wyoming = _wyoming(config, scheduler, models, started)

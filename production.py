@@ -25,11 +25,12 @@ from app import create_app
 from config import Config, ConfigError
 from studio import logs
 from studio.inference import process
+from studio.web import jobs_live
 
 log = logging.getLogger("production")
 
-# Threads for requests, in addition to one per live session. Each slow download, upload and long
-# poll occupies one.
+# Threads for requests, in addition to one per live session and per page that watches jobs. Each
+# slow download, upload and long poll occupies one.
 REQUEST_THREADS = 120
 # Keys shown in examples; some are long enough to be mistaken for real ones.
 EXAMPLE_KEYS = ("your-secret-key-change-in-production", "your-secret-key-here-change-this")
@@ -120,7 +121,7 @@ class Launcher(BaseApplication):  # type: ignore[misc]
             "worker_class": "gthread",
             # Live sessions and the jobs live in one process.
             "workers": 1,
-            "threads": self._config.LIVE_SESSIONS + REQUEST_THREADS,
+            "threads": self._config.LIVE_SESSIONS + jobs_live.MAX_CONNECTIONS + REQUEST_THREADS,
             "timeout": 120,
             "graceful_timeout": GRACEFUL_S,
             "keepalive": KEEP_ALIVE_S,

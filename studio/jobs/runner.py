@@ -109,6 +109,7 @@ class JobRunner:
         self._workers = workers
         self._most_queued = most_queued
         self._changed = Condition()
+        self._changes = 0
         self._running: dict[str, _Running] = {}
         self._threads: list[Thread] = []
         self._recovered_s = 0.0
@@ -128,7 +129,7 @@ class JobRunner:
             self._stopping = True
             for running in self._running.values():
                 running.end.set()
-            self._changed.notify_all()
+            self._announce()
         for thread in self._threads:
             thread.join(timeout_s)
 
@@ -158,7 +159,7 @@ class JobRunner:
                     retry_after_s=RETRY_AFTER_S,
                 )
             job = self._store.add(request, client=client, webhook=webhook)
-            self._changed.notify_all()
+            self._announce()
             return job
 
     def cancel(self, file_id: str) -> None:
@@ -170,7 +171,7 @@ class JobRunner:
                     if self._store.finish(running.job.job_id, State.CANCELED):
                         canceled.append(running.job.job_id)
                     running.end.set()
-            self._changed.notify_all()
+            self._announce()
         for job_id in canceled:
             self._notify_end(job_id)
         if not canceled:
@@ -199,6 +200,20 @@ class JobRunner:
     def is_stopping(self) -> bool:
         """Whether no further job will end."""
         return self._stopping
+
+    def wait_for_change(self, seen: int, timeout_s: float) -> int:
+        """Return when any job has changed since change number `seen`, or after `timeout_s`.
+
+        Returns the number of the latest change. Changes by other processes are not noticed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._changes != seen or self._stopping, timeout_s)
+            return self._changes
+
+    def _announce(self) -> None:
+        """Wake all that wait for a change; `_changed` is held."""
+        self._changes += 1
+        self._changed.notify_all()
 
     def _recover(self) -> None:
         """Queue jobs again whose row says "processing" but that no thread works on."""
@@ -239,7 +254,7 @@ class JobRunner:
 
     def _notify(self) -> None:
         with self._changed:
-            self._changed.notify_all()
+            self._announce()
 
     def _loop(self) -> None:
         while (running := self._next()) is not None:
@@ -250,7 +265,7 @@ class JobRunner:
             finally:
                 with self._changed:
                     del self._running[running.job.job_id]
-                    self._changed.notify_all()
+                    self._announce()
 
     def _next(self) -> _Running | None:
         """Wait for the next job; None if the runner stops."""

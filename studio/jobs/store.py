@@ -14,6 +14,7 @@ from sqlalchemy import (
     event,
     func,
     inspect,
+    or_,
     select,
     text,
     update,
@@ -140,6 +141,15 @@ class JobStore:
             rows = session.scalars(
                 select(JobRow).where(JobRow.file_id == file_id).order_by(JobRow.number.desc())
             )
+            return self._jobs(session, rows.all())
+
+    def current(self, file_ids: Collection[str], also: Collection[str] = ()) -> list[Job]:
+        """The latest job and the unfinished jobs of each file, and those with the IDs `also`."""
+        mine = JobRow.file_id.in_(file_ids)
+        latest = select(func.max(JobRow.number)).where(mine).group_by(JobRow.file_id)
+        wanted = or_(JobRow.number.in_(latest), JobRow.state.in_(ACTIVE), JobRow.job_id.in_(also))
+        with self._sessions() as session:
+            rows = session.scalars(select(JobRow).where(mine, wanted).order_by(JobRow.number))
             return self._jobs(session, rows.all())
 
     def file_ids(self) -> list[str]:

@@ -1,5 +1,6 @@
 """An Engine.IO connection that closes at the first malformed packet."""
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,11 +26,11 @@ CONNECT = "0"
 class StrictConnection(Socket):  # type: ignore[misc]
     """A strict connection; `take` turns an Engine.IO connection into one.
 
-    `_is_stranger` returns whether it has not joined the namespace; `_refuse` closes it and logs the
-    reason.
+    `_is_stranger` returns whether it has joined no namespace, and `_has_joined` whether it has
+    joined a given one; `_refuse` closes it and logs the reason.
     """
 
-    _namespace: str
+    _has_joined: Callable[[str], bool]
     _is_stranger: Callable[[], bool]
     _refuse: Callable[[str], None]
     _ended: Event
@@ -38,13 +39,13 @@ class StrictConnection(Socket):  # type: ignore[misc]
     def take(
         cls,
         made: Socket,
-        namespace: str,
+        has_joined: Callable[[str], bool],
         is_stranger: Callable[[], bool],
         refuse: Callable[[str], None],
     ) -> None:
         """Make a connection strict."""
         made.__class__ = cls
-        made._namespace, made._is_stranger, made._refuse = namespace, is_stranger, refuse
+        made._has_joined, made._is_stranger, made._refuse = has_joined, is_stranger, refuse
         made._ended = Event()
 
     def receive(self, pkt: Any) -> None:
@@ -65,7 +66,9 @@ class StrictConnection(Socket):  # type: ignore[misc]
         if self._is_stranger():
             is_short = len(message) <= STRANGER_BYTES
             return None if is_connect and is_short else "a message that is no short CONNECT"
-        if is_connect and message[1:].partition(",")[0] == self._namespace:
+        # A namespace may be followed by a query, which Socket.IO ignores.
+        namespace = re.split("[?,]", message[1:], maxsplit=1)[0] if is_connect else ""
+        if is_connect and self._has_joined(namespace):
             return "a second CONNECT"
         return None
 

@@ -12,17 +12,17 @@ from threading import Lock
 from typing import Any
 
 from flask import request
-from flask_socketio import ConnectionRefusedError, Namespace, SocketIO
+from flask_socketio import SocketIO
 from pydantic import ValidationError
 
 from studio import logs
-from studio.errors import Unauthorized
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings
-from studio.web.access import Access, key_of
+from studio.web.access import Access
+from studio.web.namespaces import StrictNamespace, event_sid, refusal
 
 PATH = "/transcribe"
 PROTOCOL = 1
@@ -79,7 +79,7 @@ class _Incoming:
             self._receiver.close()
 
 
-class Transcribe(Namespace):  # type: ignore[misc]
+class Transcribe(StrictNamespace):
     """The events of one server. The greeting is called `connected`, because `connect` is reserved
     and the official clients reject it as a message.
 
@@ -96,11 +96,9 @@ class Transcribe(Namespace):  # type: ignore[misc]
         variants: Callable[[], list[str]],
         access: Access,
     ) -> None:
-        super().__init__(PATH)
-        self._access = access
+        super().__init__(PATH, socketio, access)
         self._clients: dict[str, str] = {}
         self._admitting = Lock()
-        self._server = socketio
         self._scheduler = scheduler
         self._limits = limits
         self._default = default
@@ -109,16 +107,8 @@ class Transcribe(Namespace):  # type: ignore[misc]
 
     def on_connect(self, auth: Any = None) -> None:
         """`auth` contains the API key, if required: {"token": KEY} or {"api_key": KEY}."""
-        try:
-            owner = self._access.owner_of_socket(auth)
-        except Unauthorized:
-            raise _refusal(
-                "unauthorized",
-                "This server requires an API key. Send it as auth: {token: KEY}."
-                if key_of(auth) is None
-                else "The API key is not valid for this server. Check it.",
-            ) from None
-        sid = _sid()
+        owner = self.owner_of(auth)
+        sid = event_sid()
         self._admit(sid, self._access.client(owner, request.remote_addr))
         settings = LiveSettings(variant=self._default)
         began_s = time.monotonic()
@@ -131,7 +121,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
         )
         if not self._scheduler.add(sid, session, self._limits.sessions):
             self._forget(sid)
-            raise _refusal(
+            raise refusal(
                 "too_many_sessions",
                 f"{self._limits.sessions} live sessions are open, which is the maximum. Try "
                 "again later.",
@@ -141,7 +131,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
         self._send(sid, "connected", self._greeting(settings))
 
     def on_disconnect(self, reason: Any = None) -> None:
-        sid = _sid()
+        sid = event_sid()
         self._forget(sid)
         self._scheduler.remove(sid)
         incoming = self._incoming.pop(sid, None)
@@ -150,23 +140,15 @@ class Transcribe(Namespace):  # type: ignore[misc]
                 incoming.close()
             _log_end(sid, incoming, str(reason))
 
-    def trigger_event(self, event: Any, *args: Any) -> Any:
-        """Handle an event. Ignores `connect` and `disconnect` sent by clients as events, because
-        these names are reserved."""
-        sid = args[0]
-        is_open = sid in self._incoming
-        if not isinstance(event, str) or (event == "connect" and is_open):
-            return None
-        if event == "disconnect" and self._server.server.manager.is_connected(sid, PATH):
-            return None
-        return super().trigger_event(event, *args)
+    def is_open(self, sid: str) -> bool:
+        return sid in self._incoming
 
     def _admit(self, sid: str, client: str) -> None:
         """Count a session for its client. Raises ConnectionRefusedError if it has too many."""
         max_sessions = self._limits.sessions_of_a_client
         with self._admitting:
             if 0 < max_sessions <= list(self._clients.values()).count(client):
-                raise _refusal(
+                raise refusal(
                     "too_many_sessions",
                     f"You have {max_sessions} open live sessions, which is the maximum. Close "
                     "one and try again.",
@@ -193,7 +175,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
 
     def _answered(self, act: Callable[[_Incoming], None]) -> Answer:
         """Call `act` for the session of this client and return the acknowledgement."""
-        sid = _sid()
+        sid = event_sid()
         incoming = self._incoming.get(sid)
         if incoming is None:
             return None
@@ -250,7 +232,7 @@ class Transcribe(Namespace):  # type: ignore[misc]
                 f"{', '.join(self._variants())}.",
             )
         session.configure(settings)
-        self._send(_sid(), "configured", self._greeting(settings))
+        self._send(event_sid(), "configured", self._greeting(settings))
 
     def _greeting(self, settings: LiveSettings) -> dict[str, Any]:
         return {
@@ -280,18 +262,6 @@ def report_too_large(socketio: SocketIO, max_bytes: int, connection: str) -> Non
         socketio.emit("error", problem, to=sid, namespace=PATH)
 
 
-def say_goodbye(socketio: SocketIO) -> None:
-    """Notify all clients that the server is shutting down, and close their connections."""
-    problem = {
-        "code": "server_stopping",
-        "message": "The server is shutting down. Reconnect later.",
-    }
-    socketio.emit("error", problem, namespace=PATH)
-    manager = socketio.server.manager
-    for sid, _ in list(manager.get_participants(PATH, None)):
-        socketio.server.disconnect(sid, namespace=PATH)
-
-
 def _log_end(sid: str, incoming: _Incoming, reason: str) -> None:
     figures = incoming.session.figures()
     fields = {
@@ -311,13 +281,3 @@ def _log_end(sid: str, incoming: _Incoming, reason: str) -> None:
         fields,
         extra={"fields": fields},
     )
-
-
-def _refusal(code: str, sentence: str) -> ConnectionRefusedError:
-    """The `connect_error` of a refused client: a message, and data with a code."""
-    return ConnectionRefusedError(sentence, {"code": code})
-
-
-def _sid() -> str:
-    """The session ID of the client that sent the current event."""
-    return str(request.sid)  # type: ignore[attr-defined]

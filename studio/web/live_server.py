@@ -1,4 +1,4 @@
-"""The Socket.IO server of live transcription, with limits on its connections and messages."""
+"""The Socket.IO server with live transcription, and limits on its connections and messages."""
 
 import logging
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from flask_socketio import SocketIO
 
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import live, messages, sockets
+from studio.web import jobs_live, live, messages, sockets
 from studio.web.access import Access
 
 POLLED_PACKETS = 10_000
@@ -56,5 +56,5 @@ def add(
         )
     )
     socketio.on_error_default(live.on_defect)
-    sockets.install(socketio.server, live.PATH, SPARE_SOCKETS)
+    sockets.install(socketio.server, (live.PATH, jobs_live.PATH), SPARE_SOCKETS)
     return socketio

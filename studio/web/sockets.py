@@ -1,7 +1,7 @@
 """Limits unjoined Socket.IO connections, and the requests of each connection, because every
 pending request occupies a server thread.
 
-A connection is a stranger until it has joined the namespace, which clients do immediately. A few
+A connection is a stranger until it has joined a namespace, which clients do immediately. A few
 strangers are allowed in addition to the live sessions; a newcomer takes the place of the oldest
 one. The namespace limits joined connections itself, with an error that clients can show.
 """
@@ -11,7 +11,7 @@ import selectors
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock, Timer, get_ident
@@ -58,24 +58,24 @@ class _Asked:
     tcp: socket.socket | None
 
 
-def install(server: Any, namespace: str, max_strangers: int) -> None:
+def install(server: Any, namespaces: Sequence[str], max_strangers: int) -> None:
     """Bound the connections of a Socket.IO server.
 
     Replaces Engine.IO's handlers of `connect`, `disconnect` and `message`, and `handle_request`, by
     ones that count and check before they call the original: Engine.IO itself accepts any number of
     connections and requests, and has no hook for either.
     """
-    bounded = _Sockets(server, namespace, max_strangers)
+    bounded = _Sockets(server, namespaces, max_strangers)
     bounded.replace_handlers()
 
 
 class _Sockets:
     """The open connections of one Socket.IO server, of which at most `most_strangers` have not
-    joined `namespace`."""
+    joined any of the `namespaces`."""
 
-    def __init__(self, server: Any, namespace: str, most_strangers: int) -> None:
+    def __init__(self, server: Any, namespaces: Sequence[str], most_strangers: int) -> None:
         self._server = server
-        self._namespace = namespace
+        self._namespaces = namespaces
         self._most_strangers = most_strangers
         self._open: dict[str, _Connection] = {}
         self._asked: dict[str, list[_Asked]] = {}
@@ -99,7 +99,7 @@ class _Sockets:
             self._admit(connection, environ[_ASKED])
         StrictConnection.take(
             self._server.eio.sockets[connection],
-            self._namespace,
+            partial(self._is_in, connection),
             lambda: not self._has_joined(connection),
             partial(self._refuse, connection),
         )
@@ -226,8 +226,10 @@ class _Sockets:
                 self._asked.pop(connection, None)
 
     def _has_joined(self, connection: str) -> bool:
-        manager = self._server.manager
-        return manager.sid_from_eio_sid(connection, self._namespace) is not None
+        return any(self._is_in(connection, one) for one in self._namespaces)
+
+    def _is_in(self, connection: str, namespace: str) -> bool:
+        return self._server.manager.sid_from_eio_sid(connection, namespace) is not None
 
 
 def _kind(environ: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from config import Config
 from studio.transcription.live.pcm import PCM, RATES_HZ
 from studio.transcription.live.receive import CONTAINERS
 from studio.transcription.live.settings import Limits, LiveSettings
+from studio.web.jobs_live import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_CLIENT, MAX_FILES, Jobs
 from studio.web.live import PROTOCOL, Transcribe
 from tests.support.server import ROOT
 
@@ -97,7 +98,7 @@ def test_every_error_code_is_described() -> None:
     codes = {
         texts(call)[0]
         for path in SOURCES
-        for call in calls(path, "SessionError", "_refusal")
+        for call in calls(path, "SessionError", "refusal")
         if texts(call)
     }
     codes |= {"idle", "internal_error", "weights_missing", "model_unusable", "server_stopping"}
@@ -112,5 +113,18 @@ def test_every_kind_of_sound_is_described() -> None:
         assert re.search(rf"\b{rate}\b", DOCUMENT), rate
 
 
-def test_the_document_is_two_screens() -> None:
-    assert len(DOCUMENT.splitlines()) <= 120
+def test_the_protocol_of_jobs_is_described() -> None:
+    text = section("Namespace /jobs")
+    source = ROOT / "studio/web/jobs_live.py"
+    sent = {one for call in calls(source, "_send") for one in texts(call)}
+    handled = {name.removeprefix("on_") for name in vars(Jobs) if name.startswith("on_")}
+    codes = {one for call in calls(source, "_error") for one in texts(call)[:1]}
+    assert sent == {"job", "partial", "error"}
+    wanted = sent | codes | handled - {"connect", "disconnect"}
+    assert wanted | {"unknown_file", "server_stopping"} == first_cells(text)
+    assert f"{MAX_CONNECTIONS} connections in all, and {MAX_CONNECTIONS_PER_CLIENT} per" in text
+    assert f"up to {MAX_FILES} of your files" in text
+
+
+def test_the_document_is_three_screens() -> None:
+    assert len(DOCUMENT.splitlines()) <= 160

@@ -212,7 +212,7 @@ def test_who_reads_nothing_is_ended() -> None:
     server = engineio.Server(async_mode="threading")
     known = Socket(server, "one")
     refused: Queue[str] = Queue()
-    StrictConnection.take(known, "/transcribe", lambda: False, refused.put)
+    StrictConnection.take(known, lambda _: True, lambda: False, refused.put)
     for _ in range(MAX_UNREAD + 5):
         known.send(packet.Packet(packet.MESSAGE, "told"))
     assert refused.get(timeout=30) == "it reads nothing"

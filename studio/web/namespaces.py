@@ -1,0 +1,69 @@
+"""What the Socket.IO namespaces have in common."""
+
+from typing import Any
+
+from flask import request
+from flask_socketio import ConnectionRefusedError, Namespace, SocketIO
+
+from studio.errors import Unauthorized
+from studio.web.access import Access, key_of
+
+
+class StrictNamespace(Namespace):  # type: ignore[misc]
+    """Handles events in methods `on_<event>`; the reserved names cannot be sent as events."""
+
+    def __init__(self, path: str, socketio: SocketIO, access: Access) -> None:
+        super().__init__(path)
+        self._path = path
+        self._server = socketio
+        self._access = access
+
+    def is_open(self, sid: str) -> bool:
+        """Whether a client has connected."""
+        raise NotImplementedError
+
+    def trigger_event(self, event: Any, *args: Any) -> Any:
+        """Handle an event. Ignores `connect` and `disconnect` sent by clients as events."""
+        sid = args[0]
+        if not isinstance(event, str) or (event == "connect" and self.is_open(sid)):
+            return None
+        if event == "disconnect" and self._server.server.manager.is_connected(sid, self._path):
+            return None
+        return super().trigger_event(event, *args)
+
+    def owner_of(self, auth: Any) -> str | None:
+        """The owner who connects, by the API key in `auth`: {"token": KEY} or {"api_key": KEY}.
+
+        Raises ConnectionRefusedError.
+        """
+        try:
+            return self._access.owner_of_socket(auth)
+        except Unauthorized:
+            raise refusal(
+                "unauthorized",
+                "This server requires an API key. Send it as auth: {token: KEY}."
+                if key_of(auth) is None
+                else "The API key is not valid for this server. Check it.",
+            ) from None
+
+
+def refusal(code: str, sentence: str) -> ConnectionRefusedError:
+    """The `connect_error` of a refused client: a message, and data with a code."""
+    return ConnectionRefusedError(sentence, {"code": code})
+
+
+def say_goodbye(socketio: SocketIO, path: str) -> None:
+    """Notify all clients that the server is shutting down, and close their connections."""
+    problem = {
+        "code": "server_stopping",
+        "message": "The server is shutting down. Reconnect later.",
+    }
+    socketio.emit("error", problem, namespace=path)
+    manager = socketio.server.manager
+    for sid, _ in list(manager.get_participants(path, None)):
+        socketio.server.disconnect(sid, namespace=path)
+
+
+def event_sid() -> str:
+    """The session ID of the client that sent the current event."""
+    return str(request.sid)  # type: ignore[attr-defined]

@@ -1,0 +1,234 @@
+"""The namespace /jobs: what a page is told while its jobs run, and what it is not told."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import numpy as np
+import pytest
+import socketio
+from socketio.exceptions import ConnectionError
+
+from studio.web.jobs_live import MAX_CONNECTIONS_PER_CLIENT, MAX_FILES
+from tests.support.hearing import silence
+from tests.support.server import Server, noise, until, write_wav
+from tests.support.speech import Spoken
+
+ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
+PATH = "/jobs"
+WAIT_S = 120
+
+
+class Page:
+    """A connection to /jobs that keeps every event in order."""
+
+    def __init__(self, server: Server, transport: str = "websocket", **more: Any) -> None:
+        self.events: Queue[tuple[str, Any]] = Queue()
+        self.socket = socketio.Client(
+            reconnection=False, websocket_extra_options={"suppress_origin": True}
+        )
+        for name in ("job", "partial", "error", "disconnect", "connect_error"):
+            self.socket.on(name, self._note(name), namespace=PATH)
+        try:
+            self.socket.connect(
+                server.url, namespaces=[PATH], transports=[transport], wait_timeout=60, **more
+            )
+        except ConnectionError as error:
+            told = [str(data) for _, data in list(self.events.queue)]
+            self.close()
+            raise ConnectionError(" ".join([*told, str(error)])) from error
+
+    def _note(self, name: str) -> Any:
+        return lambda *data: self.events.put((name, data[0] if data else None))
+
+    def __enter__(self) -> "Page":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.socket.disconnect()
+
+    def subscribe(self, *file_ids: str) -> Any:
+        return self.call({"file_ids": list(file_ids)})
+
+    def call(self, data: Any) -> Any:
+        return self.socket.call("subscribe", data, namespace=PATH, timeout=WAIT_S)
+
+    def next(self) -> tuple[str, Any]:
+        return self.events.get(timeout=WAIT_S)
+
+    def until_final(self) -> list[tuple[str, Any]]:
+        """What comes up to the final state of a job."""
+        found = [self.next()]
+        while found[-1][0] != "job" or found[-1][1]["status"] in ("queued", "processing"):
+            found.append(self.next())
+        return found
+
+
+def states(events: list[tuple[str, Any]]) -> list[str]:
+    return [data["status"] for name, data in events if name == "job"]
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wav(tmp_path_factory.mktemp("songs") / "song.wav", noise(20.0, seed=81))
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_a_job_is_told_from_start_to_end(server: Server, tmp_path: Path, transport: str) -> None:
+    seed = 82 + len(transport)
+    file_id = server.upload(write_wav(tmp_path / "song.wav", noise(20.0, seed=seed)))
+    with Page(server, transport) as page:
+        assert page.subscribe(file_id) == {"file_ids": [file_id]}
+        server.process(file_id)
+        events = page.until_final()
+    assert states(events)[-1] == "completed"
+    jobs = [data for _, data in events]
+    assert {job["file_id"] for job in jobs} == {file_id}
+    progress = [job["progress"] for job in jobs]
+    assert progress == sorted(progress)
+    assert any(0 < one < 1 for one in progress)
+    assert any(job["eta_s"] for job in jobs)
+    assert "separating" in {job["stage"] for job in jobs}
+    assert jobs[-1] == server.get(f"/status/{file_id}").json()["jobs"][0]
+
+
+def test_a_subscription_begins_with_what_there_is(server: Server, song: Path) -> None:
+    done, untouched = server.separate(song), server.upload(song)
+    with Page(server) as page:
+        page.subscribe(untouched, done)
+        name, job = page.next()
+        assert (name, job["file_id"], job["status"]) == ("job", done, "completed")
+        assert page.subscribe() == {"file_ids": []}
+        server.process(untouched, stems=["drums"])
+        server.wait(untouched)
+        page.subscribe(untouched)
+        assert page.next()[1]["file_id"] == untouched
+        assert page.events.empty()
+
+
+def test_place_cancel_and_removal_are_told(server: Server, tmp_path: Path) -> None:
+    first, second = (
+        server.upload(write_wav(tmp_path / f"{seed}.wav", noise(30.0, seed=seed)))
+        for seed in (84, 85)
+    )
+    with Page(server) as page:
+        page.subscribe(second)
+        server.process(first, shifts=20)
+        server.process(second)
+        name, job = page.next()
+        assert (name, job["status"], job["place"]) == ("job", "queued", 1)
+        server.delete(f"/cleanup/{second}")
+        assert states(page.until_final())[-1] == "canceled"
+        page.subscribe(first)
+        server.post(f"/cancel/{first}")
+        assert states(page.until_final())[-1] == "canceled"
+
+
+def test_one_connection_may_join_both_namespaces(server: Server, song: Path) -> None:
+    client = socketio.Client(reconnection=False)
+    file_id = server.upload(song)
+    try:
+        client.connect(server.url, namespaces=[PATH, "/transcribe"], wait_timeout=60)
+        answer = client.call("subscribe", {"file_ids": [file_id]}, namespace=PATH, timeout=WAIT_S)
+        assert answer == {"file_ids": [file_id]}
+        assert client.call("keepalive", namespace="/transcribe", timeout=WAIT_S)
+    finally:
+        client.disconnect()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {"file_ids": "x"},
+        {"file_ids": [1]},
+        {"file_ids": ["x"] * (MAX_FILES + 1)},
+    ],
+)
+def test_a_wrong_subscription_is_an_error(server: Server, data: Any) -> None:
+    with Page(server) as page:
+        error = page.call(data)["error"]
+        assert error["code"] == "invalid_file_ids"
+        assert page.next() == ("error", error)
+        assert page.subscribe("0" * 32)["error"]["code"] == "unknown_file"
+
+
+def test_a_client_has_a_few_connections(server: Server) -> None:
+    pages = [Page(server) for _ in range(MAX_CONNECTIONS_PER_CLIENT)]
+    try:
+        with pytest.raises(ConnectionError, match="too_many_connections"):
+            Page(server)
+    finally:
+        for page in pages:
+            page.close()
+
+    def is_let_in() -> bool:
+        try:
+            Page(server).close()
+        except ConnectionError:
+            return False
+        return True
+
+    until(is_let_in)
+
+
+def test_segments_are_told_as_they_are_decoded(
+    live_server: Server, recording: Spoken, tmp_path: Path
+) -> None:
+    sound = np.concatenate([recording.sound, silence(1)] * 3)
+    file_id = live_server.upload(write_wav(tmp_path / "speech.wav", sound[None], 16_000))
+    with Page(live_server) as page:
+        page.subscribe(file_id)
+        live_server.process(file_id, "whisper")
+        events = page.until_final()
+    assert states(events)[-1] == "completed"
+    transcript = live_server.get(f"/download/{file_id}/transcription?format=json").json()
+    told: list[dict[str, Any]] = []
+    for name, data in events:
+        if name == "partial":
+            assert data["first"] == len(told)
+            told += data["items"]
+    assert told
+    # The last ones may only be in the result.
+    assert told == transcript["segments"][: len(told)]
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    server = Server(
+        tmp_path_factory.mktemp("locked"),
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="swift",
+        API_KEYS=f"{ANN},{BOB}",
+    ).start()
+    yield server
+    server.stop()
+
+
+def test_only_the_owner_may_watch_a_file(locked: Server, short_wav: Path) -> None:
+    with short_wav.open("rb") as file:
+        answer = locked.post("/upload", files={"file": file}, headers={"X-API-Key": ANN})
+    file_id = answer.json()["file_id"]
+    with Page(locked, auth={"token": ANN}) as page:
+        assert page.subscribe(file_id) == {"file_ids": [file_id]}
+    with Page(locked, auth={"token": BOB}) as page:
+        never = page.subscribe("0" * 32)["error"]["message"]
+        other = page.subscribe(file_id)["error"]["message"]
+        assert other == never.replace("0" * 32, file_id)
+    with pytest.raises(ConnectionError, match=r"API key.*unauthorized"):
+        Page(locked)
+
+
+def test_a_page_with_a_session_may_watch(locked: Server) -> None:
+    answer = locked.post("/session", headers={"X-API-Key": ANN})
+    [(name, value)] = answer.cookies.items()
+    headers = {"Cookie": f"{name}={value}", "Origin": locked.url}
+    with Page(locked, headers=headers) as page:
+        assert page.subscribe() == {"file_ids": []}
