@@ -19,7 +19,7 @@ from studio.jobs.job import Job, State
 from studio.storage.files import unknown_file
 from studio.storage.slots import Places
 from studio.web.answers import JobAnswers
-from studio.web.namespaces import StrictNamespace, event_sid, refusal
+from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid
 from studio.web.services import Services
 
 PATH = "/jobs"
@@ -169,7 +169,7 @@ class Jobs(StrictNamespace):
                 if taken_by == "client"
                 else f"{MAX_CONNECTIONS} connections"
             )
-            raise refusal(
+            raise connection_refusal(
                 "too_many_connections",
                 f"{count} are watching jobs, which is the maximum. A page needs only one.",
             )

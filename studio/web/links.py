@@ -106,7 +106,7 @@ class LinkViews(Views):
         tag="access",
         summary="Create an address of a download that works without a key for some minutes",
         answers={200: schemas.Link},
-        body={"application/json": {"schema": LinkOptions.model_json_schema()}},
+        body=LinkOptions,
         errors=(
             InvalidJson,
             UnknownOption,

@@ -22,7 +22,7 @@ from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.web.access import Access
-from studio.web.namespaces import StrictNamespace, event_sid, refusal
+from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid
 
 PATH = "/transcribe"
 PROTOCOL = 1
@@ -121,7 +121,7 @@ class Transcribe(StrictNamespace):
         )
         if not self._scheduler.add(sid, session, self._limits.sessions):
             self._forget(sid)
-            raise refusal(
+            raise connection_refusal(
                 "too_many_sessions",
                 f"{self._limits.sessions} live sessions are open, which is the maximum. Try "
                 "again later.",
@@ -148,7 +148,7 @@ class Transcribe(StrictNamespace):
         max_sessions = self._limits.sessions_of_a_client
         with self._admitting:
             if 0 < max_sessions <= list(self._clients.values()).count(client):
-                raise refusal(
+                raise connection_refusal(
                     "too_many_sessions",
                     f"You have {max_sessions} open live sessions, which is the maximum. Close "
                     "one and try again.",

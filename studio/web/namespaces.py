@@ -39,7 +39,7 @@ class StrictNamespace(Namespace):  # type: ignore[misc]
         try:
             return self._access.owner_of_socket(auth)
         except Unauthorized:
-            raise refusal(
+            raise connection_refusal(
                 "unauthorized",
                 "This server requires an API key. Send it as auth: {token: KEY}."
                 if key_of(auth) is None
@@ -47,7 +47,7 @@ class StrictNamespace(Namespace):  # type: ignore[misc]
             ) from None
 
 
-def refusal(code: str, sentence: str) -> ConnectionRefusedError:
+def connection_refusal(code: str, sentence: str) -> ConnectionRefusedError:
     """The `connect_error` of a refused client: a message, and data with a code."""
     return ConnectionRefusedError(sentence, {"code": code})
 

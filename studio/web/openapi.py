@@ -161,6 +161,8 @@ def _parameter(parameter: Parameter, models: Processors) -> dict[str, Any]:
 
 def _body(found: Operation, models: Processors) -> dict[str, Any]:
     """The content of a request body."""
+    if isinstance(found.body, type):
+        return {"application/json": {"schema": found.body.model_json_schema()}}
     if found.options_of is None:
         return found.body
     kinds = models.options()

@@ -42,11 +42,12 @@ class Operation:
     """The OpenAPI description of a view.
 
     `name` is the operation ID, and `tag` one of TAGS. `answers` maps a status to a schema, a media
-    type, TRACK, or None for an empty body. An open operation requires no API key. `rate` is the
-    rate limit that applies: general, work, or none. If `query_is_options`, the query may contain
-    the options of the body: those of the model `options_of`, or of any model if that is ANY_MODEL.
-    An operation of any model is described once more for each model, as `name_of(model)`. The
-    protocols of other programs are not described in the OpenAPI document.
+    type, TRACK, or None for an empty body. `body` has the content by media type, or the schema of
+    JSON. An open operation requires no API key. `rate` is the rate limit that applies: general,
+    work, or none. If `query_is_options`, the query may contain the options of the body: those of
+    the model `options_of`, or of any model if that is ANY_MODEL. An operation of any model is
+    described once more for each model, as `name_of(model)`. The protocols of other programs are not
+    described in the OpenAPI document.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Operation:
     answers: dict[int, type[BaseModel] | str | None]
     errors: tuple[type[StudioError], ...] = ()
     parameters: tuple[Parameter, ...] = ()
-    body: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] | type[BaseModel] = field(default_factory=dict)
     options_of: str | None = None
     body_required: bool = True
     deprecated: bool = False

@@ -16,7 +16,10 @@ from studio.web.live import PROTOCOL, Transcribe
 from tests.support.server import ROOT
 
 DOCUMENT = (ROOT / "docs" / "protocol.md").read_text("utf-8")
-SOURCES = [*(ROOT / "studio" / "transcription" / "live").glob("*.py"), ROOT / "studio/web/live.py"]
+SOURCES = [
+    *(ROOT / "studio" / "transcription" / "live").glob("*.py"),
+    *(ROOT / "studio/web/live.py", ROOT / "studio/web/namespaces.py"),
+]
 
 
 def section(title: str) -> str:
@@ -98,7 +101,7 @@ def test_every_error_code_is_described() -> None:
     codes = {
         texts(call)[0]
         for path in SOURCES
-        for call in calls(path, "SessionError", "refusal")
+        for call in calls(path, "SessionError", "connection_refusal")
         if texts(call)
     }
     codes |= {"idle", "internal_error", "weights_missing", "model_unusable", "server_stopping"}
