@@ -58,11 +58,12 @@ class SoundResult(Result):
 
 @dataclass(frozen=True)
 class TrackFolder:
-    """The folder of a job's results, and its upload."""
+    """The folder of a job's results, and its upload with the name that the user gave it."""
 
     storage: Storage
     path: Path
     upload: Path
+    filename: str
 
     def existing(self, name: str) -> Path:
         """A file written by the job. Raises ResultsGone."""
@@ -72,6 +73,10 @@ class TrackFolder:
                 "The results of this job have been deleted from the server. Start the job again."
             )
         return path
+
+    def tags(self) -> audio.Tags:
+        """The tags of the upload, completed from its name."""
+        return audio.read_tags(self.upload).completed(self.filename)
 
 
 PEAKS = audio.PEAKS_FORMATS[audio.FINE]

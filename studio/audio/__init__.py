@@ -11,6 +11,7 @@ from studio.audio.peaks import FINE, PEAKS_FORMATS, PEAKS_TYPE, most_peaks_bytes
 from studio.audio.probing import Probe, probe
 from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.stream import StreamDecoder
+from studio.audio.tags import NO_TAGS, Tags, read_tags
 from studio.audio.tracks import encode_tracks, join_tracks, track_writers
 from studio.audio.writing import (
     CONTENT_TYPES,
@@ -30,6 +31,7 @@ __all__ = [
     "ENCODINGS",
     "FINE",
     "FLAC_CHANNELS",
+    "NO_TAGS",
     "PEAKS_FORMATS",
     "PEAKS_TYPE",
     "MonoMixer",
@@ -37,6 +39,7 @@ __all__ = [
     "Sound",
     "SoundWriter",
     "StreamDecoder",
+    "Tags",
     "decode",
     "duration_s",
     "encode",
@@ -47,6 +50,7 @@ __all__ = [
     "most_peaks_bytes",
     "probe",
     "read_blocks",
+    "read_tags",
     "shared_gain",
     "track_writers",
     "write_peaks",

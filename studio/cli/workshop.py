@@ -176,6 +176,7 @@ class LocalWorkshop:
             self._storage,
             self._storage.result(upload.file_id, job.job_id),
             self._storage.source(upload),
+            upload.filename,
         )
         return LocalDone(result, {track.name: track for track in processor.tracks(done)}, folder)
 

@@ -2,14 +2,17 @@
 
 The rules are those of broadcasters: at most two lines of 42 columns, cues of 0.7 s (if the next one
 allows) to 7 s, in order and without overlaps. Chinese, Japanese and Korean characters are two
-columns wide. Grapheme clusters are never split.
+columns wide. Lines end where the script allows it (see `line_breaks`), and never inside a grapheme
+cluster.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
-from wcwidth import iter_graphemes, wcswidth
+from wcwidth import iter_graphemes
 
+from studio.transcription.line_breaks import columns, line_ends, units
 from studio.transcription.transcript import Segment, Transcript, Word
 
 LINE_COLUMNS = 42
@@ -21,36 +24,108 @@ PAUSE_S = 1.0
 SHORTEST_CUE_S = 0.1
 READABLE_CUE_S = 0.7
 
+Row = list[Word]
+"""The words of a line."""
+
 
 @dataclass(frozen=True)
 class Cue:
-    """The lines on screen from `start_s` to `end_s`."""
+    """The lines on screen from `start_s` to `end_s`.
+
+    `has_times` is false if the times of the words are guesses.
+    """
 
     start_s: float
     end_s: float
-    lines: tuple[str, ...]
+    rows: tuple[tuple[Word, ...], ...]
+    has_times: bool
+
+    @property
+    def lines(self) -> list[str]:
+        return [text_of(row) for row in self.rows]
+
+
+def text_of(row: Sequence[Word]) -> str:
+    """The text of a line."""
+    return "".join(word.text for word in row).strip()
 
 
 def cues(transcript: Transcript) -> list[Cue]:
     """The cues of a transcript, in order, without overlaps or empty cues.
 
-    If segments overlap, a cue ends when the next one begins, or is moved after it.
+    If segments overlap, a cue ends when the next one begins, or is moved after it. Words keep
+    within their cue, in order.
     """
     drafts = [
-        Cue(words[0].start_s, words[-1].end_s, tuple(_lines(words)))
+        (rows, bool(segment.words))
         for segment in transcript.segments
-        for words in phrases(segment, MAX_LINES)
+        for rows in phrases(segment, MAX_LINES)
     ]
     placed: list[Cue] = []
     from_s = 0.0
-    for number, draft in enumerate(drafts, start=1):
-        start_s = max(draft.start_s, from_s)
-        end_s = min(max(draft.end_s, start_s + READABLE_CUE_S), start_s + MAX_CUE_S)
+    for number, (rows, has_times) in enumerate(drafts, start=1):
+        start_s = max(rows[0][0].start_s, from_s)
+        end_s = min(max(rows[-1][-1].end_s, start_s + READABLE_CUE_S), start_s + MAX_CUE_S)
         if number < len(drafts):
-            end_s = min(end_s, drafts[number].start_s)
+            next_rows, _ = drafts[number]
+            end_s = min(end_s, next_rows[0][0].start_s)
         from_s = max(end_s, start_s + SHORTEST_CUE_S)
-        placed.append(Cue(start_s, from_s, draft.lines))
+        placed.append(Cue(start_s, from_s, tuple(_within(rows, start_s, from_s)), has_times))
     return placed
+
+
+def _within(rows: Iterable[Row], start_s: float, end_s: float) -> Iterator[tuple[Word, ...]]:
+    """The words, moved into a span of time; none begins before the end of another."""
+    for row in rows:
+        moved = []
+        for word in row:
+            begin_s = min(max(word.start_s, start_s), end_s)
+            start_s = min(max(word.end_s, begin_s), end_s)
+            moved.append(replace(word, start_s=begin_s, end_s=start_s))
+        yield tuple(moved)
+
+
+def phrases(segment: Segment, most_lines: int) -> Iterator[list[Row]]:
+    """Group the words of a segment into cues, each as its lines, split at pauses."""
+    rows: list[Row] = []
+    for chunk in _chunks(timed_words(segment)):
+        added = _with_chunk(rows, chunk)
+        if rows and (
+            len(added) > most_lines
+            or chunk[-1].end_s - rows[0][0].start_s > MAX_CUE_S
+            or chunk[0].start_s - rows[-1][-1].end_s > PAUSE_S
+        ):
+            yield rows
+            added = [chunk]
+        rows = added
+    if rows:
+        yield rows
+
+
+def _with_chunk(rows: list[Row], chunk: Row) -> list[Row]:
+    if not rows or columns(text_of([*rows[-1], *chunk])) > LINE_COLUMNS:
+        return [*rows, chunk]
+    return [*rows[:-1], [*rows[-1], *chunk]]
+
+
+def _chunks(words: Sequence[Word]) -> Iterator[Row]:
+    """Join words between which no line may end, as far as they fit a line and are said as one."""
+    ends = line_ends("".join(word.text for word in words))
+    chunk: Row = []
+    place = 0
+    for word in words:
+        spaces = len(word.text) - len(word.text.lstrip())
+        if chunk and (
+            place + spaces in ends
+            or word.start_s - chunk[-1].end_s > PAUSE_S
+            or columns(text_of([*chunk, word])) > LINE_COLUMNS
+        ):
+            yield chunk
+            chunk = []
+        chunk.append(word)
+        place += len(word.text)
+    if chunk:
+        yield chunk
 
 
 def timed_words(segment: Segment) -> list[Word]:
@@ -58,12 +133,17 @@ def timed_words(segment: Segment) -> list[Word]:
 
     If their times are unknown, they are distributed by length.
     """
-    known = _whole([word for word in segment.words if word.text.strip()])
-    if known:
-        return [part for word in known for part in _parts(word)]
-    whole = Word(segment.text, segment.start_s, segment.end_s, 0.0)
-    texts = [f" {text}" for text in segment.text.split()]
-    return [part for word in _spread(whole, texts) for part in _parts(word)]
+    words = _whole([word for word in segment.words if word.text.strip()])
+    if not words:
+        whole = Word(segment.text, segment.start_s, segment.end_s, 0.0)
+        words = _spread(whole, [text for token in segment.text.split() for text in _spaced(token)])
+    return [part for word in words for part in _parts(word)]
+
+
+def _spaced(token: str) -> list[str]:
+    """The parts of a token between which a line may end, with a space before the first."""
+    first, *rest = units(token)
+    return [f" {first}", *rest]
 
 
 def _whole(words: Iterable[Word]) -> list[Word]:
@@ -97,56 +177,23 @@ def _parts(word: Word) -> list[Word]:
     if columns(text) <= LINE_COLUMNS:
         return [replace(word, text=space + text)]
     lines = [""]
-    for character in iter_graphemes(text):
-        if columns(lines[-1] + character) > LINE_COLUMNS:
-            lines.append("")
-        lines[-1] += character
+    for unit in units(text):
+        # What is wider than a line has to be cut anywhere.
+        is_narrow = columns(unit.rstrip()) <= LINE_COLUMNS
+        for piece in [unit] if is_narrow else iter_graphemes(unit):
+            if lines[-1] and columns((lines[-1] + piece).rstrip()) > LINE_COLUMNS:
+                lines.append("")
+            lines[-1] += piece
     first, *rest = _spread(word, lines)
     return [replace(first, text=space + first.text), *rest]
 
 
-def columns(text: str) -> int:
-    """The width of text without line breaks, in columns."""
-    return sum(max(0, wcswidth(character)) for character in iter_graphemes(text))
-
-
 def _spread(whole: Word, texts: Sequence[str]) -> list[Word]:
     """Distribute the time of a word among texts by length."""
-    length, length_s = sum(map(len, texts)), whole.end_s - whole.start_s
-    spread, before = [], 0
-    for text in texts:
-        start_s, end_s = (
-            round(whole.start_s + length_s * end / length, 3)
-            for end in (before, before + len(text))
-        )
-        spread.append(replace(whole, text=text, start_s=start_s, end_s=end_s))
-        before += len(text)
-    return spread
-
-
-def phrases(segment: Segment, most_lines: int) -> Iterator[list[Word]]:
-    """Group the words of a segment into cues that fit the lines, split at pauses."""
-    group: list[Word] = []
-    for word in timed_words(segment):
-        if group and (
-            len(_lines([*group, word])) > most_lines
-            or word.end_s - group[0].start_s > MAX_CUE_S
-            or word.start_s - group[-1].end_s > PAUSE_S
-        ):
-            yield group
-            group = []
-        group.append(word)
-    if group:
-        yield group
-
-
-def _lines(words: Sequence[Word]) -> list[str]:
-    """Break words into lines."""
-    lines: list[str] = []
-    line = ""
-    for word in words:
-        if line and columns((line + word.text).strip()) > LINE_COLUMNS:
-            lines.append(line.strip())
-            line = ""
-        line += word.text
-    return [*lines, line.strip()]
+    places = [0, *accumulate(len(text.strip()) for text in texts)]
+    per_letter_s = (whole.end_s - whole.start_s) / max(1, places[-1])
+    times_s = [round(whole.start_s + per_letter_s * place, 3) for place in places]
+    return [
+        replace(whole, text=text, start_s=start_s, end_s=end_s)
+        for text, (start_s, end_s) in zip(texts, pairwise(times_s), strict=True)
+    ]

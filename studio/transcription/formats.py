@@ -1,10 +1,19 @@
 """Writes transcripts as text, subtitles, lyrics or data."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from studio.transcription.cues import cues, phrases
+from studio.audio.tags import NO_TAGS, Tags
+from studio.transcription.cues import Cue, cues, phrases
+from studio.transcription.karaoke import to_ass, to_ultrastar
 from studio.transcription.transcript import Transcript, Word
+
+
+class Writer(Protocol):
+    """Writes a transcript in a format. `tags` are those of the song."""
+
+    def __call__(self, transcript: Transcript, tags: Tags = NO_TAGS, /) -> str: ...
 
 
 def to_txt(transcript: Transcript) -> str:
@@ -24,12 +33,28 @@ def to_srt(transcript: Transcript) -> str:
 
 
 def to_vtt(transcript: Transcript) -> str:
-    """WebVTT (https://www.w3.org/TR/webvtt1/)."""
+    """WebVTT (https://www.w3.org/TR/webvtt1/), with a time stamp before each word."""
     blocks = ["WEBVTT\n"]
     for cue in cues(transcript):
-        text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        text = "\n".join(_vtt_lines(cue))
         blocks.append(f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n{text}\n")
     return "\n".join(blocks)
+
+
+def _vtt_lines(cue: Cue) -> Iterator[str]:
+    """The lines of a cue. Time stamps increase, and lie inside the cue."""
+    last, end = _clock(cue.start_s, "."), _clock(cue.end_s, ".")
+    for row in cue.rows:
+        line = ""
+        for word in row:
+            stamp = _clock(word.start_s, ".")
+            has_stamp = cue.has_times and last < stamp < end
+            text = word.text if line else word.text.lstrip()
+            escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            spaces = len(escaped) - len(escaped.lstrip())
+            line += escaped[:spaces] + (f"<{stamp}>" if has_stamp else "") + escaped[spaces:]
+            last = stamp if has_stamp else last
+        yield line.rstrip()
 
 
 def to_json(transcript: Transcript) -> str:
@@ -47,32 +72,57 @@ def to_tsv(transcript: Transcript) -> str:
     return "\n".join(["start\tend\ttext", *rows]) + "\n"
 
 
-def to_lrc(transcript: Transcript) -> str:
+def to_lrc(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
     """Enhanced LRC: a time stamp for every line and, in angle brackets, for every word.
 
     Lines are as short as those of subtitles. Unknown word times are left out.
     """
+    return _lrc(transcript, tags, has_words=True)
+
+
+def to_plain_lrc(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
+    """LRC with a time stamp for every line only, which all players understand."""
+    return _lrc(transcript, tags, has_words=False)
+
+
+def _lrc(transcript: Transcript, tags: Tags, *, has_words: bool) -> str:
     minutes, seconds = divmod(round(transcript.duration_s), 60)
-    rows = [f"[length:{minutes:02d}:{seconds:02d}]"]
-    if transcript.language:
-        rows.append(f"[la:{transcript.language}]")
+    header = {
+        "ti": tags.title,
+        "ar": tags.artist,
+        "al": tags.album,
+        "length": f"{minutes:02d}:{seconds:02d}",
+        "la": transcript.language,
+    }
+    rows = [f"[{name}:{text}]" for name, text in header.items() if text]
     from_s = 0.0
     for segment in transcript.segments:
-        for words in phrases(segment, most_lines=1):
-            line, from_s = _lrc_line(words, from_s, bool(segment.words))
+        for [row] in phrases(segment, most_lines=1):
+            line, from_s = _lrc_line(row, from_s, has_words and bool(segment.words))
             rows.append(line)
     return "\n".join(rows) + "\n"
 
 
-FORMATS: dict[str, tuple[Callable[[Transcript], str], str]] = {
-    "txt": (to_txt, "text/plain"),
-    "srt": (to_srt, "application/x-subrip; charset=utf-8"),
-    "vtt": (to_vtt, "text/vtt"),
-    "json": (to_json, "application/json"),
-    "tsv": (to_tsv, "text/tab-separated-values"),
+def _without_tags(write: Callable[[Transcript], str]) -> Writer:
+    """A writer for a format that has no tags."""
+    return lambda transcript, _tags=NO_TAGS: write(transcript)
+
+
+FORMATS: dict[str, tuple[Writer, str]] = {
+    "txt": (_without_tags(to_txt), "text/plain"),
+    "srt": (_without_tags(to_srt), "application/x-subrip; charset=utf-8"),
+    "vtt": (_without_tags(to_vtt), "text/vtt"),
+    "json": (_without_tags(to_json), "application/json"),
+    "tsv": (_without_tags(to_tsv), "text/tab-separated-values"),
     "lrc": (to_lrc, "text/plain"),
+    "plain.lrc": (to_plain_lrc, "text/plain"),
+    "ass": (to_ass, "text/x-ssa"),
+    "ultrastar.txt": (to_ultrastar, "text/plain"),
 }
 """The writer and content type of each format (Flask adds the charset to text/*)."""
+
+TAGGED = frozenset({"lrc", "plain.lrc", "ass", "ultrastar.txt"})
+"""The formats that contain tags."""
 
 
 def _lrc_line(words: list[Word], from_s: float, has_times: bool) -> tuple[str, float]:

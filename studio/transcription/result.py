@@ -5,13 +5,16 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from studio.audio.tags import NO_TAGS
 from studio.results import ModelResult, Result, Track, TrackFolder
-from studio.transcription.formats import FORMATS
+from studio.transcription.formats import FORMATS, TAGGED
 from studio.transcription.transcript import Transcript
 
 TRACK = "transcription"
 TRANSCRIPT_FILE = "transcript.json"
 DEFAULT_FORMAT = "txt"
+# The styles and tags at the beginning of a format.
+MAX_HEADER_BYTES = 8 << 10
 CONTENT_TYPES = {name: content_type for name, (_, content_type) in FORMATS.items()}
 
 
@@ -55,8 +58,9 @@ def _make(folder: TrackFolder, file_format: str) -> Path:
 
     def make(path: Path) -> None:
         data = json.loads(transcript.read_text("utf-8"))
-        path.write_text(write(Transcript.from_dict(data)), "utf-8", newline="\n")
+        tags = folder.tags() if file_format in TAGGED else NO_TAGS
+        path.write_text(write(Transcript.from_dict(data), tags), "utf-8", newline="\n")
 
     # No format says more than the transcript; marks and line ends may make some of it longer.
-    needed_bytes = 2 * transcript.stat().st_size
+    needed_bytes = 2 * transcript.stat().st_size + MAX_HEADER_BYTES
     return folder.storage.add(folder.path, f"{TRACK}.{file_format}", needed_bytes, make)

@@ -12,6 +12,7 @@ from studio.inference.devices import join_notes
 from studio.sources import Source
 from studio.transcription.engine import RATE_HZ, DecodeOptions, SpeechEngine
 from studio.transcription.interruption import interruptible
+from studio.transcription.line_breaks import count_words
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import TRANSCRIPT_FILE, TranscriptionResult
 from studio.transcription.transcript import Segment, Transcript
@@ -55,7 +56,7 @@ def transcribe(
         language=listener.language,
         language_probability=listener.language_probability,
         segments=len(segments),
-        words=sum(len(segment.text.split()) for segment in segments),
+        words=sum(count_words(segment.text) for segment in segments),
         duration_s=round(duration_s, 3),
         speech_s=round(listener.speech_s, 3),
         elapsed_s=round(elapsed_s, 3),

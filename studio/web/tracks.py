@@ -177,6 +177,7 @@ class TrackViews(Views):
             self._storage,
             self._storage.result(upload.file_id, job.job_id),
             self._storage.source(upload),
+            upload.filename,
         )
         with self._request():
             return track.make(folder, file_format)

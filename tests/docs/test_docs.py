@@ -98,8 +98,8 @@ def test_every_option_is_described(model: str, options: type[BaseModel]) -> None
 
 def test_every_format_of_a_transcript_is_described() -> None:
     table = API.partition("The track `transcription` of")[2]
-    rows = re.findall(r"^\| ((?:`\w+`,? ?)+) \|", table, re.M)
-    assert {name for row in rows for name in re.findall(r"\w+", row)} >= FORMATS.keys()
+    rows = re.findall(r"^\| ((?:`[\w.]+`,? ?)+) \|", table, re.M)
+    assert {name for row in rows for name in re.findall(r"[\w.]+", row)} >= FORMATS.keys()
 
 
 def anchors(page: Path) -> set[str]:

@@ -110,7 +110,7 @@ def test_the_child_of_an_abandoned_file_ends(tmp_path: Path) -> None:
         return bool(seen)
 
     with pytest.raises(Abandoned), requested_by(Requester("a client", has_left)):
-        rest.make(TrackFolder(folders.storage, folder, song), "wav")
+        rest.make(TrackFolder(folders.storage, folder, song, song.name), "wav")
     assert seen
     assert ffmpeg_children() == []
     assert [path.name for path in folder.iterdir()] == ["vocals.wav"]

@@ -14,11 +14,12 @@ from studio.transcription.cues import (
     MAX_CUE_S,
     MAX_LINES,
     READABLE_CUE_S,
-    columns,
 )
 from studio.transcription.formats import FORMATS, to_json, to_lrc, to_srt, to_tsv, to_txt, to_vtt
+from studio.transcription.karaoke import to_ass
+from studio.transcription.line_breaks import columns
 from studio.transcription.transcript import Segment, Transcript, Word
-from tests.support.subtitles import read_lrc, read_srt, read_vtt
+from tests.support.subtitles import read_ass, read_lrc, read_srt, read_vtt
 
 SPOKEN = Transcript(
     "en",
@@ -52,7 +53,7 @@ up down
 VTT = """WEBVTT
 
 00:00:00.500 --> 00:00:02.250
-Start &lt;b&gt;&amp; go
+Start <00:00:01.000>&lt;b&gt;&amp; <00:00:01.750>go
 
 01:00:59.000 --> 01:01:01.000
 up down
@@ -137,6 +138,11 @@ def test_nothing_said() -> None:
     assert (texts["txt"], texts["srt"], texts["vtt"]) == ("", "", "WEBVTT\n")
     assert (texts["tsv"], texts["lrc"]) == ("start\tend\ttext\n", "[length:00:03]\n")
     assert json.loads(texts["json"])["segments"] == []
+
+
+def in_ass(line: str) -> str:
+    """The text that an ASS file has for a line."""
+    return line.replace("{", "(").replace("}", ")")
 
 
 def words(*texts: str, each_s: float = 0.5, pause_s: float = 0.0) -> Transcript:
@@ -264,6 +270,9 @@ def test_a_segment_that_lies_over_the_next_one_gives_way() -> None:
 def test_any_subtitles_keep_the_rules(transcript: Transcript) -> None:
     shown = read_srt(to_srt(transcript))
     assert read_vtt(to_vtt(transcript)) == shown
+    assert [lines for _, _, lines in read_ass(to_ass(transcript))] == [
+        [in_ass(line) for line in lines] for _, _, lines in shown
+    ]
     before_s = 0.0
     for start_s, end_s, lines in shown:
         assert before_s <= start_s < end_s <= start_s + MAX_CUE_S + 1e-3

@@ -146,6 +146,7 @@ class Work:
             services.storage,
             services.storage.result(upload.file_id, job.job_id),
             services.storage.source(upload),
+            upload.filename,
         )
         found = next(one for one in services.models.tracks(job) if one.name == track)
         return found.make(folder, file_format)

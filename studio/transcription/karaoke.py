@@ -1,0 +1,109 @@
+"""Writes transcripts for karaoke: Advanced SubStation Alpha and UltraStar."""
+
+from collections.abc import Iterator, Sequence
+
+from studio.audio.tags import NO_TAGS, Tags
+from studio.transcription.cues import Cue, cues, phrases, text_of
+from studio.transcription.languages import NAMES
+from studio.transcription.transcript import Transcript, Word
+
+# UltraStar counts in quarters of beats: 600 beats a minute give 25 ms.
+ULTRASTAR_BPM = 600
+_TICK_S = 60 / ULTRASTAR_BPM / 4
+_UNKNOWN = "Unknown"
+_ASS_HEADER = """[Script Info]
+ScriptType: v4.00+
+WrapStyle: 2
+ScaledBorderAndShadow: yes
+PlayResX: 1280
+PlayResY: 720
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, \
+Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, \
+Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,sans-serif,48,&H0000D7FF,&H00FFFFFF,&H00000000,&H80000000,0,0,0,0,100,100,0,0,1,3,1,\
+2,40,40,48,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+""".replace("\\\n", "")
+# Players differ in whether braces can be escaped, and a backslash begins a command unless a word
+# joiner follows it.
+_ASS_TEXT = str.maketrans({"{": "(", "}": ")", "\\": "\\\u2060"})
+
+
+def to_ass(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
+    """Advanced SubStation Alpha: the words are filled with colour while they are sung (`\\kf`)."""
+    head, script, rest = _ASS_HEADER.partition("[Script Info]\n")
+    title = f"Title: {tags.title}\n" if tags.title else ""
+    events = "".join(
+        f"Dialogue: 0,{_ass_clock(_hundredths(cue.start_s))},"
+        f"{_ass_clock(_hundredths(cue.end_s))},Default,,0,0,0,,{_ass_text(cue)}\n"
+        for cue in cues(transcript)
+    )
+    return head + script + title + rest + events
+
+
+def _ass_text(cue: Cue) -> str:
+    if not cue.has_times:
+        return "\\N".join(line.translate(_ASS_TEXT) for line in cue.lines)
+    at = _hundredths(cue.start_s)
+    lines = []
+    for row in cue.rows:
+        line = ""
+        for word in row:
+            start, end = _hundredths(word.start_s), _hundredths(word.end_s)
+            text = (word.text if line else word.text.lstrip()).translate(_ASS_TEXT)
+            pause = f"{{\\k{start - at}}}" if start > at else ""
+            line += f"{pause}{{\\kf{end - start}}}{text}"
+            at = end
+        lines.append(line.rstrip())
+    return "\\N".join(lines)
+
+
+def _hundredths(time_s: float) -> int:
+    return round(100 * time_s)
+
+
+def _ass_clock(hundredths: int) -> str:
+    """hours:minutes:seconds.hundredths."""
+    minutes, hundredths = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
+
+
+def to_ultrastar(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
+    """UltraStar: a note without a pitch (F, not scored) for each word."""
+    language = NAMES.get(transcript.language or "")
+    header = {
+        "TITLE": tags.title or _UNKNOWN,
+        "ARTIST": tags.artist or _UNKNOWN,
+        "MP3": tags.filename or f"{tags.title or _UNKNOWN}.mp3",
+        "LANGUAGE": language.title() if language else None,
+        "BPM": str(ULTRASTAR_BPM),
+        "GAP": "0",
+    }
+    lines = [f"#{name}:{text}" for name, text in header.items() if text]
+    tick, end = 0, 0
+    for number, (row, has_times) in enumerate(_rows(transcript)):
+        if number:
+            tick = max(end, round(row[0].start_s / _TICK_S))
+            lines.append(f"- {tick}")
+        for word in row if has_times else [_joined(row)]:
+            tick = max(end, round(word.start_s / _TICK_S))
+            end = max(tick + 1, round(word.end_s / _TICK_S))
+            text = word.text.lstrip() if word is row[0] or not has_times else word.text
+            lines.append(f"F {tick} {end - tick} 0 {text}")
+    return "\n".join([*lines, "E"]) + "\n"
+
+
+def _rows(transcript: Transcript) -> Iterator[tuple[list[Word], bool]]:
+    """The lines, and whether the times of their words are known."""
+    for segment in transcript.segments:
+        for [row] in phrases(segment, most_lines=1):
+            yield row, bool(segment.words)
+
+
+def _joined(row: Sequence[Word]) -> Word:
+    return Word(text_of(row), row[0].start_s, row[-1].end_s, 0.0)
