@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Protocol
 
 from studio.audio.tags import NO_TAGS, Tags
@@ -16,11 +17,23 @@ class Writer(Protocol):
     def __call__(self, transcript: Transcript, tags: Tags = NO_TAGS, /) -> str: ...
 
 
+def _without_tags(write: Callable[[Transcript], str]) -> Writer:
+    """A writer of a format that has no tags."""
+
+    @wraps(write)
+    def written(transcript: Transcript, _tags: Tags = NO_TAGS, /) -> str:
+        return write(transcript)
+
+    return written
+
+
+@_without_tags
 def to_txt(transcript: Transcript) -> str:
     """Plain text, one segment per line."""
     return transcript.text + "\n" if transcript.segments else ""
 
 
+@_without_tags
 def to_srt(transcript: Transcript) -> str:
     """SubRip."""
     blocks = [
@@ -32,6 +45,7 @@ def to_srt(transcript: Transcript) -> str:
     return "\n".join(blocks)
 
 
+@_without_tags
 def to_vtt(transcript: Transcript) -> str:
     """WebVTT (https://www.w3.org/TR/webvtt1/), with a time stamp before each word."""
     blocks = ["WEBVTT\n"]
@@ -57,11 +71,13 @@ def _vtt_lines(cue: Cue) -> Iterator[str]:
         yield line.rstrip()
 
 
+@_without_tags
 def to_json(transcript: Transcript) -> str:
     """The full result: segments, words, probabilities, language."""
     return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1) + "\n"
 
 
+@_without_tags
 def to_tsv(transcript: Transcript) -> str:
     """TSV: start and end in milliseconds, text."""
     rows = [
@@ -103,17 +119,12 @@ def _lrc(transcript: Transcript, tags: Tags, *, has_words: bool) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _without_tags(write: Callable[[Transcript], str]) -> Writer:
-    """A writer for a format that has no tags."""
-    return lambda transcript, _tags=NO_TAGS: write(transcript)
-
-
 FORMATS: dict[str, tuple[Writer, str]] = {
-    "txt": (_without_tags(to_txt), "text/plain"),
-    "srt": (_without_tags(to_srt), "application/x-subrip; charset=utf-8"),
-    "vtt": (_without_tags(to_vtt), "text/vtt"),
-    "json": (_without_tags(to_json), "application/json"),
-    "tsv": (_without_tags(to_tsv), "text/tab-separated-values"),
+    "txt": (to_txt, "text/plain"),
+    "srt": (to_srt, "application/x-subrip; charset=utf-8"),
+    "vtt": (to_vtt, "text/vtt"),
+    "json": (to_json, "application/json"),
+    "tsv": (to_tsv, "text/tab-separated-values"),
     "lrc": (to_lrc, "text/plain"),
     "plain.lrc": (to_plain_lrc, "text/plain"),
     "ass": (to_ass, "text/x-ssa"),
@@ -121,7 +132,7 @@ FORMATS: dict[str, tuple[Writer, str]] = {
 }
 """The writer and content type of each format (Flask adds the charset to text/*)."""
 
-TAGGED = frozenset({"lrc", "plain.lrc", "ass", "ultrastar.txt"})
+TAGGED = ("lrc", "plain.lrc", "ass", "ultrastar.txt")
 """The formats that contain tags."""
 
 

@@ -11,38 +11,36 @@ from studio.transcription.transcript import Transcript, Word
 ULTRASTAR_BPM = 600
 _TICK_S = 60 / ULTRASTAR_BPM / 4
 _UNKNOWN = "Unknown"
-_ASS_HEADER = """[Script Info]
-ScriptType: v4.00+
+_ASS_SCRIPT = """ScriptType: v4.00+
 WrapStyle: 2
 ScaledBorderAndShadow: yes
 PlayResX: 1280
 PlayResY: 720
-
-[V4+ Styles]
-Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, \
-Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, \
-Alignment, MarginL, MarginR, MarginV, Encoding
-Style: Default,sans-serif,48,&H0000D7FF,&H00FFFFFF,&H00000000,&H80000000,0,0,0,0,100,100,0,0,1,3,1,\
-2,40,40,48,1
-
-[Events]
-Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
-""".replace("\\\n", "")
+"""
+_ASS_STYLES = (
+    "\n[V4+ Styles]\n"
+    "Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, "
+    "Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, "
+    "Shadow, Alignment, MarginL, MarginR, MarginV, Encoding\n"
+    "Style: Default,sans-serif,48,&H0000D7FF,&H00FFFFFF,&H00000000,&H80000000,0,0,0,0,100,100,0,0,"
+    "1,3,1,2,40,40,48,1\n"
+    "\n[Events]\n"
+    "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+)
 # Players differ in whether braces can be escaped, and a backslash begins a command unless a word
 # joiner follows it.
-_ASS_TEXT = str.maketrans({"{": "(", "}": ")", "\\": "\\\u2060"})
+_ASS_TEXT = {0x7B: "(", 0x7D: ")", 0x5C: "\\\u2060"}
 
 
 def to_ass(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
     """Advanced SubStation Alpha: the words are filled with colour while they are sung (`\\kf`)."""
-    head, script, rest = _ASS_HEADER.partition("[Script Info]\n")
     title = f"Title: {tags.title}\n" if tags.title else ""
     events = "".join(
         f"Dialogue: 0,{_ass_clock(_hundredths(cue.start_s))},"
         f"{_ass_clock(_hundredths(cue.end_s))},Default,,0,0,0,,{_ass_text(cue)}\n"
         for cue in cues(transcript)
     )
-    return head + script + title + rest + events
+    return f"[Script Info]\n{title}{_ASS_SCRIPT}{_ASS_STYLES}{events}"
 
 
 def _ass_text(cue: Cue) -> str:

@@ -33,7 +33,7 @@ def columns(text: str) -> int:
 
 
 # The formats of a transcript are often written one after the other.
-@lru_cache(maxsize=512)
+@lru_cache
 def units(text: str) -> tuple[str, ...]:
     """The parts of a text between which a line may end; each has the spaces that follow it."""
     if _is_plain(text):

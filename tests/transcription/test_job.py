@@ -42,6 +42,9 @@ CONTENT_TYPES = {
     "json": "application/json",
     "tsv": "text/tab-separated-values; charset=utf-8",
     "lrc": "text/plain; charset=utf-8",
+    "plain.lrc": "text/plain; charset=utf-8",
+    "ass": "text/x-ssa; charset=utf-8",
+    "ultrastar.txt": "text/plain; charset=utf-8",
 }
 
 

@@ -53,8 +53,8 @@ def test_lyrics_have_a_time_for_every_word(
 ) -> None:
     file_id, job, _ = sung
     written = text(speaker, file_id, "lrc")
-    head, language, *_ = written.splitlines()
-    assert (head, language) == ("[length:00:18]", "[la:en]")
+    title, length, language, *_ = written.splitlines()
+    assert (title, length, language) == ("[ti:mixture]", "[length:00:18]", "[la:en]")
     lines = read_lrc(written)
     assert sum(len(line.split()) for _, line in lines) == job["result"]["words"]
     for times, line in lines:
