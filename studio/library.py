@@ -1,0 +1,239 @@
+"""Separate, transcribe and generate from Python, in this process. A front door like `app.py`.
+
+`from studio import separate, transcribe, generate` loads this module. Settings are those of the
+environment and `.env`, options those of the API; both are read and checked by the same code.
+Every function raises a StudioError, such as NotAudio or UnknownVariant, and OSError.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+from config import Config
+from models import Models
+from studio.cli.commands import COMMANDS, Choices, name_of
+from studio.cli.workshop import LocalDone, LocalWorkshop, open_workshop, unfinished
+from studio.errors import InvalidOption, UnknownFormat
+from studio.generation.result import GenerationResult
+from studio.inference.registry import Registry
+from studio.jobs.job import Report
+from studio.jobs.store import JobStore
+from studio.separation.result import INSTRUMENTAL, WITHOUT, SeparationResult
+from studio.storage.files import Storage
+from studio.transcription.formats import FORMATS
+from studio.transcription.result import TRANSCRIPT_FILE, TranscriptionResult
+from studio.transcription.transcript import Segment, Transcript
+
+AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
+
+
+class SeparationKeywords(TypedDict, total=False):
+    """Options of `separate`; docs/api.md describes them."""
+
+    model_variant: str
+    stems: list[str] | str
+    format: AudioFormat
+    shifts: int
+    overlap: float
+
+
+class TranscriptionKeywords(TypedDict, total=False):
+    """Options of `transcribe`; docs/api.md describes them."""
+
+    model_variant: str
+    language: str
+    task: Literal["transcribe", "translate"]
+    source: Literal["mixture", "vocals"]
+    separation_variant: str
+    initial_prompt: str
+    hotwords: str
+    word_timestamps: bool
+    vad: bool
+    beam_size: int
+    temperature: float | list[float]
+    batch_size: int
+
+
+class GenerationKeywords(TypedDict, total=False):
+    """Options of `generate`; docs/api.md describes them. Two are paths of audio files here."""
+
+    model_variant: str
+    duration: float
+    seed: int
+    guidance_scale: float
+    temperature: float
+    top_k: int
+    top_p: float
+    format: AudioFormat
+    continue_from: str | Path
+    melody_from: str | Path
+    variations: int
+    loudness: float
+
+
+@dataclass(frozen=True)
+class Separated:
+    """The files of a separation, by track, and the result as in the API."""
+
+    tracks: dict[str, Path]
+    result: SeparationResult
+
+
+@dataclass(frozen=True)
+class Transcribed:
+    """A transcript, and the result as in the API."""
+
+    transcript: Transcript
+    result: TranscriptionResult
+
+    @property
+    def text(self) -> str:
+        """The text, one line per segment."""
+        return self.transcript.text
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments, with times in seconds, and words unless `word_timestamps` is False."""
+        return self.transcript.segments
+
+    def write(self, path: str | Path) -> Path:
+        """Write the transcript in the format of the extension: txt, srt, vtt, json, tsv or lrc.
+
+        Raises UnknownFormat.
+        """
+        target = Path(path)
+        file_format = target.suffix.lower().lstrip(".")
+        if file_format not in FORMATS:
+            raise UnknownFormat(
+                f"{target.name!r} ends in {target.suffix!r}. Available: "
+                f"{', '.join('.' + one for one in FORMATS)}."
+            )
+        to_text, _ = FORMATS[file_format]
+        with unfinished(target) as new:
+            new.write_text(to_text(self.transcript), "utf-8", newline="\n")
+        return target
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The files of generated music, by track, and the result as in the API."""
+
+    tracks: dict[str, Path]
+    result: GenerationResult
+
+
+def separate(
+    song: str | Path,
+    output: str | Path = "separated",
+    *,
+    tracks: Sequence[str] = (),
+    report: Report = lambda *_: None,
+    **options: Unpack[SeparationKeywords],
+) -> Separated:
+    """Separate a song into stems: files in a folder with the name of the song, inside `output`.
+
+    `tracks` names what to write instead of all stems, such as `instrumental` or `no_drums`.
+    `report(stage, progress)` is called several times a second, and may raise to cancel.
+    """
+    folder, name = Path(output), Path(song).stem
+    body: dict[str, Any] = dict(options)
+    if tracks:
+        if "stems" in body:
+            raise InvalidOption("`tracks` cannot be used with `stems`. Leave one out.")
+        body["stems"] = [_stem_of(track) for track in tracks]
+    with _workshop(folder) as workshop:
+        done = _run(workshop, "demucs", Path(song), body, report)
+        outputs = _outputs("separate", name, done)
+        if tracks:
+            outputs = {one: f"{name}/{one}.{done.default_format(one)}" for one in tracks}
+        return Separated(_write(done, outputs, folder), SeparationResult.from_dict(done.result))
+
+
+def _stem_of(track: str) -> str:
+    """The stem that a track is made from."""
+    return "vocals" if track == INSTRUMENTAL else track.removeprefix(WITHOUT)
+
+
+def transcribe(
+    recording: str | Path,
+    *,
+    report: Report = lambda *_: None,
+    **options: Unpack[TranscriptionKeywords],
+) -> Transcribed:
+    """Transcribe speech, or with `source="vocals"` a song.
+
+    `report(stage, progress)` is called several times a second, and may raise to cancel.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="audio-studio-") as folder,
+        _workshop(Path(folder)) as workshop,
+    ):
+        done = _run(workshop, "whisper", Path(recording), options, report)
+        data = json.loads(done.folder.existing(TRANSCRIPT_FILE).read_text("utf-8"))
+        return Transcribed(Transcript.from_dict(data), TranscriptionResult.from_dict(done.result))
+
+
+def generate(
+    prompt: str,
+    output: str | Path = ".",
+    *,
+    report: Report = lambda *_: None,
+    **options: Unpack[GenerationKeywords],
+) -> Generated:
+    """Generate music from a description: files in `output`, named after the prompt.
+
+    `report(stage, progress)` is called several times a second, and may raise to cancel.
+    """
+    folder = Path(output)
+    with _workshop(folder) as workshop:
+        body: dict[str, Any] = dict(options)
+        for option in ("continue_from", "melody_from"):
+            if option in body:
+                sounds = workshop.models.file_types_of("demucs")
+                body[option] = workshop.upload(Path(body[option]), sounds).file_id
+        done = _run(workshop, "musicgen", workshop.text(prompt), body, report)
+        outputs = _outputs("generate", name_of(prompt), done)
+        return Generated(_write(done, outputs, folder), GenerationResult.from_dict(done.result))
+
+
+@cache
+def _shared() -> tuple[Config, Registry]:
+    """The settings, and the models that stay loaded between calls."""
+    config = Config.load()
+    return config, Registry(config.MODEL_IDLE_S)
+
+
+@contextmanager
+def _workshop(folder: Path) -> Iterator[LocalWorkshop]:
+    config, registry = _shared()
+
+    def make(storage: Storage, store: JobStore) -> Models:
+        return Models(config, storage, store, registry=registry)
+
+    with open_workshop(make, folder) as workshop:
+        yield workshop
+
+
+def _run(
+    workshop: LocalWorkshop, model: str, path: Path, body: Mapping[str, Any], report: Report
+) -> LocalDone:
+    upload = workshop.upload(path, workshop.models.file_types_of(model))
+    return workshop.run(workshop.models.request(model, upload, dict(body)), report)
+
+
+def _outputs(command: str, name: str, done: LocalDone) -> dict[str, str]:
+    """Paths inside the output folder by track, named as on the command line."""
+    [named] = [one.outputs for one in COMMANDS if one.name == command]
+    return {track: path for path, track, _ in named(name, done, Choices())}
+
+
+def _write(done: LocalDone, outputs: dict[str, str], folder: Path) -> dict[str, Path]:
+    written = {track: folder / path for track, path in outputs.items()}
+    for track, path in written.items():
+        done.write(track, done.default_format(track), path)
+    return written
