@@ -26,6 +26,7 @@ print("left", [str(path) for path in pathlib.Path().rglob(".audio-studio*")])
 def run(folder: Path, code: str, graphs: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program in a folder, with the bundled models."""
     environment = {**os.environ, **BUNDLED, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    environment["SEPARATION_ENGINE"] = "torch"
     if graphs is not None:
         (folder / "own").mkdir()
         (folder / "own" / ".graphs").symlink_to(graphs)
