@@ -22,7 +22,7 @@ from studio.inference.engine_settings import EngineSettings
 from studio.inference.graph_cache import NotConvertible
 from studio.inference.reachable import any_reachable, hub_address
 from studio.inference.transfer import DownloadFailed, OnTransfer
-from studio.inference.variants import BUNDLED, Where
+from studio.inference.variants import BUNDLED, Where, package_failure
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ def load(catalogue: MusicGenCatalogue, name: str, settings: EngineSettings) -> M
     except ModelUnusable:
         raise
     except Exception as error:
+        if failure := package_failure(name, error):
+            raise ModelUnusable(failure) from error
         log.warning("the variant %s cannot be loaded", name, exc_info=error)
         raise ModelUnusable(
             f"The weights of {name!r} cannot be loaded ({type(error).__name__}). Replace the files "

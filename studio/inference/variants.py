@@ -19,6 +19,16 @@ def or_bundled(name: str) -> str:
     return "" if name == BUNDLED else f", or use the bundled variant {BUNDLED!r}"
 
 
+def package_failure(name: str, error: BaseException) -> str | None:
+    """What to do if a library, and not the weights, kept a variant from loading; else None."""
+    if isinstance(error, ImportError) or "shared object" in str(error):
+        return (
+            f"The variant {name!r} cannot be loaded, because a package is missing or damaged: "
+            f"{error}. Install the requirements again."
+        )
+    return None
+
+
 class Where(StrEnum):
     """The location of weights: bundled, added by the operator, in a cache, or to download."""
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from studio.inference.transfer import (
     download,
     failures_named,
 )
-from studio.inference.variants import BUNDLED, Where, or_bundled
+from studio.inference.variants import BUNDLED, Where, or_bundled, package_failure
 from studio.separation import limits
 from studio.separation.catalogue import (
     RELEASES,
@@ -31,6 +32,8 @@ from studio.separation.network import Bag
 
 log = logging.getLogger(__name__)
 
+# requirements.txt leaves it out where pip cannot install its dependencies.
+INSTALL_DEMUCS = "pip install --no-deps demucs==4.1.0"
 RELEASE_URL = "https://dl.fbaipublicfiles.com"
 
 
@@ -44,6 +47,8 @@ def load(
 
     `reserve(bytes)` is asked for disk space before a variant of the hub is downloaded.
     """
+    if find_spec("demucs") is None:
+        raise ModelUnusable(f"Demucs is not installed: run `{INSTALL_DEMUCS}`.")
     fetch(catalogue, name, reserve)
     variant = catalogue.find(name)
     if variant.missing:
@@ -70,6 +75,8 @@ def load(
     except (WeightsMissing, ModelUnusable, DiskFull):
         raise
     except (Exception, SystemExit) as error:
+        if failure := package_failure(name, error):
+            raise ModelUnusable(failure) from error
         raise ModelUnusable(
             f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
             f"the files{or_bundled(name)}."
@@ -77,8 +84,6 @@ def load(
 
 
 def _check_diffq(variant: DemucsVariant) -> None:
-    from importlib.util import find_spec
-
     if variant.needs_diffq and find_spec("diffq") is None:
         raise ModelUnusable(
             f"The variant {variant.name!r} is quantised and needs the package diffq: run "

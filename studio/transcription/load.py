@@ -13,7 +13,7 @@ from studio.inference.transfer import (
     download,
     failures_named,
 )
-from studio.inference.variants import Where, or_bundled
+from studio.inference.variants import Where, or_bundled, package_failure
 from studio.transcription.catalogue import (
     FASTER_WHISPER,
     WhisperCatalogue,
@@ -44,6 +44,8 @@ def load(catalogue: WhisperCatalogue, name: str, settings: EngineSettings) -> Sp
     try:
         return _build(catalogue, variant, settings)
     except Exception as error:
+        if failure := package_failure(name, error):
+            raise ModelUnusable(failure) from error
         raise ModelUnusable(
             f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
             f"{variant.path}{or_bundled(name)}."
