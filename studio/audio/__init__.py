@@ -9,6 +9,7 @@ from studio.audio.decoding import decode
 from studio.audio.mono import MonoMixer
 from studio.audio.peaks import FINE, PEAKS_FORMATS, PEAKS_TYPE, most_peaks_bytes, write_peaks
 from studio.audio.probing import Probe, probe
+from studio.audio.samples import pcm_16, wav_header
 from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.stream import StreamDecoder
 from studio.audio.tags import NO_TAGS, Tags, read_tags
@@ -48,10 +49,12 @@ __all__ = [
     "join_tracks",
     "most_bytes",
     "most_peaks_bytes",
+    "pcm_16",
     "probe",
     "read_blocks",
     "read_tags",
     "shared_gain",
     "track_writers",
+    "wav_header",
     "write_peaks",
 ]

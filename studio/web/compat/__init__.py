@@ -6,6 +6,7 @@ that wait for a job do so with `studio.web.compat.work`.
 
 from flask import Flask
 
+from studio.web.compat import asr
 from studio.web.compat.openai import views as openai_views
 from studio.web.problems import Shapes
 from studio.web.services import Services
@@ -14,3 +15,4 @@ from studio.web.services import Services
 def register(app: Flask, services: Services, shapes: Shapes) -> None:
     """Add the routes of all protocols."""
     openai_views.register(app, services, shapes)
+    asr.register(app, services, shapes)

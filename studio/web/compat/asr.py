@@ -1,0 +1,211 @@
+"""The API of whisper-asr-webservice: `/asr` and `/detect-language`, as Bazarr and others use it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from flask import Flask, Response, jsonify, request
+
+from studio import audio
+from studio.errors import InvalidOption, NotAudio, StudioError
+from studio.jobs.job import Job
+from studio.storage.files import Upload
+from studio.storage.incoming import IncomingFile
+from studio.transcription.languages import LANGUAGES, NAMES, language_code
+from studio.web.compat.desk import Desk, Received
+from studio.web.operations import other_protocol
+from studio.web.problems import Shapes
+from studio.web.services import Services
+
+WHISPER = "whisper"
+TRACK = "transcription"
+FIELD = "audio_file"
+OUTPUTS = ("txt", "vtt", "srt", "tsv", "json")
+TASKS = ("transcribe", "translate")
+TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+MAX_PROMPT_CHARACTERS = 1000
+ENGINE = {"Asr-Engine": "audio-studio"}
+# What `encode=false` sends: 16-bit mono samples at this rate, without a header.
+RATE_HZ = 16_000
+COPIED_BYTES = 1 << 20
+# The part of a recording whose language is detected.
+DETECTED_S = 30
+
+
+def register(app: Flask, services: Services, shapes: Shapes) -> None:
+    """Add the routes, and the form of errors."""
+    views = Views(services)
+    for path, view in (("/asr", views.transcribe), ("/detect-language", views.detect_language)):
+        shapes.add(path, render)
+        app.add_url_rule(path, f"asr.{view.__name__}", view, methods=["POST"])
+
+
+def render(error: StudioError) -> Response:
+    """An error as this API shows it, which is no text and no subtitle."""
+    status = 422 if isinstance(error, InvalidOption) else error.status
+    body = {"detail": error.sentence, "code": error.code}
+    return Response(json.dumps(body, ensure_ascii=False), status, mimetype="application/json")
+
+
+class Views:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._desk = Desk(services)
+
+    @other_protocol("work")
+    def transcribe(self) -> Response:
+        desk = self._desk
+        with desk.work.place(desk.client):
+            with self._received() as received:
+                values = _Values(received)
+                output = values.one_of("output", OUTPUTS) or "txt"
+                with_words = values.flag("word_timestamps") or False
+                options = _options(values)
+                upload = desk.keep(received)
+            job = self._completed(upload, options)
+            path = desk.work.file(upload, job, TRACK, output)
+            text = path.read_text("utf-8")
+        if output == "json":
+            text = json.dumps(_transcript(json.loads(text), with_words), ensure_ascii=False)
+        answer = Response(text, mimetype="text/plain", headers=ENGINE)
+        name = f"{quote(received.filename, safe='')}.{output}"
+        answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return answer
+
+    @other_protocol("work")
+    def detect_language(self) -> Response:
+        """The language of the first seconds, or if nobody speaks there, of those in the middle."""
+        desk = self._desk
+        with desk.work.place(desk.client):
+            with self._received() as received:
+                upload = desk.keep(received)
+            for start_s in (0.0, upload.sound.duration_s / 2 if upload.sound else 0.0):
+                with self._part(upload, start_s) as part:
+                    short = desk.keep(replace(received, incoming=part))
+                result = self._completed(short, {"word_timestamps": False}).result or {}
+                if code := result.get("language"):
+                    return jsonify(
+                        {
+                            "detected_language": NAMES[code],
+                            "language_code": code,
+                            "confidence": result.get("language_probability"),
+                        }
+                    )
+        raise NotAudio(
+            f"No speech was found in the first {DETECTED_S} s and in those in the middle, so the "
+            "language cannot be detected. Name it in the request."
+        )
+
+    def _completed(self, upload: Upload, options: dict[str, Any]) -> Job:
+        desk = self._desk
+        return desk.work.wait(desk.work.start(WHISPER, upload, options, desk.client), desk.has_left)
+
+    @contextmanager
+    def _received(self) -> Iterator[Received]:
+        """The file of the request; samples without a header get one."""
+        with self._desk.receive_form(FIELD) as received:
+            is_file = _Values(received).flag("encode")
+            if is_file is False and received.incoming.size_bytes > 0:
+                with self._with_header(received.incoming) as incoming:
+                    yield replace(received, incoming=incoming)
+            else:
+                yield received
+
+    @contextmanager
+    def _with_header(self, samples: IncomingFile) -> Iterator[IncomingFile]:
+        samples.close()
+        with self._new_file() as incoming, open(samples.path, "rb") as file:
+            incoming.write(audio.wav_header(RATE_HZ, samples.size_bytes))
+            while block := file.read(COPIED_BYTES):
+                incoming.write(block)
+            yield incoming
+
+    @contextmanager
+    def _part(self, upload: Upload, start_s: float) -> Iterator[IncomingFile]:
+        """Some seconds of an upload, as a file of their own."""
+        source: Path = self._services.storage.source(upload)
+        samples = audio.pcm_16(source, RATE_HZ, start_s, DETECTED_S)
+        with self._new_file() as incoming:
+            incoming.write(audio.wav_header(RATE_HZ, len(samples)) + samples)
+            yield incoming
+
+    @contextmanager
+    def _new_file(self) -> Iterator[IncomingFile]:
+        storage = self._services.storage
+        incoming = storage.receive()
+        try:
+            yield incoming
+        finally:
+            storage.discard(incoming)
+
+
+class _Values:
+    """The values of a request: in the query, or else in the form. Empty ones were not sent."""
+
+    def __init__(self, received: Received) -> None:
+        self._received = received
+
+    def last(self, name: str) -> str | None:
+        return request.args.get(name) or self._received.field(name)
+
+    def one_of(self, name: str, allowed: tuple[str, ...]) -> str | None:
+        value = self.last(name)
+        if value is not None and value not in allowed:
+            raise InvalidOption(f"`{name}` is {value!r:.100}; use one of {', '.join(allowed)}.")
+        return value
+
+    def flag(self, name: str) -> bool | None:
+        value = (self.last(name) or "").lower()
+        if value and value not in TRUE + FALSE:
+            raise InvalidOption(f"`{name}` is {value!r:.100}; use true or false.")
+        return value in TRUE if value else None
+
+
+def _options(values: _Values) -> dict[str, Any]:
+    """The options of the job. Raises InvalidOption."""
+    options: dict[str, Any] = {"task": values.one_of("task", TASKS) or "transcribe"}
+    if language := values.last("language"):
+        if language_code(language) is None:
+            known = ", ".join(sorted(LANGUAGES))
+            raise InvalidOption(f"`language` is {language!r:.100}; use one of {known}.")
+        options["language"] = language
+    if prompt := values.last("initial_prompt"):
+        options["initial_prompt"] = prompt[-MAX_PROMPT_CHARACTERS:]
+    if (vad := values.flag("vad_filter")) is not None:
+        options["vad"] = vad
+    return options
+
+
+def _transcript(transcript: dict[str, Any], with_words: bool) -> dict[str, Any]:
+    """A transcript as openai-whisper writes it."""
+    segments = []
+    for number, segment in enumerate(transcript["segments"]):
+        shown = {
+            "id": number,
+            "start": segment["start_s"],
+            "end": segment["end_s"],
+            "text": segment["text"],
+            "avg_logprob": segment["average_log_probability"],
+            "compression_ratio": segment["compression_ratio"],
+            "no_speech_prob": segment["no_speech_probability"],
+        }
+        if with_words:
+            shown["words"] = [
+                {
+                    "word": word["text"],
+                    "start": word["start_s"],
+                    "end": word["end_s"],
+                    "probability": word["probability"],
+                }
+                for word in segment["words"]
+            ]
+        segments.append(shown)
+    return {
+        "text": transcript["text"],
+        "segments": segments,
+        "language": transcript["language"],
+    }
