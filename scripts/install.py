@@ -38,8 +38,9 @@ CUDA_MB = 2700
 NEEDED = "Python 3.11, 3.12, 3.13 or 3.14"
 
 # Demucs requires packages that only its command line uses. One of them, sphn, has no build for
-# Linux on ARM64. The requirements files name those that its networks use.
-WITHOUT_DEPENDENCIES = "demucs"
+# Linux on ARM64. The requirements files name those that its networks use. Of audio-separator, the
+# tests use the client of its remote API, which needs nothing more than they do.
+WITHOUT_DEPENDENCIES = {"demucs", "audio-separator"}
 
 # What pip may be configured with, as options of uv. The other settings that matter are not known
 # to uv: with one of them, pip is used.
@@ -136,7 +137,7 @@ def install_venv(venv: Path, dev: bool, gpu: str) -> None:
     if wants_gpu:
         wanted += requirements("requirements-gpu.txt", nested=False)
     print(f"Installing the other packages (about {OTHERS_MB} MB).", flush=True)
-    bare = [one for one in wanted if name_of(one) == WITHOUT_DEPENDENCIES]
+    bare = [one for one in wanted if name_of(one) in WITHOUT_DEPENDENCIES]
     installer.install([one for one in wanted if one not in bare])
     # On every machine, whatever the marker in the file says of commands that install dependencies.
     installer.install([one.partition(";")[0].strip() for one in bare], "--no-deps")

@@ -6,7 +6,7 @@ that wait for a job do so with `studio.web.compat.work`.
 
 from flask import Flask
 
-from studio.web.compat import asr
+from studio.web.compat import asr, separator
 from studio.web.compat.openai import views as openai_views
 from studio.web.problems import Shapes
 from studio.web.services import Services
@@ -16,3 +16,4 @@ def register(app: Flask, services: Services, shapes: Shapes) -> None:
     """Add the routes of all protocols."""
     openai_views.register(app, services, shapes)
     asr.register(app, services, shapes)
+    separator.register(app, services, shapes)

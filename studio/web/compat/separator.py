@@ -1,0 +1,201 @@
+"""audio-separator's remote API, under `/audio-separator`, for its client and karaoke generators."""
+
+from dataclasses import replace
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+
+from studio.errors import StudioError, UnknownTrack
+from studio.jobs.job import Job, State
+from studio.storage.files import Upload
+from studio.web import sending
+from studio.web.answers import disposition
+from studio.web.compat.desk import Desk
+from studio.web.compat.separator_task import DEMUCS, Output, Task, Wish
+from studio.web.operations import other_protocol
+from studio.web.problems import Shapes
+from studio.web.services import Services
+from studio.web.views import Views as OwnViews
+
+PREFIX = "/audio-separator"
+STATES = {
+    State.QUEUED: "submitted",
+    State.PROCESSING: "processing",
+    State.COMPLETED: "completed",
+    State.FAILED: "error",
+    State.CANCELED: "error",
+}
+NOT_FOUND = "There is no such job: it never existed, or its files have been deleted."
+
+
+def register(app: Flask, services: Services, shapes: Shapes) -> None:
+    """Add the routes, and the form of errors."""
+    shapes.add(PREFIX, render)
+    views = Views(services)
+    for rule, method, view in (
+        ("/separate", "POST", views.separate),
+        ("/status/<task_id>", "GET", views.status),
+        ("/download/<task_id>/<path:key>", "GET", views.download),
+        ("/models-json", "GET", views.models_json),
+        ("/models", "GET", views.models),
+        ("/presets", "GET", views.presets),
+        ("/health", "GET", views.health),
+    ):
+        endpoint = f"separator.{view.__name__}"
+        app.add_url_rule(f"{PREFIX}{rule}", endpoint, view, methods=[method])
+
+
+def render(error: StudioError) -> Response:
+    """An error as this API shows it."""
+    answer = jsonify({"detail": error.sentence, "code": error.code})
+    answer.status_code = error.status
+    return answer
+
+
+class Views(OwnViews):
+    """Each view is a request of audio-separator's client."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._desk = Desk(services)
+
+    @other_protocol("work")
+    def separate(self) -> Response:
+        desk = self._desk
+        with desk.receive_form() as received:
+            wish = Wish.of(received, self._variants())
+            task = Task.of(wish, received.filename)
+            if wish.refusal is None:
+                upload = desk.keep(received)
+                jobs = [
+                    desk.work.start(DEMUCS, upload, options, desk.client)
+                    for options in wish.options()
+                ]
+                task = replace(task, job_ids=tuple(job.job_id for job in jobs))
+        return jsonify({"task_id": task.to_id(), "status": "submitted"})
+
+    @other_protocol("none")
+    def status(self, task_id: str) -> Response:
+        task = Task.from_id(task_id)
+        if task is None:
+            return self._not_found(task_id)
+        about = {
+            "task_id": task_id,
+            "original_filename": task.filename,
+            "models_used": task.wish.models_used(self._default()),
+            "total_models": len(task.wish.models),
+            "current_model_index": 0,
+            "files": {},
+        }
+        if task.wish.refusal is not None:
+            return jsonify({**about, "status": "error", "progress": 0, "error": task.wish.refusal})
+        found = self._jobs(task)
+        if found is None:
+            return self._not_found(task_id)
+        _, jobs = found
+        for job in jobs:
+            if job.state in (State.FAILED, State.CANCELED):
+                error = (job.error or {}).get("error", "The job was canceled.")
+                return jsonify({**about, "status": "error", "progress": 0, "error": error})
+        if all(job.state is State.COMPLETED for job in jobs):
+            files = {one.key: one.filename for one in self._outputs(task, jobs)}
+            return jsonify({**about, "status": "completed", "progress": 100, "files": files})
+        unfinished = [index for index, job in enumerate(jobs) if not job.state.is_final]
+        states = {job.state for job in jobs}
+        is_waiting = states == {State.QUEUED}
+        progress = sum(1.0 if job.state.is_final else job.progress for job in jobs) / len(jobs)
+        about["current_model_index"] = unfinished[0]
+        status = STATES[State.QUEUED if is_waiting else State.PROCESSING]
+        return jsonify({**about, "status": status, "progress": min(99, int(100 * progress))})
+
+    @other_protocol("none")
+    def download(self, task_id: str, key: str) -> Response:
+        """A file by its key or, as older clients ask for it, by its name."""
+        task = Task.from_id(task_id)
+        found = self._jobs(task) if task is not None else None
+        if task is None or found is None:
+            raise UnknownTrack(NOT_FOUND)
+        upload, jobs = found
+        for one in self._outputs(task, jobs):
+            if key in (one.key, one.filename):
+                with self._request():
+                    path = self._desk.work.file(upload, one.job, one.track, task.wish.file_format)
+                response = sending.send(path, self._models.formats()[task.wish.file_format])
+                response.headers["Content-Disposition"] = disposition(one.filename)
+                return response
+        raise UnknownTrack(f"The job has no file {key!r:.200}. GET {PREFIX}/status has its files.")
+
+    @other_protocol("general")
+    def models_json(self) -> Response:
+        listed: dict[str, dict[str, Any]] = {
+            f"Demucs: {name}": {
+                "filename": f"{name}.yaml",
+                "scores": {},
+                "stems": variant["stems"] or [],
+                "target_stem": None,
+                "download_files": [],
+            }
+            for name, variant in self._models.describe()[DEMUCS]["variants"].items()
+        }
+        return jsonify({"Demucs": listed})
+
+    @other_protocol("general")
+    def models(self) -> Response:
+        wanted = request.args.get("filter_sort_by", "").lower()
+        lines = [f"{'Model Filename':24}  {'Arch':8}  Output Stems"]
+        for name, variant in self._models.describe()[DEMUCS]["variants"].items():
+            line = f"{name + '.yaml':24}  {'Demucs':8}  {', '.join(variant['stems'] or [])}"
+            if wanted in line.lower():
+                lines.append(line)
+        return Response("\n".join(lines), mimetype="text/plain")
+
+    @other_protocol("general")
+    def presets(self) -> Response:
+        """None of our own: every preset means the default variant."""
+        return jsonify({})
+
+    @other_protocol("none")
+    def health(self) -> Response:
+        return jsonify(
+            {
+                "status": "healthy",
+                "service": "audio-separator-api",
+                "version": self._services.version,
+                "models_ready": True,
+                "platform": "audio-studio",
+            }
+        )
+
+    def _variants(self) -> list[str]:
+        return list(self._models.describe()[DEMUCS]["variants"])
+
+    def _default(self) -> str:
+        return str(self._models.describe()[DEMUCS]["default"])
+
+    def _jobs(self, task: Task) -> tuple[Upload, list[Job]] | None:
+        """The jobs of a task of the caller, and their upload; None if they do not exist."""
+        jobs = [job for job_id in task.job_ids if (job := self._store.get(job_id)) is not None]
+        if not jobs or len(jobs) < len(task.job_ids):
+            return None
+        try:
+            upload = self._upload(jobs[0].request.file_id)
+            self._storage.touch(upload.file_id)
+        except StudioError:
+            return None
+        return upload, jobs
+
+    def _outputs(self, task: Task, jobs: list[Job]) -> list[Output]:
+        default = self._default()
+        return [
+            output
+            for index, job in enumerate(jobs)
+            for output in task.outputs(
+                index, job, [one.name for one in self._models.tracks(job)], default
+            )
+        ]
+
+    @staticmethod
+    def _not_found(task_id: str) -> Response:
+        return jsonify(
+            {"task_id": task_id, "status": "not_found", "progress": 0, "error": NOT_FOUND}
+        )

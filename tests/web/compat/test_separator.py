@@ -1,0 +1,176 @@
+"""audio-separator's remote API, with its own client."""
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import soundfile
+from audio_separator.remote import AudioSeparatorAPIClient
+
+from studio import __version__
+from tests.support.server import Server, noise, write_wav
+
+KEY = "separator-0123456789"
+PREFIX = "/audio-separator"
+UVR = "UVR-MDX-NET-Inst_HQ_5.onnx"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    server = Server(
+        tmp_path_factory.mktemp("separator"),
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="swift",
+        SEPARATION_ENGINE="torch",
+        API_KEYS=f"{KEY},another-0123456789",
+    ).start()
+    yield server
+    server.stop()
+
+
+def client_of(server: Server, key: str = KEY) -> Any:
+    """The client has no field for a key: it is part of the address."""
+    address = server.url.replace("http://", f"http://x:{key}@")
+    return AudioSeparatorAPIClient(f"{address}{PREFIX}", logging.getLogger("client"))
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[Any]:
+    client = client_of(server)
+    with client.session:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wav(tmp_path_factory.mktemp("songs") / "歌 (Live)_(Vocals)_x.wav", noise(0.5))
+
+
+def separated(client: Any, song: Path, folder: Path, **more: Any) -> dict[str, Any]:
+    result: dict[str, Any] = client.separate_audio_and_wait(
+        str(song), poll_interval=0.2, timeout=120, output_dir=str(folder), **more
+    )
+    return result
+
+
+def test_the_client_separates_waits_and_downloads(client: Any, song: Path, tmp_path: Path) -> None:
+    """A model of UVR gives vocals and the rest; what took its place is told."""
+    result = separated(client, song, tmp_path, model=UVR)
+    assert result["status"] == "completed", result
+    model = UVR.removesuffix(".onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"歌 (Live)_x_(Instrumental)_{model}.flac",
+        f"歌 (Live)_x_(Vocals)_{model}.flac",
+    ]
+    for path in result["downloaded_files"]:
+        assert soundfile.info(path).frames == 22_050
+    status = client.get_job_status(result["task_id"])
+    assert status["models_used"] == [f"swift (instead of {UVR})"]
+    assert status["progress"] == 100
+    assert status["original_filename"] == song.name
+    # The client's older way to download, by name.
+    name = next(iter(status["files"].values()))
+    again = client.download_file(result["task_id"], name, str(tmp_path / "again.flac"))
+    assert Path(again).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_models_of_demucs_give_all_stems(client: Any, song: Path, tmp_path: Path) -> None:
+    names = {"Vocals": "sung", "Drums": "../hit"}
+    result = separated(
+        client, song, tmp_path, model="swift.yaml", output_format="MP3", custom_output_names=names
+    )
+    assert client.get_job_status(result["task_id"])["models_used"] == ["swift.yaml"]
+    assert set(result["files"].values()) == {
+        "sung.mp3",
+        ".._hit.mp3",
+        "歌 (Live)_x_(Bass)_swift.mp3",
+        "歌 (Live)_x_(Other)_swift.mp3",
+    }
+
+
+def test_one_stem_of_several_models(client: Any, song: Path, tmp_path: Path) -> None:
+    models = ["swift", UVR]
+    result = separated(
+        client, song, tmp_path, models=models, output_single_stem="Instrumental",
+        custom_output_names={"Instrumental": "band"}, output_format="wav",
+    )  # fmt: skip
+    assert set(result["files"].values()) == {
+        "band_swift.wav",
+        f"band_{UVR.removesuffix('.onnx')}.wav",
+    }
+    assert client.get_job_status(result["task_id"])["total_models"] == 2
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"preset": "karaoke"}, {"model": "mel_band_roformer_karaoke_becruily.ckpt"}]
+)
+def test_what_cannot_be_had_is_an_error(
+    client: Any, song: Path, tmp_path: Path, wanted: dict[str, str]
+) -> None:
+    result = separated(client, song, tmp_path, **wanted)
+    assert result["status"] == "error"
+    assert "lead and backing vocals apart" in result["error"]
+
+
+def test_tasks_that_do_not_exist_or_belong_to_others_are_not_found(
+    server: Server, client: Any, song: Path, tmp_path: Path
+) -> None:
+    for task_id in ("00000000-0000-4000-8000-000000000000", "W10", "x" * 3000, "bnVsbA"):
+        assert client.get_job_status(task_id)["status"] == "not_found"
+    mine = client.separate_audio(str(song), preset="vocal_balanced")["task_id"]
+    other = client_of(server, "another-0123456789")
+    with other.session:
+        assert other.get_job_status(mine)["status"] == "not_found"
+        with pytest.raises(requests.HTTPError, match="404"):
+            other.download_file_by_hash(mine, "0-vocals", "a", str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "named"),
+    [
+        ({"output_format": "m4a"}, 400, "`output_format` is 'm4a'"),
+        ({"output_single_stem": "Flute"}, 400, "'flute'"),
+        ({"models": "{}"}, 400, "`models`"),
+        ({"models": "["}, 400, "`models` is not JSON"),
+        ({"models": '["a", "b", "c", "d", "e"]'}, 400, "at most 4"),
+        ({"custom_output_names": "[1]"}, 400, "`custom_output_names`"),
+        ({"custom_output_names": f'{{"Vocals": "{"歌" * 900}"}}'}, 400, "too long"),
+    ],
+)
+def test_a_wrong_value_is_named(
+    server: Server, song: Path, fields: dict[str, str], status: int, named: str
+) -> None:
+    answer = server.post(
+        f"{PREFIX}/separate",
+        data=fields,
+        files={"file": song.read_bytes()},
+        headers={"X-API-Key": KEY},
+    )
+    assert answer.status_code == status
+    assert named in answer.json()["detail"]
+
+
+def test_errors_have_the_form_of_this_api(server: Server) -> None:
+    with_key = {"X-API-Key": KEY}
+    for answer, status in (
+        (server.get(f"{PREFIX}/models"), 401),
+        (server.get(f"{PREFIX}/nothing", headers=with_key), 404),
+        (server.get(f"{PREFIX}/separate", headers=with_key), 405),
+        (server.post(f"{PREFIX}/separate", headers=with_key), 415),
+        (server.get(f"{PREFIX}/download/a/b", headers=with_key), 404),
+        (server.post(f"{PREFIX}/separate", headers=with_key, files={"file": b"?"}), 400),
+    ):
+        assert answer.status_code == status
+        assert answer.json().keys() == {"detail", "code"}
+
+
+def test_the_client_lists_models_and_reads_the_version(client: Any) -> None:
+    assert client.get_server_version() == __version__
+    listed = client.list_models("json")["Demucs"]
+    assert "swift.yaml" in {model["filename"] for model in listed.values()}
+    assert re.search(r"^swift\.yaml +Demucs", client.list_models()["text"], re.M)
+    assert "tiny" not in client.list_models(filter_by="swift")["text"]
