@@ -91,7 +91,7 @@ class Row:
 def resolved(platform: Platform, python: tuple[int, int]) -> dict[str, str]:
     """The versions of all packages that set-up installs without CUDA, by name."""
     wanted = [one.partition(";")[0].strip() for one in requirements("requirements.txt")]
-    bare = [one for one in wanted if name_of(one) == WITHOUT_DEPENDENCIES]
+    bare = [one for one in wanted if name_of(one) in WITHOUT_DEPENDENCIES]
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header"]
     command += ["--no-annotate", "--python-platform", platform.uv]
     command += ["--python-version", "{}.{}".format(*python)]
