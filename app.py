@@ -159,16 +159,13 @@ def create_app(
             secret=config.SECRET_KEY,
         )
         shapes = problems.Shapes()
-        app = _flask(config, services, metrics, shapes)
         speech = models.speech()
-        socketio = live_server.add(
-            app,
-            scheduler,
-            _live_limits(config),
-            default=speech.default,
-            variants=speech.family.catalogue.names,
-            access=services.access,
+        live_speech = live_server.Live(
+            scheduler, _live_limits(config), speech.default, speech.family.catalogue.names
         )
+        app = _flask(config, services, metrics, shapes)
+        compat.register(app, services, shapes, live_speech)
+        socketio = live_server.add(app, live_speech, services.access)
         started.callback(jobs_live.add(socketio, services).stop)
         _guard(app, config, shapes)
         _start(started, jobs, scheduler, readiness)
@@ -277,7 +274,6 @@ def _flask(config: Config, services: Services, metrics: Metrics, shapes: problem
     rest.register(app, services)
     pages.register(app, services)
     problems.register(app, shapes)
-    compat.register(app, services, shapes)
     return app
 
 

@@ -176,6 +176,10 @@ class TooManyWaiting(StudioError):
     code, status, title = "too_many_waiting", 429, "Too many waiting requests"
 
 
+class TooManySessions(StudioError):
+    code, status, title = "too_many_sessions", 429, "Too many live sessions"
+
+
 class TooManyUploads(StudioError):
     code, status, title = "too_many_uploads", 429, "Too many simultaneous uploads"
 

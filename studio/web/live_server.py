@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from engineio.payload import Payload
@@ -22,19 +23,23 @@ BASE64_AND_MORE = 2
 SPARE_SOCKETS = 12
 
 
-def add(
-    app: Flask,
-    scheduler: Scheduler,
-    limits: Limits,
-    *,
-    default: str,
-    variants: Callable[[], list[str]],
-    access: Access,
-) -> SocketIO:
+@dataclass(frozen=True)
+class Live:
+    """Where live speech is transcribed. `default` is the variant unless a client chooses one of
+    `variants`."""
+
+    scheduler: Scheduler
+    limits: Limits
+    default: str
+    variants: Callable[[], list[str]]
+
+
+def add(app: Flask, live_speech: Live, access: Access) -> SocketIO:
     """Add the server to the application. Events of a client are handled in order."""
     # A polling client sends its queued packets at once. Engine.IO closes the connection if there
     # are more than this; their size is limited below.
     Payload.max_decode_packets = POLLED_PACKETS
+    limits = live_speech.limits
     message_bytes = round(
         max(limits.waiting_s * LIVE_BYTES_PER_S, BASE64_AND_MORE * limits.chunk_bytes)
     )
@@ -52,7 +57,12 @@ def add(
     messages.install(socketio.server, message_bytes, report)
     socketio.on_namespace(
         live.Transcribe(
-            socketio, scheduler, limits, default=default, variants=variants, access=access
+            socketio,
+            live_speech.scheduler,
+            limits,
+            default=live_speech.default,
+            variants=live_speech.variants,
+            access=access,
         )
     )
     socketio.on_error_default(live.on_defect)

@@ -102,6 +102,10 @@ class Endpoints:
             self._last_end = end
             yield Span(start, end)
 
+    def discard(self) -> None:
+        """Forget the current utterance; the next one begins here or later."""
+        self._from, self._voiced, self._last_end = None, 0, self.position
+
     def finish(self) -> Iterator[Span]:
         """End the stream: process the rest, and end the last utterance."""
         end = self.position + len(self._left)

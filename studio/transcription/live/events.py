@@ -19,6 +19,22 @@ class SessionError(Exception):
         self.message = message
 
 
+class Observer:
+    """Is told about the utterances of a session, in order. This one does nothing.
+
+    It is called while the session is locked, so it must neither block nor call the session back.
+    """
+
+    def began(self, start: int) -> None:
+        """A voice began at this sample."""
+
+    def ended(self, span: Span) -> None:
+        """An utterance ended; it will be decoded."""
+
+    def decoded(self, text: str | None) -> None:
+        """The first ended utterance was decoded; None: that failed."""
+
+
 @dataclass
 class Utterance:
     """The current utterance: interim texts that replace each other, and one final text.

@@ -15,7 +15,7 @@ import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
 from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
-from studio.transcription.live.events import SessionError, Utterance
+from studio.transcription.live.events import Observer, SessionError, Utterance
 from studio.transcription.live.loops import without_loops
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.transcription.live.tasks import Closed, Early, Following, Task
@@ -54,7 +54,10 @@ class Session:
         emit: Emit,
         now_s: float,
         on_expired: Callable[[], None] = lambda: None,
+        *,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer or Observer()
         self._on_expired = on_expired
         self.settings = settings
         self.interim_every_s = 0.5
@@ -74,6 +77,9 @@ class Session:
         self._received = 0
         self._decoded_to = 0
         self._closed: deque[Closed] = deque()
+        # The start of the voice that the observer knows of, and what was discarded before.
+        self._voice_from: int | None = None
+        self._discarded_to = 0
         self._early: Early | None = None
         self._utterance = Utterance(0, self.settings.words)
         self._texts: list[str] = []
@@ -151,6 +157,19 @@ class Session:
         sentence += " Send `keepalive` to keep it open."
         self._emit("error", {"code": "idle", "message": sentence})
         self._on_expired()
+
+    def end_utterance(self, now_s: float) -> None:
+        """End the current utterance, as if silence had followed."""
+        with self._lock:
+            self._close(self._endpoints.flush(), now_s)
+
+    def discard(self) -> None:
+        """Forget the current utterance; ended ones are still decoded."""
+        with self._lock:
+            self._endpoints.discard()
+            self._voice_from, self._early = None, None
+            self._discarded_to = self._endpoints.position
+            self._utterance = Utterance(self._utterance.segment, self.settings.words)
 
     def finish(self, now_s: float) -> None:
         """End the speech: the rest is decoded, then `finished` is sent."""
@@ -274,8 +293,18 @@ class Session:
             return bool(self._closed) or self._endpoints.voice_from is not None
 
     def _close(self, spans: Iterable[Span], now_s: float) -> None:
-        self._closed.extend(Closed(span, now_s, self._received) for span in spans)
+        for span in spans:
+            self._note_voice(span.start)
+            self._observer.ended(span)
+            self._closed.append(Closed(span, now_s, self._received))
+        self._note_voice(self._endpoints.voice_from)
         self._settle()
+
+    def _note_voice(self, start: int | None) -> None:
+        """Tell the observer about a voice that it does not know of."""
+        if start not in (None, self._voice_from):
+            self._observer.began(start)
+        self._voice_from = start
 
     @property
     def _decodes_early(self) -> bool:
@@ -343,18 +372,22 @@ class Session:
         self._busy = False
         self._decoded_to = task.span.end
         if task.is_final:
-            return self._final(task.span, segments or [])
+            return self._final(task.span, segments)
+        if task.span.start < self._discarded_to:
+            return None
         if task.is_early:
             self._early = Early(task.span, segments)
         if segments is None or not self.settings.interim_results:
             return None
         return self._utterance.interim(task.span, segments, self.language)
 
-    def _final(self, span: Span, segments: Sequence[Segment]) -> dict[str, Any] | None:
-        """The event for the first ended utterance."""
+    def _final(self, span: Span, segments: Sequence[Segment] | None) -> dict[str, Any] | None:
+        """The event for the first ended utterance; `segments` is None if decoding failed."""
         self._closed.popleft()
         self._let_go()
-        event = self._utterance.final(span, segments, self.language)
+        event = self._utterance.final(span, segments or [], self.language)
+        text = event["transcription"] if event is not None else ""
+        self._observer.decoded(None if segments is None else text)
         number = self._utterance.segment + (event is not None)
         self._utterance = Utterance(number, self.settings.words)
         if event is not None and event["transcription"]:

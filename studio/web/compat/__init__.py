@@ -8,12 +8,13 @@ from flask import Flask
 
 from studio.web.compat import asr, separator
 from studio.web.compat.openai import views as openai_views
+from studio.web.live_server import Live
 from studio.web.problems import Shapes
 from studio.web.services import Services
 
 
-def register(app: Flask, services: Services, shapes: Shapes) -> None:
+def register(app: Flask, services: Services, shapes: Shapes, live: Live) -> None:
     """Add the routes of all protocols."""
-    openai_views.register(app, services, shapes)
+    openai_views.register(app, services, shapes, live)
     asr.register(app, services, shapes)
     separator.register(app, services, shapes)

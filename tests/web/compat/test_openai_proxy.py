@@ -1,9 +1,11 @@
 """OpenAI's client through nginx: its answers, its streams, and a file that stays whole."""
 
+import json
 import ssl
 from pathlib import Path
 
 import pytest
+import websocket
 from openai import DefaultHttpxClient, OpenAI
 
 from tests.support.proxy import Proxy
@@ -28,3 +30,13 @@ def test_a_stream_arrives_while_the_job_runs(proxy: Proxy, tmp_path: Path) -> No
                 done = event.text
         plain = client.audio.transcriptions.create(model="whisper-1", file=path)
     assert len(deltas) >= 3 and "".join(deltas) == done == plain.text
+
+
+def test_a_websocket_opens(proxy: Proxy) -> None:
+    socket = websocket.create_connection(
+        f"wss://127.0.0.1:{proxy.port}/v1/realtime?intent=transcription",
+        sslopt={"ca_certs": str(proxy.certificate)},
+        timeout=30,
+    )
+    assert json.loads(socket.recv())["type"] == "session.created"
+    socket.close()

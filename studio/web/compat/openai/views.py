@@ -15,6 +15,8 @@ from studio.storage.on_demand import Abandoned
 from studio.web.compat.desk import Desk
 from studio.web.compat.openai import answers, errors, inputs, names
 from studio.web.compat.openai.fields import Wish, wish_of
+from studio.web.compat.openai.realtime.view import RealtimeView
+from studio.web.live_server import Live
 from studio.web.operations import other_protocol
 from studio.web.problems import Shapes
 from studio.web.services import Services
@@ -25,7 +27,7 @@ TRACK = "transcription"
 FILES = {"text": "txt", "srt": "srt", "vtt": "vtt", "lrc": "lrc"}
 
 
-def register(app: Flask, services: Services, shapes: Shapes) -> None:
+def register(app: Flask, services: Services, shapes: Shapes, live: Live) -> None:
     """Add the routes, and the form of errors."""
     shapes.add(PREFIX, errors.render)
     views = Views(services)
@@ -36,6 +38,10 @@ def register(app: Flask, services: Services, shapes: Shapes) -> None:
         ("/audio/translations", "POST", views.translations),
     ):
         app.add_url_rule(f"{PREFIX}{rule}", f"openai.{view.__name__}", view, methods=[method])
+    realtime = RealtimeView(services, live).realtime
+    for endpoint, is_websocket in (("openai.realtime", True), ("openai.not_realtime", False)):
+        # Requests that ask for no WebSocket are told so by the view.
+        app.add_url_rule(f"{PREFIX}/realtime", endpoint, realtime, websocket=is_websocket)
 
 
 class Views:

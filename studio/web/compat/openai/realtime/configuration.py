@@ -1,0 +1,149 @@
+"""The configuration of a transcription session, as clients send and read it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from studio.transcription.live.events import SessionError
+from studio.transcription.live.pcm import RATES_HZ
+from studio.transcription.live.settings import LiveSettings
+from studio.web.compat.openai import names
+
+RATE_HZ = 24_000
+PCM = "audio/pcm"
+SILENCE_MS = 500
+# Without turn detection, a pause does not end a turn. A live session knows no longer one.
+LONGEST_SILENCE_MS = 5000
+TURN_DETECTIONS = ("server_vad", "semantic_vad")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The settings of a session. `silence_ms` is None without turn detection."""
+
+    session_id: str
+    model: str
+    language: str | None = None
+    prompt: str = ""
+    keywords: tuple[str, ...] = ()
+    silence_ms: int | None = SILENCE_MS
+    rate_hz: int = RATE_HZ
+
+    def updated(self, session: Any) -> "Configuration":
+        """With the changes of a `session.update`. Raises SessionError."""
+        sent = _object(session, "session")
+        if sent.get("type", "transcription") != "transcription":
+            raise _invalid("session.type", sent["type"], "only `transcription` is supported")
+        audio = _object(sent.get("audio") or {}, "session.audio")
+        sound = _object(audio.get("input") or {}, "session.audio.input")
+        changed = self
+        if sound.get("format") is not None:
+            rate_hz = _rate_hz(_object(sound["format"], "session.audio.input.format"))
+            changed = replace(changed, rate_hz=rate_hz)
+        if sound.get("transcription") is not None:
+            changed = changed._with_transcription(
+                _object(sound["transcription"], "session.audio.input.transcription")
+            )
+        if "turn_detection" in sound:
+            changed = replace(changed, silence_ms=_silence_ms(sound["turn_detection"]))
+        return changed
+
+    def _with_transcription(self, sent: dict[str, Any]) -> "Configuration":
+        languages = [sent.get("language") or None, *(sent.get("languages") or [])]
+        known = [one for one in languages if one is not None]
+        return replace(
+            self,
+            model=sent.get("model") or self.model,
+            language=known[0] if len(known) == 1 or languages[0] else None,
+            prompt=sent.get("prompt") or "",
+            keywords=tuple(sent.get("keywords") or ()),
+        )
+
+    def settings(self, default: str) -> LiveSettings:
+        """The settings of the live session. Raises SessionError."""
+        options = names.options_of(str(self.model))
+        if "source" in options:
+            raise _invalid("model", self.model, "vocals cannot be separated from live audio")
+        try:
+            return LiveSettings(
+                variant=options.get("model_variant", default),
+                language=self.language,
+                prompt=self.prompt,
+                hotwords=", ".join(self.keywords),
+                words=False,
+                endpointing_ms=LONGEST_SILENCE_MS if self.silence_ms is None else self.silence_ms,
+            )
+        except (ValidationError, TypeError) as error:
+            first = error.errors()[0] if isinstance(error, ValidationError) else None
+            what = f"{'.'.join(map(str, first['loc']))!r}: {first['msg']}" if first else str(error)
+            raise SessionError("invalid_setting", f"A setting is invalid, {what}.") from None
+
+    def described(self) -> dict[str, Any]:
+        """The session, as its client reads it."""
+        turns = None
+        if self.silence_ms is not None:
+            turns = {
+                "type": "server_vad",
+                "threshold": 0.5,
+                "prefix_padding_ms": 300,
+                "silence_duration_ms": self.silence_ms,
+            }
+        transcription = {
+            "model": self.model,
+            "language": self.language,
+            "prompt": self.prompt,
+            "keywords": list(self.keywords),
+        }
+        sound = {
+            "format": {"type": PCM, "rate": self.rate_hz},
+            "noise_reduction": None,
+            "transcription": transcription,
+            "turn_detection": turns,
+        }
+        return {
+            "id": self.session_id,
+            "object": "realtime.transcription_session",
+            "type": "transcription",
+            "audio": {"input": sound},
+            "include": [],
+        }
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _invalid(name, value, "it must be an object")
+    return value
+
+
+def _rate_hz(sent: dict[str, Any]) -> int:
+    kind, rate_hz = sent.get("type", PCM), sent.get("rate") or RATE_HZ
+    if kind != PCM:
+        raise _invalid("format.type", kind, f"only `{PCM}` is supported, 16-bit mono")
+    least_hz, most_hz = RATES_HZ
+    if not isinstance(rate_hz, int) or not least_hz <= rate_hz <= most_hz:
+        raise _invalid("format.rate", rate_hz, f"use {RATE_HZ}")
+    return rate_hz
+
+
+def _silence_ms(sent: Any) -> int | None:
+    if sent is None:
+        return None
+    detection = _object(sent, "turn_detection")
+    kind = detection.get("type", TURN_DETECTIONS[0])
+    if kind not in TURN_DETECTIONS:
+        raise _invalid("turn_detection.type", kind, f"use {' or '.join(TURN_DETECTIONS)}, or null")
+    silence_ms = detection.get("silence_duration_ms")
+    if silence_ms is not None and (
+        not isinstance(silence_ms, int) or not 100 <= silence_ms <= LONGEST_SILENCE_MS
+    ):
+        raise _invalid(
+            "turn_detection.silence_duration_ms",
+            silence_ms,
+            f"use a whole number from 100 to {LONGEST_SILENCE_MS}",
+        )
+    return SILENCE_MS if silence_ms is None else silence_ms
+
+
+def _invalid(name: str, value: Any, advice: str) -> SessionError:
+    return SessionError("invalid_setting", f"`{name}` is {value!r:.100}; {advice}.")

@@ -1,0 +1,187 @@
+"""One client of the Realtime API: handles its events in order, and sends those of its session."""
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+from simple_websocket import ConnectionClosed
+
+from studio.transcription.live.events import SessionError
+from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
+from studio.transcription.live.session import Session
+from studio.web.compat.openai.realtime.channel import Channel
+from studio.web.compat.openai.realtime.configuration import PCM, Configuration
+from studio.web.compat.openai.realtime.items import Items
+from studio.web.live_server import Live
+
+# Events for a client that does not read.
+MAX_UNREAD = 10_000
+# OpenAI's service commits no less.
+MIN_COMMIT_S = 0.1
+
+
+class Connection:
+    """A client, and the live session that transcribes what it sends.
+
+    `is_stopping` tells whether the server shuts down. Raises SessionError if the model does not
+    exist.
+    """
+
+    def __init__(self, live: Live, model: str, is_stopping: Callable[[], bool]) -> None:
+        self._live = live
+        self._is_stopping = is_stopping
+        self._outgoing: SimpleQueue[str | None] = SimpleQueue()
+        self._items = Items(self._send)
+        self._configuration = Configuration(f"sess_{secrets.token_hex(8)}", model)
+        self._receiver: Receiver | None = None
+        self._uncommitted_s = 0.0
+        self._has_expired = False
+        self.session = Session(
+            self._checked_settings(self._configuration),
+            live.limits,
+            self._emit,
+            time.monotonic(),
+            self._expire,
+            observer=self._items,
+        )
+
+    @property
+    def session_id(self) -> str:
+        return self._configuration.session_id
+
+    def serve(self, channel: Channel) -> None:
+        """Handle the events of the client until it leaves."""
+        writer = Thread(target=self._write, args=(channel,), name="realtime", daemon=True)
+        writer.start()
+        self._send("session.created", {"session": self._configuration.described()})
+        try:
+            while not self._has_expired and self._outgoing.qsize() < MAX_UNREAD:
+                message = channel.receive()
+                if message is not None:
+                    self._handle(message)
+                elif self._is_stopping():
+                    self._send_error("server_stopping", "The server is shutting down.")
+                    break
+        except (ConnectionClosed, OSError):
+            # The client has left.
+            pass
+        finally:
+            self._outgoing.put(None)
+            writer.join(1.0)
+            channel.close()
+            if self._receiver is not None:
+                self._receiver.close()
+
+    def _write(self, channel: Channel) -> None:
+        with suppress(ConnectionClosed, OSError):
+            while (text := self._outgoing.get()) is not None:
+                channel.send(text)
+
+    def _handle(self, message: str | bytes) -> None:
+        """Handle an event; an error is sent to the client."""
+        event_id = None
+        try:
+            event = _parsed(message)
+            event_id = event.get("event_id")
+            self.session.keep_alive(time.monotonic())
+            match event.get("type"):
+                case "session.update":
+                    self._update(event.get("session"))
+                case "input_audio_buffer.append":
+                    self._append(event.get("audio"))
+                case "input_audio_buffer.commit":
+                    self._commit()
+                case "input_audio_buffer.clear":
+                    self._clear()
+                case kind:
+                    raise SessionError("unknown_event", f"The event {kind!r:.100} is not known.")
+        except SessionError as error:
+            self._send_error(error.code, error.message, event_id)
+        self._live.scheduler.wake()
+
+    def _update(self, session: Any) -> None:
+        changed = self._configuration.updated(session)
+        self.session.configure(self._checked_settings(changed))
+        if changed.rate_hz != self._configuration.rate_hz:
+            self._receiver = None
+        self._configuration = changed
+        self._items.has_turns = changed.silence_ms is not None
+        self._send("session.updated", {"session": changed.described()})
+
+    def _append(self, audio: Any) -> None:
+        if not isinstance(audio, str):
+            raise SessionError("bad_audio", "`audio` must be base64 text.")
+        data = chunk_bytes(audio, self._live.limits.chunk_bytes)
+        if self._receiver is None:
+            self._receiver = receiver(f"{PCM};rate={self._configuration.rate_hz}")
+        seconds = self._receiver.seconds(data)
+        self.session.admit(seconds)
+        self.session.feed(self._receiver.feed(data), time.monotonic())
+        self._uncommitted_s += seconds
+
+    def _commit(self) -> None:
+        if self._uncommitted_s < MIN_COMMIT_S:
+            raise SessionError(
+                "input_audio_buffer_commit_empty",
+                f"The buffer has {self._uncommitted_s:.2f} s of audio; at least {MIN_COMMIT_S} s "
+                "are needed to commit it.",
+            )
+        self._uncommitted_s = 0.0
+        self.session.end_utterance(time.monotonic())
+        if not self._items.has_turns:
+            self._items.commit()
+
+    def _clear(self) -> None:
+        self.session.discard()
+        self._uncommitted_s = 0.0
+        self._items.clear()
+
+    def _checked_settings(self, configuration: Configuration) -> Any:
+        settings = configuration.settings(self._live.default)
+        if settings.variant not in (known := self._live.variants()):
+            raise SessionError(
+                "model_not_found",
+                f"The model {configuration.model!r:.100} does not exist. Available: "
+                f"whisper-1, {', '.join(known)}.",
+            )
+        return settings
+
+    def _emit(self, event: str, data: dict[str, Any]) -> None:
+        """Take an event of the live session."""
+        if event == "transcription" and not data["is_final"]:
+            self._items.interim(data["stable"])
+        elif event == "error":
+            self._send_error(data["code"], data["message"])
+
+    def _expire(self) -> None:
+        self._has_expired = True
+
+    def _send_error(self, code: str, message: str, event_id: Any = None) -> None:
+        kind = "server_error" if code in ("internal_error", "server_stopping") else None
+        error = {
+            "type": kind or "invalid_request_error",
+            "code": code,
+            "message": message,
+            "param": None,
+            "event_id": event_id if isinstance(event_id, str) else None,
+        }
+        self._send("error", {"error": error})
+
+    def _send(self, kind: str, members: dict[str, Any]) -> None:
+        event = {"type": kind, "event_id": f"event_{secrets.token_hex(8)}", **members}
+        self._outgoing.put(json.dumps(event, ensure_ascii=False))
+
+
+def _parsed(message: str | bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(message)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        raise SessionError("invalid_json", "An event must be a JSON object.")
+    return event

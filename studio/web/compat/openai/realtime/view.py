@@ -1,0 +1,98 @@
+"""The route of the Realtime API."""
+
+from flask import Response, request
+from wsproto.utilities import RemoteProtocolError
+
+from studio.errors import (
+    BadRequest,
+    InvalidOption,
+    OriginRefused,
+    TooManySessions,
+    UnknownVariant,
+)
+from studio.storage.slots import Places
+from studio.transcription.live.events import SessionError
+from studio.web.compat.openai import names
+from studio.web.compat.openai.realtime.channel import Channel
+from studio.web.compat.openai.realtime.connection import Connection
+from studio.web.live_server import Live
+from studio.web.operations import other_protocol
+from studio.web.services import Services
+
+INTENT = "transcription"
+# How pages send a key, because browsers allow no headers for a WebSocket.
+KEY_PROTOCOL = "openai-insecure-api-key."
+RETRY_AFTER_S = 10
+# Base64 adds a third, JSON little.
+MESSAGE_TIMES = 2
+
+
+class RealtimeView:
+    """Opens WebSockets."""
+
+    def __init__(self, services: Services, live: Live) -> None:
+        self._services = services
+        self._live = live
+        limits = live.limits
+        self._places = Places(limits.sessions, limits.sessions_of_a_client)
+        services.access.accept(self._owner_by_protocol)
+
+    @other_protocol("general")
+    def realtime(self) -> Response:
+        self._check_request()
+        model = request.args.get("model") or names.DEFAULT
+        try:
+            connection = Connection(self._live, model, lambda: self._services.runner.is_stopping)
+        except SessionError as error:
+            raise UnknownVariant(error.message) from None
+        client = self._services.access.caller()
+        taken_by = self._places.take(client)
+        if taken_by is not None:
+            raise _too_many()
+        scheduler = self._live.scheduler
+        try:
+            if not scheduler.add(
+                connection.session_id, connection.session, self._live.limits.sessions
+            ):
+                raise _too_many()
+            channel = self._opened()
+            connection.serve(channel)
+            return channel.response()
+        finally:
+            scheduler.remove(connection.session_id)
+            self._places.leave(client)
+
+    def _check_request(self) -> None:
+        """Raise an error unless a client asks for a WebSocket for transcription."""
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._services.access.allows(origin, request.environ):
+            raise OriginRefused(f"The origin {origin!r} is not in the CORS_ORIGINS of this server.")
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise BadRequest("This is the address of a WebSocket. Connect with wss:// or ws://.")
+        intent = request.args.get("intent")
+        if intent != INTENT:
+            raise InvalidOption(
+                f"`intent` is {intent!r}; this server only transcribes. Connect to "
+                f"/v1/realtime?intent={INTENT}.",
+                param="intent",
+            )
+
+    def _opened(self) -> Channel:
+        try:
+            return Channel(request.environ, MESSAGE_TIMES * self._live.limits.chunk_bytes)
+        except RemoteProtocolError as error:
+            raise BadRequest(f"The WebSocket cannot be opened: {error}.") from None
+
+    def _owner_by_protocol(self) -> str | None:
+        """The owner whose key is in the subprotocols of a WebSocket; None: there is none."""
+        for name in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
+            if name.strip().startswith(KEY_PROTOCOL):
+                return self._services.access.owner_of(name.strip().removeprefix(KEY_PROTOCOL))
+        return None
+
+
+def _too_many() -> TooManySessions:
+    return TooManySessions(
+        f"The maximum number of live sessions is open. Retry after {RETRY_AFTER_S} s.",
+        retry_after_s=RETRY_AFTER_S,
+    )

@@ -1,0 +1,240 @@
+"""OpenAI's Realtime API, asked by the official Python client: speech in real time, turn by turn."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import soxr
+import websocket
+from openai import OpenAI
+from openai.resources.realtime.realtime import RealtimeConnection
+
+from studio.transcription.engine import RATE_HZ, Speech
+from tests.support.hearing import silence
+from tests.support.server import Server, until
+from tests.support.speech import MAX_WRONG_ELSEWHERE, Spoken, wrong
+
+# The client uses `websockets` in a way that its newest version calls deprecated.
+pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used:DeprecationWarning")
+
+KEY = "realtime-0123456789abcdef"
+PCM_HZ = 24_000
+CHUNK_S = 0.1
+TRANSCRIPTION = "conversation.item.input_audio_transcription"
+ADDRESS = "/v1/realtime?intent=transcription"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("realtime")
+    server = Server(
+        folder, WHISPER_MODEL="mini", API_KEYS=KEY, LIVE_SESSIONS=3, LIVE_CLIENT_SESSIONS=2
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+@contextmanager
+def connected(server: Server) -> Iterator[RealtimeConnection]:
+    with (
+        OpenAI(base_url=f"{server.url}/v1", api_key=KEY) as client,
+        client.realtime.connect(extra_query={"intent": "transcription"}) as connection,
+    ):
+        assert connection.recv().type == "session.created"
+        yield connection
+
+
+def configure(connection: RealtimeConnection, **sound: Any) -> Any:
+    session: Any = {"type": "transcription", "audio": {"input": sound}}
+    connection.session.update(session=session)
+    event = connection.recv()
+    assert event.type == "session.updated", event
+    return event
+
+
+def pieces(speech: Speech) -> list[str]:
+    """Base64 of 0.1 s each, 16-bit PCM at 24 kHz."""
+    resampled = soxr.resample(speech, RATE_HZ, PCM_HZ)
+    data = (np.clip(resampled, -1, 1) * 32767).astype("<i2").tobytes()
+    size = round(2 * CHUNK_S * PCM_HZ)
+    return [
+        base64.b64encode(data[start : start + size]).decode() for start in range(0, len(data), size)
+    ]
+
+
+def say(connection: RealtimeConnection, speech: Speech, pause_s: float = 0.0) -> None:
+    for piece in pieces(speech):
+        connection.input_audio_buffer.append(audio=piece)
+        time.sleep(pause_s)
+
+
+def until_completed(connection: RealtimeConnection, count: int) -> list[Any]:
+    """The events up to the completion of so many items."""
+    events: list[Any] = []
+    while sum(event.type == f"{TRANSCRIPTION}.completed" for event in events) < count:
+        events.append(connection.recv())
+        assert events[-1].type != "error", events[-1]
+    return events
+
+
+def texts_of(events: list[Any]) -> list[str]:
+    return [event.transcript for event in events if event.type == f"{TRANSCRIPTION}.completed"]
+
+
+def test_speech_in_real_time(server: Server, recording: Spoken) -> None:
+    sentences = recording.sentences[:2]
+    speech = np.concatenate([recording.part(0, 2), silence(1.5)])
+    with connected(server) as connection:
+        configure(
+            connection,
+            transcription={"model": "whisper-1", "language": "en"},
+            turn_detection={"type": "server_vad", "silence_duration_ms": 400},
+        )
+        speaker = Thread(target=say, args=(connection, speech, CHUNK_S))
+        speaker.start()
+        events = until_completed(connection, len(sentences))
+        speaker.join()
+    assert wrong(" ".join(sentences), " ".join(texts_of(events))) <= MAX_WRONG_ELSEWHERE
+    items = list(dict.fromkeys(event.item_id for event in events))
+    assert len(items) == len(sentences)
+    begins_ms = []
+    for item in items:
+        mine = [event for event in events if event.item_id == item]
+        kinds = [event.type for event in mine if not event.type.endswith(".delta")]
+        assert kinds == [
+            "input_audio_buffer.speech_started",
+            "input_audio_buffer.speech_stopped",
+            "input_audio_buffer.committed",
+            f"{TRANSCRIPTION}.completed",
+        ]
+        deltas = "".join(event.delta for event in mine if event.type.endswith(".delta"))
+        text = texts_of(mine)[0]
+        assert text.startswith(deltas) or wrong(text, deltas) <= 0.5
+        begins_ms += [event.audio_start_ms for event in mine if event.type.endswith("_started")]
+        assert mine[-1].usage.type == "duration" and mine[-1].usage.seconds >= 1
+    assert begins_ms == sorted(begins_ms)
+    committed = [event for event in events if event.type == "input_audio_buffer.committed"]
+    assert [event.previous_item_id for event in committed] == [None, items[0]]
+
+
+def test_turns_by_hand(server: Server, recording: Spoken) -> None:
+    with connected(server) as connection:
+        event = configure(connection, turn_detection=None, transcription={"language": "en"})
+        assert event.session.audio.input.turn_detection is None
+        for first in (0, 2):
+            say(connection, recording.part(first, first + 2))
+            connection.input_audio_buffer.commit()
+            events = until_completed(connection, 1)
+            true = " ".join(recording.sentences[first : first + 2])
+            assert wrong(true, texts_of(events)[0]) <= 2 * MAX_WRONG_ELSEWHERE
+            deltas = [event.delta for event in events if event.type.endswith(".delta")]
+            kinds = {event.type for event in events if not event.type.endswith(".delta")}
+            assert kinds == {"input_audio_buffer.committed", f"{TRANSCRIPTION}.completed"}
+            assert "".join(deltas).strip()
+        # Silence is an item without text.
+        say(connection, silence(0.5))
+        connection.input_audio_buffer.commit()
+        assert texts_of(until_completed(connection, 1)) == [""]
+
+
+def test_a_cleared_buffer_is_not_transcribed(server: Server, recording: Spoken) -> None:
+    with connected(server) as connection:
+        configure(connection, turn_detection=None, transcription={"language": "en"})
+        say(connection, recording.part(0, 1))
+        connection.input_audio_buffer.clear()
+        say(connection, np.concatenate([silence(0.5), recording.part(3, 4)]))
+        connection.input_audio_buffer.commit()
+        events = until_completed(connection, 1)
+    cleared = [event.type for event in events].index("input_audio_buffer.cleared")
+    assert not any(event.type.endswith(".completed") for event in events[:cleared])
+    assert wrong(recording.sentences[3], texts_of(events)[0]) <= 0.5
+
+
+def test_wrong_events(server: Server) -> None:
+    with connected(server) as connection:
+        socket = connection._connection
+
+        def refused(event: Any) -> tuple[str, str]:
+            socket.send(event if isinstance(event, str) else json.dumps(event))
+            answer = connection.recv()
+            assert answer.type == "error", answer
+            return str(answer.error.code), answer.error.message
+
+        sound: Any = {"transcription": {"model": "nothing"}}
+        update: dict[str, Any] = {"type": "session.update", "session": {"audio": {"input": sound}}}
+        assert refused("no json")[0] == "invalid_json"
+        assert refused({"type": "response.create"})[0] == "unknown_event"
+        assert refused({"type": "input_audio_buffer.append", "audio": "%"})[0] == "bad_audio"
+        assert refused({"type": "input_audio_buffer.append"})[0] == "bad_audio"
+        assert (
+            refused({"type": "input_audio_buffer.commit"})[0] == "input_audio_buffer_commit_empty"
+        )
+        assert refused(update)[0] == "model_not_found"
+        for sound in (
+            {"turn_detection": {"type": "psychic"}},
+            {"turn_detection": {"type": "server_vad", "silence_duration_ms": 99}},
+            {"format": {"type": "audio/pcmu"}},
+            {"transcription": {"language": "klingon"}},
+            {"transcription": {"keywords": [1]}},
+            {"transcription": {"model": "vocals:mini"}},
+            {"transcription": 7},
+        ):
+            update["session"] = {"audio": {"input": sound}}
+            assert refused(update)[0] == "invalid_setting", sound
+        # The session goes on.
+        configure(connection, turn_detection=None)
+
+
+def open_socket(server: Server, **options: Any) -> websocket.WebSocket:
+    address = server.url.replace("http", "ws") + options.pop("path", ADDRESS)
+    return websocket.create_connection(address, timeout=30, **options)
+
+
+def test_who_may_connect(server: Server) -> None:
+    key = [f"Authorization: Bearer {KEY}"]
+    refusals: list[tuple[int, dict[str, Any]]] = [
+        (401, {}),
+        (401, {"subprotocols": ["realtime", "openai-insecure-api-key.wrong"]}),
+        (400, {"header": key, "path": "/v1/realtime?intent=conversation"}),
+        (404, {"header": key, "path": f"{ADDRESS}&model=nothing"}),
+    ]
+    for status, options in refusals:
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            open_socket(server, **options)
+        assert refused.value.status_code == status
+        assert set(json.loads(refused.value.resp_body or b"")["error"]) == {
+            "message", "type", "param", "code",
+        }  # fmt: skip
+    plain = server.get(ADDRESS, headers={"Authorization": f"Bearer {KEY}"})
+    assert plain.status_code == 400
+    page = open_socket(server, subprotocols=["realtime", f"openai-insecure-api-key.{KEY}"])
+    assert page.getsubprotocol() == "realtime"
+    assert json.loads(page.recv())["type"] == "session.created"
+    page.close()
+
+
+def test_a_client_may_have_so_many_sessions(server: Server) -> None:
+    key = [f"Authorization: Bearer {KEY}"]
+    sockets = [open_socket(server, header=key) for _ in range(2)]
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        open_socket(server, header=key)
+    assert refused.value.status_code == 429
+    assert (refused.value.resp_headers or {})["retry-after"] == "10"
+    for one in sockets:
+        one.close()
+
+    def is_open_again() -> bool:
+        try:
+            open_socket(server, header=key).close()
+        except websocket.WebSocketBadStatusException:
+            return False
+        return True
+
+    until(is_open_again)
