@@ -102,17 +102,18 @@ class Transcribed:
         return self.transcript.segments
 
     def write(self, path: str | Path) -> Path:
-        """Write the transcript in the format of the extension: txt, srt, vtt, json, tsv or lrc.
+        """Write the transcript in the format that the file name ends in, such as srt or plain.lrc.
 
         Raises UnknownFormat.
         """
         target = Path(path)
-        file_format = target.suffix.lower().lstrip(".")
-        if file_format not in FORMATS:
+        fitting = [one for one in FORMATS if target.name.lower().endswith(f".{one}")]
+        if not fitting:
             raise UnknownFormat(
-                f"{target.name!r} ends in {target.suffix!r}. Available: "
+                f"{target.name!r} does not end in a format. Available: "
                 f"{', '.join('.' + one for one in FORMATS)}."
             )
+        file_format = max(fitting, key=len)
         to_text, _ = FORMATS[file_format]
         with unfinished(target) as new:
             new.write_text(to_text(self.transcript), "utf-8", newline="\n")
