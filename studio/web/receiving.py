@@ -166,7 +166,7 @@ def _whole_body() -> bytes:
 
 def check_query(operation: Operation) -> None:
     """Raise UnknownOption or InvalidOption if the query of the current request is invalid."""
-    known = [one.name for one in operation.parameters if one.place == "query"]
+    known = {one.name: one for one in operation.parameters if one.place == "query"}
     for name, values in request.args.lists():
         if name not in known:
             raise UnknownOption(
@@ -176,4 +176,10 @@ def check_query(operation: Operation) -> None:
         if len(values) > 1:
             raise InvalidOption(
                 f"The query parameter {name!r} occurs {len(values)} times. Send it once."
+            )
+        most = known[name].schema.get("maxLength")
+        if most is not None and len(values[0]) > most:
+            raise InvalidOption(
+                f"The query parameter {name!r} has {len(values[0]):,} characters; the maximum is "
+                f"{most}."
             )
