@@ -18,19 +18,20 @@ dev:
 	@$(PYTHON) scripts/install.py --venv $(VENV) --dev
 
 run: setup  ## start the development server on PORT (default 8000)
+	@$(PYTHON) scripts/page.py || true
 	$(BIN)/python app.py
 
 demo: setup  ## separate a song, transcribe speech, generate 5 s of music; with REAL=1, by full-size models
 	$(BIN)/python -m scripts.demo $(if $(REAL),--real)
 
-page:  ## download the Socket.IO client for the live test page (needs npm)
-	npm install --silent --no-save --no-package-lock --prefix . socket.io-client@4.8.4
+page:  ## install the JavaScript packages of the studio page (needs npm)
+	@$(PYTHON) scripts/page.py
 
 voices: dev  ## download speech recordings and released Whisper weights for tests and benchmarks
 	$(BIN)/python -m scripts.voices
 
-test: dev  ## run the tests; those of the live page need npm and Chromium
-	command -v npm > /dev/null && test ! -d node_modules/socket.io-client && $(MAKE) page || true
+test: dev  ## run the tests; those of the pages need npm and Chromium
+	@$(PYTHON) scripts/page.py --dev || true
 	$(BIN)/python -m pytest $(TESTS)
 
 test-all: test  ## run the slow tests too, and those on speech recordings (see `make voices`)
@@ -46,6 +47,7 @@ lint: dev  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@if $(PYTHON) scripts/page.py --dev; then node_modules/.bin/tsc --project studio/web/jsconfig.json; fi
 
 lock: dev  ## write the requirements files from pyproject.toml, and requirements.lock with hashes
 	$(BIN)/python -m scripts.requirements

@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "browser": (
         lambda: CHROMIUM is not None and SOCKETIO_CLIENT.is_file(),
-        "Chromium or the Socket.IO client is missing; .ci/run and `make page` install them",
+        "Chromium or the JavaScript packages are missing; .ci/run and `make page` install them",
     ),
     "nginx": (lambda: NGINX is not None, "nginx is not installed; .ci/run installs it"),
     "root": (sandbox.is_possible, "folders cannot be mounted here; run as root"),

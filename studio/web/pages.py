@@ -1,15 +1,16 @@
-"""The pages for people: `/docs`, which shows the OpenAPI document, and the live test page."""
+"""The pages for people: the studio, the API reference at `/docs`, and the live test page."""
 
 import base64
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, redirect, render_template, send_file
-from werkzeug.wrappers import Response as AnyResponse
+from flask import Flask, Response, jsonify, render_template, send_file
 
 from studio.errors import UnknownRoute, all_errors
+from studio.web.assets import STATIC, Assets
 from studio.web.openapi import document
 from studio.web.services import Services
 
@@ -21,6 +22,22 @@ _PAGE_FOLDERS = (ROOT, Path(__file__).resolve().parent)
 POLICY_HEADER = "Content-Security-Policy"
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 DOCS_POLICY = f"{POLICY}; style-src 'unsafe-inline'"
+# Sound is played from the server, and recorded and mixed sound from memory.
+STUDIO_POLICY = (
+    f"{POLICY}; script-src 'self' 'wasm-unsafe-eval' {{import_map}}; worker-src 'self'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "connect-src 'self'; font-src 'self'; manifest-src 'self'"
+)
+# What the modules of the studio call the packages that `make page` installs.
+VENDOR_MODULES = {
+    "preact": "vendor/preact.js",
+    "preact/hooks": "vendor/preact-hooks.js",
+    "htm": "vendor/htm.js",
+    "@preact/signals-core": "vendor/signals-core.js",
+    "@preact/signals": "vendor/signals.js",
+    "signalsmith-stretch": "vendor/signalsmith-stretch.js",
+    "socket.io-client": "vendor/socket.io.js",
+}
 # The page connects to the server that its user names, and may take its client from a CDN.
 TEST_PAGE_POLICY = (
     f"{POLICY}; style-src 'unsafe-inline'; connect-src * ws: wss:; media-src blob:; "
@@ -28,11 +45,12 @@ TEST_PAGE_POLICY = (
 )
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 # Put there by `make page`.
-SOCKETIO_CLIENT = ROOT / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"
+SOCKETIO_CLIENT = STATIC / "vendor" / "socket.io.min.js"
 
 
 def register(app: Flask, services: Services) -> None:
-    """Add `/`, `/docs` and `/openapi.json`."""
+    """Add the pages and `/openapi.json`."""
+    _add_studio(app, Assets())
 
     def openapi() -> dict[str, Any]:
         return document(app, services.version, services.models, services.access.needs_key)
@@ -70,12 +88,29 @@ def register(app: Flask, services: Services) -> None:
             )
         return send_file(SOCKETIO_CLIENT, mimetype="text/javascript")
 
+
+def _add_studio(app: Flask, assets: Assets) -> None:
+    """Add the studio, one page for all of its addresses, and its scripts and styles."""
+    is_complete = all(name in assets for name in VENDOR_MODULES.values())
+    modules = {name: assets.path(file) for name, file in VENDOR_MODULES.items() if file in assets}
+    import_map = json.dumps({"imports": modules})
+    policy = STUDIO_POLICY.format(import_map=_hash(import_map))
+
     @app.get("/")
-    def index() -> AnyResponse:
-        return redirect("/docs")
+    @app.get("/studio")
+    @app.get("/studio/<path:_page>")
+    def studio(_page: str = "") -> Response:
+        if not is_complete:
+            return Response(render_template("no_page.html"), headers={POLICY_HEADER: DOCS_POLICY})
+        page = render_template("studio.html", path=assets.path, import_map=import_map)
+        return Response(page, headers={POLICY_HEADER: policy, "Cache-Control": "no-cache"})
+
+    @app.get("/static/<version>/<path:name>")
+    def static_file(version: str, name: str) -> Response:
+        return assets.answer(version, name)
 
 
 def _hash(script: str) -> str:
-    """How a policy names a script that stands in its page."""
+    """The source of a policy for an inline script."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

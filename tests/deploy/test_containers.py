@@ -132,7 +132,9 @@ def script(build: Path, binaries: Path, port: int) -> str:
                 into = f"{folder}/{target}"
                 # The stages share the sandbox, so what another one made lies here.
                 if sources[0].startswith("--from="):
-                    lines += [f"mkdir -p {into}", f"cp {shlex.join(sources[1:])} {into}"]
+                    # Of a folder, its content is copied.
+                    [source] = sources[1:]
+                    lines += [f"mkdir -p {into}", f"cp -r {source}/. {into} || cp {source} {into}"]
                     continue
                 for source in sources:
                     inside = f"{source}/." if (build / source).is_dir() else source
@@ -150,7 +152,7 @@ def script(build: Path, binaries: Path, port: int) -> str:
     there = ["env", "-C", folder, *(f"{name}={value}" for name, value in environment.items())]
     start = shlex.join([*there, *as_user, *command])
     healthy = shlex.join([*there, *as_user, *check]) + " 2> /dev/null"
-    names = ("websocket-test.html", "socket.io-client.js")
+    names = ("websocket-test.html", "socket.io-client.js", "studio")
     pages = [f"http://127.0.0.1:{port}/{name}" for name in names]
     lines += [
         f"if {healthy}; then echo 'healthy too early'; fi",
@@ -191,7 +193,7 @@ def test_every_step_of_the_dockerfile_runs_and_its_server_starts(tmp_path: Path)
     assert "ffmpeg version" in told
     assert "healthy too early" not in told
     assert "==> healthy" in told, told[-3000:]
-    assert told.count("page 200") == 2
+    assert told.count("page 200") == 3
     assert "runs as studio" in told
     assert "==> stopped" in told, told[-3000:]
 
@@ -206,9 +208,7 @@ def test_the_sandbox_leaves_nothing(tmp_path: Path) -> None:
 def test_what_the_image_is_made_of() -> None:
     assert re.fullmatch(r"python:3\.11-slim\S*", values("FROM")[-1])
     page = SOCKETIO_CLIENT.parent.relative_to(ROOT)
-    assert [
-        value for value in values("COPY") if value.endswith(f"{SOCKETIO_CLIENT.name} ./{page}/")
-    ]
+    assert [value for value in values("COPY") if value.endswith(f"{page} ./{page}")]
     assert values("USER") == ["studio"]
     assert values("STOPSIGNAL") == ["SIGTERM"]
     order = [name for name, _ in instructions()]

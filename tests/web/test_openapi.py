@@ -195,8 +195,8 @@ def test_the_page_shows_all_of_it(described: Server, document: dict[str, Any]) -
 
 
 def test_the_start_page_leads_to_the_documentation(described: Server) -> None:
-    answer = described.get("/", allow_redirects=False)
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
+    """With the studio, or where its packages are missing."""
+    assert 'href="/docs"' in described.get("/").text
 
 
 def ask_at_random(server: Server, folder: Path, settings: str, *more: str) -> str:

@@ -1,0 +1,51 @@
+/** The frame of all pages: the header, the page of the address, and messages. */
+import { lazyPage } from "./ui/lazy_page.js";
+import { Home } from "./pages/home.js";
+import { route } from "./route.js";
+import { html } from "./ui/html.js";
+import { KeyDialog } from "./ui/key_dialog.js";
+import { Toasts } from "./ui/toasts.js";
+import { LANGUAGES, language, speak, t } from "./words.js";
+
+/** @type {Record<string, any>} */
+const PAGES = {
+  home: Home,
+  mixer: lazyPage(() => import("./pages/mixer.js").then((module) => module.Mixer)),
+};
+
+export function App() {
+  const Page = PAGES[route.value.page] ?? Missing;
+  return html`<${Header} />
+    <main><${Page} key=${route.value.id} id=${route.value.id} /></main>
+    <${Toasts} />
+    <${KeyDialog} />`;
+}
+
+function Header() {
+  const isHome = route.value.page === "home";
+  return html`<header class="top">
+    <a class="name" href="/studio">
+      <img src=${new URL("../icon.svg", import.meta.url).pathname} alt="" width="28" height="28" />
+      Audio Studio
+    </a>
+    <nav>
+      <a href="/studio" aria-current=${isHome ? "page" : null}>${t("nav.studio")}</a>
+      <a href="/websocket-test.html" target="_self">${t("nav.live")}</a>
+      <a href="/docs" target="_self">${t("nav.docs")}</a>
+      <select
+        aria-label=${t("nav.language")}
+        value=${language.value}
+        onChange=${(/** @type {any} */ event) => speak(event.currentTarget.value)}
+      >
+        ${Object.entries(LANGUAGES).map(
+          ([code, name]) => html`<option value=${code} lang=${code}>${name}</option>`,
+        )}
+      </select>
+    </nav>
+  </header>`;
+}
+
+function Missing() {
+  return html`<h1>${t("missing")}</h1>
+    <p><a class="button" href="/studio">${t("missing.home")}</a></p>`;
+}

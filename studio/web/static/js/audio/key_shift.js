@@ -1,0 +1,56 @@
+/** Shifts the key of what is played, by Signalsmith Stretch, which is loaded when it is needed. */
+import { signal } from "@preact/signals";
+
+export class KeyShift {
+  /**
+   * @param {AudioContext} context
+   * @param {AudioNode} input
+   */
+  constructor(context, input) {
+    this.context = context;
+    this.input = input;
+    this.latencyS = 0;
+    this.hasFailed = signal(false);
+    this._semitones = 0;
+    /** @type {Promise<any> | null} */
+    this._node = null;
+    input.connect(context.destination);
+  }
+
+  /** @param {number} semitones */
+  set(semitones) {
+    this._semitones = semitones;
+    if (semitones === 0 && this._node === null) return;
+    this._apply().catch(() => {
+      this.hasFailed.value = true;
+    });
+  }
+
+  async _apply() {
+    this._node ??= this._load();
+    const node = await this._node;
+    const semitones = this._semitones;
+    this.input.disconnect();
+    if (semitones === 0) {
+      this.input.connect(this.context.destination);
+      this.latencyS = 0;
+      return;
+    }
+    node.schedule({ active: true, semitones });
+    this.input.connect(node);
+    this.latencyS = await node.latency();
+  }
+
+  async _load() {
+    const { default: SignalsmithStretch } = await import("signalsmith-stretch");
+    // Otherwise the worklet is a blob, which the policy of the page forbids.
+    SignalsmithStretch.moduleUrl = import.meta.resolve("signalsmith-stretch");
+    const node = await SignalsmithStretch(this.context, {
+      numberOfInputs: 1,
+      numberOfOutputs: 1,
+      outputChannelCount: [2],
+    });
+    node.connect(this.context.destination);
+    return node;
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Plays all stems of a song in sync: one media element with two channels for each stem, whose
+ * channels are split, levelled, and mixed again. Separate elements would drift apart.
+ */
+import { effect, signal } from "@preact/signals";
+import { KeyShift } from "./key_shift.js";
+
+/** Levels change over this time, so that nothing clicks. */
+const GLIDE_S = 0.02;
+/** A loop jumps back this much before its end, about a frame of the screen. */
+const LOOP_EARLY_S = 0.01;
+
+export class StemPlayer {
+  /**
+   * @param {string} url of the file with all stems
+   * @param {import("../data/mix.js").Mix} mix
+   */
+  constructor(url, mix) {
+    this.mix = mix;
+    this.isPlaying = signal(false);
+    this.isReady = signal(false);
+    this.hasFailed = signal(false);
+    this.durationS = signal(0);
+    this.media = new Audio(url);
+    this.media.preload = "auto";
+    this.context = new AudioContext({ latencyHint: "interactive" });
+    this.master = this.context.createGain();
+    this.keyShift = new KeyShift(this.context, this.master);
+    /** @type {AnalyserNode[]} one for each stem, after its level */
+    this.meters = [];
+    this._connect();
+    this._listen();
+    /** @type {(() => void)[]} */
+    this._effects = [
+      effect(() => {
+        this.media.playbackRate = mix.speed.value;
+      }),
+      effect(() => this.keyShift.set(mix.key.value)),
+    ];
+  }
+
+  _connect() {
+    const { context, mix } = this;
+    const source = context.createMediaElementSource(this.media);
+    const splitter = context.createChannelSplitter(2 * mix.stems.length);
+    source.connect(splitter);
+    for (const stem of mix.stems) {
+      const pair = context.createChannelMerger(2);
+      splitter.connect(pair, 2 * stem.index, 0);
+      splitter.connect(pair, 2 * stem.index + 1, 1);
+      const gain = context.createGain();
+      const panner = context.createStereoPanner();
+      const meter = context.createAnalyser();
+      meter.fftSize = 2048;
+      pair.connect(gain).connect(panner).connect(meter).connect(this.master);
+      this.meters.push(meter);
+      effect(() => void gain.gain.setTargetAtTime(mix.gain(stem), context.currentTime, GLIDE_S / 3));
+      effect(() => void panner.pan.setTargetAtTime(stem.pan.value, context.currentTime, GLIDE_S / 3));
+    }
+  }
+
+  _listen() {
+    const { media } = this;
+    media.addEventListener("loadedmetadata", () => {
+      this.durationS.value = media.duration;
+      this.isReady.value = true;
+    });
+    media.addEventListener("play", () => {
+      this.isPlaying.value = true;
+    });
+    media.addEventListener("pause", () => {
+      this.isPlaying.value = false;
+    });
+    media.addEventListener("error", () => {
+      this.hasFailed.value = true;
+    });
+    media.addEventListener("ended", () => {
+      if (this.mix.hasLoop) void this.play(this.mix.loopFrom.value);
+    });
+  }
+
+  /** Seconds of the song that are heard now. */
+  get positionS() {
+    return Math.max(0, this.media.currentTime - this.keyShift.latencyS * this.media.playbackRate);
+  }
+
+  /** @param {number} [fromS] */
+  async play(fromS) {
+    if (fromS !== undefined) this.media.currentTime = fromS;
+    await this.context.resume();
+    await this.media.play();
+  }
+
+  pause() {
+    this.media.pause();
+  }
+
+  toggle() {
+    if (this.isPlaying.value) this.pause();
+    else void this.play();
+  }
+
+  /** @param {number} positionS */
+  seek(positionS) {
+    this.media.currentTime = Math.min(Math.max(0, positionS), this.durationS.value);
+  }
+
+  /** Go back to the start of the loop at its end; call this for every frame. */
+  followLoop() {
+    const { loopFrom, loopTo } = this.mix;
+    if (!this.mix.hasLoop || !this.isPlaying.value) return;
+    if (this.media.currentTime >= loopTo.value - LOOP_EARLY_S) this.media.currentTime = loopFrom.value;
+  }
+
+  /** The level of a stem, 0 to 1. @param {number} index */
+  level(index) {
+    const meter = this.meters[index];
+    if (!meter) return 0;
+    const samples = new Float32Array(256);
+    meter.getFloatTimeDomainData(samples);
+    return Math.min(1, samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0));
+  }
+
+  close() {
+    for (const stop of this._effects) stop();
+    this.media.pause();
+    this.media.removeAttribute("src");
+    this.media.load();
+    void this.context.close();
+  }
+}

@@ -1,0 +1,120 @@
+/** Uploads: two at a time, with progress and speed; each can be paused and tried again. */
+import { signal } from "@preact/signals";
+import { ApiError, errorOf, needsKey } from "./api.js";
+import { add } from "./songs.js";
+
+const AT_ONCE = 2;
+/** The speed is averaged over about so long. */
+const AVERAGE_S = 3;
+
+/**
+ * @typedef {object} Upload
+ * @property {File} file
+ * @property {import("@preact/signals").Signal<"waiting" | "sending" | "checking" | "paused" | "failed">} state
+ * @property {import("@preact/signals").Signal<number>} progress 0 to 1
+ * @property {import("@preact/signals").Signal<number>} bytesPerS
+ * @property {import("@preact/signals").Signal<string>} error
+ * @property {XMLHttpRequest | null} transfer
+ */
+
+/** @type {import("@preact/signals").Signal<Upload[]>} */
+export const uploads = signal([]);
+
+/** @param {Iterable<File>} files */
+export function upload(files) {
+  /** @type {Upload[]} */
+  const added = [...files].map((file) => ({
+    file,
+    state: signal("waiting"),
+    progress: signal(0),
+    bytesPerS: signal(0),
+    error: signal(""),
+    transfer: null,
+  }));
+  uploads.value = [...uploads.value, ...added];
+  next();
+}
+
+/** An upload that is paused begins again from its start. @param {Upload} one */
+export function pause(one) {
+  one.state.value = "paused";
+  one.transfer?.abort();
+  next();
+}
+
+/** @param {Upload} one */
+export function resume(one) {
+  one.error.value = "";
+  one.state.value = "waiting";
+  next();
+}
+
+/** @param {Upload} one */
+export function discard(one) {
+  uploads.value = uploads.value.filter((other) => other !== one);
+  one.transfer?.abort();
+  next();
+}
+
+function next() {
+  const isBusy = (/** @type {Upload} */ one) => one.transfer !== null;
+  const free = AT_ONCE - uploads.value.filter(isBusy).length;
+  uploads.value
+    .filter((one) => one.state.value === "waiting")
+    .slice(0, Math.max(0, free))
+    .forEach(transfer);
+}
+
+/** @param {Upload} one */
+function transfer(one) {
+  const sending = new XMLHttpRequest();
+  one.transfer = sending;
+  one.state.value = "sending";
+  one.progress.value = 0;
+  measure(one, sending);
+  sending.onloadend = () => {
+    one.transfer = null;
+    finish(one, sending);
+    next();
+  };
+  sending.open("POST", "/upload");
+  const form = new FormData();
+  form.append("file", one.file);
+  sending.send(form);
+}
+
+/** @param {Upload} one @param {XMLHttpRequest} sending */
+function measure(one, sending) {
+  let lastMs = performance.now();
+  let lastBytes = 0;
+  sending.upload.onprogress = ({ loaded, total }) => {
+    const elapsedS = (performance.now() - lastMs) / 1000;
+    one.progress.value = total > 0 ? loaded / total : 0;
+    if (elapsedS < 0.2) return;
+    const speed = (loaded - lastBytes) / elapsedS;
+    const share = one.bytesPerS.value === 0 ? 1 : 1 - Math.exp(-elapsedS / AVERAGE_S);
+    one.bytesPerS.value += share * (speed - one.bytesPerS.value);
+    lastMs += elapsedS * 1000;
+    lastBytes = loaded;
+  };
+  sending.upload.onload = () => {
+    one.state.value = "checking";
+  };
+}
+
+/** @param {Upload} one @param {XMLHttpRequest} sending */
+function finish(one, sending) {
+  if (one.state.value === "paused" || !uploads.value.includes(one)) return;
+  if (sending.status === 201) {
+    add(JSON.parse(sending.responseText));
+    uploads.value = uploads.value.filter((other) => other !== one);
+    return;
+  }
+  const error =
+    sending.status === 0
+      ? new ApiError(0, "offline", "The connection broke off.")
+      : errorOf(sending.status, sending.responseText, sending.getResponseHeader("Retry-After"));
+  if (error.status === 401) needsKey.value = true;
+  one.error.value = error.message;
+  one.state.value = "failed";
+}

@@ -1,0 +1,58 @@
+/** The address: which page is shown, and changes of it without a reload. */
+import { signal } from "@preact/signals";
+
+/** @typedef {{ page: string, id: string, query: URLSearchParams }} Route */
+
+const SONG_PAGES = new Set(["karaoke", "transcript"]);
+
+/** @type {import("@preact/signals").Signal<Route>} */
+export const route = signal(parse(location));
+
+/**
+ * @param {{ pathname: string, search: string }} address
+ * @returns {Route}
+ */
+export function parse({ pathname, search }) {
+  const [first = "studio", id = "", rest = ""] = pathname.split("/").filter(Boolean);
+  const query = new URLSearchParams(search);
+  if (first !== "studio") return { page: "missing", id: "", query };
+  if (id === "") return { page: "home", id, query };
+  if (id === "music") return { page: "music", id: "", query };
+  if (rest === "") return { page: "mixer", id, query };
+  return { page: SONG_PAGES.has(rest) ? rest : "missing", id, query };
+}
+
+/** @param {string} path */
+export function go(path) {
+  history.pushState(null, "", path);
+  route.value = parse(location);
+  scrollTo(0, 0);
+}
+
+/**
+ * Keep values in the query of the address, without a new entry in the browser's history.
+ * @param {Record<string, string | null>} values
+ */
+export function keepInAddress(values) {
+  const query = new URLSearchParams(location.search);
+  for (const [name, value] of Object.entries(values)) {
+    if (value === null) query.delete(name);
+    else query.set(name, value);
+  }
+  const text = query.toString();
+  history.replaceState(null, "", location.pathname + (text ? `?${text}` : ""));
+}
+
+addEventListener("popstate", () => {
+  route.value = parse(location);
+});
+
+document.addEventListener("click", (event) => {
+  const link = event.target instanceof Element ? event.target.closest("a") : null;
+  const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey;
+  if (!link || !isPlain || link.target || link.hasAttribute("download")) return;
+  const isOurs = link.pathname === "/" || /^\/studio(\/|$)/.test(link.pathname);
+  if (link.origin !== location.origin || !isOurs) return;
+  event.preventDefault();
+  go(link.pathname + link.search);
+});

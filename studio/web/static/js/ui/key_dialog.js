@@ -1,0 +1,41 @@
+/** Asks for an API key, which the server turns into a session cookie. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ApiError, needsKey, send } from "../data/api.js";
+import { t } from "../words.js";
+import { html } from "./html.js";
+
+export function KeyDialog() {
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const [error, setError] = useState("");
+  const isOpen = needsKey.value;
+
+  useEffect(() => {
+    if (isOpen) dialog.current?.showModal();
+    else dialog.current?.close();
+  }, [isOpen]);
+
+  const enter = async (/** @type {SubmitEvent} */ event) => {
+    event.preventDefault();
+    const key = new FormData(/** @type {HTMLFormElement} */ (event.currentTarget)).get("key");
+    try {
+      await send("/session", { key });
+      location.reload();
+    } catch (problem) {
+      if (!(problem instanceof ApiError)) throw problem;
+      setError(problem.message);
+    }
+  };
+
+  return html`<dialog ref=${dialog} aria-labelledby="key-title">
+    <form onSubmit=${enter}>
+      <h2 id="key-title">${t("key.title")}</h2>
+      <p>${t("key.hint")}</p>
+      <label>
+        <span class="hidden-text">${t("key.title")}</span>
+        <input type="password" name="key" required autocomplete="current-password" />
+      </label>
+      ${error && html`<p class="notice error" role="alert">${error}</p>`}
+      <button class="primary">${t("key.enter")}</button>
+    </form>
+  </dialog>`;
+}

@@ -1,0 +1,52 @@
+/** The keyboard of the mixer. */
+import { clearLoop, endLoop, startLoop } from "./transport.js";
+
+const JUMP_S = 5;
+
+/**
+ * Handle keys until the returned function is called.
+ * @param {import("../audio/stem_player.js").StemPlayer} player
+ */
+export function listenToKeys(player) {
+  const pressed = (/** @type {KeyboardEvent} */ event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    if (handle(player, event)) event.preventDefault();
+  };
+  addEventListener("keydown", pressed);
+  return () => removeEventListener("keydown", pressed);
+}
+
+/**
+ * @param {import("../audio/stem_player.js").StemPlayer} player
+ * @param {KeyboardEvent} event
+ * @returns {boolean} whether the key means something
+ */
+function handle(player, event) {
+  const { mix } = player;
+  const digit = /^Digit([1-6])$/.exec(event.code);
+  const stem = digit ? mix.stems[Number(digit[1]) - 1] : undefined;
+  if (stem) {
+    const state = event.shiftKey ? stem.isSolo : stem.isMuted;
+    state.value = !state.value;
+    return true;
+  }
+  /** @type {Record<string, () => void>} */
+  const actions = {
+    " ": () => player.toggle(),
+    ArrowLeft: () => player.seek(player.media.currentTime - JUMP_S),
+    ArrowRight: () => player.seek(player.media.currentTime + JUMP_S),
+    Home: () => player.seek(0),
+    a: () => startLoop(player),
+    b: () => endLoop(player),
+    l: () => clearLoop(player),
+  };
+  const action = actions[event.key];
+  action?.();
+  return action !== undefined;
+}
+
+/** Whether keys belong to an element itself. @param {EventTarget | null} target */
+function isTyping(target) {
+  if (!(target instanceof Element)) return false;
+  return target.matches("input, select, textarea, dialog *, [contenteditable]");
+}

@@ -1,0 +1,51 @@
+/** The words of the pages, by language. Server errors are shown as the server wrote them. */
+import { signal } from "@preact/signals";
+import { de } from "./words/de.js";
+import { en } from "./words/en.js";
+
+const TABLES = { en, de };
+const KEY = "studio.language";
+
+/** @typedef {keyof typeof TABLES} Language */
+/** @typedef {keyof typeof en} Word */
+
+/** @type {Record<Language, string>} */
+export const LANGUAGES = { en: "English", de: "Deutsch" };
+
+/** @type {import("@preact/signals").Signal<Language>} */
+export const language = signal(preferred());
+
+/** @returns {Language} */
+function preferred() {
+  const wanted = [localStorage.getItem(KEY), ...navigator.languages.map((one) => one.slice(0, 2))];
+  const known = wanted.find((one) => one !== null && one in TABLES);
+  return /** @type {Language} */ (known ?? "en");
+}
+
+/** @param {string} chosen */
+export function speak(chosen) {
+  language.value = /** @type {Language} */ (chosen);
+  localStorage.setItem(KEY, chosen);
+  document.documentElement.lang = chosen;
+}
+
+/**
+ * The text for a word, with `{name}` replaced by values.
+ * @param {Word} word
+ * @param {Record<string, string | number>} [values]
+ */
+export function t(word, values = {}) {
+  const text = TABLES[language.value][word];
+  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+}
+
+/** A word whose key is made at run time, such as that of a stage; the key itself if there is none.
+ * @param {string} prefix
+ * @param {string} name
+ */
+export function named(prefix, name) {
+  const word = `${prefix}.${name}`;
+  return word in en ? t(/** @type {Word} */ (word)) : name.replaceAll("_", " ");
+}
+
+document.documentElement.lang = language.value;

@@ -1,0 +1,97 @@
+"""A real Chromium, driven by Playwright, and a server with one separated song."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+from tests.support.browser import BINARY
+from tests.support.server import RATE_HZ, Server, write_wav
+
+TONE_HZ = 440.0
+TONE_S = 8.0
+DESKTOP: ViewportSize = {"width": 1200, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+# Everything that is played also goes into this analyser.
+HEAR = """
+const connect = AudioNode.prototype.connect;
+AudioNode.prototype.connect = function (target, ...more) {
+  if (target instanceof AudioDestinationNode) {
+    window.heard ??= new AnalyserNode(this.context, { fftSize: 32768, smoothingTimeConstant: 0 });
+    connect.call(this, window.heard);
+  }
+  return connect.call(this, target, ...more);
+};
+"""
+
+
+TIMEOUT_S = 120.0
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait until an expression is true. (Playwright's way needs eval, which the page forbids.)"""
+    ends_s = time.monotonic() + TIMEOUT_S
+    while not page.evaluate(expression):
+        assert time.monotonic() < ends_s, expression
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Song:
+    """An upload, and its file."""
+
+    file_id: str
+    path: Path
+
+
+@pytest.fixture(scope="package")
+def studio(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("studio")
+    (folder / "weights").mkdir()
+    (folder / "weights" / ".graphs").symlink_to(graphs)
+    server = Server(folder).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="package")
+def song(studio: Server) -> Song:
+    """A tone, separated."""
+    time_s = np.arange(round(TONE_S * RATE_HZ)) / RATE_HZ
+    tone = 0.3 * np.sin(2 * np.pi * TONE_HZ * time_s).astype(np.float32)
+    path = write_wav(studio.folder / "tone.wav", np.stack([tone, tone]))
+    file_id = studio.upload(path)
+    assert studio.process(file_id).status_code == 202
+    assert studio.wait(file_id)["status"] == "completed"
+    return Song(file_id, path)
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=BINARY,
+            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, studio: Server) -> Iterator[Page]:
+    """An empty page of a browser without a history; errors in it fail the test."""
+    context = chromium.new_context(viewport=DESKTOP, base_url=studio.url, locale="en-GB")
+    context.add_init_script(HEAR)
+    context.set_default_timeout(TIMEOUT_S * 1000)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    # What is cut off by closing the page is no error.
+    before_end = list(errors)
+    context.close()
+    assert before_end == []

@@ -1,0 +1,118 @@
+"""The mixer: what is heard follows the switches, the speed, the key and the loop."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.server import Server, noise, write_wav
+from tests.web.studio.conftest import TONE_HZ, Song, until
+
+pytestmark = pytest.mark.browser
+STEMS = ("Drums", "Bass", "Other", "Vocals")
+LOUD = 0.05
+SILENT = 1e-4
+# The peak of what was heard in the last 0.7 s.
+LEVEL = """() => {
+  const samples = new Float32Array(heard.fftSize);
+  heard.getFloatTimeDomainData(samples);
+  return samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+}"""
+PITCH = """() => {
+  const levels = new Float32Array(heard.frequencyBinCount);
+  heard.getFloatFrequencyData(levels);
+  const loudest = levels.indexOf(levels.reduce((most, level) => Math.max(most, level)));
+  return loudest * heard.context.sampleRate / heard.fftSize;
+}"""
+
+
+def play(page: Page, song: Song, query: str = "") -> None:
+    """Play the song in a loop, so that it goes on while a slow machine measures."""
+    page.goto(f"/studio/{song.file_id}?from=1&to=7{query}")
+    page.get_by_role("button", name="Play").click()
+    until(page, f"window.heard && ({LEVEL})() > {LOUD}")
+
+
+def mute(page: Page, *stems: str) -> None:
+    for stem in stems:
+        page.get_by_role("button", name=f"Mute {stem}").click()
+
+
+def test_what_is_muted_is_not_heard(page: Page, song: Song) -> None:
+    play(page, song)
+    mute(page, *STEMS)
+    until(page, f"({LEVEL})() < {SILENT}")
+    assert "mute=drums%2Cbass%2Cother%2Cvocals" in page.url
+    mute(page, *STEMS)
+    until(page, f"({LEVEL})() > {LOUD}")
+    assert "mute" not in page.url
+
+
+def test_the_address_brings_the_mix_back(page: Page, song: Song) -> None:
+    page.goto(f"/studio/{song.file_id}?mute=bass&volume.drums=0.5&pan.other=-1&key=3&speed=0.8")
+    expect(page.get_by_role("button", name="Mute Bass")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_label("Volume of Drums")).to_have_value("0.5")
+    expect(page.get_by_label("Balance of Other")).to_have_value("-1")
+    expect(page.get_by_role("slider", name="Key")).to_have_value("3")
+    expect(page.get_by_role("slider", name="Speed")).to_have_value("0.8")
+
+
+def test_the_speed_leaves_the_pitch(page: Page, song: Song) -> None:
+    play(page, song, "&speed=0.75")
+    until(page, f"Math.abs(({PITCH})() / {TONE_HZ} - 1) < 0.01")
+
+
+def test_the_key_moves_the_pitch(page: Page, song: Song) -> None:
+    play(page, song, "&key=2")
+    until(page, f"Math.abs(({PITCH})() / {TONE_HZ} - 2 ** (2 / 12)) < 0.01")
+
+
+def test_the_keyboard_alone_is_enough(page: Page, song: Song) -> None:
+    page.goto(f"/studio/{song.file_id}")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    page.keyboard.press("Space")
+    until(page, f"window.heard && ({LEVEL})() > {LOUD}")
+    page.keyboard.press("2")
+    expect(page.get_by_role("button", name="Mute Bass")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Shift+1")
+    expect(page.get_by_role("button", name="Only Drums")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    page.keyboard.press("Home")
+    expect(page.locator("[data-clock]")).to_have_text("0:00")
+    page.keyboard.press("a")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("[data-clock]")).to_have_text("0:05")
+    page.keyboard.press("b")
+    until(page, "location.search.includes('to=5')")
+    page.keyboard.press("l")
+    until(page, "!location.search.includes('to=')")
+
+
+def test_a_drag_makes_a_loop_and_a_click_seeks(page: Page, song: Song) -> None:
+    page.goto(f"/studio/{song.file_id}")
+    box = page.locator(".wave").first.bounding_box()
+    assert box is not None
+    y = box["y"] + 20
+    page.mouse.click(box["x"] + box["width"] / 2, y)
+    expect(page.locator("[data-clock]")).to_have_text("0:04")
+    page.mouse.move(box["x"] + box["width"] / 4, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, y)
+    page.mouse.up()
+    until(page, "/from=2.*to=4/.test(location.search)")
+
+
+def test_a_song_can_be_separated_from_its_own_address(page: Page, studio: Server) -> None:
+    file_id = studio.upload(write_wav(studio.folder / "apart.wav", noise(2)))
+    page.goto(f"/studio/{file_id}")
+    page.get_by_role("button", name="Separate").click()
+    expect(page.locator(".lane")).to_have_count(len(STEMS))
+
+
+def test_waveforms_are_drawn(page: Page, song: Song) -> None:
+    page.goto(f"/studio/{song.file_id}")
+    until(
+        page,
+        """[...document.querySelectorAll("canvas.wave")].some((canvas) =>
+        canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
+        .data.some((value) => value > 0))""",
+    )

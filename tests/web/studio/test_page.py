@@ -1,0 +1,90 @@
+"""The page as a whole: its size, its cache, its policy, and whether everybody can use it."""
+
+import gzip
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from studio.web.assets import STATIC, Assets
+from tests.support.server import ROOT, Server
+from tests.web.studio.conftest import Song
+
+pytestmark = pytest.mark.browser
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+MAX_FIRST_PAGE_BYTES = 150_000
+MAX_MODULE_LINES = 200
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["songs", "mixer"])
+def test_axe_has_no_complaint(page: Page, song: Song, name: str, scheme: str) -> None:
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.goto("/studio" if name == "songs" else f"/studio/{song.file_id}")
+    expect(page.locator("main button").first).to_be_visible()
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run()")["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+
+def test_the_first_page_is_small_and_is_loaded_once(page: Page) -> None:
+    sizes: dict[str, int] = {}
+
+    def note(answer: object) -> None:
+        url, headers = answer.url, answer.headers  # type: ignore[attr-defined]
+        sizes[url] = int(headers.get("content-length", 0))
+
+    page.on("response", note)
+    page.goto("/studio")
+    expect(page.get_by_role("heading", name="Drop songs here")).to_be_visible()
+    assert len(sizes) > 10
+    assert sum(sizes.values()) < MAX_FIRST_PAGE_BYTES
+    assert not any("mixer.js" in url or "stretch" in url for url in sizes)
+
+
+def test_nothing_comes_from_elsewhere(page: Page, song: Song, studio: Server) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"/studio/{song.file_id}?key=1")
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    assert [url for url in asked if not url.startswith((studio.url, "blob:", "data:"))] == []
+
+
+def test_files_with_a_version_are_kept_for_good(studio: Server) -> None:
+    answer = studio.get("/studio")
+    [path] = set(re.findall(r'src="(/static/[0-9a-f]+/js/main\.js)"', answer.text))
+    script = studio.get(path)
+    assert "immutable" in script.headers["Cache-Control"]
+    assert "javascript" in script.headers["Content-Type"]
+    older = studio.get("/static/0123/js/main.js")
+    assert older.content == script.content
+    assert older.headers["Cache-Control"] == "no-cache"
+    missing = studio.get("/static/0123/js/none.js")
+    assert missing.status_code == 404
+    assert missing.json()["code"] == "unknown_route"
+
+
+def test_scripts_that_are_not_the_server_s_own_do_not_run(page: Page) -> None:
+    page.goto("/studio")
+    page.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.hit = 1";
+          document.body.append(script);
+        }"""
+    )
+    assert page.evaluate("window.hit") is None
+
+
+def test_compressed_files_are_the_files() -> None:
+    assets = Assets()
+    for path in STATIC.rglob("*.js"):
+        asset = assets.get(path.relative_to(STATIC).as_posix())
+        assert asset.content == path.read_bytes()
+        assert not asset.compressed or gzip.decompress(asset.compressed) == asset.content
+
+
+def test_modules_can_be_read_in_a_sitting() -> None:
+    for path in (STATIC / "js").rglob("*.js"):
+        assert len(path.read_text("utf-8").splitlines()) <= MAX_MODULE_LINES, path

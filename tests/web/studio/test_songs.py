@@ -1,0 +1,121 @@
+"""The list of songs: files are uploaded, worked on, found again and deleted."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.server import Server, noise, write_wav
+from tests.web.studio.conftest import PHONE, Song
+
+pytestmark = pytest.mark.browser
+CARDS = ".song[data-id]"
+FILES = "#files"
+
+
+def remember(page: Page, songs: list[dict[str, object]]) -> None:
+    """Put songs into the history of the browser."""
+    page.add_init_script(f"localStorage.setItem('studio.songs', {json.dumps(json.dumps(songs))})")
+
+
+def record(song: Song, name: str) -> dict[str, object]:
+    return {"id": song.file_id, "name": name, "addedMs": 1, "durationS": 8}
+
+
+def test_a_song_comes_apart_and_is_found_again(page: Page, tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "my song.wav", noise(4))
+    page.goto("/")
+    page.set_input_files(FILES, path)
+    card = page.locator(CARDS)
+    expect(card).to_contain_text("my song.wav")
+    expect(card).to_contain_text("0:04")
+    card.get_by_role("button", name="Separate").click()
+    expect(card.get_by_role("link", name="Open the mixer")).to_be_visible()
+    expect(card).to_contain_text("Ready: Drums, Bass, Other, Vocals")
+    page.reload()
+    expect(page.locator(CARDS)).to_contain_text("Ready: Drums, Bass, Other, Vocals")
+    card.get_by_role("link", name="Open the mixer").click()
+    expect(page.get_by_role("heading", name="my song.wav")).to_be_visible()
+    page.go_back()
+    expect(page.locator(CARDS)).to_have_count(1)
+
+
+def test_a_file_that_is_not_audio_is_refused_with_the_server_s_reason(
+    page: Page, tmp_path: Path
+) -> None:
+    path = tmp_path / "text.mp3"
+    path.write_text("not audio")
+    page.goto("/studio")
+    page.set_input_files(FILES, path)
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    expect(page.locator(".bad")).to_contain_text("contains no audio")
+    page.get_by_role("button", name="Remove").click()
+    expect(page.locator(".song")).to_have_count(0)
+
+
+def test_deleting_can_be_undone_until_it_is_final(page: Page, studio: Server) -> None:
+    file_id = studio.upload(write_wav(studio.folder / "short.wav", noise(1)))
+    remember(page, [{"id": file_id, "name": "short.wav", "addedMs": 1, "durationS": 1}])
+    page.goto("/studio")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(CARDS)).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(CARDS)).to_have_count(1)
+    assert studio.get(f"/status/{file_id}").status_code == 200
+    page.get_by_role("button", name="Delete").click()
+    with page.expect_response(lambda answer: "/cleanup/" in answer.url):
+        pass
+    assert studio.get(f"/status/{file_id}").status_code == 404
+
+
+def test_a_deleted_file_is_shown_as_gone(page: Page) -> None:
+    remember(page, [{"id": "0" * 32, "name": "lost.mp3", "addedMs": 1, "durationS": 1}])
+    page.goto("/studio")
+    expect(page.locator(CARDS)).to_contain_text("no longer on the server")
+
+
+@pytest.mark.parametrize(
+    "name", ["<img src=x onerror='window.hit=1'>.wav", "\u202egnp.wav", "歌曲 \u200f שיר.wav"]
+)
+def test_file_names_are_only_text(page: Page, song: Song, name: str) -> None:
+    remember(page, [record(song, name)])
+    page.goto("/studio")
+    expect(page.locator(CARDS).locator("h3")).to_have_text(name)
+    assert page.evaluate("window.hit") is None
+
+
+def test_a_long_history_asks_only_for_songs_that_are_seen(page: Page, song: Song) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    remember(page, [{**record(song, f"{n}.wav"), "id": f"{n:032x}"} for n in range(500)])
+    page.goto("/studio")
+    expect(page.locator(CARDS)).to_have_count(500)
+    expect(page.locator(CARDS).first).to_contain_text("no longer on the server")
+    assert len([url for url in asked if "/status/" in url]) < 50
+    page.get_by_role("searchbox").fill("499")
+    expect(page.locator(CARDS)).to_have_count(1)
+
+
+def test_the_language_is_kept(page: Page) -> None:
+    page.goto("/studio")
+    page.get_by_label("Language").select_option("de")
+    expect(page.get_by_role("heading", name="Songs hier ablegen")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Songs hier ablegen")).to_be_visible()
+    assert page.evaluate("document.documentElement.lang") == "de"
+
+
+def test_a_phone_needs_no_sideways_scroll(page: Page, song: Song) -> None:
+    remember(page, [record(song, "a very long name of a song " * 5)])
+    page.set_viewport_size(PHONE)
+    for path in ("/studio", f"/studio/{song.file_id}"):
+        page.goto(path)
+        expect(page.locator("main button").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        sizes = page.evaluate(
+            "[...document.querySelectorAll('button, .button, nav a, select')]"
+            ".map((one) => one.getBoundingClientRect()).filter((box) => box.width > 0)"
+            ".map((box) => Math.min(box.width, box.height))"
+        )
+        assert min(sizes) >= 44
