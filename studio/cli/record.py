@@ -7,6 +7,11 @@ from typing import Any
 FILE = ".audio-studio.json"
 
 
+def recorded_outputs(folder: Path) -> set[Path]:
+    """The real paths of all outputs that are recorded in a folder and those inside it."""
+    return {path.resolve() for record in folder.rglob(FILE) for path in Record(record.parent).all()}
+
+
 class Record:
     """Outputs of finished work, kept in the output folder as JSON.
 
@@ -22,6 +27,11 @@ class Record:
             self._known = known if isinstance(known, dict) else {}
         except (OSError, ValueError):
             pass
+
+    def all(self) -> list[Path]:
+        """All outputs that were written."""
+        lists = [names for names in self._known.values() if isinstance(names, list)]
+        return [self._folder / str(name) for names in lists for name in names]
 
     def outputs(self, key: str) -> list[Path]:
         """The outputs of work that was done; empty if it was not, or one of them is gone."""

@@ -13,20 +13,12 @@ from studio.cli.fetching import fetch
 from studio.cli.options import body_of
 from studio.cli.record import Record
 from studio.cli.show import Display
+from studio.cli.sources import Item, items_of
 from studio.cli.workshop import Models, Workshop
 from studio.errors import InvalidOption, StudioError, UnknownFormat
 
 FAILED = 1
 UNREACHABLE = "server_unreachable"
-
-
-@dataclass(frozen=True)
-class Item:
-    """A source: what it is called on the screen, its file, and the name of its outputs."""
-
-    label: str
-    path: Path
-    name: str
 
 
 @dataclass(frozen=True)
@@ -98,34 +90,13 @@ class Run:
                 self._body[option] = variant
 
     def _items(self) -> list[Item]:
-        """All sources; the files of a folder in order. Outputs of files that differ only in their
-        ending are called by the whole name."""
-        if not self._command.reads_files:
-            return [Item(one, Path(), name_of(one)) for one in self._order.sources]
-        found = [
-            (path, path.relative_to(source) if source.is_dir() else Path(path.name))
-            for source in map(Path, self._order.sources)
-            for path in (self._files(source) if source.is_dir() else [source])
-        ]
-        if not found:
-            endings = ", ".join(f".{one}" for one in sorted(self._extensions))
-            raise InvalidOption(f"There are no files that end in {endings}.")
-        names = Counter(relative.with_suffix("") for _, relative in found)
-        items = []
-        for path, relative in found:
-            name = relative.with_suffix("")
-            items.append(Item(str(path), path, (relative if names[name] > 1 else name).as_posix()))
-        return items
-
-    def _files(self, folder: Path) -> list[Path]:
-        """The files of a folder that the model takes, without hidden ones."""
-        return [
-            path
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-            and path.suffix.lower().lstrip(".") in self._extensions
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ]
+        """All sources. Raises InvalidOption if there are none."""
+        order, command = self._order, self._command
+        if not command.reads_files:
+            return [Item(one, Path(), name_of(one)) for one in order.sources]
+        # Texts go beside each file, unless there is an output folder.
+        default = default_folder(command, Path()) if command.model == "demucs" else None
+        return items_of(order.sources, self._extensions, order.output or default)
 
     def _one(self, workshop: Workshop, item: Item) -> str:
         """Work on a source: done, skipped or failed."""

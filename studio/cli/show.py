@@ -111,7 +111,8 @@ class Screen:
         try:
             yield show
         finally:
-            bars.stop()
+            if bars.tasks:
+                bars.stop()
 
     @contextmanager
     def progress(self, name: str) -> Iterator[Report]:

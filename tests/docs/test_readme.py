@@ -91,11 +91,6 @@ def test_a_line_that_fails_writes_no_file(server: Server, folder: Path) -> None:
 def test_the_code_of_the_web_page_plays_a_stem(server: Server, folder: Path) -> None:
     [code] = blocks("js", "FormData")
     script = PAGE + code.replace(LOCAL, server.url) + CHOOSE
-    command = [
-        "node",
-        "--import",
-        "data:text/javascript,import{File}from'buffer';globalThis.File??=File",
-    ]
     done = run(folder, "node", "--eval", script)
     source, shown = done.stdout.splitlines() or [done.stderr, ""]
     assert shown == "The vocals:", done.stdout + done.stderr

@@ -1,0 +1,91 @@
+"""Finds the files that a command works on, and decides what their outputs are called."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.cli.record import recorded_outputs
+from studio.errors import InvalidOption
+
+
+@dataclass(frozen=True)
+class Item:
+    """A source: what it is called on the screen, its file, and the name of its outputs."""
+
+    label: str
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file, its path inside the folder that was given, and the name of that folder."""
+
+    path: Path
+    relative: Path
+    home: str
+
+
+def items_of(
+    sources: Sequence[str], extensions: Collection[str], output: Path | None
+) -> list[Item]:
+    """The files that are given, and those in folders, in order, each once.
+
+    Folders are searched without hidden files, the `output` folder and what earlier commands wrote.
+    Raises InvalidOption if there is no file.
+    """
+    found: dict[Path, _Found] = {}
+    for source in map(Path, sources):
+        for one in _files(source, extensions, output):
+            found.setdefault(one.path.resolve(), one)
+    if not found:
+        endings = ", ".join(f".{one}" for one in sorted(extensions))
+        raise InvalidOption(f"There are no files that end in {endings}.")
+    files = list(found.values())
+    names = _unique_names(files)
+    return [Item(str(one.path), one.path, name) for one, name in zip(files, names, strict=True)]
+
+
+def _files(source: Path, extensions: Collection[str], output: Path | None) -> Iterator[_Found]:
+    if not source.is_dir():
+        yield _Found(source, Path(source.name), source.resolve().parent.name)
+        return
+    own = recorded_outputs(source)
+    # An output folder that is the source itself has no files of its own but the recorded ones.
+    inner = None if output is None or output.resolve() == source.resolve() else output.resolve()
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        if (
+            path.suffix.lower().lstrip(".") in extensions
+            and not any(part.startswith(".") for part in relative.parts)
+            and path.is_file()
+            and path.resolve() not in own
+            and (inner is None or not path.resolve().is_relative_to(inner))
+        ):
+            yield _Found(path, relative, source.resolve().name)
+
+
+def _unique_names(files: Sequence[_Found]) -> list[str]:
+    """A name for the outputs of each file: the file name without its ending if that is unique.
+
+    Otherwise with the ending, the folder that was given, both, or a number.
+    """
+    ways = (
+        [one.relative.with_suffix("") for one in files],
+        [one.relative for one in files],
+        [Path(one.home, one.relative.with_suffix("")) for one in files],
+        [Path(one.home, one.relative) for one in files],
+    )
+    keys = [[str(name).casefold() for name in way] for way in ways]
+    counts = [Counter(way) for way in keys]
+    names: list[str] = []
+    used = Counter[str]()
+    for number in range(len(files)):
+        unique = (way for way in range(len(ways)) if counts[way][keys[way][number]] == 1)
+        way = next(unique, len(ways) - 1)
+        name = ways[way][number].as_posix()
+        used[name.casefold()] += 1
+        times = used[name.casefold()]
+        names.append(name if times == 1 else f"{name} ({times})")
+    return names
