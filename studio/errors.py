@@ -96,6 +96,10 @@ class OriginRefused(StudioError):
     code, status, title = "origin_refused", 403, "The origin is not allowed"
 
 
+class NotListed(StudioError):
+    code, status, title = "not_listed", 403, "Uploads are not listed"
+
+
 class UnknownFile(StudioError):
     code, status, title = "unknown_file", 404, "The file does not exist"
 
@@ -122,6 +126,10 @@ class ResultsGone(StudioError):
 
 class NothingToCancel(StudioError):
     code, status, title = "nothing_to_cancel", 409, "There is no job to cancel"
+
+
+class NotEditable(StudioError):
+    code, status, title = "not_editable", 409, "The track cannot be edited"
 
 
 class NotReady(StudioError):
@@ -154,6 +162,10 @@ class DecoderEnded(StudioError):
 
 class PreconditionFailed(StudioError):
     code, status, title = "precondition_failed", 412, "The file has changed"
+
+
+class PreconditionRequired(StudioError):
+    code, status, title = "precondition_required", 428, "If-Match is required"
 
 
 class RangeNotSatisfiable(StudioError):

@@ -88,6 +88,19 @@ MakeTrack = Callable[[TrackFolder, str], Path]
 
 
 @dataclass(frozen=True)
+class Editing:
+    """How a track is edited by hand: the edited version is kept beside the original.
+
+    `current` returns the folder of the files that count, given that of a result. `save` checks and
+    keeps an edited version; `restore` deletes it.
+    """
+
+    current: Callable[[Path], Path]
+    save: Callable[[TrackFolder, dict[str, Any]], None]
+    restore: Callable[[TrackFolder], None]
+
+
+@dataclass(frozen=True)
 class Track:
     """A track of a completed job.
 
@@ -96,7 +109,7 @@ class Track:
     that an archive contains by default; empty if the track can be derived from others. `file_stem`
     is the name of its files without the extension. `variant` is the model variant that made it, if
     that is not the variant of the job. `channels` has the track of each channel if the file joins
-    several tracks.
+    several tracks. `editing` is set if people may edit it.
     """
 
     name: str
@@ -109,9 +122,18 @@ class Track:
     variant: str | None = None
     zooms: Mapping[int, str] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
+    editing: Editing | None = None
 
     def file_name(self, file_format: str) -> str:
         return f"{self.file_stem}.{file_format}"
+
+    def path(self, result: Path, file_format: str) -> Path:
+        """The file of a format, which may not exist yet, given the folder of the result."""
+        folder = self.editing.current(result) if self.editing else result
+        return folder / self.file_name(file_format)
+
+    def is_edited(self, result: Path) -> bool:
+        return self.editing is not None and self.editing.current(result) != result
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ def completed_before(
     its end.
     """
     owner = storage.upload(request.file_id).owner
-    for earlier in store.with_fingerprint(request.fingerprint, [State.COMPLETED]):
+    found = store.with_fingerprint(request.fingerprint, [State.COMPLETED])
+    # Those of the same file first, because they may have been edited.
+    for earlier in sorted(found, key=lambda job: job.request.file_id != request.file_id):
         folder = storage.result(earlier.request.file_id, earlier.job_id)
         if not folder.is_dir() or earlier.result is None:
             continue
@@ -33,7 +35,8 @@ def completed_before(
         job_id = store.new_id()
         try:
             with storage.work(job_id) as work:
-                storage.share(folder, work)
+                is_same_file = earlier.request.file_id == request.file_id
+                storage.share(folder, work, with_edits=is_same_file)
                 storage.publish(work, request.file_id, job_id)
         except FileNotFoundError:
             continue

@@ -264,12 +264,21 @@ class Storage:
         """Remove the results of one job, if there are any."""
         shutil.rmtree(self.result(file_id, job_id), ignore_errors=True)
 
-    def share(self, source_folder: Path, work: Path) -> None:
-        """Add the files of another result to a work folder, as hard links if possible."""
+    def share(self, source_folder: Path, work: Path, *, with_edits: bool = False) -> None:
+        """Add the files of another result to a work folder, as hard links if possible.
+
+        Folders in it have what was edited by hand; they are shared `with_edits`.
+        """
         with disk_errors():
             for path in source_folder.iterdir():
-                if not path.name.startswith("."):
+                if path.name.startswith("."):
+                    continue
+                if not path.is_dir():
                     self.link(path, work / path.name)
+                elif with_edits:
+                    target = work / path.name
+                    target.mkdir()
+                    self.share(path, target, with_edits=True)
 
     def link(self, path: Path, target: Path) -> None:
         """Copy the file `path` to `target`, as a hard link if possible."""

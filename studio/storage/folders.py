@@ -4,6 +4,7 @@ uploads/<file_id>/source.<type>        the uploaded file
 uploads/<file_id>/upload.json          its name, size, hash and sound properties
 uploads/.incoming/                     uploads in progress
 outputs/<file_id>/<job_id>/            the results of one completed job
+outputs/<file_id>/<job_id>/edited/     an edited version of a track, if there is one
 outputs/.work/                         results in progress
 """
 

@@ -5,13 +5,16 @@ from pathlib import Path
 
 
 def sync(folder: Path) -> None:
-    """Flush the files and entries of a folder before a rename makes it visible.
+    """Flush a folder, with all files and folders in it, before a rename makes it visible.
 
     After a power failure, a visible folder is then complete. The rename itself is flushed by
     `sync_names` of the target's parent.
     """
     for path in folder.iterdir():
-        sync_content(path)
+        if path.is_dir():
+            sync(path)
+        else:
+            sync_content(path)
     sync_names(folder)
 
 

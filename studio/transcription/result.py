@@ -1,17 +1,19 @@
 """What a transcription produced, and its track `transcription`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
 from studio.audio.tags import NO_TAGS
-from studio.results import ModelResult, Result, Track, TrackFolder
+from studio.results import Editing, ModelResult, Result, Track, TrackFolder
+from studio.transcription import editing
 from studio.transcription.formats import FORMATS, TAGGED
 from studio.transcription.transcript import Transcript
 
 TRACK = "transcription"
-TRANSCRIPT_FILE = "transcript.json"
+TRANSCRIPT_FILE = editing.FILE
 DEFAULT_FORMAT = "txt"
 # The styles and tags at the beginning of a format.
 MAX_HEADER_BYTES = 8 << 10
@@ -49,10 +51,15 @@ class TranscriptionResult(ModelResult):
 def transcript_track() -> Track:
     """The transcript; each format is written when it is first asked for."""
     formats = tuple(CONTENT_TYPES)
-    return Track(TRACK, TRACK, CONTENT_TYPES, DEFAULT_FORMAT, formats, TRACK, _make)
+    by_hand = Editing(editing.current, editing.save, editing.restore)
+    return Track(
+        TRACK, TRACK, CONTENT_TYPES, DEFAULT_FORMAT, formats, TRACK, _make, editing=by_hand
+    )
 
 
 def _make(folder: TrackFolder, file_format: str) -> Path:
+    """Write a format of the edited transcript, or of the original if there is none."""
+    folder = replace(folder, path=editing.current(folder.path))
     transcript = folder.existing(TRANSCRIPT_FILE)
     write, _ = FORMATS[file_format]
 

@@ -152,8 +152,9 @@ class JobAnswers:
             model=job.request.model,
             variant=job.request.variant,
             duration_s=self._duration_s(job),
+            edited=track.is_edited(folder),
             formats={
-                one: _file(folder / track.file_name(one), f"{address}{one}")
+                one: _file(track.path(folder, one), f"{address}{one}")
                 for one in track.formats
                 if one not in track.zooms.values()
             },

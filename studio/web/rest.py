@@ -40,9 +40,11 @@ from studio.errors import (
 from studio.inference.warm_up import READY
 from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.job import State
-from studio.web import answers, receiving, schemas
+from studio.web import answers, editing, receiving, schemas
 from studio.web.access import asked_operation
+from studio.web.editing import EditViews
 from studio.web.links import Links, LinkViews
+from studio.web.listing import ListViews
 from studio.web.operations import ANY_MODEL, Parameter, operation
 from studio.web.services import Services
 from studio.web.session import Sessions, SessionViews
@@ -86,6 +88,7 @@ def register(app: Flask, services: Services) -> None:
     tickets = Tickets(services.secret)
     services.access.accept(Links(tickets, services.access, services.storage).owner)
     services.access.accept(Sessions(tickets, services.access).owner)
+    listed, edits = ListViews(services), EditViews(services)
     links, sessions = LinkViews(services, tickets), SessionViews(services, tickets)
     blueprint = Blueprint("rest", __name__)
     for rule, method, view in (
@@ -100,7 +103,10 @@ def register(app: Flask, services: Services) -> None:
         ("/download/<file_id>/all.zip", "GET", tracks.archive),
         ("/download/<file_id>/stems.<file_format>", "GET", tracks.stems),
         ("/download/<file_id>/<track>", "GET", tracks.download),
+        ("/files", "GET", listed.list_files),
         ("/files/<file_id>", "GET", tracks.files),
+        ("/files/<file_id>/<track>", "PUT", edits.edit),
+        ("/files/<file_id>/<track>", "DELETE", edits.restore),
         ("/cleanup/<file_id>", "DELETE", views.cleanup),
         ("/links", "POST", links.create_link),
         ("/session", "POST", sessions.sign_in),
@@ -108,10 +114,15 @@ def register(app: Flask, services: Services) -> None:
     ):
         blueprint.add_url_rule(rule, view.__name__, view, methods=[method])
 
+    # Other bodies are small.
+    sizes = {
+        f"{blueprint.name}.{views.upload.__name__}": services.uploads.most_bytes,
+        f"{blueprint.name}.{edits.edit.__name__}": editing.MAX_BYTES,
+    }
+
     @blueprint.before_request
     def limit_body() -> None:
-        is_upload = request.endpoint == f"{blueprint.name}.{views.upload.__name__}"
-        most_bytes = services.uploads.most_bytes if is_upload else MAX_JSON_BYTES
+        most_bytes = sizes.get(request.endpoint or "", MAX_JSON_BYTES)
         request.max_content_length = min(most_bytes, services.uploads.most_bytes)
 
     @blueprint.before_request

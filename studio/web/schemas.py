@@ -167,6 +167,7 @@ class Track(BaseModel):
     model: str
     variant: str
     duration_s: float = Field(examples=[196.4])
+    edited: bool = Field(description="Whether an edited version is kept beside the original.")
     formats: dict[str, TrackFormat]
     peaks: dict[str, TrackFormat] = Field(
         description="Waveform data, by samples per pixel; empty for text."
@@ -199,6 +200,26 @@ class Files(Uploaded):
 class Deleted(BaseModel):
     file_id: FileId
     message: str = Field(examples=["The file and its results have been deleted."])
+
+
+class ListedFile(Uploaded):
+    created_at: Time
+    status: Literal["uploaded", "queued", "processing", "completed", "failed", "canceled"] = Field(
+        description="Status of the latest job; `uploaded`: no job yet."
+    )
+
+
+class FileList(BaseModel):
+    files: list[ListedFile] = Field(description="Up to 50 uploads, newest first.")
+    files_total: int = Field(description="Number of your uploads.", examples=[120])
+    next: Url | None = Field(description="URL of the preceding uploads; null if there are none.")
+
+
+class Edited(BaseModel):
+    file_id: FileId
+    track: str = Field(examples=["transcription"])
+    job_id: JobId
+    edited: bool = Field(description="False if the original counts again.")
 
 
 class Link(BaseModel):

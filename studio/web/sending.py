@@ -35,6 +35,15 @@ def send(path: Path, content_type: str) -> Response:
     return answer
 
 
+def etag_of(path: Path) -> str:
+    """The ETag with which `send` answers for a file."""
+    answer = send_file(path, conditional=False)
+    etag, _ = answer.get_etag()
+    answer.close()
+    assert etag is not None
+    return etag
+
+
 def _check_preconditions(etag: str, modified_at: datetime) -> None:
     if "If-Match" in request.headers:
         if not (request.if_match.star_tag or request.if_match.is_strong(etag)):

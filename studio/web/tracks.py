@@ -173,14 +173,16 @@ class TrackViews(Views):
 
     def _file(self, upload: Upload, job: Job, track: Track, file_format: str) -> Path:
         """The file of a track, made for the current request if it does not exist."""
-        folder = TrackFolder(
+        with self._request():
+            return track.make(self._folder(upload, job), file_format)
+
+    def _folder(self, upload: Upload, job: Job) -> TrackFolder:
+        return TrackFolder(
             self._storage,
             self._storage.result(upload.file_id, job.job_id),
             self._storage.source(upload),
             upload.filename,
         )
-        with self._request():
-            return track.make(folder, file_format)
 
     def _track(self, upload: Upload, name: str) -> tuple[Job, Track]:
         """A track from the latest completed job that has it. Raises NotReady or UnknownTrack."""

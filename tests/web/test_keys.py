@@ -33,7 +33,10 @@ CLOSED = [
     ("GET", f"/download/{ID}/vocals"),
     ("GET", f"/download/{ID}/all.zip"),
     ("GET", f"/download/{ID}/stems.flac"),
+    ("GET", "/files"),
     ("GET", f"/files/{ID}"),
+    ("PUT", f"/files/{ID}/transcription"),
+    ("DELETE", f"/files/{ID}/transcription"),
     ("DELETE", f"/cleanup/{ID}"),
 ]
 

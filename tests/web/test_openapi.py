@@ -34,7 +34,9 @@ CONTRACT = {
     "/download/{file_id}/all.zip": {"get"},
     "/download/{file_id}/stems.{file_format}": {"get"},
     "/download/{file_id}/{track}": {"get"},
+    "/files": {"get"},
     "/files/{file_id}": {"get"},
+    "/files/{file_id}/{track}": {"put", "delete"},
     "/cleanup/{file_id}": {"delete"},
     "/links": {"post"},
     "/session": {"post", "delete"},
@@ -45,6 +47,7 @@ NAMES = [
     *("start_job", "start_demucs_job", "start_whisper_job", "start_musicgen_job"),
     *("separate_file", "get_status", "cancel_jobs"),
     *("download_archive", "download_stems", "download_track", "list_tracks"),
+    *("list_files", "edit_track", "restore_track"),
     *("create_link", "sign_in", "sign_out"),
 ]
 TRUTHS = [

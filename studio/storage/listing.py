@@ -1,0 +1,36 @@
+"""Lists the uploads of an owner."""
+
+from threading import Lock
+
+from studio.errors import UnknownFile
+from studio.storage.files import Storage
+
+Entry = tuple[float, str]
+"""When an upload arrived (Unix seconds), and its ID."""
+
+
+class Listing:
+    """Remembers the owner of every upload, so that each description is read once. Thread-safe."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._known: dict[str, tuple[str | None, Entry] | None] = {}
+        self._lock = Lock()
+
+    def of(self, owner: str) -> list[Entry]:
+        """The uploads of an owner, newest first, without temporary ones."""
+        with self._lock:
+            self._known = {
+                file_id: self._known.get(file_id) or self._read(file_id)
+                for file_id in self._storage.file_ids()
+            }
+            found = [known for known in self._known.values() if known is not None]
+        return sorted((entry for one, entry in found if one == owner), reverse=True)
+
+    def _read(self, file_id: str) -> tuple[str | None, Entry] | None:
+        try:
+            upload = self._storage.upload(file_id)
+        except UnknownFile:
+            return None
+        owner = None if upload.is_temporary else upload.owner
+        return owner, (upload.created_at, file_id)

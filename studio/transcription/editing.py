@@ -1,0 +1,151 @@
+"""Edited transcripts: kept beside the original, in a folder of their own.
+
+    <result>/edited/<version>/transcript.json, and the formats that were made from it
+
+Formats of different versions have different paths, so that a conversion in progress never becomes a
+format of a later version.
+"""
+
+import json
+import secrets
+import shutil
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from studio.errors import InvalidOption
+from studio.jobs.body import parse_body
+from studio.results import TrackFolder
+from studio.transcription.transcript import Segment, Transcript, Word
+
+FOLDER, FILE = "edited", "transcript.json"
+MAX_SEGMENTS, MAX_WORDS, MAX_CHARACTERS = 100_000, 10_000, 10_000
+# Times are rounded, and the last word may end with the file.
+SPARE_S = 1.0
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class EditedWord(_Part):
+    text: str = Field(max_length=MAX_CHARACTERS)
+    start_s: float = Field(ge=0)
+    end_s: float = Field(ge=0)
+    probability: float = Field(1.0, ge=0, le=1)
+
+
+class EditedSegment(_Part):
+    start_s: float = Field(ge=0)
+    end_s: float = Field(ge=0)
+    text: str = Field(max_length=MAX_CHARACTERS)
+    words: list[EditedWord] = Field(
+        default_factory=list,
+        max_length=MAX_WORDS,
+        description="The words of `text` with times; leave them out if they are unknown.",
+    )
+    average_log_probability: float = 0.0
+    no_speech_probability: float = 0.0
+    compression_ratio: float = 1.0
+
+
+class EditedTranscript(_Part):
+    """A transcript as the format json has it. Only `segments` is required."""
+
+    segments: list[EditedSegment] = Field(max_length=MAX_SEGMENTS)
+    language: str | None = Field(None, max_length=20)
+    language_probability: float | None = None
+    duration_s: float | None = Field(None, description="Ignored: that of the file is kept.")
+    text: str | None = Field(None, description="Ignored: that of the segments is used.")
+
+
+def current(result: Path) -> Path:
+    """The folder of the edited transcript; that of the result if there is none."""
+    versions = (result / FOLDER).glob(f"*/{FILE}")
+    newest = max(versions, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return result if newest is None else newest.parent
+
+
+def save(folder: TrackFolder, body: dict[str, Any]) -> None:
+    """Keep an edited transcript instead of an earlier edited one.
+
+    Raises InvalidOption, UnknownOption or DiskFull.
+    """
+    original = json.loads(folder.existing(FILE).read_text("utf-8"))
+    transcript = _parsed(body, original["duration_s"])
+    text = json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1)
+    version = folder.path / FOLDER / secrets.token_hex(8)
+    version.mkdir(parents=True)
+    data = text.encode()
+    folder.storage.add(version, FILE, len(data), lambda path: _write(path, data))
+    _remove(folder.path, version)
+
+
+def restore(folder: TrackFolder) -> None:
+    """Delete the edited transcript, if there is one."""
+    _remove(folder.path, None)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _remove(result: Path, kept: Path | None) -> None:
+    for version in (result / FOLDER).glob("*"):
+        if version != kept:
+            shutil.rmtree(version, ignore_errors=True)
+
+
+def _parsed(body: dict[str, Any], duration_s: float) -> Transcript:
+    edited = parse_body(EditedTranscript, body)
+    _check_order(edited.segments, "segments", duration_s)
+    for number, segment in enumerate(edited.segments):
+        name = f"segments.{number}"
+        _check_text(segment.text, name)
+        if segment.words:
+            _check_order(segment.words, f"{name}.words", duration_s)
+            _check_words(segment, name)
+    return Transcript(
+        edited.language,
+        edited.language_probability,
+        duration_s,
+        tuple(_segment(segment) for segment in edited.segments),
+    )
+
+
+def _segment(edited: EditedSegment) -> Segment:
+    values = edited.model_dump(exclude={"words"})
+    words = tuple(Word(**word.model_dump()) for word in edited.words)
+    return Segment(**values, words=words)
+
+
+def _check_order(parts: Sequence[EditedSegment | EditedWord], name: str, duration_s: float) -> None:
+    """Raise InvalidOption unless parts begin one after the other, within the recording."""
+    from_s = 0.0
+    for number, part in enumerate(parts):
+        if not from_s <= part.start_s <= part.end_s <= duration_s + SPARE_S:
+            raise InvalidOption(
+                f"`{name}.{number}` lasts from {part.start_s} s to {part.end_s} s; it must begin "
+                f"at {from_s} s or later and end within the {duration_s:.1f} s of the recording."
+            )
+        from_s = part.start_s
+
+
+def _check_text(text: str, name: str) -> None:
+    for letter in text:
+        if unicodedata.category(letter) == "Cc" and letter not in "\t\n\r":
+            raise InvalidOption(
+                f"`{name}.text` contains the control character U+{ord(letter):04X}. Remove it."
+            )
+
+
+def _check_words(segment: EditedSegment, name: str) -> None:
+    """Raise InvalidOption if the words are not those of the text: formats use one or the other."""
+    words = "".join(word.text for word in segment.words)
+    if "".join(words.split()) != "".join(segment.text.split()):
+        raise InvalidOption(
+            f"`{name}.words` are not the words of `{name}.text`. Change both, or leave out `words`."
+        )

@@ -1,0 +1,132 @@
+"""`PUT` and `DELETE /files/<file_id>/<track>`: edited tracks, kept beside the original."""
+
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from flask import Response, g, request
+
+from studio.errors import (
+    DiskFull,
+    FileTooLarge,
+    InvalidJson,
+    InvalidOption,
+    NotEditable,
+    NotReady,
+    PreconditionFailed,
+    PreconditionRequired,
+    QuotaExceeded,
+    ResultsGone,
+    StorageUnavailable,
+    TooManyConversions,
+    UnknownFile,
+    UnknownOption,
+    UnknownTrack,
+    UnsupportedMediaType,
+)
+from studio.jobs.job import Job
+from studio.results import Track
+from studio.storage.files import Upload
+from studio.web import receiving, schemas, sending
+from studio.web.operations import Parameter, operation
+from studio.web.services import Services
+from studio.web.tracks import TrackViews
+from studio.web.views import answer
+
+# The words of six hours of speech, with times.
+MAX_BYTES = 16 << 20
+FORMAT = "json"
+IF_MATCH = Parameter(
+    "If-Match",
+    "ETag of the track in the format json, as it was read before editing. `*`: any.",
+    {"type": "string"},
+    "header",
+)
+EDIT_ERRORS = (
+    UnknownFile,
+    UnknownTrack,
+    NotReady,
+    NotEditable,
+    ResultsGone,
+    PreconditionFailed,
+    PreconditionRequired,
+    TooManyConversions,
+    DiskFull,
+    StorageUnavailable,
+)
+
+
+class EditViews(TrackViews):
+    """Editing tracks. One edit at a time, so that none overwrites another unseen."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._editing = Lock()
+
+    @operation(
+        name="edit_track",
+        tag="tracks",
+        summary="Keep an edited transcript; all formats are then made from it",
+        answers={200: schemas.Edited},
+        parameters=(IF_MATCH,),
+        body={"application/json": {"schema": {"type": "object"}}},
+        errors=(
+            *EDIT_ERRORS,
+            InvalidJson,
+            InvalidOption,
+            UnknownOption,
+            UnsupportedMediaType,
+            FileTooLarge,
+            QuotaExceeded,
+        ),
+    )
+    def edit(self, file_id: str, track: str) -> Response:
+        body = receiving.json_body()
+        self._services.quota.check_bytes(g.owner, request.content_length or 0)
+        return self._change(file_id, track, body)
+
+    @operation(
+        name="restore_track",
+        tag="tracks",
+        summary="Delete the edited transcript, so that the original counts again",
+        answers={200: schemas.Edited},
+        parameters=(IF_MATCH,),
+        errors=EDIT_ERRORS,
+    )
+    def restore(self, file_id: str, track: str) -> Response:
+        return self._change(file_id, track, None)
+
+    def _change(self, file_id: str, name: str, body: dict[str, Any] | None) -> Response:
+        """Save an edited version, or with None delete it."""
+        upload = self._upload(file_id)
+        job, track = self._track(upload, name)
+        if track.editing is None:
+            raise NotEditable(f"The track {name!r} cannot be edited; only transcripts can.")
+        if "If-Match" not in request.headers:
+            raise PreconditionRequired(
+                "Send the ETag of the transcript that you have edited (GET "
+                f"/download/{file_id}/{name}?format={FORMAT}) as `If-Match`."
+            )
+        folder = self._folder(upload, job)
+        with self._editing:
+            self._check_unchanged(self._json(upload, job, track))
+            if body is None:
+                track.editing.restore(folder)
+            else:
+                track.editing.save(folder, body)
+            etag = sending.etag_of(self._json(upload, job, track))
+        changed = schemas.Edited(
+            file_id=file_id, track=name, job_id=job.job_id, edited=body is not None
+        )
+        return answer(changed, ETag=f'"{etag}"')
+
+    def _json(self, upload: Upload, job: Job, track: Track) -> Path:
+        return self._file(upload, job, track, FORMAT)
+
+    def _check_unchanged(self, path: Path) -> None:
+        etag = sending.etag_of(path)
+        if not (request.if_match.star_tag or request.if_match.is_strong(etag)):
+            raise PreconditionFailed(
+                f'The transcript has changed: its ETag is "{etag}", which is not in If-Match. '
+                "Read it again and repeat your changes."
+            )

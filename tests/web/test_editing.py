@@ -1,0 +1,220 @@
+"""Edited transcripts, and the list of uploads."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support.problems import assert_problem
+from tests.support.server import Server, noise, write_wav
+from tests.support.speech import Spoken
+
+ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
+RATE_HZ = 16_000
+
+
+@pytest.fixture
+def spoken_id(live_server: Server, recording: Spoken, tmp_path: Path) -> str:
+    """A file with a fresh transcript."""
+    path = write_wav(tmp_path / "speech.wav", recording.sound[None], RATE_HZ)
+    file_id = live_server.upload(path)
+    live_server.process(file_id, "whisper")
+    assert live_server.wait(file_id)["status"] == "completed"
+    return file_id
+
+
+def read(server: Server, file_id: str) -> tuple[dict[str, Any], str]:
+    """The transcript and its ETag."""
+    answer = server.get(f"/download/{file_id}/transcription?format=json")
+    return answer.json(), answer.headers["ETag"]
+
+
+def text_of(server: Server, file_id: str, file_format: str) -> str:
+    return server.get(f"/download/{file_id}/transcription?format={file_format}").text
+
+
+def put(server: Server, file_id: str, body: Any, etag: str | None) -> requests.Response:
+    headers = {} if etag is None else {"If-Match": etag}
+    url = f"{server.url}/files/{file_id}/transcription"
+    return requests.put(url, json=body, headers=headers, timeout=60)
+
+
+def segment(text: str = "Hello there.", start_s: float = 0.5, **more: Any) -> dict[str, Any]:
+    return {"start_s": start_s, "end_s": start_s + 0.5, "text": text, **more}
+
+
+def test_every_format_is_made_from_the_edited_transcript(
+    live_server: Server, spoken_id: str
+) -> None:
+    original, etag = read(live_server, spoken_id)
+    before = {one: text_of(live_server, spoken_id, one) for one in ("txt", "srt", "vtt", "lrc")}
+    answer = put(live_server, spoken_id, {"segments": [segment("Grüße, 世界!")]}, etag)
+    assert (answer.status_code, answer.json()["edited"]) == (200, True), answer.text
+    for file_format in ("txt", "srt", "vtt", "json", "tsv", "lrc"):
+        assert "世界" in text_of(live_server, spoken_id, file_format), file_format
+    edited, new_etag = read(live_server, spoken_id)
+    assert answer.headers["ETag"] == new_etag != etag
+    assert (edited["text"], edited["duration_s"]) == ("Grüße, 世界!", original["duration_s"])
+    [track] = live_server.get(f"/files/{spoken_id}").json()["tracks"]
+    assert track["edited"]
+    size = len(text_of(live_server, spoken_id, "srt").encode())
+    assert track["formats"]["srt"]["bytes"] == size
+
+    url = f"{live_server.url}/files/{spoken_id}/transcription"
+    back = requests.delete(url, headers={"If-Match": new_etag}, timeout=60)
+    assert (back.status_code, back.json()["edited"]) == (200, False)
+    assert read(live_server, spoken_id)[0] == original
+    for file_format, text in before.items():
+        assert text_of(live_server, spoken_id, file_format) == text
+
+
+def test_a_transcript_that_was_read_can_be_sent_back(live_server: Server, spoken_id: str) -> None:
+    original, etag = read(live_server, spoken_id)
+    assert put(live_server, spoken_id, original, etag).status_code == 200
+    assert read(live_server, spoken_id)[0] == original
+
+
+def test_nobody_overwrites_an_edit_unseen(live_server: Server, spoken_id: str) -> None:
+    _, etag = read(live_server, spoken_id)
+    body = {"segments": [segment()]}
+    assert_problem(put(live_server, spoken_id, body, None), "precondition_required", "If-Match")
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(
+            pool.map(
+                lambda number: put(
+                    live_server, spoken_id, {"segments": [segment(f"Edit {number}.")]}, etag
+                ),
+                range(4),
+            )
+        )
+    assert sorted(one.status_code for one in answers) == [200, 412, 412, 412]
+    first = next(number for number, one in enumerate(answers) if one.status_code == 200)
+    assert text_of(live_server, spoken_id, "txt") == f"Edit {first}.\n"
+    assert put(live_server, spoken_id, body, "*").status_code == 200
+
+
+def test_an_edit_survives_reuse_by_its_file_only(
+    live_server: Server, spoken_id: str, recording: Spoken, tmp_path: Path
+) -> None:
+    original, etag = read(live_server, spoken_id)
+    put(live_server, spoken_id, {"segments": [segment("By hand.")]}, etag)
+    live_server.process(spoken_id, "whisper", initial_prompt="Something else.")
+    live_server.wait(spoken_id)
+    assert "By hand" not in text_of(live_server, spoken_id, "txt")
+    again = live_server.process(spoken_id, "whisper")
+    assert (again.status_code, again.json()["status"]) == (200, "completed")
+    assert text_of(live_server, spoken_id, "txt") == "By hand.\n"
+    path = write_wav(tmp_path / "other.wav", recording.sound[None], RATE_HZ)
+    other = live_server.upload(path)
+    assert live_server.process(other, "whisper").status_code == 200
+    assert read(live_server, other)[0] == original
+
+
+WORD = {"text": " Hi", "start_s": 0.5, "end_s": 0.7}
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "names"),
+    [
+        ([], "invalid_json", "object"),
+        ({}, "invalid_option", "'segments' is missing"),
+        ({"segments": [segment()], "title": "x"}, "unknown_option", "title"),
+        ({"segments": [{"text": "x"}]}, "invalid_option", "segments.0.start_s"),
+        ({"segments": [segment(start_s=-1)]}, "invalid_option", "segments.0.start_s"),
+        ({"segments": [segment(start_s=1e6)]}, "invalid_option", "segments.0"),
+        ({"segments": [segment(), segment(start_s=0.1)]}, "invalid_option", "segments.1"),
+        ({"segments": [{**segment(), "start_s": "0"}]}, "invalid_option", "segments.0.start_s"),
+        ({"segments": [segment(start_s=float("nan"))]}, "invalid_option", "segments.0.start_s"),
+        ({"segments": [segment("a\0b")]}, "invalid_option", "U+0000"),
+        ({"segments": [segment("\ud800")]}, "invalid_option", "segments.0.text"),
+        ({"segments": [segment("Hello", words=[WORD])]}, "invalid_option", "words"),
+        ({"segments": [segment("Hi", words=[{**WORD, "end_s": 0.1}])]}, "invalid_option", "words"),
+        ({"segments": [segment("x" * 10_001)]}, "invalid_option", "segments.0.text"),
+    ],
+)
+def test_a_wrong_edit_changes_nothing(
+    live_server: Server, shared_id: str, body: Any, code: str, names: str
+) -> None:
+    original, etag = read(live_server, shared_id)
+    url = f"{live_server.url}/files/{shared_id}/transcription"
+    headers = {"If-Match": etag, "Content-Type": "application/json"}
+    answer = requests.put(url, data=json.dumps(body), headers=headers, timeout=60)
+    assert_problem(answer, code, names)
+    assert read(live_server, shared_id) == (original, etag)
+
+
+@pytest.fixture(scope="module")
+def shared_id(
+    live_server: Server, recording: Spoken, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    path = tmp_path_factory.mktemp("speech") / "speech.wav"
+    file_id = live_server.upload(write_wav(path, recording.sound[None], RATE_HZ))
+    live_server.process(file_id, "whisper")
+    live_server.wait(file_id)
+    return file_id
+
+
+def test_only_transcripts_are_edited(live_server: Server, short_wav: Path) -> None:
+    file_id = live_server.upload(short_wav)
+    assert_problem(put(live_server, file_id, {"segments": []}, "*"), "not_ready")
+    live_server.process(file_id, "demucs", model_variant="swift")
+    live_server.wait(file_id)
+    url = f"{live_server.url}/files/{file_id}/vocals"
+    answer = requests.put(url, json={}, headers={"If-Match": "*"}, timeout=60)
+    assert_problem(answer, "not_editable", "vocals")
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    server = Server(
+        tmp_path_factory.mktemp("locked"),
+        MODEL_DIR=weights,
+        DEMUCS_MODEL="swift",
+        API_KEYS=f"{ANN},{BOB}",
+    ).start()
+    yield server
+    server.stop()
+
+
+def upload(server: Server, path: Path, key: str, name: str) -> str:
+    with path.open("rb") as file:
+        answer = server.post("/upload", files={"file": (name, file)}, headers={"X-API-Key": key})
+    return str(answer.json()["file_id"])
+
+
+def listed(server: Server, key: str, path: str = "/files") -> dict[str, Any]:
+    answer = server.get(path, headers={"X-API-Key": key})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_uploads_are_listed_newest_first_in_pages(locked: Server, tmp_path: Path) -> None:
+    sound = write_wav(tmp_path / "a.wav", noise(0.1))
+    mine = [upload(locked, sound, ANN, f"歌 {number}.wav") for number in range(53)]
+    other = upload(locked, sound, BOB, "other.wav")
+    locked.post(f"/process/demucs/{mine[-1]}", headers={"X-API-Key": ANN})
+    locked.get(f"/status/{mine[-1]}?wait=60", headers={"X-API-Key": ANN})
+    page = listed(locked, ANN)
+    assert [one["file_id"] for one in page["files"]] == mine[:2:-1]
+    assert page["files_total"] == 53
+    assert page["files"][0]["filename"] == "歌 52.wav"
+    assert [one["status"] for one in page["files"][:2]] == ["completed", "uploaded"]
+    # A page goes on where the one before ended, even if that upload is gone.
+    locked.delete(f"/cleanup/{page['files'][-1]['file_id']}", headers={"X-API-Key": ANN})
+    last = listed(locked, ANN, page["next"])
+    assert [one["file_id"] for one in last["files"]] == mine[2::-1]
+    assert (last["next"], last["files_total"]) == (None, 52)
+    assert [one["file_id"] for one in listed(locked, BOB)["files"]] == [other]
+
+
+def test_a_wrong_position(locked: Server) -> None:
+    answer = locked.get("/files?before=x", headers={"X-API-Key": ANN})
+    assert_problem(answer, "invalid_option", "next")
+
+
+def test_a_server_without_keys_lists_nothing(live_server: Server) -> None:
+    assert_problem(live_server.get("/files"), "not_listed", "API keys")
