@@ -87,6 +87,34 @@ def house(tmp_path: Path) -> Iterator[House]:
     house.store.close()
 
 
+def temporary(house: House, content: bytes = b"sound") -> Upload:
+    incoming = house.storage.receive()
+    incoming.write(content)
+    return house.storage.accept(incoming, "talk.wav", "wav", None, temporary_id="a" * 32)
+
+
+@pytest.mark.parametrize("retention_h", [0.0, RETENTION_H])
+def test_a_temporary_upload_goes_an_hour_after_its_last_use(
+    tmp_path: Path, retention_h: float
+) -> None:
+    house = House(tmp_path, retention_h)
+    kept, upload = house.upload(), temporary(house)
+    assert temporary(house, b"more") == upload
+    job = house.job(upload)
+    house.sweep(1.5)
+    assert house.has(upload), "its job has not ended"
+    house.finish(job)
+    record = house.uploads / upload.file_id / "upload.json"
+    os.utime(record, (house.now, house.now))
+    house.sweep(0.9)
+    assert house.has(upload)
+    house.sweep(0.2)
+    assert not house.has(upload)
+    # `kept` is 2.6 h old.
+    assert house.has(kept) is not bool(retention_h)
+    house.store.close()
+
+
 def test_an_old_upload_goes_with_its_results(house: House) -> None:
     old = house.upload()
     house.finish(house.job(old))

@@ -227,6 +227,11 @@ ELSEWHERE = {
         "hostile.test_dropped_downloads",
         "test_a_client_waits_for_a_few_formats_only",
     ),
+    "too_many_waiting": ("web.compat.test_openai", "test_so_many_requests_of_a_client_wait"),
+    "too_many_sessions": (
+        "web.compat.test_openai_realtime",
+        "test_a_client_may_have_so_many_sessions",
+    ),
     "too_many_jobs": ("web.test_bounds", "test_jobs_of_one_client"),
     "audio_too_long": ("web.test_bounds", "test_seconds_and_decoded_bytes"),
     "disk_full": ("web.test_errors_limits", "test_a_full_disk_refuses_an_upload"),

@@ -4,6 +4,7 @@ import base64
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDon
 
 from scripts import voices
 from studio.transcription.engine import RATE_HZ
+from studio.web.services import MAX_WAITING_PER_CLIENT
 from tests.support.server import Server, convert, noise, until, write_wav
 from tests.support.speech import RECORDING, Spoken, write_speech, wrong
 
@@ -406,3 +408,26 @@ def test_another_key_has_an_upload_of_its_own(server: Server, client: OpenAI) ->
     with client_of(server, OTHER) as stranger:
         stranger.audio.transcriptions.create(model="mini", file=path)
     assert server.get(f"/status/{jobs[0]['file_id']}", headers=other).status_code == 404
+
+
+def test_so_many_requests_of_a_client_wait(server: Server, tmp_path: Path) -> None:
+    path = write_speech(tmp_path / "wait.wav", times=4, rate_hz=11_025)
+    with ExitStack() as waiting:
+        for _ in range(MAX_WAITING_PER_CLIENT):
+            answer = requests.post(
+                server.url + PATH,
+                files={"file": ("wait.wav", path.read_bytes())},
+                data={"stream": "true"},
+                headers=HEADERS,
+                stream=True,
+                timeout=120,
+            )
+            assert waiting.enter_context(answer).status_code == 200
+        refused = ask(server, path)
+        assert_error(refused, 429, "too_many_waiting", None)
+        assert refused.headers["Retry-After"] == "5" and "x-should-retry" not in refused.headers
+        # A status is still answered, at once.
+        file_id = newest(server)
+        assert server.get(f"/status/{file_id}?wait=60", headers=HEADERS).status_code == 200
+    assert len(jobs_of(server, path.read_bytes())) == 1
+    until(lambda: ask(server, path).status_code == 200)

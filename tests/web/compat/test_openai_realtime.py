@@ -192,6 +192,30 @@ def test_wrong_events(server: Server) -> None:
         configure(connection, turn_detection=None)
 
 
+def test_settings_change_after_an_utterance(server: Server, recording: Spoken) -> None:
+    """With the event of older clients, in the middle of a sentence."""
+    with connected(server) as connection:
+        configure(connection, turn_detection=None, transcription={"language": "en"})
+        say(connection, recording.part(0, 1))
+        session = {
+            "input_audio_format": "pcm16",
+            "input_audio_transcription": {"model": "gpt-4o-mini-transcribe", "language": ""},
+            "turn_detection": {"type": "server_vad", "silence_duration_ms": 350},
+        }
+        update = {"type": "transcription_session.update", "session": session}
+        connection._connection.send(json.dumps(update))
+        connection.input_audio_buffer.commit()
+        kinds = []
+        while "transcription_session.updated" not in kinds:
+            event = json.loads(connection.recv_bytes())
+            assert event["type"] != "error", event
+            kinds.append(event["type"])
+        assert f"{TRANSCRIPTION}.completed" in kinds
+        sound = event["session"]["audio"]["input"]
+        assert sound["turn_detection"]["silence_duration_ms"] == 350
+        assert sound["transcription"]["language"] is None
+
+
 def open_socket(server: Server, **options: Any) -> websocket.WebSocket:
     address = server.url.replace("http", "ws") + options.pop("path", ADDRESS)
     return websocket.create_connection(address, timeout=30, **options)

@@ -12,6 +12,8 @@ from studio.web.compat.openai import names
 
 RATE_HZ = 24_000
 PCM = "audio/pcm"
+# The same in the events of older clients.
+OLD_PCM = "pcm16"
 SILENCE_MS = 500
 # Without turn detection, a pause does not end a turn. A live session knows no longer one.
 LONGEST_SILENCE_MS = 5000
@@ -48,6 +50,18 @@ class Configuration:
         if "turn_detection" in sound:
             changed = replace(changed, silence_ms=_silence_ms(sound["turn_detection"]))
         return changed
+
+    def updated_as_before(self, session: Any) -> "Configuration":
+        """With the changes of a `transcription_session.update`, the event of older clients."""
+        sent = _object(session, "session")
+        sound: dict[str, Any] = {"transcription": sent.get("input_audio_transcription")}
+        if sent.get("input_audio_format") not in (None, OLD_PCM):
+            raise _invalid(
+                "session.input_audio_format", sent["input_audio_format"], f"use {OLD_PCM}"
+            )
+        if "turn_detection" in sent:
+            sound["turn_detection"] = sent["turn_detection"]
+        return self.updated({"audio": {"input": sound}})
 
     def _with_transcription(self, sent: dict[str, Any]) -> "Configuration":
         languages = [sent.get("language") or None, *(sent.get("languages") or [])]

@@ -40,6 +40,8 @@ class Connection:
         self._configuration = Configuration(f"sess_{secrets.token_hex(8)}", model)
         self._receiver: Receiver | None = None
         self._uncommitted_s = 0.0
+        # A configuration that waits for the end of an utterance, and the event that confirms it.
+        self._update_to: tuple[Configuration, str] | None = None
         self._has_expired = False
         self.session = Session(
             self._checked_settings(self._configuration),
@@ -62,6 +64,7 @@ class Connection:
         try:
             while not self._has_expired and self._outgoing.qsize() < MAX_UNREAD:
                 message = channel.receive()
+                self._try_update()
                 if message is not None:
                     self._handle(message)
                 elif self._is_stopping():
@@ -91,7 +94,12 @@ class Connection:
             self.session.keep_alive(time.monotonic())
             match event.get("type"):
                 case "session.update":
-                    self._update(event.get("session"))
+                    self._update(self._latest.updated(event.get("session")), "session.updated")
+                case "transcription_session.update":
+                    self._update(
+                        self._latest.updated_as_before(event.get("session")),
+                        "transcription_session.updated",
+                    )
                 case "input_audio_buffer.append":
                     self._append(event.get("audio"))
                 case "input_audio_buffer.commit":
@@ -104,14 +112,31 @@ class Connection:
             self._send_error(error.code, error.message, event_id)
         self._live.scheduler.wake()
 
-    def _update(self, session: Any) -> None:
-        changed = self._configuration.updated(session)
-        self.session.configure(self._checked_settings(changed))
+    @property
+    def _latest(self) -> Configuration:
+        return self._update_to[0] if self._update_to is not None else self._configuration
+
+    def _update(self, changed: Configuration, answer: str) -> None:
+        """Change the configuration, at once or as soon as the current utterance has ended."""
+        self._checked_settings(changed)
+        self._update_to = changed, answer
+        self._try_update()
+
+    def _try_update(self) -> None:
+        if self._update_to is None:
+            return
+        changed, answer = self._update_to
+        try:
+            self.session.configure(self._checked_settings(changed))
+        except SessionError as error:
+            if error.code != "utterance_running":
+                raise
+            return
         if changed.rate_hz != self._configuration.rate_hz:
             self._receiver = None
-        self._configuration = changed
+        self._configuration, self._update_to = changed, None
         self._items.has_turns = changed.silence_ms is not None
-        self._send("session.updated", {"session": changed.described()})
+        self._send(answer, {"session": changed.described()})
 
     def _append(self, audio: Any) -> None:
         if not isinstance(audio, str):
