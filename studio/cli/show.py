@@ -111,6 +111,7 @@ class Screen:
         try:
             yield show
         finally:
+            # Stopping prints a line break, even if the bar was never shown.
             if bars.tasks:
                 bars.stop()
 

@@ -1,26 +1,30 @@
 """The command line does what the API does, with the same options and errors, on whole folders."""
 
 import argparse
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 
-from models import FORMATS, OPTIONS
+from config import Config
+from models import FORMATS, OPTIONS, Models
 from studio.cli.commands import COMMANDS
-from studio.cli.main import Interface, parser_of
+from studio.cli.main import Interface, main, parser_of
 from studio.cli.options import FLAGS, flag_of
 from tests.support.server import ROOT, noise, write_wav
 
 SPOKEN = ROOT / "samples" / "speech"
 SONGS = 20
 BROKEN = 7
+PIPE_BYTES = 4096
 
 
 def environment(weights: Path) -> dict[str, str]:
@@ -56,6 +60,40 @@ def run(
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")], errors
 
 
+Call = Callable[..., list[dict[str, Any]]]
+Show = Callable[..., str]
+
+
+@pytest.fixture
+def show(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Show:
+    """Run a command in this process, which saves the imports; what it prints."""
+
+    def show(folder: Path, *arguments: str, code: int = 0) -> str:
+        for name, value in environment(weights).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(folder)
+        config = Config.load()
+        interface = Interface(
+            lambda storage, store: Models(config, storage, store), OPTIONS, FORMATS, unused
+        )
+        assert main(interface, arguments) == code
+        return capsys.readouterr().out
+
+    return show
+
+
+@pytest.fixture
+def call(show: Show) -> Call:
+    """The same for the lines of JSON that it prints."""
+    return lambda *given, **more: list(map(json.loads, show(*given, **more).splitlines()))
+
+
+def unused() -> None:
+    raise AssertionError
+
+
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a working directory above it: twenty songs, one of them broken."""
@@ -69,11 +107,21 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def line_of(descriptor: int) -> bytes:
+    """A line, and no byte behind it."""
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(descriptor, 1)
+    return line
+
+
 def test_a_folder_is_worked_through_interrupted_and_resumed(songs: Path, weights: Path) -> None:
     command = ("separate", "songs", "-o", "out", "--stems", "vocals", "--format", "flac", "--json")
     process = start(songs, weights, *command)
     assert process.stdout is not None
-    first = [json.loads(process.stdout.readline()) for _ in range(3)]
+    # A pipe that holds a few lines, so that the program cannot be done before it is interrupted.
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    first = [json.loads(line_of(process.stdout.fileno())) for _ in range(3)]
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, rest
@@ -100,20 +148,20 @@ def test_a_folder_is_worked_through_interrupted_and_resumed(songs: Path, weights
     assert again[-1] == {"status": "summary", "done": 0, "skipped": SONGS - 1, "failed": 1}
 
 
-def test_other_options_or_content_are_worked_on_again(songs: Path, weights: Path) -> None:
+def test_other_options_or_content_are_worked_on_again(songs: Path, call: Call) -> None:
     song = write_wav(songs / "one.wav", noise(0.5, seed=99))
     command = ("separate", "one.wav", "-o", "again", "--json")
-    assert run(songs, weights, *command, "--karaoke")[0][0]["status"] == "done"
+    assert call(songs, *command, "--karaoke")[0]["status"] == "done"
     assert {path.name for path in (songs / "again" / "one").iterdir()} == {
         "vocals.wav",
         "instrumental.wav",
     }
-    assert run(songs, weights, *command, "--karaoke")[0][0]["status"] == "skipped"
-    assert run(songs, weights, *command)[0][0]["status"] == "done"
+    assert call(songs, *command, "--karaoke")[0]["status"] == "skipped"
+    assert call(songs, *command)[0]["status"] == "done"
     write_wav(song, noise(0.5, seed=100))
-    assert run(songs, weights, *command)[0][0]["status"] == "done"
+    assert call(songs, *command)[0]["status"] == "done"
     (songs / "again" / "one" / "bass.wav").unlink()
-    assert run(songs, weights, *command)[0][0]["status"] == "done"
+    assert call(songs, *command)[0]["status"] == "done"
 
 
 def test_speech_becomes_text_beside_the_file(tmp_path: Path, weights: Path) -> None:
@@ -132,7 +180,7 @@ def test_music_is_generated_from_a_sentence(tmp_path: Path, weights: Path) -> No
     assert run(tmp_path, weights, *command, "--variations", "2")[0][0]["status"] == "skipped"
 
 
-def test_errors_are_those_of_the_api(tmp_path: Path, weights: Path) -> None:
+def test_errors_are_those_of_the_api(tmp_path: Path, call: Call) -> None:
     write_wav(tmp_path / "song.wav", noise(0.5))
     for arguments, code in (
         (("separate", "song.wav", "--model", "none"), "unknown_variant"),
@@ -145,8 +193,7 @@ def test_errors_are_those_of_the_api(tmp_path: Path, weights: Path) -> None:
     ):
         if arguments[-1] == ".":
             (tmp_path / "song.wav").write_bytes(b"")
-        lines, _ = run(tmp_path, weights, *arguments, "--json", code=1)
-        assert lines[0]["code"] == code, arguments
+        assert call(tmp_path, *arguments, "--json", code=1)[0]["code"] == code, arguments
     assert not (tmp_path / "separated").exists()
 
 
@@ -157,6 +204,22 @@ def test_without_a_terminal_it_prints_results_only(tmp_path: Path, weights: Path
     assert (process.returncode, errors) == (0, "")
     assert output.startswith("song.wav: separated/song/bass.wav in ")
     assert "\x1b" not in output
+
+
+def test_a_terminal_shows_a_bar_and_results(
+    tmp_path: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for name in ("one.wav", "two.wav"):
+        write_wav(tmp_path / name, noise(2.0))
+    command = ("separate", "one.wav", "two.wav", "--stems", "bass")
+    shown = show(tmp_path, *command)
+    assert "100%" in shown and "separating" in shown
+    assert "two.wav: separated/two/bass.wav in " in shown
+    assert "2 done, 0 already done, 0 failed" in shown
+    assert "one.wav: already done" in show(tmp_path, *command)
+    shown = show(tmp_path, "models")
+    assert "swift (default)" in shown and "bundled" in shown
 
 
 def test_a_file_whose_end_is_not_recorded_gets_a_remark(tmp_path: Path, weights: Path) -> None:
@@ -177,10 +240,6 @@ def test_models_are_listed(tmp_path: Path, weights: Path) -> None:
 
 def test_every_option_of_the_api_has_a_flag() -> None:
     """One source: names, help and choices come from the schemas."""
-
-    def unused() -> None:
-        raise AssertionError
-
     parser = parser_of(Interface(lambda *_: unused(), OPTIONS, FORMATS, unused))  # type: ignore[arg-type]
     [commands] = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
     for command in COMMANDS:

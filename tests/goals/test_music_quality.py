@@ -28,7 +28,7 @@ MIN_FOLLOWED = 0.67
 GOAL = 0.8
 
 
-@pytest.fixture(scope="module", params=["int8", "int4"])
+@pytest.fixture(scope="module", params=["int8", pytest.param("int4", marks=pytest.mark.slow)])
 def model(request: pytest.FixtureRequest, graphs: Path) -> MusicModel:
     settings = EngineSettings("openvino", request.param, 1, graphs)
     model = load(MusicGenCatalogue(MINI, graphs / "none"), "mini", settings)

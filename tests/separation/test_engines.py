@@ -219,7 +219,7 @@ def test_windows_in_batches_come_back_in_order(weights: Path, graphs: Path) -> N
         network = member.network
         assert isinstance(network, TorchNetwork)
         batched.append(Member(TorchNetwork(network.module, "cpu", batch=3), member.weights))
-    sound = noise(9.4)
+    sound = noise(5.2)
     expected = separated(bag, sound, shifts=2)
     found = separated(dataclasses.replace(bag, members=tuple(batched)), sound, shifts=2)
     assert np.abs(found - expected).max() < 1e-5

@@ -227,7 +227,7 @@ class TestEngine:
     def test_threads_that_share_an_engine_do_not_disturb_each_other(
         self, engine: SpeechEngine, recording: Spoken
     ) -> None:
-        windows = [recording.part(first, first + 3) for first in range(4)]
+        windows = [recording.part(first, first + 2) for first in range(4)]
         expected = [heard(engine, window) for window in windows]
         pairs = [(windows[0], windows[3]), (windows[2], windows[1])]
         expected += [heard(engine, *pair) for pair in pairs]

@@ -202,13 +202,18 @@ def test_the_start_page_leads_to_the_documentation(described: Server) -> None:
     assert 'href="/docs"' in described.get("/").text
 
 
-def ask_at_random(server: Server, folder: Path, settings: str, *more: str) -> str:
+EXAMPLES = pytest.mark.parametrize("examples", [8, pytest.param(20, marks=pytest.mark.slow)])
+"""Requests of each kind for each operation."""
+
+
+def ask_at_random(server: Server, folder: Path, settings: str, examples: int, *more: str) -> str:
     """Let schemathesis send requests of every kind, good and bad; what it reports."""
     config = folder / "schemathesis.toml"
     config.write_text(settings)
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config)]
     command += ["run", f"{server.url}/openapi.json", "--checks", ",".join(TRUTHS), *more]
-    command += ["--seed", "1", "--max-examples", "20", "--no-color", "--request-timeout", "60"]
+    command += ["--seed", "1", "--max-examples", str(examples), "--no-color"]
+    command += ["--request-timeout", "60"]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
     )
@@ -216,15 +221,19 @@ def ask_at_random(server: Server, folder: Path, settings: str, *more: str) -> st
     return done.stdout
 
 
-def test_any_request_is_answered_as_described(described: Server, tmp_path: Path) -> None:
+@EXAMPLES
+def test_any_request_is_answered_as_described(
+    described: Server, tmp_path: Path, examples: int
+) -> None:
     """Well-formed or not: never a defect, always a status and a shape of the document."""
-    report = ask_at_random(described, tmp_path, "")
+    report = ask_at_random(described, tmp_path, "", examples)
     assert f"Tested: {len(NAMES)}" in report
     assert described.get("/health").status_code == 200
 
 
+@EXAMPLES
 def test_requests_for_real_files_are_answered_as_described(
-    described: Server, tmp_path: Path
+    described: Server, tmp_path: Path, examples: int
 ) -> None:
     """The same with a model, files and a track that exist."""
     song = write_wav(tmp_path / "song.wav", noise(0.5, seed=51))
@@ -246,7 +255,9 @@ parameters = {{ file_id = "{described.upload(song)}" }}
 """
     # The route for any model answers the paths of single models, too.
     excluded = "^/(cleanup|process/(demucs|whisper|musicgen))/"
-    report = ask_at_random(described, tmp_path, settings, "--exclude-path-regex", excluded)
+    report = ask_at_random(
+        described, tmp_path, settings, examples, "--exclude-path-regex", excluded
+    )
     assert f"Tested: {len(NAMES) - 4}" in report
     assert "404 Not Found" not in report
     assert described.get("/health").status_code == 200
