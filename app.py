@@ -5,7 +5,7 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Config, ConfigError
-from models import FAMILIES, MakeFamily, Models
+from models import FAMILIES, AnyFamily, MakeFamily, Models
 from studio import __version__, logs
 from studio.errors import UnknownVariant
 from studio.inference.devices import MPS, missing_device
@@ -107,7 +107,7 @@ def create_app(
     config: Config | None = None,
     warm_up: bool = False,
     *,
-    families: Sequence[MakeFamily] = FAMILIES,
+    families: Mapping[type[AnyFamily], MakeFamily] = FAMILIES,
     store_type: type[JobStore] = JobStore,
     upload_pace: Pace | None = None,
 ) -> Flask:

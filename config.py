@@ -35,6 +35,7 @@ MODELS: dict[str, ModelInfo] = {
     "demucs": {"file_types": AUDIO_FILE_TYPES, "purpose": "Audio source separation"},
     "whisper": {"file_types": AUDIO_FILE_TYPES, "purpose": "Speech-to-text transcription"},
     "musicgen": {"file_types": frozenset({"txt"}), "purpose": "Text-to-music generation"},
+    "analysis": {"file_types": AUDIO_FILE_TYPES, "purpose": "Tempo, beats, key and chords"},
 }
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from config import MODELS, Config
+from studio.analysis.catalogue import AnalysisCatalogue
+from studio.analysis.family import Analysis
 from studio.errors import UnknownModel
 from studio.family import Family, JobContext
 from studio.generation.catalogue import MusicGenCatalogue
@@ -78,10 +80,18 @@ def musicgen(config: Config, sources: Sources, _models: "Models") -> Generation:
     )
 
 
-FAMILIES: tuple[MakeFamily, ...] = (demucs, whisper, musicgen)
-_KINDS = (Separation, Transcription, Generation)
-OPTIONS: dict[str, type[JobOptions]] = {family.name: family.options for family in _KINDS}
-FORMATS: dict[str, Mapping[str, str]] = {family.name: family.formats for family in _KINDS}
+def analysis(config: Config, sources: Sources, _models: "Models") -> Analysis:
+    return Analysis(AnalysisCatalogue(config.bundled_dir / "analysis-mini"), sources)
+
+
+FAMILIES: dict[type[AnyFamily], MakeFamily] = {
+    Separation: demucs,
+    Transcription: whisper,
+    Generation: musicgen,
+    Analysis: analysis,
+}
+OPTIONS: dict[str, type[JobOptions]] = {family.name: family.options for family in FAMILIES}
+FORMATS: dict[str, Mapping[str, str]] = {family.name: family.formats for family in FAMILIES}
 
 
 def _engine(config: Config, engine: str, precision: str) -> EngineSettings:
@@ -97,7 +107,7 @@ class Models:
         config: Config,
         storage: Storage,
         store: JobStore,
-        families: Sequence[MakeFamily] = FAMILIES,
+        families: Mapping[type[AnyFamily], MakeFamily] = FAMILIES,
         registry: Registry | None = None,
     ) -> None:
         self.registry = registry or Registry(config.MODEL_IDLE_S)
@@ -105,7 +115,7 @@ class Models:
         self.partials = Partials()
         self._processors: dict[str, AnyProcessor] = {}
         sources = Sources(storage, store, self)
-        for make in families:
+        for make in families.values():
             family = make(config, sources, self)
             info = MODELS[family.name]
             self._processors[family.name] = Processor(

@@ -106,13 +106,13 @@ def two_songs(folder: Path, weights: Path, minutes: float) -> list[str]:
     ]
 
 
-def job(server: Server, song: Path) -> Cost:
+def job(server: Server, song: Path, model: str = "demucs") -> Cost:
     """The cost of one job, from the beginning of the upload to `completed`."""
     worker = psutil.Process(server.pid).children()[0].pid
     cpu_before_s = measure.cpu_s(worker)
     began_s = time.monotonic()
     file_id = server.upload(song)
-    server.process(file_id).raise_for_status()
+    server.process(file_id, model).raise_for_status()
     _completed(server.wait(file_id, timeout_s=6 * 3600))
     wall_s = time.monotonic() - began_s
     return Cost(wall_s, measure.cpu_s(worker) - cpu_before_s, measure.peak_bytes(worker))

@@ -108,8 +108,9 @@ class Track:
     types; `zooms` are the formats of waveform data by samples per pixel. `archived` are the formats
     that an archive contains by default; empty if the track can be derived from others. `file_stem`
     is the name of its files without the extension. `variant` is the model variant that made it, if
-    that is not the variant of the job. `channels` has the track of each channel if the file joins
-    several tracks. `editing` is set if people may edit it.
+    that is not the variant of the job, and `duration_s` its length, if that is not the one of the
+    result. `channels` has the track of each channel if the file joins several tracks. `editing` is
+    set if people may edit it.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Track:
     zooms: Mapping[int, str] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
     editing: Editing | None = None
+    duration_s: float | None = None
 
     def file_name(self, file_format: str) -> str:
         return f"{self.file_stem}.{file_format}"
@@ -184,7 +186,15 @@ def sound_track(
 
     archived = () if derivation else (result.format,)
     return Track(
-        name, group, SOUND_FORMATS, result.format, archived, stem, make, zooms=audio.PEAKS_FORMATS
+        name,
+        group,
+        SOUND_FORMATS,
+        result.format,
+        archived,
+        stem,
+        make,
+        duration_s=result.duration_s,
+        zooms=audio.PEAKS_FORMATS,
     )
 
 

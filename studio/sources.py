@@ -71,7 +71,8 @@ class Sources:
             made_by = tracks[name].variant or job.request.variant
             path = self.storage.result(upload.file_id, job.job_id) / f"{name}.wav"
             if variant in (None, made_by) and path.is_file():
-                return job, Source(path, result.duration_s, job.request.fingerprint)
+                duration_s = tracks[name].duration_s or result.duration_s
+                return job, Source(path, duration_s, job.request.fingerprint)
         return None
 
     def track(self, upload: Upload, track: str) -> Source:

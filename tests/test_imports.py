@@ -21,7 +21,7 @@ WEB_ONLY = {
 GUARD = "studio.audio.child"
 # It starts this Python again, with a module of its own.
 CONVERSION = "studio.inference.convert_process"
-FAMILIES = ("separation", "transcription", "generation")
+FAMILIES = ("separation", "transcription", "generation", "analysis")
 LAYERS = (
     ("studio", "studio.errors", "studio.logs", "studio.settings"),
     ("studio.audio",),

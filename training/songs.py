@@ -86,6 +86,21 @@ class Melody:
     harmony_steps: int = 0
 
 
+@dataclass(frozen=True)
+class Harmony:
+    """The key of a song, and the degree of the scale on which the chord of each bar stands.
+
+    `root` is a pitch class and `scale` the semitones above it. A bar has `steps` sixteenths.
+    `sounding` tells for each bar whether an instrument plays its chord.
+    """
+
+    root: int
+    scale: tuple[int, ...]
+    steps: int
+    degrees: tuple[int, ...]
+    sounding: tuple[bool, ...]
+
+
 @dataclass
 class Song:
     """Everything that is needed to render one song."""
@@ -99,6 +114,7 @@ class Song:
     other: list[Part]
     melody: Melody
     scale: tuple[int, ...]
+    harmony: Harmony
 
 
 @dataclass
@@ -153,6 +169,10 @@ def make_song(seed: int, held_out: bool, duration_s: float = 30.0) -> Song:
     return Song(
         seed, held_out, tempo_bpm, duration_s, _drums(frame), _bass(frame), _other(frame),
         _melody(frame), tuple(sorted((frame.root + degree) % 12 for degree in scale)),
+        Harmony(
+            frame.root, scale, steps, tuple(chords),
+            tuple(frame.plays(bar, "bass") or frame.plays(bar, "other") for bar in range(bars)),
+        ),
     )  # fmt: skip
 
 

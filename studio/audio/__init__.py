@@ -6,6 +6,7 @@ recording: decoding yields blocks, and writing takes blocks.
 
 from studio.audio.child import ffmpeg_path
 from studio.audio.decoding import decode
+from studio.audio.loudness import LoudnessMeter, integrated_lufs
 from studio.audio.mono import MonoMixer
 from studio.audio.peaks import FINE, PEAKS_FORMATS, PEAKS_TYPE, most_peaks_bytes, write_peaks
 from studio.audio.probing import Probe, probe
@@ -35,6 +36,7 @@ __all__ = [
     "NO_TAGS",
     "PEAKS_FORMATS",
     "PEAKS_TYPE",
+    "LoudnessMeter",
     "MonoMixer",
     "Probe",
     "Sound",
@@ -46,6 +48,7 @@ __all__ = [
     "encode",
     "encode_tracks",
     "ffmpeg_path",
+    "integrated_lufs",
     "join_tracks",
     "most_bytes",
     "most_peaks_bytes",

@@ -73,6 +73,15 @@ def _music(name: str, done: Done, _choices: Choices) -> list[Output]:
     ]
 
 
+def _analysis(name: str, done: Done, _choices: Choices) -> list[Output]:
+    tracks = ["analysis", "click"] if done.result["click"] else ["analysis"]
+    return [
+        (f"{name}.{track}.{file_format}", track, file_format)
+        for track in tracks
+        for file_format in [done.default_format(track)]
+    ]
+
+
 def name_of(prompt: str) -> str:
     """A file name for music that a prompt describes."""
     words = re.sub(r"[^\w]+", "-", prompt, flags=re.UNICODE).strip("-").lower()
@@ -98,6 +107,13 @@ COMMANDS = (
         _texts,
         fixed={"source": "vocals"},
         formats="lrc",
+    ),
+    Command(
+        "analyse",
+        "analysis",
+        "find tempo, beats, key and chords of songs, and write a click track",
+        "folder for the analyses (default: beside each file)",
+        _analysis,
     ),
     Command(
         "generate",

@@ -1,4 +1,4 @@
-"""`audio-studio`: separate, transcribe and generate on this machine, without a server."""
+"""`audio-studio`: separate, transcribe, analyse and generate on this machine, without a server."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -83,7 +83,8 @@ def _serve_agents(interface: Interface) -> int:
 
 def parser_of(interface: Interface) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="audio-studio", description="Separate, transcribe and generate on this machine."
+        prog="audio-studio",
+        description="Separate, transcribe, analyse and generate on this machine.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -12,7 +12,7 @@ import numpy as np
 from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.family import JobContext
-from studio.generation import chroma, loudness
+from studio.generation import chroma
 from studio.generation.continuation import Continuation
 from studio.generation.model import Codes, MusicModel, States
 from studio.generation.options import GenerationOptions
@@ -193,7 +193,7 @@ def _level(
     on_block: Callable[[float], None],
 ) -> _Level:
     """Measure a track, and adjust it to the target loudness as far as its peak allows."""
-    measured_lufs = loudness.integrated_lufs(_checked(audio.read_blocks(path), on_block), rate_hz)
+    measured_lufs = audio.integrated_lufs(_checked(audio.read_blocks(path), on_block), rate_hz)
     if measured_lufs is None or wanted_lufs is None:
         return _Level(None if measured_lufs is None else round(measured_lufs, 2), peak)
     gain = float(10 ** ((wanted_lufs - measured_lufs) / 20))

@@ -135,7 +135,7 @@ class JobAnswers:
             job_id=job.job_id,
             model=job.request.model,
             variant=job.request.variant,
-            duration_s=self._duration_s(job),
+            duration_s=track.duration_s or self._duration_s(job),
             channels=list(track.channels),
             formats={
                 one: _file(folder / track.file_name(one), f"{address}.{one}")
@@ -151,7 +151,7 @@ class JobAnswers:
             job_id=job.job_id,
             model=job.request.model,
             variant=job.request.variant,
-            duration_s=self._duration_s(job),
+            duration_s=track.duration_s or self._duration_s(job),
             edited=track.is_edited(folder),
             formats={
                 one: _file(track.path(folder, one), f"{address}{one}")

@@ -20,6 +20,7 @@ from studio.cli.commands import COMMANDS
 from studio.cli.main import Interface, main, parser_of
 from studio.cli.options import FLAGS, flag_of
 from tests.support.server import ROOT, noise, write_wav
+from tests.support.tunes import tune
 
 SPOKEN = ROOT / "samples" / "speech"
 SONGS = 20
@@ -253,3 +254,13 @@ def test_every_option_of_the_api_has_a_flag() -> None:
                 shown = str(flags[flag_of(name)].help).replace("%%", "%")
                 assert shown.startswith(field.description or "")
     assert set(FLAGS) <= set.union(*(set(one.model_fields) for one in OPTIONS.values()))
+
+
+def test_songs_are_analysed_beside_the_file(tmp_path: Path, weights: Path) -> None:
+    write_wav(tmp_path / "song.wav", tune(0)[1])
+    lines, _ = run(tmp_path, weights, "analyse", "song.wav", "--count-in-bars", "1", "--json")
+    assert lines[0]["outputs"] == ["song.analysis.json", "song.click.wav"]
+    assert json.loads((tmp_path / "song.analysis.json").read_text("utf-8"))["beats_per_bar"] == 4
+    assert run(tmp_path, weights, "analyse", "song.wav", "--no-click", "--json")[0][0][
+        "outputs"
+    ] == ["song.analysis.json"]

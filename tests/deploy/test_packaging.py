@@ -124,7 +124,7 @@ def test_an_installed_server_serves_from_an_empty_folder(
     for page in ("/docs", "/websocket-test.html"):
         assert requests.get(url + page, timeout=30).status_code == 200
     models = requests.get(f"{url}/models", timeout=30).json()["models"]
-    for name in ("demucs", "whisper", "musicgen"):
+    for name in ("demucs", "whisper", "musicgen", "analysis"):
         assert models[name]["variants"]["mini"]["weights"] == "bundled"
     with open(RECORDING, "rb") as recording:
         upload = requests.post(f"{url}/upload", files={"file": recording}, timeout=60)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from config import Config
 from scripts import env_example
+from studio.analysis.options import AnalysisOptions
 from studio.errors import all_errors
 from studio.generation.catalogue import RELEASES as MUSICGEN_RELEASES
 from studio.generation.options import GenerationOptions
@@ -88,6 +89,7 @@ def test_every_variant_of_a_model_is_described(model: str, name: str) -> None:
         ("demucs", SeparationOptions),
         ("whisper", TranscriptionOptions),
         ("musicgen", GenerationOptions),
+        ("analysis", AnalysisOptions),
     ],
 )
 def test_every_option_is_described(model: str, options: type[BaseModel]) -> None:

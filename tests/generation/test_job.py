@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from studio.generation.loudness import integrated_lufs
+from studio.audio.loudness import integrated_lufs
 from tests.support.music import heard, make, prompt
 from tests.support.problems import assert_problem
 from tests.support.server import Server, decode_all, level_db, noise, write_wav

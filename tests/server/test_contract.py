@@ -56,7 +56,7 @@ def test_health(server: Server) -> None:
     expected = {
         "status": "healthy",
         "message": "AI Model Backend with WebSocket support is running",
-        "available_models": ["demucs", "whisper", "musicgen"],
+        "available_models": ["demucs", "whisper", "musicgen", "analysis"],
         "websocket_support": True,
         "transcription_endpoint": "/transcribe",
     }
@@ -67,7 +67,7 @@ def test_models(server: Server, weights: Path) -> None:
     answer = server.get("/models")
     assert answer.status_code == 200
     models = answer.json()["models"]
-    assert list(models) == ["demucs", "whisper", "musicgen"]
+    assert list(models) == ["demucs", "whisper", "musicgen", "analysis"]
     for name, model in models.items():
         assert model["purpose"] == MODELS[name]["purpose"]
         assert set(model["file_types"]) == MODELS[name]["file_types"]

@@ -27,7 +27,7 @@ def health(server: Server) -> dict[str, Any]:
     found: dict[str, Any] = answer.json()
     assert found["status"] == "healthy"
     assert found["message"] == "AI Model Backend with WebSocket support is running"
-    assert found["available_models"] == ["demucs", "whisper", "musicgen"]
+    assert found["available_models"] == ["demucs", "whisper", "musicgen", "analysis"]
     assert found["websocket_support"] is True
     assert found["transcription_endpoint"] == "/transcribe"
     return found

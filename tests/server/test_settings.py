@@ -180,9 +180,10 @@ BAD_SECRETS = [
 
 
 def test_the_models_of_the_contract() -> None:
-    assert set(MODELS) == {"demucs", "whisper", "musicgen"}
+    assert set(MODELS) == {"demucs", "whisper", "musicgen", "analysis"}
     assert MODELS["demucs"] == {"file_types": SOUND, "purpose": "Audio source separation"}
     assert MODELS["whisper"] == {"file_types": SOUND, "purpose": "Speech-to-text transcription"}
+    assert MODELS["analysis"] == {"file_types": SOUND, "purpose": "Tempo, beats, key and chords"}
     assert MODELS["musicgen"] == {"file_types": {"txt"}, "purpose": "Text-to-music generation"}
 
 

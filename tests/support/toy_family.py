@@ -80,4 +80,4 @@ def invert(_config: Config, sources: Sources, _models: Models) -> Invert:
 
 def create_app() -> Flask:
     MODELS["invert"] = {"file_types": frozenset({"wav"}), "purpose": "Turns sound upside down"}
-    return app.create_app(families=[*FAMILIES, invert])
+    return app.create_app(families={**FAMILIES, Invert: invert})

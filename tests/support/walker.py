@@ -126,7 +126,9 @@ class Walker:
     def _route(self) -> None:
         method, path, parameters = self._random.choice(self._routes)
         path = path.replace("{file_id}", self._file_id())
-        path = path.replace("{model}", self._random.choice(["demucs", "whisper", "musicgen", "x"]))
+        path = path.replace(
+            "{model}", self._random.choice(["demucs", "whisper", "musicgen", "analysis", "x"])
+        )
         tracks = ["vocals", "no_vocals", "transcription", "music", *NAMES]
         path = path.replace("{track}", self._random.choice(tracks))
         query = {}

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from studio.audio.loudness import integrated_lufs
 from studio.generation.chroma import RATE_HZ, from_second, melody
-from studio.generation.loudness import integrated_lufs
 from tests.support.server import Sound, tone
 
 

@@ -1,0 +1,56 @@
+"""The options of an analysis."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from studio.jobs.body import JobOptions
+
+MAX_COUNT_IN_BARS = 4
+
+
+class AnalysisOptions(JobOptions):
+    """Options of `POST /process/analysis/<file_id>`."""
+
+    model_variant: Annotated[
+        str | None,
+        Field(
+            description="Variant of the analysis, see GET /models.",
+            min_length=1,
+            max_length=200,
+            examples=["mini"],
+        ),
+    ] = None
+    tempo_bpm: Annotated[
+        float | None,
+        Field(
+            description="Approximate tempo in beats per minute, where it is known; none: found.",
+            ge=40.0,
+            le=250.0,
+            examples=[120.0],
+        ),
+    ] = None
+    beats_per_bar: Annotated[
+        int | None,
+        Field(description="Beats in a bar, where it is known; none: 3 or 4.", ge=2, le=7),
+    ] = None
+    chords: Annotated[bool, Field(description="Find the key and the chords.")] = True
+    click: Annotated[bool, Field(description="Write the track click.")] = True
+    count_in_bars: Annotated[
+        int,
+        Field(
+            description="Bars of clicks before the first beat of the song. Where the song begins "
+            "too early for them, the track begins before the song.",
+            ge=0,
+            le=MAX_COUNT_IN_BARS,
+        ),
+    ] = 0
+    format: Annotated[
+        Literal["wav", "flac", "mp3", "ogg"], Field(description="Format of the track click.")
+    ] = "wav"
+
+    @model_validator(mode="after")
+    def _click(self) -> Self:
+        if self.count_in_bars and not self.click:
+            raise ValueError("count_in_bars needs click: true")
+        return self
