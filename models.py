@@ -194,6 +194,10 @@ class Models:
         """All formats of tracks, with their content types."""
         return {name: kind for one in self.all() for name, kind in one.family.formats.items()}
 
+    def mixed(self) -> list[str]:
+        """The well-known tracks of which mixes can be made."""
+        return list(dict.fromkeys(name for one in self.all() for name in one.family.mixed))
+
     def tracks_help(self) -> str:
         """What tracks are called, for the API's description."""
         return "; ".join(f"{one.name}: {one.family.tracks_help}" for one in self.all())

@@ -45,7 +45,8 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
     """A model family. `studio.processor` implements what all families have in common.
 
     `name` is the name of the model in URLs. `formats` maps the formats of its tracks to content
-    types. `tracks_help` describes its tracks in the OpenAPI document. A model that `loads_at_start`
+    types. `tracks_help` describes its tracks in the OpenAPI document, and `mixed` are well-known
+    tracks of which mixes can be made. A model that `loads_at_start`
     is loaded and warmed up when the server starts.
     """
 
@@ -54,6 +55,7 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
     result: type[ResultT]
     formats: ClassVar[Mapping[str, str]]
     tracks_help: ClassVar[str]
+    mixed: ClassVar[Sequence[str]] = ()
     loads_at_start: ClassVar[bool] = False
     catalogue: Catalogue[Any]
 

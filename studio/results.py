@@ -109,8 +109,8 @@ class Track:
     that an archive contains by default; empty if the track can be derived from others. `file_stem`
     is the name of its files without the extension. `variant` is the model variant that made it, if
     that is not the variant of the job, and `duration_s` its length, if that is not the one of the
-    result. `channels` has the track of each channel if the file joins several tracks. `editing` is
-    set if people may edit it.
+    result. `channels` has the track of each channel if the file joins several tracks; `song`
+    returns what a mix of these is made of. `editing` is set if people may edit it.
     """
 
     name: str
@@ -125,6 +125,7 @@ class Track:
     channels: tuple[str, ...] = ()
     editing: Editing | None = None
     duration_s: float | None = None
+    song: Callable[[TrackFolder], audio.Song] | None = None
 
     def file_name(self, file_format: str) -> str:
         return f"{self.file_stem}.{file_format}"
@@ -208,10 +209,17 @@ def _add_peaks(folder: TrackFolder, wav: Path, name: str, samples_per_pixel: int
     )
 
 
-def joined_track(name: str, group: str, parts: Sequence[str], result: SoundResult) -> Track:
+def joined_track(
+    name: str,
+    group: str,
+    parts: Sequence[str],
+    result: SoundResult,
+    mixture: Callable[[TrackFolder], Path],
+) -> Track:
     """All tracks of a job as one file, with their channels one after the other.
 
-    FLAC holds at most 8 channels. `parts` are tracks that the job wrote.
+    FLAC holds at most 8 channels. `parts` are tracks that the job wrote, and `mixture` returns the
+    recording that they are parts of.
     """
     channels = tuple(part for part in parts for _ in range(result.channels))
     formats = ["flac", "wav"] if len(channels) <= audio.FLAC_CHANNELS else ["wav"]
@@ -226,5 +234,15 @@ def joined_track(name: str, group: str, parts: Sequence[str], result: SoundResul
             lambda path: audio.join_tracks(sources, path, file_format, gain, check_wanted),
         )
 
+    def song(folder: TrackFolder) -> audio.Song:
+        return audio.Song(
+            mixture(folder),
+            {part: folder.existing(f"{part}.wav") for part in parts},
+            result.duration_s,
+            result.sample_rate_hz,
+            result.channels,
+            result.samples,
+        )
+
     types = {one: audio.CONTENT_TYPES[one] for one in formats}
-    return Track(name, group, types, formats[0], (), name, make, channels=channels)
+    return Track(name, group, types, formats[0], (), name, make, channels=channels, song=song)

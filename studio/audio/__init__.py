@@ -7,6 +7,7 @@ recording: decoding yields blocks, and writing takes blocks.
 from studio.audio.child import ffmpeg_path
 from studio.audio.decoding import decode
 from studio.audio.loudness import LoudnessMeter, integrated_lufs
+from studio.audio.mixing import Mix, Song, mix_bytes, mixed_file
 from studio.audio.mono import MonoMixer
 from studio.audio.peaks import FINE, PEAKS_FORMATS, PEAKS_TYPE, most_peaks_bytes, write_peaks
 from studio.audio.probing import Probe, probe
@@ -37,8 +38,10 @@ __all__ = [
     "PEAKS_FORMATS",
     "PEAKS_TYPE",
     "LoudnessMeter",
+    "Mix",
     "MonoMixer",
     "Probe",
+    "Song",
     "Sound",
     "SoundWriter",
     "StreamDecoder",
@@ -50,6 +53,8 @@ __all__ = [
     "ffmpeg_path",
     "integrated_lufs",
     "join_tracks",
+    "mix_bytes",
+    "mixed_file",
     "most_bytes",
     "most_peaks_bytes",
     "pcm_16",

@@ -8,7 +8,7 @@ from studio.family import Family, JobContext
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
 from studio.results import SOUND_FORMATS, Track
-from studio.separation.catalogue import DemucsCatalogue, DemucsVariant
+from studio.separation.catalogue import SIX, DemucsCatalogue, DemucsVariant
 from studio.separation.engines import expected
 from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
@@ -28,6 +28,7 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
     result = SeparationResult
     formats: ClassVar[Mapping[str, str]] = SOUND_FORMATS
     tracks_help = "a stem such as vocals, no_<stem>, instrumental"
+    mixed = SIX
     loads_at_start = True
 
     def __init__(

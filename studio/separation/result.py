@@ -46,13 +46,17 @@ def tracks_of(result: SeparationResult) -> list[Track]:
 
 def joined(result: SeparationResult) -> Track:
     """All stems as one file, in the order of `result.stems`."""
-    return joined_track(GROUP, GROUP, result.stems, result)
+    return joined_track(GROUP, GROUP, result.stems, result, lambda folder: _mixture(folder, result))
+
+
+def _mixture(folder: TrackFolder, result: SeparationResult) -> Path:
+    """The recording that was separated."""
+    return folder.path / MIXTURE if result.source else folder.upload
 
 
 def _without(name: str, stem: str, result: SeparationResult) -> Track:
     def write(folder: TrackFolder, base: Path, target: Path) -> None:
-        mixture = folder.path / MIXTURE if result.source else folder.upload
-        _write_rest(target, mixture, base, result)
+        _write_rest(target, _mixture(folder, result), base, result)
 
     derivation = Derivation(f"{stem}.wav", write)
     return sound_track(name, GROUP, result, f"{WITHOUT}{stem}", derivation)

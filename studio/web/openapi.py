@@ -10,6 +10,7 @@ from flask import Flask
 from pydantic import BaseModel, create_model
 from pydantic.json_schema import models_json_schema
 
+from studio import audio
 from studio.errors import (
     InvalidOption,
     OriginRefused,
@@ -133,7 +134,8 @@ def _path_parameters(path: str, models: Processors) -> list[dict[str, Any]]:
         "model": f"Name of a model: {', '.join(models.names())}.",
         "file_id": "ID of an upload, from the response of POST /upload.",
         "track": f"Name of a track. {models.tracks_help()}.",
-        "file_format": "flac (up to 8 channels, so 4 stems), or wav.",
+        "file_format": f"Format of the file: {', '.join(audio.CONTENT_TYPES)}. Stems are available "
+        "as flac (up to 8 channels, so 4 stems) and wav.",
     }
     examples = {"model": models.names()[0], "file_id": schemas.FILE_ID}
     return [
@@ -174,7 +176,9 @@ def _body(found: Operation, models: Processors) -> dict[str, Any]:
 
 def _operation(path: str, method: str, found: Operation, models: Processors) -> dict[str, Any]:
     parameters = _path_parameters(path, models)
-    parameters += [_parameter(one, models) for one in found.parameters]
+    for parameter in found.parameters:
+        names = models.mixed() if parameter.is_of_stems else [parameter.name]
+        parameters += [_parameter(replace(parameter, name=name), models) for name in names]
     described: dict[str, Any] = {
         "operationId": found.name,
         "tags": [found.tag],

@@ -27,7 +27,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Parameter:
     """A query or header parameter with its JSON schema.
 
-    If `is_format`, its values are the formats of all tracks.
+    If `is_format`, its values are the formats of all tracks. If `is_of_stems`, it stands for one
+    parameter for each stem.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Parameter:
     schema: dict[str, Any] = field(default_factory=dict)
     place: Literal["query", "header"] = "query"
     is_format: bool = False
+    is_of_stems: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ class Operation:
     `name` is the operation ID, and `tag` one of TAGS. `answers` maps a status to a schema, a media
     type, TRACK, or None for an empty body. `body` has the content by media type, or the schema of
     JSON. An open operation requires no API key. `rate` is the rate limit that applies: general,
-    work, or none. If `query_is_options`, the query may contain the options of the body: those of
-    the model `options_of`, or of any model if that is ANY_MODEL. An operation of any model is
-    described once more for each model, as `name_of(model)`. The protocols of other programs are not
-    described in the OpenAPI document.
+    work, or none. If `query_is_options`, the view checks the query itself: it may contain the
+    options of the body, those of the model `options_of`, or of any model if that is ANY_MODEL. An
+    operation of any model is described once more for each model, as `name_of(model)`. The protocols
+    of other programs are not described in the OpenAPI document.
     """
 
     name: str

@@ -45,6 +45,7 @@ from studio.web.access import asked_operation
 from studio.web.editing import EditViews
 from studio.web.links import Links, LinkViews
 from studio.web.listing import ListViews
+from studio.web.mixes import MixViews
 from studio.web.operations import ANY_MODEL, Parameter, operation
 from studio.web.services import Services
 from studio.web.session import Sessions, SessionViews
@@ -84,7 +85,7 @@ PROCESS_ERRORS = (
 
 def register(app: Flask, services: Services) -> None:
     """Add all REST routes to the application."""
-    views, tracks = JobViews(services), TrackViews(services)
+    views, tracks, mixes = JobViews(services), TrackViews(services), MixViews(services)
     tickets = Tickets(services.secret)
     services.access.accept(Links(tickets, services.access, services.storage).owner)
     services.access.accept(Sessions(tickets, services.access).owner)
@@ -102,6 +103,7 @@ def register(app: Flask, services: Services) -> None:
         ("/cancel/<file_id>", "POST", views.cancel),
         ("/download/<file_id>/all.zip", "GET", tracks.archive),
         ("/download/<file_id>/stems.<file_format>", "GET", tracks.stems),
+        ("/download/<file_id>/mix.<file_format>", "GET", mixes.mix),
         ("/download/<file_id>/<track>", "GET", tracks.download),
         ("/files", "GET", listed.list_files),
         ("/files/<file_id>", "GET", tracks.files),

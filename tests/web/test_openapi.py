@@ -33,6 +33,7 @@ CONTRACT = {
     "/cancel/{file_id}": {"post"},
     "/download/{file_id}/all.zip": {"get"},
     "/download/{file_id}/stems.{file_format}": {"get"},
+    "/download/{file_id}/mix.{file_format}": {"get"},
     "/download/{file_id}/{track}": {"get"},
     "/files": {"get"},
     "/files/{file_id}": {"get"},
@@ -46,8 +47,8 @@ NAMES = [
     *("upload_file", "delete_file"),
     *("start_job", "start_demucs_job", "start_whisper_job", "start_musicgen_job"),
     *("separate_file", "get_status", "cancel_jobs"),
-    *("download_archive", "download_stems", "download_track", "list_tracks"),
     *("list_files", "edit_track", "restore_track"),
+    *("download_archive", "download_mix", "download_stems", "download_track", "list_tracks"),
     *("create_link", "sign_in", "sign_out"),
 ]
 TRUTHS = [

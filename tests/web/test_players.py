@@ -77,7 +77,9 @@ def test_five_stems_are_wav_only() -> None:
     result = SoundResult(
         format="wav", sample_rate_hz=RATE_HZ, channels=2, samples=1, gain=1.0, duration_s=1.0
     )
-    track = joined_track("stems", "stems", ["a", "b", "c", "d", "e"], result)
+    track = joined_track(
+        "stems", "stems", ["a", "b", "c", "d", "e"], result, lambda _: Path("song")
+    )
     assert list(track.formats) == ["wav"]
     assert len(track.channels) == 10
 

@@ -1,0 +1,99 @@
+"""Mixes: a song with other levels of its stems, in another key and tempo."""
+
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from studio.audio.decoding import decode
+from studio.audio.piped import encoded, of_length, stretched, wav_bytes
+from studio.audio.sound import Sound
+from studio.audio.tags import NO_TAGS, Tags
+from studio.audio.writing import read_blocks
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How a song is mixed. `gains` are factors of stems; others keep their level.
+
+    `semitones` change the key, `tempo` the speed; neither affects the other. With `is_peak_safe`,
+    peaks beyond full scale are limited instead of cut.
+    """
+
+    gains: Mapping[str, float] = field(default_factory=dict)
+    semitones: float = 0.0
+    tempo: float = 1.0
+    is_peak_safe: bool = False
+    tags: Tags = NO_TAGS
+
+    def samples(self, samples: int) -> int:
+        """The length of the mix of a song with so many samples."""
+        return round(samples / self.tempo)
+
+
+@dataclass(frozen=True)
+class Song:
+    """A recording, its stems as WAV, and tracks to add with their factors, all at `rate_hz`."""
+
+    mixture: Path
+    stems: Mapping[str, Path]
+    duration_s: float
+    rate_hz: int
+    channels: int
+    samples: int
+    added: Mapping[Path, float] = field(default_factory=dict)
+
+
+def mix_bytes(mix: Mix, song: Song, audio_format: str) -> int | None:
+    """The size of a mix as a file; None if it is not known before it is made."""
+    return wav_bytes(song.channels, mix.samples(song.samples)) if audio_format == "wav" else None
+
+
+def mixed_file(mix: Mix, song: Song, audio_format: str) -> Generator[bytes, None, None]:
+    """A mix as a file, piece by piece; nothing of it is kept. Raises NotAudio.
+
+    It is the song plus what the gains add to it or take from it, so that it is exactly the song if
+    they are all 1, also where stems do not add up to the song.
+    """
+    samples = mix.samples(song.samples)
+    blocks: Generator[Sound, None, None] = _mixed(mix, song)
+    if mix.semitones or mix.tempo != 1.0:
+        blocks = stretched(
+            blocks, song.rate_hz, song.channels, semitones=mix.semitones, tempo=mix.tempo
+        )
+    with closing(blocks):
+        fitted = of_length(blocks, song.channels, samples)
+        yield from encoded(
+            fitted,
+            audio_format,
+            song.rate_hz,
+            song.channels,
+            samples,
+            tags=mix.tags,
+            is_peak_safe=mix.is_peak_safe,
+        )
+
+
+def _mixed(mix: Mix, song: Song) -> Generator[Sound, None, None]:
+    with ExitStack() as stack:
+        parts = [
+            (stack.enter_context(closing(_blocks(song.stems[name]))), gain - 1.0)
+            for name, gain in mix.gains.items()
+            if gain != 1.0
+        ]
+        for path, gain in song.added.items():
+            added = decode(path, song.rate_hz, song.channels)
+            parts.append((stack.enter_context(closing(added)), gain))
+        whole = decode(song.mixture, song.rate_hz, song.channels, song.duration_s)
+        for block in stack.enter_context(closing(whole)):
+            mixed = block.copy() if parts else block
+            for blocks, factor in parts:
+                part = next(blocks, None)
+                if part is not None:
+                    length = min(mixed.shape[1], part.shape[1])
+                    mixed[:, :length] += factor * part[:, :length]
+            yield mixed
+
+
+def _blocks(path: Path) -> Generator[Sound, None, None]:
+    yield from read_blocks(path)

@@ -1,0 +1,189 @@
+"""Sends sound that is made here through ffmpeg: effects and encoding, as streams."""
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
+
+import numpy as np
+
+from studio.audio.child import GUARDS, INPUT, Child
+from studio.audio.sound import BLOCK_SAMPLES, Sound
+from studio.audio.tags import Tags
+from studio.errors import InternalError
+
+SAMPLE_BYTES = 4
+# A lossy stream has no table of its length, so players tell it from a constant bit rate.
+_ENCODERS = {
+    "flac": ["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24", "-f", "flac"],
+    "mp3": ["-c:a", "libmp3lame", "-b:a", "256k", "-write_xing", "0", "-id3v2_version", "3"],
+    "ogg": ["-c:a", "libvorbis", "-q:a", "7", "-f", "ogg"],
+}
+# Samples above this are limited, gently and before they arrive.
+_LIMITER = "alimiter=limit=0.98:attack=5:release=50:level=disabled:latency=1"
+# Processor time of effects and encoders, as a multiple of that of decoding.
+_EFFORT = 10
+# Offset of the number of samples in a FLAC file: its lowest 36 bits, of 8 bytes.
+_FLAC_SAMPLES = 18
+
+
+def stretched(
+    blocks: Iterable[Sound], rate_hz: int, channels: int, *, semitones: float, tempo: float
+) -> Generator[Sound, None, None]:
+    """The same sound in another key and tempo, which do not affect each other (Rubber Band)."""
+    pitch = 2 ** (semitones / 12)
+    effect = f"rubberband=tempo={tempo:.6f}:pitch={pitch:.9f}:pitchq=quality:channels=together"
+    command = ["-af", effect, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
+    frame_bytes = SAMPLE_BYTES * channels
+    held = bytearray()
+    with _fed(command, blocks, rate_hz, channels) as output:
+        for data in output:
+            held += data
+            while len(held) >= BLOCK_SAMPLES * frame_bytes:
+                yield _sound(held[: BLOCK_SAMPLES * frame_bytes], channels)
+                del held[: BLOCK_SAMPLES * frame_bytes]
+    if held:
+        yield _sound(held[: len(held) // frame_bytes * frame_bytes], channels)
+
+
+def of_length(blocks: Iterable[Sound], channels: int, samples: int) -> Iterator[Sound]:
+    """The same sound cut to a length, or followed by silence up to it."""
+    left = samples
+    for block in blocks:
+        yield block[:, :left]
+        left -= min(left, block.shape[1])
+    while left:
+        length = min(left, BLOCK_SAMPLES)
+        yield np.zeros((channels, length), np.float32)
+        left -= length
+
+
+def encoded(
+    blocks: Iterable[Sound],
+    audio_format: str,
+    rate_hz: int,
+    channels: int,
+    samples: int,
+    *,
+    tags: Tags,
+    is_peak_safe: bool = False,
+) -> Generator[bytes, None, None]:
+    """A file of `samples` samples, piece by piece. Peaks beyond full scale are cut or limited."""
+    command = [] if not is_peak_safe else ["-af", _LIMITER]
+    if audio_format == "wav":
+        yield _wav_header(rate_hz, channels, samples)
+        if not is_peak_safe:
+            for block in blocks:
+                yield block.T.astype("<f4").tobytes()
+            return
+        command += ["-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
+    else:
+        command += [*_ENCODERS[audio_format], *_metadata(tags)]
+        command += ["-f", audio_format, "pipe:1"]
+    with _fed(command, blocks, rate_hz, channels) as output:
+        if audio_format == "flac":
+            head = b""
+            while len(head) < _FLAC_SAMPLES + 8 and (data := next(output, b"")):
+                head += data
+            yield _with_length(head, samples)
+        yield from output
+
+
+def wav_bytes(channels: int, samples: int) -> int:
+    """The size of the WAV file that `encoded` makes."""
+    return len(_wav_header(1, channels, samples)) + SAMPLE_BYTES * channels * samples
+
+
+def _metadata(tags: Tags) -> list[str]:
+    known = {"title": tags.title, "artist": tags.artist, "album": tags.album}
+    return [
+        part for name, text in known.items() if text for part in ("-metadata", f"{name}={text}")
+    ]
+
+
+def _sound(data: bytes | bytearray, channels: int) -> Sound:
+    return np.frombuffer(bytes(data), "<f4").reshape(-1, channels).T
+
+
+def _with_length(data: bytes, samples: int) -> bytes:
+    """The beginning of a FLAC file, which does not know its length, with the length."""
+    place = slice(_FLAC_SAMPLES, _FLAC_SAMPLES + 8)
+    fields = int.from_bytes(data[place], "big") >> 36 << 36
+    return data[: place.start] + (fields | samples).to_bytes(8, "big") + data[place.stop :]
+
+
+def _wav_header(rate_hz: int, channels: int, samples: int) -> bytes:
+    """The header of 32-bit float WAV, or of RF64 if the file is too large for it."""
+    frame_bytes = SAMPLE_BYTES * channels
+    data_bytes = frame_bytes * samples
+    form = (3).to_bytes(2, "little") + channels.to_bytes(2, "little")
+    form += rate_hz.to_bytes(4, "little") + (rate_hz * frame_bytes).to_bytes(4, "little")
+    form += frame_bytes.to_bytes(2, "little") + (8 * SAMPLE_BYTES).to_bytes(2, "little")
+    chunks = b"fmt " + len(form).to_bytes(4, "little") + form
+    chunks += b"fact" + (4).to_bytes(4, "little") + min(samples, 0xFFFFFFFF).to_bytes(4, "little")
+    is_large = data_bytes + 1024 > 0xFFFFFFFF
+    size = 4 + len(chunks) + 8 + data_bytes
+    if not is_large:
+        head = b"RIFF" + size.to_bytes(4, "little") + b"WAVE"
+        return head + chunks + b"data" + data_bytes.to_bytes(4, "little")
+    sizes = [size + 36, data_bytes, samples]
+    large = b"".join(one.to_bytes(8, "little") for one in sizes) + bytes(4)
+    head = b"RF64" + b"\xff" * 4 + b"WAVE" + b"ds64" + len(large).to_bytes(4, "little") + large
+    return head + chunks + b"data" + b"\xff" * 4
+
+
+class _Feeder:
+    """Sends blocks to a child on a thread of its own; `error` is what making them raised."""
+
+    def __init__(self, child: Child, blocks: Iterable[Sound]) -> None:
+        self.error: BaseException | None = None
+        self.samples = 0
+        self._child = child
+        self._blocks = blocks
+        self._thread = Thread(target=self._feed, name="sound-feeder", daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _feed(self) -> None:
+        try:
+            for block in self._blocks:
+                self.samples += block.shape[1]
+                self._child.send(block.T.astype("<f4").tobytes(), patience_s=None)
+        except OSError:
+            # ffmpeg has ended; its reader gets the error.
+            pass
+        except BaseException as error:
+            self.error = error
+        finally:
+            if close := getattr(self._blocks, "close", None):
+                close()
+            with suppress(OSError):
+                self._child.send_end()
+
+
+@contextmanager
+def _fed(
+    command: list[str], blocks: Iterable[Sound], rate_hz: int, channels: int
+) -> Iterator[Iterator[bytes]]:
+    """The output of an ffmpeg that reads blocks; raises what making them raised."""
+    start = ["-v", "error", *GUARDS, "-f", "f32le", "-ar", str(rate_hz), "-ac", str(channels)]
+    with Child([*start, *INPUT, "-map", "0:a", *command], None) as child:
+        feeder = _Feeder(child, blocks)
+        try:
+            yield _output(child, feeder, rate_hz)
+        finally:
+            child.kill()
+            feeder.join()
+
+
+def _output(child: Child, feeder: _Feeder, rate_hz: int) -> Iterator[bytes]:
+    # The maker of the sound may take its time, and has limits of its own.
+    while data := child.receive(is_live=True):
+        child.allow(_EFFORT * feeder.samples / rate_hz)
+        yield data
+    feeder.join()
+    if feeder.error is not None:
+        raise feeder.error
+    if not child.wait():
+        raise InternalError(f"The mix could not be made: {child.report.last_words()}.")

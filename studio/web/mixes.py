@@ -1,0 +1,225 @@
+"""The route for mixes: a song with other levels of its stems, in another key and tempo."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flask import Response, request
+
+from studio import audio
+from studio.errors import (
+    InvalidOption,
+    NotReady,
+    TooManyConversions,
+    UnknownFormat,
+    UnknownOption,
+    UnknownTrack,
+)
+from studio.jobs.job import Job
+from studio.storage.files import Upload
+from studio.storage.slots import Places
+from studio.web import answers
+from studio.web.links import LINK
+from studio.web.operations import TRACK, Parameter, operation
+from studio.web.services import Services
+from studio.web.tracks import TRACK_ERRORS, TrackViews
+
+MAX_GAIN = 2.0
+MAX_SEMITONES = 12
+TEMPOS = (0.5, 2.0)
+# Each mix that is being made needs up to three processes and a server thread.
+MAX_MIXES, MAX_MIXES_PER_CLIENT = 4, 2
+RETRY_AFTER_S = 5
+# The track that `click` adds.
+CLICK_TRACK = "click"
+MIX = "mix"
+_NUMBER = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{0,9})?")
+_DECIBELS = re.compile(r"([+-]?[0-9]{1,3}(?:\.[0-9]{0,9})?)dB")
+_GAIN_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": MAX_GAIN},
+        {
+            "type": "string",
+            "maxLength": 12,
+            "pattern": r"^[+-]?[0-9]{1,3}(\.[0-9]{1,6})?dB$",
+            "examples": ["-6dB"],
+        },
+    ]
+}
+GAIN = Parameter(
+    "gain",
+    "Level of a stem: a factor, 0 to 2, or decibels such as -6dB. Default: unchanged.",
+    _GAIN_SCHEMA,
+    is_of_stems=True,
+)
+KEY = Parameter(
+    "key",
+    "Change of the key in semitones; fractions are allowed.",
+    {"type": "number", "minimum": -MAX_SEMITONES, "maximum": MAX_SEMITONES, "default": 0},
+)
+TEMPO = Parameter(
+    "tempo",
+    "Speed, without a change of the key: 0.5 is half as fast.",
+    {"type": "number", "minimum": TEMPOS[0], "maximum": TEMPOS[1], "default": 1},
+)
+CLICK = Parameter(
+    "click", "Level of a click on every beat. Needs an analysis of the song.", _GAIN_SCHEMA
+)
+PEAK_SAFE = Parameter(
+    "peak_safe",
+    "Limit peaks beyond full scale, which are cut otherwise.",
+    {"type": "boolean", "default": False},
+)
+_OTHERS = (KEY, TEMPO, CLICK, PEAK_SAFE, LINK)
+
+
+@dataclass(frozen=True)
+class MixRequest:
+    """A mix, and the level of the click in it."""
+
+    mix: audio.Mix
+    click: float
+
+
+def parse_mix(query: Mapping[str, list[str]], stems: list[str]) -> MixRequest:
+    """The mix that a query describes. Raises UnknownOption or InvalidOption."""
+    known = [*stems, *(one.name for one in _OTHERS)]
+    values: dict[str, str] = {}
+    for name, texts in query.items():
+        if name not in known:
+            raise UnknownOption(
+                f"Unknown query parameter {name!r}. Known for this song: {', '.join(known)}."
+            )
+        if len(texts) > 1:
+            raise InvalidOption(
+                f"The query parameter {name!r} occurs {len(texts)} times. Send it once."
+            )
+        values[name] = texts[0]
+    mix = audio.Mix(
+        gains={stem: _gain(stem, values[stem]) for stem in stems if stem in values},
+        semitones=_number(KEY.name, values.get(KEY.name, "0"), -MAX_SEMITONES, MAX_SEMITONES),
+        tempo=_number(TEMPO.name, values.get(TEMPO.name, "1"), *TEMPOS),
+        is_peak_safe=_flag(PEAK_SAFE.name, values.get(PEAK_SAFE.name, "false")),
+    )
+    return MixRequest(mix, _gain(CLICK.name, values.get(CLICK.name, "0")))
+
+
+def _gain(name: str, text: str) -> float:
+    """A factor from a factor or decibels."""
+    gain = -1.0
+    if found := _DECIBELS.fullmatch(text):
+        gain = 10 ** (float(found[1]) / 20)
+    elif _NUMBER.fullmatch(text):
+        gain = float(text)
+    if not 0 <= gain <= MAX_GAIN:
+        raise InvalidOption(
+            f"`{name}` is {text[:50]!r}; it must be a factor between 0 and {MAX_GAIN:g}, or "
+            "decibels up to 6dB, such as -6dB."
+        )
+    return gain
+
+
+def _number(name: str, text: str, least: float, most: float) -> float:
+    if not _NUMBER.fullmatch(text) or not least <= float(text) <= most:
+        raise InvalidOption(
+            f"`{name}` is {text[:50]!r}; it must be a number between {least:g} and {most:g}."
+        )
+    return float(text)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in ("0", "1", "false", "true"):
+        raise InvalidOption(f"`{name}` is {text[:50]!r}; it must be true or false.")
+    return text in ("1", "true")
+
+
+class MixViews(TrackViews):
+    """The view of mixes. They are made while they are sent, and not kept."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._places = Places(MAX_MIXES, MAX_MIXES_PER_CLIENT)
+
+    @operation(
+        name="download_mix",
+        tag="tracks",
+        summary="Download a mix: other levels of the stems, another key and tempo",
+        answers={200: TRACK},
+        parameters=(GAIN, *_OTHERS),
+        errors=(*TRACK_ERRORS, InvalidOption, UnknownOption),
+        query_is_options=True,
+        rate="none",
+    )
+    def mix(self, file_id: str, file_format: str) -> Response:
+        upload = self._upload(file_id)
+        jobs = self._store.of_file(file_id)
+        found = self._answers.joined(jobs)
+        make_song = found[1].song if found else None
+        if found is None or make_song is None:
+            if not self._answers.track_names(jobs):
+                raise self._not_ready(upload, jobs)
+            raise UnknownTrack("No job has separated this file into stems, so it cannot be mixed.")
+        job, track = found
+        stems = list(dict.fromkeys(track.channels))
+        asked = parse_mix(request.args.to_dict(flat=False), stems)
+        if file_format not in audio.CONTENT_TYPES:
+            raise UnknownFormat(
+                f"A mix is not available as {file_format!r}, only as "
+                f"{', '.join(audio.CONTENT_TYPES)}."
+            )
+        folder = self._folder(upload, job)
+        song = make_song(folder)
+        if asked.click:
+            song = replace(song, added={self._click(upload, jobs): asked.click})
+        tags = folder.tags()
+        mix = replace(asked.mix, tags=replace(tags, title=f"{tags.title} ({MIX})"))
+        response = self._streamed(mix, song, file_format)
+        name = answers.download_name(upload, MIX, file_format)
+        response.headers["Content-Disposition"] = answers.disposition(name)
+        return response
+
+    def _click(self, upload: Upload, jobs: list[Job]) -> Path:
+        """The file of the click. Raises NotReady."""
+        for job in jobs:
+            for track in self._models.tracks(job):
+                if track.name == CLICK_TRACK:
+                    return self._file(upload, job, track, "wav")
+        raise NotReady(
+            "The click needs the beats of the song, and no job has analysed this file. Start an "
+            f"analysis with POST /process/<model>/{upload.file_id}, or leave out `{CLICK.name}`."
+        )
+
+    def _streamed(self, mix: audio.Mix, song: audio.Song, file_format: str) -> Response:
+        """The answer with a mix; its first bytes are made before, so that errors are answered."""
+        client = self._services.access.caller()
+        if self._places.take(client) is not None:
+            raise TooManyConversions(
+                f"{MAX_MIXES_PER_CLIENT} of your mixes, or {MAX_MIXES} in all, are being made. "
+                f"Retry after {RETRY_AFTER_S} s.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        pieces = audio.mixed_file(mix, song, file_format)
+        try:
+            first = next(pieces)
+        except BaseException:
+            pieces.close()
+            self._places.leave(client)
+            raise
+
+        def stream() -> Iterator[bytes]:
+            with closing(pieces):
+                yield first
+                yield from pieces
+
+        def end() -> None:
+            pieces.close()
+            self._places.leave(client)
+
+        response = Response(stream(), mimetype=audio.CONTENT_TYPES[file_format])
+        length_bytes = audio.mix_bytes(mix, song, file_format)
+        if length_bytes is not None:
+            response.content_length = length_bytes
+        response.call_on_close(end)
+        return response

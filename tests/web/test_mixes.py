@@ -1,0 +1,217 @@
+"""Mixes: levels of stems, key and tempo, streamed."""
+
+import io
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+import soundfile
+
+from studio import audio
+from studio.audio.piped import stretched
+from studio.errors import NotAudio
+from tests.support.problems import assert_problem
+from tests.support.server import (
+    Server,
+    Sound,
+    convert,
+    decode_all,
+    ffmpeg_children,
+    noise,
+    read_sound,
+    tone,
+    until,
+    write_wav,
+)
+
+RATE_HZ = 44_100
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds with tags."""
+    folder = tmp_path_factory.mktemp("song")
+    tags = ["-metadata", "title=Ünï", "-metadata", "artist=Ann", "-metadata", "album=First"]
+    return convert(write_wav(folder / "plain.wav", noise(2.0)), folder / "song.flac", *tags)
+
+
+@pytest.fixture(scope="module")
+def done(server: Server, song: Path) -> str:
+    return server.separate(song)
+
+
+def sound_of(answer: requests.Response) -> Sound:
+    """float32 (channels, samples) of a download."""
+    assert answer.status_code == 200, answer.text
+    frames, rate_hz = soundfile.read(io.BytesIO(answer.content), dtype="float32")
+    assert rate_hz == RATE_HZ
+    return np.asarray(frames.T)
+
+
+def track(server: Server, file_id: str, name: str) -> Sound:
+    return sound_of(server.get(f"/download/{file_id}/{name}?format=wav"))
+
+
+@pytest.mark.parametrize(
+    "query", ["", "vocals=1&drums=1.0&bass=0dB&other=1&key=0&tempo=1", "key=-0&tempo=1.0"]
+)
+def test_unchanged_it_is_the_song(server: Server, done: str, song: Path, query: str) -> None:
+    answer = server.get(f"/download/{done}/mix.wav?{query}")
+    assert answer.headers["Content-Type"] == "audio/wav"
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    assert np.abs(sound_of(answer) - decode_all(song)).max() < 1e-6
+    flac = sound_of(server.get(f"/download/{done}/mix.flac?{query}"))
+    assert np.abs(flac - decode_all(song)).max() < 1e-4
+
+
+def test_levels(server: Server, done: str, song: Path) -> None:
+    whole = decode_all(song)
+    vocals, drums = track(server, done, "vocals"), track(server, done, "drums")
+    none = sound_of(server.get(f"/download/{done}/mix.wav?vocals=0"))
+    assert np.abs(none - track(server, done, "instrumental")).max() < 1e-6
+    some = sound_of(server.get(f"/download/{done}/mix.wav?vocals=0.2&drums=-6dB"))
+    wanted = whole - 0.8 * vocals + (10 ** (-6 / 20) - 1) * drums
+    assert np.abs(some - wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "flac", "mp3", "ogg"])
+def test_every_format_has_the_length_and_the_tags(
+    server: Server, done: str, tmp_path: Path, audio_format: str
+) -> None:
+    answer = server.get(f"/download/{done}/mix.{audio_format}?tempo=0.8")
+    assert f"song - mix.{audio_format}" in answer.headers["Content-Disposition"]
+    file = tmp_path / f"mix.{audio_format}"
+    file.write_bytes(answer.content)
+    info = soundfile.info(str(file))
+    # MP3 without a table has the silence that its encoder adds.
+    more = 2 * 1152 + 1105 if audio_format == "mp3" else 0
+    assert 110_250 <= info.frames <= 110_250 + more
+    assert audio.probe(file).duration_s == pytest.approx(2.5, abs=0.08)
+    if audio_format != "wav":
+        assert audio.read_tags(file) == audio.Tags("Ünï (mix)", "Ann", "First")
+
+
+def pitch_hz(sound: Sound) -> float:
+    """The strongest frequency of the middle of a sound."""
+    middle = sound[len(sound) // 4 : 3 * len(sound) // 4]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    return float(np.argmax(spectrum) * RATE_HZ / len(middle))
+
+
+@pytest.mark.parametrize(
+    ("query", "seconds", "wanted_hz"),
+    [
+        ("key=12", 2.0, 440.0),
+        ("key=-2.5", 2.0, 220 * 2 ** (-2.5 / 12)),
+        ("tempo=0.5", 4.0, 220.0),
+        ("tempo=2&key=7", 1.0, 220 * 2 ** (7 / 12)),
+    ],
+)
+def test_key_and_tempo(
+    server: Server, done: str, query: str, seconds: float, wanted_hz: float
+) -> None:
+    """The song has a tone of 220 Hz."""
+    mix = sound_of(server.get(f"/download/{done}/mix.wav?{query}"))
+    assert mix.shape == (2, round(seconds * RATE_HZ))
+    assert pitch_hz(mix[0]) == pytest.approx(wanted_hz, abs=1.5)
+
+
+@pytest.mark.parametrize("tempo", [0.5, 0.9, 1.0, 2.0])
+def test_sounds_are_where_they_belong(tempo: float) -> None:
+    """Bursts at known times, in the new tempo; the effect adds no delay."""
+    at = [1.0, 2.5, 4.0]
+    sound = np.zeros((1, 5 * RATE_HZ), np.float32)
+    burst = tone(0.05, 2000.0)
+    for time_s in at:
+        start = round(time_s * RATE_HZ)
+        sound[0, start : start + len(burst)] = burst
+    made = np.concatenate(
+        list(stretched(iter([sound]), RATE_HZ, 1, semitones=1.0, tempo=tempo)), axis=1
+    )[0]
+    for time_s in at:
+        middle = round((time_s + 0.025) / tempo * RATE_HZ)
+        window = np.abs(made[middle - 8820 : middle + 8820])
+        centre = float((window * np.arange(len(window))).sum() / window.sum())
+        assert abs(centre - 8820) / RATE_HZ < 0.02
+
+
+def test_peaks_are_limited_if_wanted(server: Server, tmp_path: Path) -> None:
+    loud = write_wav(tmp_path / "loud.wav", 2.5 * noise(1.0), subtype="FLOAT")
+    file_id = server.separate(loud)
+    raw = sound_of(server.get(f"/download/{file_id}/mix.wav"))
+    safe = sound_of(server.get(f"/download/{file_id}/mix.wav?peak_safe=true"))
+    assert np.abs(raw).max() > 1.05
+    assert np.abs(safe).max() <= 0.985
+    assert safe.shape == raw.shape
+    flac = sound_of(server.get(f"/download/{file_id}/mix.flac?peak_safe=1"))
+    assert np.abs(flac - safe).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "words"),
+    [
+        ("vocals=3", "invalid_option", "between 0 and 2"),
+        ("vocals=7dB", "invalid_option", "decibels"),
+        ("vocals=", "invalid_option", "vocals"),
+        ("vocals=nan", "invalid_option", "nan"),
+        ("key=13", "invalid_option", "between -12 and 12"),
+        ("key=1e1", "invalid_option", "number"),
+        ("tempo=0.4", "invalid_option", "between 0.5 and 2"),
+        ("peak_safe=yes", "invalid_option", "true or false"),
+        ("key=1&key=2", "invalid_option", "2 times"),
+        ("banjo=1", "unknown_option", "drums, bass, other, vocals, key"),
+        ("click=1", "not_ready", "leave out `click`"),
+    ],
+)
+def test_what_is_wrong(server: Server, done: str, query: str, code: str, words: str) -> None:
+    assert_problem(server.get(f"/download/{done}/mix.wav?{query}"), code, words)
+
+
+def test_what_cannot_be_mixed(server: Server, done: str, short_wav: Path) -> None:
+    assert_problem(server.get(f"/download/{done}/mix.mid"), "unknown_format", "wav, flac, mp3, ogg")
+    untouched = server.upload(short_wav)
+    assert_problem(server.get(f"/download/{untouched}/mix.wav"), "not_ready", untouched)
+
+
+def test_one_stem_is_enough(server: Server, short_wav: Path) -> None:
+    file_id = server.separate(short_wav, stems=["vocals"])
+    none = sound_of(server.get(f"/download/{file_id}/mix.wav?vocals=0"))
+    assert np.abs(none - track(server, file_id, "instrumental")).max() < 1e-6
+
+
+def test_clients_that_leave_free_their_places(server: Server, done: str) -> None:
+    url = f"{server.url}/download/{done}/mix.wav?tempo=0.5"
+    for _ in range(6):
+        answer = requests.get(url, stream=True, timeout=60)
+        assert answer.status_code == 200
+        next(answer.iter_content(1000))
+        answer.close()
+    until(lambda: server.get(f"/download/{done}/mix.ogg").status_code == 200)
+
+
+def long_song(folder: Path, seconds: float) -> audio.Song:
+    """A song with one stem."""
+    path = write_wav(folder / f"{seconds}.wav", noise(seconds))
+    stem = write_wav(folder / f"{seconds} stem.wav", noise(seconds, seed=1), subtype="FLOAT")
+    samples = read_sound(stem).shape[1]
+    return audio.Song(path, {"vocals": stem}, seconds, RATE_HZ, 2, samples)
+
+
+def test_a_mix_that_is_given_up_leaves_nothing_running(tmp_path: Path) -> None:
+    song = long_song(tmp_path, 20.0)
+    mix = audio.Mix({"vocals": 0.5}, semitones=1.0)
+    with closing(audio.mixed_file(mix, song, "ogg")) as pieces:
+        next(pieces)
+        assert ffmpeg_children()
+    until(lambda: not ffmpeg_children(), within_s=20.0)
+
+
+def test_a_song_that_cannot_be_decoded_is_an_error(tmp_path: Path) -> None:
+    """What fails on the way reaches the caller, through all processes."""
+    song = long_song(tmp_path, 2.0)
+    song.mixture.write_bytes(b"no sound at all")
+    mix = audio.Mix({"vocals": 0.5}, semitones=1.0)
+    with pytest.raises(NotAudio):
+        list(audio.mixed_file(mix, song, "mp3"))
