@@ -38,8 +38,9 @@ FORMAT = Parameter(
 )
 SAMPLES_PER_PIXEL = Parameter(
     answers.ZOOM,
-    "Samples for each pair of values of the format peaks.",
-    {"type": "integer", "enum": list(PEAKS_FORMATS), "default": FINE},
+    f"Samples for each pair of values of the format peaks; {FINE} if it is left out.",
+    # Without a default, which generated clients would send for other formats, too.
+    {"type": "integer", "enum": list(PEAKS_FORMATS)},
 )
 ARCHIVE_FORMAT = Parameter(
     "format",

@@ -16,7 +16,12 @@ sys.path.insert(0, FOLDER)
 from studio_client import Client  # noqa: E402
 from studio_client.api.files import delete_file, upload_file  # noqa: E402
 from studio_client.api.jobs import get_status, start_demucs_job, start_job  # noqa: E402
-from studio_client.api.tracks import download_archive, download_track, list_tracks  # noqa: E402
+from studio_client.api.tracks import (  # noqa: E402
+    download_archive,
+    download_mix,
+    download_track,
+    list_tracks,
+)
 from studio_client.models import (  # noqa: E402
     DemucsJob,
     DownloadTrackFormat,
@@ -46,6 +51,7 @@ def main() -> None:
     assert isinstance(result, SeparationResult), result
     flac = DownloadTrackFormat.FLAC
     track = download_track.sync(file_id, "vocals", client=client, format_=flac)
+    mix = download_mix.sync(file_id, "ogg", client=client, vocals="-6dB", key=2.0)
     archive = download_archive.sync(file_id, client=client)
     tracks = list_tracks.sync(file_id, client=client)
     deleted = delete_file.sync(file_id, client=client)
@@ -57,6 +63,7 @@ def main() -> None:
                 "stems": result.stems,
                 "finished_at": status.jobs[0].finished_at.isoformat(),
                 "track_begins": track.payload.read()[:4].decode("latin-1"),
+                "mix_begins": mix.payload.read()[:4].decode("latin-1"),
                 "archive_begins": archive.payload.read()[:2].decode("latin-1"),
                 "tracks": [one.track for one in tracks.tracks],
                 "formats": tracks.tracks[0].formats.to_dict(),

@@ -49,6 +49,7 @@ def test_it_uploads_and_starts_a_job(used: dict[str, Any]) -> None:
 
 def test_it_downloads_bytes(used: dict[str, Any]) -> None:
     assert used["track_begins"] == "fLaC"
+    assert used["mix_begins"] == "OggS"
     assert used["archive_begins"] == "PK"
     assert used["formats"]["flac"]["ready"]
 
