@@ -86,7 +86,9 @@ def test_a_link_is_for_one_track_and_nothing_else(locked: Server, song: str) -> 
         "",
         "1",
         "99999999999-" + "0" * 64,
-        Tickets("change-me").issue("link", "", "/", lifetime_s=60)[0],
+        pytest.param(
+            Tickets("change-me").issue("link", "", "/", lifetime_s=60)[0], id="default secret"
+        ),
         "9" * 200,
         "é",
     ],
