@@ -159,7 +159,7 @@ def test_files_are_those_of_the_download(
 def test_lyrics(server: Server) -> None:
     answer = ask(server, model="whisper-1", response_format="lrc")
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert answer.text.startswith("[length:00:19]\n[la:en]\n[00:")
+    assert "[length:00:19]\n[la:en]\n[00:" in answer.text
 
 
 def test_a_stream_adds_up_to_the_text(client: OpenAI, long: Path, server: Server) -> None:
@@ -222,13 +222,13 @@ def test_a_variant_that_cannot_translate_says_so(client: OpenAI) -> None:
 @pytest.mark.voices
 def test_translations(tmp_path: Path) -> None:
     (tmp_path / "weights" / "whisper").mkdir(parents=True)
-    (tmp_path / "weights" / "whisper" / "tiny").symlink_to(voices.weights(voices.TINY))
-    server = Server(tmp_path, WHISPER_MODEL="tiny").start()
+    (tmp_path / "weights" / "whisper" / "base").symlink_to(voices.weights())
+    server = Server(tmp_path, WHISPER_MODEL="base").start()
     prompt = voices.prompt("fr", "conf-adminmenu-menu8")
     try:
         with client_of(server) as client:
             heard = client.audio.transcriptions.create(
-                model="whisper-1", file=prompt.path, response_format="verbose_json", language="fr"
+                model="whisper-1", file=prompt.path, response_format="verbose_json"
             )
             answer = client.audio.translations.create(
                 model="whisper-1", file=prompt.path, response_format="verbose_json"
@@ -236,7 +236,8 @@ def test_translations(tmp_path: Path) -> None:
     finally:
         server.stop()
     assert (heard.language, answer.language) == ("french", "english")
-    assert answer.segments and " the " in answer.text.lower() and " the " not in heard.text.lower()
+    assert "usagers" in heard.text and answer.segments
+    assert " the " in answer.text.lower() and "usagers" not in answer.text
 
 
 def test_vocals_of_a_song(server: Server, client: OpenAI, short: Path) -> None:
