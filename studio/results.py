@@ -110,7 +110,8 @@ class Track:
     is the name of its files without the extension. `variant` is the model variant that made it, if
     that is not the variant of the job, and `duration_s` its length, if that is not the one of the
     result. `channels` has the track of each channel if the file joins several tracks; `song`
-    returns what a mix of these is made of. `editing` is set if people may edit it.
+    returns what a mix of these is made of. `editing` is set if people may edit it. The song begins
+    `starts_s` after the track.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Track:
     channels: tuple[str, ...] = ()
     editing: Editing | None = None
     duration_s: float | None = None
+    starts_s: float = 0.0
     song: Callable[[TrackFolder], audio.Song] | None = None
 
     def file_name(self, file_format: str) -> str:

@@ -1,5 +1,6 @@
 """What an analysis produced: the tracks `analysis` and `click`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
@@ -53,7 +54,8 @@ class AnalysisResult(Result):
 def tracks_of(result: AnalysisResult) -> list[Track]:
     tracks = [Track(ANALYSIS, ANALYSIS, CONTENT_TYPES, "json", ("json",), ANALYSIS, _make)]
     if result.click:
-        tracks.append(sound_track(CLICK, CLICK, result.click))
+        click = sound_track(CLICK, CLICK, result.click)
+        tracks.append(replace(click, starts_s=result.count_in_s))
     return tracks
 
 

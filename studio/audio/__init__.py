@@ -7,7 +7,7 @@ recording: decoding yields blocks, and writing takes blocks.
 from studio.audio.child import ffmpeg_path
 from studio.audio.decoding import decode
 from studio.audio.loudness import LoudnessMeter, integrated_lufs
-from studio.audio.mixing import Mix, Song, mix_bytes, mixed_file
+from studio.audio.mixing import Added, Mix, Song, mix_bytes, mixed_file
 from studio.audio.mono import MonoMixer
 from studio.audio.peaks import FINE, PEAKS_FORMATS, PEAKS_TYPE, most_peaks_bytes, write_peaks
 from studio.audio.probing import Probe, probe
@@ -37,6 +37,7 @@ __all__ = [
     "NO_TAGS",
     "PEAKS_FORMATS",
     "PEAKS_TYPE",
+    "Added",
     "LoudnessMeter",
     "Mix",
     "MonoMixer",

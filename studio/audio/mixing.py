@@ -1,13 +1,15 @@
 """Mixes: a song with other levels of its stems, in another key and tempo."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from studio.audio.decoding import decode
 from studio.audio.piped import encoded, of_length, stretched, wav_bytes
-from studio.audio.sound import Sound
+from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.tags import NO_TAGS, Tags
 from studio.audio.writing import read_blocks
 
@@ -32,8 +34,17 @@ class Mix:
 
 
 @dataclass(frozen=True)
+class Added:
+    """A WAV that is added to a mix. The song begins `starts_s` after it."""
+
+    path: Path
+    gain: float
+    starts_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Song:
-    """A recording, its stems as WAV, and tracks to add with their factors, all at `rate_hz`."""
+    """A recording, its stems as WAV at `rate_hz`, and what is added to it."""
 
     mixture: Path
     stems: Mapping[str, Path]
@@ -41,7 +52,7 @@ class Song:
     rate_hz: int
     channels: int
     samples: int
-    added: Mapping[Path, float] = field(default_factory=dict)
+    added: Sequence[Added] = ()
 
 
 def mix_bytes(mix: Mix, song: Song, audio_format: str) -> int | None:
@@ -81,12 +92,12 @@ def _mixed(mix: Mix, song: Song) -> Generator[Sound, None, None]:
             for name, gain in mix.gains.items()
             if gain != 1.0
         ]
-        for path, gain in song.added.items():
-            added = decode(path, song.rate_hz, song.channels)
-            parts.append((stack.enter_context(closing(added)), gain))
+        for added in song.added:
+            blocks = _from(added, song)
+            parts.append((stack.enter_context(closing(blocks)), added.gain))
         whole = decode(song.mixture, song.rate_hz, song.channels, song.duration_s)
         for block in stack.enter_context(closing(whole)):
-            mixed = block.copy() if parts else block
+            mixed = block.copy()
             for blocks, factor in parts:
                 part = next(blocks, None)
                 if part is not None:
@@ -97,3 +108,18 @@ def _mixed(mix: Mix, song: Song) -> Generator[Sound, None, None]:
 
 def _blocks(path: Path) -> Generator[Sound, None, None]:
     yield from read_blocks(path)
+
+
+def _from(added: Added, song: Song) -> Generator[Sound, None, None]:
+    """What is added, from the beginning of the song, in blocks of the same lengths."""
+    rest = np.zeros((song.channels, 0), np.float32)
+    early = round(added.starts_s * song.rate_hz)
+    with closing(decode(added.path, song.rate_hz, song.channels)) as blocks:
+        for block in blocks:
+            skipped = min(early, block.shape[1])
+            early -= skipped
+            rest = np.concatenate([rest, block[:, skipped:]], axis=1)
+            if rest.shape[1] >= BLOCK_SAMPLES:
+                yield rest[:, :BLOCK_SAMPLES]
+                rest = rest[:, BLOCK_SAMPLES:]
+    yield rest

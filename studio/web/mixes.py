@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from flask import Response, request
 
@@ -172,7 +171,7 @@ class MixViews(TrackViews):
         folder = self._folder(upload, job)
         song = make_song(folder)
         if asked.click:
-            song = replace(song, added={self._click(upload, jobs): asked.click})
+            song = replace(song, added=[self._click(upload, jobs, asked.click)])
         tags = folder.tags()
         mix = replace(asked.mix, tags=replace(tags, title=f"{tags.title} ({MIX})"))
         response = self._streamed(mix, song, file_format)
@@ -180,15 +179,21 @@ class MixViews(TrackViews):
         response.headers["Content-Disposition"] = answers.disposition(name)
         return response
 
-    def _click(self, upload: Upload, jobs: list[Job]) -> Path:
-        """The file of the click. Raises NotReady."""
+    def _click(self, upload: Upload, jobs: list[Job], gain: float) -> audio.Added:
+        """The click. Raises NotReady."""
         for job in jobs:
             for track in self._models.tracks(job):
                 if track.name == CLICK_TRACK:
-                    return self._file(upload, job, track, "wav")
+                    path = self._file(upload, job, track, "wav")
+                    return audio.Added(path, gain, track.starts_s)
+        options = self._models.options()
+        models = [name for name, kind in options.items() if CLICK_TRACK in kind.model_fields]
+        advice = "".join(
+            f"Start one with POST /process/{one}/{upload.file_id}, or l" for one in models
+        )
         raise NotReady(
-            "The click needs the beats of the song, and no job has analysed this file. Start an "
-            f"analysis with POST /process/<model>/{upload.file_id}, or leave out `{CLICK.name}`."
+            "The click needs the beats of the song, and no analysis has found them in this file. "
+            f"{advice or 'L'}eave out `{CLICK.name}`."
         )
 
     def _streamed(self, mix: audio.Mix, song: audio.Song, file_format: str) -> Response:

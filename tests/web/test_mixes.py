@@ -25,6 +25,7 @@ from tests.support.server import (
     until,
     write_wav,
 )
+from tests.support.tunes import tune
 
 RATE_HZ = 44_100
 
@@ -167,6 +168,26 @@ def test_peaks_are_limited_if_wanted(server: Server, tmp_path: Path) -> None:
 )
 def test_what_is_wrong(server: Server, done: str, query: str, code: str, words: str) -> None:
     assert_problem(server.get(f"/download/{done}/mix.wav?{query}"), code, words)
+
+
+@pytest.mark.parametrize("count_in_bars", [0, 2])
+def test_a_click_is_on_the_beats(server: Server, tmp_path: Path, count_in_bars: int) -> None:
+    """A count-in before the song is left out."""
+    truth, sound = tune(0)
+    file_id = server.separate(write_wav(tmp_path / "song.wav", sound), stems=["drums"])
+    assert_problem(
+        server.get(f"/download/{file_id}/mix.wav?click=1"), "not_ready", "/process/analysis/"
+    )
+    server.process(file_id, "analysis", count_in_bars=count_in_bars)
+    assert server.wait(file_id)["status"] == "completed"
+    with_click = sound_of(server.get(f"/download/{file_id}/mix.wav?click=0.5"))
+    without = sound_of(server.get(f"/download/{file_id}/mix.wav"))
+    assert with_click.shape == without.shape
+    loud = np.flatnonzero(np.abs(with_click - without)[0] > 0.05)
+    starts_s = loud[np.diff(loud, prepend=-RATE_HZ) > 0.1 * RATE_HZ] / RATE_HZ
+    near_s = [np.abs(starts_s - beat_s).min() for beat_s in truth.beats_s[2:-2]]
+    assert np.median(near_s) < 0.04
+    assert np.abs(with_click - without)[0].max() == pytest.approx(0.25, abs=0.05)
 
 
 def test_what_cannot_be_mixed(server: Server, done: str, short_wav: Path) -> None:

@@ -1,0 +1,50 @@
+"""Peak memory of a mix does not grow with the length of its song."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.goals.test_memory import write_song
+from tests.support.server import ROOT
+
+# Runs in a process of its own, so that the peaks are those of one mix and its children.
+MIX = """
+import json, resource, sys
+from pathlib import Path
+from studio import audio
+
+source, seconds = sys.argv[1], float(sys.argv[2])
+song = audio.Song(
+    Path(source), {"vocals": Path(source)}, seconds, 44_100, 2, round(44_100 * seconds)
+)
+mix = audio.Mix({"vocals": 0.2}, semitones=-2.0, tempo=0.9, is_peak_safe=True)
+size = sum(map(len, audio.mixed_file(mix, song, "mp3")))
+users = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+peaks = [resource.getrusage(who).ru_maxrss for who in users]
+print(json.dumps({"bytes": size, "peak_kib": peaks}))
+"""
+
+
+def mixed(folder: Path, seconds: int) -> tuple[int, int]:
+    """Peak memory of the process and of its largest child, in KiB."""
+    source = write_song(folder / f"{seconds}.wav", seconds)
+    command = [sys.executable, "-c", MIX, str(source), str(seconds)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["bytes"] == pytest.approx(seconds / 0.9 * 256_000 / 8, rel=0.01)
+    source.unlink()
+    own, children = found["peak_kib"]
+    return own, children
+
+
+@pytest.mark.parametrize(
+    ("short_s", "long_s"), [(30, 120), pytest.param(180, 3600, marks=pytest.mark.slow)]
+)
+def test_memory_does_not_grow_with_the_song(tmp_path: Path, short_s: int, long_s: int) -> None:
+    short, long = mixed(tmp_path, short_s), mixed(tmp_path, long_s)
+    for before_kib, after_kib in zip(short, long, strict=True):
+        assert after_kib < 1.1 * before_kib, f"{short_s} s: {short}, {long_s} s: {long} KiB"
