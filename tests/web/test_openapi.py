@@ -28,6 +28,7 @@ CONTRACT = {
     "/process/demucs/{file_id}": {"post"},
     "/process/whisper/{file_id}": {"post"},
     "/process/musicgen/{file_id}": {"post"},
+    "/process/analysis/{file_id}": {"post"},
     "/separate/{file_id}": {"post"},
     "/status/{file_id}": {"get"},
     "/cancel/{file_id}": {"post"},
@@ -46,6 +47,7 @@ NAMES = [
     *("check_health", "check_readiness", "get_metrics", "list_models"),
     *("upload_file", "delete_file"),
     *("start_job", "start_demucs_job", "start_whisper_job", "start_musicgen_job"),
+    "start_analysis_job",
     *("separate_file", "get_status", "cancel_jobs"),
     *("list_files", "edit_track", "restore_track"),
     *("download_archive", "download_mix", "download_stems", "download_track", "list_tracks"),
@@ -131,6 +133,7 @@ def content_of(document: dict[str, Any], path: str, status: str = "200") -> dict
         ("demucs", "DemucsJob", "SeparationResult"),
         ("whisper", "WhisperJob", "TranscriptionResult"),
         ("musicgen", "MusicgenJob", "GenerationResult"),
+        ("analysis", "AnalysisJob", "AnalysisResult"),
     ],
 )
 def test_results_are_typed(document: dict[str, Any], model: str, job: str, result: str) -> None:
@@ -255,10 +258,10 @@ include-path-regex = "^/(process|separate|cancel)/"
 parameters = {{ file_id = "{described.upload(song)}" }}
 """
     # The route for any model answers the paths of single models, too.
-    excluded = "^/(cleanup|process/(demucs|whisper|musicgen))/"
+    excluded = "^/(cleanup|process/(demucs|whisper|musicgen|analysis))/"
     report = ask_at_random(
         described, tmp_path, settings, examples, "--exclude-path-regex", excluded
     )
-    assert f"Tested: {len(NAMES) - 4}" in report
+    assert f"Tested: {len(NAMES) - 5}" in report
     assert "404 Not Found" not in report
     assert described.get("/health").status_code == 200
