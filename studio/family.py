@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from studio import audio
 from studio.inference.transfer import OnTransfer
 from studio.inference.variants import Catalogue, Variant
 from studio.jobs.body import JobOptions
@@ -35,6 +36,7 @@ class JobContext(Generic[OptionsT]):
     keep: Callable[[Path, str], None] = lambda *_: None
     job_id: str = ""
     show: Callable[[dict[str, Any]], None] = lambda _: None
+    read_tags: Callable[[], audio.Tags] = audio.Tags
 
     def with_options(self, options: Any, report: Report) -> "JobContext[Any]":
         """The context of a part of the job with its own options and progress."""

@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from pydantic import ValidationError
 
-from studio import logs
+from studio import audio, logs
 from studio.errors import WrongFileType
 from studio.family import Family, JobContext, ModelT, OptionsT, ResultT
 from studio.inference.downloads import Downloads
@@ -155,6 +155,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
                 lambda path, name: self._storage.link(path, work / name),
                 job.job_id,
                 show,
+                lambda: audio.read_tags(self._storage.source(upload)),
             )
             result = self.family.work(model, upload, context)
             self._storage.publish(work, upload.file_id, job.job_id)

@@ -183,7 +183,12 @@ def sound_track(
             file_name,
             audio.most_bytes(wav, file_format),
             lambda path: audio.encode(
-                wav, path, file_format, result.gain, lambda _: check_wanted()
+                wav,
+                path,
+                file_format,
+                result.gain,
+                lambda _: check_wanted(),
+                tags=audio.read_tags(folder.upload).of_track(stem),
             ),
         )
 

@@ -94,6 +94,7 @@ def _write_click(
         options.format,
         gain,
         lambda done: report("encoding", share + (1.0 - share) * done),
+        read_tags=context.read_tags,
     )
     sound = SoundResult(
         duration_s=round(samples / click.RATE_HZ, 3),

@@ -39,6 +39,10 @@ class Tags:
             return replace(named, title=name or None)
         return replace(named, title=title, artist=self.artist or artist or None)
 
+    def of_track(self, name: str) -> "Tags":
+        """The tags of a track of the recording, with its name in the title."""
+        return replace(self, title=f"{self.title} ({name})" if self.title else name)
+
 
 NO_TAGS = Tags()
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from studio.audio.peaks import Peaks
 from studio.audio.sound import Sound
+from studio.audio.tags import Tags
 from studio.audio.writing import SoundWriter, encode, read_blocks
 
 
@@ -67,10 +68,16 @@ def encode_tracks(
     audio_format: str,
     gain: float,
     on_progress: Callable[[float], None],
+    *,
+    read_tags: Callable[[], Tags] = Tags,
 ) -> None:
-    """Write tracks also in another format, under one gain; progress counts over all of them."""
+    """Write tracks also in another format, under one gain; progress counts over all of them.
+
+    `read_tags` returns the tags of the recording.
+    """
     if audio_format == "wav":
         return
+    tags = read_tags()
     for number, name in enumerate(names):
 
         def on_block(share: float, before: int = number) -> None:
@@ -78,7 +85,8 @@ def encode_tracks(
 
         on_block(0.0)
         target = folder / f"{name}.{audio_format}"
-        encode(folder / f"{name}.wav", target, audio_format, gain, on_block)
+        wav = folder / f"{name}.wav"
+        encode(wav, target, audio_format, gain, on_block, tags=tags.of_track(name))
 
 
 def join_tracks(

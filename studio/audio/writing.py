@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from studio.audio.id3 import id3, prepend
 from studio.audio.sound import BLOCK_SAMPLES, Sound
+from studio.audio.tags import NO_TAGS, Tags
 from studio.errors import DiskFull, InternalError
 
 # A fixed-point file holds less than full scale; lossy encoders overshoot a little on top.
@@ -71,7 +73,7 @@ class SoundWriter:
     """Writes one sound file block by block, and knows the highest peak it was given.
 
     `expected_samples` decides between WAV and RF64 (above 4 GiB). `gain` is applied to every
-    sample. Raises DiskFull when the disk takes no more.
+    sample. `tags` are written into MP3, FLAC and OGG. Raises DiskFull when the disk takes no more.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class SoundWriter:
         expected_samples: int,
         *,
         gain: float = 1.0,
+        tags: Tags = NO_TAGS,
     ) -> None:
         import soundfile
 
@@ -96,12 +99,17 @@ class SoundWriter:
         self.path = path
         self.gain = gain
         self.peak = 0.0
+        self._head = id3(tags) if audio_format == "mp3" else b""
         try:
             self._file = File(
                 str(path), "w", samplerate=sample_rate_hz, channels=channels, **settings
             )
         except soundfile.LibsndfileError as error:
             raise write_error(path, error) from error
+        if audio_format in ("flac", "ogg"):
+            for name in ("title", "artist", "album"):
+                if text := getattr(tags, name):
+                    setattr(self._file, name, text)
 
     def write(self, block: Sound) -> None:
         """Append float32 `(channels, samples)`."""
@@ -130,6 +138,7 @@ class SoundWriter:
             raise write_error(self.path, error) from error
         if not complete:
             raise write_error(self.path, None)
+        prepend(self.path, self._head)
 
     def __enter__(self) -> "SoundWriter":
         return self
@@ -169,6 +178,8 @@ def encode(
     audio_format: str,
     gain: float = 1.0,
     on_block: Callable[[float], None] | None = None,
+    *,
+    tags: Tags = NO_TAGS,
 ) -> None:
     """Write a track in another format, block by block; `gain` keeps fixed-point ones whole.
 
@@ -179,7 +190,7 @@ def encode(
     info = soundfile.info(str(source))
     done = 0
     with SoundWriter(
-        target, audio_format, info.samplerate, info.channels, info.frames, gain=gain
+        target, audio_format, info.samplerate, info.channels, info.frames, gain=gain, tags=tags
     ) as writer:
         for block in read_blocks(source):
             writer.write(block)

@@ -81,6 +81,7 @@ def generate(
         options.format,
         gain,
         lambda done: report("encoding", share + (1.0 - share) * done),
+        read_tags=context.read_tags,
     )
     elapsed_s = time.monotonic() - started_s
     made_s = new_frames * kind.frame_samples / kind.sample_rate_hz

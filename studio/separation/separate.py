@@ -57,6 +57,7 @@ def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -
         options.format,
         gain,
         lambda done: report("encoding", share + (1.0 - share) * done),
+        read_tags=context.read_tags,
     )
     elapsed_s = time.monotonic() - started_s
     separated_s = statistics.samples / bag.sample_rate_hz

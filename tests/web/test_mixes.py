@@ -94,6 +94,23 @@ def test_every_format_has_the_length_and_the_tags(
         assert audio.read_tags(file) == audio.Tags("Ünï (mix)", "Ann", "First")
 
 
+@pytest.mark.parametrize("audio_format", ["flac", "mp3", "ogg"])
+def test_tracks_have_the_tags_and_their_name(
+    server: Server, song: Path, done: str, tmp_path: Path, audio_format: str
+) -> None:
+    """Those made on demand, and those made by their job."""
+    made = server.separate(song, stems=["vocals"], format=audio_format)
+    for number, (file_id, name, shown) in enumerate(
+        [(made, "vocals", "vocals"), (done, "drums", "drums"), (done, "instrumental", "no_vocals")]
+    ):
+        answer = server.get(f"/download/{file_id}/{name}?format={audio_format}")
+        file = tmp_path / f"{number}.{audio_format}"
+        file.write_bytes(answer.content)
+        assert audio.read_tags(file) == audio.Tags(f"Ünï ({shown})", "Ann", "First")
+        assert soundfile.info(str(file)).frames >= 2 * RATE_HZ
+        assert audio.probe(file).says_its_end
+
+
 def pitch_hz(sound: Sound) -> float:
     """The strongest frequency of the middle of a sound."""
     middle = sound[len(sound) // 4 : 3 * len(sound) // 4]

@@ -1,0 +1,39 @@
+"""ID3v2.3 tags for MP3 files: libsndfile writes only ID3v1, with 30 characters."""
+
+import shutil
+from pathlib import Path
+
+from studio.audio.tags import Tags
+
+_UTF_16 = b"\x01"
+
+
+def id3(tags: Tags) -> bytes:
+    """The tag that an MP3 file begins with; empty if there is nothing to write."""
+    texts = {"TIT2": tags.title, "TPE1": tags.artist, "TALB": tags.album}
+    frames = b"".join(_frame(name, text) for name, text in texts.items() if text)
+    return b"ID3\x03\x00\x00" + _syncsafe(len(frames)) + frames if frames else b""
+
+
+def prepend(path: Path, head: bytes) -> None:
+    """Write bytes before the content of a file."""
+    if not head:
+        return
+    longer = path.with_name(f"{path.name}.tagged")
+    try:
+        with path.open("rb") as source, longer.open("wb") as target:
+            target.write(head)
+            shutil.copyfileobj(source, target, 1 << 20)
+        longer.replace(path)
+    finally:
+        longer.unlink(missing_ok=True)
+
+
+def _frame(name: str, text: str) -> bytes:
+    data = _UTF_16 + text.encode("utf-16")
+    return name.encode() + len(data).to_bytes(4, "big") + bytes(2) + data
+
+
+def _syncsafe(number: int) -> bytes:
+    """A number of 28 bits in four bytes, without the highest bit of each."""
+    return bytes(number >> shift & 0x7F for shift in (21, 14, 7, 0))
