@@ -113,7 +113,7 @@ def test_float_wav_stems_are_what_the_model_gives(tiny: Bag, tmp_path: Path) -> 
     assert result["stems"] == STEMS
     assert result["samples"] == sound.shape[1]
     assert result["duration_s"] == pytest.approx(3.0)
-    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == sorted(
+    assert sorted(path.name for path in (tmp_path / "work").glob("*.wav")) == sorted(
         f"{name}.wav" for name in STEMS
     )
 
@@ -196,7 +196,10 @@ def test_only_the_wanted_stems_are_written(tiny: Bag, tmp_path: Path) -> None:
     sound = noise(2.0)
     result = run(tiny, sound, tmp_path / "work", stems=["vocals", "bass"])
     assert result["stems"] == ["bass", "vocals"]
-    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["bass.wav", "vocals.wav"]
+    assert sorted(path.name for path in (tmp_path / "work").glob("*.wav")) == [
+        "bass.wav",
+        "vocals.wav",
+    ]
     assert np.allclose(
         read_sound(tmp_path / "work" / "vocals.wav"), model_stems(tiny, sound)[3], atol=1e-6
     )
