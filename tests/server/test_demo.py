@@ -11,10 +11,12 @@ from tests.support.server import ROOT, SONG, read_sound
 STEMS = ("drums", "bass", "other", "vocals")
 
 
-def test_demo_ends_well_and_shows_what_came_out() -> None:
+def test_demo_ends_well_and_shows_what_came_out(tmp_path: Path, graphs: Path) -> None:
+    (tmp_path / ".graphs").symlink_to(graphs)
     done = subprocess.run(
         [sys.executable, "-m", "scripts.demo"],
         cwd=ROOT,
+        env={**os.environ, "MODEL_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=600,

@@ -42,7 +42,7 @@ class Browser:
         port = port_file.read_text().split()[0]
         pages = requests.get(f"http://127.0.0.1:{port}/json/list", timeout=30).json()
         address = next(page for page in pages if page["type"] == "page")["webSocketDebuggerUrl"]
-        self._socket = websocket.create_connection(address, timeout=60, suppress_origin=True)
+        self._socket = websocket.create_connection(address, timeout=120, suppress_origin=True)
         self._number = 0
         self.events: list[dict[str, Any]] = []
         self.call("Page.enable")
