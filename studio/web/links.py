@@ -35,7 +35,7 @@ MAX_MINUTES = 24 * 60
 LINK = Parameter(
     "link",
     "A ticket from POST /links, instead of an API key.",
-    {"type": "string"},
+    {"type": "string", "maxLength": 200},
 )
 """The parameter of every operation that a link may lead to."""
 

@@ -101,6 +101,7 @@ def test_health_and_models(shell: Shell) -> None:
         "demucs",
         "whisper",
         "musicgen",
+        "analysis",
     }
 
 

@@ -179,5 +179,10 @@ def test_the_development_server_is_ready_at_once(server: Server) -> None:
     answer = server.get("/ready")
     assert (answer.status_code, answer.json()) == (
         200,
-        {"ready": True, "models": {}, "storage": {"disk": "ready", "database": "ready"}},
+        {
+            "ready": True,
+            "models": {},
+            "notes": {},
+            "storage": {"disk": "ready", "database": "ready"},
+        },
     )

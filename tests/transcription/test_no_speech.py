@@ -40,4 +40,4 @@ def test_a_fifth_of_a_second(speaker: Server, tmp_path: Path, vad: bool) -> None
     short = write_wav(tmp_path / "short.wav", noise(0.2))
     file_id = transcribed(speaker, short, vad=vad)
     assert len(text(speaker, file_id).split()) <= 1
-    assert re.match(r"\[length:00:00\]\n", text(speaker, file_id, "lrc"))
+    assert "[length:00:00]\n" in text(speaker, file_id, "lrc")
