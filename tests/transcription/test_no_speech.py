@@ -1,6 +1,5 @@
 """Where nobody speaks nothing is written: silence, noise and music end as an empty text."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
