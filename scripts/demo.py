@@ -54,7 +54,8 @@ def main() -> None:
     shown = TARGET.relative_to(ROOT)
     print(f"\nThe results lie in {shown}/. Listen to them, then go on with your own recordings:")
     print("  make run                                   starts the server")
-    print("  http://localhost:8000/docs                 shows everything it can do")
+    print("  http://localhost:8000                      opens the studio in a browser")
+    print("  http://localhost:8000/docs                 lists the whole API")
     print('  curl -F "file=@song.mp3" http://localhost:8000/upload')
 
 
