@@ -9,15 +9,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from flask import Flask
-from flask_cors import CORS
 from flask_socketio import SocketIO
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Config, ConfigError
 from models import FAMILIES, AnyFamily, MakeFamily, Models
@@ -39,20 +37,8 @@ from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import (
-    compat,
-    hosts,
-    jobs_live,
-    live,
-    live_server,
-    pages,
-    problems,
-    rates,
-    rest,
-    watch,
-)
+from studio.web import application, compat, jobs_live, live, live_server, problems
 from studio.web.access import Access
-from studio.web.access import register as check_access
 from studio.web.answers import JobAnswers
 from studio.web.bounds import UploadBounds
 from studio.web.metrics import Metrics, Present
@@ -64,18 +50,6 @@ if TYPE_CHECKING:
     from studio.web.compat.wyoming.server import WyomingServer
 
 SHUTDOWN_S = 20.0
-# What a web page of another origin may read besides the usual.
-EXPOSED_HEADERS = [
-    "Location",
-    "Retry-After",
-    "Content-Disposition",
-    "Content-Range",
-    "Accept-Ranges",
-    "ETag",
-    "WWW-Authenticate",
-    watch.HEADER,
-]
-
 log = logging.getLogger(__name__)
 
 
@@ -167,7 +141,12 @@ def create_app(
         compat.register(app, services, shapes, live_speech)
         socketio = live_server.add(app, live_speech, services.access)
         started.callback(jobs_live.add(socketio, services).stop)
-        _guard(app, config, shapes)
+        application.guard(
+            app,
+            shapes,
+            allowed_hosts=config.allowed_hosts,
+            trusted_proxies=config.TRUSTED_PROXIES,
+        )
         _start(started, jobs, scheduler, readiness)
         wyoming = _wyoming(config, scheduler, models, started)
         if warm_up:
@@ -261,37 +240,18 @@ def _wyoming(
 
 
 def _flask(config: Config, services: Services, metrics: Metrics, shapes: problems.Shapes) -> Flask:
-    """The application with all routes but those of Socket.IO."""
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    app.url_map.strict_slashes = False
-    app.config.update(SECRET_KEY=config.SECRET_KEY, MAX_CONTENT_LENGTH=config.MAX_CONTENT_LENGTH)
-    CORS(app, origins=_cors_patterns(config), expose_headers=EXPOSED_HEADERS)
-    watch.register(app, metrics, services.access)
-    rates.register(app, services.access, config.RATE_LIMIT, config.RATE_LIMIT_WORK)
-    check_access(app, services.access)
-    rest.register(app, services)
-    pages.register(app, services)
-    problems.register(app, shapes)
+    application.make(
+        app,
+        services,
+        metrics,
+        shapes,
+        max_content_length=config.MAX_CONTENT_LENGTH,
+        cors_origins=config.cors_origins,
+        rate=config.RATE_LIMIT,
+        work_rate=config.RATE_LIMIT_WORK,
+    )
     return app
-
-
-def _guard(app: Flask, config: Config, shapes: problems.Shapes) -> None:
-    """Check hosts and believe trusted proxies before any request, those of Socket.IO included."""
-    outer: Any = app.wsgi_app
-    if config.allowed_hosts is not None:
-        outer = hosts.only_for(outer, config.allowed_hosts, shapes)
-    if trusted := config.TRUSTED_PROXIES:
-        outer = ProxyFix(outer, x_for=trusted, x_proto=trusted)
-    app.wsgi_app = outer  # type: ignore[method-assign]
-
-
-def _cors_patterns(config: Config) -> str | list[re.Pattern[str]]:
-    """The origins for Flask-CORS, which takes a text with brackets, as of IPv6, for a pattern."""
-    if config.cors_origins == "*":
-        return "*"
-    return [re.compile(rf"{re.escape(one)}\Z", re.IGNORECASE) for one in config.cors_origins]
 
 
 def _upload_bounds(config: Config) -> UploadBounds:

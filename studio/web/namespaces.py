@@ -1,5 +1,6 @@
 """What the Socket.IO namespaces have in common."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from flask import request
@@ -9,7 +10,7 @@ from studio.errors import Unauthorized
 from studio.web.access import Access, key_of
 
 
-class StrictNamespace(Namespace):  # type: ignore[misc]
+class StrictNamespace(ABC, Namespace):  # type: ignore[misc]
     """Handles events in methods `on_<event>`; the reserved names cannot be sent as events."""
 
     def __init__(self, path: str, socketio: SocketIO, access: Access) -> None:
@@ -18,9 +19,9 @@ class StrictNamespace(Namespace):  # type: ignore[misc]
         self._server = socketio
         self._access = access
 
+    @abstractmethod
     def is_open(self, sid: str) -> bool:
         """Whether a client has connected."""
-        raise NotImplementedError
 
     def trigger_event(self, event: Any, *args: Any) -> Any:
         """Handle an event. Ignores `connect` and `disconnect` sent by clients as events."""

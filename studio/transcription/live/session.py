@@ -16,6 +16,7 @@ import numpy as np
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
 from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
 from studio.transcription.live.events import Observer, SessionError, Utterance
+from studio.transcription.live.lag import LagReport
 from studio.transcription.live.loops import without_loops
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.transcription.live.tasks import Closed, Early, Following, Task
@@ -25,11 +26,6 @@ Emit = Callable[[str, dict[str, Any]], None]
 
 # Shorter utterances are padded with silence before decoding.
 SHORTEST_S = 1.0
-# `lagging` is sent above the first lag, until it falls below the second.
-LAGS_FROM_S = 3.0
-LAGS_TO_S = 1.0
-# In between, it is sent again whenever the lag has changed by this much.
-LAG_STEP_S = 2.0
 # Text that a model invents for breathing and music exceeds this only occasionally. Speech that it
 # classifies as silence is rare, and between utterances a word is more likely invented than spoken.
 MIN_LOG_PROBABILITY = -0.5
@@ -86,7 +82,7 @@ class Session:
         self._busy = False
         self._finishing = False
         self._decoding_s = 0.0
-        self._sent_lag_s = 0.0
+        self._lag = LagReport()
 
     def configure(self, settings: LiveSettings) -> None:
         """Change the settings. Raises SessionError during an utterance."""
@@ -396,9 +392,6 @@ class Session:
 
     def _tell_lag(self) -> None:
         """Send `lagging` if the lag has changed noticeably."""
-        lag_s, before_s = self._lag_s(), self._sent_lag_s
-        bound_s = LAGS_TO_S if before_s else LAGS_FROM_S
-        shown_s = round(lag_s, 1) if lag_s > bound_s + self.interim_every_s else 0.0
-        if bool(shown_s) != bool(before_s) or abs(shown_s - before_s) >= LAG_STEP_S:
-            self._sent_lag_s = shown_s
+        shown_s = self._lag.update(self._lag_s(), self.interim_every_s)
+        if shown_s is not None:
             self._emit("lagging", {"seconds": shown_s})

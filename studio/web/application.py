@@ -1,0 +1,72 @@
+"""The Flask application: routes, pages, CORS, and the checks before every request."""
+
+import re
+from typing import Any
+
+from flask import Flask
+from flask_cors import CORS
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from studio.web import access, hosts, pages, problems, rates, rest, watch
+from studio.web.metrics import Metrics
+from studio.web.problems import Shapes
+from studio.web.services import Services
+
+# What a web page of another origin may read besides the usual.
+EXPOSED_HEADERS = [
+    "Location",
+    "Retry-After",
+    "Content-Disposition",
+    "Content-Range",
+    "Accept-Ranges",
+    "ETag",
+    "WWW-Authenticate",
+    watch.HEADER,
+]
+
+
+def make(
+    app: Flask,
+    services: Services,
+    metrics: Metrics,
+    shapes: Shapes,
+    *,
+    max_content_length: int,
+    cors_origins: str | list[str],
+    rate: str,
+    work_rate: str,
+) -> None:
+    """Add all routes but those of Socket.IO and of other programs' protocols."""
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
+    app.config.update(SECRET_KEY=services.secret, MAX_CONTENT_LENGTH=max_content_length)
+    CORS(app, origins=_cors_patterns(cors_origins), expose_headers=EXPOSED_HEADERS)
+    watch.register(app, metrics, services.access)
+    rates.register(app, services.access, rate, work_rate)
+    access.register(app, services.access)
+    rest.register(app, services)
+    pages.register(app, services)
+    problems.register(app, shapes)
+
+
+def guard(
+    app: Flask, shapes: Shapes, *, allowed_hosts: frozenset[str] | None, trusted_proxies: int
+) -> None:
+    """Check hosts and believe trusted proxies before any request, those of Socket.IO included.
+
+    `allowed_hosts` None allows any. Call this last.
+    """
+    outer: Any = app.wsgi_app
+    if allowed_hosts is not None:
+        outer = hosts.only_for(outer, allowed_hosts, shapes)
+    if trusted_proxies:
+        outer = ProxyFix(outer, x_for=trusted_proxies, x_proto=trusted_proxies)
+    app.wsgi_app = outer  # type: ignore[method-assign]
+
+
+def _cors_patterns(origins: str | list[str]) -> str | list[re.Pattern[str]]:
+    """The origins for Flask-CORS, which takes a text with brackets, as of IPv6, for a pattern."""
+    if isinstance(origins, str):
+        return origins
+    return [re.compile(rf"{re.escape(one)}\Z", re.IGNORECASE) for one in origins]
