@@ -11,10 +11,11 @@ from studio.analysis.metre import Bars
 from studio.analysis.model import AnalysisModel
 from studio.analysis.options import AnalysisOptions
 from studio.analysis.result import CLICK, FILE, AnalysisResult
-from studio.analysis.song import Heard, Rhythm, find_beats, find_chords, hear, part_of
+from studio.analysis.song import Heard, Rhythm, find_beats, find_chords, hear
 from studio.audio import encode_tracks, shared_gain
 from studio.errors import NotAudio
 from studio.family import JobContext
+from studio.jobs.job import part_of
 from studio.results import SoundResult
 from studio.sources import Source
 

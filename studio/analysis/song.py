@@ -16,7 +16,7 @@ from studio.analysis.harmony import Chroma, ChromaFinder, TuningFinder
 from studio.analysis.metre import Bars
 from studio.analysis.model import AnalysisModel
 from studio.analysis.onsets import FPS, OnsetFinder, Onsets
-from studio.jobs.job import Report
+from studio.jobs.job import Report, part_of
 from studio.sources import Source
 
 STEREO_RATE_HZ = 2 * RATE_HZ
@@ -164,12 +164,3 @@ def find_chords(model: AnalysisModel, heard: Heard, bars: Bars | None) -> Harmon
     chroma = harmony.between(heard.chroma, edges_s)
     scores = model.chords(harmony.normalised(chroma))
     return find_harmony(scores, costs, edges_s, harmony.is_audible(chroma))
-
-
-def part_of(report: Report, start: float, end: float) -> Report:
-    """A report of the progress of a part of the work."""
-
-    def report_part(stage: str, progress: float) -> None:
-        report(stage, start + (end - start) * progress)
-
-    return report_part

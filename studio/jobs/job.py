@@ -9,6 +9,15 @@ Report = Callable[[str, float], None]
 """Called with the stage and the progress (0 to 1). Raises to end the job."""
 
 
+def part_of(report: Report, start: float, end: float) -> Report:
+    """A report for a part of the work, which takes the progress from `start` to `end`."""
+
+    def report_part(stage: str, progress: float) -> None:
+        report(stage, start + (end - start) * progress)
+
+    return report_part
+
+
 class State(StrEnum):
     """queued -> processing -> completed | failed | canceled; the last three are final."""
 

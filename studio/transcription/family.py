@@ -8,7 +8,7 @@ from studio.errors import InvalidOption
 from studio.family import Family, JobContext
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
-from studio.jobs.job import Report
+from studio.jobs.job import Report, part_of
 from studio.results import Track
 from studio.sources import Source, Sources
 from studio.storage.files import Upload
@@ -94,11 +94,8 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
             result = transcribe(model, self._sources.upload(upload), context)
             return result.model_copy(update={"source": "mixture"})
         source, extra, done = self._separated(upload, context)
-
-        def report_rest(stage: str, progress: float) -> None:
-            context.report(stage, done + (1.0 - done) * progress)
-
-        result = transcribe(model, source, context.with_options(context.options, report_rest))
+        rest = context.with_options(context.options, part_of(context.report, done, 1.0))
+        result = transcribe(model, source, rest)
         return result.model_copy(update={"source": "vocals", **extra})
 
     def _separated(
@@ -114,11 +111,8 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
             return source, {"vocals_from": job_id}, 0.0
 
         self._vocals.fetch(variant, context.report)
-
-        def report_part(stage: str, progress: float) -> None:
-            context.report(stage, SEPARATION_SHARE * progress)
-
-        part = context.with_options(context.options, report_part)
+        report = part_of(context.report, 0.0, SEPARATION_SHARE)
+        part = context.with_options(context.options, report)
         separation, path = self._vocals.separate(upload, variant, part)
         extra = {"vocals_from": context.job_id, "separation": separation}
         return Source(path, duration_s, upload.sha256), extra, SEPARATION_SHARE
