@@ -67,6 +67,17 @@ def fetch(
     return paths
 
 
+def declared_bytes(url: str) -> int:
+    """The size that a server outside of the hub declares for a file. Raises DownloadFailed."""
+    from huggingface_hub import get_hf_file_metadata
+
+    with failures_named():
+        size_bytes = get_hf_file_metadata(url, token=False).size
+    if size_bytes is None:
+        raise DownloadFailed(f"{url} has no declared size")
+    return size_bytes
+
+
 def _metadata(repository: str, name: str) -> Any:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 

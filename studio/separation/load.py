@@ -9,14 +9,9 @@ from typing import Any
 
 from studio.errors import DiskFull, ModelUnusable, WeightsMissing
 from studio.inference.engine_settings import EngineSettings
+from studio.inference.hub import declared_bytes
 from studio.inference.reachable import any_reachable, hub_address
-from studio.inference.transfer import (
-    DownloadFailed,
-    OnTransfer,
-    RemoteFile,
-    download,
-    failures_named,
-)
+from studio.inference.transfer import DownloadFailed, OnTransfer, RemoteFile, download
 from studio.inference.variants import BUNDLED, Where, or_bundled, package_failure
 from studio.separation import limits
 from studio.separation.catalogue import (
@@ -130,19 +125,14 @@ def _fetch_release(catalogue: DemucsCatalogue, name: str, on_transfer: OnTransfe
 def _published_files(folder: Path, name: str) -> list[RemoteFile]:
     """The checkpoints of a release, whose names end in the beginning of their SHA-256."""
     from demucs.pretrained import REMOTE_ROOT, _parse_remote_files
-    from huggingface_hub import get_hf_file_metadata
 
     published = _parse_remote_files(REMOTE_ROOT / "files.txt")
     files = []
-    with failures_named():
-        for signature in read_bag(release_bag(name))["models"]:
-            url = str(published[signature])
-            size_bytes = get_hf_file_metadata(url, token=False).size
-            path = folder / url.rpartition("/")[2]
-            checksum = path.stem.rpartition("-")[2]
-            if size_bytes is None:
-                raise DownloadFailed(f"{url} has no declared size")
-            files.append(RemoteFile(url, path, size_bytes, checksum))
+    for signature in read_bag(release_bag(name))["models"]:
+        url = str(published[signature])
+        path = folder / url.rpartition("/")[2]
+        checksum = path.stem.rpartition("-")[2]
+        files.append(RemoteFile(url, path, declared_bytes(url), checksum))
     return files
 
 

@@ -6,13 +6,7 @@ from studio.errors import ModelUnusable, WeightsMissing
 from studio.inference import hub
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.reachable import any_reachable, hub_address
-from studio.inference.transfer import (
-    DownloadFailed,
-    OnTransfer,
-    RemoteFile,
-    download,
-    failures_named,
-)
+from studio.inference.transfer import DownloadFailed, OnTransfer, RemoteFile, download
 from studio.inference.variants import Where, or_bundled, package_failure
 from studio.transcription.catalogue import (
     FASTER_WHISPER,
@@ -23,8 +17,6 @@ from studio.transcription.catalogue import (
 from studio.transcription.engine import SpeechEngine
 
 OPENAI_URL = "https://openaipublic.azureedge.net"
-
-
 # As faster-whisper asks for them.
 FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*")
 
@@ -95,15 +87,11 @@ def fetch(catalogue: WhisperCatalogue, name: str, on_transfer: OnTransfer = lamb
 def _checkpoint(catalogue: WhisperCatalogue, name: str) -> RemoteFile:
     """The checkpoint of openai-whisper, whose address contains its SHA-256."""
     import whisper
-    from huggingface_hub import get_hf_file_metadata
 
     url = str(whisper._MODELS[name])
     checksum, _, file_name = url.rpartition("/")
-    with failures_named():
-        size_bytes = get_hf_file_metadata(url, token=False).size
-    if size_bytes is None:
-        raise DownloadFailed(f"{url} has no declared size")
-    return RemoteFile(url, catalogue.cache / file_name, size_bytes, checksum.rpartition("/")[2])
+    path = catalogue.cache / file_name
+    return RemoteFile(url, path, hub.declared_bytes(url), checksum.rpartition("/")[2])
 
 
 def _missing(catalogue: WhisperCatalogue, name: str, reason: str) -> WeightsMissing:
