@@ -16,6 +16,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from config import Config
 from models import Models
+from studio.audio import AudioFormat
 from studio.cli.commands import COMMANDS, Choices, name_of
 from studio.cli.workshop import LocalDone, LocalWorkshop, open_workshop, unfinished
 from studio.errors import InvalidOption, UnknownFormat
@@ -28,8 +29,6 @@ from studio.storage.files import Storage
 from studio.transcription.formats import FORMATS
 from studio.transcription.result import TRANSCRIPT_FILE, TranscriptionResult
 from studio.transcription.transcript import Segment, Transcript
-
-AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 
 
 class SeparationKeywords(TypedDict, total=False):

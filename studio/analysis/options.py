@@ -1,10 +1,11 @@
 """The options of an analysis."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from studio.jobs.body import JobOptions
+from studio.audio import AudioFormat
+from studio.jobs.body import JobOptions, VariantName
 
 MAX_COUNT_IN_BARS = 4
 
@@ -13,11 +14,9 @@ class AnalysisOptions(JobOptions):
     """Options of `POST /process/analysis/<file_id>`."""
 
     model_variant: Annotated[
-        str | None,
+        VariantName | None,
         Field(
             description="Variant of the analysis, see GET /models.",
-            min_length=1,
-            max_length=200,
             examples=["mini"],
         ),
     ] = None
@@ -45,9 +44,7 @@ class AnalysisOptions(JobOptions):
             le=MAX_COUNT_IN_BARS,
         ),
     ] = 0
-    format: Annotated[
-        Literal["wav", "flac", "mp3", "ogg"], Field(description="Format of the track click.")
-    ] = "wav"
+    format: Annotated[AudioFormat, Field(description="Format of the track click.")] = "wav"
 
     @model_validator(mode="after")
     def _click(self) -> Self:

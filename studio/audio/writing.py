@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,7 @@ ENCODINGS: dict[str, dict[str, Any]] = {
 }
 """Formats a track can be had in, with what libsndfile is told. WAV is 32-bit float."""
 
+AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 FLAC_CHANNELS = 8
 
 CONTENT_TYPES = {

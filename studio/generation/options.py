@@ -1,13 +1,13 @@
 """What a caller may ask of generated music; checked once, frozen afterwards."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from studio.audio import AudioFormat
 from studio.generation.sampling import Sampling
-from studio.jobs.body import JobOptions
+from studio.jobs.body import JobOptions, VariantName
 
-AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 FileId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", max_length=32)]
 
 
@@ -17,11 +17,9 @@ class GenerationOptions(JobOptions):
     model_config = ConfigDict(json_schema_extra={"examples": [{"duration": 20.0, "seed": 7}]})
 
     model_variant: Annotated[
-        str | None,
+        VariantName | None,
         Field(
             description="Variant of MusicGen, see GET /models; none: the server's default.",
-            min_length=1,
-            max_length=200,
             examples=["medium"],
         ),
     ] = None

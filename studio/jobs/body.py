@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from studio.errors import InvalidOption, UnknownFormat, UnknownOption
 
@@ -14,6 +14,8 @@ MAX_SHOWN_CHARACTERS = 200
 
 # An option of every job; it is removed before the options of the model are checked.
 WEBHOOK = "webhook"
+
+VariantName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class JobOptions(BaseModel):

@@ -1,14 +1,14 @@
 """What a caller may ask of a separation; checked once, frozen afterwards."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, field_validator
 
+from studio.audio import AudioFormat
 from studio.errors import InvalidOption
-from studio.jobs.body import JobOptions, one_or_more
+from studio.jobs.body import JobOptions, VariantName, one_or_more
 
 Stem = Annotated[str, Field(min_length=1, max_length=100)]
-AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 
 
 class SeparationOptions(JobOptions):
@@ -19,11 +19,9 @@ class SeparationOptions(JobOptions):
     )
 
     model_variant: Annotated[
-        str | None,
+        VariantName | None,
         Field(
             description="Variant of Demucs, see GET /models; none: the server's default.",
-            min_length=1,
-            max_length=200,
             examples=["htdemucs_ft"],
         ),
     ] = None

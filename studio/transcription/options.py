@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from studio.jobs.body import JobOptions
+from studio.jobs.body import JobOptions, VariantName
 from studio.transcription.languages import LANGUAGES, language_code
 
 # Each is one more decoding of a window; Whisper's own list has 6.
@@ -21,11 +21,9 @@ class TranscriptionOptions(JobOptions):
     )
 
     model_variant: Annotated[
-        str | None,
+        VariantName | None,
         Field(
             description="Variant of Whisper, see GET /models; none: the server's default.",
-            min_length=1,
-            max_length=200,
             examples=["small"],
         ),
     ] = None
@@ -50,12 +48,10 @@ class TranscriptionOptions(JobOptions):
         ),
     ] = "mixture"
     separation_variant: Annotated[
-        str | None,
+        VariantName | None,
         Field(
             description="Variant of Demucs for `source: vocals`; none: any vocals that are there, "
             "else the server's default.",
-            min_length=1,
-            max_length=200,
             examples=["htdemucs_ft"],
         ),
     ] = None
