@@ -13,6 +13,7 @@ import numpy as np
 from studio.analysis.frames import Floats
 from studio.analysis.metre import Bars
 from studio.analysis.model import CHORDS
+from studio.analysis.viterbi import best_path
 
 NO_CHORD = "N"
 # How common chords are in a major and a minor key: semitones above the tonic, whether minor, share.
@@ -64,7 +65,8 @@ def find_harmony(scores: Floats, costs: Floats, edges_s: Floats, is_audible: lis
     `scores` (segments, CHORDS) are log probabilities; `costs` (segments,) those of a change at the
     beginning of a segment.
     """
-    found = [_best_path(scores + prior, costs) for prior in key_priors()]
+    same = np.arange(CHORDS)
+    found = [best_path(scores + prior, same, costs) for prior in key_priors()]
     key = int(np.argmax([total for total, _ in found]))
     names = _names(key)
     heard = [
@@ -99,25 +101,6 @@ def change_costs(bars: Bars, segments: int) -> Floats:
         elif (place, bars.beats_per_bar) == (3, 4):
             costs[lead + number] = AT_THIRD_OF_FOUR
     return costs
-
-
-def _best_path(scores: Floats, costs: Floats) -> tuple[float, list[int]]:
-    """The best chords, and their score."""
-    count, chords = scores.shape
-    stay = np.arange(chords)
-    best = scores[0]
-    back = np.zeros((count, chords), np.int8)
-    for beat in range(1, count):
-        other = int(best.argmax())
-        changes = best[other] - costs[beat] > best
-        back[beat] = np.where(changes, other, stay)
-        best = np.where(changes, best[other] - costs[beat], best) + scores[beat]
-    chord = int(best.argmax())
-    path = [chord]
-    for beat in range(count - 1, 0, -1):
-        chord = int(back[beat, chord])
-        path.append(chord)
-    return float(best.max()), path[::-1]
 
 
 def _names(key: int) -> list[str]:

@@ -29,7 +29,7 @@ class Rows:
     def add(self, rows: Samples) -> None:
         end = self._count + len(rows)
         if end > len(self._rows):
-            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows[: end + SPARE])])
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
         self._rows[self._count : end] = rows
         self._count = end
 

@@ -14,6 +14,7 @@ from studio.analysis.frames import Floats, Samples
 from studio.analysis.harmony import Chroma
 from studio.analysis.model import AnalysisModel
 from studio.analysis.onsets import FPS, Onsets, at
+from studio.analysis.viterbi import best_path
 
 DOWNBEAT, BEAT, OFF_BEAT, THIRD_OF_FOUR = range(4)
 METRES = (3, 4)
@@ -121,21 +122,8 @@ def _aligned(odds: Floats, moments_s: Floats, metre: int) -> Bars:
     """The best places of moments in bars of one metre."""
     gains = odds[:, classes_of(metre)]
     count, places = gains.shape
-    best = gains[0]
-    back = np.zeros((count, places), np.int8)
     before = (np.arange(places) - 1) % places
-    for moment in range(1, count):
-        goes_on = best[before]
-        other = int(best.argmax())
-        jumps = best[other] - JUMP > goes_on
-        back[moment] = np.where(jumps, other, before)
-        best = np.where(jumps, best[other] - JUMP, goes_on) + gains[moment]
-    place = int(best.argmax())
-    path = [place]
-    for moment in range(count - 1, 0, -1):
-        place = int(back[moment, place])
-        path.append(place)
-    path.reverse()
+    total, path = best_path(gains, before, np.full(count, JUMP))
     is_beat = np.array([place % 2 == 0 for place in path])
     beats = [place // 2 + 1 for place in path if place % 2 == 0]
-    return Bars(moments_s[is_beat], beats, metre, float(best.max() / count))
+    return Bars(moments_s[is_beat], beats, metre, total / count)
