@@ -132,11 +132,10 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         Raises WeightsMissing, ModelUnusable or DiskFull.
         """
         name = f"{self.name}/{variant}"
-        is_available = self.family.catalogue.find(variant).where is Where.AVAILABLE
-        if name in self._registry.loaded() or not is_available:
+        if name in self._registry.loaded():
             return
-        work = partial(self.family.fetch, variant)
-        self._downloads.run(name, work, on_transfer)
+        if self.family.catalogue.find(variant).where is Where.AVAILABLE:
+            self._downloads.run(name, partial(self.family.fetch, variant), on_transfer)
 
     def run(self, job: Job, report: Report) -> dict[str, Any]:
         """Run a job and publish its results. Returns the result for the job record."""
