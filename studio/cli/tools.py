@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.cli.commands import COMMANDS, Choices, Command
+from studio.cli.commands import COMMANDS, Choices, Command, default_folder
 from studio.cli.run import Order, Run
 from studio.cli.show import Records
 from studio.cli.workshop import Workshop
@@ -103,7 +103,7 @@ class Tools:
             raise UnknownOption(f"There is no tool {name!r}. Known: {known}.")
         order = self._order(command, {k: v for k, v in arguments.items() if v is not None})
         collected = _Collected(report)
-        with self._open_workshop(order.output or _folder_of(order)) as workshop:
+        with self._open_workshop(order.output or _folder_of(Path(order.sources[0]))) as workshop:
             Run(command, order, workshop.models, collected).over(workshop)
         return collected.answer(with_text=command.formats is not None)
 
@@ -122,7 +122,7 @@ class Tools:
                 raise UnknownFile(f"There is no file or folder {source!r} on this machine.")
             source = str(path)
             if command.model == "demucs" and output is None:
-                output = (path if path.is_dir() else path.parent) / "separated"
+                output = _folder_of(path) / default_folder(command, path)
         elif output is None:
             raise InvalidOption("`output` is missing: name the folder for the music.")
         return Order([source], body, choices, output)
@@ -188,8 +188,7 @@ def _default_output(command: Command) -> str:
     )
 
 
-def _folder_of(order: Order) -> Path:
-    path = Path(order.sources[0])
+def _folder_of(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
