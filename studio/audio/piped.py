@@ -1,5 +1,6 @@
 """Sends sound that is made here through ffmpeg: effects and encoding, as streams."""
 
+import struct
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
@@ -24,6 +25,8 @@ _LIMITER = "alimiter=limit=0.98:attack=5:release=50:level=disabled:latency=1"
 _EFFORT = 10
 # Offset of the number of samples in a FLAC file: its lowest 36 bits, of 8 bytes.
 _FLAC_SAMPLES = 18
+# The WAV format tag of float samples, and the largest 32-bit number.
+_FLOAT, _MAX_32 = 3, 0xFFFFFFFF
 
 
 def stretched(
@@ -115,20 +118,16 @@ def _wav_header(rate_hz: int, channels: int, samples: int) -> bytes:
     """The header of 32-bit float WAV, or of RF64 if the file is too large for it."""
     frame_bytes = SAMPLE_BYTES * channels
     data_bytes = frame_bytes * samples
-    form = (3).to_bytes(2, "little") + channels.to_bytes(2, "little")
-    form += rate_hz.to_bytes(4, "little") + (rate_hz * frame_bytes).to_bytes(4, "little")
-    form += frame_bytes.to_bytes(2, "little") + (8 * SAMPLE_BYTES).to_bytes(2, "little")
-    chunks = b"fmt " + len(form).to_bytes(4, "little") + form
-    chunks += b"fact" + (4).to_bytes(4, "little") + min(samples, 0xFFFFFFFF).to_bytes(4, "little")
-    is_large = data_bytes + 1024 > 0xFFFFFFFF
+    form = (_FLOAT, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, 8 * SAMPLE_BYTES)
+    chunks = struct.pack("<4sIHHIIHH", b"fmt ", 16, *form)
+    chunks += struct.pack("<4sII", b"fact", 4, min(samples, _MAX_32))
     size = 4 + len(chunks) + 8 + data_bytes
-    if not is_large:
-        head = b"RIFF" + size.to_bytes(4, "little") + b"WAVE"
-        return head + chunks + b"data" + data_bytes.to_bytes(4, "little")
-    sizes = [size + 36, data_bytes, samples]
-    large = b"".join(one.to_bytes(8, "little") for one in sizes) + bytes(4)
-    head = b"RF64" + b"\xff" * 4 + b"WAVE" + b"ds64" + len(large).to_bytes(4, "little") + large
-    return head + chunks + b"data" + b"\xff" * 4
+    if data_bytes + 1024 <= _MAX_32:
+        head = struct.pack("<4sI4s", b"RIFF", size, b"WAVE")
+        return head + chunks + struct.pack("<4sI", b"data", data_bytes)
+    head = struct.pack("<4sI4s", b"RF64", _MAX_32, b"WAVE")
+    head += struct.pack("<4sIQQQI", b"ds64", 28, size + 36, data_bytes, samples, 0)
+    return head + chunks + struct.pack("<4sI", b"data", _MAX_32)
 
 
 class _Feeder:
