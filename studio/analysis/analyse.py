@@ -58,7 +58,7 @@ def analyse(
 
 
 def _note(options: AnalysisOptions, bars: Bars | None, harmony: Harmony | None) -> str | None:
-    """What was wanted but not found."""
+    """What was requested but not found."""
     notes = []
     if bars is None:
         notes.append(NO_CLICK if options.click else NO_BEATS)
@@ -74,7 +74,7 @@ def _rounded(value: float | None) -> float | None:
 def _write_click(
     heard: Heard, bars: Bars, context: JobContext[AnalysisOptions]
 ) -> tuple[SoundResult, float]:
-    """Write the track `click`: what is recorded of it, and its seconds before the song."""
+    """Write the track `click`. Returns its result, and the seconds before the song begins."""
     options = context.options
     report = part_of(context.report, FOUND, 1.0)
     clicks = click.clicks_of(bars, options.count_in_bars)

@@ -15,7 +15,7 @@ LEAD_S = 0.004
 # Beats through which a line is fitted, which removes the jitter of frames.
 NEIGHBOURS = 5
 REPORT_EVERY = 4096
-# Beats at each end that tell how beats go on where nothing is played.
+# Beats at each end from which beats are continued where nothing is played.
 END_BEATS = 9
 # Where the off-beat lies between two beats: in the middle, or late if the song swings. First and
 # last place that are tried, and the step.

@@ -29,7 +29,7 @@ class Clicks:
 
 
 def clicks_of(bars: Bars, count_in_bars: int) -> Clicks:
-    """A click for each beat, and so many bars of clicks before the first."""
+    """A click for each beat, after `count_in_bars` bars of clicks."""
     count = count_in_bars * bars.beats_per_bar
     period_s = 60 / bars.tempo_bpm
     before = bars.times_s[0] - period_s * np.arange(count, 0, -1)
@@ -46,7 +46,7 @@ def clicks_of(bars: Bars, count_in_bars: int) -> Clicks:
 def write(
     folder: Path, name: str, clicks: Clicks, samples: int, on_share: Callable[[float], None]
 ) -> float:
-    """Write a mono WAV of `samples` at RATE_HZ; its peak."""
+    """Write a mono WAV of `samples` at RATE_HZ. Returns its peak."""
     tones = {True: _tone(DOWNBEAT_HZ), False: _tone(BEAT_HZ)}
     starts = np.round(clicks.times_s * RATE_HZ).astype(int)
     with audio.track_writers(folder, [name], RATE_HZ, 1, samples, with_peaks=True) as [writer]:

@@ -21,7 +21,7 @@ LOWEST_PITCH, PITCHES = 28, 72
 # MIDI pitches of the bass, the chords and the melody: centre and width of each register.
 REGISTERS = ((40, 7), (57, 8), (72, 10))
 WIDTH = 36
-# Only every so many frames are needed to find the tuning.
+# The tuning is found from one frame in this many.
 TUNING_EVERY = 4
 TUNING_LOWEST_HZ, TUNING_HIGHEST_HZ = 110.0, 1_760.0
 PEAKS = 12

@@ -1,8 +1,8 @@
 """Bars: which beats are downbeats, and whether the beats are rather the off-beats.
 
 Each beat and off-beat gets features of its onsets and of how the harmony changes there. A
-classifier tells how likely each is a downbeat, another beat or an off-beat, and the best periodic
-assignment is found with Viterbi's algorithm.
+classifier estimates how likely each is a downbeat, another beat or an off-beat, and the best
+periodic assignment is found with Viterbi's algorithm.
 """
 
 from dataclasses import dataclass

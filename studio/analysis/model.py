@@ -33,9 +33,9 @@ class Linear:
 
 @dataclass(frozen=True)
 class AnalysisModel:
-    """`metre` tells downbeats, beats, off-beats and third beats of four, in this order.
+    """`metre` distinguishes downbeats, beats, off-beats and third beats of four, in this order.
 
-    `chord` tells a major and a minor triad on C; others are found by transposition.
+    `chord` distinguishes a major and a minor triad on C; others are found by transposition.
     """
 
     metre: Linear

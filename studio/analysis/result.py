@@ -14,7 +14,7 @@ CONTENT_TYPES = {"json": "application/json"}
 
 
 class AnalysisResult(Result):
-    """What a song is, in short; the track `analysis` has all beats and chords."""
+    """A summary; the track `analysis` contains all beats and chords."""
 
     tempo_bpm: float | None = Field(
         description="Beats per minute; null if there is no steady beat.", examples=[121.4]
@@ -26,7 +26,7 @@ class AnalysisResult(Result):
     beats_per_bar: int | None = Field(examples=[4])
     beats: int = Field(description="Number of beats.", examples=[391])
     key: str | None = Field(
-        description="Key; null if it was not wanted or no pitches stand out.",
+        description="Key; null if it was not requested or no pitches stand out.",
         examples=["F# minor"],
     )
     chord_confidence: float | None = Field(

@@ -29,7 +29,7 @@ class Mix:
     tags: Tags = NO_TAGS
 
     def samples(self, samples: int) -> int:
-        """The length of the mix of a song with so many samples."""
+        """The length of the mix of a song with this many samples."""
         return round(samples / self.tempo)
 
 
@@ -61,10 +61,10 @@ def mix_bytes(mix: Mix, song: Song, audio_format: str) -> int | None:
 
 
 def mixed_file(mix: Mix, song: Song, audio_format: str) -> Generator[bytes, None, None]:
-    """A mix as a file, piece by piece; nothing of it is kept. Raises NotAudio.
+    """A mix as a file, piece by piece; it is not stored. Raises NotAudio.
 
-    It is the song plus what the gains add to it or take from it, so that it is exactly the song if
-    they are all 1, also where stems do not add up to the song.
+    The gains add to the song or subtract from it. If they are all 1, the mix is exactly the song,
+    even if the stems do not add up to it.
     """
     samples = mix.samples(song.samples)
     blocks: Generator[Sound, None, None] = _mixed(mix, song)

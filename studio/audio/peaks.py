@@ -98,7 +98,7 @@ def most_peaks_bytes(source: Path) -> int:
 def write_peaks(
     source: Path, target: Path, samples_per_pixel: int, on_block: Callable[[], None]
 ) -> None:
-    """Write a file for a track that `SoundWriter` wrote; `on_block` may raise to end it."""
+    """Write a file for a track that `SoundWriter` wrote; `on_block` may raise to cancel."""
     import soundfile
 
     peaks = Peaks(soundfile.info(str(source)).samplerate)

@@ -1,4 +1,4 @@
-"""Sends sound that is made here through ffmpeg: effects and encoding, as streams."""
+"""Streams generated sound through ffmpeg: effects and encoding."""
 
 import struct
 from collections.abc import Generator, Iterable, Iterator
@@ -13,7 +13,7 @@ from studio.audio.tags import Tags
 from studio.errors import InternalError
 
 SAMPLE_BYTES = 4
-# A lossy stream has no table of its length, so players tell it from a constant bit rate.
+# A lossy stream does not store its length; players compute it from a constant bit rate.
 _ENCODERS = {
     "flac": ["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24", "-f", "flac"],
     "mp3": ["-c:a", "libmp3lame", "-b:a", "256k", "-write_xing", "0", "-id3v2_version", "3"],
@@ -131,7 +131,7 @@ def _wav_header(rate_hz: int, channels: int, samples: int) -> bytes:
 
 
 class _Feeder:
-    """Sends blocks to a child on a thread of its own; `error` is what making them raised."""
+    """Sends blocks to a child in a separate thread; `error` is what producing them raised."""
 
     def __init__(self, child: Child, blocks: Iterable[Sound]) -> None:
         self.error: BaseException | None = None
@@ -165,7 +165,7 @@ class _Feeder:
 def _fed(
     command: list[str], blocks: Iterable[Sound], rate_hz: int, channels: int
 ) -> Iterator[Iterator[bytes]]:
-    """The output of an ffmpeg that reads blocks; raises what making them raised."""
+    """The output of an ffmpeg that reads blocks; raises what producing them raised."""
     start = ["-v", "error", *GUARDS, "-f", "f32le", "-ar", str(rate_hz), "-ac", str(channels)]
     with Child([*start, *INPUT, "-map", "0:a", *command], None) as child:
         feeder = _Feeder(child, blocks)
@@ -177,7 +177,7 @@ def _fed(
 
 
 def _output(child: Child, feeder: _Feeder, rate_hz: int) -> Iterator[bytes]:
-    # The maker of the sound may take its time, and has limits of its own.
+    # Wait without a limit: the producer of the sound has its own.
     while data := child.receive(is_live=True):
         child.allow(_EFFORT * feeder.samples / rate_hz)
         yield data

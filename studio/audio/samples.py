@@ -15,7 +15,7 @@ _MOST_BYTES = 0xFFFFFFFF - HEADER_BYTES
 
 
 def wav_header(rate_hz: int, size_bytes: int) -> bytes:
-    """The header before so many bytes of 16-bit mono samples."""
+    """The header for `size_bytes` bytes of 16-bit mono samples."""
     size_bytes = min(size_bytes - size_bytes % SAMPLE_BYTES, _MOST_BYTES)
     form = (_PCM, 1, rate_hz, rate_hz * SAMPLE_BYTES, SAMPLE_BYTES, 8 * SAMPLE_BYTES)
     return (
@@ -29,7 +29,7 @@ def wav_header(rate_hz: int, size_bytes: int) -> bytes:
 
 
 def pcm_16(path: Path, rate_hz: int, start_s: float, duration_s: float) -> bytes:
-    """A part of a recording as 16-bit mono samples, or what there is of it."""
+    """A part of a recording as 16-bit mono samples; shorter if the recording ends within it."""
     first, last = round(start_s * rate_hz), round((start_s + duration_s) * rate_hz)
     parts, position = [], 0
     with closing(decode(path, rate_hz, 1)) as blocks:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from studio.audio.child import RECORDING, Child
 from studio.errors import NotAudio
 
-# More is no title.
+# Longer texts are cut.
 MAX_CHARACTERS = 500
 MAX_BYTES = 1 << 20
 # Ogg files have the tags in the stream, all others in the container.

@@ -98,7 +98,7 @@ def join_tracks(
 ) -> None:
     """Write tracks of equal length and rate as one file that has the channels of all of them.
 
-    `on_block` may raise to end it.
+    `on_block` may raise to cancel.
     """
     import soundfile
 

@@ -1,4 +1,4 @@
-"""Downloads the weights that a command needs, or goes on with the bundled model."""
+"""Downloads the weights that a command needs, or falls back to the bundled model."""
 
 from studio.cli.show import Display
 from studio.cli.workshop import Workshop

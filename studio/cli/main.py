@@ -21,9 +21,10 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Interface:
-    """What the front door provides: the processors, the options and formats of each model, the
-    server that this program can start, and the address and key of one that agents use instead of
-    this machine, if any."""
+    """What the front door provides: the processors, and the options and formats of each model.
+
+    `serve` starts the server. If `server_url` is set, jobs of agents run on that server.
+    """
 
     make_processors: MakeProcessors
     options: Mapping[str, type[JobOptions]]

@@ -35,7 +35,7 @@ REPORT_EVERY_S = 0.5
 
 
 class Canceled(Exception):
-    """Ends a job whose caller has canceled it or has gone."""
+    """Ends a job if its caller has canceled it or has disconnected."""
 
 
 def is_installed() -> bool:
@@ -43,7 +43,7 @@ def is_installed() -> bool:
 
 
 def serve(tools: Tools) -> None:
-    """Answer an agent until its end of the connection is closed, or on SIGTERM."""
+    """Answer an agent until it closes the connection, or until SIGTERM."""
     import anyio
 
     anyio.run(partial(_serve, tools))
@@ -62,7 +62,7 @@ async def _serve(tools: Tools) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
             async for _ in signals:
                 stopping.set()
-                # The job that runs has ended, and has removed what it had begun.
+                # Wait until the running job has ended and has removed incomplete files.
                 await limiter.acquire()
                 # A thread that waits for input cannot be ended otherwise.
                 os._exit(0)
@@ -111,7 +111,7 @@ def make_server(tools: Tools, limiter: "CapacityLimiter", stopping: Event) -> An
                 canceled.set()
 
         # The thread is not abandoned when the call is canceled: it ends at its next report, and
-        # removes what it has begun.
+        # removes incomplete files.
         async with anyio.create_task_group() as group:
             group.start_soon(note_cancellation)
             answer, is_error = await anyio.to_thread.run_sync(call, limiter=limiter)
@@ -134,7 +134,7 @@ def make_server(tools: Tools, limiter: "CapacityLimiter", stopping: Event) -> An
 def _call(
     tools: Tools, name: str, arguments: dict[str, Any], report: Report
 ) -> tuple[dict[str, Any], bool]:
-    """What a tool answers, and whether it is an error."""
+    """The answer of a tool, and whether it is an error."""
     try:
         answer = tools.call(name, arguments, report)
     except StudioError as error:
@@ -156,18 +156,18 @@ def _total(arguments: dict[str, Any]) -> float | None:
 def _reporter(
     context: "ServerRequestContext[Any]", ends: tuple[Event, Event], total: float | None
 ) -> Report:
-    """A report for the job's thread. What the protocol gets only grows."""
+    """A report for the job's thread. The progress that is sent never decreases."""
     from anyio import from_thread
 
-    told, next_s = 0.0, 0.0
+    sent, next_s = 0.0, 0.0
 
     def report(stage: str, progress: float) -> None:
-        nonlocal told, next_s
+        nonlocal sent, next_s
         if any(end.is_set() for end in ends):
             raise Canceled
         now_s = time.monotonic()
-        if progress > told and now_s >= next_s:
-            told, next_s = progress, now_s + REPORT_EVERY_S
+        if progress > sent and now_s >= next_s:
+            sent, next_s = progress, now_s + REPORT_EVERY_S
             from_thread.run(context.session.report_progress, progress, total, stage)
 
     return report

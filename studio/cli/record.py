@@ -8,7 +8,7 @@ FILE = ".audio-studio.json"
 
 
 def recorded_outputs(folder: Path) -> set[Path]:
-    """The real paths of all outputs that are recorded in a folder and those inside it."""
+    """The real paths of all outputs recorded in a folder and its subfolders."""
     return {path.resolve() for record in folder.rglob(FILE) for path in Record(record.parent).all()}
 
 

@@ -23,13 +23,13 @@ CONNECT_TIMEOUT_S = 10.0
 # The server examines a file before it answers, and makes a format before it sends it.
 TIMEOUT_S = 600.0
 POLL_S = 1.0
-# How long a server that is restarted, or a network that fails, may be away from a running job.
+# How long a server may be unreachable while a job runs, for example during a restart.
 AWAY_S = 60.0
 GATEWAY_STATUSES = {502, 504}
 
 
 class Api:
-    """The REST API of a server. Every method raises ConnectionError if the server is away."""
+    """The REST API of a server. Methods raise ConnectionError if it is unreachable."""
 
     def __init__(self, url: str, key: str) -> None:
         self._url = url.rstrip("/")
@@ -37,7 +37,7 @@ class Api:
         self._client = httpx2.Client(
             headers=headers,
             timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            # Honours SSL_CERT_FILE, for certificates that the server has made itself.
+            # Honours SSL_CERT_FILE, for self-signed certificates.
             verify=ssl.create_default_context(),
         )
 
@@ -52,7 +52,7 @@ class Api:
             return answer
 
     def get_patiently(self, path: str) -> dict[str, Any]:
-        """The answer to a GET; waits while the server is away for a moment."""
+        """The answer to a GET. Retries for AWAY_S while the server is unreachable."""
         ends_s = time.monotonic() + AWAY_S
         while True:
             try:
@@ -92,7 +92,7 @@ class Api:
 
 
 def error_of(code: str, sentence: str) -> StudioError:
-    """The error with a code that a server told."""
+    """The error for a code in an answer of a server."""
     kinds = {kind.code: kind for kind in all_errors()}
     return kinds.get(code, InternalError)(sentence)
 
@@ -119,7 +119,7 @@ class RemoteModels:
         return dict(self.formats[name])
 
     def request(self, name: str, upload: Upload, body: dict[str, Any]) -> Request:
-        """A request without a fingerprint: the server checks it, and knows what it has done."""
+        """A request without a fingerprint: the server checks it, and reuses earlier results."""
         return Request(upload.file_id, name, "", body, "")
 
 
@@ -167,7 +167,7 @@ class RemoteWorkshop:
         return path
 
     def run(self, request: Request, report: Report) -> RemoteDone:
-        """Do a job. If `report` raises, it is `forget` that ends the job."""
+        """Run a job. If `report` raises, `forget` ends the job."""
         path = f"/process/{request.model}/{request.file_id}"
         self._api.send("POST", path, json=request.options)
         return RemoteDone(self._api, request.file_id, self._wait(request.file_id, report))

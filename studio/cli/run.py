@@ -32,7 +32,7 @@ class Order:
 
 
 def order_of(command: Command, arguments: argparse.Namespace, models: Models) -> Order:
-    """What the arguments of a command line order. Raises a StudioError."""
+    """The order in the arguments of a command line. Raises a StudioError."""
     excluded = command.excluded | ({"format"} if command.formats else set())
     formats = tuple(dict.fromkeys(arguments.format.split(","))) if command.formats else ()
     return Order(

@@ -12,10 +12,10 @@ from studio.jobs.job import Report
 
 
 class Display(Protocol):
-    """What a command tells of its work. `result` has what the job says of its tracks."""
+    """Shows what a command does. `result` is the result of the job."""
 
     def download(self, name: str) -> AbstractContextManager[OnTransfer]:
-        """Show how far a download is; nothing if there is none."""
+        """Show the progress of a download, if there is one."""
 
     def progress(self, name: str) -> AbstractContextManager[Report]: ...
 
@@ -24,7 +24,7 @@ class Display(Protocol):
     ) -> None: ...
 
     def remark(self, source: str, note: str) -> None:
-        """Tell what the user should know about a source."""
+        """Show a note about a source."""
 
     def skipped(self, source: str, outputs: list[Path]) -> None: ...
 
@@ -33,11 +33,11 @@ class Display(Protocol):
     def summary(self, done: int, skipped: int, failed: int) -> None: ...
 
     def models(self, models: dict[str, Any]) -> None:
-        """The variants of all models, and where their weights are."""
+        """Show the variants of all models, and where their weights are."""
 
 
 class Records:
-    """A display for programs: `emit` gets an object for each thing that is told."""
+    """A display for programs: `emit` is called with an object for each event."""
 
     def __init__(self, emit: Callable[[dict[str, Any]], None]) -> None:
         self._emit = emit

@@ -20,7 +20,7 @@ class Item:
 
 @dataclass(frozen=True)
 class _Found:
-    """A file, its path inside the folder that was given, and the name of that folder."""
+    """A file, its path inside the given folder, and the name of that folder."""
 
     path: Path
     relative: Path
@@ -30,9 +30,9 @@ class _Found:
 def items_of(
     sources: Sequence[str], extensions: Collection[str], output: Path | None
 ) -> list[Item]:
-    """The files that are given, and those in folders, in order, each once.
+    """The given files, and those in given folders, in order, each once.
 
-    Folders are searched without hidden files, the `output` folder and what earlier commands wrote.
+    In folders, hidden files, the `output` folder and outputs of earlier commands are skipped.
     Raises InvalidOption if there is no file.
     """
     found: dict[Path, _Found] = {}
@@ -52,7 +52,7 @@ def _files(source: Path, extensions: Collection[str], output: Path | None) -> It
         yield _Found(source, Path(source.name), source.resolve().parent.name)
         return
     own = recorded_outputs(source)
-    # An output folder that is the source itself has no files of its own but the recorded ones.
+    # If the output folder is the source itself, only recorded outputs are skipped.
     inner = None if output is None or output.resolve() == source.resolve() else output.resolve()
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)
@@ -69,7 +69,7 @@ def _files(source: Path, extensions: Collection[str], output: Path | None) -> It
 def _unique_names(files: Sequence[_Found]) -> list[str]:
     """A name for the outputs of each file: the file name without its ending if that is unique.
 
-    Otherwise with the ending, the folder that was given, both, or a number.
+    Otherwise with the ending, the given folder, both, or a number.
     """
     ways = (
         [one.relative.with_suffix("") for one in files],

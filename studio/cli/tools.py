@@ -1,4 +1,4 @@
-"""The commands as tools for agents: what they are called with, and what they return.
+"""The commands as tools for agents: their arguments and answers.
 
 `mcp_server.py` offers them over the Model Context Protocol.
 """
@@ -19,12 +19,12 @@ from studio.jobs.body import JobOptions
 from studio.jobs.job import Report
 
 MODELS = "models"
-# What a model reads of a transcript, and of the list of a large folder.
+# Limits of an answer: characters of a transcript, and files of a folder.
 MAX_TEXT_CHARACTERS = 20_000
 MAX_SOURCES = 200
 
 OpenWorkshop = Callable[[Path], AbstractContextManager[Workshop]]
-"""A workshop, with a folder for what it writes meanwhile."""
+"""Opens a workshop with a folder for its temporary files."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Tools:
         return properties | {name: one for name, one in options.items() if name not in left_out}
 
     def call(self, name: str, arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
-        """Do what a tool does. Raises a StudioError, or OSError."""
+        """Call a tool. Raises a StudioError, or OSError."""
         if name == MODELS:
             with self._open_workshop(Path.cwd()) as workshop:
                 return {"models": workshop.models.describe()}
@@ -129,17 +129,16 @@ class Tools:
 
 
 class _Collected(Records):
-    """Keeps what a command tells, and passes on its progress.
+    """Collects the records of a command, and reports its progress.
 
-    The progress of all sources together is the number of those that have ended, and the measured
-    progress of the present one.
+    The progress is the number of finished sources plus the measured progress of the current one.
     """
 
     def __init__(self, report: Report) -> None:
-        self._told: list[dict[str, Any]] = []
+        self._records: list[dict[str, Any]] = []
         self._report = report
         self._begun = 0
-        super().__init__(self._told.append)
+        super().__init__(self._records.append)
 
     @contextmanager
     def download(self, name: str) -> Iterator[OnTransfer]:
@@ -151,7 +150,7 @@ class _Collected(Records):
         yield lambda stage, progress: self._report(f"{name}: {stage}", ended + progress)
 
     def answer(self, with_text: bool) -> dict[str, Any]:
-        *sources, summary = self._told
+        *sources, summary = self._records
         done = [one for one in sources if one.get("outputs")]
         answer = {
             "sources": sources[:MAX_SOURCES],

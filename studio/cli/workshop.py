@@ -25,7 +25,7 @@ TEXT = "txt"
 
 
 class Models(Protocol):
-    """What a command asks of the models, which may be those of a server."""
+    """The models that a command uses, in this process or on a server."""
 
     def describe(self) -> dict[str, Any]: ...
 
@@ -36,7 +36,7 @@ class Models(Protocol):
     def formats_of(self, name: str) -> dict[str, str]: ...
 
     def request(self, name: str, upload: Upload, body: dict[str, Any]) -> Request:
-        """A checked request. Work with a fingerprint is not done again."""
+        """A checked request. If it has a fingerprint, finished work is not repeated."""
 
 
 class Done(Protocol):
@@ -58,13 +58,13 @@ class Workshop(Protocol):
     def models(self) -> Models: ...
 
     def fetch(self, model: str, variant: str | None, on_transfer: OnTransfer) -> None:
-        """Download the weights of a variant, by default the default one, if they are not there.
+        """Download the weights of a variant, or of the default one, if they are missing.
 
         Raises UnknownVariant, WeightsMissing, ModelUnusable or DiskFull.
         """
 
     def upload(self, path: Path, extensions: Iterable[str]) -> Upload:
-        """Hand over a file. Raises a StudioError."""
+        """Upload a file. Raises a StudioError."""
 
     def text(self, content: str) -> Path:
         """A text file with this content, for `upload`."""
@@ -102,7 +102,7 @@ MakeProcessors = Callable[[Storage, JobStore], Processors]
 
 @contextmanager
 def unfinished(target: Path) -> Iterator[Path]:
-    """A path beside `target` to write to; at the end it takes the place of `target`."""
+    """A path beside `target` to write to; it is renamed to `target` at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
     try:
