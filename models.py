@@ -195,7 +195,7 @@ class Models:
         return {name: kind for one in self.all() for name, kind in one.family.formats.items()}
 
     def mixed(self) -> list[str]:
-        """The well-known tracks of which mixes can be made."""
+        """The well-known tracks that can be mixed."""
         return list(dict.fromkeys(name for one in self.all() for name in one.family.mixed))
 
     def tracks_help(self) -> str:

@@ -1,4 +1,4 @@
-"""What the workers of `bench.gpu` measure with."""
+"""Measurements for the workers of `bench.gpu`."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from bench.gpu_measure import TOGETHER, Result, at_once_s, free_bytes, relative
 # faster-whisper adds those that begin a text, and CTranslate2 halves the sum.
 START_TOKENS = 3
 WINDOWS, WINDOW_S = 8, 29
-# So many windows are also decoded one by one.
+# This many windows are also decoded one by one.
 SINGLE = 4
 
 
@@ -103,7 +103,7 @@ def noise_windows() -> list[Any]:
 def _timed(
     single: Callable[[], None], batch: Callable[[], None], rounds: int, free_before: int
 ) -> Result:
-    """Medians of both, four of the second at once, and the device memory that went."""
+    """Medians of both, four of the second at once, and the device memory that was used."""
     costs: dict[str, list[float]] = {"single_s": [], "batch_s": []}
     batch()
     for _ in range(rounds):

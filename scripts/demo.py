@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def fetch_real() -> tuple[str, str]:
-    """Download htdemucs and base; for each, the variant to use: the bundled one without them."""
+    """Download htdemucs and base. Returns the variants to use: the bundled ones as a fallback."""
     config = replace(Config.load(), DEMUCS_MODEL="htdemucs", WHISPER_MODEL="base")
     screen = Screen()
     try:

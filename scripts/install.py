@@ -2,7 +2,7 @@
 
     python3 scripts/install.py [--dev] [--venv FOLDER | --image]
 
-It needs nothing but Python. PyTorch is installed first, by a command of its own: PyPI's builds for
+It needs nothing but Python. PyTorch is installed first, by a separate command: PyPI's builds for
 Linux include gigabytes of CUDA libraries, which a computer without an NVIDIA GPU never uses. Two
 variables of the environment choose the build:
 
@@ -64,7 +64,7 @@ IGNORED = {
 
 
 class SetupError(Exception):
-    """Why the installation cannot go on, as a sentence."""
+    """Why the installation cannot continue, as a sentence."""
 
 
 def main() -> None:
@@ -139,7 +139,7 @@ def install_venv(venv: Path, dev: bool, gpu: str) -> None:
     print(f"Installing the other packages (about {OTHERS_MB} MB).", flush=True)
     bare = [one for one in wanted if name_of(one) in WITHOUT_DEPENDENCIES]
     installer.install([one for one in wanted if one not in bare])
-    # On every machine, whatever the marker in the file says of commands that install dependencies.
+    # On every machine: the marker in the file is for commands that install dependencies.
     installer.install([one.partition(";")[0].strip() for one in bare], "--no-deps")
     levels = {"setup": digest_of("setup", wants_gpu)}
     stamp.write(wants_gpu, levels if not dev else {**levels, "dev": digest})

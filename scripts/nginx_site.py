@@ -71,7 +71,7 @@ def content() -> str:
 
 
 def _with(item: str, tls: list[str], server: list[str]) -> str:
-    """A server, with the directives that it no longer has from `http`."""
+    """A server, with the directives that it cannot inherit from `http`."""
     if "listen 443" not in item:
         return item
     is_main = "location / {" in item

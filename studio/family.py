@@ -47,9 +47,9 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
     """A model family. `studio.processor` implements what all families have in common.
 
     `name` is the name of the model in URLs. `formats` maps the formats of its tracks to content
-    types. `tracks_help` describes its tracks in the OpenAPI document, and `mixed` are well-known
-    tracks of which mixes can be made. A model that `loads_at_start`
-    is loaded and warmed up when the server starts.
+    types. `tracks_help` describes its tracks in the OpenAPI document, and `mixed` lists well-known
+    tracks that can be mixed. A model that `loads_at_start` is loaded and warmed up when the server
+    starts.
     """
 
     name: ClassVar[str]

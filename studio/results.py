@@ -30,11 +30,13 @@ class Result(BaseModel):
 
 
 class ModelResult(Result):
-    """A result with what the model ran on, why that is not the best there is, and its speed."""
+    """A result with the engine of the model, a note if it is not the best one, and the speed."""
 
     engine: str = Field(examples=["openvino"])
     precision: str = Field(examples=["bf16"])
-    note: str | None = Field(description="Why a result is not the best there is, or is empty.")
+    note: str | None = Field(
+        description="Why the result is not the best possible one, or is empty."
+    )
     elapsed_s: float = Field(examples=[24.5])
     real_time_factor: float = Field(
         description="Seconds of work per second of sound.", examples=[0.125]
@@ -58,7 +60,7 @@ class SoundResult(Result):
 
 @dataclass(frozen=True)
 class TrackFolder:
-    """The folder of a job's results, and its upload with the name that the user gave it."""
+    """The folder of a job's results, and its upload with its original file name."""
 
     storage: Storage
     path: Path
@@ -91,8 +93,8 @@ MakeTrack = Callable[[TrackFolder, str], Path]
 class Editing:
     """How a track is edited by hand: the edited version is kept beside the original.
 
-    `current` returns the folder of the files that count, given that of a result. `save` checks and
-    keeps an edited version; `restore` deletes it.
+    Given the folder of a result, `current` returns the folder of the version in use. `save` checks
+    and stores an edited version; `restore` deletes it.
     """
 
     current: Callable[[Path], Path]
@@ -110,7 +112,7 @@ class Track:
     is the name of its files without the extension. `variant` is the model variant that made it, if
     that is not the variant of the job, and `duration_s` its length, if that is not the one of the
     result. `channels` has the track of each channel if the file joins several tracks; `song`
-    returns what a mix of these is made of. `editing` is set if people may edit it. The song begins
+    returns what they are mixed from. `editing` is set if the track may be edited. The song begins
     `starts_s` after the track.
     """
 

@@ -34,7 +34,7 @@ Floats = npt.NDArray[np.floating]
 
 
 def rendered(held_out: bool, count: int) -> list[tuple[Annotation, npt.NDArray[np.float32]]]:
-    """The first rendered songs of a split: what they are, and float32 (2, samples) at RATE_HZ."""
+    """The first rendered songs of a split: annotations, and float32 (2, samples) at RATE_HZ."""
     songs = []
     for seed in range(count):
         stems = np.load(song_folder(held_out) / f"{seed:04d}.npy", mmap_mode="r")

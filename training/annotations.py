@@ -1,4 +1,4 @@
-"""What a song is by construction: its tempo, beats, key and chords."""
+"""Annotations of generated songs: tempo, beats, key and chords."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Harmony:
     """The key of a song, and the degree of the scale on which the chord of each bar stands.
 
     `root` is a pitch class and `scale` the semitones above it. A bar has `steps` sixteenths.
-    `sounding` tells for each bar whether an instrument plays its chord.
+    `sounding` is true for each bar whose chord an instrument plays.
     """
 
     root: int

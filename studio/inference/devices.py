@@ -51,7 +51,7 @@ def has_apple_gpu() -> bool:
 
 
 def missing_device(wanted: str) -> str | None:
-    """Why this machine cannot have a wanted device; None if it may have it."""
+    """Why this machine cannot have a device; None if it may have it."""
     if wanted.startswith(CUDA) and not has_driver():
         return "this machine has no driver for a CUDA device"
     if wanted == MPS and not has_apple_gpu():
@@ -64,7 +64,7 @@ def choose_device(wanted: str) -> Device:
 
     A GPU is chosen only after it has multiplied matrices correctly.
     """
-    # Most machines have no CUDA device, which is nothing to remark on.
+    # Most machines have no CUDA device, so that needs no note.
     if wanted == "cpu" or (wanted == "auto" and not has_driver()):
         return Device()
     name = CUDA if wanted == "auto" else wanted
@@ -83,7 +83,7 @@ def choose_device(wanted: str) -> Device:
 
 
 def fallback_note(error: BaseException, device: str = CUDA) -> str:
-    """What a result says where a network failed on a GPU and the CPU took over."""
+    """The note of a result if a network failed on a GPU and the CPU was used."""
     return _note(first_line(error), device)
 
 
@@ -140,7 +140,7 @@ def _convolved(values: Any) -> Any:
 
 
 def release_memory() -> None:
-    """Give back what unloaded models held of a GPU's memory."""
+    """Release the GPU memory of unloaded models."""
     torch = sys.modules.get("torch")
     if torch is None:
         return

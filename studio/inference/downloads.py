@@ -1,4 +1,4 @@
-"""Downloads in progress: everyone who needs the same weights waits for the same download."""
+"""Downloads in progress: all jobs that need the same weights wait for one download."""
 
 import logging
 import time
@@ -13,11 +13,11 @@ REPORT_EVERY_S = 0.2
 
 
 class _Abandoned(Exception):
-    """Ends a download that nobody waits for any more."""
+    """Ends a download that no thread waits for any more."""
 
 
 class _Download:
-    """A download on its own thread, and how many wait for it."""
+    """A download in its own thread, and the number of threads that wait for it."""
 
     def __init__(self, name: str, work: Callable[[OnTransfer], None]) -> None:
         self.name = name
@@ -49,7 +49,7 @@ class _Download:
 
 
 class Downloads:
-    """Runs downloads by name. A download goes on while anyone waits for it."""
+    """Runs downloads by name. A download continues as long as a thread waits for it."""
 
     def __init__(self) -> None:
         self._running: dict[str, _Download] = {}

@@ -90,7 +90,7 @@ def _remote_file(repository: str, name: str, revision: str, folder: Path, about:
 
     if about.size is None or not _SAFE_NAME.fullmatch(about.etag or ""):
         raise DownloadFailed(f"the hub does not say what size and checksum {name} has")
-    # The revision whose size was read, even if the repository changes meanwhile.
+    # The revision whose size was read, even if the repository has changed since.
     url = hf_hub_url(repository, name, revision=revision)
     path = folder / "blobs" / about.etag
     return RemoteFile(url, path, about.size, about.etag, build_hf_headers())

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 UNFINISHED = ".incomplete"
 BLOCK_BYTES = 1 << 20
 LOCK_POLL_S = 0.5
-# Attempts in a row that bring nothing, and the time between them.
+# Consecutive attempts that receive nothing, and the time between them.
 RETRIES, RETRY_S = 5, 1.0
 # Hexadecimal digits of a SHA-1, with which Git names files that are not stored as LFS objects.
 _SHA1_DIGITS = 40
@@ -127,7 +127,7 @@ def _fetch(file: RemoteFile, report: Callable[[int], None]) -> None:
         was_resumed = file.present_bytes() > 0
         _continue(file, report)
         if not _is_intact(file) and was_resumed:
-            # What was there before may have been damaged, for example by a power cut.
+            # The earlier part may have been damaged, for example by a power cut.
             file.unfinished.unlink()
             _continue(file, report)
         if not _is_intact(file):
@@ -140,7 +140,7 @@ def _fetch(file: RemoteFile, report: Callable[[int], None]) -> None:
 
 @contextmanager
 def _locked(file: RemoteFile, report: Callable[[int], None]) -> Iterator[None]:
-    """Keep other processes from downloading the same file; they wait, and then find it."""
+    """Keep other processes from downloading the same file; they wait until it is there."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(f"{file.unfinished}.lock")
@@ -157,7 +157,7 @@ def _locked(file: RemoteFile, report: Callable[[int], None]) -> Iterator[None]:
 
 
 def _continue(file: RemoteFile, report: Callable[[int], None]) -> None:
-    """Download what is missing; broken connections are made again. Raises DownloadFailed."""
+    """Download the missing part; broken connections are retried. Raises DownloadFailed."""
     import httpx2
 
     failures = 0
@@ -183,7 +183,7 @@ def _continue(file: RemoteFile, report: Callable[[int], None]) -> None:
 
 
 def _receive(file: RemoteFile, stream: BinaryIO, report: Callable[[int], None]) -> None:
-    """Append what a connection provides, from the end of `stream` on.
+    """Append the rest of the file to `stream`, over one connection.
 
     huggingface_hub's own function loses up to 10 MB when a connection breaks, and keeps nothing
     when it is stopped.

@@ -20,7 +20,7 @@ def or_bundled(name: str) -> str:
 
 
 def package_failure(name: str, error: BaseException) -> str | None:
-    """What to do if a library, and not the weights, kept a variant from loading; else None."""
+    """What to do if a variant failed to load because of a package, not its weights; else None."""
     if isinstance(error, ImportError) or "shared object" in str(error):
         return (
             f"The variant {name!r} cannot be loaded, because a package is missing or damaged: "

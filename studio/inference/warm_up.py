@@ -25,7 +25,7 @@ AGAIN = "The server retries automatically."
 
 Model = TypeVar("Model")
 Leases = Mapping[str, Callable[[], AbstractContextManager[str | None]]]
-"""For each model name, a function that leases the model and gives the remark on it."""
+"""For each model name, a function that leases the model and returns its remark."""
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def warmed_up(
 ) -> Iterator[str | None]:
     """Lease a model and use it once, so that its first job has no start-up cost.
 
-    Gives the remark on the model: why it does not run on the best device or engine.
+    Returns the remark of the model: why it does not run on the best device or engine.
     """
     with lease() as model:
         use(model)

@@ -1,7 +1,7 @@
 """What running jobs have produced so far, such as the segments of a transcript.
 
-It is kept in memory while a job runs; afterwards the result has it. A job that starts again after a
-crash begins with nothing.
+It is kept in memory while a job runs; afterwards it is in the result. A job that is restarted
+after a crash begins without any.
 """
 
 from collections.abc import Callable, Iterator

@@ -21,7 +21,7 @@ def completed_before(
     """
     owner = storage.upload(request.file_id).owner
     found = store.with_fingerprint(request.fingerprint, [State.COMPLETED])
-    # Those of the same file first, because they may have been edited.
+    # Prefer jobs of the same file, because their results may have been edited.
     for earlier in sorted(found, key=lambda job: job.request.file_id != request.file_id):
         folder = storage.result(earlier.request.file_id, earlier.job_id)
         if not folder.is_dir() or earlier.result is None:

@@ -186,8 +186,10 @@ class JobRunner:
     def wait(
         self, job_id: str, timeout_s: float, until: Callable[[], bool] = lambda: False
     ) -> None:
-        """Return when the job has ended or is gone, when `until` returns True, or after
-        `timeout_s`. `until` is asked whenever a job reports."""
+        """Return when the job has ended or is gone, or after `timeout_s`.
+
+        `until` is called whenever a job reports; the wait also ends when it returns True.
+        """
         ends_s = time.monotonic() + timeout_s
         with self._changed:
             while (left_s := ends_s - time.monotonic()) > 0:
@@ -198,7 +200,7 @@ class JobRunner:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether no further job will end."""
+        """Whether the runner is stopping: no further job will end."""
         return self._stopping
 
     def wait_for_change(self, seen: int, timeout_s: float) -> int:
@@ -211,7 +213,7 @@ class JobRunner:
             return self._changes
 
     def _announce(self) -> None:
-        """Wake all that wait for a change; `_changed` is held."""
+        """Wake all threads that wait for a change. The caller holds `_changed`."""
         self._changes += 1
         self._changed.notify_all()
 

@@ -145,7 +145,7 @@ class Storage:
             time.time(),
             temporary_id is not None,
         )
-        # Several requests may bring the same temporary upload.
+        # Several requests may upload the same temporary file at once.
         folder = self._folders.incoming / (secrets.token_hex(16) if temporary_id else file_id)
         try:
             with disk_errors():
@@ -267,7 +267,7 @@ class Storage:
     def share(self, source_folder: Path, work: Path, *, with_edits: bool = False) -> None:
         """Add the files of another result to a work folder, as hard links if possible.
 
-        Folders in it have what was edited by hand; they are shared `with_edits`.
+        Its folders contain edited versions; they are shared if `with_edits`.
         """
         with disk_errors():
             for path in source_folder.iterdir():

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Orphans:
-    """Finds and deletes orphaned files. `lock` is held while results move. Thread-safe."""
+    """Finds and deletes orphaned files. `lock` is held while results are moved. Thread-safe."""
 
     def __init__(self, folders: Folders, lock: Lock) -> None:
         self._folders = folders

@@ -53,7 +53,7 @@ def text_of(row: Sequence[Word]) -> str:
 def cues(transcript: Transcript) -> list[Cue]:
     """The cues of a transcript, in order, without overlaps or empty cues.
 
-    If segments overlap, a cue ends when the next one begins, or is moved after it. Words keep
+    If segments overlap, a cue ends when the next one begins, or is moved after it. Words stay
     within their cue, in order.
     """
     drafts = [
@@ -109,7 +109,7 @@ def _with_chunk(rows: list[Row], chunk: Row) -> list[Row]:
 
 
 def _chunks(words: Sequence[Word]) -> Iterator[Row]:
-    """Join words between which no line may end, as far as they fit a line and are said as one."""
+    """Join words between which no line may end, if they fit a line and no pause separates them."""
     ends = line_ends("".join(word.text for word in words))
     chunk: Row = []
     place = 0
@@ -178,7 +178,7 @@ def _parts(word: Word) -> list[Word]:
         return [replace(word, text=space + text)]
     lines = [""]
     for unit in units(text):
-        # What is wider than a line has to be cut anywhere.
+        # A unit that is wider than a line may be cut at any character.
         is_narrow = columns(unit.rstrip()) <= LINE_COLUMNS
         for piece in [unit] if is_narrow else iter_graphemes(unit):
             if lines[-1] and columns((lines[-1] + piece).rstrip()) > LINE_COLUMNS:

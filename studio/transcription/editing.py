@@ -58,19 +58,19 @@ class EditedTranscript(_Part):
     segments: list[EditedSegment] = Field(max_length=MAX_SEGMENTS)
     language: str | None = Field(None, max_length=20)
     language_probability: float | None = None
-    duration_s: float | None = Field(None, description="Ignored: that of the file is kept.")
-    text: str | None = Field(None, description="Ignored: that of the segments is used.")
+    duration_s: float | None = Field(None, description="Ignored; the duration of the file is kept.")
+    text: str | None = Field(None, description="Ignored; the text of the segments is used.")
 
 
 def current(result: Path) -> Path:
-    """The folder of the edited transcript; that of the result if there is none."""
+    """The folder of the edited transcript; the folder of the result if there is none."""
     versions = (result / FOLDER).glob(f"*/{FILE}")
     newest = max(versions, key=lambda path: path.stat().st_mtime_ns, default=None)
     return result if newest is None else newest.parent
 
 
 def save(folder: TrackFolder, body: dict[str, Any]) -> None:
-    """Keep an edited transcript instead of an earlier edited one.
+    """Store an edited transcript. It replaces an earlier edited one.
 
     Raises InvalidOption, UnknownOption or DiskFull.
     """
@@ -143,7 +143,7 @@ def _check_text(text: str, name: str) -> None:
 
 
 def _check_words(segment: EditedSegment, name: str) -> None:
-    """Raise InvalidOption if the words are not those of the text: formats use one or the other."""
+    """Raise InvalidOption if the words differ from the text: formats use one or the other."""
     words = "".join(word.text for word in segment.words)
     if "".join(words.split()) != "".join(segment.text.split()):
         raise InvalidOption(

@@ -32,7 +32,7 @@ class OpenaiWhisper:
 
         # The module stores its key-value cache in hooks, so only one caller at a time.
         self._lock = Lock()
-        # Its word times need operations that PyTorch has not for this device.
+        # Its word times need operations that PyTorch lacks on this device.
         missing = fallback_note(RuntimeError(NOT_ON_MPS), MPS)
         chosen = Device(note=missing) if device == MPS else choose_device(device)
         self.note = chosen.note

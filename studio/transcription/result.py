@@ -15,7 +15,7 @@ from studio.transcription.transcript import Transcript
 TRACK = "transcription"
 TRANSCRIPT_FILE = editing.FILE
 DEFAULT_FORMAT = "txt"
-# The styles and tags at the beginning of a format.
+# Styles and tags at the beginning of a file.
 MAX_HEADER_BYTES = 8 << 10
 CONTENT_TYPES = {name: content_type for name, (_, content_type) in FORMATS.items()}
 

@@ -44,7 +44,7 @@ def test_the_click_is_on_the_beats_in_every_format(server: Server, file_id: str)
         assert np.abs(heard_clicks(sound) - beats_s).max() < 0.005, audio_format
 
 
-def test_the_job_tells_what_the_song_is(server: Server, file_id: str) -> None:
+def test_the_result_describes_the_song(server: Server, file_id: str) -> None:
     truth, _ = tune(0)
     [job] = server.get(f"/status/{file_id}").json()["jobs"]
     assert job["tracks"] == ["analysis", "click"]
@@ -92,7 +92,7 @@ def test_options_are_checked(server: Server, file_id: str) -> None:
     assert_problem(server.process(file_id, "analysis", beats=True), "unknown_option", "chords")
 
 
-def test_only_what_is_wanted(server: Server, song: Path) -> None:
+def test_chords_and_click_can_be_left_out(server: Server, song: Path) -> None:
     file_id = server.upload(song)
     server.process(file_id, "analysis", chords=False, click=False)
     status = server.wait(file_id)

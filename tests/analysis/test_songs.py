@@ -1,4 +1,4 @@
-"""What a few songs are is found; `bench.analysis` measures more of them, and better played ones."""
+"""The analysis of a few songs; `bench.analysis` measures more songs with better instruments."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ from training.songs import make_song
 
 SEEDS = (0, 3, 7, 19)
 MODEL = FOLDER / WEIGHTS
-# Runs in a process of its own, so that the peak is that of one job and nothing else.
+# Runs in a separate process, so that the peak is that of one job.
 JOB = """
 import re, sys
 from pathlib import Path

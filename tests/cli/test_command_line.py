@@ -87,7 +87,7 @@ def show(
 
 @pytest.fixture
 def call(show: Show) -> Call:
-    """The same for the lines of JSON that it prints."""
+    """Like `show`, but returns the lines of JSON that it prints."""
     return lambda *given, **more: list(map(json.loads, show(*given, **more).splitlines()))
 
 
@@ -109,7 +109,7 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def line_of(descriptor: int) -> bytes:
-    """A line, and no byte behind it."""
+    """Read a line, and no byte after it."""
     line = b""
     while not line.endswith(b"\n"):
         line += os.read(descriptor, 1)

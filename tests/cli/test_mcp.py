@@ -46,7 +46,7 @@ def with_agent(
 
 
 def content(result: CallToolResult) -> dict[str, Any]:
-    """What a tool answered; programs and models read the same."""
+    """The answer of a tool, which is the same for programs and for models."""
     [text] = result.content
     assert text.type == "text"
     assert json.loads(text.text) == result.structured_content
@@ -58,7 +58,7 @@ def hidden(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".audio-studio-*")]
 
 
-def test_an_agent_finds_the_commands_and_is_told_its_mistakes(
+def test_an_agent_finds_the_commands_and_gets_errors_for_mistakes(
     tmp_path: Path, weights: Path
 ) -> None:
     async def act(client: Client) -> None:
@@ -106,7 +106,7 @@ def test_an_agent_transcribes_and_generates_on_this_machine(tmp_path: Path, weig
 
 
 async def mistakes(client: Client, song: str) -> None:
-    """Mistakes are told with the errors of the API."""
+    """Mistakes get the errors of the API."""
     for name, arguments, code, named in (
         ("separate", {"path": f"{song}.absent"}, "unknown_file", "song.wav.absent"),
         ("separate", {}, "invalid_option", "`path`"),
@@ -126,7 +126,7 @@ async def mistakes(client: Client, song: str) -> None:
     assert (result.is_error, failed["code"]) == (True, "invalid_option")
 
 
-def test_a_call_tells_its_progress_and_can_be_canceled(tmp_path: Path, weights: Path) -> None:
+def test_a_call_reports_its_progress_and_can_be_canceled(tmp_path: Path, weights: Path) -> None:
     song = str(write_wav(tmp_path / "long.wav", noise(120.0, channels=1)))
     short = str(write_wav(tmp_path / "short.wav", noise(0.5)))
     told: list[float] = []
@@ -158,7 +158,7 @@ def test_a_call_tells_its_progress_and_can_be_canceled(tmp_path: Path, weights: 
 
 
 def test_a_terminated_program_leaves_nothing_behind(tmp_path: Path, weights: Path) -> None:
-    """Agents end it so if it does not end by itself; its input stays open until then."""
+    """Agents terminate a program that does not end by itself, while its input is still open."""
     song = str(write_wav(tmp_path / "long.wav", noise(120.0, channels=1)))
     process = subprocess.Popen(
         [sys.executable, "-m", "studio", "mcp"],
@@ -231,7 +231,7 @@ def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: 
     assert uploads == []
 
 
-def test_a_server_that_refuses_or_is_away_is_named(
+def test_a_server_that_refuses_or_cannot_be_reached_is_named(
     tmp_path: Path, weights: Path, guarded: Server
 ) -> None:
     song = str(write_wav(tmp_path / "song.wav", noise(0.5)))

@@ -1,4 +1,4 @@
-"""Each file gets outputs of its own, and outputs are no sources."""
+"""Each file gets separate outputs, and outputs are not used as sources."""
 
 from pathlib import Path
 
@@ -45,14 +45,14 @@ def test_names_are_unique(
     assert names(*sources) == expected
 
 
-def test_outputs_are_no_sources(tmp_path: Path) -> None:
+def test_outputs_are_not_used_as_sources(tmp_path: Path) -> None:
     make(tmp_path, "a/1.mp3", "a/separated/2/vocals.wav", "a/1/vocals.wav", "a/own/3.wav")
     assert names("a", output=Path("a/separated")) == ["1/vocals", "1", "own/3"]
     Record(Path("a")).add("key", [Path("a/1/vocals.wav")])
     Record(Path("a/separated")).add("key", [Path("a/separated/2/vocals.wav")])
     assert names("a", output=Path("a")) == ["1", "own/3"]
     assert names("a") == ["1", "own/3"]
-    assert names("a/1/vocals.wav") == ["vocals"], "what is named is taken"
+    assert names("a/1/vocals.wav") == ["vocals"], "a file that is named is always used"
 
 
 def test_a_folder_without_audio_is_an_error(tmp_path: Path) -> None:

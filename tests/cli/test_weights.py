@@ -28,7 +28,7 @@ def hub(tmp_path: Path, weights: Path) -> Iterator[Hub]:
 def start(
     folder: Path, *arguments: str, output: int = subprocess.PIPE, **environment: str
 ) -> subprocess.Popen[str]:
-    """A command with the default variants, and caches of its own."""
+    """A command with the default variants and separate caches."""
     write_wav(folder / "song.wav", noise(0.5))
     inherited = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "HF_HUB_CACHE")}
     own = {

@@ -1,7 +1,7 @@
 """docs/installing.md on a Debian without containers: the commands, the unit and the nginx site.
 
-The commands run as they stand, as root, in a sandbox that forgets what is written and has a network
-of its own. Replaced are the programs that change the system: apt-get, git, make and systemctl.
+The commands run unchanged, as root, in a sandbox with a separate network that discards what is
+written. Programs that change the system are replaced: apt-get, git, make and systemctl.
 """
 
 import re
@@ -19,7 +19,7 @@ from tests.support.server import ROOT
 PAGE = (ROOT / "docs" / "installing.md").read_text("utf-8")
 SECTION = PAGE.partition("\n## Debian without containers\n")[2].partition("\n## ")[0]
 UNIT = ROOT / "deploy" / "audio-studio.service"
-# What Debian 13 has in `http` that Debian 12 has not.
+# A directive in the `http` block of Debian 13 that Debian 12 does not have.
 DEBIAN_13 = "http {\n\tserver_tokens build;\n"
 
 SUDO = '#!/bin/sh\nexec "$@"\n'
@@ -110,7 +110,7 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
         if name.split("/")[0] not in ("", "tests", "bench", "training", "samples"):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
-    # The user of the service is to enter folders that here are root's alone.
+    # The user of the service must be able to enter folders that are readable by root only.
     entered = (Path(sys.prefix), Path(sys.base_prefix), Path(sys.prefix).resolve())
     opened = {parent for path in entered for parent in (path, *path.parents)}
     lines = [

@@ -269,7 +269,7 @@ def test_a_package_that_a_crash_left_incomplete_is_installed_again(
     told = machine.set_up(TORCH_INDEX="", PIP_FIND_LINKS=folders)
     assert (site / "small.py").exists()
     assert (half / "RECORD").exists()
-    # A computer with wheels of its own takes those, and no address is asked.
+    # If pip is configured with wheels, these are used, and no index is asked.
     assert "TORCH_INDEX is empty" in told
     assert machine.installed()["torch"] == "2.13.0+cpu"
     assert "nvidia_cublas" not in machine.installed()
@@ -277,7 +277,7 @@ def test_a_package_that_a_crash_left_incomplete_is_installed_again(
 
 @pytest.mark.slow
 def test_a_virtual_environment_without_pip_is_completed(machine: Machine) -> None:
-    """As it is if its making was interrupted."""
+    """As an interruption leaves it."""
     site = next(machine.venv.glob("lib/python3*/site-packages"))
     for path in site.glob("pip*"):
         shutil.rmtree(path)
@@ -310,7 +310,7 @@ def test_uv_is_not_used_if_it_cannot_do_what_pip_does(
         ({"PIP_FIND_LINKS": "/nowhere", "TORCH_INDEX": ""}, "Run the same command again"),
     ],
 )
-def test_what_goes_wrong_is_said(
+def test_errors_say_what_is_wrong(
     machine: Machine, variables: dict[str, str], sentence: str
 ) -> None:
     status, told = machine.run(**variables)
@@ -329,7 +329,7 @@ def test_what_goes_wrong_is_said(
         ((3, 14), "Linux", "aarch64", None),
     ],
 )
-def test_machines_without_builds_are_told_so(
+def test_machines_without_builds_get_an_error(
     monkeypatch: pytest.MonkeyPatch,
     version: tuple[int, int],
     system: str,

@@ -10,7 +10,7 @@ import pytest
 from tests.goals.test_memory import write_song
 from tests.support.server import ROOT
 
-# Runs in a process of its own, so that the peaks are those of one mix and its children.
+# Runs in a separate process, so that the peaks are those of one mix and its children.
 MIX = """
 import json, resource, sys
 from pathlib import Path

@@ -75,10 +75,10 @@ def test_a_download_is_measured(hub: Hub, tmp_path: Path) -> None:
     assert (amounts[0], amounts[-1]) == (0, len(CONTENT))
     assert {one.total_bytes for one in seen} == {len(CONTENT)}
     download([file], seen.append)
-    assert sent(hub) == len(CONTENT), "what is there is not downloaded again"
+    assert sent(hub) == len(CONTENT), "complete files are not downloaded again"
 
 
-def test_a_connection_that_breaks_is_taken_up_again(hub: Hub, tmp_path: Path) -> None:
+def test_a_broken_connection_is_resumed(hub: Hub, tmp_path: Path) -> None:
     hub.break_after_bytes = 600_000
     file = remote(hub, tmp_path)
     download([file], lambda _: None)
@@ -87,7 +87,7 @@ def test_a_connection_that_breaks_is_taken_up_again(hub: Hub, tmp_path: Path) ->
     assert sent(hub) < 1.2 * len(CONTENT)
 
 
-def test_a_connection_that_brings_nothing_is_given_up(
+def test_a_connection_that_delivers_nothing_is_given_up(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "RETRY_S", 0.0)
@@ -124,7 +124,7 @@ def test_a_damaged_beginning_is_not_kept(hub: Hub, tmp_path: Path) -> None:
     assert file.path.read_bytes() == CONTENT
 
 
-def test_what_has_another_checksum_is_discarded(hub: Hub, tmp_path: Path) -> None:
+def test_a_file_with_a_wrong_checksum_is_discarded(hub: Hub, tmp_path: Path) -> None:
     file = remote(hub, tmp_path, checksum="12345678")
     with pytest.raises(DownloadFailed, match=r"checksum of http.*weights.bin is wrong"):
         download([file], lambda _: None)
@@ -144,7 +144,7 @@ def test_a_file_is_not_larger_than_declared(hub: Hub, tmp_path: Path) -> None:
         download([remote(hub, tmp_path, size_bytes=300_000)], lambda _: None)
 
 
-def test_what_does_not_fit_on_the_disk_is_not_begun(hub: Hub, tmp_path: Path) -> None:
+def test_a_download_that_does_not_fit_on_the_disk_is_not_started(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(DiskFull, match="MB are free"):
         download([remote(hub, tmp_path, size_bytes=1 << 60)], lambda _: None)
     assert hub.downloaded == []
@@ -163,7 +163,7 @@ def test_files_of_the_hub_are_where_its_library_finds_them(hub: Hub, tmp_path: P
         fetch(REPOSITORY, ["absent.bin"], lambda _: None)
 
 
-def test_two_who_need_the_same_weights_wait_for_one_download() -> None:
+def test_two_jobs_that_need_the_same_weights_share_one_download() -> None:
     downloads = Downloads()
     began, go_on = Event(), Event()
     runs: list[str] = []
@@ -190,7 +190,7 @@ def test_two_who_need_the_same_weights_wait_for_one_download() -> None:
     assert (seen[0], seen[-1]) == (Transfer(1, 2), Transfer(2, 2))
 
 
-def test_a_download_goes_on_until_nobody_waits() -> None:
+def test_a_download_continues_until_no_thread_waits() -> None:
     downloads = Downloads()
     leave, ended = Event(), Event()
     steps: list[int] = []
@@ -225,7 +225,7 @@ def test_a_download_goes_on_until_nobody_waits() -> None:
     assert ended.wait(60)
 
 
-def test_an_error_reaches_everyone_and_the_next_tries_again() -> None:
+def test_an_error_is_raised_and_the_next_call_tries_again() -> None:
     downloads = Downloads()
 
     def fail(_: OnTransfer) -> None:

@@ -1,4 +1,4 @@
-"""A package that is missing or damaged is named; nobody is told to replace the weights."""
+"""The error for a missing or damaged package names it, and does not blame the weights."""
 
 import re
 import sys
@@ -67,7 +67,7 @@ def test_a_missing_package_of_generation_is_named(
         load_music(catalogue, "mini", settings)
 
 
-def test_libraries_and_weights_are_told_apart() -> None:
+def test_libraries_and_weights_are_distinguished() -> None:
     library = OSError("libcudart.so.13: cannot open shared object file: No such file")
     assert "libcudart.so.13" in (package_failure("base", library) or "")
     assert package_failure("base", OSError("model.bin: the file is too short")) is None

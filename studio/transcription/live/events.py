@@ -20,9 +20,9 @@ class SessionError(Exception):
 
 
 class Observer:
-    """Is told about the utterances of a session, in order. This one does nothing.
+    """Receives the utterances of a session, in order. This base class ignores them.
 
-    It is called while the session is locked, so it must neither block nor call the session back.
+    Its methods are called while the session is locked: they must not block or call the session.
     """
 
     def began(self, start: int) -> None:
@@ -32,7 +32,7 @@ class Observer:
         """An utterance ended; it will be decoded."""
 
     def decoded(self, text: str | None) -> None:
-        """The first ended utterance was decoded; None: that failed."""
+        """The first ended utterance was decoded; `text` is None if that failed."""
 
 
 @dataclass
