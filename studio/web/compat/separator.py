@@ -175,7 +175,9 @@ class Views(OwnViews):
     def _jobs(self, task: Task) -> tuple[Upload, list[Job]] | None:
         """The jobs of a task of the caller, and their upload; None if they do not exist."""
         jobs = [job for job_id in task.job_ids if (job := self._store.get(job_id)) is not None]
-        if not jobs or len(jobs) < len(task.job_ids):
+        sources = {(job.request.model, job.request.file_id) for job in jobs}
+        # The owner is checked for one file only.
+        if len(jobs) < len(task.job_ids) or [model for model, _ in sources] != [DEMUCS]:
             return None
         try:
             upload = self._upload(jobs[0].request.file_id)

@@ -5,7 +5,6 @@ no store of their own. The jobs belong to the key that started them, whatever an
 """
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -20,7 +19,7 @@ from studio.web.compat.desk import Received
 DEMUCS = "demucs"
 FORMATS = ("flac", "wav", "mp3", "ogg")
 INSTRUMENTAL = "instrumental"
-# Both are had from the vocals, and are what the models of UVR usually give.
+# Both follow from the vocals, and are what the models of UVR usually produce.
 PAIR = ("vocals", INSTRUMENTAL)
 MAX_MODELS = 4
 # Of a file name; programs find the stems by its beginning.
@@ -28,7 +27,7 @@ MAX_NAME_CHARACTERS = 150
 # Web servers take request lines of 4 kB.
 MAX_ID_CHARACTERS = 3500
 JOB_ID_CHARACTERS = 32
-# In the names of models and presets that do something else than separating instruments.
+# Parts of the names of models and presets that do not separate instruments.
 OTHERS = (
     ("karaoke", "lead and backing vocals apart"),
     ("bve", "lead and backing vocals apart"),
@@ -44,8 +43,8 @@ OTHERS = (
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted. `models` are names as they were sent, `variants` those of Demucs that take
-    their places (None: the default). `refusal` says why it cannot be had."""
+    """What is wanted. `models` are names as they were sent, `variants` those of Demucs that
+    replace them (None: the default). `refusal` says why it is not available."""
 
     models: tuple[str, ...]
     variants: tuple[str | None, ...]
@@ -87,7 +86,7 @@ class Wish:
             yield options
 
     def models_used(self, default: str) -> list[str]:
-        """The models, with those that took the places of others."""
+        """The models, with those that replaced others."""
         return [
             model if variant is not None else f"{default} (instead of {model})"
             for model, variant in zip(self.models, self.variants, strict=True)
@@ -148,12 +147,14 @@ class Task:
                 all(isinstance(one, str) for one in texts)
                 and all(one is None or isinstance(one, str) for one in optional)
                 and len(models) == len(variants)
+                and len(job_ids) == (0 if refusal else len(models))
                 and file_format in FORMATS
-                and bool(job_ids or refusal)
             )
-        except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error):
+            task = cls(wish, filename, tuple(job_ids))
+            # Nothing else is an ID; a lone surrogate cannot be encoded.
+            return task if is_valid and task.to_id() == task_id else None
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return None
-        return cls(wish, filename, tuple(job_ids)) if is_valid else None
 
     def outputs(
         self, index: int, job: Job, tracks: Collection[str], default: str
@@ -205,7 +206,10 @@ def _names(text: str | None) -> dict[str, str]:
 
 def _json(text: str, name: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        # Raises ValueError for lone surrogates, which no ID or file name can contain.
+        json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError):
         raise InvalidOption(f"`{name}` is not JSON: {text!r:.100}.") from None
 
@@ -217,7 +221,7 @@ def _variant(model: str, known: Collection[str]) -> str | None:
 
 
 def _refusal(model: str) -> str | None:
-    """Why a model or preset cannot be had; None if Demucs can take its place."""
+    """Why a model or preset is not available; None if Demucs can replace it."""
     for mark, wanted in OTHERS:
         if mark in model.lower():
             return (

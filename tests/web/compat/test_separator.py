@@ -1,5 +1,7 @@
 """audio-separator's remote API, with its own client."""
 
+import base64
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import soundfile
 from audio_separator.remote import AudioSeparatorAPIClient
 
 from studio import __version__
+from studio.web.compat.separator_task import Task
 from tests.support.server import Server, noise, write_wav
 
 KEY = "separator-0123456789"
@@ -116,6 +119,19 @@ def test_what_cannot_be_had_is_an_error(
     assert "lead and backing vocals apart" in result["error"]
 
 
+def job_ids_of(task_id: str) -> tuple[str, ...]:
+    task = Task.from_id(task_id)
+    assert task is not None
+    return task.job_ids
+
+
+def forged(job_ids: list[str], models: int = 1) -> str:
+    """The ID of a task that was never started, with the jobs of others."""
+    wish = [["default"] * models, [None] * models, "flac", None, {}, None]
+    text = json.dumps(["song.wav", job_ids, *wish], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 def test_tasks_that_do_not_exist_or_belong_to_others_are_not_found(
     server: Server, client: Any, song: Path, tmp_path: Path
 ) -> None:
@@ -123,6 +139,12 @@ def test_tasks_that_do_not_exist_or_belong_to_others_are_not_found(
         assert client.get_job_status(task_id)["status"] == "not_found"
     mine = client.separate_audio(str(song), preset="vocal_balanced")["task_id"]
     other = client_of(server, "another-0123456789")
+    with other.session:
+        theirs = other.separate_audio(str(song), preset="vocal_balanced")["task_id"]
+    [my_job], [their_job] = map(job_ids_of, (mine, theirs))
+    assert client.get_job_status(forged([my_job]))["status"] != "not_found"
+    for job_ids, models in (([], 1), ([my_job] * 2, 1), (["\ud800"], 1), ([my_job, their_job], 2)):
+        assert client.get_job_status(forged(job_ids, models))["status"] == "not_found"
     with other.session:
         assert other.get_job_status(mine)["status"] == "not_found"
         with pytest.raises(requests.HTTPError, match="404"):
@@ -138,6 +160,8 @@ def test_tasks_that_do_not_exist_or_belong_to_others_are_not_found(
         ({"models": "["}, 400, "`models` is not JSON"),
         ({"models": '["a", "b", "c", "d", "e"]'}, 400, "at most 4"),
         ({"custom_output_names": "[1]"}, 400, "`custom_output_names`"),
+        ({"custom_output_names": r'{"Vocals": "\ud800"}'}, 400, "is not JSON"),
+        ({"models": r'["\ud800"]'}, 400, "is not JSON"),
         ({"custom_output_names": f'{{"Vocals": "{"歌" * 900}"}}'}, 400, "too long"),
     ],
 )
