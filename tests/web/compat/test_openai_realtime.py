@@ -183,6 +183,8 @@ def test_wrong_events(server: Server) -> None:
             {"format": {"type": "audio/pcmu"}},
             {"transcription": {"language": "klingon"}},
             {"transcription": {"keywords": [1]}},
+            {"transcription": {"keywords": 1}},
+            {"transcription": {"languages": 1}},
             {"transcription": {"model": "vocals:mini"}},
             {"transcription": 7},
         ):

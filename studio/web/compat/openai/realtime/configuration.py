@@ -15,7 +15,7 @@ PCM = "audio/pcm"
 # The same in the events of older clients.
 OLD_PCM = "pcm16"
 SILENCE_MS = 500
-# Without turn detection, a pause does not end a turn. A live session knows no longer one.
+# Without turn detection, a pause does not end a turn. This is the longest of a live session.
 LONGEST_SILENCE_MS = 5000
 TURN_DETECTIONS = ("server_vad", "semantic_vad")
 
@@ -64,14 +64,13 @@ class Configuration:
         return self.updated({"audio": {"input": sound}})
 
     def _with_transcription(self, sent: dict[str, Any]) -> "Configuration":
-        languages = [sent.get("language") or None, *(sent.get("languages") or [])]
-        known = [one for one in languages if one is not None]
+        language, languages = sent.get("language"), _texts(sent.get("languages"), "languages")
         return replace(
             self,
             model=sent.get("model") or self.model,
-            language=known[0] if len(known) == 1 or languages[0] else None,
+            language=language or (languages[0] if len(languages) == 1 else None),
             prompt=sent.get("prompt") or "",
-            keywords=tuple(sent.get("keywords") or ()),
+            keywords=_texts(sent.get("keywords"), "keywords"),
         )
 
     def settings(self, default: str) -> LiveSettings:
@@ -88,9 +87,9 @@ class Configuration:
                 words=False,
                 endpointing_ms=LONGEST_SILENCE_MS if self.silence_ms is None else self.silence_ms,
             )
-        except (ValidationError, TypeError) as error:
-            first = error.errors()[0] if isinstance(error, ValidationError) else None
-            what = f"{'.'.join(map(str, first['loc']))!r}: {first['msg']}" if first else str(error)
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc']))!r}: {first['msg']}"
             raise SessionError("invalid_setting", f"A setting is invalid, {what}.") from None
 
     def described(self) -> dict[str, Any]:
@@ -128,6 +127,15 @@ def _object(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _invalid(name, value, "it must be an object")
     return value
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    """The texts of a list, which may be left out."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise _invalid(f"transcription.{name}", value, "it must be a list of texts")
+    return tuple(value)
 
 
 def _rate_hz(sent: dict[str, Any]) -> int:
