@@ -1,25 +1,20 @@
 /** The address: which page is shown, and changes of it without a reload. */
 import { signal } from "@preact/signals";
 
-/** @typedef {{ page: string, id: string, query: URLSearchParams }} Route */
-
-const SONG_PAGES = new Set(["karaoke", "transcript"]);
+/** @typedef {{ page: string, id: string }} Route */
 
 /** @type {import("@preact/signals").Signal<Route>} */
 export const route = signal(parse(location));
 
 /**
- * @param {{ pathname: string, search: string }} address
+ * @param {{ pathname: string }} address
  * @returns {Route}
  */
-export function parse({ pathname, search }) {
+export function parse({ pathname }) {
   const [first = "studio", id = "", rest = ""] = pathname.split("/").filter(Boolean);
-  const query = new URLSearchParams(search);
-  if (first !== "studio") return { page: "missing", id: "", query };
-  if (id === "") return { page: "home", id, query };
-  if (id === "music") return { page: "music", id: "", query };
-  if (rest === "") return { page: "mixer", id, query };
-  return { page: SONG_PAGES.has(rest) ? rest : "missing", id, query };
+  if (first !== "studio") return { page: "missing", id: "" };
+  if (id === "") return { page: "home", id };
+  return { page: rest === "" ? "mixer" : "missing", id };
 }
 
 /** @param {string} path */

@@ -1,7 +1,6 @@
 /** German. @type {Record<keyof typeof import("./en.js").en, string>} */
 export const de = {
   "nav.studio": "Songs",
-  "nav.music": "Musik machen",
   "nav.live": "Live",
   "nav.docs": "API",
   "nav.language": "Sprache",
@@ -58,7 +57,6 @@ export const de = {
   "key.hint": "Dieser Server verlangt einen Schlüssel. Du bekommst ihn vom Betreiber.",
   "key.enter": "Weiter",
   "offline": "Der Server ist nicht erreichbar. Die Seite macht von selbst weiter, sobald er wieder da ist.",
-  "error.dismiss": "Schließen",
   "missing": "Diese Seite gibt es nicht.",
   "missing.home": "Zu deinen Songs",
   "mixer.play": "Abspielen",
@@ -67,7 +65,6 @@ export const de = {
   "mixer.solo": "Nur {name}",
   "mixer.volume": "Lautstärke von {name}",
   "mixer.pan": "Balance von {name}",
-  "mixer.position": "Position",
   "mixer.speed": "Tempo",
   "mixer.key": "Tonart",
   "mixer.key.failed": "Dieser Browser kann die Tonart nicht ändern.",
@@ -77,13 +74,10 @@ export const de = {
   "mixer.loop.off": "Keine Schleife",
   "mixer.download": "{name} herunterladen",
   "mixer.zip": "Alle Dateien (ZIP)",
-  "mixer.mix": "Diese Mischung herunterladen",
   "mixer.presets": "Voreinstellungen",
   "mixer.all": "Alles",
   "mixer.karaoke": "Karaoke",
   "mixer.without": "Ohne {name}",
-  "mixer.only": "Nur {name}",
-  "mixer.loading": "Die Spuren werden geladen",
   "mixer.failed": "Die Spuren lassen sich nicht abspielen. Lade die Seite neu.",
   "mixer.separate": "Dieser Song wurde noch nicht getrennt.",
   "mixer.keys":

@@ -1,7 +1,6 @@
 /** English. */
 export const en = {
   "nav.studio": "Songs",
-  "nav.music": "Make music",
   "nav.live": "Live",
   "nav.docs": "API",
   "nav.language": "Language",
@@ -58,7 +57,6 @@ export const en = {
   "key.hint": "This server asks for a key. Its operator can give you one.",
   "key.enter": "Continue",
   "offline": "The server cannot be reached. The page goes on by itself when it is back.",
-  "error.dismiss": "Close",
   "missing": "There is no such page.",
   "missing.home": "Go to your songs",
   "mixer.play": "Play",
@@ -67,7 +65,6 @@ export const en = {
   "mixer.solo": "Only {name}",
   "mixer.volume": "Volume of {name}",
   "mixer.pan": "Balance of {name}",
-  "mixer.position": "Position",
   "mixer.speed": "Speed",
   "mixer.key": "Key",
   "mixer.key.failed": "This browser cannot change the key.",
@@ -77,13 +74,10 @@ export const en = {
   "mixer.loop.off": "No loop",
   "mixer.download": "Download {name}",
   "mixer.zip": "All files (ZIP)",
-  "mixer.mix": "Download this mix",
   "mixer.presets": "Presets",
   "mixer.all": "Everything",
   "mixer.karaoke": "Karaoke",
   "mixer.without": "Without {name}",
-  "mixer.only": "Only {name}",
-  "mixer.loading": "Loading the stems",
   "mixer.failed": "The stems cannot be played. Reload the page to try again.",
   "mixer.separate": "This song has not been separated yet.",
   "mixer.keys":

@@ -1,0 +1,36 @@
+"""The dialog that asks for an API key, on a server that has some."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.server import Server, noise, write_wav
+
+pytestmark = pytest.mark.browser
+KEY = "page-0123456789%[abc]"
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("locked"), API_KEYS=KEY).start()
+    yield server
+    server.stop()
+
+
+def test_a_key_opens_the_page(locked: Server, chromium: Browser) -> None:
+    path = write_wav(locked.folder / "song.wav", noise(0.2))
+    with path.open("rb") as file:
+        sent = locked.post("/upload", files={"file": file}, headers={"X-API-Key": KEY}).json()
+    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+        page = context.new_page()
+        page.goto(f"/studio/{sent['file_id']}")
+        dialog = page.get_by_role("dialog")
+        for wrong in ("wrong-0123456789", "Schlüssel-0123456789"):
+            dialog.get_by_label("API key").fill(wrong)
+            dialog.get_by_role("button").click()
+            expect(dialog.get_by_role("alert")).to_contain_text("not valid")
+        dialog.get_by_label("API key").fill(KEY)
+        dialog.get_by_role("button").click()
+        expect(page.get_by_role("heading", name="song.wav")).to_be_visible()
+        expect(dialog).to_be_hidden()
