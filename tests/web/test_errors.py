@@ -227,9 +227,9 @@ ELSEWHERE = {
         "hostile.test_dropped_downloads",
         "test_a_client_waits_for_a_few_formats_only",
     ),
-    "too_many_waiting": ("web.compat.test_openai", "test_so_many_requests_of_a_client_wait"),
+    "too_many_waiting": ("web.compat.openai.test_jobs", "test_so_many_requests_of_a_client_wait"),
     "too_many_sessions": (
-        "web.compat.test_openai_realtime",
+        "web.compat.openai.test_realtime",
         "test_a_client_may_have_so_many_sessions",
     ),
     "too_many_jobs": ("web.test_bounds", "test_jobs_of_one_client"),
