@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from studio import audio
 from studio.errors import ResultsGone
-from studio.storage.files import Storage
+from studio.storage.files import Storage, Upload
 from studio.storage.on_demand import check_wanted
 
 
@@ -66,6 +66,12 @@ class TrackFolder:
     path: Path
     upload: Path
     filename: str
+
+    @classmethod
+    def of(cls, storage: Storage, upload: Upload, job_id: str) -> Self:
+        """The folder of a job of an upload."""
+        path = storage.result(upload.file_id, job_id)
+        return cls(storage, path, storage.source(upload), upload.filename)
 
     def existing(self, name: str) -> Path:
         """A file written by the job. Raises ResultsGone."""

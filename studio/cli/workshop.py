@@ -172,12 +172,7 @@ class LocalWorkshop:
         result = processor.run(job, report)
         done = replace(job, state=State.COMPLETED, result=result, finished_at=time.time())
         upload = self._storage.upload(request.file_id)
-        folder = TrackFolder(
-            self._storage,
-            self._storage.result(upload.file_id, job.job_id),
-            self._storage.source(upload),
-            upload.filename,
-        )
+        folder = TrackFolder.of(self._storage, upload, job.job_id)
         return LocalDone(result, {track.name: track for track in processor.tracks(done)}, folder)
 
     def forget(self, upload: Upload) -> None:

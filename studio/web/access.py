@@ -18,7 +18,7 @@ FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
 CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
 
 Credential = Callable[[], str | None]
-"""Returns the owner that something else than a key proves for the current request, or None."""
+"""Returns the owner that the current request proves without a key, or None."""
 
 
 class Access:
@@ -116,16 +116,26 @@ class Access:
         if self._origins == "*":
             return True
         named = (origin or "").lower()
-        try:
-            host = urlsplit(named).netloc
-        except ValueError:
-            return False
-        return named in self._origins or host == environ.get("HTTP_HOST", "")
+        return named in self._origins or is_own_origin(named, environ.get("HTTP_HOST", ""))
+
+    def check_origin(self) -> None:
+        """Raise OriginRefused if a page that may not use the server sent the current request."""
+        origin = request.headers.get("Origin")
+        if origin is not None and not self.allows(origin, request.environ):
+            raise OriginRefused(f"The origin {origin!r} is not in the CORS_ORIGINS of this server.")
 
     @property
     def origins_for_sockets(self) -> Any:
         """The value for `cors_allowed_origins` of Flask-SocketIO."""
         return "*" if self._origins == "*" else self.allows
+
+
+def is_own_origin(origin: str, host: str) -> bool:
+    """Whether an origin is that of the pages of a host."""
+    try:
+        return urlsplit(origin.lower()).netloc == host.lower()
+    except ValueError:
+        return False
 
 
 def given_key() -> str | None:
@@ -159,11 +169,8 @@ def register(app: Flask, access: Access) -> None:
 
     @app.before_request
     def check_origin() -> None:
-        origin = request.headers.get("Origin")
-        if request.method in CHANGES_NOTHING or origin is None:
-            return
-        if not access.allows(origin, request.environ):
-            raise OriginRefused(f"The origin {origin!r} is not in the CORS_ORIGINS of this server.")
+        if request.method not in CHANGES_NOTHING:
+            access.check_origin()
 
     @app.before_request
     def check_key() -> None:

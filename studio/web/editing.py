@@ -88,7 +88,7 @@ class EditViews(TrackViews):
     @operation(
         name="restore_track",
         tag="tracks",
-        summary="Delete the edited transcript, so that the original counts again",
+        summary="Delete the edited transcript and return to the original",
         answers={200: schemas.Edited},
         parameters=(IF_MATCH,),
         errors=EDIT_ERRORS,

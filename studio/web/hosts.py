@@ -28,8 +28,7 @@ def only_for(
             f"This server is not configured for the host {host[:100]!r}. Use its IP address, or "
             "ask the operator to add the name to ALLOWED_HOSTS."
         )
-        answer = shapes.response(error, environ.get("PATH_INFO", ""))
-        return answer(environ, start_response)
+        return shapes.response(error, environ.get("PATH_INFO", ""))(environ, start_response)
 
     return answer
 

@@ -1,4 +1,4 @@
-"""The Socket.IO namespace `/jobs`: tells pages about the jobs of their files while they run.
+"""The Socket.IO namespace `/jobs`: sends pages the progress of the jobs of their files.
 
 One thread looks at the jobs for all connections. `docs/protocol.md` describes the events.
 """
@@ -29,7 +29,7 @@ MAX_CONNECTIONS, MAX_CONNECTIONS_PER_CLIENT = 40, 8
 # Changes by other processes, and answers from existing results, are not announced.
 LOOK_EVERY_S = 1.0
 MIN_PAUSE_S = 0.25
-# Looking takes at most one of so many seconds.
+# After a look, the thread rests this many times as long as the look took.
 PAUSE_TIMES = 4
 
 Send = Callable[[str, str, dict[str, Any]], None]
@@ -41,7 +41,7 @@ defects = logs.Limited(log)
 
 @dataclass
 class _Watch:
-    """What one connection watches, and what it has been told.
+    """What one connection watches, and what has been sent to it.
 
     `told` has the latest event of each job, `items_sent` the number of partial items sent.
     """
@@ -110,7 +110,7 @@ class JobFeed:
                 with self._telling:
                     self._tell(dict(self._watches))
             except Exception as error:
-                defects.exception("cannot tell about jobs; continuing", error=error)
+                defects.exception("cannot send the progress of jobs; continuing", error=error)
             pause_s = max(MIN_PAUSE_S, PAUSE_TIMES * (time.monotonic() - began_s))
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping, pause_s)

@@ -154,13 +154,9 @@ class MixViews(TrackViews):
     def mix(self, file_id: str, file_format: str) -> Response:
         upload = self._upload(file_id)
         jobs = self._store.of_file(file_id)
-        found = self._answers.joined(jobs)
-        make_song = found[1].song if found else None
-        if found is None or make_song is None:
-            if not self._answers.track_names(jobs):
-                raise self._not_ready(upload, jobs)
-            raise UnknownTrack("No job has separated this file into stems, so it cannot be mixed.")
-        job, track = found
+        job, track = self._joined(upload, jobs)
+        if track.song is None:
+            raise UnknownTrack(f"The stems of {job.request.model} cannot be mixed.")
         stems = list(dict.fromkeys(track.channels))
         asked = parse_mix(request.args.to_dict(flat=False), stems)
         if file_format not in audio.CONTENT_TYPES:
@@ -169,7 +165,7 @@ class MixViews(TrackViews):
                 f"{', '.join(audio.CONTENT_TYPES)}."
             )
         folder = self._folder(upload, job)
-        song = make_song(folder)
+        song = track.song(folder)
         if asked.click:
             song = replace(song, added=[self._click(upload, jobs, asked.click)])
         tags = folder.tags()
@@ -188,12 +184,11 @@ class MixViews(TrackViews):
                     return audio.Added(path, gain, track.starts_s)
         options = self._models.options()
         models = [name for name, kind in options.items() if CLICK_TRACK in kind.model_fields]
-        advice = "".join(
-            f"Start one with POST /process/{one}/{upload.file_id}, or l" for one in models
-        )
+        starts = " or ".join(f"POST /process/{one}/{upload.file_id}" for one in models)
+        advice = f"Start one with {starts}, or leave" if starts else "Leave"
         raise NotReady(
             "The click needs the beats of the song, and no analysis has found them in this file. "
-            f"{advice or 'L'}eave out `{CLICK.name}`."
+            f"{advice} out `{CLICK.name}`."
         )
 
     def _streamed(self, mix: audio.Mix, song: audio.Song, file_format: str) -> Response:

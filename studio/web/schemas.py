@@ -219,7 +219,7 @@ class Edited(BaseModel):
     file_id: FileId
     track: str = Field(examples=["transcription"])
     job_id: JobId
-    edited: bool = Field(description="False if the original counts again.")
+    edited: bool = Field(description="False if the original is used again.")
 
 
 class Link(BaseModel):

@@ -1,16 +1,15 @@
 """`/session`: a cookie with which the server's own pages need no key.
 
-The cookie counts only for requests that the browser attributes to a page of this server. Otherwise
-pages of other origins could use it: SameSite does not keep out other ports and subdomains.
+The cookie is accepted only in requests that the browser attributes to a page of this server.
+Otherwise pages of other origins could use it: SameSite does not keep out other ports and
+subdomains.
 """
-
-from urllib.parse import urlsplit
 
 from flask import Response, request
 
 from studio.errors import OriginRefused
 from studio.web import schemas
-from studio.web.access import CHANGES_NOTHING, Access, given_key
+from studio.web.access import CHANGES_NOTHING, Access, given_key, is_own_origin
 from studio.web.answers import time_of
 from studio.web.operations import operation
 from studio.web.services import Services
@@ -90,10 +89,7 @@ def is_from_another_origin() -> bool:
     """Whether a browser says that a page of another origin sent the current request."""
     site = request.headers.get("Sec-Fetch-Site", "none")
     origin = request.headers.get("Origin")
-    try:
-        is_own = origin is None or urlsplit(origin.lower()).netloc == request.host.lower()
-    except ValueError:
-        return True
+    is_own = origin is None or is_own_origin(origin, request.host)
     return site not in ("same-origin", "none") or not is_own
 
 

@@ -104,13 +104,7 @@ class TrackViews(Views):
     )
     def stems(self, file_id: str, file_format: str) -> Response:
         upload = self._upload(file_id)
-        jobs = self._store.of_file(file_id)
-        found = self._answers.joined(jobs)
-        if found is None:
-            if not self._answers.track_names(jobs):
-                raise self._not_ready(upload, jobs)
-            raise UnknownTrack("No job has separated this file into stems.")
-        job, track = found
+        job, track = self._joined(upload, self._store.of_file(file_id))
         if file_format not in track.formats:
             reason = ""
             if file_format in audio.CONTENT_TYPES:
@@ -120,6 +114,15 @@ class TrackViews(Views):
                 f"{', '.join(track.formats)}."
             )
         return self._send(upload, job, track, file_format)
+
+    def _joined(self, upload: Upload, jobs: list[Job]) -> tuple[Job, Track]:
+        """The file that joins all stems. Raises NotReady or UnknownTrack."""
+        found = self._answers.joined(jobs)
+        if found is not None:
+            return found
+        if not self._answers.track_names(jobs):
+            raise self._not_ready(upload, jobs)
+        raise UnknownTrack("No job has separated this file into stems.")
 
     def _send(self, upload: Upload, job: Job, track: Track, file_format: str) -> Response:
         """The file of a track, or a part of it, made first if it does not exist."""
@@ -178,12 +181,7 @@ class TrackViews(Views):
             return track.make(self._folder(upload, job), file_format)
 
     def _folder(self, upload: Upload, job: Job) -> TrackFolder:
-        return TrackFolder(
-            self._storage,
-            self._storage.result(upload.file_id, job.job_id),
-            self._storage.source(upload),
-            upload.filename,
-        )
+        return TrackFolder.of(self._storage, upload, job.job_id)
 
     def _track(self, upload: Upload, name: str) -> tuple[Job, Track]:
         """A track from the latest completed job that has it. Raises NotReady or UnknownTrack."""

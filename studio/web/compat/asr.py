@@ -118,7 +118,7 @@ class Views:
     @contextmanager
     def _with_header(self, samples: IncomingFile) -> Iterator[IncomingFile]:
         samples.close()
-        with self._new_file() as incoming, open(samples.path, "rb") as file:
+        with self._desk.new_file() as incoming, open(samples.path, "rb") as file:
             incoming.write(audio.wav_header(RATE_HZ, samples.size_bytes))
             while block := file.read(COPIED_BYTES):
                 incoming.write(block)
@@ -129,18 +129,9 @@ class Views:
         """Some seconds of an upload, as a file of their own."""
         source: Path = self._services.storage.source(upload)
         samples = audio.pcm_16(source, RATE_HZ, start_s, DETECTED_S)
-        with self._new_file() as incoming:
+        with self._desk.new_file() as incoming:
             incoming.write(audio.wav_header(RATE_HZ, len(samples)) + samples)
             yield incoming
-
-    @contextmanager
-    def _new_file(self) -> Iterator[IncomingFile]:
-        storage = self._services.storage
-        incoming = storage.receive()
-        try:
-            yield incoming
-        finally:
-            storage.discard(incoming)
 
 
 class _Values:

@@ -67,6 +67,15 @@ class Desk:
             if form.incoming is not None:
                 services.storage.discard(form.incoming)
 
+    @contextmanager
+    def new_file(self) -> Iterator[IncomingFile]:
+        """A file to write. It is deleted at the end of the block, unless it was kept."""
+        incoming = self._services.storage.receive()
+        try:
+            yield incoming
+        finally:
+            self._services.storage.discard(incoming)
+
     def keep(self, received: Received) -> Upload:
         """The temporary upload with the content of the file; see `Work.keep`."""
         return self.work.keep(received.incoming, received.filename, g.owner)

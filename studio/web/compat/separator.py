@@ -63,7 +63,7 @@ class Views(OwnViews):
     def separate(self) -> Response:
         desk = self._desk
         with desk.receive_form() as received:
-            wish = Wish.of(received, self._variants())
+            wish = Wish.of(received, self._demucs()["variants"])
             task = Task.of(wish, received.filename)
             if wish.refusal is None:
                 upload = desk.keep(received)
@@ -101,8 +101,7 @@ class Views(OwnViews):
             files = {one.key: one.filename for one in self._outputs(task, jobs)}
             return jsonify({**about, "status": "completed", "progress": 100, "files": files})
         unfinished = [index for index, job in enumerate(jobs) if not job.state.is_final]
-        states = {job.state for job in jobs}
-        is_waiting = states == {State.QUEUED}
+        is_waiting = all(job.state is State.QUEUED for job in jobs)
         progress = sum(1.0 if job.state.is_final else job.progress for job in jobs) / len(jobs)
         about["current_model_index"] = unfinished[0]
         status = STATES[State.QUEUED if is_waiting else State.PROCESSING]
@@ -135,7 +134,7 @@ class Views(OwnViews):
                 "target_stem": None,
                 "download_files": [],
             }
-            for name, variant in self._models.describe()[DEMUCS]["variants"].items()
+            for name, variant in self._demucs()["variants"].items()
         }
         return jsonify({"Demucs": listed})
 
@@ -143,7 +142,7 @@ class Views(OwnViews):
     def models(self) -> Response:
         wanted = request.args.get("filter_sort_by", "").lower()
         lines = [f"{'Model Filename':24}  {'Arch':8}  Output Stems"]
-        for name, variant in self._models.describe()[DEMUCS]["variants"].items():
+        for name, variant in self._demucs()["variants"].items():
             line = f"{name + '.yaml':24}  {'Demucs':8}  {', '.join(variant['stems'] or [])}"
             if wanted in line.lower():
                 lines.append(line)
@@ -166,11 +165,13 @@ class Views(OwnViews):
             }
         )
 
-    def _variants(self) -> list[str]:
-        return list(self._models.describe()[DEMUCS]["variants"])
+    def _demucs(self) -> dict[str, Any]:
+        """What `GET /models` shows of Demucs."""
+        described: dict[str, Any] = self._models.describe()[DEMUCS]
+        return described
 
     def _default(self) -> str:
-        return str(self._models.describe()[DEMUCS]["default"])
+        return str(self._demucs()["default"])
 
     def _jobs(self, task: Task) -> tuple[Upload, list[Job]] | None:
         """The jobs of a task of the caller, and their upload; None if they do not exist."""

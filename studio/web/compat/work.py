@@ -55,7 +55,7 @@ class Work:
     def place(self, client: str) -> Iterator[None]:
         """Reserve a place for a request that will wait. Raises TooManyWaiting.
 
-        Take it before the body is read, so that nothing is sent in vain.
+        Take it before the body is read, so that a refused client need not send it.
         """
         places = self._services.waiting
         taken_by = places.take(client)
@@ -75,7 +75,7 @@ class Work:
             places.leave(client)
 
     def keep(self, incoming: IncomingFile, filename: str, owner: str | None) -> Upload:
-        """The temporary upload with the content of a file, whose type is told by its content.
+        """The temporary upload with the content of a file, whose type is that of its content.
 
         The caller must still discard `incoming`. Raises the errors of an upload.
         """
@@ -142,12 +142,7 @@ class Work:
         """The file of a track of a completed job, made if it does not exist yet."""
         services = self._services
         services.storage.touch(upload.file_id)
-        folder = TrackFolder(
-            services.storage,
-            services.storage.result(upload.file_id, job.job_id),
-            services.storage.source(upload),
-            upload.filename,
-        )
+        folder = TrackFolder.of(services.storage, upload, job.job_id)
         found = next(one for one in services.models.tracks(job) if one.name == track)
         return found.make(folder, file_format)
 

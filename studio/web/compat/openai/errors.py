@@ -16,7 +16,7 @@ from studio.errors import (
     WeightsMissing,
 )
 
-# Codes and statuses that clients know, in the place of ours.
+# Codes and statuses that clients know, instead of ours.
 _CODES: dict[type[StudioError], str] = {
     Unauthorized: "invalid_api_key",
     UnknownVariant: "model_not_found",

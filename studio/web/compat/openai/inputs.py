@@ -23,7 +23,7 @@ PIECE_CHARACTERS = 1 << 20
 def receive(desk: Desk, services: Services) -> Iterator[Received]:
     """The file and the fields of the current request; the file is deleted with the block."""
     if request.mimetype == "application/json":
-        with services.uploads.place(desk.client), _from_json(services) as received:
+        with services.uploads.place(desk.client), _from_json(desk, services) as received:
             yield received
     else:
         with desk.receive_form() as received:
@@ -31,7 +31,7 @@ def receive(desk: Desk, services: Services) -> Iterator[Received]:
 
 
 @contextmanager
-def _from_json(services: Services) -> Iterator[Received]:
+def _from_json(desk: Desk, services: Services) -> Iterator[Received]:
     most_bytes = min(MAX_JSON_BYTES, services.uploads.most_bytes)
     check_size(most_bytes)
     request.max_content_length = most_bytes
@@ -43,13 +43,10 @@ def _from_json(services: Services) -> Iterator[Received]:
             "the file as multipart/form-data in the field 'file'.",
             param="input_audio",
         )
-    incoming = services.storage.receive()
-    try:
+    with desk.new_file() as incoming:
         for start in range(0, len(data), PIECE_CHARACTERS):
             incoming.write(_decoded(data[start : start + PIECE_CHARACTERS]))
         yield Received(incoming, f"audio.{sent.get('format') or 'wav'}", fields_of(body))
-    finally:
-        services.storage.discard(incoming)
 
 
 def _decoded(text: str) -> bytes:

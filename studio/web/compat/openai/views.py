@@ -23,7 +23,7 @@ from studio.web.services import Services
 
 PREFIX = "/v1"
 TRACK = "transcription"
-# Of the formats that are a file of the transcript.
+# The response formats that are files of the transcript.
 FILES = {"text": "txt", "srt": "srt", "vtt": "vtt", "lrc": "lrc"}
 
 
@@ -40,7 +40,7 @@ def register(app: Flask, services: Services, shapes: Shapes, live: Live) -> None
         app.add_url_rule(f"{PREFIX}{rule}", f"openai.{view.__name__}", view, methods=[method])
     realtime = RealtimeView(services, live).realtime
     for endpoint, is_websocket in (("openai.realtime", True), ("openai.not_realtime", False)):
-        # Requests that ask for no WebSocket are told so by the view.
+        # The view itself refuses requests that ask for no WebSocket.
         app.add_url_rule(f"{PREFIX}/realtime", endpoint, realtime, websocket=is_websocket)
 
 

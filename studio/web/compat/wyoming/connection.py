@@ -31,7 +31,7 @@ defects = logs.Limited(log)
 
 
 class _Limited:
-    """Reads from a connection; nothing may be too large, or be waited for too long."""
+    """Reads from a connection; limits sizes and waiting times."""
 
     def __init__(
         self, reader: asyncio.StreamReader, max_payload_bytes: int, timeout_s: float

@@ -72,11 +72,11 @@ class Channel:
         try:
             self._ws.close()
         except (ConnectionClosed, OSError):
-            # The client was faster.
+            # The client has closed it already.
             pass
 
     def response(self) -> Response:
-        """What the view returns: nothing may be sent any more."""
+        """What the view returns: nothing more may be sent."""
         return _Over(self._ws.mode)
 
 
@@ -88,5 +88,5 @@ class _Over(Response):
         self._server = server
 
     def __call__(self, *_arguments: Any) -> Any:
-        # How gunicorn and Werkzeug are told that the connection is over.
+        # gunicorn and Werkzeug take these as the end of the connection.
         raise StopIteration if self._server == "gunicorn" else ConnectionError

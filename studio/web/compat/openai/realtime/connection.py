@@ -28,8 +28,8 @@ MIN_COMMIT_S = 0.1
 class Connection:
     """A client, and the live session that transcribes what it sends.
 
-    `is_stopping` tells whether the server shuts down. Raises SessionError if the model does not
-    exist.
+    `is_stopping` returns whether the server is shutting down. Raises SessionError if the model does
+    not exist.
     """
 
     def __init__(self, live: Live, model: str, is_stopping: Callable[[], bool]) -> None:

@@ -6,7 +6,6 @@ from wsproto.utilities import RemoteProtocolError
 from studio.errors import (
     BadRequest,
     InvalidOption,
-    OriginRefused,
     TooManySessions,
     UnknownVariant,
 )
@@ -46,8 +45,7 @@ class RealtimeView:
         except SessionError as error:
             raise UnknownVariant(error.message) from None
         client = self._services.access.caller()
-        taken_by = self._places.take(client)
-        if taken_by is not None:
+        if self._places.take(client) is not None:
             raise _too_many()
         scheduler = self._live.scheduler
         try:
@@ -64,9 +62,7 @@ class RealtimeView:
 
     def _check_request(self) -> None:
         """Raise an error unless a client asks for a WebSocket for transcription."""
-        origin = request.headers.get("Origin")
-        if origin is not None and not self._services.access.allows(origin, request.environ):
-            raise OriginRefused(f"The origin {origin!r} is not in the CORS_ORIGINS of this server.")
+        self._services.access.check_origin()
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise BadRequest("This is the address of a WebSocket. Connect with wss:// or ws://.")
         intent = request.args.get("intent")
