@@ -1,5 +1,6 @@
 """What several test files share: a real server, small real models, sound to send."""
 
+import io
 import os
 import signal
 import socket
@@ -277,6 +278,16 @@ def read_sound(path: Path) -> Sound:
 
     frames, _ = soundfile.read(str(path), dtype="float32", always_2d=True)
     return np.ascontiguousarray(frames.T)
+
+
+def sound_of(answer: requests.Response) -> Sound:
+    """float32 (channels, samples) of a download at RATE_HZ."""
+    import soundfile
+
+    assert answer.status_code == 200, answer.text
+    frames, rate_hz = soundfile.read(io.BytesIO(answer.content), dtype="float32")
+    assert rate_hz == RATE_HZ
+    return np.asarray(frames.T)
 
 
 def convert(source: Path, target: Path, *options: str) -> Path:

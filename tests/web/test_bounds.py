@@ -17,11 +17,11 @@ from studio.errors import DiskFull
 from studio.storage.files import Storage
 from studio.web.services import MAX_WAITING_PER_CLIENT
 from studio.web.sockets import STRANGERS_PER_NETWORK
+from tests.support.keys import ANN, BOB
 from tests.support.live_client import Client, open_sessions
 from tests.support.problems import FORM, assert_problem, left_on, part
 from tests.support.server import Server, noise, until, write_wav
 
-ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
 
 

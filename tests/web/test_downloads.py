@@ -13,7 +13,7 @@ import requests
 import soundfile
 from werkzeug.http import parse_options_header
 
-from tests.support.server import Server, Sound, noise, read_sound, write_wav
+from tests.support.server import Server, noise, read_sound, sound_of, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 TRACKS = [*STEMS, "no_drums", "no_bass", "no_other", "no_vocals", "instrumental"]
@@ -32,14 +32,6 @@ SUBTYPES = {"wav": "FLOAT", "flac": "PCM_24", "mp3": "MPEG_LAYER_III", "ogg": "V
 def done(server: Server, short_wav: Path) -> str:
     """A file of three seconds that was separated into all stems."""
     return server.separate(short_wav)
-
-
-def sound_of(answer: requests.Response) -> Sound:
-    """float32 (channels, samples) of a download."""
-    assert answer.status_code == 200, answer.text
-    frames, rate_hz = soundfile.read(io.BytesIO(answer.content), dtype="float32")
-    assert rate_hz == RATE_HZ
-    return np.asarray(frames.T)
 
 
 def name_of(answer: requests.Response) -> str:

@@ -1,7 +1,6 @@
 """Edited transcripts, and the list of uploads."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,11 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.keys import ANN, BOB
 from tests.support.problems import assert_problem
 from tests.support.server import Server, noise, write_wav
 from tests.support.speech import Spoken
 
-ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 RATE_HZ = 16_000
 
 
@@ -166,18 +165,6 @@ def test_only_transcripts_are_edited(live_server: Server, short_wav: Path) -> No
     url = f"{live_server.url}/files/{file_id}/vocals"
     answer = requests.put(url, json={}, headers={"If-Match": "*"}, timeout=60)
     assert_problem(answer, "not_editable", "vocals")
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
-    server = Server(
-        tmp_path_factory.mktemp("locked"),
-        MODEL_DIR=weights,
-        DEMUCS_MODEL="swift",
-        API_KEYS=f"{ANN},{BOB}",
-    ).start()
-    yield server
-    server.stop()
 
 
 def upload(server: Server, path: Path, key: str, name: str) -> str:

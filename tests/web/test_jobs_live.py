@@ -1,6 +1,5 @@
 """The namespace /jobs: what a page is told while its jobs run, and what it is not told."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -12,10 +11,10 @@ from socketio.exceptions import ConnectionError
 
 from studio.web.jobs_live import MAX_CONNECTIONS_PER_CLIENT, MAX_FILES
 from tests.support.hearing import silence
+from tests.support.keys import ANN, BOB
 from tests.support.server import Server, noise, until, write_wav
 from tests.support.speech import Spoken
 
-ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 PATH = "/jobs"
 WAIT_S = 120
 
@@ -198,18 +197,6 @@ def test_segments_are_told_as_they_are_decoded(
     assert told
     # The last ones may only be in the result.
     assert told == transcript["segments"][: len(told)]
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
-    server = Server(
-        tmp_path_factory.mktemp("locked"),
-        MODEL_DIR=weights,
-        DEMUCS_MODEL="swift",
-        API_KEYS=f"{ANN},{BOB}",
-    ).start()
-    yield server
-    server.stop()
 
 
 def test_only_the_owner_may_watch_a_file(locked: Server, short_wav: Path) -> None:

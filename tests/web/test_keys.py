@@ -1,6 +1,6 @@
 """API keys: who is let in, and whose files are whose."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ from socketio.exceptions import ConnectionError
 
 from studio.errors import Unauthorized
 from studio.web.access import Access
+from tests.support.keys import ANN, BOB
 from tests.support.live_client import Client
 from tests.support.problems import assert_problem
 from tests.support.server import Server, noise, write_wav
 
-ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 WRONG = "eve-0123456789abcdef"
 OPEN = ["/health", "/ready", "/docs", "/openapi.json", "/websocket-test.html"]
 # Opened by a key of its own.
@@ -47,20 +47,6 @@ def by_bearer(key: str) -> dict[str, str]:
 
 def by_header(key: str) -> dict[str, str]:
     return {"X-API-Key": key}
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
-    """A server with two keys."""
-    server = Server(
-        tmp_path_factory.mktemp("locked"),
-        MODEL_DIR=weights,
-        DEMUCS_MODEL="swift",
-        WHISPER_MODEL="mini",
-        API_KEYS=f"{ANN},{BOB}",
-    ).start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Signed links: an address for one track of one owner, for some minutes, without a key."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +8,12 @@ import pytest
 import requests
 
 from studio.web.tickets import Tickets
+from tests.support.keys import ANN, BOB, SECRET
 from tests.support.problems import assert_problem
 from tests.support.server import Server, noise, write_wav
 
-ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 OF_ANN = {"Authorization": f"Bearer {ANN}"}
 OF_BOB = {"Authorization": f"Bearer {BOB}"}
-SECRET = "a secret of the tests, 0123456789"
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
-    server = Server(
-        tmp_path_factory.mktemp("locked"),
-        MODEL_DIR=weights,
-        DEMUCS_MODEL="swift",
-        API_KEYS=f"{ANN},{BOB}",
-        SECRET_KEY=SECRET,
-    ).start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="module")

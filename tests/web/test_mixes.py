@@ -1,6 +1,5 @@
 """Mixes: levels of stems, key and tempo, streamed."""
 
-import io
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tests.support.server import (
     ffmpeg_children,
     noise,
     read_sound,
+    sound_of,
     tone,
     until,
     write_wav,
@@ -41,14 +41,6 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(server: Server, song: Path) -> str:
     return server.separate(song)
-
-
-def sound_of(answer: requests.Response) -> Sound:
-    """float32 (channels, samples) of a download."""
-    assert answer.status_code == 200, answer.text
-    frames, rate_hz = soundfile.read(io.BytesIO(answer.content), dtype="float32")
-    assert rate_hz == RATE_HZ
-    return np.asarray(frames.T)
 
 
 def track(server: Server, file_id: str, name: str) -> Sound:

@@ -7,11 +7,11 @@ import pytest
 import requests
 from socketio.exceptions import ConnectionError
 
+from tests.support.keys import ANN, BOB
 from tests.support.live_client import Client
 from tests.support.problems import FORM, assert_problem
 from tests.support.server import Server
 
-ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 NOWHERE = "/process/demucs/" + "0" * 32
 
 

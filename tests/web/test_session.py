@@ -10,13 +10,12 @@ import requests
 from socketio.exceptions import ConnectionError
 
 from studio.web.tickets import Tickets
+from tests.support.keys import ANN, BOB, SECRET
 from tests.support.live_client import Client
 from tests.support.problems import assert_problem
 from tests.support.server import Server
 
-KEY, OTHER = "ann-0123456789abcdef", "bob-0123456789abcdef"
-SECRET = "a secret of the tests, 0123456789"
-BEARER = {"Authorization": f"Bearer {KEY}"}
+BEARER = {"Authorization": f"Bearer {ANN}"}
 TLS = {"X-Forwarded-Proto": "https"}
 NAME, SECURE_NAME = "studio_session", "__Host-studio_session"
 
@@ -28,7 +27,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
         MODEL_DIR=weights,
         DEMUCS_MODEL="swift",
         WHISPER_MODEL="mini",
-        API_KEYS=f"{KEY},{OTHER}",
+        API_KEYS=f"{ANN},{BOB}",
         SECRET_KEY=SECRET,
         TRUSTED_PROXIES=1,
     ).start()
@@ -59,7 +58,7 @@ def test_what_the_cookie_is(locked: Server) -> None:
     secure = sign_in(locked, TLS)
     assert (secure.key, secure["secure"]) == (SECURE_NAME, True)
     assert (secure["path"], secure["domain"]) == ("/", "")
-    for secret in (KEY, hashlib.sha256(KEY.encode()).hexdigest()):
+    for secret in (ANN, hashlib.sha256(ANN.encode()).hexdigest()):
         assert secret not in made.value
 
 
@@ -73,7 +72,7 @@ def test_the_cookie_stands_for_its_key(
     assert answer.status_code == 201, answer.text
     path = f"/files/{answer.json()['file_id']}"
     assert locked.get(path, headers=BEARER).status_code == 200
-    other = {"X-API-Key": OTHER}
+    other = {"X-API-Key": BOB}
     assert_problem(locked.get(path, headers=other), "unknown_file")
     assert_problem(locked.get(path, headers={**cookie, **other}), "unknown_file")
 
@@ -119,7 +118,7 @@ def test_a_forged_cookie_is_none(locked: Server, forged: str) -> None:
 
 
 def test_a_session_ends(locked: Server) -> None:
-    owner = hashlib.sha256(KEY.encode()).hexdigest()
+    owner = hashlib.sha256(ANN.encode()).hexdigest()
     for lifetime_s, status in ((3600, 200), (-1, 401)):
         ticket, _ = Tickets(SECRET).issue("session", owner, lifetime_s=lifetime_s)
         answer = locked.get("/models", headers={"Cookie": f"{NAME}={ticket}"})

@@ -61,7 +61,7 @@ def separated(client: Any, song: Path, folder: Path, **more: Any) -> dict[str, A
 
 
 def test_the_client_separates_waits_and_downloads(client: Any, song: Path, tmp_path: Path) -> None:
-    """A model of UVR gives vocals and the rest; what took its place is told."""
+    """A model of UVR produces vocals and the rest; the answer names what replaced it."""
     result = separated(client, song, tmp_path, model=UVR)
     assert result["status"] == "completed", result
     model = UVR.removesuffix(".onnx")
@@ -111,7 +111,7 @@ def test_one_stem_of_several_models(client: Any, song: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "wanted", [{"preset": "karaoke"}, {"model": "mel_band_roformer_karaoke_becruily.ckpt"}]
 )
-def test_what_cannot_be_had_is_an_error(
+def test_unavailable_models_and_presets_are_errors(
     client: Any, song: Path, tmp_path: Path, wanted: dict[str, str]
 ) -> None:
     result = separated(client, song, tmp_path, **wanted)
