@@ -61,7 +61,7 @@ class Access:
         return tuple(self._digests)
 
     def accept(self, credential: Credential) -> None:
-        """Accept another proof of an owner beside keys. It may raise a StudioError."""
+        """Accept another proof of an owner besides keys. It may raise a StudioError."""
         self._credentials.append(credential)
 
     def owner(self) -> str | None:

@@ -43,16 +43,16 @@ defects = logs.Limited(log)
 class _Watch:
     """What one connection watches, and what has been sent to it.
 
-    `told` has the latest event of each job, `items_sent` the number of partial items sent.
+    `sent` has the latest event of each job, `items_sent` the number of partial items sent.
     """
 
     file_ids: frozenset[str]
-    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sent: dict[str, dict[str, Any]] = field(default_factory=dict)
     items_sent: dict[str, int] = field(default_factory=dict)
 
     def unfinished(self) -> set[str]:
         return {
-            job_id for job_id, event in self.told.items() if not State(event["status"]).is_final
+            job_id for job_id, event in self.sent.items() if not State(event["status"]).is_final
         }
 
 
@@ -127,14 +127,14 @@ class JobFeed:
             mine = [job for job in jobs if job.request.file_id in watch.file_ids]
             for job in mine:
                 self._tell_items(sid, watch, job)
-                if watch.told.get(job.job_id) != events[job.job_id]:
+                if watch.sent.get(job.job_id) != events[job.job_id]:
                     self._send(sid, "job", events[job.job_id])
-            told = {job.job_id: events[job.job_id] for job in mine}
-            for job_id in watch.unfinished() - set(told):
+            sent = {job.job_id: events[job.job_id] for job in mine}
+            for job_id in watch.unfinished() - set(sent):
                 # Deleting a file cancels its jobs and removes their records.
-                self._send(sid, "job", {**watch.told[job_id], "status": State.CANCELED.value})
-            watch.told = told
-            watch.items_sent = {one: n for one, n in watch.items_sent.items() if one in told}
+                self._send(sid, "job", {**watch.sent[job_id], "status": State.CANCELED.value})
+            watch.sent = sent
+            watch.items_sent = {one: n for one, n in watch.items_sent.items() if one in sent}
 
     def _tell_items(self, sid: str, watch: _Watch, job: Job) -> None:
         """Send what a running job has produced since the last look."""
@@ -219,7 +219,7 @@ class Jobs(StrictNamespace):
 
 
 def add(socketio: SocketIO, services: Services) -> JobFeed:
-    """Add the namespace to a server. The feed is to be stopped at the end."""
+    """Add the namespace to a server. Stop the feed at the end."""
     namespace = Jobs(socketio, services)
     socketio.on_namespace(namespace)
     return namespace.feed

@@ -1,4 +1,4 @@
-"""The namespace /jobs: what a page is told while its jobs run, and what it is not told."""
+"""The namespace /jobs: what a page receives while its jobs run, and what it does not."""
 
 from pathlib import Path
 from queue import Queue

@@ -1,4 +1,4 @@
-"""The session cookie of the server's own pages: who gets it, and from where it counts."""
+"""The session cookie of the server's own pages: who gets it, and which pages may use it."""
 
 import hashlib
 from collections.abc import Iterator

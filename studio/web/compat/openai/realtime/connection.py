@@ -107,7 +107,7 @@ class Connection:
                 case "input_audio_buffer.clear":
                     self._clear()
                 case kind:
-                    raise SessionError("unknown_event", f"The event {kind!r:.100} is not known.")
+                    raise SessionError("unknown_event", f"The event {kind!r:.100} is unknown.")
         except SessionError as error:
             self._send_error(error.code, error.message, event_id)
         self._live.scheduler.wake()

@@ -20,13 +20,13 @@ export function UploadCard({ upload }) {
       ${state === "sending" &&
       html`<progress aria-label=${upload.file.name} value=${upload.progress.value} max="1"></progress>`}
       ${state === "checking" && html`<progress aria-label=${upload.file.name}></progress>`}
-      <p class=${state === "failed" ? "bad" : "muted"}>${told(upload)}</p>
+      <p class=${state === "failed" ? "bad" : "muted"}>${textOf(upload)}</p>
     </div>
   </article>`;
 }
 
 /** @param {import("../data/uploads.js").Upload} upload */
-function told(upload) {
+function textOf(upload) {
   switch (upload.state.value) {
     case "failed":
       return upload.error.value;
