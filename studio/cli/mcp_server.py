@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 NAME = "audio-studio"
 INSTRUCTIONS = (
-    "Separates songs into stems, transcribes speech and the words of songs, and generates music. "
-    "Tools read and write files on this machine and return the paths of what they wrote. A file "
-    "takes seconds to minutes; progress is reported."
+    "Separates songs into stems, transcribes speech and the words of songs, generates music, and "
+    "finds tempo, key and chords. Tools read and write files on this machine and return the paths "
+    "of what they wrote. A file takes seconds to minutes; progress is reported."
 )
 REPORT_EVERY_S = 0.5
 
