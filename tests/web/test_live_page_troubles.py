@@ -53,7 +53,10 @@ def test_a_refusal_is_told_and_can_be_tried_again(browser: Browser, live_server:
     browser.run("""new Promise((resolve) => {
         window.others = [...Array(8)].map(() => io('/transcribe', {forceNew: true}));
         let open = 0;
-        others.forEach((one) => one.on('connected', () => { if (++open === 8) resolve(); }));
+        others.forEach((one) => {
+            one.on('connected', () => { if (++open === 8) resolve(); });
+            one.on('connect_error', () => setTimeout(() => one.connect(), 100));
+        });
     })""")
     browser.click("#connect")
     browser.wait(f"{ERRORS}.includes('8 live sessions are open')")
