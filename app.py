@@ -98,6 +98,7 @@ def create_app(
     with ExitStack() as started:
         started.callback(_own_folders(config).release)
         storage = _storage(config)
+        started.callback(storage.close)
         engine, store = _job_store(config, store_type)
         started.callback(store.close)
         models = Models(config, storage, store, families)

@@ -19,6 +19,7 @@ from studio.storage.fsync import sync, sync_content, sync_names
 from studio.storage.incoming import IncomingFile
 from studio.storage.on_demand import OnDemand
 from studio.storage.orphans import Orphans
+from studio.storage.owner import Owner
 from studio.storage.space import DiskSpace, disk_errors, size_bytes
 
 
@@ -68,17 +69,22 @@ class Storage:
         (0: no limit)."""
         self._space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes, also_counted)
         self._folders = Folders(uploads, outputs)
+        self._owner = Owner(self._folders.locks, self._folders.server)
         self._lock = Lock()
         self.orphans = Orphans(self._folders, self._lock)
         self._on_demand = OnDemand()
 
     def open(self) -> None:
-        """Create the folders and delete what a crash left unfinished."""
-        for folder in (self._folders.incoming, self._folders.work):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-        for path in self._folders.outputs.glob("[0-9a-f]" * 32 + "/*/.*"):
-            path.unlink()
+        """Create the folders and delete what crashed servers left unfinished."""
+        aside = (self._folders.incoming, self._folders.work)
+        for folder in aside:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._owner.claim()
+        self._owner.clear_abandoned(*aside)
+
+    def close(self) -> None:
+        """Let other servers delete what this one left unfinished."""
+        self._owner.release()
 
     def check_space(self, needed_bytes: int = 0) -> None:
         """Raise DiskFull if `needed_bytes` more would exceed a limit."""
@@ -107,7 +113,7 @@ class Storage:
 
     def receive(self) -> IncomingFile:
         """Begin an upload; end it with `accept` or `discard`."""
-        return IncomingFile(self._folders.incoming / secrets.token_hex(16), self.check_space)
+        return IncomingFile(self._folders.new_incoming(), self.check_space)
 
     def discard(self, incoming: IncomingFile) -> None:
         """Delete an upload in progress, even if its last bytes no longer fit on the disk."""
@@ -145,8 +151,7 @@ class Storage:
             time.time(),
             temporary_id is not None,
         )
-        # Several requests may upload the same temporary file at once.
-        folder = self._folders.incoming / (secrets.token_hex(16) if temporary_id else file_id)
+        folder = self._folders.new_incoming()
         try:
             with disk_errors():
                 folder.mkdir()
@@ -237,7 +242,7 @@ class Storage:
     @contextmanager
     def work(self, job_id: str) -> Iterator[Path]:
         """A temporary folder for the results of a job in progress."""
-        folder = self._folders.work / f"{job_id}-{secrets.token_hex(4)}"
+        folder = self._folders.new_work(job_id)
         with disk_errors():
             folder.mkdir()
         try:
@@ -300,8 +305,8 @@ class Storage:
         return target
 
     def _make(self, target: Path, needed_bytes: int, make: Callable[[Path], None]) -> None:
-        folder, name = target.parent, target.name
-        unfinished = folder / f".{secrets.token_hex(8)}-{name}"
+        folder = target.parent
+        unfinished = self._folders.new_work(target.name)
         try:
             with self._space.promise(needed_bytes), disk_errors():
                 make(unfinished)
@@ -321,13 +326,12 @@ class Storage:
         """Delete an upload and all its results; they disappear atomically."""
         self.upload(file_id)
         with self._lock:
-            for root, aside in (
-                (self._folders.uploads, self._folders.incoming),
-                (self._folders.outputs, self._folders.work),
+            for path, gone in (
+                (self._folders.uploads / file_id, self._folders.new_incoming()),
+                (self._folders.outputs / file_id, self._folders.new_work("gone")),
             ):
-                gone = aside / f"gone-{secrets.token_hex(8)}"
                 try:
-                    (root / file_id).rename(gone)
+                    path.rename(gone)
                 except FileNotFoundError:
                     continue
                 shutil.rmtree(gone, ignore_errors=True)

@@ -2,14 +2,16 @@
 
 uploads/<file_id>/source.<type>        the uploaded file
 uploads/<file_id>/upload.json          its name, size, hash and sound properties
-uploads/.incoming/                     uploads in progress
+uploads/.incoming/<server>-*           uploads in progress
 outputs/<file_id>/<job_id>/            the results of one completed job
 outputs/<file_id>/<job_id>/edited/     an edited version of a track, if there is one
-outputs/.work/                         results in progress
+outputs/.work/<server>-*               results in progress
+outputs/.locks/<server>                locked while the server lives; see studio.storage.owner
 """
 
 import re
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -17,8 +19,11 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Folders:
+    """`server` names the server that uses the folders."""
+
     uploads: Path
     outputs: Path
+    server: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def incoming(self) -> Path:
@@ -27,6 +32,18 @@ class Folders:
     @property
     def work(self) -> Path:
         return self.outputs / ".work"
+
+    @property
+    def locks(self) -> Path:
+        return self.outputs / ".locks"
+
+    def new_incoming(self) -> Path:
+        """A path for an upload in progress of this server."""
+        return self.incoming / f"{self.server}-{secrets.token_hex(16)}"
+
+    def new_work(self, name: str) -> Path:
+        """A path for results in progress of this server."""
+        return self.work / f"{self.server}-{secrets.token_hex(4)}-{name}"
 
     def file_ids(self) -> list[str]:
         """The IDs of all uploads."""

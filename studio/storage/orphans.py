@@ -2,7 +2,6 @@
 
 import json
 import logging
-import secrets
 import shutil
 import time
 from pathlib import Path
@@ -65,7 +64,7 @@ class Orphans:
         path = self._folders.result(file_id, job_id)
         if now - _changed_at(path) <= HALF_MADE_AFTER_S:
             return
-        gone = self._folders.work / f"gone-{secrets.token_hex(8)}"
+        gone = self._folders.new_work("gone")
         with self._lock:
             try:
                 path.rename(gone)

@@ -262,23 +262,34 @@ def test_remove_takes_the_upload_and_all_its_results(folders: Folders) -> None:
     assert (folders.storage.result(kept.file_id, JOB) / "vocals.wav").read_bytes() == b"kept"
 
 
-def test_opening_clears_what_a_crash_left(folders: Folders, tmp_path: Path) -> None:
+def test_opening_clears_what_dead_servers_left(folders: Folders, tmp_path: Path) -> None:
     upload = folders.upload()
-    result = folders.publish(upload, vocals=b"stem")
     incoming = folders.storage.receive()
     incoming.write(b"half an upload")
-    half = folders.uploads / ".incoming" / ("c" * 32)
-    half.mkdir()
-    (half / "source.wav").write_bytes(b"x")
-    work = folders.outputs / ".work" / "job"
+    incoming.close()
+    work = folders.outputs / ".work" / "0123-job"
     work.mkdir()
     (work / "vocals.wav").write_bytes(b"half a stem")
-    (result / ".0123-vocals.mp3").write_bytes(b"half a track")
+    # The lock is released when the process ends, however it ends.
+    folders.storage.close()
     again = Folders(tmp_path)
     assert again.on_their_way == []
-    assert [path.name for path in result.iterdir()] == ["vocals.wav"]
     assert again.storage.upload(upload.file_id) == upload
-    incoming.close()
+    assert len(list((again.outputs / ".locks").iterdir())) == 1
+
+
+def test_opening_keeps_what_a_living_server_works_on(folders: Folders, tmp_path: Path) -> None:
+    incoming = folders.storage.receive()
+    incoming.write(b"half an ")
+    with folders.storage.work(JOB) as work:
+        (work / "vocals.wav").write_bytes(b"half a stem")
+        again = Folders(tmp_path)
+        assert sorted(again.on_their_way) == sorted([incoming.path, work])
+        incoming.write(b"upload")
+        upload = folders.storage.accept(incoming, "song.wav", "wav", SOUND)
+        folders.storage.publish(work, upload.file_id, JOB)
+    assert again.storage.source(upload).read_bytes() == b"half an upload"
+    assert (again.storage.result(upload.file_id, JOB) / "vocals.wav").is_file()
 
 
 class Disk:
@@ -313,14 +324,15 @@ def test_what_appears_is_on_the_disk_before_and_its_name_after(
     disk = Disk(monkeypatch)
     upload = folders.upload()
     before, after = disk.around(folders.uploads / upload.file_id)
-    assert sorted(before) == sorted(["source.wav", "upload.json", upload.file_id])
+    [folder] = [name for name in before if name not in ("source.wav", "upload.json")]
+    assert len(before) == 3 and not (folders.uploads / folder).exists()
     assert after == [folders.uploads]
 
     disk.events.clear()
     result = folders.publish(upload, vocals=b"stem")
     before, after = disk.around(result)
     assert before[0] == "vocals.wav"
-    assert before[1].startswith(JOB)
+    assert before[1].endswith(JOB)
     assert after == [result.parent, folders.outputs]
 
     disk.events.clear()
