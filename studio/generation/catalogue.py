@@ -1,7 +1,8 @@
 """The variants of MusicGen: what each one is, and where its weights lie."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from studio.generation import parts
 from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
@@ -33,10 +34,20 @@ RELEASES = {
 
 @dataclass(frozen=True, kw_only=True)
 class MusicGenVariant(Variant):
-    """A variant of MusicGen; `folder` is its directory, if it is on this machine."""
+    """A variant of MusicGen; `folder` is its directory, if it is on this machine.
+
+    `words` are all words that it knows; None if it knows any.
+    """
 
     takes_melody: bool = False
+    words: tuple[str, ...] | None = None
     folder: Path | None = None
+
+    def details(self) -> dict[str, Any]:
+        return {
+            "takes_melody": self.takes_melody,
+            "words": None if self.words is None else list(self.words),
+        }
 
 
 class MusicGenCatalogue(Catalogue[MusicGenVariant]):
@@ -51,7 +62,9 @@ class MusicGenCatalogue(Catalogue[MusicGenVariant]):
 
     def bundled(self) -> MusicGenVariant:
         purpose = "Small model made for this project: a closed vocabulary, for first runs"
-        return _found(BUNDLED, purpose, Where.BUNDLED, MIT, self._bundled_dir)
+        found = _found(BUNDLED, purpose, Where.BUNDLED, MIT, self._bundled_dir)
+        words = parts.closed_vocabulary(self._bundled_dir)
+        return found if words is None else replace(found, words=tuple(words))
 
     def local_names(self) -> list[str]:
         folders = self.local_dir.iterdir() if self.local_dir.is_dir() else ()

@@ -46,6 +46,17 @@ def takes_melody(folder: Path) -> bool:
         return False
 
 
+def closed_vocabulary(folder: Path) -> list[str] | None:
+    """The words that a prompt may contain; None if any word may be used."""
+    try:
+        model = json.loads((folder / TOKENIZER).read_text("utf-8"))["model"]
+        if model["type"] != "WordLevel":
+            return None
+        return [word for word in model["vocab"] if word.isalpha()]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
 def unknown_word(folder: Path) -> str:
     """The token for unknown words."""
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from tests.support.browser import BINARY
 from tests.support.server import RATE_HZ, Server, write_wav
@@ -30,6 +30,7 @@ AudioNode.prototype.connect = function (target, ...more) {
 
 
 TIMEOUT_S = 120.0
+expect.set_options(timeout=TIMEOUT_S * 1000)
 
 
 def until(page: Page, expression: str) -> None:

@@ -11,6 +11,7 @@ import { LANGUAGES, language, speak, t } from "./words.js";
 const PAGES = {
   home: Home,
   mixer: lazyPage(() => import("./pages/mixer.js").then((module) => module.Mixer)),
+  music: lazyPage(() => import("./pages/music.js").then((module) => module.Music)),
 };
 
 export function App() {
@@ -22,14 +23,15 @@ export function App() {
 }
 
 function Header() {
-  const isHome = route.value.page === "home";
+  const current = (/** @type {string} */ page) => (route.value.page === page ? "page" : null);
   return html`<header class="top">
     <a class="name" href="/studio">
       <img src=${new URL("../icon.svg", import.meta.url).pathname} alt="" width="28" height="28" />
       Audio Studio
     </a>
     <nav>
-      <a href="/studio" aria-current=${isHome ? "page" : null}>${t("nav.studio")}</a>
+      <a href="/studio" aria-current=${current("home")}>${t("nav.studio")}</a>
+      <a href="/studio/music" aria-current=${current("music")}>${t("nav.music")}</a>
       <a href="/websocket-test.html" target="_self">${t("nav.live")}</a>
       <a href="/docs" target="_self">${t("nav.docs")}</a>
       <select

@@ -14,6 +14,7 @@ export function parse({ pathname }) {
   const [first = "studio", id = "", rest = ""] = pathname.split("/").filter(Boolean);
   if (first !== "studio") return { page: "missing", id: "" };
   if (id === "") return { page: "home", id };
+  if (id === "music" && rest === "") return { page: "music", id: "" };
   return { page: rest === "" ? "mixer" : "missing", id };
 }
 

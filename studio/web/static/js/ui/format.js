@@ -30,3 +30,9 @@ export function number(value, digits = 0) {
 
 /** The name of a track. @param {string} name */
 export const trackName = (name) => named("track", name);
+
+/** @param {number} count */
+export function bytes(count) {
+  const [unit, scale] = count >= 1e9 ? ["GB", 1e9] : ["MB", 1e6];
+  return `${number(count / scale, count >= 1e9 ? 1 : 0)} ${unit}`;
+}

@@ -1,3 +1,5 @@
+import { musicEn } from "./music_en.js";
+
 /** English. */
 export const en = {
   "nav.studio": "Songs",
@@ -82,6 +84,7 @@ export const en = {
   "mixer.separate": "This song has not been separated yet.",
   "mixer.keys":
     "Space plays, arrow keys jump 5 seconds, 1 to 6 mute, Shift with a number plays one stem alone, A and B set the loop, L ends it.",
+  ...musicEn,
   "time.minutes": "{count} min",
   "time.seconds": "{count} s",
 };

@@ -1,0 +1,30 @@
+/** Makes music from a description. */
+import { Composer } from "../ui/composer.js";
+import { html } from "../ui/html.js";
+import { TuneCard } from "../ui/tune_card.js";
+import { tunes } from "../data/tunes.js";
+import { useSignal } from "@preact/signals";
+import { t } from "../words.js";
+
+export function Music() {
+  const draft = useSignal({ prompt: "", seed: "" });
+  return html`<h1>${t("music.title")}</h1>
+    <${Composer} draft=${draft} />
+    <section class="list" aria-labelledby="tunes-title">
+      <h2 id="tunes-title">${t("music.made")}</h2>
+      ${tunes.value.length === 0 && html`<p class="muted">${t("music.empty")}</p>`}
+      <ul class="list">
+        ${tunes.value.map(
+          (tune) => html`<li key=${tune.song.id}>
+            <${TuneCard}
+              tune=${tune}
+              onAgain=${(/** @type {any} */ again) => {
+                draft.value = again;
+                document.getElementById("prompt")?.focus();
+              }}
+            />
+          </li>`,
+        )}
+      </ul>
+    </section>`;
+}
