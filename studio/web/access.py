@@ -101,7 +101,7 @@ class Access:
 
     def client(self, owner: str | None, address: str | None) -> str:
         """The client that limits apply to: an owner, otherwise the address."""
-        return f"key:{owner}" if owner else f"address:{network(address or 'unknown')}"
+        return f"key:{owner}" if owner else client_at(address)
 
     def caller(self) -> str:
         """The client of the current request."""
@@ -193,6 +193,11 @@ def _is_local(environ: Mapping[str, Any]) -> bool:
 
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def client_at(address: str | None) -> str:
+    """The client that limits apply to, if no key identifies it."""
+    return f"address:{network(address or 'unknown')}"
 
 
 def network(address: str) -> str:

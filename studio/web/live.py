@@ -97,8 +97,6 @@ class Transcribe(StrictNamespace):
         access: Access,
     ) -> None:
         super().__init__(PATH, socketio, access)
-        self._clients: dict[str, str] = {}
-        self._admitting = Lock()
         self._scheduler = scheduler
         self._limits = limits
         self._default = default
@@ -109,7 +107,6 @@ class Transcribe(StrictNamespace):
         """`auth` contains the API key, if required: {"token": KEY} or {"api_key": KEY}."""
         owner = self.owner_of(auth)
         sid = event_sid()
-        self._admit(sid, self._access.client(owner, request.remote_addr))
         settings = LiveSettings(variant=self._default)
         began_s = time.monotonic()
         session = Session(
@@ -119,20 +116,17 @@ class Transcribe(StrictNamespace):
             began_s,
             lambda: self._server.server.disconnect(sid, namespace=PATH),
         )
-        if not self._scheduler.add(sid, session, self._limits.sessions):
-            self._forget(sid)
-            raise connection_refusal(
-                "too_many_sessions",
-                f"{self._limits.sessions} live sessions are open, which is the maximum. Try "
-                "again later.",
-            )
+        client = self._access.client(owner, request.remote_addr)
+        try:
+            self._scheduler.add(sid, session, client, self._limits)
+        except SessionError as error:
+            raise connection_refusal(error.code, error.message) from None
         self._incoming[sid] = _Incoming(session, began_s)
         log.info("live session %s of %s started", sid, request.remote_addr)
         self._send(sid, "connected", self._greeting(settings))
 
     def on_disconnect(self, reason: Any = None) -> None:
         sid = event_sid()
-        self._forget(sid)
         self._scheduler.remove(sid)
         incoming = self._incoming.pop(sid, None)
         if incoming is not None:
@@ -142,22 +136,6 @@ class Transcribe(StrictNamespace):
 
     def is_open(self, sid: str) -> bool:
         return sid in self._incoming
-
-    def _admit(self, sid: str, client: str) -> None:
-        """Count a session for its client. Raises ConnectionRefusedError if it has too many."""
-        max_sessions = self._limits.sessions_of_a_client
-        with self._admitting:
-            if 0 < max_sessions <= list(self._clients.values()).count(client):
-                raise connection_refusal(
-                    "too_many_sessions",
-                    f"You have {max_sessions} open live sessions, which is the maximum. Close "
-                    "one and try again.",
-                )
-            self._clients[sid] = client
-
-    def _forget(self, sid: str) -> None:
-        with self._admitting:
-            self._clients.pop(sid, None)
 
     # Extra arguments of events are ignored.
 

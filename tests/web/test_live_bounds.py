@@ -198,7 +198,7 @@ class Desk:
         session = Session(settings, LIMITS, lambda *event: events.put(event), 0.0)
         session.feed(sound, 1e9)
         session.finish(1e9)
-        assert self.scheduler.add(name, session, 10)
+        self.scheduler.add(name, session, name, LIMITS)
         return events
 
 
@@ -263,7 +263,7 @@ def test_the_language_is_kept_once_it_is_certain(
     speaker.say(recording.part(0, 1)[: 2 * RATE_HZ])
     events: Queue[dict[str, Any]] = Queue()
     speaker.session._emit = lambda _, data: events.put(data)
-    assert scheduler.add("one", speaker.session, 1)
+    scheduler.add("one", speaker.session, "one", LIMITS)
     assert events.get(timeout=WAIT_S)["is_final"] is False
     speaker.session.feed(silence(1), 1e9)
     scheduler.wake()

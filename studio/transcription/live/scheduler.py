@@ -13,7 +13,9 @@ from threading import Condition, Thread
 from studio.errors import StudioError
 from studio.transcription.engine import DecodeOptions, SpeechEngine
 from studio.transcription.live.engines import Engines, Lease
+from studio.transcription.live.events import SessionError
 from studio.transcription.live.session import Session
+from studio.transcription.live.settings import Limits
 from studio.transcription.live.tasks import Task
 from studio.transcription.transcript import Segment
 
@@ -46,6 +48,8 @@ class Scheduler:
         self._longest_way_s = longest_way_s
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+        # The client of each session.
+        self._clients: dict[str, str] = {}
         # The last turn of each session.
         self._served: dict[str, int] = {}
         self._turn = 0
@@ -56,12 +60,12 @@ class Scheduler:
         self._at_rest = True
         self._mean_s = 0.2
 
-    def add(self, session_id: str, session: Session, most: int) -> bool:
-        """Serve a session; False if there are `most` already."""
+    def add(self, session_id: str, session: Session, client: str, limits: Limits) -> None:
+        """Serve a session. Raises SessionError if too many are open, in all or of this client."""
         with self._changed:
-            if self._stopping or len(self._sessions) >= most:
-                return False
+            self._check_room(client, limits)
             self._sessions[session_id] = session
+            self._clients[session_id] = client
             if self._thread is None:
                 self._thread = Thread(target=self._loop, name="live", daemon=True)
                 self._thread.start()
@@ -75,6 +79,7 @@ class Scheduler:
     def remove(self, session_id: str) -> None:
         with self._changed:
             self._sessions.pop(session_id, None)
+            self._clients.pop(session_id, None)
             self._changed.notify_all()
 
     def count(self) -> int:
@@ -108,6 +113,22 @@ class Scheduler:
         if self._thread is not None:
             self._thread.join(10)
         self._engines.keep_only(set())
+
+    def _check_room(self, client: str, limits: Limits) -> None:
+        if self._stopping:
+            raise SessionError("server_stopping", "The server is shutting down. Try again later.")
+        if len(self._sessions) >= limits.sessions:
+            raise SessionError(
+                "too_many_sessions",
+                f"{limits.sessions} live sessions are open, which is the maximum. Try again later.",
+            )
+        opened = list(self._clients.values()).count(client)
+        if 0 < limits.sessions_of_a_client <= opened:
+            raise SessionError(
+                "too_many_sessions",
+                f"You have {limits.sessions_of_a_client} open live sessions, which is the maximum. "
+                "Close one and try again.",
+            )
 
     def _loop(self) -> None:
         swept_s = self._clock()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
+from studio.transcription.live.events import SessionError
 from studio.transcription.live.scheduler import MAX_INTERVAL_S, Scheduler
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import LiveSettings
@@ -79,7 +80,7 @@ class Room:
             self.clock.now_s,
         )
         self.events[name], self.sessions[name] = events, session
-        assert self.scheduler.add(name, session, 100)
+        self.scheduler.add(name, session, name, LIMITS)
         return session
 
     def say(self, name: str, sound: Speech) -> None:
@@ -275,12 +276,31 @@ def test_the_engine_is_let_go_when_nobody_uses_it(room: Room, sentence: Speech) 
 
 
 def test_more_than_the_bound_are_refused(room: Room) -> None:
-    room.enter("one")
-    room.enter("two")
-    assert not room.scheduler.add("three", room.sessions["one"], 2)
+    one, _ = room.enter("one"), room.enter("two")
+    limits = replace(LIMITS, sessions=2)
+    with pytest.raises(SessionError, match="2 live sessions are open"):
+        room.scheduler.add("three", one, "three", limits)
     room.scheduler.remove("one")
-    assert room.scheduler.add("three", room.sessions["one"], 2)
+    room.scheduler.add("three", one, "three", limits)
     assert room.scheduler.count() == 2
+
+
+def test_a_client_has_so_many_sessions(room: Room) -> None:
+    one = room.enter("one")
+    limits = replace(LIMITS, sessions_of_a_client=1)
+    with pytest.raises(SessionError, match="You have 1 open live sessions"):
+        room.scheduler.add("again", one, "one", limits)
+    room.scheduler.add("other", one, "other", limits)
+    room.scheduler.remove("one")
+    room.scheduler.add("again", one, "one", limits)
+
+
+def test_a_stopping_server_takes_no_session(room: Room) -> None:
+    one = room.enter("one")
+    room.scheduler.stop()
+    with pytest.raises(SessionError, match="shutting down") as error:
+        room.scheduler.add("two", one, "two", LIMITS)
+    assert error.value.code == "server_stopping"
 
 
 def test_an_idle_session_gets_its_last_words_before_it_ends(

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from contextlib import suppress
 
 from pydantic import ValidationError
@@ -61,12 +60,10 @@ class Connection:
     def __init__(
         self,
         speech: Speech,
-        utterances: Counter[str],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
         self._speech = speech
-        self._utterances = utterances
         self._reader = _Limited(reader, speech.limits.chunk_bytes, speech.limits.idle_s)
         self._writer = writer
         self._client = str((writer.get_extra_info("peername") or ("",))[0])
@@ -171,21 +168,13 @@ class Connection:
     def _begin_utterance(self) -> None:
         """Begin an utterance; one that has not ended is given up. Raises SessionError."""
         self._end_utterance()
-        max_utterances = self._speech.limits.sessions_of_a_client
-        if 0 < max_utterances <= self._utterances[self._client]:
-            sentence = f"{self._client} has {max_utterances} utterances open, the maximum."
-            raise SessionError("too_many_sessions", sentence)
-        self._utterance = Utterance(self._speech, self._settings)
-        self._utterances[self._client] += 1
+        self._utterance = Utterance(self._speech, self._settings, self._client)
 
     def _end_utterance(self) -> None:
         if self._utterance is None:
             return
         utterance, self._utterance = self._utterance, None
         utterance.close()
-        self._utterances[self._client] -= 1
-        if not self._utterances[self._client]:
-            del self._utterances[self._client]
         figures = utterance.session.figures()
         log.info(
             "Wyoming utterance of %s: %.1f s of audio, %.1f s of decoding",

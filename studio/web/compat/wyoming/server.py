@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-from collections import Counter
 from collections.abc import Coroutine
 from threading import Thread
 from typing import Any
@@ -27,8 +26,6 @@ class WyomingServer:
         self._thread = Thread(target=self._run_loop, name="wyoming", daemon=True)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        # The utterances of each address.
-        self._utterances: Counter[str] = Counter()
 
     def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError if the address cannot be used."""
@@ -70,7 +67,7 @@ class WyomingServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        connection = Connection(self._speech, self._utterances, reader, writer)
+        connection = Connection(self._speech, reader, writer)
         if len(self._connections) >= MAX_CONNECTIONS:
             sentence = f"{MAX_CONNECTIONS} connections are open. Close one first."
             await connection.refuse(sentence, "too_many_connections")

@@ -12,6 +12,7 @@ from studio.transcription.live.events import SessionError
 from studio.transcription.live.receive import Receiver, receiver
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import LiveSettings
+from studio.web.access import client_at
 from studio.web.compat.wyoming.info import Speech
 
 # How often to look whether there is room for more audio, or whether the client has left.
@@ -21,7 +22,7 @@ LOOK_EVERY_S = 0.2
 class Utterance:
     """The live session of one utterance."""
 
-    def __init__(self, speech: Speech, settings: LiveSettings) -> None:
+    def __init__(self, speech: Speech, settings: LiveSettings, address: str) -> None:
         loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
         self._scheduler = speech.scheduler
@@ -33,11 +34,7 @@ class Utterance:
             loop.call_soon_threadsafe(self._events.put_nowait, (name, data))
 
         self.session = Session(settings, speech.limits, emit, time.monotonic())
-        if not self._scheduler.add(self._id, self.session, speech.limits.sessions):
-            raise SessionError(
-                "too_many_sessions",
-                f"{speech.limits.sessions} live sessions are open, which is the maximum.",
-            )
+        self._scheduler.add(self._id, self.session, client_at(address), speech.limits)
 
     async def take(self, chunk: AudioChunk) -> None:
         """Add a chunk, as soon as there is room for it. Raises SessionError."""

@@ -14,9 +14,11 @@ import soxr
 import websocket
 from openai import OpenAI
 from openai.resources.realtime.realtime import RealtimeConnection
+from socketio.exceptions import ConnectionError
 
 from studio.transcription.engine import RATE_HZ, Speech
 from tests.support.hearing import silence
+from tests.support.live_client import Client
 from tests.support.server import Server, until
 from tests.support.speech import MAX_WRONG_ELSEWHERE, Spoken, wrong
 
@@ -247,14 +249,19 @@ def test_who_may_connect(server: Server) -> None:
 
 
 def test_a_client_may_have_so_many_sessions(server: Server) -> None:
+    """Of all protocols together: here one of Socket.IO and one of the Realtime API."""
     key = [f"Authorization: Bearer {KEY}"]
-    sockets = [open_socket(server, header=key) for _ in range(2)]
+    transcribe = Client(server, auth={"token": KEY})
+    transcribe.greeting()
+    sockets = [open_socket(server, header=key)]
+    with pytest.raises(ConnectionError, match="too_many_sessions"):
+        Client(server, auth={"token": KEY})
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         open_socket(server, header=key)
     assert refused.value.status_code == 429
     assert (refused.value.resp_headers or {})["retry-after"] == "10"
-    for one in sockets:
-        one.close()
+    transcribe.close()
+    sockets[0].close()
 
     def is_open_again() -> bool:
         try:

@@ -9,7 +9,6 @@ from studio.errors import (
     TooManySessions,
     UnknownVariant,
 )
-from studio.storage.slots import Places
 from studio.transcription.live.events import SessionError
 from studio.web.compat.openai import names
 from studio.web.compat.openai.realtime.channel import Channel
@@ -32,8 +31,6 @@ class RealtimeView:
     def __init__(self, services: Services, live: Live) -> None:
         self._services = services
         self._live = live
-        limits = live.limits
-        self._places = Places(limits.sessions, limits.sessions_of_a_client)
         services.access.accept(self._owner_by_protocol)
 
     @other_protocol("general")
@@ -44,21 +41,17 @@ class RealtimeView:
             connection = Connection(self._live, model, lambda: self._services.runner.is_stopping)
         except SessionError as error:
             raise UnknownVariant(error.message) from None
-        client = self._services.access.caller()
-        if self._places.take(client) is not None:
-            raise _too_many()
-        scheduler = self._live.scheduler
+        client, scheduler = self._services.access.caller(), self._live.scheduler
         try:
-            if not scheduler.add(
-                connection.session_id, connection.session, self._live.limits.sessions
-            ):
-                raise _too_many()
+            scheduler.add(connection.session_id, connection.session, client, self._live.limits)
+        except SessionError as error:
+            raise TooManySessions(error.message, retry_after_s=RETRY_AFTER_S) from None
+        try:
             channel = self._opened()
             connection.serve(channel)
             return channel.response()
         finally:
             scheduler.remove(connection.session_id)
-            self._places.leave(client)
 
     def _check_request(self) -> None:
         """Raise an error unless a client asks for a WebSocket for transcription."""
@@ -85,10 +78,3 @@ class RealtimeView:
             if name.strip().startswith(KEY_PROTOCOL):
                 return self._services.access.owner_of(name.strip().removeprefix(KEY_PROTOCOL))
         return None
-
-
-def _too_many() -> TooManySessions:
-    return TooManySessions(
-        f"The maximum number of live sessions is open. Retry after {RETRY_AFTER_S} s.",
-        retry_after_s=RETRY_AFTER_S,
-    )
