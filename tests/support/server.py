@@ -86,7 +86,7 @@ class Server:
         }
         self._share_graphs(Path(environment["MODEL_DIR"]) / ".graphs")
         gunicorn = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1"]
-        gunicorn += ["--threads", "32", "-b", f"127.0.0.1:{self.port}", application]
+        gunicorn += ["--threads", "64", "-b", f"127.0.0.1:{self.port}", application]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 command or gunicorn,

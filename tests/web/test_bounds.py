@@ -15,7 +15,7 @@ from socketio.exceptions import ConnectionError
 
 from studio.errors import DiskFull
 from studio.storage.files import Storage
-from studio.web.services import MAX_WAITING_PER_CLIENT
+from studio.web.services import MAX_WAITING, MAX_WAITING_PER_CLIENT
 from studio.web.sockets import STRANGERS_PER_NETWORK
 from tests.support.keys import ANN, BOB
 from tests.support.live_client import Client, open_sessions
@@ -156,22 +156,32 @@ def test_websockets_that_join_nothing_are_few(bounded: Server) -> None:
         assert bounded.get("/health").status_code == 200
 
 
-def test_answers_that_are_waited_for_are_few(bounded: Server, tmp_path: Path) -> None:
-    """More than the server has threads: what has no place is answered at once, as is all else."""
+@pytest.mark.parametrize(
+    ("clients", "per_client", "waiting_count"),
+    [(1, 80, MAX_WAITING_PER_CLIENT), (6, MAX_WAITING_PER_CLIENT, MAX_WAITING)],
+    ids=["one-client", "six-clients"],
+)
+def test_answers_that_are_waited_for_are_few(
+    bounded: Server, tmp_path: Path, clients: int, per_client: int, waiting_count: int
+) -> None:
+    """Requests beyond the limits are answered at once. Without keys, a client is an address."""
     file_id = bounded.upload(write_wav(tmp_path / "song.wav", noise(9.0, 1, 8_000), 8_000))
     assert bounded.process(file_id, **SLOW).status_code == 202
     ask = f"GET /status/{file_id}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    count = 50
+    count = clients * per_client
     with ExitStack() as waiting, selectors.DefaultSelector() as answered:
-        for _ in range(count):
-            one = waiting.enter_context(socket.create_connection(("127.0.0.1", bounded.port)))
+        for number in range(count):
+            source = (f"127.0.0.{1 + number % clients}", 0)
+            one = waiting.enter_context(
+                socket.create_connection(("127.0.0.1", bounded.port), source_address=source)
+            )
             one.sendall(ask)
             answered.register(one, selectors.EVENT_READ)
         assert bounded.get("/health").status_code == 200
         ends_s = time.monotonic() + 30
-        while len(answered.select(1)) < count - MAX_WAITING_PER_CLIENT:
+        while len(answered.select(1)) < count - waiting_count:
             assert time.monotonic() < ends_s
-        assert len(answered.select(1)) == count - MAX_WAITING_PER_CLIENT
+        assert len(answered.select(1)) == count - waiting_count
         assert bounded.get(f"/status/{file_id}").json()["status"] in ("queued", "processing")
         bounded.post(f"/cancel/{file_id}")
         while len(answered.select(1)) < count:
