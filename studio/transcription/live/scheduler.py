@@ -70,7 +70,6 @@ class Scheduler:
                 self._thread = Thread(target=self._loop, name="live", daemon=True)
                 self._thread.start()
         self.wake()
-        return True
 
     def get(self, session_id: str) -> Session | None:
         with self._changed:
