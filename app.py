@@ -34,6 +34,7 @@ from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
 from studio.jobs.usage import Usage
 from studio.jobs.webhooks import Webhooks, WebhookSettings
+from studio.storage.disk import DiskStorage
 from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
@@ -193,7 +194,7 @@ def _jobs(
     runner = JobRunner(
         store,
         {name: models.get(name).run for name in models.names()},
-        lambda job: storage.discard_result(job.request.file_id, job.job_id),
+        lambda job: storage.discard_result(job.result_id),
         workers=config.WORKERS,
         most_queued=config.MAX_QUEUED_JOBS,
         give_way=give_way,
@@ -308,7 +309,7 @@ def _own_folders(config: Config) -> FileLock:
 
 
 def _storage(config: Config) -> Storage:
-    storage = Storage(
+    storage = DiskStorage(
         config.upload_folder,
         config.output_folder,
         config.MIN_FREE_BYTES,

@@ -174,7 +174,7 @@ def transcribe(
         _workshop(Path(folder)) as workshop,
     ):
         done = _run(workshop, "whisper", Path(recording), options, report)
-        data = json.loads(done.folder.existing(TRANSCRIPT_FILE).read_text("utf-8"))
+        data = json.loads(done.folder.existing(TRANSCRIPT_FILE).path.read_text("utf-8"))
         return Transcribed(Transcript.from_dict(data), TranscriptionResult.from_dict(done.result))
 
 

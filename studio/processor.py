@@ -107,7 +107,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
                 f"{self.name} accepts {', '.join(sorted(self.accepted_types))} files; "
                 f"{upload.filename!r} is {upload.file_type}."
             )
-        given = family.options_in(self._storage.source(upload)) if reads_upload else {}
+        given = family.options_in(self._storage.source(upload).path) if reads_upload else {}
         options = parse_options(family.options, {**given, **body})
         name = options.model_variant or self.default
         variant = family.check_variant(name)
@@ -142,6 +142,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         upload = self._storage.upload(job.request.file_id)
         options = self.family.options(**job.request.options)
         with (
+            self._storage.hold(),
             self.lease(job.request.variant, report) as model,
             self._storage.work(job.job_id) as work,
             self._partials.during(job.job_id) as show,
@@ -154,10 +155,10 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
                 lambda path, name: self._storage.link(path, work / name),
                 job.job_id,
                 show,
-                lambda: audio.read_tags(self._storage.source(upload)),
+                lambda: audio.read_tags(self._storage.source(upload).path),
             )
             result = self.family.work(model, upload, context)
-            self._storage.publish(work, upload.file_id, job.job_id)
+            self._storage.publish(work, job.result_id)
         return result.to_dict()
 
     def result(self, job: Job) -> ResultT | None:

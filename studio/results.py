@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from studio import audio
 from studio.errors import ResultsGone
-from studio.storage.files import Storage, Upload
+from studio.jobs.job import Job
+from studio.storage.files import ResultFolder, Storage, StoredFile, Upload
 from studio.storage.on_demand import check_wanted
 
 
@@ -60,38 +61,36 @@ class SoundResult(Result):
 
 @dataclass(frozen=True)
 class TrackFolder:
-    """The folder of a job's results, and its upload with its original file name."""
+    """The files of a job's results, and its upload with its original file name."""
 
-    storage: Storage
-    path: Path
-    upload: Path
+    files: ResultFolder
+    upload: StoredFile
     filename: str
 
     @classmethod
-    def of(cls, storage: Storage, upload: Upload, job_id: str) -> Self:
+    def of(cls, storage: Storage, upload: Upload, job: Job) -> Self:
         """The folder of a job of an upload."""
-        path = storage.result(upload.file_id, job_id)
-        return cls(storage, path, storage.source(upload), upload.filename)
+        return cls(storage.result(job.result_id), storage.source(upload), upload.filename)
 
-    def existing(self, name: str) -> Path:
+    def existing(self, name: str) -> StoredFile:
         """A file written by the job. Raises ResultsGone."""
-        path = self.path / name
-        if not path.is_file():
+        file = self.files.file(name)
+        if file.info() is None:
             raise ResultsGone(
                 "The results of this job have been deleted from the server. Start the job again."
             )
-        return path
+        return file
 
     def tags(self) -> audio.Tags:
         """The tags of the upload, completed from its name."""
-        return audio.read_tags(self.upload).completed(self.filename)
+        return audio.read_tags(self.upload.path).completed(self.filename)
 
 
 PEAKS = audio.PEAKS_FORMATS[audio.FINE]
 SOUND_FORMATS = {**audio.CONTENT_TYPES, PEAKS: audio.PEAKS_TYPE}
 """The formats of audio tracks, with content types. `PEAKS` is waveform data for players."""
 
-MakeTrack = Callable[[TrackFolder, str], Path]
+MakeTrack = Callable[[TrackFolder, str], StoredFile]
 """Returns the file of a track in a format, and writes it if it does not exist."""
 
 
@@ -99,11 +98,12 @@ MakeTrack = Callable[[TrackFolder, str], Path]
 class Editing:
     """How a track is edited by hand: the edited version is kept beside the original.
 
-    Given the folder of a result, `current` returns the folder of the version in use. `save` checks
-    and stores an edited version; `restore` deletes it.
+    `current` returns what the names of the files of the version in use begin with: nothing, or the
+    inner folder of an edited version. `save` checks and stores an edited version; `restore` deletes
+    it.
     """
 
-    current: Callable[[Path], Path]
+    current: Callable[[ResultFolder], str]
     save: Callable[[TrackFolder, dict[str, Any]], None]
     restore: Callable[[TrackFolder], None]
 
@@ -140,13 +140,13 @@ class Track:
     def file_name(self, file_format: str) -> str:
         return f"{self.file_stem}.{file_format}"
 
-    def path(self, result: Path, file_format: str) -> Path:
-        """The file of a format, which may not exist yet, given the folder of the result."""
-        folder = self.editing.current(result) if self.editing else result
-        return folder / self.file_name(file_format)
+    def current_name(self, result: ResultFolder, file_format: str) -> str:
+        """The name of the file of a format, which may not exist yet, in the version in use."""
+        begin = self.editing.current(result) if self.editing else ""
+        return begin + self.file_name(file_format)
 
-    def is_edited(self, result: Path) -> bool:
-        return self.editing is not None and self.editing.current(result) != result
+    def is_edited(self, result: ResultFolder) -> bool:
+        return self.editing is not None and self.editing.current(result) != ""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Derivation:
     """Derives a WAV from the WAV `base` of the same job: `write(folder, base, target)`."""
 
     base: str
-    write: Callable[[TrackFolder, Path, Path], None]
+    write: Callable[[TrackFolder, StoredFile, Path], None]
 
 
 def sound_track(
@@ -168,35 +168,33 @@ def sound_track(
     stem = file_stem or name
     zooms = {extension: zoom for zoom, extension in audio.PEAKS_FORMATS.items()}
 
-    def master(folder: TrackFolder) -> Path:
+    def master(folder: TrackFolder) -> StoredFile:
         if derivation is None:
             return folder.existing(f"{stem}.wav")
         base = folder.existing(derivation.base)
-        return folder.storage.add(
-            folder.path,
+        return folder.files.add(
             f"{stem}.wav",
-            audio.most_bytes(base, "wav"),
+            lambda: audio.most_bytes(base.path, "wav"),
             lambda path: derivation.write(folder, base, path),
         )
 
-    def make(folder: TrackFolder, file_format: str) -> Path:
+    def make(folder: TrackFolder, file_format: str) -> StoredFile:
         wav = master(folder)
         if file_format == "wav":
             return wav
         file_name = f"{stem}.{file_format}"
         if file_format in zooms:
             return _add_peaks(folder, wav, file_name, zooms[file_format])
-        return folder.storage.add(
-            folder.path,
+        return folder.files.add(
             file_name,
-            audio.most_bytes(wav, file_format),
+            lambda: audio.most_bytes(wav.path, file_format),
             lambda path: audio.encode(
-                wav,
+                wav.path,
                 path,
                 file_format,
                 result.gain,
                 lambda _: check_wanted(),
-                tags=audio.read_tags(folder.upload).of_track(stem),
+                tags=audio.read_tags(folder.upload.path).of_track(stem),
             ),
         )
 
@@ -214,13 +212,14 @@ def sound_track(
     )
 
 
-def _add_peaks(folder: TrackFolder, wav: Path, name: str, samples_per_pixel: int) -> Path:
+def _add_peaks(
+    folder: TrackFolder, wav: StoredFile, name: str, samples_per_pixel: int
+) -> StoredFile:
     """The peaks of a track; older results, and derived tracks, have none yet."""
-    return folder.storage.add(
-        folder.path,
+    return folder.files.add(
         name,
-        audio.most_peaks_bytes(wav),
-        lambda path: audio.write_peaks(wav, path, samples_per_pixel, check_wanted),
+        lambda: audio.most_peaks_bytes(wav.path),
+        lambda path: audio.write_peaks(wav.path, path, samples_per_pixel, check_wanted),
     )
 
 
@@ -229,7 +228,7 @@ def joined_track(
     group: str,
     parts: Sequence[str],
     result: SoundResult,
-    mixture: Callable[[TrackFolder], Path],
+    mixture: Callable[[TrackFolder], StoredFile],
 ) -> Track:
     """All tracks of a job as one file, with their channels one after the other.
 
@@ -239,20 +238,21 @@ def joined_track(
     channels = tuple(part for part in parts for _ in range(result.channels))
     formats = ["flac", "wav"] if len(channels) <= audio.FLAC_CHANNELS else ["wav"]
 
-    def make(folder: TrackFolder, file_format: str) -> Path:
+    def make(folder: TrackFolder, file_format: str) -> StoredFile:
         sources = [folder.existing(f"{part}.wav") for part in parts]
         gain = 1.0 if file_format == "wav" else result.gain
-        return folder.storage.add(
-            folder.path,
+        return folder.files.add(
             f"{name}.{file_format}",
-            sum(audio.most_bytes(source, file_format) for source in sources),
-            lambda path: audio.join_tracks(sources, path, file_format, gain, check_wanted),
+            lambda: sum(audio.most_bytes(source.path, file_format) for source in sources),
+            lambda path: audio.join_tracks(
+                [source.path for source in sources], path, file_format, gain, check_wanted
+            ),
         )
 
     def song(folder: TrackFolder) -> audio.Song:
         return audio.Song(
-            mixture(folder),
-            {part: folder.existing(f"{part}.wav") for part in parts},
+            mixture(folder).path,
+            {part: folder.existing(f"{part}.wav").path for part in parts},
             result.duration_s,
             result.sample_rate_hz,
             result.channels,

@@ -10,7 +10,7 @@ from studio.errors import NotReady
 from studio.jobs.job import Job
 from studio.jobs.store import JobStore
 from studio.results import Result, Track
-from studio.storage.files import SoundInfo, Storage, Upload
+from studio.storage.files import SoundInfo, Storage, StoredFile, Upload
 
 NO_END = (
     "The file does not record where it ends, so the server cannot tell whether it is complete. "
@@ -20,11 +20,16 @@ NO_END = (
 
 @dataclass(frozen=True)
 class Source:
-    """Audio to process: its file and duration. `identity` identifies the content."""
+    """Audio to process, in a stored or a local file. `identity` identifies the content."""
 
-    path: Path
+    file: StoredFile | Path
     duration_s: float
     identity: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The file on the local disk; see `StoredFile.path`."""
+        return self.file if isinstance(self.file, Path) else self.file.path
 
 
 def sound_info(probe: Probe) -> SoundInfo:
@@ -69,10 +74,10 @@ class Sources:
             if result is None or name not in tracks:
                 continue
             made_by = tracks[name].variant or job.request.variant
-            path = self.storage.result(upload.file_id, job.job_id) / f"{name}.wav"
-            if variant in (None, made_by) and path.is_file():
+            file = self.storage.result(job.result_id).file(f"{name}.wav")
+            if variant in (None, made_by) and file.info() is not None:
                 duration_s = tracks[name].duration_s or result.duration_s
-                return job, Source(path, duration_s, job.request.fingerprint)
+                return job, Source(file, duration_s, job.request.fingerprint)
         return None
 
     def track(self, upload: Upload, track: str) -> Source:

@@ -1,11 +1,11 @@
 """What an analysis produced: the tracks `analysis` and `click`."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from pydantic import Field
 
 from studio.results import Result, SoundResult, Track, TrackFolder, sound_track
+from studio.storage.files import StoredFile
 
 ANALYSIS = "analysis"
 CLICK = "click"
@@ -59,5 +59,5 @@ def tracks_of(result: AnalysisResult) -> list[Track]:
     return tracks
 
 
-def _make(folder: TrackFolder, _file_format: str) -> Path:
+def _make(folder: TrackFolder, _file_format: str) -> StoredFile:
     return folder.existing(FILE)

@@ -19,6 +19,7 @@ from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.store import JobStore, connect
 from studio.results import Track, TrackFolder
 from studio.sources import sound_info
+from studio.storage.disk import DiskStorage
 from studio.storage.files import Storage, Upload
 
 TEXT = "txt"
@@ -124,7 +125,7 @@ class LocalDone:
         return self.tracks[track].default_format
 
     def write(self, track: str, file_format: str, target: Path) -> None:
-        source = self.tracks[track].make(self.folder, file_format)
+        source = self.tracks[track].make(self.folder, file_format).path
         with unfinished(target) as path:
             try:
                 os.link(source, path)
@@ -135,7 +136,9 @@ class LocalDone:
 class LocalWorkshop:
     """The processors with a storage of their own, which lasts as long as the workshop."""
 
-    def __init__(self, models: Processors, storage: Storage, store: JobStore, folder: Path) -> None:
+    def __init__(
+        self, models: Processors, storage: DiskStorage, store: JobStore, folder: Path
+    ) -> None:
         self.models = models
         self._folder = folder
         self._storage = storage
@@ -172,7 +175,7 @@ class LocalWorkshop:
         result = processor.run(job, report)
         done = replace(job, state=State.COMPLETED, result=result, finished_at=time.time())
         upload = self._storage.upload(request.file_id)
-        folder = TrackFolder.of(self._storage, upload, job.job_id)
+        folder = TrackFolder.of(self._storage, upload, job)
         return LocalDone(result, {track.name: track for track in processor.tracks(done)}, folder)
 
     def forget(self, upload: Upload) -> None:
@@ -189,7 +192,7 @@ def open_workshop(make_processors: MakeProcessors, folder: Path) -> Iterator[Loc
     own.mkdir()
     store: JobStore | None = None
     try:
-        storage = Storage(own / "uploads", own / "outputs", 0)
+        storage = DiskStorage(own / "uploads", own / "outputs", 0)
         storage.open()
         store = JobStore(connect(f"sqlite:///{own / 'jobs.sqlite3'}"))
         store.open()

@@ -51,7 +51,7 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
     ) -> GenerationResult:
         from studio.generation.generate import Prompt, generate
 
-        text = read_prompt(self._sources.storage.source(upload)).text
+        text = read_prompt(self._sources.storage.source(upload).path).text
         return generate(model, Prompt(text, *self._sounds(upload, context.options)), context)
 
     def tracks(self, result: GenerationResult) -> list[Track]:

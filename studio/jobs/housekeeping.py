@@ -119,11 +119,11 @@ class Housekeeper:
         states = self._store.states()
         if not self._storage.file_ids():
             return
-        is_theirs = any(states.get(job_id) is State.COMPLETED for _, job_id in results)
-        for file_id, job_id in results:
-            state = states.get(job_id)
+        is_theirs = any(states.get(one.name) is State.COMPLETED for one in results)
+        for result in results:
+            state = states.get(result.name)
             if state in (State.FAILED, State.CANCELED) or (state is None and is_theirs):
-                self._storage.orphans.remove_result(file_id, job_id, self._clock())
+                self._storage.orphans.remove_result(result, self._clock())
 
     def _forget_files_that_are_gone(self) -> None:
         """Delete the jobs of deleted files, unless there is no upload at all."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from studio.storage.files import ResultId
+
 Report = Callable[[str, float], None]
 """Called with the stage and the progress (0 to 1). Raises to end the job."""
 
@@ -66,3 +68,8 @@ class Job:
     client: str | None = None
     error: dict[str, Any] | None = None
     result: dict[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def result_id(self) -> ResultId:
+        """The files of its result."""
+        return ResultId(self.request.file_id, self.job_id)

@@ -3,7 +3,7 @@
 from studio.errors import UnknownFile
 from studio.jobs.job import Job, Request, State
 from studio.jobs.store import JobStore
-from studio.storage.files import Storage
+from studio.storage.files import ResultId, Storage
 
 
 def completed_before(
@@ -23,8 +23,7 @@ def completed_before(
     found = store.with_fingerprint(request.fingerprint, [State.COMPLETED])
     # Prefer jobs of the same file, because their results may have been edited.
     for earlier in sorted(found, key=lambda job: job.request.file_id != request.file_id):
-        folder = storage.result(earlier.request.file_id, earlier.job_id)
-        if not folder.is_dir() or earlier.result is None:
+        if earlier.result is None or not storage.result(earlier.result_id).exists():
             continue
         if not _belongs_to(storage, earlier, owner):
             continue
@@ -34,10 +33,9 @@ def completed_before(
             return earlier
         job_id = store.new_id()
         try:
-            with storage.work(job_id) as work:
-                is_same_file = earlier.request.file_id == request.file_id
-                storage.share(folder, work, with_edits=is_same_file)
-                storage.publish(work, request.file_id, job_id)
+            is_same_file = earlier.request.file_id == request.file_id
+            result_id = ResultId(request.file_id, job_id)
+            storage.share(earlier.result_id, result_id, with_edits=is_same_file)
         except FileNotFoundError:
             continue
         return store.add(

@@ -19,6 +19,7 @@ from studio.results import (
     joined_track,
     sound_track,
 )
+from studio.storage.files import StoredFile
 from studio.storage.on_demand import check_wanted
 
 INSTRUMENTAL = "instrumental"
@@ -49,14 +50,14 @@ def joined(result: SeparationResult) -> Track:
     return joined_track(GROUP, GROUP, result.stems, result, lambda folder: _mixture(folder, result))
 
 
-def _mixture(folder: TrackFolder, result: SeparationResult) -> Path:
+def _mixture(folder: TrackFolder, result: SeparationResult) -> StoredFile:
     """The recording that was separated."""
-    return folder.path / MIXTURE if result.source else folder.upload
+    return folder.files.file(MIXTURE) if result.source else folder.upload
 
 
 def _without(name: str, stem: str, result: SeparationResult) -> Track:
-    def write(folder: TrackFolder, base: Path, target: Path) -> None:
-        _write_rest(target, _mixture(folder, result), base, result)
+    def write(folder: TrackFolder, base: StoredFile, target: Path) -> None:
+        _write_rest(target, _mixture(folder, result).path, base.path, result)
 
     derivation = Derivation(f"{stem}.wav", write)
     return sound_track(name, GROUP, result, f"{WITHOUT}{stem}", derivation)

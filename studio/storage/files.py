@@ -1,26 +1,24 @@
-"""Uploads and results on disk. Everything visible is complete, because it appears by rename."""
+"""What every storage of uploads and results provides, wherever it keeps them.
 
-import errno
-import json
-import os
+`studio.storage.disk` keeps them in folders.
+"""
+
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from typing import Protocol
 
 from studio.errors import DiskFull, UnknownFile
-from studio.inference.content_hash import content_hash
-from studio.storage.folders import Folders, is_id
-from studio.storage.fsync import sync, sync_content, sync_names
+from studio.storage.folders import Folders
 from studio.storage.incoming import IncomingFile
 from studio.storage.on_demand import OnDemand
-from studio.storage.orphans import Orphans
 from studio.storage.owner import Owner
-from studio.storage.space import DiskSpace, disk_errors, size_bytes
+from studio.storage.space import DiskSpace, disk_errors
 
 
 @dataclass(frozen=True)
@@ -54,24 +52,106 @@ class Upload:
     is_temporary: bool = False
 
 
-class Storage:
-    """All files of the server. Thread-safe."""
+class Uploads(Protocol):
+    """The records of all uploads. An upload exists if it has a record."""
 
-    def __init__(
-        self,
-        uploads: Path,
-        outputs: Path,
-        min_free_bytes: int,
-        most_bytes: int = 0,
-        also_counted: tuple[Path, ...] = (),
-    ) -> None:
-        """`most_bytes` limits the total size of uploads, results and the folders `also_counted`
-        (0: no limit)."""
-        self._space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes, also_counted)
-        self._folders = Folders(uploads, outputs)
-        self._owner = Owner(self._folders.locks, self._folders.server)
-        self._lock = Lock()
-        self.orphans = Orphans(self._folders, self._lock)
+    def read(self, file_id: str) -> Upload:
+        """The upload with this ID. Raises UnknownFile."""
+
+    def has(self, file_id: str) -> bool: ...
+
+    def file_ids(self) -> list[str]:
+        """The IDs of all uploads."""
+
+    def touch(self, file_id: str) -> None:
+        """Record that an upload was used. Raises UnknownFile."""
+
+    def used_at(self, file_id: str) -> float:
+        """When an upload arrived or was last touched, in Unix seconds. Raises UnknownFile."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """The size of a stored file, and when it was written, in Unix seconds."""
+
+    size_bytes: int
+    modified_at: float
+
+
+class StoredFile(Protocol):
+    """A file of an upload or of a result, which may not exist."""
+
+    @property
+    def path(self) -> Path:
+        """The file on the local disk. It stays there until the current `Storage.hold` ends."""
+
+    def info(self) -> FileInfo | None:
+        """None if the file does not exist."""
+
+
+@dataclass(frozen=True)
+class ResultId:
+    """Identifies the files of a result: the folder `name` of a file."""
+
+    file_id: str
+    name: str
+
+
+class ResultFolder(Protocol):
+    """The files of one result, by name. The names of files in an inner folder contain a slash."""
+
+    def file(self, name: str) -> StoredFile: ...
+
+    def exists(self) -> bool: ...
+
+    def infos(self) -> Mapping[str, FileInfo]:
+        """All files, by name."""
+
+    def add(
+        self, name: str, needed_bytes: Callable[[], int], make: Callable[[Path], None]
+    ) -> StoredFile:
+        """The file `name`, made by `make(path)` if it does not exist.
+
+        It takes at most `needed_bytes()`. Raises DiskFull if there is not enough space, and the
+        errors of `OnDemand.make`.
+        """
+
+    def remove(self, folder: str) -> None:
+        """Delete an inner folder, if it exists."""
+
+
+class Orphans(Protocol):
+    """Finds and deletes what crashes left behind. Times are in Unix seconds."""
+
+    def remove(self, now: float) -> None:
+        """Delete incomplete uploads, results without an upload, and abandoned files in progress.
+
+        If there is no upload at all, results are kept: the disk of the uploads may not be mounted.
+        """
+
+    def results(self) -> Sequence[ResultId]:
+        """All results."""
+
+    def remove_result(self, result: ResultId, now: float) -> None:
+        """Delete a result atomically, unless it was written within the last hour.
+
+        Results exist for a moment before their job is stored.
+        """
+
+
+class Storage(ABC):
+    """All files of the server. Thread-safe.
+
+    Files in progress are in local folders that belong to this server.
+    """
+
+    orphans: Orphans
+
+    def __init__(self, folders: Folders, space: DiskSpace, uploads: Uploads) -> None:
+        self._folders = folders
+        self._space = space
+        self._uploads = uploads
+        self._owner = Owner(folders.locks, folders.server)
         self._on_demand = OnDemand()
 
     def open(self) -> None:
@@ -100,16 +180,24 @@ class Storage:
     def used_bytes(self) -> int:
         return self._space.used_bytes()
 
-    def used_bytes_of(self, owner: str) -> int:
-        """The size of an owner's uploads and results, measured on every call."""
-        folders = []
-        for file_id in self.file_ids():
-            try:
-                if self.upload(file_id).owner == owner:
-                    folders += [self._folders.uploads / file_id, self._folders.outputs / file_id]
-            except UnknownFile:
-                continue
-        return size_bytes(*folders)
+    def upload(self, file_id: str) -> Upload:
+        """The upload with this ID. Raises UnknownFile."""
+        return self._uploads.read(file_id)
+
+    def file_ids(self) -> list[str]:
+        """The IDs of all uploads."""
+        return self._uploads.file_ids()
+
+    def has(self, file_id: str) -> bool:
+        return self._uploads.has(file_id)
+
+    def touch(self, file_id: str) -> None:
+        """Record that an upload was used. Raises UnknownFile."""
+        self._uploads.touch(file_id)
+
+    def used_at(self, file_id: str) -> float:
+        """When an upload arrived or was last touched, in Unix seconds. Raises UnknownFile."""
+        return self._uploads.used_at(file_id)
 
     def receive(self) -> IncomingFile:
         """Begin an upload; end it with `accept` or `discard`."""
@@ -139,9 +227,8 @@ class Storage:
         If there is already an upload with this ID, that one is returned.
         """
         incoming.close()
-        file_id = temporary_id or secrets.token_hex(16)
         upload = Upload(
-            file_id,
+            temporary_id or secrets.token_hex(16),
             filename,
             file_type,
             incoming.size_bytes,
@@ -151,93 +238,7 @@ class Storage:
             time.time(),
             temporary_id is not None,
         )
-        folder = self._folders.new_incoming()
-        try:
-            with disk_errors():
-                folder.mkdir()
-                (folder / "upload.json").write_text(json.dumps(asdict(upload)), encoding="utf-8")
-                incoming.path.rename(folder / f"source.{file_type}")
-                sync(folder)
-                if not self._make_visible(folder, file_id):
-                    return self.upload(file_id)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return upload
-
-    def _make_visible(self, folder: Path, file_id: str) -> bool:
-        """Rename a complete upload to its ID. Returns False if there is one with this ID."""
-        try:
-            folder.rename(self._folders.uploads / file_id)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            return False
-        sync_names(self._folders.uploads)
-        return True
-
-    def touch(self, file_id: str) -> None:
-        """Record that an upload was used. Raises UnknownFile."""
-        try:
-            os.utime(self._folders.uploads / file_id / "upload.json")
-        except FileNotFoundError:
-            raise unknown_file(file_id) from None
-
-    def used_at(self, file_id: str) -> float:
-        """When an upload arrived or was last touched, in Unix seconds. Raises UnknownFile."""
-        try:
-            return (self._folders.uploads / file_id / "upload.json").stat().st_mtime
-        except FileNotFoundError:
-            raise unknown_file(file_id) from None
-
-    def refer(self, path: Path, file_type: str, sound: SoundInfo | None) -> Upload:
-        """Make a file of the user visible as an upload: a link to it, or a copy without links."""
-        upload = Upload(
-            secrets.token_hex(16),
-            path.name,
-            file_type,
-            path.stat().st_size,
-            content_hash(path),
-            sound,
-            created_at=time.time(),
-        )
-        folder = self._folders.uploads / upload.file_id
-        with disk_errors():
-            folder.mkdir()
-            (folder / "upload.json").write_text(json.dumps(asdict(upload)), encoding="utf-8")
-            source = folder / f"source.{file_type}"
-            try:
-                source.symlink_to(path.absolute())
-            except OSError:
-                shutil.copy2(path, source)
-        return upload
-
-    def upload(self, file_id: str) -> Upload:
-        """The upload with this ID. Raises UnknownFile."""
-        if is_id(file_id):
-            path = self._folders.uploads / file_id / "upload.json"
-            try:
-                data = json.loads(path.read_text("utf-8"))
-                data.setdefault("created_at", path.stat().st_mtime)
-            except FileNotFoundError:
-                pass
-            else:
-                sound = SoundInfo(**data.pop("sound")) if data["sound"] else None
-                return Upload(**{**data, "sound": sound})
-        raise unknown_file(file_id)
-
-    def file_ids(self) -> list[str]:
-        """The IDs of all uploads."""
-        return self._folders.file_ids()
-
-    def has(self, file_id: str) -> bool:
-        return self._folders.has(file_id)
-
-    def source(self, upload: Upload) -> Path:
-        return self._folders.uploads / upload.file_id / f"source.{upload.file_type}"
-
-    def result(self, file_id: str, job_id: str) -> Path:
-        """Folder of a completed job's results."""
-        return self._folders.result(file_id, job_id)
+        return self._keep(upload, incoming.path)
 
     @contextmanager
     def work(self, job_id: str) -> Iterator[Path]:
@@ -250,91 +251,48 @@ class Storage:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, work: Path, file_id: str, job_id: str) -> None:
-        """Turn a work folder into the job's results, atomically. Raises UnknownFile."""
-        with self._lock:
-            self.upload(file_id)
-            target = self.result(file_id, job_id)
-            with disk_errors():
-                sync(work)
-                target.parent.mkdir(exist_ok=True)
-                shutil.rmtree(target, ignore_errors=True)
-                work.rename(target)
-                sync_names(target.parent)
-                # The first result of a file creates its folder.
-                sync_names(self._folders.outputs)
-        self._space.measure_anew()
+    def hold(self) -> AbstractContextManager[None]:
+        """Keep the files whose paths are used in this block on the local disk until it ends."""
+        return nullcontext()
 
-    def discard_result(self, file_id: str, job_id: str) -> None:
-        """Remove the results of one job, if there are any."""
-        shutil.rmtree(self.result(file_id, job_id), ignore_errors=True)
+    @abstractmethod
+    def _keep(self, upload: Upload, path: Path) -> Upload:
+        """Make the file at `path` visible as `upload`; or the existing upload with its ID."""
 
-    def share(self, source_folder: Path, work: Path, *, with_edits: bool = False) -> None:
-        """Add the files of another result to a work folder, as hard links if possible.
+    @abstractmethod
+    def source(self, upload: Upload) -> StoredFile:
+        """The uploaded file itself."""
 
-        Its folders contain edited versions; they are shared if `with_edits`.
+    @abstractmethod
+    def result(self, result: ResultId) -> ResultFolder: ...
+
+    @abstractmethod
+    def publish(self, work: Path, result: ResultId) -> None:
+        """Turn a work folder into a result, atomically. Raises UnknownFile."""
+
+    @abstractmethod
+    def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> None:
+        """Make a result that has the files of another one, without copying them if possible.
+
+        Inner folders contain edited versions; they are shared if `with_edits`. Raises
+        FileNotFoundError if the other one was deleted, and UnknownFile.
         """
-        with disk_errors():
-            for path in source_folder.iterdir():
-                if path.name.startswith("."):
-                    continue
-                if not path.is_dir():
-                    self.link(path, work / path.name)
-                elif with_edits:
-                    target = work / path.name
-                    target.mkdir()
-                    self.share(path, target, with_edits=True)
 
-    def link(self, path: Path, target: Path) -> None:
-        """Copy the file `path` to `target`, as a hard link if possible."""
-        with disk_errors():
-            try:
-                os.link(path, target)
-            except OSError:
-                shutil.copy2(path, target)
+    @abstractmethod
+    def discard_result(self, result: ResultId) -> None:
+        """Delete a result, if it exists."""
 
-    def add(self, folder: Path, name: str, needed_bytes: int, make: Callable[[Path], None]) -> Path:
-        """The file `name` in a result folder, made by `make(path)` if it does not exist.
+    @abstractmethod
+    def link(self, file: Path, target: Path) -> None:
+        """Copy a stored file to a path in a work folder, without copying it if possible."""
 
-        It takes at most `needed_bytes`. Raises DiskFull if there is not enough space, and the
-        errors of `OnDemand.make`.
-        """
-        target = folder / name
-        if not target.exists():
-            self._on_demand.make(target, lambda: self._make(target, needed_bytes, make))
-        return target
-
-    def _make(self, target: Path, needed_bytes: int, make: Callable[[Path], None]) -> None:
-        folder = target.parent
-        unfinished = self._folders.new_work(target.name)
-        try:
-            with self._space.promise(needed_bytes), disk_errors():
-                make(unfinished)
-                size_bytes = unfinished.stat().st_size
-                sync_content(unfinished)
-                unfinished.rename(target)
-                sync_names(folder)
-                self._space.count(size_bytes)
-        except Exception:
-            if not folder.is_dir():
-                raise UnknownFile("The file has been deleted.") from None
-            raise
-        finally:
-            unfinished.unlink(missing_ok=True)
-
+    @abstractmethod
     def remove(self, file_id: str) -> None:
-        """Delete an upload and all its results; they disappear atomically."""
-        self.upload(file_id)
-        with self._lock:
-            for path, gone in (
-                (self._folders.uploads / file_id, self._folders.new_incoming()),
-                (self._folders.outputs / file_id, self._folders.new_work("gone")),
-            ):
-                try:
-                    path.rename(gone)
-                except FileNotFoundError:
-                    continue
-                shutil.rmtree(gone, ignore_errors=True)
+        """Delete an upload and all its results. Raises UnknownFile."""
+
+    @abstractmethod
+    def used_bytes_of(self, owner: str) -> int:
+        """The size of an owner's uploads and results, measured on every call."""
 
 
 def unknown_file(file_id: str) -> UnknownFile:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Condition
 
 from studio.errors import StudioError, TooManyConversions
@@ -81,17 +80,19 @@ class OnDemand:
     def __init__(self) -> None:
         self._requests = Places(MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT)
         self._running = Places(MAX_RUNNING, MAX_RUNNING_PER_CLIENT)
-        self._flights: dict[Path, _Flight] = {}
+        self._flights: dict[str, _Flight] = {}
         self._changed = Condition()
 
-    def make(self, target: Path, make: Callable[[], None]) -> None:
+    def make(self, target: str, exists: Callable[[], bool], make: Callable[[], None]) -> None:
         """Return once the file exists, made by `make` on this or another thread.
+
+        `target` identifies the file.
 
         Raises TooManyConversions, Abandoned if the client has disconnected, or any error of `make`.
         """
         requester = _requester.get()
         with self._place(requester):
-            while not target.exists():
+            while not exists():
                 flight, is_mine = self._join(target, requester)
                 try:
                     if is_mine:
@@ -105,7 +106,7 @@ class OnDemand:
                 if is_mine:
                     return
 
-    def _join(self, target: Path, requester: Requester | None) -> tuple[_Flight, bool]:
+    def _join(self, target: str, requester: Requester | None) -> tuple[_Flight, bool]:
         """The flight of a file, and whether this thread has to make it."""
         with self._changed:
             is_mine = target not in self._flights
@@ -114,7 +115,7 @@ class OnDemand:
             return flight, is_mine
 
     def _leave(
-        self, target: Path, flight: _Flight, requester: Requester | None, is_mine: bool
+        self, target: str, flight: _Flight, requester: Requester | None, is_mine: bool
     ) -> None:
         with self._changed:
             flight.requesters.remove(requester)

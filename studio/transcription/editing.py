@@ -7,8 +7,7 @@ format of a later version.
 """
 
 import json
-import secrets
-import shutil
+import time
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from studio.errors import InvalidOption
 from studio.jobs.body import parse_body
 from studio.results import TrackFolder
+from studio.storage.files import ResultFolder
 from studio.transcription.transcript import Segment, Transcript, Word
 
 FOLDER, FILE = "edited", "transcript.json"
@@ -62,11 +62,15 @@ class EditedTranscript(_Part):
     text: str | None = Field(None, description="Ignored; the text of the segments is used.")
 
 
-def current(result: Path) -> Path:
-    """The folder of the edited transcript; the folder of the result if there is none."""
-    versions = (result / FOLDER).glob(f"*/{FILE}")
-    newest = max(versions, key=lambda path: path.stat().st_mtime_ns, default=None)
-    return result if newest is None else newest.parent
+def current(result: ResultFolder) -> str:
+    """The inner folder of the edited transcript with a slash; empty if there is none."""
+    versions = {
+        name: info.modified_at
+        for name, info in result.infos().items()
+        if name.startswith(f"{FOLDER}/") and name.endswith(f"/{FILE}")
+    }
+    newest = max(versions, key=lambda name: (versions[name], name), default="")
+    return newest.removesuffix(FILE)
 
 
 def save(folder: TrackFolder, body: dict[str, Any]) -> None:
@@ -74,29 +78,32 @@ def save(folder: TrackFolder, body: dict[str, Any]) -> None:
 
     Raises InvalidOption, UnknownOption or DiskFull.
     """
-    original = json.loads(folder.existing(FILE).read_text("utf-8"))
+    original = json.loads(folder.existing(FILE).path.read_text("utf-8"))
     transcript = _parsed(body, original["duration_s"])
     text = json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1)
-    version = folder.path / FOLDER / secrets.token_hex(8)
-    version.mkdir(parents=True)
+    earlier = _versions(folder.files)
+    # Storages that round times still have the later version last.
+    version = f"{FOLDER}/{time.time_ns():016x}"
     data = text.encode()
-    folder.storage.add(version, FILE, len(data), lambda path: _write(path, data))
-    _remove(folder.path, version)
+    folder.files.add(f"{version}/{FILE}", lambda: len(data), lambda path: _write(path, data))
+    for one in earlier:
+        folder.files.remove(one)
 
 
 def restore(folder: TrackFolder) -> None:
     """Delete the edited transcript, if there is one."""
-    _remove(folder.path, None)
+    for one in _versions(folder.files):
+        folder.files.remove(one)
 
 
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _remove(result: Path, kept: Path | None) -> None:
-    for version in (result / FOLDER).glob("*"):
-        if version != kept:
-            shutil.rmtree(version, ignore_errors=True)
+def _versions(result: ResultFolder) -> set[str]:
+    """The inner folders of edited versions."""
+    parts = [name.split("/") for name in result.infos()]
+    return {f"{FOLDER}/{names[1]}" for names in parts if names[0] == FOLDER}
 
 
 def _parsed(body: dict[str, Any], duration_s: float) -> Transcript:

@@ -107,7 +107,7 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
         duration_s = upload.sound.duration_s
         if earlier := self._vocals.find(upload, variant):
             job_id, source = earlier
-            source = Source(source.path, duration_s, source.identity)
+            source = Source(source.file, duration_s, source.identity)
             return source, {"vocals_from": job_id}, 0.0
 
         self._vocals.fetch(variant, context.report)

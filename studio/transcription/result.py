@@ -1,13 +1,13 @@
 """What a transcription produced, and its track `transcription`."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
 from studio.audio.tags import NO_TAGS
 from studio.results import Editing, ModelResult, Result, Track, TrackFolder
+from studio.storage.files import StoredFile
 from studio.transcription import editing
 from studio.transcription.formats import FORMATS, TAGGED
 from studio.transcription.transcript import Transcript
@@ -57,17 +57,19 @@ def transcript_track() -> Track:
     )
 
 
-def _make(folder: TrackFolder, file_format: str) -> Path:
+def _make(folder: TrackFolder, file_format: str) -> StoredFile:
     """Write a format of the edited transcript, or of the original if there is none."""
-    folder = replace(folder, path=editing.current(folder.path))
-    transcript = folder.existing(TRANSCRIPT_FILE)
+    begin = editing.current(folder.files)
+    transcript = folder.existing(f"{begin}{TRANSCRIPT_FILE}")
     write, _ = FORMATS[file_format]
 
     def make(path: Path) -> None:
-        data = json.loads(transcript.read_text("utf-8"))
+        data = json.loads(transcript.path.read_text("utf-8"))
         tags = folder.tags() if file_format in TAGGED else NO_TAGS
         path.write_text(write(Transcript.from_dict(data), tags), "utf-8", newline="\n")
 
-    # No format says more than the transcript; marks and line ends may make some of it longer.
-    needed_bytes = 2 * transcript.stat().st_size + MAX_HEADER_BYTES
-    return folder.storage.add(folder.path, f"{TRACK}.{file_format}", needed_bytes, make)
+    def needed_bytes() -> int:
+        # No format says more than the transcript; marks and line ends may make some of it longer.
+        return 2 * transcript.path.stat().st_size + MAX_HEADER_BYTES
+
+    return folder.files.add(f"{begin}{TRACK}.{file_format}", needed_bytes, make)

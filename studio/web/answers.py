@@ -4,13 +4,13 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
 from studio.jobs.job import Job
 from studio.results import PEAKS, Track
-from studio.storage.files import Storage, Upload
+from studio.storage.files import FileInfo, ResultFolder, Storage, Upload
 from studio.web import schemas
 from studio.web.services import Processors
 
@@ -110,9 +110,9 @@ class JobAnswers:
         """The available tracks, each from the latest completed job that has it."""
         listed: dict[str, schemas.Track] = {}
         for job in jobs:
-            for track in self._processors.tracks(job):
-                if track.name not in listed:
-                    listed[track.name] = self._track(job, track, storage)
+            tracks = [one for one in self._processors.tracks(job) if one.name not in listed]
+            folder = storage.result(job.result_id)
+            listed |= {track.name: self._track(job, track, folder) for track in tracks}
         return schemas.Files(
             **uploaded(upload).model_dump(),
             tracks=list(listed.values()),
@@ -130,7 +130,7 @@ class JobAnswers:
             return None
         job, track = found
         address = f"/download/{job.request.file_id}/{track.name}"
-        folder = storage.result(job.request.file_id, job.job_id)
+        infos = storage.result(job.result_id).infos()
         return schemas.Stems(
             job_id=job.job_id,
             model=job.request.model,
@@ -138,13 +138,13 @@ class JobAnswers:
             duration_s=track.duration_s or self._duration_s(job),
             channels=list(track.channels),
             formats={
-                one: _file(folder / track.file_name(one), f"{address}.{one}")
+                one: _file(infos.get(track.file_name(one)), f"{address}.{one}")
                 for one in track.formats
             },
         )
 
-    def _track(self, job: Job, track: Track, storage: Storage) -> schemas.Track:
-        folder = storage.result(job.request.file_id, job.job_id)
+    def _track(self, job: Job, track: Track, folder: ResultFolder) -> schemas.Track:
+        infos = folder.infos()
         address = f"/download/{job.request.file_id}/{quote(track.name)}?format="
         return schemas.Track(
             track=track.name,
@@ -154,13 +154,13 @@ class JobAnswers:
             duration_s=track.duration_s or self._duration_s(job),
             edited=track.is_edited(folder),
             formats={
-                one: _file(track.path(folder, one), f"{address}{one}")
+                one: _file(infos.get(track.current_name(folder, one)), f"{address}{one}")
                 for one in track.formats
                 if one not in track.zooms.values()
             },
             peaks={
                 str(zoom): _file(
-                    folder / track.file_name(extension), f"{address}{PEAKS}&{ZOOM}={zoom}"
+                    infos.get(track.file_name(extension)), f"{address}{PEAKS}&{ZOOM}={zoom}"
                 )
                 for zoom, extension in track.zooms.items()
             },
@@ -172,10 +172,11 @@ class JobAnswers:
         return result.duration_s
 
 
-def _file(path: Path, url: str) -> schemas.TrackFormat:
+def _file(info: FileInfo | None, url: str) -> schemas.TrackFormat:
     """A file that exists, or is made on its first download."""
-    size = path.stat().st_size if path.is_file() else None
-    return schemas.TrackFormat(ready=size is not None, bytes=size, url=url)
+    return schemas.TrackFormat(
+        ready=info is not None, bytes=info.size_bytes if info else None, url=url
+    )
 
 
 def download_name(upload: Upload, track: str, file_type: str) -> str:

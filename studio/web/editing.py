@@ -1,6 +1,5 @@
 """`PUT` and `DELETE /files/<file_id>/<track>`: edited tracks, kept beside the original."""
 
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -26,7 +25,7 @@ from studio.errors import (
 )
 from studio.jobs.job import Job
 from studio.results import Track
-from studio.storage.files import Upload
+from studio.storage.files import StoredFile, Upload
 from studio.web import receiving, schemas, sending
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
@@ -120,11 +119,11 @@ class EditViews(TrackViews):
         )
         return answer(changed, ETag=f'"{etag}"')
 
-    def _json(self, upload: Upload, job: Job, track: Track) -> Path:
+    def _json(self, upload: Upload, job: Job, track: Track) -> StoredFile:
         return self._file(upload, job, track, FORMAT)
 
-    def _check_unchanged(self, path: Path) -> None:
-        etag = sending.etag_of(path)
+    def _check_unchanged(self, file: StoredFile) -> None:
+        etag = sending.etag_of(file)
         if not (request.if_match.star_tag or request.if_match.is_strong(etag)):
             raise PreconditionFailed(
                 f'The transcript has changed: its ETag is "{etag}", which is not in If-Match. '

@@ -180,8 +180,8 @@ class MixViews(TrackViews):
         for job in jobs:
             for track in self._models.tracks(job):
                 if track.name == CLICK_TRACK:
-                    path = self._file(upload, job, track, "wav")
-                    return audio.Added(path, gain, track.starts_s)
+                    file = self._file(upload, job, track, "wav")
+                    return audio.Added(file.path, gain, track.starts_s)
         options = self._models.options()
         models = [name for name, kind in options.items() if CLICK_TRACK in kind.model_fields]
         starts = " or ".join(f"POST /process/{one}/{upload.file_id}" for one in models)

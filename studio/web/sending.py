@@ -1,20 +1,20 @@
 """Sends a file as RFC 9110 says: conditions first (section 13.2.2), then a part of it (14.2)."""
 
 from datetime import datetime
-from pathlib import Path
 
 from flask import Response, request, send_file
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from studio.errors import PreconditionFailed
+from studio.storage.files import StoredFile
 
 
-def send(path: Path, content_type: str) -> Response:
+def send(file: StoredFile, content_type: str) -> Response:
     """The answer with a file, or a part of it. Raises PreconditionFailed.
 
     Raises RequestedRangeNotSatisfiable for a range beyond the end.
     """
-    answer = send_file(path, mimetype=content_type, conditional=False)
+    answer = send_file(file.path, mimetype=content_type, conditional=False)
     etag, _ = answer.get_etag()
     modified_at = answer.last_modified
     assert etag is not None and modified_at is not None
@@ -35,9 +35,9 @@ def send(path: Path, content_type: str) -> Response:
     return answer
 
 
-def etag_of(path: Path) -> str:
+def etag_of(file: StoredFile) -> str:
     """The ETag with which `send` answers for a file."""
-    answer = send_file(path, conditional=False)
+    answer = send_file(file.path, conditional=False)
     etag, _ = answer.get_etag()
     answer.close()
     assert etag is not None

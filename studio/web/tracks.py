@@ -1,7 +1,5 @@
 """The routes for results: tracks, archives, and the list of tracks."""
 
-from pathlib import Path
-
 from flask import Response, request
 from zipstream import ZIP_STORED, ZipStream
 
@@ -23,7 +21,7 @@ from studio.errors import (
 )
 from studio.jobs.job import Job
 from studio.results import PEAKS, Track, TrackFolder
-from studio.storage.files import Upload
+from studio.storage.files import StoredFile, Upload
 from studio.web import answers, schemas, sending
 from studio.web.archive import entries
 from studio.web.links import LINK
@@ -127,12 +125,12 @@ class TrackViews(Views):
     def _send(self, upload: Upload, job: Job, track: Track, file_format: str) -> Response:
         """The file of a track, or a part of it, made first if it does not exist."""
         extension = self._extension(track, file_format)
-        path = self._file(upload, job, track, extension)
+        file = self._file(upload, job, track, extension)
         is_peaks = file_format == PEAKS
         name = answers.download_name(
             upload, track.name, f"{PEAKS}.json" if is_peaks else file_format
         )
-        response = sending.send(path, track.formats[file_format])
+        response = sending.send(file, track.formats[file_format])
         response.headers["Content-Disposition"] = answers.disposition(name)
         return response
 
@@ -166,22 +164,22 @@ class TrackViews(Views):
         archive = ZipStream(compress_type=ZIP_STORED, sized=True)
         kind, files = entries(jobs, self._models.tracks, request.args.get("format"))
         for one in files:
-            path = self._file(upload, one.job, one.track, one.file_format)
+            file = self._file(upload, one.job, one.track, one.file_format)
             name = answers.download_name(upload, one.track.name, one.file_format)
-            archive.add_path(str(path), name)
+            archive.add_path(str(file.path), name)
         response = Response(archive, mimetype="application/zip")
         response.content_length = len(archive)
         name = answers.download_name(upload, kind, "zip")
         response.headers["Content-Disposition"] = answers.disposition(name)
         return response
 
-    def _file(self, upload: Upload, job: Job, track: Track, file_format: str) -> Path:
+    def _file(self, upload: Upload, job: Job, track: Track, file_format: str) -> StoredFile:
         """The file of a track, made for the current request if it does not exist."""
         with self._request():
             return track.make(self._folder(upload, job), file_format)
 
     def _folder(self, upload: Upload, job: Job) -> TrackFolder:
-        return TrackFolder.of(self._storage, upload, job.job_id)
+        return TrackFolder.of(self._storage, upload, job)
 
     def _track(self, upload: Upload, name: str) -> tuple[Job, Track]:
         """A track from the latest completed job that has it. Raises NotReady or UnknownTrack."""

@@ -12,6 +12,8 @@ import pytest
 from studio.results import TrackFolder
 from studio.separation.result import SeparationResult, tracks_of
 from studio.storage import on_demand
+from studio.storage.disk import DiskFile
+from studio.storage.files import ResultId
 from studio.storage.on_demand import Abandoned, Requester, requested_by
 from tests.storage.test_files import Folders
 from tests.support.problems import assert_problem
@@ -45,8 +47,8 @@ def ask(server: Server, path: str) -> socket.socket:
     return client
 
 
-def being_made(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+def being_made(result: Path) -> list[str]:
+    return [path.name for path in (result.parents[1] / ".work").iterdir()]
 
 
 def address(folder: Path, track: str, audio_format: str) -> str:
@@ -110,7 +112,8 @@ def test_the_child_of_an_abandoned_file_ends(tmp_path: Path) -> None:
         return bool(seen)
 
     with pytest.raises(Abandoned), requested_by(Requester("a client", has_left)):
-        rest.make(TrackFolder(folders.storage, folder, song, song.name), "wav")
+        files = folders.storage.result(ResultId(folder.parent.name, folder.name))
+        rest.make(TrackFolder(files, DiskFile(song), song.name), "wav")
     assert seen
     assert ffmpeg_children() == []
     assert [path.name for path in folder.iterdir()] == ["vocals.wav"]

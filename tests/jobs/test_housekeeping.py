@@ -16,8 +16,9 @@ from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
-from studio.storage.files import Storage, Upload
-from studio.storage.orphans import ABANDONED_AFTER_S, HALF_MADE_AFTER_S
+from studio.storage.disk import DiskStorage
+from studio.storage.disk_orphans import ABANDONED_AFTER_S, HALF_MADE_AFTER_S
+from studio.storage.files import ResultId, Upload
 from tests.support.server import Server, until
 
 RETENTION_H = 2.0
@@ -28,7 +29,7 @@ class House:
 
     def __init__(self, folder: Path, retention_h: float = RETENTION_H) -> None:
         self.uploads, self.outputs = folder / "uploads", folder / "outputs"
-        self.storage = Storage(self.uploads, self.outputs, 0)
+        self.storage = DiskStorage(self.uploads, self.outputs, 0)
         self.storage.open()
         engine = connect(f"sqlite:///{folder / 'jobs.sqlite3'}")
         self.store, self.outbox = JobStore(engine), Outbox(engine)
@@ -61,7 +62,7 @@ class House:
     def finish(self, job: Job) -> None:
         with self.storage.work(job.job_id) as work:
             (work / "vocals.wav").write_bytes(b"stem")
-            self.storage.publish(work, job.request.file_id, job.job_id)
+            self.storage.publish(work, job.result_id)
         assert self.store.finish(job.job_id, State.COMPLETED, result={})
 
     def sweep(self, later_h: float = 0.0) -> None:
@@ -136,7 +137,7 @@ def test_the_end_of_the_latest_job_keeps_an_upload(
     house.finish(job)
     house.sweep(1.9)
     assert house.has(upload)
-    assert (house.storage.result(upload.file_id, job.job_id) / "vocals.wav").is_file()
+    assert (house.outputs / upload.file_id / job.job_id / "vocals.wav").is_file()
     house.sweep(0.2)
     assert not house.has(upload)
 
@@ -203,7 +204,7 @@ def test_a_missing_disk_of_uploads_costs_no_results(house: House) -> None:
     aside = house.uploads.with_name("aside")
     (house.uploads / upload.file_id).rename(aside)
     house.sweep(1000)
-    assert (house.storage.result(upload.file_id, job.job_id) / "vocals.wav").is_file()
+    assert (house.outputs / upload.file_id / job.job_id / "vocals.wav").is_file()
     assert [one.job_id for one in house.store.of_file(upload.file_id)] == [job.job_id]
     aside.rename(house.uploads / upload.file_id)
     assert house.has(upload)
@@ -213,8 +214,8 @@ def leave_result(house: House, upload: Upload, job_id: str) -> Path:
     """Results as a death between publishing them and ending the job leaves them."""
     with house.storage.work(job_id) as work:
         (work / "vocals.wav").write_bytes(b"stem")
-        house.storage.publish(work, upload.file_id, job_id)
-    return house.storage.result(upload.file_id, job_id)
+        house.storage.publish(work, ResultId(upload.file_id, job_id))
+    return house.outputs / upload.file_id / job_id
 
 
 @pytest.mark.parametrize("state", [None, State.FAILED, State.CANCELED])
@@ -233,7 +234,7 @@ def test_results_without_a_job_go_after_an_hour(house: House, state: State | Non
     assert stray.is_dir()
     house.sweep(0.2)
     assert not stray.exists()
-    assert (house.storage.result(upload.file_id, done.job_id) / "vocals.wav").is_file()
+    assert (house.outputs / upload.file_id / done.job_id / "vocals.wav").is_file()
     assert (stray.parent / "notes").is_dir()
     assert house.has(upload)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from studio.errors import DiskFull, StorageUnavailable, UnknownFile
-from studio.storage.files import SoundInfo, Storage, Upload
+from studio.storage.disk import DiskResult, DiskStorage
+from studio.storage.files import ResultId, SoundInfo, Upload
 from studio.storage.incoming import IncomingFile
 from studio.storage.space import disk_errors
 
@@ -21,7 +22,7 @@ class Folders:
 
     def __init__(self, root: Path, min_free_bytes: int = 0) -> None:
         self.uploads, self.outputs = root / "uploads", root / "outputs"
-        self.storage = Storage(self.uploads, self.outputs, min_free_bytes)
+        self.storage = DiskStorage(self.uploads, self.outputs, min_free_bytes)
         self.storage.open()
 
     @property
@@ -37,8 +38,13 @@ class Folders:
         with self.storage.work(job_id) as work:
             for name, content in files.items():
                 (work / f"{name}.wav").write_bytes(content)
-            self.storage.publish(work, upload.file_id, job_id)
-        return self.storage.result(upload.file_id, job_id)
+            self.storage.publish(work, ResultId(upload.file_id, job_id))
+        return self.outputs / upload.file_id / job_id
+
+
+def result_in(storage: DiskStorage, folder: Path) -> DiskResult:
+    """The result whose files are in a folder."""
+    return storage.result(ResultId(folder.parent.name, folder.name))
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def test_an_upload_is_counted_hashed_and_kept(folders: Folders) -> None:
     assert (upload.size_bytes, upload.filename) == (7, "歌 “1”.wav")
     assert upload.sha256 == hashlib.sha256(b"one two").hexdigest()
     assert folders.storage.upload(upload.file_id) == upload
-    assert folders.storage.source(upload).read_bytes() == b"one two"
+    assert folders.storage.source(upload).path.read_bytes() == b"one two"
     assert folders.on_their_way == []
 
 
@@ -71,7 +77,7 @@ def test_uploads_are_found_after_a_restart(folders: Folders, tmp_path: Path) -> 
     result = folders.publish(upload, vocals=b"stem")
     again = Folders(tmp_path)
     assert again.storage.upload(upload.file_id) == upload
-    assert again.storage.source(upload).read_bytes() == b"kept"
+    assert again.storage.source(upload).path.read_bytes() == b"kept"
     assert (result / "vocals.wav").read_bytes() == b"stem"
 
 
@@ -111,7 +117,7 @@ def test_what_is_no_id_is_unknown(folders: Folders, tmp_path: Path, file_id: str
     with pytest.raises(UnknownFile):
         folders.storage.remove(file_id)
     with pytest.raises(UnknownFile), folders.storage.work(JOB) as work:
-        folders.storage.publish(work, file_id, JOB)
+        folders.storage.publish(work, ResultId(file_id, JOB))
     assert (tmp_path / "x" / "upload.json").is_file()
 
 
@@ -122,11 +128,11 @@ def test_an_unknown_id_names_itself(folders: Folders) -> None:
 
 def test_results_appear_at_once(folders: Folders) -> None:
     upload = folders.upload()
-    target = folders.storage.result(upload.file_id, JOB)
+    target = folders.outputs / upload.file_id / JOB
     with folders.storage.work(JOB) as work:
         (work / "vocals.wav").write_bytes(b"stem")
         assert not target.exists()
-        folders.storage.publish(work, upload.file_id, JOB)
+        folders.storage.publish(work, ResultId(upload.file_id, JOB))
         assert (target / "vocals.wav").read_bytes() == b"stem"
     assert folders.on_their_way == []
     assert (target / "vocals.wav").read_bytes() == b"stem"
@@ -152,7 +158,7 @@ def test_results_of_a_removed_upload_are_not_published(folders: Folders) -> None
         (work / "vocals.wav").write_bytes(b"stem")
         folders.storage.remove(upload.file_id)
         with pytest.raises(UnknownFile):
-            folders.storage.publish(work, upload.file_id, JOB)
+            folders.storage.publish(work, ResultId(upload.file_id, JOB))
     assert folders.on_their_way == []
     assert not (folders.outputs / upload.file_id).exists()
 
@@ -160,11 +166,10 @@ def test_results_of_a_removed_upload_are_not_published(folders: Folders) -> None
 def test_shared_results_are_the_same_files(folders: Folders) -> None:
     one, two = folders.upload(), folders.upload()
     first = folders.publish(one, vocals=b"stem")
-    (first / ".unfinished-drums.wav").write_bytes(b"half")
-    with folders.storage.work("b" * 32) as work:
-        folders.storage.share(first, work)
-        folders.storage.publish(work, two.file_id, "b" * 32)
-    second = folders.storage.result(two.file_id, "b" * 32)
+    folders.storage.share(
+        ResultId(one.file_id, JOB), ResultId(two.file_id, "b" * 32), with_edits=False
+    )
+    second = folders.outputs / two.file_id / ("b" * 32)
     assert [path.name for path in second.iterdir()] == ["vocals.wav"]
     assert (first / "vocals.wav").samefile(second / "vocals.wav")
     folders.storage.remove(one.file_id)
@@ -173,17 +178,26 @@ def test_shared_results_are_the_same_files(folders: Folders) -> None:
 
 def test_sharing_what_was_removed_meanwhile(folders: Folders) -> None:
     upload = folders.upload()
-    first = folders.publish(upload, vocals=b"stem")
+    other = folders.upload()
+    folders.publish(upload, vocals=b"stem")
     folders.storage.remove(upload.file_id)
-    with pytest.raises(FileNotFoundError), folders.storage.work("b" * 32) as work:
-        folders.storage.share(first, work)
+    source, target = ResultId(upload.file_id, JOB), ResultId(other.file_id, "b" * 32)
+    with pytest.raises(FileNotFoundError):
+        folders.storage.share(source, target, with_edits=True)
+    assert not folders.storage.result(target).exists()
+    assert folders.on_their_way == []
 
 
 def test_a_file_that_is_there_is_not_made_again(folders: Folders) -> None:
     folder = folders.publish(folders.upload(), vocals=b"stem")
 
     made: list[Path] = []
-    assert folders.storage.add(folder, "vocals.wav", 9, made.append).read_bytes() == b"stem"
+    assert (
+        result_in(folders.storage, folder)
+        .add("vocals.wav", lambda: 9, made.append)
+        .path.read_bytes()
+        == b"stem"
+    )
     assert made == []
 
 
@@ -195,7 +209,7 @@ def test_a_file_that_cannot_be_made_leaves_nothing(folders: Folders) -> None:
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
-        folders.storage.add(folder, "vocals.mp3", 9, make)
+        result_in(folders.storage, folder).add("vocals.mp3", lambda: 9, make)
     assert [path.name for path in folder.iterdir()] == ["vocals.wav"]
 
 
@@ -208,7 +222,7 @@ def test_a_file_of_results_that_are_removed_meanwhile_is_unknown(folders: Folder
         folders.storage.remove(upload.file_id)
 
     with pytest.raises(UnknownFile):
-        folders.storage.add(folder, "vocals.mp3", 9, make)
+        result_in(folders.storage, folder).add("vocals.mp3", lambda: 9, make)
     assert folders.on_their_way == []
 
 
@@ -217,10 +231,15 @@ def test_a_file_that_does_not_fit_is_not_made(tmp_path: Path) -> None:
     folder = folders.publish(folders.upload(), vocals=b"stem")
     made: list[Path] = []
     for min_free_bytes, most_bytes in ((2**62, 0), (0, 10_000)):
-        storage = Storage(folders.uploads, folders.outputs, min_free_bytes, most_bytes)
+        storage = DiskStorage(folders.uploads, folders.outputs, min_free_bytes, most_bytes)
         with pytest.raises(DiskFull, match="DELETE /cleanup"):
-            storage.add(folder, "vocals.mp3", 10_000, made.append)
-        assert storage.add(folder, "vocals.wav", 10_000, made.append).read_bytes() == b"stem"
+            result_in(storage, folder).add("vocals.mp3", lambda: 10_000, made.append)
+        assert (
+            result_in(storage, folder)
+            .add("vocals.wav", lambda: 10_000, made.append)
+            .path.read_bytes()
+            == b"stem"
+        )
     assert made == []
     assert [path.name for path in folder.iterdir()] == ["vocals.wav"]
 
@@ -229,20 +248,20 @@ def test_files_that_are_made_in_the_same_second_all_count(tmp_path: Path) -> Non
     """Also those that are still being made; what is on disk is measured once a second only."""
     folders = Folders(tmp_path)
     folder = folders.publish(folders.upload(), vocals=b"stem")
-    storage = Storage(folders.uploads, folders.outputs, 0, most_bytes=10_000)
+    storage = DiskStorage(folders.uploads, folders.outputs, 0, most_bytes=10_000)
 
     def make_another(path: Path) -> None:
         with pytest.raises(DiskFull):
-            storage.add(folder, "vocals.flac", 5_000, make_small)
+            result_in(storage, folder).add("vocals.flac", lambda: 5_000, make_small)
         path.write_bytes(bytes(3_000))
 
     def make_small(path: Path) -> None:
         path.write_bytes(bytes(3_000))
 
-    storage.add(folder, "vocals.mp3", 5_000, make_another)
-    storage.add(folder, "vocals.flac", 5_000, make_small)
+    result_in(storage, folder).add("vocals.mp3", lambda: 5_000, make_another)
+    result_in(storage, folder).add("vocals.flac", lambda: 5_000, make_small)
     with pytest.raises(DiskFull):
-        storage.add(folder, "vocals.ogg", 5_000, make_small)
+        result_in(storage, folder).add("vocals.ogg", lambda: 5_000, make_small)
     assert not (folder / "vocals.ogg").exists()
 
 
@@ -258,8 +277,8 @@ def test_remove_takes_the_upload_and_all_its_results(folders: Folders) -> None:
         folders.storage.remove(gone.file_id)
     assert folders.on_their_way == []
     assert not (folders.outputs / gone.file_id).exists()
-    assert folders.storage.source(kept).read_bytes() == b"kept"
-    assert (folders.storage.result(kept.file_id, JOB) / "vocals.wav").read_bytes() == b"kept"
+    assert folders.storage.source(kept).path.read_bytes() == b"kept"
+    assert (folders.outputs / kept.file_id / JOB / "vocals.wav").read_bytes() == b"kept"
 
 
 def test_opening_clears_what_dead_servers_left(folders: Folders, tmp_path: Path) -> None:
@@ -287,9 +306,9 @@ def test_opening_keeps_what_a_living_server_works_on(folders: Folders, tmp_path:
         assert sorted(again.on_their_way) == sorted([incoming.path, work])
         incoming.write(b"upload")
         upload = folders.storage.accept(incoming, "song.wav", "wav", SOUND)
-        folders.storage.publish(work, upload.file_id, JOB)
-    assert again.storage.source(upload).read_bytes() == b"half an upload"
-    assert (again.storage.result(upload.file_id, JOB) / "vocals.wav").is_file()
+        folders.storage.publish(work, ResultId(upload.file_id, JOB))
+    assert again.storage.source(upload).path.read_bytes() == b"half an upload"
+    assert (again.outputs / upload.file_id / JOB / "vocals.wav").is_file()
 
 
 class Disk:
@@ -336,7 +355,10 @@ def test_what_appears_is_on_the_disk_before_and_its_name_after(
     assert after == [result.parent, folders.outputs]
 
     disk.events.clear()
-    made = folders.storage.add(result, "vocals.mp3", 9, lambda path: path.touch())
+    file = result_in(folders.storage, result).add(
+        "vocals.mp3", lambda: 9, lambda path: path.touch()
+    )
+    made = file.path
     before, after = disk.around(made)
     assert before[0].endswith("-vocals.mp3")
     assert after == [result]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import UnknownFile
-from tests.storage.test_files import Folders
+from tests.storage.test_files import Folders, result_in
 
 
 @pytest.fixture
@@ -36,7 +36,11 @@ def test_a_file_that_is_added_by_many_is_made_whole(folders: Folders) -> None:
 
     def add() -> bytes:
         asked.release()
-        return folders.storage.add(folder, "vocals.mp3", 2 << 20, make).read_bytes()
+        return (
+            result_in(folders.storage, folder)
+            .add("vocals.mp3", lambda: 2 << 20, make)
+            .path.read_bytes()
+        )
 
     with ThreadPoolExecutor(callers) as pool:
         answers = [future.result() for future in [pool.submit(add) for _ in range(callers)]]

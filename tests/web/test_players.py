@@ -78,7 +78,7 @@ def test_five_stems_are_wav_only() -> None:
         format="wav", sample_rate_hz=RATE_HZ, channels=2, samples=1, gain=1.0, duration_s=1.0
     )
     track = joined_track(
-        "stems", "stems", ["a", "b", "c", "d", "e"], result, lambda _: Path("song")
+        "stems", "stems", ["a", "b", "c", "d", "e"], result, lambda folder: folder.upload
     )
     assert list(track.formats) == ["wav"]
     assert len(track.channels) == 10

@@ -67,8 +67,7 @@ class Views:
                 options = _options(values)
                 upload = desk.keep(received)
             job = self._completed(upload, options)
-            path = desk.work.file(upload, job, TRACK, output)
-            text = path.read_text("utf-8")
+            text = desk.work.file(upload, job, TRACK, output).path.read_text("utf-8")
         if output == "json":
             text = json.dumps(_transcript(json.loads(text), with_words), ensure_ascii=False)
         answer = Response(text, mimetype="text/plain", headers=ENGINE)
@@ -127,7 +126,7 @@ class Views:
     @contextmanager
     def _part(self, upload: Upload, start_s: float) -> Iterator[IncomingFile]:
         """Some seconds of an upload, as a file of their own."""
-        source: Path = self._services.storage.source(upload)
+        source: Path = self._services.storage.source(upload).path
         samples = audio.pcm_16(source, RATE_HZ, start_s, DETECTED_S)
         with self._desk.new_file() as incoming:
             incoming.write(audio.wav_header(RATE_HZ, len(samples)) + samples)

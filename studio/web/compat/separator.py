@@ -118,8 +118,8 @@ class Views(OwnViews):
         for one in self._outputs(task, jobs):
             if key in (one.key, one.filename):
                 with self._request():
-                    path = self._desk.work.file(upload, one.job, one.track, task.wish.file_format)
-                response = sending.send(path, self._models.formats()[task.wish.file_format])
+                    file = self._desk.work.file(upload, one.job, one.track, task.wish.file_format)
+                response = sending.send(file, self._models.formats()[task.wish.file_format])
                 response.headers["Content-Disposition"] = disposition(one.filename)
                 return response
         raise UnknownTrack(f"The job has no file {key!r:.200}. GET {PREFIX}/status has its files.")

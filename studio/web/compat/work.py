@@ -9,7 +9,6 @@ import hmac
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from studio import audio
@@ -28,7 +27,7 @@ from studio.errors import (
 from studio.jobs.job import Job, State
 from studio.results import TrackFolder
 from studio.sources import sound_info
-from studio.storage.files import Upload
+from studio.storage.files import StoredFile, Upload
 from studio.storage.incoming import IncomingFile
 from studio.storage.on_demand import Abandoned
 from studio.web.services import Services
@@ -138,11 +137,11 @@ class Work:
         *_, last = self.watch(job, has_left)
         return last
 
-    def file(self, upload: Upload, job: Job, track: str, file_format: str) -> Path:
+    def file(self, upload: Upload, job: Job, track: str, file_format: str) -> StoredFile:
         """The file of a track of a completed job, made if it does not exist yet."""
         services = self._services
         services.storage.touch(upload.file_id)
-        folder = TrackFolder.of(services.storage, upload, job.job_id)
+        folder = TrackFolder.of(services.storage, upload, job)
         found = next(one for one in services.models.tracks(job) if one.name == track)
         return found.make(folder, file_format)
 

@@ -88,7 +88,7 @@ class Views:
 
     def _answer(self, upload: Upload, job: Job, wish: Wish) -> Response:
         if file_format := FILES.get(wish.response_format):
-            path = self._desk.work.file(upload, job, TRACK, file_format)
+            path = self._desk.work.file(upload, job, TRACK, file_format).path
             content_type = self._services.models.formats()[file_format]
             return Response(path.read_bytes(), mimetype=content_type)
         transcript = self._transcript(upload, job)
@@ -97,7 +97,7 @@ class Views:
         return jsonify(answers.plain(transcript))
 
     def _transcript(self, upload: Upload, job: Job) -> dict[str, Any]:
-        path: Path = self._desk.work.file(upload, job, TRACK, "json")
+        path: Path = self._desk.work.file(upload, job, TRACK, "json").path
         transcript: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return transcript
 

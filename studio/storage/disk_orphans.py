@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from threading import Lock
 
+from studio.storage.files import ResultId
 from studio.storage.folders import Folders, is_id
 
 # Files in progress that have not been written to for this long are abandoned.
@@ -16,7 +17,7 @@ HALF_MADE_AFTER_S = 3600.0
 log = logging.getLogger(__name__)
 
 
-class Orphans:
+class DiskOrphans:
     """Finds and deletes orphaned files. `lock` is held while results are moved. Thread-safe."""
 
     def __init__(self, folders: Folders, lock: Lock) -> None:
@@ -24,11 +25,6 @@ class Orphans:
         self._lock = lock
 
     def remove(self, now: float) -> None:
-        """Delete incomplete uploads, results without an upload, and abandoned files in progress.
-
-        `now` is in Unix seconds. If there is no upload at all, results are kept: the disk of the
-        uploads may not be mounted.
-        """
         for aside in (self._folders.incoming, self._folders.work):
             for path in aside.iterdir():
                 if now - _changed_at(path) > ABANDONED_AFTER_S:
@@ -48,20 +44,15 @@ class Orphans:
                 if not self._folders.has(path.name):
                     _delete(path)
 
-    def results(self) -> list[tuple[str, str]]:
-        """The file ID and job ID of all results."""
+    def results(self) -> list[ResultId]:
         return [
-            (path.parent.name, path.name)
+            ResultId(path.parent.name, path.name)
             for path in self._folders.outputs.glob("*/*")
             if is_id(path.parent.name) and is_id(path.name) and path.is_dir()
         ]
 
-    def remove_result(self, file_id: str, job_id: str, now: float) -> None:
-        """Delete the results of one job atomically, unless they were written within the last hour.
-
-        `now` is in Unix seconds. Results exist for a moment before their job is stored.
-        """
-        path = self._folders.result(file_id, job_id)
+    def remove_result(self, result: ResultId, now: float) -> None:
+        path = self._folders.result(result.file_id, result.name)
         if now - _changed_at(path) <= HALF_MADE_AFTER_S:
             return
         gone = self._folders.new_work("gone")

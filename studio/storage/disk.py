@@ -1,0 +1,298 @@
+"""Uploads and results on disk. Everything visible is complete, because it appears by rename."""
+
+import errno
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+
+from studio.errors import UnknownFile
+from studio.inference.content_hash import content_hash
+from studio.storage.disk_orphans import DiskOrphans
+from studio.storage.files import (
+    FileInfo,
+    ResultId,
+    SoundInfo,
+    Storage,
+    Upload,
+    unknown_file,
+)
+from studio.storage.folders import Folders, is_id
+from studio.storage.fsync import sync, sync_content, sync_names
+from studio.storage.space import DiskSpace, disk_errors, size_bytes
+
+RECORD = "upload.json"
+
+
+class DiskUploads:
+    """The records of uploads: a JSON file beside each."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+
+    def write(self, folder: Path, upload: Upload) -> None:
+        (folder / RECORD).write_text(json.dumps(asdict(upload)), encoding="utf-8")
+
+    def read(self, file_id: str) -> Upload:
+        if is_id(file_id):
+            path = self._record(file_id)
+            try:
+                data = json.loads(path.read_text("utf-8"))
+                data.setdefault("created_at", path.stat().st_mtime)
+            except FileNotFoundError:
+                pass
+            else:
+                sound = SoundInfo(**data.pop("sound")) if data["sound"] else None
+                return Upload(**{**data, "sound": sound})
+        raise unknown_file(file_id)
+
+    def has(self, file_id: str) -> bool:
+        return self._folders.has(file_id)
+
+    def file_ids(self) -> list[str]:
+        return self._folders.file_ids()
+
+    def touch(self, file_id: str) -> None:
+        try:
+            os.utime(self._record(file_id))
+        except FileNotFoundError:
+            raise unknown_file(file_id) from None
+
+    def used_at(self, file_id: str) -> float:
+        try:
+            return self._record(file_id).stat().st_mtime
+        except FileNotFoundError:
+            raise unknown_file(file_id) from None
+
+    def _record(self, file_id: str) -> Path:
+        return self._folders.uploads / file_id / RECORD
+
+
+@dataclass(frozen=True)
+class DiskFile:
+    path: Path
+
+    def info(self) -> FileInfo | None:
+        try:
+            about = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return FileInfo(about.st_size, about.st_mtime)
+
+
+class DiskResult:
+    """The files of a result, in a folder."""
+
+    def __init__(
+        self, path: Path, make: Callable[[Path, Callable[[], int], Callable[[Path], None]], None]
+    ) -> None:
+        """`make(target, needed_bytes, write)` makes a file that does not exist."""
+        self.path = path
+        self._make = make
+
+    def file(self, name: str) -> DiskFile:
+        return DiskFile(self.path / name)
+
+    def exists(self) -> bool:
+        return self.path.is_dir()
+
+    def infos(self) -> Mapping[str, FileInfo]:
+        return {
+            path.relative_to(self.path).as_posix(): info
+            for path in _files(self.path)
+            if (info := DiskFile(path).info()) is not None
+        }
+
+    def add(
+        self, name: str, needed_bytes: Callable[[], int], make: Callable[[Path], None]
+    ) -> DiskFile:
+        target = self.path / name
+        if not target.exists():
+            if "/" in name and self.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+            self._make(target, needed_bytes, make)
+        return DiskFile(target)
+
+    def remove(self, folder: str) -> None:
+        shutil.rmtree(self.path / folder, ignore_errors=True)
+
+
+class DiskStorage(Storage):
+    """All files of the server, in two folders."""
+
+    def __init__(
+        self,
+        uploads: Path,
+        outputs: Path,
+        min_free_bytes: int,
+        most_bytes: int = 0,
+        also_counted: tuple[Path, ...] = (),
+    ) -> None:
+        """`most_bytes` limits the total size of uploads, results and the folders `also_counted`
+        (0: no limit)."""
+        folders = Folders(uploads, outputs)
+        self._records = DiskUploads(folders)
+        space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes, also_counted)
+        super().__init__(folders, space, self._records)
+        self._lock = Lock()
+        self.orphans = DiskOrphans(folders, self._lock)
+
+    def used_bytes_of(self, owner: str) -> int:
+        folders = []
+        for file_id in self.file_ids():
+            try:
+                if self.upload(file_id).owner == owner:
+                    folders += [self._folders.uploads / file_id, self._folders.outputs / file_id]
+            except UnknownFile:
+                continue
+        return size_bytes(*folders)
+
+    def _keep(self, upload: Upload, path: Path) -> Upload:
+        folder = self._folders.new_incoming()
+        try:
+            with disk_errors():
+                folder.mkdir()
+                self._records.write(folder, upload)
+                path.rename(folder / f"source.{upload.file_type}")
+                sync(folder)
+                if not self._make_visible(folder, upload.file_id):
+                    return self.upload(upload.file_id)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return upload
+
+    def _make_visible(self, folder: Path, file_id: str) -> bool:
+        """Rename a complete upload to its ID. Returns False if there is one with this ID."""
+        try:
+            folder.rename(self._folders.uploads / file_id)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+        sync_names(self._folders.uploads)
+        return True
+
+    def refer(self, path: Path, file_type: str, sound: SoundInfo | None) -> Upload:
+        """Make a file of the user visible as an upload: a link to it, or a copy without links."""
+        upload = Upload(
+            secrets.token_hex(16),
+            path.name,
+            file_type,
+            path.stat().st_size,
+            content_hash(path),
+            sound,
+            created_at=time.time(),
+        )
+        folder = self._folders.uploads / upload.file_id
+        with disk_errors():
+            folder.mkdir()
+            self._records.write(folder, upload)
+            source = folder / f"source.{file_type}"
+            try:
+                source.symlink_to(path.absolute())
+            except OSError:
+                shutil.copy2(path, source)
+        return upload
+
+    def source(self, upload: Upload) -> DiskFile:
+        return DiskFile(self._folders.uploads / upload.file_id / f"source.{upload.file_type}")
+
+    def result(self, result: ResultId) -> DiskResult:
+        return DiskResult(self._folders.result(result.file_id, result.name), self._add)
+
+    def publish(self, work: Path, result: ResultId) -> None:
+        with self._lock:
+            self.upload(result.file_id)
+            target = self._folders.result(result.file_id, result.name)
+            with disk_errors():
+                sync(work)
+                target.parent.mkdir(exist_ok=True)
+                shutil.rmtree(target, ignore_errors=True)
+                work.rename(target)
+                sync_names(target.parent)
+                # The first result of a file creates its folder.
+                sync_names(self._folders.outputs)
+        self._space.measure_anew()
+
+    def discard_result(self, result: ResultId) -> None:
+        shutil.rmtree(self._folders.result(result.file_id, result.name), ignore_errors=True)
+
+    def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> None:
+        with self.work(target.name) as work:
+            folder = self._folders.result(source.file_id, source.name)
+            self._share(folder, work, with_edits=with_edits)
+            self.publish(work, target)
+
+    def _share(self, source_folder: Path, work: Path, *, with_edits: bool) -> None:
+        with disk_errors():
+            for path in source_folder.iterdir():
+                if not path.is_dir():
+                    self.link(path, work / path.name)
+                elif with_edits:
+                    target = work / path.name
+                    target.mkdir()
+                    self._share(path, target, with_edits=True)
+
+    def link(self, file: Path, target: Path) -> None:
+        """As a hard link if possible."""
+        with disk_errors():
+            try:
+                os.link(file, target)
+            except OSError:
+                shutil.copy2(file, target)
+
+    def _add(
+        self, target: Path, needed_bytes: Callable[[], int], make: Callable[[Path], None]
+    ) -> None:
+        self._on_demand.make(
+            str(target), target.exists, lambda: self._make(target, needed_bytes(), make)
+        )
+
+    def _make(self, target: Path, needed_bytes: int, make: Callable[[Path], None]) -> None:
+        folder = target.parent
+        unfinished = self._folders.new_work(target.name)
+        try:
+            with self._space.promise(needed_bytes), disk_errors():
+                make(unfinished)
+                size_bytes = unfinished.stat().st_size
+                sync_content(unfinished)
+                unfinished.rename(target)
+                sync_names(folder)
+                self._space.count(size_bytes)
+        except Exception:
+            if not folder.is_dir():
+                raise UnknownFile("The file has been deleted.") from None
+            raise
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def remove(self, file_id: str) -> None:
+        """They disappear atomically."""
+        self.upload(file_id)
+        with self._lock:
+            for path, gone in (
+                (self._folders.uploads / file_id, self._folders.new_incoming()),
+                (self._folders.outputs / file_id, self._folders.new_work("gone")),
+            ):
+                try:
+                    path.rename(gone)
+                except FileNotFoundError:
+                    continue
+                shutil.rmtree(gone, ignore_errors=True)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files in a folder and in its inner folders; none if it was deleted."""
+    try:
+        for path in folder.iterdir():
+            if path.is_dir():
+                yield from _files(path)
+            else:
+                yield path
+    except FileNotFoundError:
+        return
