@@ -24,7 +24,8 @@ from studio.errors import UnknownVariant
 from studio.inference.devices import MPS, missing_device
 from studio.inference.process import prepare_process
 from studio.inference.warm_up import Readiness, StorageCheck
-from studio.jobs import faults, integrity
+from studio.jobs import faults, integrity, migration
+from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import Housekeeper
 from studio.jobs.intake import Intake
 from studio.jobs.job import Job
@@ -181,7 +182,6 @@ def _jobs(
     metrics: Metrics,
 ) -> _Jobs:
     outbox = Outbox(engine)
-    outbox.open()
     webhooks = _webhooks(config, outbox, models)
     quota = _quota(config, storage, engine)
 
@@ -191,15 +191,19 @@ def _jobs(
         quota.charge(job)
         webhooks.wake()
 
-    runner = JobRunner(
+    executor = Executor(
         store,
         {name: models.get(name).run for name in models.names()},
         lambda job: storage.discard_result(job.result_id),
+        give_way=give_way,
+        on_end=on_end,
+    )
+    runner = JobRunner(
+        store,
+        executor,
         workers=config.WORKERS,
         most_queued=config.MAX_QUEUED_JOBS,
-        give_way=give_way,
         max_per_client=config.MAX_CLIENT_JOBS,
-        on_end=on_end,
     )
     intake = Intake(storage, store, runner, quota=quota, webhooks=webhooks)
     housekeeper = Housekeeper(storage, store, runner, outbox, config.RETENTION_HOURS)
@@ -360,9 +364,7 @@ def _webhooks(config: Config, outbox: Outbox, models: Models) -> Webhooks:
 
 
 def _quota(config: Config, storage: Storage, engine: Engine) -> Quota:
-    usage = Usage(engine)
-    usage.open()
-    return Quota(storage, usage, config.MAX_CLIENT_BYTES, config.MAX_CLIENT_MINUTES)
+    return Quota(storage, Usage(engine), config.MAX_CLIENT_BYTES, config.MAX_CLIENT_MINUTES)
 
 
 def _job_store(config: Config, store_type: type[JobStore]) -> tuple[Engine, JobStore]:
@@ -373,7 +375,7 @@ def _job_store(config: Config, store_type: type[JobStore]) -> tuple[Engine, JobS
         store.open()
     except integrity.DamagedDatabase as error:
         raise ConfigError(str(error)) from None
-    except (SQLAlchemyError, ImportError) as error:
+    except (SQLAlchemyError, ImportError, migration.NewerDatabase) as error:
         shown = re.sub("://[^/@]*@", "://***@", config.database_url)
         cause = str(getattr(error, "orig", None) or error).rstrip(".")
         raise ConfigError(f"DATABASE_URL={shown!r} cannot be used: {cause}.") from None

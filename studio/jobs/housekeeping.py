@@ -11,8 +11,8 @@ from threading import Event, Thread
 
 from studio.errors import UnknownFile
 from studio.jobs.job import State
+from studio.jobs.jobs import Jobs
 from studio.jobs.outbox import Outbox
-from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
 from studio.storage.files import Storage
 
@@ -44,7 +44,7 @@ class Housekeeper:
         self,
         storage: Storage,
         store: JobStore,
-        runner: JobRunner,
+        runner: Jobs,
         outbox: Outbox,
         retention_h: float,
         *,
@@ -108,7 +108,7 @@ class Housekeeper:
         return True
 
     def _remove_results_without_a_job(self) -> None:
-        """Delete results whose job is unknown, failed or canceled.
+        """Delete results whose job is unknown, failed or canceled, or completed by a later attempt.
 
         A crash between publishing results and ending the job leaves such results. If the database
         knows none of the results, it is new or a different one, and unknown results are kept. All
@@ -116,7 +116,7 @@ class Housekeeper:
         """
         # Read the disk first, so that jobs added in the meantime are known.
         results = self._storage.orphans.results()
-        states = self._store.states()
+        states = self._store.states_by_result()
         if not self._storage.file_ids():
             return
         is_theirs = any(states.get(one.name) is State.COMPLETED for one in results)

@@ -4,9 +4,9 @@ from threading import Lock
 
 from studio.errors import NothingToCancel
 from studio.jobs.job import Job, Request
+from studio.jobs.jobs import Jobs
 from studio.jobs.quota import Quota
 from studio.jobs.reuse import completed_before
-from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from studio.storage.files import Storage
@@ -21,7 +21,7 @@ class Intake:
         self,
         storage: Storage,
         store: JobStore,
-        runner: JobRunner,
+        runner: Jobs,
         *,
         quota: Quota,
         webhooks: Webhooks,

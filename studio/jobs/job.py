@@ -50,6 +50,9 @@ class Job:
     """A stored job. Times are Unix seconds; progress is measured, 0 to 1.
 
     `result` describes the tracks of a completed job, `error` the cause of a failed one.
+    `attempts` counts the attempts that began; `attempt` is the number of the current one. It
+    grows whenever the job returns to the queue, so an earlier attempt that still runs can change
+    neither the job nor its results.
     `place` is 1 for the job that is taken next, and None unless queued. `client` is the client
     that requested it.
     """
@@ -64,6 +67,7 @@ class Job:
     started_at: float | None = None
     finished_at: float | None = None
     attempts: int = 0
+    attempt: int = 1
     place: int | None = None
     client: str | None = None
     error: dict[str, Any] | None = None
@@ -71,5 +75,10 @@ class Job:
 
     @property
     def result_id(self) -> ResultId:
-        """The files of its result."""
-        return ResultId(self.request.file_id, self.job_id)
+        """The files of the result of this attempt."""
+        return ResultId(self.request.file_id, result_name(self.job_id, self.attempt))
+
+
+def result_name(job_id: str, attempt: int) -> str:
+    """The name of the result folder of an attempt; that of the first one is the job ID."""
+    return job_id if attempt == 1 else f"{job_id}-{attempt}"

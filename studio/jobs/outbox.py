@@ -6,7 +6,7 @@ from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.orm import sessionmaker
 
 from studio.jobs.job import Job, State
-from studio.jobs.tables import Base, JobRow, MessageRow, job_of
+from studio.jobs.tables import JobRow, MessageRow, job_of
 
 FINAL = [state for state in State if state.is_final]
 
@@ -26,11 +26,7 @@ class Outbox:
     """Access to the messages of jobs. Thread-safe: each call has its own session."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
         self._sessions = sessionmaker(engine)
-
-    def open(self) -> None:
-        Base.metadata.create_all(self._engine)
 
     def clients(self, now: float) -> list[str | None]:
         """The clients that have due messages."""

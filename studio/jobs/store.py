@@ -8,21 +8,21 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import (
+    ColumnElement,
     Engine,
     create_engine,
     delete,
     event,
     func,
-    inspect,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.orm import Session, sessionmaker
 
-from studio.jobs.job import Job, Request, State
-from studio.jobs.tables import Base, JobRow, MessageRow, job_of
+from studio.jobs import migration
+from studio.jobs.job import Job, Request, State, result_name
+from studio.jobs.tables import JobRow, MessageRow, job_of
 from studio.jobs.turns import Turns
 
 # The first attempt and two more after crashes.
@@ -65,17 +65,8 @@ class JobStore:
         self._turns_lock = Lock()
 
     def open(self) -> None:
-        """Create missing tables, and columns that an older database lacks."""
-        Base.metadata.create_all(self._engine)
-        for table in Base.metadata.sorted_tables:
-            there = {column["name"] for column in inspect(self._engine).get_columns(table.name)}
-            with self._engine.begin() as connection:
-                for column in table.columns:
-                    if column.name not in there:
-                        kind = column.type.compile(self._engine.dialect)
-                        connection.execute(
-                            text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
-                        )
+        """Create the tables, or bring those of an older version up to date."""
+        migration.upgrade(self._engine)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -157,11 +148,11 @@ class JobStore:
         with self._sessions() as session:
             return list(session.scalars(select(JobRow.file_id).distinct()))
 
-    def states(self) -> dict[str, State]:
-        """The state of every job by job ID."""
+    def states_by_result(self) -> dict[str, State]:
+        """The state of every job by the name of its results."""
         with self._sessions() as session:
-            rows = session.execute(select(JobRow.job_id, JobRow.state))
-            return {job_id: State(state) for job_id, state in rows}
+            rows = session.execute(select(JobRow.job_id, JobRow.attempt, JobRow.state))
+            return {result_name(job_id, attempt): State(state) for job_id, attempt, state in rows}
 
     def with_fingerprint(self, fingerprint: str, states: Iterable[State]) -> list[Job]:
         """Jobs with the fingerprint in one of the states, newest first."""
@@ -248,24 +239,30 @@ class JobStore:
         places = {number: place for place, number in enumerate(order, 1)}
         return [job_of(row, places.get(row.number)) for row in rows]
 
-    def report(self, job_id: str, stage: str, progress: float, eta_s: float | None) -> None:
-        """Store the progress of a processing job."""
+    def report(self, job: Job, stage: str, progress: float, eta_s: float | None) -> bool:
+        """Store the progress of an attempt.
+
+        Returns False if it no longer owns the job, which was canceled, deleted or given to another
+        attempt.
+        """
         with self._sessions.begin() as session:
-            session.execute(
+            changed = session.scalar(
                 update(JobRow)
-                .where(JobRow.job_id == job_id, JobRow.state == State.PROCESSING)
+                .where(*_is_run_by(job))
                 .values(stage=stage, progress=progress, eta_s=eta_s)
+                .returning(JobRow.number)
             )
+            return changed is not None
 
     def finish(
         self,
-        job_id: str,
+        job: Job,
         state: State,
         *,
         result: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
     ) -> bool:
-        """Set a terminal state once. Returns False if the job already had one or is gone."""
+        """Set the terminal state. Returns False if the attempt no longer owns the job."""
         values: dict[str, Any] = {"state": state, "finished_at": time.time(), "eta_s": None}
         values |= {"result": result, "error": error}
         if state is State.COMPLETED:
@@ -273,28 +270,32 @@ class JobStore:
         with self._sessions.begin() as session:
             changed = session.scalar(
                 update(JobRow)
-                .where(JobRow.job_id == job_id, JobRow.state.in_(ACTIVE))
+                .where(
+                    JobRow.job_id == job.job_id,
+                    JobRow.attempt == job.attempt,
+                    JobRow.state.in_(ACTIVE),
+                )
                 .values(**values)
                 .returning(JobRow.number)
             )
             return changed is not None
 
-    def requeue(self, job_id: str) -> None:
-        """Return a processing job to its place in the queue without counting the attempt."""
+    def requeue(self, job: Job) -> None:
+        """Return a job to its place in the queue, without counting the attempt that gives it up."""
         with self._sessions.begin() as session:
             session.execute(
                 update(JobRow)
-                .where(JobRow.job_id == job_id, JobRow.state == State.PROCESSING)
-                .values(**WAITING_AGAIN, attempts=JobRow.attempts - 1)
+                .where(*_is_run_by(job))
+                .values(**WAITING_AGAIN, **_next_attempt(), attempts=JobRow.attempts - 1)
             )
 
-    def cancel_queued(self, file_id: str) -> list[str]:
-        """Cancel the queued jobs of a file. Returns their IDs."""
+    def cancel(self, file_id: str) -> list[str]:
+        """Cancel the queued and processing jobs of a file. Returns their IDs."""
         with self._sessions.begin() as session:
             canceled = session.scalars(
                 update(JobRow)
-                .where(JobRow.file_id == file_id, JobRow.state == State.QUEUED)
-                .values(state=State.CANCELED, finished_at=time.time())
+                .where(JobRow.file_id == file_id, JobRow.state.in_(ACTIVE))
+                .values(state=State.CANCELED, finished_at=time.time(), eta_s=None)
                 .returning(JobRow.job_id)
             )
             return list(canceled)
@@ -317,7 +318,20 @@ class JobStore:
                 .where(*lost, JobRow.attempts >= MAX_ATTEMPTS)
                 .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
             )
-            session.execute(update(JobRow).where(*lost).values(**WAITING_AGAIN))
+            session.execute(update(JobRow).where(*lost).values(**WAITING_AGAIN, **_next_attempt()))
+
+
+def _is_run_by(job: Job) -> tuple[ColumnElement[bool], ...]:
+    """Selects the row of a job while this attempt of it is processing."""
+    return (
+        JobRow.job_id == job.job_id,
+        JobRow.attempt == job.attempt,
+        JobRow.state == State.PROCESSING,
+    )
+
+
+def _next_attempt() -> dict[str, Any]:
+    return {"attempt": JobRow.attempt + 1}
 
 
 def _forget_oldest(session: Session, file_id: str) -> None:

@@ -30,6 +30,8 @@ class JobRow(Base):
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
     attempts: Mapped[int] = mapped_column(default=0)
+    # The fence: grows whenever the job returns to the queue.
+    attempt: Mapped[int] = mapped_column(default=1, server_default="1")
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
     # The client whose limits apply.
@@ -73,6 +75,7 @@ def job_of(row: JobRow, place: int | None = None) -> Job:
         row.started_at,
         row.finished_at,
         row.attempts,
+        row.attempt,
         place if row.state == State.QUEUED else None,
         row.client,
         row.error,

@@ -25,12 +25,8 @@ class Usage:
     """Processing seconds by client and hour. Thread-safe: each call has its own session."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
         self._sessions = sessionmaker(engine)
         self._clock = clock
-
-    def open(self) -> None:
-        Base.metadata.create_all(self._engine)
 
     def add(self, client: str, worked_s: float) -> None:
         hour = self._hour()

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from studio.storage.files import ResultId
-from studio.storage.folders import Folders, is_id
+from studio.storage.folders import Folders, is_id, is_result
 
 # Files in progress that have not been written to for this long are abandoned.
 ABANDONED_AFTER_S = 24 * 3600.0
@@ -48,7 +48,7 @@ class DiskOrphans:
         return [
             ResultId(path.parent.name, path.name)
             for path in self._folders.outputs.glob("*/*")
-            if is_id(path.parent.name) and is_id(path.name) and path.is_dir()
+            if is_id(path.parent.name) and is_result(path.name) and path.is_dir()
         ]
 
     def remove_result(self, result: ResultId, now: float) -> None:

@@ -4,6 +4,7 @@ uploads/<file_id>/source.<type>        the uploaded file
 uploads/<file_id>/upload.json          its name, size, hash and sound properties
 uploads/.incoming/<server>-*           uploads in progress
 outputs/<file_id>/<job_id>/            the results of one completed job
+outputs/<file_id>/<job_id>-<attempt>/  those of a later attempt than the first
 outputs/<file_id>/<job_id>/edited/     an edited version of a track, if there is one
 outputs/.work/<server>-*               results in progress
 outputs/.locks/<server>                locked while the server lives; see studio.storage.owner
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_RESULT = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,8 @@ class Folders:
 def is_id(name: str) -> bool:
     """Whether a name has the form of a file ID or job ID."""
     return _ID.fullmatch(name) is not None
+
+
+def is_result(name: str) -> bool:
+    """Whether a name has the form of that of a result folder."""
+    return _RESULT.fullmatch(name) is not None

@@ -9,9 +9,9 @@ from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs.body import JobOptions
 from studio.jobs.intake import Intake
 from studio.jobs.job import Job, Request
+from studio.jobs.jobs import Jobs
 from studio.jobs.partials import Partials
 from studio.jobs.quota import Quota
-from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from studio.results import Result, Track
@@ -61,7 +61,7 @@ class Processors(Protocol):
 class Services:
     storage: Storage
     store: JobStore
-    runner: JobRunner
+    runner: Jobs
     intake: Intake
     models: Processors
     uploads: UploadBounds

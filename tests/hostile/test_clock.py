@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.jobs import migration
 from studio.jobs.housekeeping import BELIEVED_AFTER_S, HOUR_S
 from studio.jobs.store import connect
 from studio.jobs.turns import MAX_PAUSE_S, Pauses
@@ -104,8 +105,8 @@ def test_a_host_is_not_paused_for_longer_than_the_longest_pause() -> None:
 def test_work_of_the_future_does_not_count(tmp_path: Path) -> None:
     now = [1_000_000.0]
     engine = connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
+    migration.upgrade(engine)
     usage = Usage(engine, lambda: now[0])
-    usage.open()
     usage.add("ann", 60.0)
     now[0] -= 2 * HOUR_S
     assert usage.worked_s("ann") == 0.0

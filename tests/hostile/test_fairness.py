@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.jobs import migration
 from studio.jobs.job import Request
 from studio.jobs.store import JobStore, connect
 from studio.jobs.usage import HOUR_S, Usage
@@ -149,8 +150,8 @@ def test_a_key_has_a_quota_of_bytes(shared: Server, tmp_path: Path) -> None:
 def test_work_is_counted_for_a_day(tmp_path: Path) -> None:
     engine = connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
     now = [1_000_000.0]
+    migration.upgrade(engine)
     usage = Usage(engine, lambda: now[0])
-    usage.open()
     usage.add("ann", 30.0)
     usage.add("ann", 15.0)
     now[0] += 2 * HOUR_S

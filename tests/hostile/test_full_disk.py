@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from studio.errors import DiskFull, StorageUnavailable
-from studio.jobs import faults, runner
+from studio.jobs import execution, faults, runner
 from studio.jobs.job import Job, Report, State
 from studio.jobs.store import JobStore, connect
 from tests.jobs.test_runner import RESULT, Work, finished, request, running, state
@@ -67,7 +67,7 @@ def read_only(_engine: Engine) -> str:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "RETRY_S", 0.02)
+    monkeypatch.setattr(execution, "RETRY_S", 0.02)
 
 
 @pytest.mark.parametrize("fault", [full, read_only])

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from studio.jobs.job import Request, State
-from studio.jobs.outbox import Outbox
 from studio.jobs.store import MAX_JOBS_KEPT, JobStore, connect
 from studio.web.answers import JOBS_PER_PAGE
 from tests.support.problems import assert_problem
@@ -61,14 +60,13 @@ def request(number: int, file_id: str = "a" * 32) -> Request:
 def test_what_matters_most_is_kept_longest(tmp_path: Path) -> None:
     """Failed jobs go before completed ones; waiting ones stay, and those of unsent messages."""
     engine = connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
-    store, outbox = JobStore(engine), Outbox(engine)
+    store = JobStore(engine)
     store.open()
-    outbox.open()
     result: dict[str, Any] = {"stems": []}
     waiting = store.add(request(0))
     told = store.add(request(1), result=result, webhook="https://a.example")
     failed = store.add(request(2))
-    store.finish(failed.job_id, State.FAILED, error={"code": "x", "error": "y"})
+    store.finish(failed, State.FAILED, error={"code": "x", "error": "y"})
     store.add(request(0, "b" * 32), result=result)
     first = store.add(request(3), result=result)
     for number in range(MAX_JOBS_KEPT - 4):

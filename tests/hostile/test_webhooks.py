@@ -29,7 +29,6 @@ class Desk:
         self.store = JobStore(engine)
         self.store.open()
         outbox = Outbox(engine)
-        outbox.open()
         settings = WebhookSettings(SECRET, "", allow_private=True, max_per_client=max_per_client)
         self.now = 1000.0
         self.webhooks = Webhooks(
@@ -41,7 +40,7 @@ class Desk:
         job = self.store.add(Request("f" * 32, "demucs", "mini", {}, "same"))
         for url in urls:
             self.store.add_webhook(job.job_id, url, client)
-        self.store.finish(job.job_id, State.COMPLETED)
+        self.store.finish(job, State.COMPLETED)
         return job
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from threading import Event
 import pytest
 
 from studio.errors import UnknownFile
+from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import HOUR_S, Housekeeper
 from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
@@ -34,8 +35,8 @@ class House:
         engine = connect(f"sqlite:///{folder / 'jobs.sqlite3'}")
         self.store, self.outbox = JobStore(engine), Outbox(engine)
         self.store.open()
-        self.outbox.open()
-        self.runner = JobRunner(self.store, {}, lambda _: None, workers=0, most_queued=9)
+        executor = Executor(self.store, {}, lambda _: None)
+        self.runner = JobRunner(self.store, executor, workers=0, most_queued=9)
         self.now = time.time()
         self.keeper = self.housekeeper(retention_h)
 
@@ -63,7 +64,7 @@ class House:
         with self.storage.work(job.job_id) as work:
             (work / "vocals.wav").write_bytes(b"stem")
             self.storage.publish(work, job.result_id)
-        assert self.store.finish(job.job_id, State.COMPLETED, result={})
+        assert self.store.finish(job, State.COMPLETED, result={})
 
     def sweep(self, later_h: float = 0.0) -> None:
         self.now += later_h * HOUR_S
@@ -151,7 +152,7 @@ def test_an_upload_in_use_stays_however_old(house: House, state: State) -> None:
         assert claimed is not None
     house.sweep(1000)
     assert house.has(upload)
-    house.store.finish(job.job_id, State.CANCELED)
+    house.store.finish(job, State.CANCELED)
     house.sweep()
     assert not house.has(upload)
 
@@ -161,7 +162,7 @@ def test_an_upload_that_a_job_of_another_names_is_in_use(house: House) -> None:
     job = house.job(prompt, continue_from=tune.file_id)
     house.sweep(1000)
     assert house.has(tune) and house.has(prompt)
-    house.store.finish(job.job_id, State.CANCELED)
+    house.store.finish(job, State.CANCELED)
     house.sweep()
     assert not house.has(tune)
 
@@ -226,8 +227,9 @@ def test_results_without_a_job_go_after_an_hour(house: House, state: State | Non
     house.finish(done)
     job_id = "e" * 32
     if state is not None:
-        job_id = house.job(upload).job_id
-        house.store.finish(job_id, state)
+        job = house.job(upload)
+        job_id = job.job_id
+        house.store.finish(job, state)
     stray = leave_result(house, upload, job_id)
     (stray.parent / "notes").mkdir()
     house.sweep(0.9)

@@ -31,7 +31,7 @@ def test_an_interrupted_job_runs_again(database: str) -> None:
     with open_store(database) as store:
         job = store.add(request())
         store.claim()
-        store.report(job.job_id, "separating", 0.7, 12.0)
+        store.report(job, "separating", 0.7, 12.0)
     work = Work()
     with open_store(database) as store, running(store, work) as runner:
         until(lambda: work.began)
@@ -45,7 +45,7 @@ def test_what_was_interrupted_waits_again_at_its_old_place(database: str) -> Non
         first = store.add(request("a"))
         second = store.add(request("b"))
         store.claim()
-        store.report(first.job_id, "separating", 0.7, 12.0)
+        store.report(first, "separating", 0.7, 12.0)
         store.recover({})
         found = [store.get(job.job_id) for job in (first, second)]
     assert [job.place for job in found if job] == [1, 2]
@@ -82,7 +82,7 @@ def test_final_jobs_are_left_alone_by_a_recovery(database: str) -> None:
         for number, final in enumerate((State.COMPLETED, State.FAILED, State.CANCELED)):
             job = store.add(request(str(number)))
             store.claim()
-            store.finish(job.job_id, final, result=RESULT if final is State.COMPLETED else None)
+            store.finish(job, final, result=RESULT if final is State.COMPLETED else None)
             jobs.append(store.get(job.job_id))
         store.recover({})
         assert [store.get(job.job_id) for job in jobs if job] == jobs
@@ -224,20 +224,3 @@ def test_a_job_whose_result_is_known_is_completed_at_once(database: str) -> None
         assert (job.state, job.progress, job.result) == (State.COMPLETED, 1.0, RESULT)
         assert job.finished_at is not None
         assert store.claim() is None
-
-
-def test_a_database_of_an_earlier_version_gets_its_new_columns(
-    database: str, tmp_path: Path
-) -> None:
-    """Jobs of before are there, and new ones are counted for their client."""
-    with open_store(database) as store:
-        before = store.add(request())
-    with closing(sqlite3.connect(tmp_path / "jobs.sqlite3")) as old:
-        old.execute("ALTER TABLE jobs DROP COLUMN client")
-        old.commit()
-    for _ in range(2):
-        with open_store(database) as store:
-            assert store.get(before.job_id) == before
-    with open_store(database) as store:
-        store.add(request(), client="ann")
-        assert (store.count_active("ann"), store.count_active("bob")) == (1, 0)

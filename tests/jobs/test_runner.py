@@ -5,12 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from studio.errors import NotAudio, NothingToCancel, QueueFull, UnknownOption
+from studio.jobs.execution import Executor
 from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
@@ -60,9 +62,8 @@ def open_store(database: str) -> Iterator[JobStore]:
 def running(
     store: JobStore, work: Work, workers: int = 1, most_queued: int = 10
 ) -> Iterator[JobRunner]:
-    runner = JobRunner(
-        store, {"demucs": work}, work.discard, workers=workers, most_queued=most_queued
-    )
+    executor = Executor(store, {"demucs": work}, work.discard)
+    runner = JobRunner(store, executor, workers=workers, most_queued=most_queued)
     runner.start()
     try:
         yield runner
@@ -284,16 +285,16 @@ def test_a_final_state_is_set_once(store: JobStore) -> None:
     job = store.add(request())
     store.claim()
     error = {"code": UnknownOption.code, "error": "first"}
-    assert store.finish(job.job_id, State.FAILED, error=error)
-    assert not store.finish(job.job_id, State.COMPLETED, result=RESULT)
-    assert not store.finish(job.job_id, State.CANCELED)
-    store.report(job.job_id, "separating", 0.9, 3.0)
-    store.requeue(job.job_id)
-    assert store.cancel_queued(FILE) == []
+    assert store.finish(job, State.FAILED, error=error)
+    assert not store.finish(job, State.COMPLETED, result=RESULT)
+    assert not store.finish(job, State.CANCELED)
+    store.report(job, "separating", 0.9, 3.0)
+    store.requeue(job)
+    assert store.cancel(FILE) == []
     assert store.claim() is None
     found = store.get(job.job_id)
     assert found and (found.state, found.error, found.progress) == (State.FAILED, error, 0.0)
-    assert not store.finish("no such job", State.COMPLETED, result=RESULT)
+    assert not store.finish(replace(job, job_id="no such job"), State.COMPLETED, result=RESULT)
 
 
 def test_wait_returns_when_the_job_is_final_or_gone(store: JobStore, work: Work) -> None:
@@ -330,14 +331,8 @@ def test_a_worker_survives_a_database_that_fails_for_a_while(
 def test_other_work_is_given_way_between_the_steps_of_a_job(database: str) -> None:
     with open_store(database) as store:
         work, gave_way = Work(), threading.Semaphore(0)
-        runner = JobRunner(
-            store,
-            {"demucs": work},
-            work.discard,
-            workers=1,
-            most_queued=10,
-            give_way=gave_way.release,
-        )
+        executor = Executor(store, {"demucs": work}, work.discard, give_way=gave_way.release)
+        runner = JobRunner(store, executor, workers=1, most_queued=10)
         runner.start()
         try:
             runner.submit(request())

@@ -42,7 +42,6 @@ class Desk:
         self.store = JobStore(engine)
         self.store.open()
         self.outbox = Outbox(engine)
-        self.outbox.open()
         self.now = 1000.0
         self.webhooks = Webhooks(
             self.outbox, settings, lambda job: {"job_id": job.job_id}, (10.0, 100.0), self.clock
@@ -58,7 +57,7 @@ class Desk:
         return job
 
     def end(self, job: Job, state: State = State.COMPLETED) -> None:
-        self.store.finish(job.job_id, state)
+        self.store.finish(job, state)
 
     def close(self) -> None:
         self.store.close()

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from studio.errors import DiskFull
+from studio.jobs.execution import Executor
 from studio.jobs.job import Job, Request, State
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import MAX_ATTEMPTS, JobStore, connect
@@ -153,7 +154,8 @@ def keep(_job: Job) -> None:
 
 def run_one(store: JobStore, work: Any) -> Job:
     """One job done with `work` by a runner; what became of it."""
-    runner = JobRunner(store, {"demucs": work}, keep, workers=1, most_queued=5)
+    executor = Executor(store, {"demucs": work}, keep)
+    runner = JobRunner(store, executor, workers=1, most_queued=5)
     runner.start()
     job = runner.submit(REQUEST)
     runner.wait(job.job_id, 30)
@@ -188,7 +190,7 @@ def test_a_job_that_stops_the_server_again_and_again(store: JobStore) -> None:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         claimed = store.claim()
         assert claimed is not None and claimed.attempts == attempt
-        JobRunner(store, {}, keep, workers=0, most_queued=5).start()
+        JobRunner(store, Executor(store, {}, keep), workers=0, most_queued=5).start()
     job = store.get(job_id)
     assert job is not None and job.state is State.FAILED and job.error is not None
     assert job.error["code"] == "interrupted"

@@ -1,0 +1,1 @@
+"""The versions of the job database, one module each (Alembic). A released module never changes."""
