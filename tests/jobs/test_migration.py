@@ -73,7 +73,7 @@ def test_a_database_of_0_1_0_is_brought_up_to_date(database: str, tmp_path: Path
         store.open()
         done, waiting = store.get("j1"), store.get("j2")
         assert done is not None and done.state is State.COMPLETED
-        assert (done.result, done.result_name, done.client) == ({"stems": []}, "j1", None)
+        assert (done.result, done.result_id.name, done.client) == ({"stems": []}, "j1", None)
         assert waiting is not None and (waiting.state, waiting.place) == (State.QUEUED, 1)
         store.close()
     store = JobStore(connect(database))
