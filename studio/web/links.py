@@ -54,7 +54,7 @@ class LinkOptions(BaseModel):
     file_id: str = Field(max_length=64, description="ID of an upload.")
     track: str = Field(
         max_length=200,
-        description="Name of a track, or stems.flac, stems.wav or all.zip.",
+        description="Name of a track, or original, stems.flac, stems.wav or all.zip.",
         examples=["vocals"],
     )
     minutes: int = Field(
@@ -125,7 +125,7 @@ class LinkViews(Views):
         if not self._leads_somewhere(path, known):
             raise UnknownTrack(
                 f"The track {options.track!r} does not exist. Available: "
-                f"{', '.join([*known, 'stems.flac', 'stems.wav', 'all.zip'])}."
+                f"{', '.join([*known, 'original', 'stems.flac', 'stems.wav', 'all.zip'])}."
             )
         ticket, expires_at = self._tickets.issue(
             PURPOSE, upload.owner or "", path, lifetime_s=60 * options.minutes

@@ -47,6 +47,7 @@ from studio.web.links import Links, LinkViews
 from studio.web.listing import ListViews
 from studio.web.mixes import MixViews
 from studio.web.operations import ANY_MODEL, Parameter, operation
+from studio.web.originals import OriginalViews
 from studio.web.services import Services
 from studio.web.session import Sessions, SessionViews
 from studio.web.tickets import Tickets
@@ -90,6 +91,7 @@ def register(app: Flask, services: Services) -> None:
     services.access.accept(Links(tickets, services.access, services.storage).owner)
     services.access.accept(Sessions(tickets, services.access).owner)
     listed, edits = ListViews(services), EditViews(services)
+    originals = OriginalViews(services)
     links, sessions = LinkViews(services, tickets), SessionViews(services, tickets)
     blueprint = Blueprint("rest", __name__)
     for rule, method, view in (
@@ -104,6 +106,7 @@ def register(app: Flask, services: Services) -> None:
         ("/download/<file_id>/all.zip", "GET", tracks.archive),
         ("/download/<file_id>/stems.<file_format>", "GET", tracks.stems),
         ("/download/<file_id>/mix.<file_format>", "GET", mixes.mix),
+        ("/download/<file_id>/original", "GET", originals.original),
         ("/download/<file_id>/<track>", "GET", tracks.download),
         ("/files", "GET", listed.list_files),
         ("/files/<file_id>", "GET", tracks.files),

@@ -291,3 +291,13 @@ def test_the_latest_job_that_has_the_track_answers(server: Server, tmp_path: Pat
     assert server.get(f"/download/{file_id}/drums").status_code == 200
     with zipfile.ZipFile(io.BytesIO(server.get(f"/download/{file_id}/all.zip").content)) as opened:
         assert opened.namelist() == ["two - vocals.wav"]
+
+
+def test_an_upload_can_be_played_as_it_was_sent(server: Server, short_wav: Path) -> None:
+    file_id = server.upload(short_wav, "shört.wav")
+    answer = server.get(f"/download/{file_id}/original")
+    assert answer.content == short_wav.read_bytes()
+    assert answer.headers["Content-Type"].startswith("audio/")
+    assert name_of(answer) == "shört.wav"
+    part = server.get(f"/download/{file_id}/original", headers={"Range": "bytes=4-7"})
+    assert (part.status_code, part.content) == (206, answer.content[4:8])

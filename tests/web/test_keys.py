@@ -32,6 +32,7 @@ CLOSED = [
     ("POST", f"/cancel/{ID}"),
     ("GET", f"/download/{ID}/vocals"),
     ("GET", f"/download/{ID}/all.zip"),
+    ("GET", f"/download/{ID}/original"),
     ("GET", f"/download/{ID}/stems.flac"),
     ("GET", "/files"),
     ("GET", f"/files/{ID}"),

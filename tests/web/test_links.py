@@ -39,7 +39,7 @@ def url(server: Server, file_id: str, track: str, **more: Any) -> str:
     return str(answer.json()["url"])
 
 
-@pytest.mark.parametrize("track", ["vocals", "instrumental", "stems.flac", "all.zip"])
+@pytest.mark.parametrize("track", ["vocals", "instrumental", "stems.flac", "all.zip", "original"])
 def test_a_link_needs_no_key(locked: Server, song: str, track: str) -> None:
     address = url(locked, song, track)
     whole = locked.get(address)

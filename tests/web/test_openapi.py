@@ -35,6 +35,7 @@ CONTRACT = {
     "/download/{file_id}/all.zip": {"get"},
     "/download/{file_id}/stems.{file_format}": {"get"},
     "/download/{file_id}/mix.{file_format}": {"get"},
+    "/download/{file_id}/original": {"get"},
     "/download/{file_id}/{track}": {"get"},
     "/files": {"get"},
     "/files/{file_id}": {"get"},
@@ -50,7 +51,14 @@ NAMES = [
     "start_analysis_job",
     *("separate_file", "get_status", "cancel_jobs"),
     *("list_files", "edit_track", "restore_track"),
-    *("download_archive", "download_mix", "download_stems", "download_track", "list_tracks"),
+    *(
+        "download_archive",
+        "download_mix",
+        "download_original",
+        "download_stems",
+        "download_track",
+        "list_tracks",
+    ),
     *("create_link", "sign_in", "sign_out"),
 ]
 TRUTHS = [

@@ -1,0 +1,43 @@
+"""`GET /download/<file_id>/original`: the upload itself, for players."""
+
+import mimetypes
+from pathlib import PurePath
+
+from flask import Response
+
+from studio.errors import InvalidLink, PreconditionFailed, RangeNotSatisfiable, UnknownFile
+from studio.storage.files import Upload
+from studio.web import answers, sending
+from studio.web.links import LINK
+from studio.web.operations import operation
+from studio.web.tracks import IF_NONE_MATCH, RANGE
+from studio.web.views import Views
+
+BYTES = "application/octet-stream"
+
+
+class OriginalViews(Views):
+    """Sends uploads back as they are."""
+
+    @operation(
+        name="download_original",
+        tag="tracks",
+        summary="Download the uploaded file; supports Range and ETag",
+        answers={200: BYTES, 206: BYTES, 304: None},
+        parameters=(LINK, RANGE, IF_NONE_MATCH),
+        errors=(InvalidLink, UnknownFile, PreconditionFailed, RangeNotSatisfiable),
+        rate="none",
+    )
+    def original(self, file_id: str) -> Response:
+        upload = self._upload(file_id)
+        response = sending.send(self._storage.source(upload), _media_type(upload))
+        response.headers["Content-Disposition"] = answers.disposition(
+            PurePath(upload.filename).name
+        )
+        return response
+
+
+def _media_type(upload: Upload) -> str:
+    """The type of the extension, if browsers do not take it for a page or a script."""
+    guessed = mimetypes.guess_type(f"source.{upload.file_type}")[0] or BYTES
+    return guessed if guessed.startswith(("audio/", "video/")) or guessed == "text/plain" else BYTES
