@@ -2,34 +2,29 @@
  * Plays all stems of a song in sync: one media element with two channels for each stem, whose
  * channels are split, levelled, and mixed again. Separate elements would drift apart.
  */
-import { effect, signal } from "@preact/signals";
+import { effect } from "@preact/signals";
 import { KeyShift } from "./key_shift.js";
+import { MediaPlayer } from "./media_player.js";
 
 /** Levels change over this time, so that nothing clicks. */
 const GLIDE_S = 0.02;
 /** A loop jumps back this much before its end, about a frame of the screen. */
 const LOOP_EARLY_S = 0.01;
 
-export class StemPlayer {
+export class StemPlayer extends MediaPlayer {
   /**
    * @param {string} url of the file with all stems
    * @param {import("../data/mix.js").Mix} mix
    */
   constructor(url, mix) {
+    super(url);
     this.mix = mix;
-    this.isPlaying = signal(false);
-    this.isReady = signal(false);
-    this.hasFailed = signal(false);
-    this.durationS = signal(0);
-    this.media = new Audio(url);
-    this.media.preload = "auto";
     this.context = new AudioContext({ latencyHint: "interactive" });
     this.master = this.context.createGain();
     this.keyShift = new KeyShift(this.context, this.master);
     /** @type {AnalyserNode[]} one for each stem, after its level */
     this.meters = [];
     this._connect();
-    this._listen();
     /** @type {(() => void)[]} */
     this._effects = [
       effect(() => {
@@ -60,21 +55,8 @@ export class StemPlayer {
   }
 
   _listen() {
-    const { media } = this;
-    media.addEventListener("loadedmetadata", () => {
-      this.durationS.value = media.duration;
-      this.isReady.value = true;
-    });
-    media.addEventListener("play", () => {
-      this.isPlaying.value = true;
-    });
-    media.addEventListener("pause", () => {
-      this.isPlaying.value = false;
-    });
-    media.addEventListener("error", () => {
-      this.hasFailed.value = true;
-    });
-    media.addEventListener("ended", () => {
+    super._listen();
+    this.media.addEventListener("ended", () => {
       if (this.mix.hasLoop) void this.play(this.mix.loopFrom.value);
     });
   }
@@ -86,23 +68,8 @@ export class StemPlayer {
 
   /** @param {number} [fromS] */
   async play(fromS) {
-    if (fromS !== undefined) this.media.currentTime = fromS;
     await this.context.resume();
-    await this.media.play();
-  }
-
-  pause() {
-    this.media.pause();
-  }
-
-  toggle() {
-    if (this.isPlaying.value) this.pause();
-    else void this.play();
-  }
-
-  /** @param {number} positionS */
-  seek(positionS) {
-    this.media.currentTime = Math.min(Math.max(0, positionS), this.durationS.value);
+    await super.play(fromS);
   }
 
   /** Go back to the start of the loop at its end; call this for every frame. */
@@ -123,9 +90,7 @@ export class StemPlayer {
 
   close() {
     for (const stop of this._effects) stop();
-    this.media.pause();
-    this.media.removeAttribute("src");
-    this.media.load();
+    super.close();
     void this.context.close();
   }
 }

@@ -1,0 +1,77 @@
+/** Plays a file through one media element. */
+import { signal } from "@preact/signals";
+
+export class MediaPlayer {
+  /** @param {string} url */
+  constructor(url) {
+    this.isPlaying = signal(false);
+    this.isReady = signal(false);
+    this.hasFailed = signal(false);
+    this.durationS = signal(0);
+    this.media = new Audio(url);
+    this.media.preload = "auto";
+    this._listen();
+  }
+
+  _listen() {
+    const { media } = this;
+    media.addEventListener("loadedmetadata", () => {
+      this.durationS.value = media.duration;
+      this.isReady.value = true;
+      this.hasFailed.value = false;
+    });
+    media.addEventListener("play", () => {
+      this.isPlaying.value = true;
+    });
+    media.addEventListener("pause", () => {
+      this.isPlaying.value = false;
+    });
+    media.addEventListener("error", () => {
+      this.hasFailed.value = true;
+    });
+  }
+
+  /** Seconds of the song that are heard now. */
+  get positionS() {
+    return this.media.currentTime;
+  }
+
+  /** @param {number} [fromS] */
+  async play(fromS) {
+    if (fromS !== undefined) this.seek(fromS);
+    try {
+      await this.media.play();
+    } catch (error) {
+      // A pause before the first sound is no failure; others are told by the event.
+      if (!(error instanceof DOMException)) throw error;
+    }
+  }
+
+  pause() {
+    this.media.pause();
+  }
+
+  toggle() {
+    if (this.isPlaying.value) this.pause();
+    else void this.play();
+  }
+
+  /** @param {number} positionS */
+  seek(positionS) {
+    const end = this.durationS.value || positionS;
+    this.media.currentTime = Math.min(Math.max(0, positionS), end);
+  }
+
+  /** Load again what could not be loaded, and go on at the same place. */
+  retry() {
+    const at = this.media.currentTime;
+    this.media.load();
+    this.media.currentTime = at;
+  }
+
+  close() {
+    this.media.pause();
+    this.media.removeAttribute("src");
+    this.media.load();
+  }
+}
