@@ -1,0 +1,66 @@
+/** A transcript on the server, and what could not be saved there, in this browser. */
+import { request } from "./api.js";
+
+/** @typedef {import("./transcript.js").Line} Line */
+/** @typedef {{ lines: Line[], etag: string }} Version */
+
+export class TranscriptFile {
+  /** @param {string} id of the file */
+  constructor(id) {
+    this.language = "";
+    this._path = `/files/${id}/transcription`;
+    this._download = `/download/${id}/transcription?format=json`;
+    this._draft = `studio.draft.${id}`;
+    /** @type {any} what the server has beside the lines */
+    this._rest = {};
+  }
+
+  /**
+   * The lines, or null if they are those that are known.
+   * @param {string} [known] an ETag
+   * @returns {Promise<Version | null>}
+   */
+  async read(known) {
+    /** @type {Record<string, string>} */
+    const headers = known ? { "If-None-Match": known } : {};
+    const answer = await request(this._download, { headers, cache: "no-store" });
+    if (answer.status === 304) return null;
+    const { segments, language, language_probability } = await answer.json();
+    this._rest = { language, language_probability };
+    this.language = language ?? "";
+    return { lines: segments, etag: answer.headers.get("ETag") ?? "" };
+  }
+
+  /** The ETag of the lines that were written in place of those of another ETag. @param {Version} version */
+  async write({ lines, etag }) {
+    const answer = await request(this._path, {
+      method: "PUT",
+      headers: { "Content-Type": "application/json", "If-Match": etag },
+      body: JSON.stringify({ ...this._rest, segments: lines }),
+    });
+    return answer.headers.get("ETag") ?? "";
+  }
+
+  /** Return to what the model wrote. @param {string} etag */
+  async restore(etag) {
+    await request(this._path, { method: "DELETE", headers: { "If-Match": etag } });
+  }
+
+  /** @param {Version} version lines, and the ETag of those that they were made from */
+  keepDraft(version) {
+    try {
+      localStorage.setItem(this._draft, JSON.stringify(version));
+    } catch {
+      // The browser has no room; the page still has the lines.
+    }
+  }
+
+  forgetDraft() {
+    localStorage.removeItem(this._draft);
+  }
+
+  /** @returns {Version | null} */
+  draft() {
+    return JSON.parse(localStorage.getItem(this._draft) ?? "null");
+  }
+}
