@@ -24,7 +24,11 @@ class WindowModel(Protocol):
 
     `encode` maps log-mel windows (windows, mels, frames) to states (windows, frames / 2, width),
     and `generate` maps states and prompts to results like those of CTranslate2.
+    `encodes_together`: whether encoding several windows in one call is faster, as on a GPU.
     """
+
+    @property
+    def encodes_together(self) -> bool: ...
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any: ...
 
@@ -160,12 +164,11 @@ class BatchedModel:
 
     def _reply(self, requests: Sequence[Any]) -> list[Any]:
         """The states for each `_Encode` and the result for each `_Generate`, in order."""
-        answers: list[Any] = [
-            self._model.encode(request.features, to_cpu=True)
-            if isinstance(request, _Encode)
-            else None
-            for request in requests
-        ]
+        answers: list[Any] = [None] * len(requests)
+        numbers = [n for n, request in enumerate(requests) if isinstance(request, _Encode)]
+        features = [requests[number].features for number in numbers]
+        for number, states in zip(numbers, self._encode_all(features), strict=True):
+            answers[number] = states
         numbers = [n for n, request in enumerate(requests) if isinstance(request, _Generate)]
         numbers.sort(key=lambda number: requests[number].kind)
         for _, alike in groupby(numbers, key=lambda number: requests[number].kind):
@@ -176,3 +179,10 @@ class BatchedModel:
             for number, result in zip(group, results, strict=True):
                 answers[number] = result
         return answers
+
+    def _encode_all(self, features: Sequence[Any]) -> Sequence[Any]:
+        """The states of windows, each (1, mels, frames)."""
+        if len(features) < 2 or not self._model.encodes_together:
+            return [self._model.encode(window, to_cpu=True) for window in features]
+        stacked = np.concatenate([np.asarray(window) for window in features])
+        return np.split(self._model.encode(stacked, to_cpu=True), len(features))

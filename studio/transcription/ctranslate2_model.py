@@ -32,45 +32,37 @@ class CTranslate2Model:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
+    @property
+    def encodes_together(self) -> bool:
+        return bool(self._model.device == "cuda")
+
     def max_windows(self, beam_size: int) -> int:
         """How many windows are decoded at the same time."""
         return max(1, MAX_ROWS[self._model.device] // beam_size)
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any:
-        """As CTranslate2's; with `to_cpu`, states as an array."""
-        states = self._model.encode(features, to_cpu=to_cpu)
+        """As CTranslate2's, for features that may be an array; with `to_cpu`, states as one."""
+        states = self._model.encode(_view(features), to_cpu=to_cpu)
         return np.array(states) if to_cpu else states
 
     def generate(
         self, features: Any, prompts: Sequence[Sequence[int]], **settings: Any
     ) -> Sequence[Any]:
         """As CTranslate2's, for states that may be an array."""
-        from ctranslate2 import StorageView
-
         is_drawn = settings.get("sampling_topk", 1) != 1
         if is_drawn and self._drawer is not None:
             drawn: Sequence[Any] = self._drawer.generate(np.array(features), prompts, **settings)
             return drawn
-        if isinstance(features, np.ndarray):
-            features = StorageView.from_array(features)
-        results: Sequence[Any] = self._model.generate(features, prompts, **settings)
+        results: Sequence[Any] = self._model.generate(_view(features), prompts, **settings)
         return results
 
     def detect_language(self, features: Any) -> Any:
         """As CTranslate2's, for states that may be an array."""
-        from ctranslate2 import StorageView
-
-        if isinstance(features, np.ndarray):
-            features = StorageView.from_array(features)
-        return self._model.detect_language(features)
+        return self._model.detect_language(_view(features))
 
     def align(self, features: Any, *arguments: Any, **settings: Any) -> Any:
         """As CTranslate2's, for states that may be an array."""
-        from ctranslate2 import StorageView
-
-        if isinstance(features, np.ndarray):
-            features = StorageView.from_array(features)
-        return self._model.align(features, *arguments, **settings)
+        return self._model.align(_view(features), *arguments, **settings)
 
     @cached_property
     def _drawer(self) -> WindowModel | None:
@@ -81,3 +73,12 @@ class CTranslate2Model:
         except (NotReadable, ImportError, LookupError, RuntimeError, ValueError) as error:
             log.warning("drawn texts will differ from run to run: %s", error)
             return None
+
+
+def _view(features: Any) -> Any:
+    """Features or states that may be an array, as CTranslate2 takes them."""
+    from ctranslate2 import StorageView
+
+    if isinstance(features, np.ndarray):
+        return StorageView.from_array(np.ascontiguousarray(features))
+    return features

@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
+import numpy as np
+
 from studio.inference.devices import (
     MPS,
     fallback_note,
@@ -81,7 +83,16 @@ class CudaModel:
         return count if self._most_windows is None else min(count, self._most_windows)
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any:
-        return self._run(lambda model: model.encode(features, to_cpu=True))
+        count = features.shape[0]
+        if count == 1:
+            return self._run(lambda model: model.encode(features, to_cpu=True))
+        return np.concatenate(
+            self._in_halves(
+                count,
+                lambda: [self._model.encode(features, to_cpu=True)],
+                lambda half: [self.encode(features[half], to_cpu=True)],
+            )
+        )
 
     def detect_language(self, features: Any) -> Any:
         return self._run(lambda model: model.detect_language(features))
@@ -94,20 +105,28 @@ class CudaModel:
     ) -> Sequence[Any]:
         if len(prompts) == 1:
             return self._run(lambda model: model.generate(features, prompts, **settings))
+        return self._in_halves(
+            len(prompts),
+            lambda: self._model.generate(features, prompts, **settings),
+            lambda half: self.generate(features[half], prompts[half], **settings),
+        )
+
+    def _in_halves(
+        self,
+        count: int,
+        call: Callable[[], Sequence[Any]],
+        call_half: Callable[[slice], Sequence[Any]],
+    ) -> Sequence[Any]:
+        """The results of `call` for so many windows; of their halves if memory is too small."""
         try:
-            return self._model.generate(features, prompts, **settings)
+            return call()
         except RuntimeError as error:
             if not is_device_failure(error):
                 raise
         release_memory()
-        middle = len(prompts) // 2
+        middle = count // 2
         self._take_fewer(middle)
-        halves = (slice(middle), slice(middle, None))
-        return [
-            result
-            for half in halves
-            for result in self.generate(features[half], prompts[half], **settings)
-        ]
+        return [*call_half(slice(middle)), *call_half(slice(middle, None))]
 
     def _run(self, call: Callable[[CTranslate2Model], _Answer]) -> _Answer:
         """The call with the model on the device, or with the one on the CPU."""

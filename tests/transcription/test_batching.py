@@ -83,7 +83,8 @@ def test_a_member_that_fails_does_not_hold_up_the_others() -> None:
 class Recorder:
     """A model that notes how many windows each call has, and gives back what it gets."""
 
-    def __init__(self) -> None:
+    def __init__(self, encodes_together: bool = False) -> None:
+        self.encodes_together = encodes_together
         self.calls: list[tuple[str, int]] = []
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any:
@@ -103,8 +104,11 @@ class Recorder:
         return 24 // beam_size
 
 
-def test_windows_with_equal_settings_are_decoded_in_one_call() -> None:
-    recorder = Recorder()
+@pytest.mark.parametrize(("together", "encoded"), [(False, [1, 1, 1, 1]), (True, [4])])
+def test_windows_with_equal_settings_are_decoded_in_one_call(
+    together: bool, encoded: list[int]
+) -> None:
+    recorder = Recorder(together)
     model = BatchedModel(recorder)
     barrier = model.barrier(4)
 
@@ -119,7 +123,8 @@ def test_windows_with_equal_settings_are_decoded_in_one_call() -> None:
         found = [threads.submit(work, number) for number in range(4)]
         barrier.serve()
     assert [one.result() for one in found] == [3.0, 5.0, 7.0, 9.0]
-    assert recorder.calls == [("encode", 1)] * 4 + [("beam 1", 1), ("beam 5", 3)]
+    encodings = [("encode", count) for count in encoded]
+    assert recorder.calls == [*encodings, ("beam 1", 1), ("beam 5", 3)]
 
 
 def test_a_caller_outside_of_a_batch_reaches_the_model_directly() -> None:

@@ -28,7 +28,7 @@ class LittleMemory:
         return getattr(self._model, name)
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any:
-        self._check(1)
+        self._check(features.shape[0])
         return self._model.encode(features, to_cpu=to_cpu)
 
     def generate(self, features: Any, prompts: Sequence[Any], **settings: Any) -> Any:
@@ -46,18 +46,16 @@ def model() -> Any:
 
 
 def decoded(model: CudaModel) -> list[list[int]]:
-    heard = np.random.default_rng(0).normal(size=(WINDOWS, 1, model.n_mels, 3000))
-    states = np.concatenate([
-        model.encode(ctranslate2.StorageView.from_array(window))
-        for window in heard.astype(np.float32)
-    ])  # fmt: skip
+    assert model.encodes_together
+    heard = np.random.default_rng(0).normal(size=(WINDOWS, model.n_mels, 3000))
+    states = model.encode(heard.astype(np.float32))
     found = model.generate(states, [[START]] * WINDOWS, beam_size=2, max_length=12)
     return [result.sequences_ids[0] for result in found]
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 8])
 def test_too_little_memory_means_fewer_windows_and_then_the_cpu(model: Any, most: int) -> None:
-    exact = decoded(CudaModel(model, lambda: model))
+    exact = decoded(CudaModel(LittleMemory(model, WINDOWS, ""), lambda: model))
     short = CudaModel(LittleMemory(model, most, OUT_OF_MEMORY), lambda: model)
     before = short.max_windows(2)
     assert decoded(short) == exact

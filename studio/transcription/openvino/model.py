@@ -39,6 +39,8 @@ class OpenVinoModel:
     Raises NotReadable, LookupError, ValueError or RuntimeError if the weights are not supported.
     """
 
+    encodes_together = False
+
     def __init__(
         self,
         model: Any,
