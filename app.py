@@ -133,6 +133,7 @@ def create_app(
             webhooks=jobs.webhooks,
             quota=jobs.quota,
             partials=models.partials,
+            fonts=config.fonts_dir,
             secret=config.SECRET_KEY,
         )
         shapes = problems.Shapes()

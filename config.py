@@ -174,6 +174,12 @@ class Config:
     MODEL_DIR: str = _setting(
         "weights", values.name, "Folder for your own weights, with one subfolder per model."
     )
+    FONTS_DIR: str = _setting(
+        "",
+        values.any_text,
+        "Folder with more fonts for karaoke videos, such as those for Chinese, Japanese and "
+        "Korean; empty: only the bundled fonts.",
+    )
     HUB_REPOSITORIES: str = _setting(
         "auto",
         values.hub_repositories,
@@ -358,6 +364,11 @@ class Config:
     @property
     def model_dir(self) -> Path:
         return base_folder() / self.MODEL_DIR
+
+    @property
+    def fonts_dir(self) -> Path | None:
+        """The folder with more fonts."""
+        return base_folder() / self.FONTS_DIR if self.FONTS_DIR else None
 
     @property
     def bundled_dir(self) -> Path:

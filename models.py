@@ -259,6 +259,8 @@ class DemucsVocals:
         return part, context.work / "vocals.wav"
 
     def tracks(self, separation: VocalsResult) -> Sequence[Track]:
-        result = SeparationResult.from_dict(separation.to_dict())
-        tracks = self._demucs().family.tracks(result)
+        tracks = self._demucs().family.tracks(SeparationResult.from_dict(separation.to_dict()))
         return [replace(track, variant=separation.variant) for track in tracks]
+
+    def joined(self, separation: VocalsResult) -> Track | None:
+        return self._demucs().family.joined(SeparationResult.from_dict(separation.to_dict()))

@@ -208,6 +208,10 @@ class UploadTooSlow(StudioError):
     code, status, title = "upload_too_slow", 408, "The upload is too slow"
 
 
+class FontMissing(StudioError):
+    code, status, title = "font_missing", 409, "No font has the characters of the text"
+
+
 class WeightsMissing(StudioError):
     code, status, title = "weights_missing", 503, "The model weights are missing"
 

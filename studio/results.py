@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from studio import audio
 from studio.errors import ResultsGone
 from studio.jobs.job import Job
+from studio.lyrics import Lyrics
 from studio.storage.files import ResultFolder, Storage, StoredFile, Upload
 from studio.storage.on_demand import check_wanted
 
@@ -118,8 +119,8 @@ class Track:
     is the name of its files without the extension. `variant` is the model variant that made it, if
     that is not the variant of the job, and `duration_s` its length, if that is not the one of the
     result. `channels` has the track of each channel if the file joins several tracks; `song`
-    returns what they are mixed from. `editing` is set if the track may be edited. The song begins
-    `starts_s` after the track.
+    returns what they are mixed from. `lyrics` returns the words of a transcript. `editing` is set
+    if the track may be edited. The song begins `starts_s` after the track.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Track:
     duration_s: float | None = None
     starts_s: float = 0.0
     song: Callable[[TrackFolder], audio.Song] | None = None
+    lyrics: Callable[[TrackFolder], Lyrics] | None = None
 
     def file_name(self, file_format: str) -> str:
         return f"{self.file_stem}.{file_format}"

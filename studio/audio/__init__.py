@@ -16,6 +16,7 @@ from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.stream import StreamDecoder
 from studio.audio.tags import NO_TAGS, Tags, read_tags
 from studio.audio.tracks import encode_tracks, join_tracks, track_writers
+from studio.audio.video import FONTS, SCRIPT, Frame, most_video_bytes, write_video
 from studio.audio.writing import (
     CONTENT_TYPES,
     ENCODINGS,
@@ -35,11 +36,14 @@ __all__ = [
     "ENCODINGS",
     "FINE",
     "FLAC_CHANNELS",
+    "FONTS",
     "NO_TAGS",
     "PEAKS_FORMATS",
     "PEAKS_TYPE",
+    "SCRIPT",
     "Added",
     "AudioFormat",
+    "Frame",
     "LoudnessMeter",
     "Mix",
     "MonoMixer",
@@ -60,6 +64,7 @@ __all__ = [
     "mixed_file",
     "most_bytes",
     "most_peaks_bytes",
+    "most_video_bytes",
     "pcm_16",
     "probe",
     "read_blocks",
@@ -68,4 +73,5 @@ __all__ = [
     "track_writers",
     "wav_header",
     "write_peaks",
+    "write_video",
 ]

@@ -15,6 +15,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -35,7 +37,8 @@ RECORDING = [
     *(*GUARDS, "-format_whitelist", FORMATS, "-codec_whitelist", CODECS),
     *(*SOUND_ONLY, *INPUT),
 ]
-ENVIRONMENT = {"LC_ALL": "C"}
+# libass would otherwise use the fonts that happen to be installed.
+ENVIRONMENT = {"LC_ALL": "C", "FONTCONFIG_FILE": os.devnull}
 
 # Anonymous memory; ffmpeg alone needs 60 MB. Address space is no measure, because files are mapped.
 MEMORY_BYTES = 512 << 20
@@ -54,6 +57,7 @@ END_S = 10.0
 STOPPED = (255, 123, -signal.SIGXCPU)
 
 PIPE_BYTES = 1 << 16
+LOOK_EVERY_S = 0.25
 LATE = "Decoding the file took too long; it seems to be damaged."
 
 
@@ -66,25 +70,40 @@ def ffmpeg_path() -> str:
     return shutil.which(path) or path
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """For output that must be a file: the open file, and the most bytes it may take.
+
+    `folder` is the current folder of the child. It contains files of the server for its filters.
+    """
+
+    folder: Path
+    output: IO[bytes]
+    most_bytes: int
+
+
 class Child:
     """A running ffmpeg, used as a context manager; it is ended with the block.
 
     `arguments` are added to those of every run. `source` is the file to read, or None if `send`
-    provides the input.
+    provides the input. Without a `workplace`, the output is received.
     """
 
-    def __init__(self, arguments: list[str], source: Path | None) -> None:
+    def __init__(
+        self, arguments: list[str], source: Path | None, workplace: Workplace | None = None
+    ) -> None:
         self.report = Report()
         self._lock = Lock()
         self._is_killed = False
         self._waited_s = 0.0
         self._reading_s = 0.0
+        self._most_bytes = workplace.most_bytes if workplace else 0
         if source is None:
-            self._process = _start(arguments, subprocess.PIPE)
+            self._process = _start(arguments, subprocess.PIPE, workplace)
         else:
             with _opened(source) as file:
                 self._reading_s = os.fstat(file.fileno()).st_size / READ_BYTES_PER_S
-                self._process = _start(arguments, file)
+                self._process = _start(arguments, file, workplace)
         self._most_cpu_s = 0
         self._patience_s = 0.0
         self._selector = selectors.DefaultSelector()
@@ -117,6 +136,19 @@ class Child:
                 else:
                     return data
         return b""
+
+    def hear_all(self, on_wait: Callable[[], None]) -> None:
+        """Read its messages to the end, if its output is a file.
+
+        `on_wait` is called several times a second, and may raise.
+        """
+        while self._selector.get_map():
+            on_wait()
+            for key, _ in self._selector.select(LOOK_EVERY_S):
+                if data := os.read(key.fd, PIPE_BYTES):
+                    self.report.hear(data)
+                else:
+                    self._selector.unregister(key.fileobj)
 
     def allow(self, sound_s: float) -> None:
         """Extend the time limits after `sound_s` seconds of decoded audio."""
@@ -192,8 +224,9 @@ class Child:
         self.close()
 
     def _connect(self) -> None:
-        assert self._process.stdout is not None and self._process.stderr is not None
-        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+        assert self._process.stderr is not None
+        if self._process.stdout is not None:
+            self._selector.register(self._process.stdout, selectors.EVENT_READ)
         self._selector.register(self._process.stderr, selectors.EVENT_READ)
         if self._process.stdin is not None:
             os.set_blocking(self._process.stdin.fileno(), False)
@@ -210,7 +243,7 @@ class Child:
 
             for kind, most in (
                 (resource.RLIMIT_DATA, MEMORY_BYTES),
-                (resource.RLIMIT_FSIZE, 0),
+                (resource.RLIMIT_FSIZE, self._most_bytes),
                 (resource.RLIMIT_CORE, 0),
             ):
                 _, hard = resource.prlimit(self._process.pid, kind)
@@ -235,12 +268,15 @@ def _opened(path: Path) -> IO[bytes]:
         raise NotAudio(f"The file cannot be opened: {error.strerror}.") from None
 
 
-def _start(arguments: list[str], source: int | IO[bytes]) -> "subprocess.Popen[bytes]":
+def _start(
+    arguments: list[str], source: int | IO[bytes], workplace: Workplace | None = None
+) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [ffmpeg_path(), *RUN, *arguments],
         stdin=source,
-        stdout=subprocess.PIPE,
+        stdout=workplace.output if workplace else subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
+        cwd=workplace.folder if workplace else None,
         env=ENVIRONMENT,
     )

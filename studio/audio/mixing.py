@@ -61,28 +61,31 @@ def mix_bytes(mix: Mix, song: Song, audio_format: str) -> int | None:
 
 
 def mixed_file(mix: Mix, song: Song, audio_format: str) -> Generator[bytes, None, None]:
-    """A mix as a file, piece by piece; it is not stored. Raises NotAudio.
+    """A mix as a file, piece by piece; it is not stored. Raises NotAudio."""
+    yield from encoded(
+        mixed_blocks(mix, song),
+        audio_format,
+        song.rate_hz,
+        song.channels,
+        mix.samples(song.samples),
+        tags=mix.tags,
+        is_peak_safe=mix.is_peak_safe,
+    )
+
+
+def mixed_blocks(mix: Mix, song: Song) -> Generator[Sound, None, None]:
+    """A mix as blocks of its exact length. Raises NotAudio.
 
     The gains add to the song or subtract from it. If they are all 1, the mix is exactly the song,
     even if the stems do not add up to it.
     """
-    samples = mix.samples(song.samples)
     blocks: Generator[Sound, None, None] = _mixed(mix, song)
     if mix.semitones or mix.tempo != 1.0:
         blocks = stretched(
             blocks, song.rate_hz, song.channels, semitones=mix.semitones, tempo=mix.tempo
         )
     with closing(blocks):
-        fitted = of_length(blocks, song.channels, samples)
-        yield from encoded(
-            fitted,
-            audio_format,
-            song.rate_hz,
-            song.channels,
-            samples,
-            tags=mix.tags,
-            is_peak_safe=mix.is_peak_safe,
-        )
+        yield from of_length(blocks, song.channels, mix.samples(song.samples))
 
 
 def _mixed(mix: Mix, song: Song) -> Generator[Sound, None, None]:

@@ -1,13 +1,13 @@
 """Streams generated sound through ffmpeg: effects and encoding."""
 
 import struct
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
 
 import numpy as np
 
-from studio.audio.child import GUARDS, INPUT, Child
+from studio.audio.child import GUARDS, INPUT, Child, Workplace
 from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.tags import Tags
 from studio.errors import InternalError
@@ -21,8 +21,8 @@ _ENCODERS = {
 }
 # Samples above this are limited, gently and before they arrive.
 _LIMITER = "alimiter=limit=0.98:attack=5:release=50:level=disabled:latency=1"
-# Processor time of effects and encoders, as a multiple of that of decoding.
-_EFFORT = 10
+# Processor time of effects and encoders of sound, and of video, as a multiple of that of decoding.
+_EFFORT, _VIDEO_EFFORT = 10, 40
 # Offset of the number of samples in a FLAC file: its lowest 36 bits, of 8 bytes.
 _FLAC_SAMPLES = 18
 # The WAV format tag of float samples, and the largest 32-bit number.
@@ -80,7 +80,7 @@ def encoded(
             return
         command += ["-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
     else:
-        command += [*_ENCODERS[audio_format], *_metadata(tags)]
+        command += [*_ENCODERS[audio_format], *metadata(tags)]
         command += ["-f", audio_format, "pipe:1"]
     with _fed(command, blocks, rate_hz, channels) as output:
         if audio_format == "flac":
@@ -96,7 +96,7 @@ def wav_bytes(channels: int, samples: int) -> int:
     return len(_wav_header(1, channels, samples)) + SAMPLE_BYTES * channels * samples
 
 
-def _metadata(tags: Tags) -> list[str]:
+def metadata(tags: Tags) -> list[str]:
     known = {"title": tags.title, "artist": tags.artist, "album": tags.album}
     return [
         part for name, text in known.items() if text for part in ("-metadata", f"{name}={text}")
@@ -161,16 +161,54 @@ class _Feeder:
                 self._child.send_end()
 
 
+def write_piped(
+    command: list[str],
+    blocks: Iterable[Sound],
+    rate_hz: int,
+    channels: int,
+    *,
+    workplace: Workplace,
+    on_wait: Callable[[], None],
+) -> str | None:
+    """Run an ffmpeg that reads blocks and writes a file; why it failed, or None.
+
+    Raises what producing the blocks or `on_wait` raised.
+    """
+    with _feeding(command, blocks, rate_hz, channels, workplace) as (child, feeder):
+
+        def wait() -> None:
+            child.allow(_VIDEO_EFFORT * feeder.samples / rate_hz)
+            on_wait()
+
+        child.hear_all(wait)
+        feeder.join()
+        if feeder.error is not None:
+            raise feeder.error
+        return None if child.wait() else child.report.last_words()
+
+
 @contextmanager
 def _fed(
     command: list[str], blocks: Iterable[Sound], rate_hz: int, channels: int
 ) -> Iterator[Iterator[bytes]]:
     """The output of an ffmpeg that reads blocks; raises what producing them raised."""
+    with _feeding(["-map", "0:a", *command], blocks, rate_hz, channels, None) as (child, feeder):
+        yield _output(child, feeder, rate_hz)
+
+
+@contextmanager
+def _feeding(
+    command: list[str],
+    blocks: Iterable[Sound],
+    rate_hz: int,
+    channels: int,
+    workplace: Workplace | None,
+) -> Iterator[tuple[Child, _Feeder]]:
     start = ["-v", "error", *GUARDS, "-f", "f32le", "-ar", str(rate_hz), "-ac", str(channels)]
-    with Child([*start, *INPUT, "-map", "0:a", *command], None) as child:
+    with Child([*start, *INPUT, *command], None, workplace) as child:
         feeder = _Feeder(child, blocks)
         try:
-            yield _output(child, feeder, rate_hz)
+            yield child, feeder
         finally:
             child.kill()
             feeder.join()

@@ -46,6 +46,9 @@ class Vocals(Protocol):
     def tracks(self, separation: VocalsResult) -> Sequence[Track]:
         """The tracks of such a separation."""
 
+    def joined(self, separation: VocalsResult) -> Track | None:
+        """Its stems as one file."""
+
 
 class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResult]):
     """Transcribes an upload, or its vocals."""
@@ -120,6 +123,9 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
     def tracks(self, result: TranscriptionResult) -> list[Track]:
         separated = self._vocals.tracks(result.separation) if result.separation else ()
         return [transcript_track(), *separated]
+
+    def joined(self, result: TranscriptionResult) -> Track | None:
+        return self._vocals.joined(result.separation) if result.separation else None
 
     def engine(self, variant: WhisperVariant) -> str | None:
         return self.catalogue.engine

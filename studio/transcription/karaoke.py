@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from studio.audio.tags import NO_TAGS, Tags
+from studio.substation import clock, hundredths, plain
 from studio.transcription.cues import Cue, cues, phrases, text_of
 from studio.transcription.languages import NAMES
 from studio.transcription.transcript import Transcript, Word
@@ -27,17 +28,14 @@ _ASS_STYLES = (
     "\n[Events]\n"
     "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
 )
-# Players differ in whether braces can be escaped, and a backslash begins a command unless a word
-# joiner follows it.
-_ASS_TEXT = {0x7B: "(", 0x7D: ")", 0x5C: "\\\u2060"}
 
 
 def to_ass(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
     """Advanced SubStation Alpha: the words are filled with colour while they are sung (`\\kf`)."""
     title = f"Title: {tags.title}\n" if tags.title else ""
     events = "".join(
-        f"Dialogue: 0,{_ass_clock(_hundredths(cue.start_s))},"
-        f"{_ass_clock(_hundredths(cue.end_s))},Default,,0,0,0,,{_ass_text(cue)}\n"
+        f"Dialogue: 0,{clock(hundredths(cue.start_s))},"
+        f"{clock(hundredths(cue.end_s))},Default,,0,0,0,,{_ass_text(cue)}\n"
         for cue in cues(transcript)
     )
     return f"[Script Info]\n{title}{_ASS_SCRIPT}{_ASS_STYLES}{events}"
@@ -45,30 +43,19 @@ def to_ass(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
 
 def _ass_text(cue: Cue) -> str:
     if not cue.has_times:
-        return "\\N".join(line.translate(_ASS_TEXT) for line in cue.lines)
-    at = _hundredths(cue.start_s)
+        return "\\N".join(plain(line) for line in cue.lines)
+    at = hundredths(cue.start_s)
     lines = []
     for row in cue.rows:
         line = ""
         for word in row:
-            start, end = _hundredths(word.start_s), _hundredths(word.end_s)
-            text = (word.text if line else word.text.lstrip()).translate(_ASS_TEXT)
+            start, end = hundredths(word.start_s), hundredths(word.end_s)
+            text = plain(word.text if line else word.text.lstrip())
             pause = f"{{\\k{start - at}}}" if start > at else ""
             line += f"{pause}{{\\kf{end - start}}}{text}"
             at = end
         lines.append(line.rstrip())
     return "\\N".join(lines)
-
-
-def _hundredths(time_s: float) -> int:
-    return round(100 * time_s)
-
-
-def _ass_clock(hundredths: int) -> str:
-    """hours:minutes:seconds.hundredths."""
-    minutes, hundredths = divmod(hundredths, 6000)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
 
 
 def to_ultrastar(transcript: Transcript, tags: Tags = NO_TAGS) -> str:

@@ -6,9 +6,11 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from studio.audio.tags import NO_TAGS
+from studio.lyrics import LyricLine, Lyrics, LyricWord
 from studio.results import Editing, ModelResult, Result, Track, TrackFolder
 from studio.storage.files import StoredFile
 from studio.transcription import editing
+from studio.transcription.cues import phrases
 from studio.transcription.formats import FORMATS, TAGGED
 from studio.transcription.transcript import Transcript
 
@@ -53,8 +55,36 @@ def transcript_track() -> Track:
     formats = tuple(CONTENT_TYPES)
     by_hand = Editing(editing.current, editing.save, editing.restore)
     return Track(
-        TRACK, TRACK, CONTENT_TYPES, DEFAULT_FORMAT, formats, TRACK, _make, editing=by_hand
+        TRACK,
+        TRACK,
+        CONTENT_TYPES,
+        DEFAULT_FORMAT,
+        formats,
+        TRACK,
+        _make,
+        editing=by_hand,
+        lyrics=_lyrics,
     )
+
+
+def _lyrics(folder: TrackFolder) -> Lyrics:
+    """The words of the transcript in use, in lines as short as those of subtitles."""
+    transcript = _transcript(folder)
+    lines = [
+        LyricLine(
+            tuple(LyricWord(word.text, word.start_s, word.end_s) for word in row),
+            bool(segment.words),
+        )
+        for segment in transcript.segments
+        for [row] in phrases(segment, most_lines=1)
+    ]
+    return Lyrics(transcript.language, tuple(lines))
+
+
+def _transcript(folder: TrackFolder) -> Transcript:
+    """The edited transcript, or the original if there is none."""
+    file = folder.existing(f"{editing.current(folder.files)}{TRANSCRIPT_FILE}")
+    return Transcript.from_dict(json.loads(file.path.read_text("utf-8")))
 
 
 def _make(folder: TrackFolder, file_format: str) -> StoredFile:

@@ -1,9 +1,8 @@
 """The route for mixes: a song with other levels of its stems, in another key and tempo."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from flask import Response, request
 
@@ -17,6 +16,7 @@ from studio.errors import (
     UnknownTrack,
 )
 from studio.jobs.job import Job
+from studio.mix_options import MAX_GAIN, MAX_SEMITONES, TEMPOS, parse_gain, parse_mix
 from studio.storage.files import Upload
 from studio.storage.slots import Places
 from studio.web import answers
@@ -25,17 +25,12 @@ from studio.web.operations import TRACK, Parameter, operation
 from studio.web.services import Services
 from studio.web.tracks import TRACK_ERRORS, TrackViews
 
-MAX_GAIN = 2.0
-MAX_SEMITONES = 12
-TEMPOS = (0.5, 2.0)
 # Each mix that is being made needs up to three processes and a server thread.
 MAX_MIXES, MAX_MIXES_PER_CLIENT = 4, 2
 RETRY_AFTER_S = 5
 # The track that `click` adds.
 CLICK_TRACK = "click"
 MIX = "mix"
-_NUMBER = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{0,9})?")
-_DECIBELS = re.compile(r"([+-]?[0-9]{1,3}(?:\.[0-9]{0,9})?)dB")
 _GAIN_SCHEMA = {
     "anyOf": [
         {"type": "number", "minimum": 0, "maximum": MAX_GAIN},
@@ -74,17 +69,8 @@ PEAK_SAFE = Parameter(
 _OTHERS = (KEY, TEMPO, CLICK, PEAK_SAFE, LINK)
 
 
-@dataclass(frozen=True)
-class MixRequest:
-    """A mix, and the level of the click in it."""
-
-    mix: audio.Mix
-    click: float
-
-
-def parse_mix(query: Mapping[str, list[str]], stems: list[str]) -> MixRequest:
-    """The mix that a query describes. Raises UnknownOption or InvalidOption."""
-    known = [*stems, *(one.name for one in _OTHERS)]
+def single_values(query: Mapping[str, list[str]], known: Sequence[str]) -> dict[str, str]:
+    """The values of a query. Raises UnknownOption or InvalidOption."""
     values: dict[str, str] = {}
     for name, texts in query.items():
         if name not in known:
@@ -96,42 +82,7 @@ def parse_mix(query: Mapping[str, list[str]], stems: list[str]) -> MixRequest:
                 f"The query parameter {name!r} occurs {len(texts)} times. Send it once."
             )
         values[name] = texts[0]
-    mix = audio.Mix(
-        gains={stem: _gain(stem, values[stem]) for stem in stems if stem in values},
-        semitones=_number(KEY.name, values.get(KEY.name, "0"), -MAX_SEMITONES, MAX_SEMITONES),
-        tempo=_number(TEMPO.name, values.get(TEMPO.name, "1"), *TEMPOS),
-        is_peak_safe=_flag(PEAK_SAFE.name, values.get(PEAK_SAFE.name, "false")),
-    )
-    return MixRequest(mix, _gain(CLICK.name, values.get(CLICK.name, "0")))
-
-
-def _gain(name: str, text: str) -> float:
-    """A factor from a factor or decibels."""
-    gain = -1.0
-    if found := _DECIBELS.fullmatch(text):
-        gain = 10 ** (float(found[1]) / 20)
-    elif _NUMBER.fullmatch(text):
-        gain = float(text)
-    if not 0 <= gain <= MAX_GAIN:
-        raise InvalidOption(
-            f"`{name}` is {text[:50]!r}; it must be a factor between 0 and {MAX_GAIN:g}, or "
-            "decibels up to 6dB, such as -6dB."
-        )
-    return gain
-
-
-def _number(name: str, text: str, least: float, most: float) -> float:
-    if not _NUMBER.fullmatch(text) or not least <= float(text) <= most:
-        raise InvalidOption(
-            f"`{name}` is {text[:50]!r}; it must be a number between {least:g} and {most:g}."
-        )
-    return float(text)
-
-
-def _flag(name: str, text: str) -> bool:
-    if text not in ("0", "1", "false", "true"):
-        raise InvalidOption(f"`{name}` is {text[:50]!r}; it must be true or false.")
-    return text in ("1", "true")
+    return values
 
 
 class MixViews(TrackViews):
@@ -158,7 +109,10 @@ class MixViews(TrackViews):
         if track.song is None:
             raise UnknownTrack(f"The stems of {job.request.model} cannot be mixed.")
         stems = list(dict.fromkeys(track.channels))
-        asked = parse_mix(request.args.to_dict(flat=False), stems)
+        known = [*stems, *(one.name for one in _OTHERS)]
+        values = single_values(request.args.to_dict(flat=False), known)
+        asked = parse_mix(values, stems)
+        click = parse_gain(CLICK.name, values.get(CLICK.name, "0"))
         if file_format not in audio.CONTENT_TYPES:
             raise UnknownFormat(
                 f"A mix is not available as {file_format!r}, only as "
@@ -166,10 +120,10 @@ class MixViews(TrackViews):
             )
         folder = self._folder(upload, job)
         song = track.song(folder)
-        if asked.click:
-            song = replace(song, added=[self._click(upload, jobs, asked.click)])
+        if click:
+            song = replace(song, added=[self._click(upload, jobs, click)])
         tags = folder.tags()
-        mix = replace(asked.mix, tags=replace(tags, title=f"{tags.title} ({MIX})"))
+        mix = replace(asked, tags=replace(tags, title=f"{tags.title} ({MIX})"))
         response = self._streamed(mix, song, file_format)
         name = answers.download_name(upload, MIX, file_format)
         response.headers["Content-Disposition"] = answers.disposition(name)

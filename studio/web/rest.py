@@ -52,6 +52,7 @@ from studio.web.services import Services
 from studio.web.session import Sessions, SessionViews
 from studio.web.tickets import Tickets
 from studio.web.tracks import TrackViews
+from studio.web.videos import VideoViews
 from studio.web.views import POLL_AFTER_S, Views, answer
 
 MAX_WAIT_S = 60
@@ -92,6 +93,7 @@ def register(app: Flask, services: Services) -> None:
     services.access.accept(Sessions(tickets, services.access).owner)
     listed, edits = ListViews(services), EditViews(services)
     originals = OriginalViews(services)
+    videos = VideoViews(services)
     links, sessions = LinkViews(services, tickets), SessionViews(services, tickets)
     blueprint = Blueprint("rest", __name__)
     for rule, method, view in (
@@ -107,6 +109,7 @@ def register(app: Flask, services: Services) -> None:
         ("/download/<file_id>/stems.<file_format>", "GET", tracks.stems),
         ("/download/<file_id>/mix.<file_format>", "GET", mixes.mix),
         ("/download/<file_id>/original", "GET", originals.original),
+        ("/download/<file_id>/karaoke.mp4", "GET", videos.karaoke),
         ("/download/<file_id>/<track>", "GET", tracks.download),
         ("/files", "GET", listed.list_files),
         ("/files/<file_id>", "GET", tracks.files),

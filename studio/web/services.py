@@ -73,6 +73,8 @@ class Services:
     webhooks: Webhooks
     quota: Quota
     partials: Partials
+    # Folder with more fonts for videos.
+    fonts: Path | None
     # Signs links and sessions, and makes the IDs of temporary uploads unpredictable.
     secret: str = field(repr=False)
     waiting: Places = field(default_factory=lambda: Places(MAX_WAITING, MAX_WAITING_PER_CLIENT))

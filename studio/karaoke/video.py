@@ -1,0 +1,150 @@
+"""Makes karaoke videos: a mix of a song, and its words, filled while they are sung."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from studio import audio
+from studio.errors import AudioTooLong, NotReady
+from studio.karaoke.fonts import Fonts
+from studio.karaoke.options import COVER, DEFAULT_BACKGROUND, VideoOptions
+from studio.karaoke.screen import Screen
+from studio.lyrics import LyricLine, Lyrics
+from studio.results import Track, TrackFolder
+from studio.storage.files import ResultFolder, StoredFile
+from studio.storage.on_demand import check_wanted
+
+NAME, FORMAT, CONTENT_TYPE = "karaoke", "mp4", "video/mp4"
+FOLDER, FILE = "karaoke", "video.mp4"
+# A request waits for its video, which takes a fraction of this time.
+MAX_S = 3600.0
+# Of the videos of a transcript, the latest are kept.
+MAX_KEPT = 3
+
+
+@dataclass(frozen=True)
+class JobTrack:
+    """A track of a completed job, and its files."""
+
+    track: Track
+    folder: TrackFolder
+    job_id: str
+
+
+class KaraokeVideo:
+    """A video of the words of one job with the sound of another, which may be the same.
+
+    `fonts` is a folder with more fonts.
+    """
+
+    def __init__(
+        self, words: JobTrack, sound: JobTrack, options: VideoOptions, fonts: Path | None
+    ) -> None:
+        self._words = words
+        self._sound = sound
+        self._options = options
+        self._fonts = fonts
+
+    def make(self) -> StoredFile:
+        """The file, which is made if it does not exist. Raises a StudioError."""
+        song = self._song()
+        duration_s = song.duration_s / self._options.mix.tempo
+        if duration_s > MAX_S:
+            raise AudioTooLong(
+                f"The video would last {duration_s:,.0f} s; at most {MAX_S:,.0f} s are possible "
+                "here. The command `audio-studio karaoke` has no limit."
+            )
+        files, editing = self._words.folder.files, self._words.track.editing
+        begin = editing.current(files) if editing else ""
+        kept = f"{begin}{FOLDER}/"
+        file = files.add(
+            f"{kept}{self._identity()}/{FILE}",
+            lambda: audio.most_video_bytes(self._frame(), duration_s),
+            lambda path: self.write(path, check_wanted),
+        )
+        _remove_oldest(files, kept, self._identity())
+        return file
+
+    def write(self, target: Path, on_wait: Callable[[], None]) -> None:
+        """Write the video to `target`. `on_wait` may raise to cancel. Raises a StudioError."""
+        mix, tags = self._options.mix, self._words.folder.tags()
+        title = tags.title if self._options.title is None else self._options.title
+        with tempfile.TemporaryDirectory(prefix="audio-studio-") as name:
+            folder = Path(name)
+            self._prepare(folder, [title, tags.artist or ""] if title else [])
+            audio.write_video(
+                target,
+                folder,
+                self._frame(),
+                replace(mix, tags=replace(tags, title=title)),
+                self._song(),
+                on_wait=on_wait,
+            )
+
+    def _song(self) -> audio.Song:
+        song = self._sound.track.song
+        assert song is not None
+        return song(self._sound.folder)
+
+    def _prepare(self, folder: Path, titles: list[str]) -> None:
+        """Write the script, the fonts and the background of the video."""
+        options, lyrics = self._options, self._lyrics()
+        text = "".join([line.text for line in lyrics.lines] + titles)
+        fonts = Fonts.for_text(text, self._fonts, lyrics.language)
+        screen = Screen(options.width, options.height, fonts)
+        lines = [_at_tempo(line, options.mix.tempo) for line in lyrics.lines]
+        (folder / audio.SCRIPT).write_text(screen.script(lines, titles), "utf-8")
+        place_fonts(fonts, folder)
+
+    def _lyrics(self) -> Lyrics:
+        read = self._words.track.lyrics
+        assert read is not None
+        lyrics = read(self._words.folder)
+        if not lyrics.lines:
+            raise NotReady(
+                "The transcript of the song has no words, so there is nothing to show in a video."
+            )
+        return lyrics
+
+    def _frame(self) -> audio.Frame:
+        options = self._options
+        colour = DEFAULT_BACKGROUND if options.background == COVER else options.background
+        return audio.Frame(options.width, options.height, colour)
+
+    def _identity(self) -> str:
+        """Names these options and this sound; changed transcripts have folders of their own."""
+        key = json.dumps([self._sound.job_id, asdict(self._options)], sort_keys=True)
+        return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _at_tempo(line: LyricLine, tempo: float) -> LyricLine:
+    words = (
+        replace(word, start_s=word.start_s / tempo, end_s=word.end_s / tempo) for word in line.words
+    )
+    return replace(line, words=tuple(words))
+
+
+def place_fonts(fonts: Fonts, folder: Path) -> None:
+    """Put the fonts that a script uses, and no others, where libass looks for them."""
+    (folder / audio.FONTS).mkdir()
+    for number, font in enumerate(fonts.used):
+        target = folder / audio.FONTS / f"{number}.{font.file_type}"
+        if isinstance(font.file, bytes):
+            target.write_bytes(font.file)
+        else:
+            target.symlink_to(font.file.resolve())
+
+
+def _remove_oldest(files: ResultFolder, kept: str, newest: str) -> None:
+    """Keep MAX_KEPT videos: the one with the identity `newest`, and the latest of the others."""
+    times = {
+        name.split("/")[-2]: info.modified_at
+        for name, info in files.infos().items()
+        if name.startswith(kept)
+    }
+    times.pop(newest, None)
+    for identity in sorted(times, key=lambda one: -times[one])[MAX_KEPT - 1 :]:
+        files.remove(f"{kept}{identity}")

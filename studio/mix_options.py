@@ -1,0 +1,55 @@
+"""The options of mixes: levels of stems, key and tempo. All values are texts, as in a query."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from studio import audio
+from studio.errors import InvalidOption
+
+MAX_GAIN = 2.0
+MAX_SEMITONES = 12
+TEMPOS = (0.5, 2.0)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{0,9})?")
+_DECIBELS = re.compile(r"([+-]?[0-9]{1,3}(?:\.[0-9]{0,9})?)dB")
+
+
+def parse_mix(values: Mapping[str, str], stems: Iterable[str]) -> audio.Mix:
+    """The mix that `key`, `tempo`, `peak_safe` and the levels of stems describe.
+
+    Raises InvalidOption.
+    """
+    return audio.Mix(
+        gains={stem: parse_gain(stem, values[stem]) for stem in stems if stem in values},
+        semitones=_number("key", values.get("key", "0"), -MAX_SEMITONES, MAX_SEMITONES),
+        tempo=_number("tempo", values.get("tempo", "1"), *TEMPOS),
+        is_peak_safe=_flag("peak_safe", values.get("peak_safe", "false")),
+    )
+
+
+def parse_gain(name: str, text: str) -> float:
+    """A factor from a factor or decibels. Raises InvalidOption."""
+    gain = -1.0
+    if found := _DECIBELS.fullmatch(text):
+        gain = 10 ** (float(found[1]) / 20)
+    elif _NUMBER.fullmatch(text):
+        gain = float(text)
+    if not 0 <= gain <= MAX_GAIN:
+        raise InvalidOption(
+            f"`{name}` is {text[:50]!r}; it must be a factor between 0 and {MAX_GAIN:g}, or "
+            "decibels up to 6dB, such as -6dB."
+        )
+    return gain
+
+
+def _number(name: str, text: str, least: float, most: float) -> float:
+    if not _NUMBER.fullmatch(text) or not least <= float(text) <= most:
+        raise InvalidOption(
+            f"`{name}` is {text[:50]!r}; it must be a number between {least:g} and {most:g}."
+        )
+    return float(text)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in ("0", "1", "false", "true"):
+        raise InvalidOption(f"`{name}` is {text[:50]!r}; it must be true or false.")
+    return text in ("1", "true")

@@ -1,0 +1,149 @@
+"""Karaoke videos: made on demand, kept, and sent as files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from studio import audio
+from studio.karaoke.video import MAX_KEPT
+from tests.support.problems import assert_problem
+from tests.support.server import Server, convert, decode_all, noise, write_wav
+
+SMALL = "size=160x160"
+WORDS = ("Sing", " with", " me")
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds with tags."""
+    folder = tmp_path_factory.mktemp("song")
+    tags = ["-metadata", "title=Ünï", "-metadata", "artist=Ann"]
+    return convert(write_wav(folder / "plain.wav", noise(3.0)), folder / "Lied 春.flac", *tags)
+
+
+@pytest.fixture(scope="module")
+def done(live_server: Server, song: Path) -> str:
+    """The song after one job, with words that are known."""
+    file_id = live_server.upload(song)
+    live_server.process(file_id, "whisper", source="vocals")
+    assert live_server.wait(file_id)["status"] == "completed"
+    edit(live_server, file_id, WORDS)
+    return file_id
+
+
+def edit(server: Server, file_id: str, words: tuple[str, ...]) -> None:
+    """Replace the transcript by words of 0.5 s each, from the first second on."""
+    timed = [
+        {"text": text, "start_s": 1 + number / 2, "end_s": 1.5 + number / 2}
+        for number, text in enumerate(words)
+    ]
+    times = {"start_s": 1.0, "end_s": 1 + len(words) / 2}
+    segments = [{**times, "text": "".join(words), "words": timed}] if words else []
+    path = f"{server.url}/files/{file_id}/transcription"
+    etag = server.get(f"/download/{file_id}/transcription?format=json").headers["ETag"]
+    answer = requests.put(path, json={"segments": segments}, headers={"If-Match": etag}, timeout=60)
+    assert answer.status_code == 200, answer.text
+
+
+def video(server: Server, file_id: str, query: str = SMALL, **more: Any) -> requests.Response:
+    return server.get(f"/download/{file_id}/karaoke.mp4?{query}", **more)
+
+
+def kept(server: Server, file_id: str) -> list[str]:
+    return [path.name for path in (server.outputs / file_id).rglob("video.mp4")]
+
+
+def test_a_video_has_the_instrumental_and_the_tags(
+    live_server: Server, done: str, tmp_path: Path
+) -> None:
+    answer = video(live_server, done, "size=320x180")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"] == "video/mp4"
+    assert "karaoke.mp4" in answer.headers["Content-Disposition"]
+    file = tmp_path / "video.mp4"
+    file.write_bytes(answer.content)
+    assert audio.probe(file).duration_s == pytest.approx(3.0, abs=0.05)
+    tags = audio.read_tags(file)
+    assert (tags.title, tags.artist) == ("Ünï", "Ann")
+    # The index is at the beginning, so that players can start before the end has arrived.
+    assert answer.content.index(b"moov") < answer.content.index(b"mdat")
+    instrumental = tmp_path / "instrumental.wav"
+    instrumental.write_bytes(live_server.get(f"/download/{done}/instrumental?format=wav").content)
+    heard, wanted = decode_all(file)[0], decode_all(instrumental)[0]
+    length = min(len(heard), len(wanted))
+    assert np.corrcoef(heard[:length], wanted[:length])[0, 1] > 0.9
+
+
+def test_a_video_is_made_once_and_sent_in_parts(live_server: Server, done: str) -> None:
+    whole = video(live_server, done)
+    again = video(live_server, done, "background=101828&vocals=0&key=0&tempo=1.0&" + SMALL)
+    assert again.headers["ETag"] == whole.headers["ETag"]
+    part = video(live_server, done, headers={"Range": "bytes=100-299"})
+    assert part.status_code == 206 and part.content == whole.content[100:300]
+    same = video(live_server, done, headers={"If-None-Match": whole.headers["ETag"]})
+    assert same.status_code == 304
+
+
+def test_key_tempo_and_levels(live_server: Server, done: str, tmp_path: Path) -> None:
+    answer = video(live_server, done, f"{SMALL}&tempo=0.75&key=-2&vocals=-6dB&title=Mine")
+    file = tmp_path / "video.mp4"
+    file.write_bytes(answer.content)
+    assert audio.probe(file).duration_s == pytest.approx(4.0, abs=0.05)
+    assert audio.read_tags(file).title == "Mine"
+
+
+def test_only_the_latest_videos_are_kept(live_server: Server, done: str) -> None:
+    for number in range(MAX_KEPT + 1):
+        assert video(live_server, done, f"{SMALL}&background=0000{number:02d}").ok
+    assert len(kept(live_server, done)) == MAX_KEPT
+
+
+def test_an_edited_transcript_gets_a_new_video(live_server: Server, done: str) -> None:
+    before = video(live_server, done)
+    edit(live_server, done, ("Other", " words"))
+    after = video(live_server, done)
+    assert after.headers["ETag"] != before.headers["ETag"]
+    assert after.content != before.content
+    assert len(kept(live_server, done)) == 1
+    edit(live_server, done, ("你好",))
+    problem = assert_problem(video(live_server, done), "font_missing")
+    assert "你好" in problem["error"] and "FONTS_DIR" in problem["error"]
+    edit(live_server, done, ())
+    assert_problem(video(live_server, done), "not_ready")
+    edit(live_server, done, WORDS)
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("size=0x0", "`size` is '0x0'"),
+        ("size=1281x720", "even numbers"),
+        ("size=1920x1920", "2,073,600 in all"),
+        ("background=red", "six hexadecimal digits"),
+        ("title=" + "x" * 121, "121 characters"),
+        ("title=a%0Ab", "without line breaks"),
+        ("vocals=3", "between 0 and 2"),
+        ("tempo=9", "between 0.5 and 2"),
+    ],
+)
+def test_wrong_options_are_named(live_server: Server, done: str, query: str, named: str) -> None:
+    problem = assert_problem(video(live_server, done, query), "invalid_option")
+    assert named in problem["error"]
+
+
+def test_what_is_missing_is_named(live_server: Server, song: Path) -> None:
+    file_id = live_server.upload(song)
+    problem = assert_problem(video(live_server, file_id), "not_ready")
+    assert "words" in problem["error"] and f"/process/whisper/{file_id}" in problem["error"]
+    live_server.process(file_id, "whisper")
+    live_server.wait(file_id)
+    problem = assert_problem(video(live_server, file_id), "not_ready")
+    assert "vocals are not separated" in problem["error"]
+
+
+def test_unknown_parameters_are_named(live_server: Server, done: str) -> None:
+    problem = assert_problem(video(live_server, done, "dance=1"), "unknown_option")
+    assert "vocals, size, title" in problem["error"]
