@@ -8,9 +8,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from studio import audio
+from studio.audio.lyrics import Lyrics
 from studio.errors import ResultsGone
 from studio.jobs.job import Job
-from studio.lyrics import Lyrics
 from studio.storage.files import ResultFolder, Storage, StoredFile, Upload
 from studio.storage.on_demand import check_wanted
 

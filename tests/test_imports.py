@@ -27,7 +27,6 @@ LAYERS = (
     ("studio.audio",),
     ("studio.inference", "studio.storage"),
     ("studio.jobs",),
-    ("studio.lyrics", "studio.mix_options", "studio.substation"),
     ("studio.results", "studio.sources", "studio.family"),
     tuple(f"studio.{family}" for family in FAMILIES),
     ("studio.processor", "studio.karaoke", "config"),

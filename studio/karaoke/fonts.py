@@ -8,7 +8,7 @@ folder. The fonts that happen to be installed on a machine are never used.
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ class Fonts:
         return has_effect or any(font.width_em(one) is not None for font in self._fonts)
 
 
-@lru_cache
+@cache
 def bundled_fonts() -> tuple[Font, ...]:
     """The fonts that are always there."""
     from pymupdf_fonts import FiraGO_Bold, NotoSansSymbols2_Regular, NotoSansSymbols_Regular
@@ -143,7 +143,7 @@ def _rank(name: str) -> tuple[int, ...]:
     return (unwanted, *(part not in name for part in _PREFERRED))
 
 
-@lru_cache(maxsize=MAX_FILES)
+@cache
 def _of_file(path: Path, _modified_ns: int) -> tuple[Font, ...]:
     from fontTools.ttLib import TTLibError
 

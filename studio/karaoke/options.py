@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from studio import audio
+from studio.audio.mix_options import parse_mix
 from studio.errors import InvalidOption
-from studio.mix_options import parse_mix
 
 VOCALS = "vocals"
 DEFAULT_SIZE = "1280x720"

@@ -11,9 +11,9 @@ from itertools import pairwise
 
 from wcwidth import iter_graphemes
 
+from studio.audio.lyrics import LyricLine, LyricWord
+from studio.audio.substation import clock, hundredths, plain
 from studio.karaoke.fonts import Fonts, Run
-from studio.lyrics import LyricLine, LyricWord
-from studio.substation import clock, hundredths, plain
 
 # Lines are shown this long before they are sung, and after it if the next one allows.
 LEAD_S = 4.0

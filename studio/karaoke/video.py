@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from studio import audio
+from studio.audio.lyrics import LyricLine, Lyrics
 from studio.errors import AudioTooLong, NotReady
 from studio.karaoke.fonts import Fonts
 from studio.karaoke.options import COVER, DEFAULT_BACKGROUND, VideoOptions
 from studio.karaoke.screen import Screen
-from studio.lyrics import LyricLine, Lyrics
 from studio.results import Track, TrackFolder
 from studio.storage.files import ResultFolder, StoredFile
 from studio.storage.on_demand import check_wanted

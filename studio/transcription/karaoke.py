@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from studio.audio.substation import clock, hundredths, plain
 from studio.audio.tags import NO_TAGS, Tags
-from studio.substation import clock, hundredths, plain
 from studio.transcription.cues import Cue, cues, phrases, text_of
 from studio.transcription.languages import NAMES
 from studio.transcription.transcript import Transcript, Word

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from studio.audio.lyrics import LyricLine, Lyrics, LyricWord
 from studio.audio.tags import NO_TAGS
-from studio.lyrics import LyricLine, Lyrics, LyricWord
 from studio.results import Editing, ModelResult, Result, Track, TrackFolder
 from studio.storage.files import StoredFile
 from studio.transcription import editing

@@ -7,6 +7,7 @@ from dataclasses import replace
 from flask import Response, request
 
 from studio import audio
+from studio.audio.mix_options import MAX_GAIN, MAX_SEMITONES, TEMPOS, parse_gain, parse_mix
 from studio.errors import (
     InvalidOption,
     NotReady,
@@ -16,7 +17,6 @@ from studio.errors import (
     UnknownTrack,
 )
 from studio.jobs.job import Job
-from studio.mix_options import MAX_GAIN, MAX_SEMITONES, TEMPOS, parse_gain, parse_mix
 from studio.storage.files import Upload
 from studio.storage.slots import Places
 from studio.web import answers

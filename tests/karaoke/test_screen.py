@@ -11,11 +11,11 @@ import pytest
 
 from studio import audio
 from studio.audio.child import ENVIRONMENT
+from studio.audio.lyrics import LyricLine, LyricWord
 from studio.errors import FontMissing
 from studio.karaoke.fonts import Fonts
 from studio.karaoke.screen import Screen, shown_lines
 from studio.karaoke.video import place_fonts
-from studio.lyrics import LyricLine, LyricWord
 
 WIDTH, HEIGHT, CHARACTER = 640, 360, 24
 CJK = Path(cvttf_NotoSansCJK_Regular.get_TTF_path()).parent

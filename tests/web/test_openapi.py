@@ -36,6 +36,7 @@ CONTRACT = {
     "/download/{file_id}/stems.{file_format}": {"get"},
     "/download/{file_id}/mix.{file_format}": {"get"},
     "/download/{file_id}/original": {"get"},
+    "/download/{file_id}/karaoke.mp4": {"get"},
     "/download/{file_id}/{track}": {"get"},
     "/files": {"get"},
     "/files/{file_id}": {"get"},
@@ -53,6 +54,7 @@ NAMES = [
     *("list_files", "edit_track", "restore_track"),
     *(
         "download_archive",
+        "download_karaoke",
         "download_mix",
         "download_original",
         "download_stems",

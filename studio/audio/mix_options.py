@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from studio import audio
+from studio.audio.mixing import Mix
 from studio.errors import InvalidOption
 
 MAX_GAIN = 2.0
@@ -13,12 +13,12 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{0,9})?")
 _DECIBELS = re.compile(r"([+-]?[0-9]{1,3}(?:\.[0-9]{0,9})?)dB")
 
 
-def parse_mix(values: Mapping[str, str], stems: Iterable[str]) -> audio.Mix:
+def parse_mix(values: Mapping[str, str], stems: Iterable[str]) -> Mix:
     """The mix that `key`, `tempo`, `peak_safe` and the levels of stems describe.
 
     Raises InvalidOption.
     """
-    return audio.Mix(
+    return Mix(
         gains={stem: parse_gain(stem, values[stem]) for stem in stems if stem in values},
         semitones=_number("key", values.get("key", "0"), -MAX_SEMITONES, MAX_SEMITONES),
         tempo=_number("tempo", values.get("tempo", "1"), *TEMPOS),
