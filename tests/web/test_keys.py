@@ -33,6 +33,7 @@ CLOSED = [
     ("GET", f"/download/{ID}/vocals"),
     ("GET", f"/download/{ID}/all.zip"),
     ("GET", f"/download/{ID}/original"),
+    ("GET", f"/download/{ID}/karaoke.mp4"),
     ("GET", f"/download/{ID}/stems.flac"),
     ("GET", "/files"),
     ("GET", f"/files/{ID}"),
