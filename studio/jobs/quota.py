@@ -21,6 +21,18 @@ class Quota:
         self._max_bytes = max_bytes
         self._max_minutes = max_minutes
 
+    def used_bytes(self, owner: str) -> tuple[int, int] | None:
+        """Bytes that a key's files and results take, and its limit; None without a limit."""
+        if not self._max_bytes:
+            return None
+        return self._storage.used_bytes_of(owner), self._max_bytes
+
+    def worked_min(self, client: str) -> tuple[float, int] | None:
+        """Minutes of a client's jobs in the last day, and its limit; None without a limit."""
+        if not self._max_minutes:
+            return None
+        return self._usage.worked_s(client) / 60, self._max_minutes
+
     def check_bytes(self, owner: str | None, needed_bytes: int = 0) -> None:
         """Raise QuotaExceeded if a key would exceed its storage quota."""
         if not self._max_bytes or owner is None:

@@ -54,7 +54,16 @@ class ListViews(Views):
                 files=self._described([file_id for _, file_id in page]),
                 files_total=len(entries),
                 next=f"/files?before={page[-1][0]:.9f}-{page[-1][1]}" if has_more else None,
+                quota=self._quota(g.owner),
             )
+        )
+
+    def _quota(self, owner: str) -> schemas.Quota:
+        quota, client = self._services.quota, self._services.access.caller()
+        used_bytes, max_bytes = quota.used_bytes(owner) or (None, None)
+        worked_min, max_min = quota.worked_min(client) or (None, None)
+        return schemas.Quota(
+            used_bytes=used_bytes, max_bytes=max_bytes, worked_min=worked_min, max_min=max_min
         )
 
     def _described(self, file_ids: list[str]) -> list[schemas.ListedFile]:

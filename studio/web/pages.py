@@ -50,7 +50,7 @@ SOCKETIO_CLIENT = STATIC / "vendor" / "socket.io.min.js"
 
 def register(app: Flask, services: Services) -> None:
     """Add the pages and `/openapi.json`."""
-    _add_studio(app, Assets())
+    _add_studio(app, Assets(), lists_files=services.access.needs_key)
 
     def openapi() -> dict[str, Any]:
         return document(app, services.version, services.models, services.access.needs_key)
@@ -89,7 +89,7 @@ def register(app: Flask, services: Services) -> None:
         return send_file(SOCKETIO_CLIENT, mimetype="text/javascript")
 
 
-def _add_studio(app: Flask, assets: Assets) -> None:
+def _add_studio(app: Flask, assets: Assets, *, lists_files: bool) -> None:
     """Add the studio, one page for all of its addresses, and its scripts and styles."""
     is_complete = all(name in assets for name in VENDOR_MODULES.values())
     modules = {name: assets.path(file) for name, file in VENDOR_MODULES.items() if file in assets}
@@ -102,7 +102,9 @@ def _add_studio(app: Flask, assets: Assets) -> None:
     def studio(_page: str = "") -> Response:
         if not is_complete:
             return Response(render_template("no_page.html"), headers={POLICY_HEADER: DOCS_POLICY})
-        page = render_template("studio.html", path=assets.path, import_map=import_map)
+        page = render_template(
+            "studio.html", path=assets.path, import_map=import_map, lists_files=lists_files
+        )
         return Response(page, headers={POLICY_HEADER: policy, "Cache-Control": "no-cache"})
 
     @app.get("/static/<version>/<path:name>")

@@ -209,10 +209,24 @@ class ListedFile(Uploaded):
     )
 
 
+class Quota(BaseModel):
+    """What your files and jobs use of their limits; null where there is no limit."""
+
+    used_bytes: int | None = Field(
+        description="Size of your files and results.", examples=[812_000_000]
+    )
+    max_bytes: int | None = Field(examples=[5_000_000_000])
+    worked_min: float | None = Field(
+        description="Minutes that your jobs ran for in the last 24 hours.", examples=[12.5]
+    )
+    max_min: int | None = Field(examples=[60])
+
+
 class FileList(BaseModel):
     files: list[ListedFile] = Field(description="Up to 50 uploads, newest first.")
     files_total: int = Field(description="Number of your uploads.", examples=[120])
     next: Url | None = Field(description="URL of the preceding uploads; null if there are none.")
+    quota: Quota
 
 
 class Edited(BaseModel):

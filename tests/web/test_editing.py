@@ -188,6 +188,7 @@ def test_uploads_are_listed_newest_first_in_pages(locked: Server, tmp_path: Path
     page = listed(locked, ANN)
     assert [one["file_id"] for one in page["files"]] == mine[:2:-1]
     assert page["files_total"] == 53
+    assert set(page["quota"].values()) == {None}
     assert page["files"][0]["filename"] == "歌 52.wav"
     assert [one["status"] for one in page["files"][:2]] == ["completed", "uploaded"]
     # A page goes on where the one before ended, even if that upload is gone.

@@ -54,7 +54,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Iterator[S
     folder = tmp_path_factory.mktemp("studio")
     (folder / "weights").mkdir()
     (folder / "weights" / ".graphs").symlink_to(graphs)
-    server = Server(folder).start()
+    server = Server(folder, WHISPER_MODEL="mini").start()
     yield server
     server.stop()
 

@@ -13,7 +13,8 @@ KEY = "page-0123456789%[abc]"
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("locked"), API_KEYS=KEY).start()
+    folder = tmp_path_factory.mktemp("locked")
+    server = Server(folder, API_KEYS=KEY, MAX_CLIENT_BYTES=10**9, MAX_CLIENT_MINUTES=60).start()
     yield server
     server.stop()
 
@@ -34,3 +35,23 @@ def test_a_key_opens_the_page(locked: Server, chromium: Browser) -> None:
         dialog.get_by_role("button").click()
         expect(page.get_by_role("heading", name="song.wav")).to_be_visible()
         expect(dialog).to_be_hidden()
+
+
+def test_the_list_is_that_of_the_key(locked: Server, chromium: Browser) -> None:
+    path = write_wav(locked.folder / "listed.wav", noise(0.2))
+    for number in range(52):
+        with path.open("rb") as file:
+            files = {"file": (f"number {number}.wav", file)}
+            locked.post("/upload", files=files, headers={"X-API-Key": KEY})
+    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+        page = context.new_page()
+        page.goto("/studio")
+        page.get_by_role("textbox", name="API key").fill(KEY)
+        page.get_by_role("dialog").get_by_role("button").click()
+        cards = page.locator(".song[data-id]")
+        expect(cards.first).to_contain_text("number 51.wav")
+        expect(cards).to_have_count(50)
+        expect(page.get_by_text("Used:")).to_contain_text("of 1.0 GB, 0 of 60 minutes")
+        page.get_by_role("button", name="Show more").click()
+        expect(page.get_by_text("number 0.wav")).to_be_visible()
+        assert page.evaluate("localStorage.getItem('studio.songs')") is None

@@ -25,6 +25,7 @@ export class StemPlayer extends MediaPlayer {
     /** @type {AnalyserNode[]} one for each stem, after its level */
     this.meters = [];
     this._connect();
+    this._samples = new Float32Array(256);
     /** @type {(() => void)[]} */
     this._effects = [
       effect(() => {
@@ -83,9 +84,10 @@ export class StemPlayer extends MediaPlayer {
   level(index) {
     const meter = this.meters[index];
     if (!meter) return 0;
-    const samples = new Float32Array(256);
-    meter.getFloatTimeDomainData(samples);
-    return Math.min(1, samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0));
+    meter.getFloatTimeDomainData(this._samples);
+    let most = 0;
+    for (const sample of this._samples) most = Math.max(most, Math.abs(sample));
+    return Math.min(1, most);
   }
 
   close() {

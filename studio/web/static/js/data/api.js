@@ -50,7 +50,8 @@ export async function request(path, init = {}) {
     isOffline.value = true;
     throw new ApiError(0, "offline", "The server cannot be reached.");
   }
-  isOffline.value = false;
+  isOffline.value = answer.status === 502 || answer.status === 504;
+  if (isOffline.value) throw new ApiError(answer.status, "offline", "The server cannot be reached.");
   if (answer.ok || answer.status === 304) return answer;
   const error = errorOf(answer.status, await answer.text(), answer.headers.get("Retry-After"));
   if (error.status === 401) needsKey.value = true;

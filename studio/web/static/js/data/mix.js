@@ -1,5 +1,5 @@
 /** How a song is mixed: its stems' levels, speed, key and loop. The address holds all of it. */
-import { batch, computed, signal } from "@preact/signals";
+import { batch, computed, effect, signal } from "@preact/signals";
 import { keepInAddress } from "../route.js";
 
 /** @typedef {import("@preact/signals").Signal<number>} NumberSignal */
@@ -13,6 +13,7 @@ import { keepInAddress } from "../route.js";
  * @property {import("@preact/signals").Signal<boolean>} isSolo
  */
 
+const ADDRESS_MS = 200;
 export const SPEEDS = { least: 0.5, most: 1.5, step: 0.05 };
 export const KEYS = { least: -12, most: 12, step: 1 };
 
@@ -35,6 +36,8 @@ export class Mix {
     }));
     this.speed = signal(numberOf(query, "speed", 1, SPEEDS.least, SPEEDS.most));
     this.key = signal(numberOf(query, "key", 0, KEYS.least, KEYS.most));
+    /** The level of the metronome, 0 to 2. */
+    this.click = signal(numberOf(query, "click", 0, 0, 2));
     /** The loop in seconds; NaN where it is open. */
     this.loopFrom = signal(numberOf(query, "from", NaN, 0, Infinity));
     this.loopTo = signal(numberOf(query, "to", NaN, 0, Infinity));
@@ -51,6 +54,31 @@ export class Mix {
     return this.loopTo.value > this.loopFrom.value;
   }
 
+  /** The loop between two times in any order. @param {number} oneS @param {number} otherS */
+  setLoop(oneS, otherS) {
+    batch(() => {
+      this.loopFrom.value = Math.min(oneS, otherS);
+      this.loopTo.value = Math.max(oneS, otherS);
+    });
+  }
+
+  /** Whether exactly the stems of a preset are heard, at their own level. @param {(name: string) => boolean} isHeard */
+  isPreset(isHeard) {
+    return this.stems.every((stem) => this.gain(stem) === (isHeard(stem.name) ? 1 : 0));
+  }
+
+  /** The parameters with which the server makes this mix. */
+  query() {
+    const query = new URLSearchParams();
+    const gains = this.stems.map((stem) => ({ name: stem.name, gain: this.gain(stem) }));
+    for (const { name, gain } of gains) if (gain !== 1) query.set(name, String(rounded(gain)));
+    if (this.key.value !== 0) query.set("key", String(this.key.value));
+    if (this.speed.value !== 1) query.set("tempo", String(rounded(this.speed.value)));
+    if (this.click.value > 0) query.set("click", String(rounded(this.click.value)));
+    if (this.click.value > 0 || gains.some(({ gain }) => gain > 1)) query.set("peak_safe", "true");
+    return query;
+  }
+
   /** @param {(name: string) => boolean} isHeard */
   preset(isHeard) {
     batch(() => {
@@ -62,8 +90,11 @@ export class Mix {
     });
   }
 
-  /** Keep the state in the address; values that are the usual ones are left out. */
-  keep() {
+  /**
+   * The state for the query of the address; null for values that are the usual ones.
+   * @returns {Record<string, string | null>}
+   */
+  state() {
     const names = (/** @type {(stem: Stem) => boolean} */ matches) =>
       this.stems.filter(matches).map((stem) => stem.name).join(",") || null;
     /** @type {Record<string, string | null>} */
@@ -72,6 +103,7 @@ export class Mix {
       solo: names((stem) => stem.isSolo.value),
       speed: written(this.speed.value, 1),
       key: written(this.key.value, 0),
+      click: written(this.click.value, 0),
       from: this.hasLoop ? written(this.loopFrom.value, NaN) : null,
       to: this.hasLoop ? written(this.loopTo.value, NaN) : null,
     };
@@ -79,7 +111,22 @@ export class Mix {
       values[`volume.${stem.name}`] = written(stem.volume.value, 1);
       values[`pan.${stem.name}`] = written(stem.pan.value, 0);
     }
-    keepInAddress(values);
+    return values;
+  }
+
+  /** Keep the state in the address until the returned function is called. */
+  keepInAddress() {
+    let pending = 0;
+    const stop = effect(() => {
+      const values = this.state();
+      // Browsers limit how often the address may change.
+      clearTimeout(pending);
+      pending = setTimeout(() => keepInAddress(values), ADDRESS_MS);
+    });
+    return () => {
+      stop();
+      clearTimeout(pending);
+    };
   }
 }
 
@@ -103,5 +150,10 @@ function numberOf(query, name, usual, least, most) {
 
 /** @param {number} value @param {number} usual */
 function written(value, usual) {
-  return value === usual ? null : String(Math.round(value * 1000) / 1000);
+  return value === usual ? null : String(rounded(value));
+}
+
+/** @param {number} value */
+function rounded(value) {
+  return Math.round(value * 1000) / 1000;
 }

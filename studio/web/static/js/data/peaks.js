@@ -9,6 +9,7 @@ const COARSE = 8192;
  * @typedef {object} Peaks
  * @property {number} secondsPerPixel
  * @property {Int8Array} values lowest and highest in turn, -128 to 127
+ * @property {number} top the largest value without its sign, at least 1
  */
 
 /**
@@ -23,8 +24,10 @@ export async function peaksOf(id, track, durationS, width) {
   const zoom = isFine ? FINE : COARSE;
   const query = new URLSearchParams({ format: "peaks", samples_per_pixel: String(zoom) });
   const answer = await json(`/download/${id}/${track}?${query}`);
+  const values = Int8Array.from(answer.data);
   return {
     secondsPerPixel: answer.samples_per_pixel / answer.sample_rate,
-    values: Int8Array.from(answer.data),
+    values,
+    top: values.reduce((most, value) => Math.max(most, Math.abs(value)), 1),
   };
 }

@@ -1,12 +1,19 @@
 /** The first page: files to drop, uploads, and the songs with what was made of them. */
 import { useComputed, useSignal } from "@preact/signals";
-import { songs } from "../data/songs.js";
+import { useEffect } from "preact/hooks";
+import { returns } from "../data/connection.js";
+import { isListed, listError, loadAll, loadMore, nextPage, quota, songs } from "../data/songs.js";
 import { upload, uploads } from "../data/uploads.js";
 import { DropZone } from "../ui/drop_zone.js";
+import { bytes, number } from "../ui/format.js";
 import { html } from "../ui/html.js";
+import { More } from "../ui/more.js";
 import { SongCard } from "../ui/song_card.js";
 import { UploadCard } from "../ui/upload_card.js";
 import { t } from "../words.js";
+
+/** Shorter lists need no search. */
+const SEARCHED_SONGS = 5;
 
 export function Home() {
   const search = useSignal("");
@@ -14,6 +21,16 @@ export function Home() {
     const wanted = search.value.trim().toLocaleLowerCase();
     return songs.value.filter((song) => song.name.toLocaleLowerCase().includes(wanted));
   });
+  const back = returns.value;
+  useEffect(() => {
+    if (songs.value.length === 0) void loadMore();
+  }, [back]);
+
+  const find = (/** @type {any} */ event) => {
+    search.value = event.currentTarget.value;
+    void loadAll();
+  };
+  const isEmpty = songs.value.length === 0 && nextPage.value === null;
   return html`<h1 class="hidden-text">Audio Studio</h1>
     <${DropZone} onFiles=${upload} />
     ${uploads.value.length > 0 &&
@@ -23,20 +40,32 @@ export function Home() {
     <section class="list" aria-labelledby="songs-title">
       <div class="row">
         <h2 id="songs-title" class="wide">${t("songs.title")}</h2>
-        ${songs.value.length > 5 &&
+        ${songs.value.length > SEARCHED_SONGS &&
         html`<input
           class="wide"
           type="search"
           aria-label=${t("songs.search")}
           placeholder=${t("songs.search")}
-          onInput=${(/** @type {any} */ event) => (search.value = event.currentTarget.value)}
+          onInput=${find}
         />`}
       </div>
-      ${songs.value.length === 0 && html`<p class="muted">${t("songs.none")}</p>`}
+      <${Quota} />
+      ${listError.value && html`<p class="notice error" role="alert">${listError.value}</p>`}
+      ${isEmpty && html`<p class="muted">${t("songs.none")}</p>`}
       ${songs.value.length > 0 && shown.value.length === 0 && html`<p>${t("songs.nomatch")}</p>`}
-      <ul class="list">
-        ${shown.value.map((song) => html`<li key=${song.id}><${SongCard} song=${song} /></li>`)}
-      </ul>
-      ${songs.value.length > 0 && html`<p class="muted">${t("songs.kept")}</p>`}
+      <${More}
+        items=${shown.value}
+        render=${(/** @type {any} */ song) => html`<li key=${song.id}><${SongCard} song=${song} /></li>`}
+        onMore=${songs.value.length > 0 && nextPage.value !== null ? loadMore : null}
+      />
+      ${songs.value.length > 0 && !isListed && html`<p class="muted">${t("songs.kept")}</p>`}
     </section>`;
+}
+
+function Quota() {
+  const { used_bytes: used, max_bytes: most, worked_min: worked, max_min: limit } = quota.value ?? {};
+  const parts = [];
+  if (most) parts.push(t("quota.bytes", { used: bytes(used), most: bytes(most) }));
+  if (limit) parts.push(t("quota.minutes", { used: number(worked), most: number(limit) }));
+  return parts.length > 0 && html`<p class="muted">${t("quota")} ${parts.join(", ")}</p>`;
 }

@@ -1,38 +1,57 @@
 /** The mixer of a song. */
-import { effect } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
+import { Metronome } from "../audio/metronome.js";
 import { StemPlayer } from "../audio/stem_player.js";
+import { analysisOf } from "../data/analysis.js";
 import { ApiError, json } from "../data/api.js";
+import { returns } from "../data/connection.js";
+import { isActive, refresh, start, watch } from "../data/jobs.js";
 import { Mix } from "../data/mix.js";
-import { isActive, songOf, start } from "../data/songs.js";
-import { trackName } from "../ui/format.js";
+import { peaksOf } from "../data/peaks.js";
+import { songOf } from "../data/songs.js";
+import { ChordLane } from "../ui/chord_lane.js";
 import { html } from "../ui/html.js";
 import { Lane } from "../ui/lane.js";
+import { MixDownload } from "../ui/mix_download.js";
 import { listenToKeys } from "../ui/mixer_keys.js";
+import { Presets } from "../ui/presets.js";
+import { SongAnalysis } from "../ui/song_analysis.js";
 import { SongState } from "../ui/song_state.js";
 import { Timeline } from "../ui/timeline.js";
 import { Transport } from "../ui/transport.js";
 import { t } from "../words.js";
+
+/** @typedef {import("../data/songs.js").Song} Song */
 
 /** @param {{ id: string }} properties */
 export function Mixer({ id }) {
   const [song] = useState(() => songOf(id));
   const [files, setFiles] = useState(/** @type {any} */ (null));
   const [error, setError] = useState("");
-  const status = song.status.value?.status;
+  const tracks = (song.status.value?.tracks ?? []).join();
 
-  // Again when a job has ended.
+  useEffect(() => watch(song), [song]);
+  // Again when there are other tracks, and when the server is back.
   useEffect(() => {
-    if (isActive(song.status.value)) return;
-    json(`/files/${id}`).then(setFiles, (problem) => {
-      if (!(problem instanceof ApiError)) throw problem;
-      setError(problem.message);
-    });
-  }, [id, status]);
+    json(`/files/${id}`).then(
+      (found) => {
+        setFiles(found);
+        setError("");
+      },
+      (problem) => {
+        if (!(problem instanceof ApiError)) throw problem;
+        if (problem.code !== "offline") setError(problem.message);
+      },
+    );
+  }, [id, tracks, returns.value]);
 
-  if (error) return html`<p class="notice error" role="alert">${error}</p>`;
+  if (song.isGone.value || error) {
+    return html`<p class="notice error" role="alert">${error || t("song.gone")}</p>
+      <p><a class="button" href="/studio">${t("missing.home")}</a></p>`;
+  }
   if (files === null) return html`<p class="starting">…</p>`;
-  if (files.stems) return html`<${Console} id=${id} files=${files} />`;
+  if (files.stems) return html`<${Console} key=${files.stems.job_id} song=${song} files=${files} />`;
   return html`<h1 class="ellipsis" dir="auto">${files.filename}</h1>
     <div class="card list">
       <p>${t("mixer.separate")}</p>
@@ -45,54 +64,102 @@ export function Mixer({ id }) {
     </div>`;
 }
 
-/** @param {{ id: string, files: any }} properties */
-function Console({ id, files }) {
-  const [player, setPlayer] = useState(/** @type {StemPlayer | null} */ (null));
+/** @param {{ song: Song, files: any }} properties */
+function Console({ song, files }) {
+  const { player, metronome } = usePlayer(files);
+  const [analysis, setAnalysis] = useState(/** @type {import("../data/analysis.js").Analysis | null} */ (null));
+  const peaks = usePeaks(files, player?.mix.stems.map((stem) => stem.name) ?? []);
+  const format = useSignal("mp3");
+  const tracks = files.tracks.map((/** @type {any} */ one) => one.job_id).join();
+
+  useEffect(() => void analysisOf(files).then(setAnalysis), [tracks]);
+  useEffect(() => {
+    if (metronome) metronome.beats = analysis?.beats ?? [];
+  }, [metronome, analysis]);
+  useEffect(() => {
+    if (player?.hasFailed.value) void refresh(song);
+  }, [player?.hasFailed.value]);
+  useEffect(() => {
+    if (player?.hasFailed.value) player.retry();
+  }, [returns.value]);
+
+  if (!player) return html`<p class="starting">…</p>`;
+  const { mix } = player;
+  const durationS = player.durationS.value || files.stems.duration_s;
+  const top = Math.max(1, ...[...peaks.values()].map((one) => one.top));
+  return html`<h1 class="ellipsis" dir="auto">${files.filename}</h1>
+    ${player.hasFailed.value &&
+    html`<p class="notice error row" role="alert">
+      <span class="wide">${t("mixer.failed")}</span>
+      <button onClick=${() => player.retry()}>${t("upload.retry")}</button>
+    </p>`}
+    <${Transport} player=${player}>
+      <${SongAnalysis} song=${song} mix=${mix} analysis=${analysis} />
+    <//>
+    <${SongState} song=${song} />
+    <${Timeline} player=${player} analysis=${analysis}>
+      ${analysis && html`<${ChordLane} analysis=${analysis} durationS=${durationS} />`}
+      ${mix.stems.map(
+        (stem) =>
+          html`<${Lane}
+            key=${stem.name}
+            id=${song.id}
+            stem=${stem}
+            mix=${mix}
+            durationS=${durationS}
+            peaks=${peaks.get(stem.name)}
+            top=${top}
+            format=${format.value}
+          />`,
+      )}
+    <//>
+    <${Presets} mix=${mix} />
+    <${MixDownload} id=${song.id} mix=${mix} format=${format} />
+    <p class="muted">${t("mixer.keys")}</p>`;
+}
+
+/** The player of a song with its metronome, both null before the first render. @param {any} files */
+function usePlayer(files) {
+  const [made, setMade] = useState({
+    player: /** @type {StemPlayer | null} */ (null),
+    metronome: /** @type {Metronome | null} */ (null),
+  });
 
   useEffect(() => {
     const names = files.stems.channels.filter((/** @type {string} */ _, /** @type {number} */ n) => n % 2 === 0);
     const mix = new Mix(names, new URLSearchParams(location.search));
     const { flac, wav } = files.stems.formats;
-    const made = new StemPlayer((flac ?? wav).url, mix);
-    const unlisten = listenToKeys(made);
-    const forget = effect(() => mix.keep());
-    setPlayer(made);
+    const player = new StemPlayer((flac ?? wav).url, mix);
+    const metronome = new Metronome(player);
+    const unlisten = listenToKeys(player);
+    const forget = mix.keepInAddress();
+    setMade({ player, metronome });
     return () => {
       unlisten();
       forget();
-      made.close();
+      metronome.close();
+      player.close();
     };
-  }, [id]);
-
-  if (!player) return html`<p class="starting">…</p>`;
-  if (player.hasFailed.value) return html`<p class="notice error" role="alert">${t("mixer.failed")}</p>`;
-  const { mix } = player;
-  return html`<h1 class="ellipsis" dir="auto">${files.filename}</h1>
-    <${Transport} player=${player} />
-    <${Timeline} player=${player}>
-      ${mix.stems.map(
-        (stem) =>
-          html`<${Lane} key=${stem.name} id=${id} stem=${stem} mix=${mix} durationS=${player.durationS.value} />`,
-      )}
-    <//>
-    <${Presets} mix=${mix} />
-    <div class="row">
-      <a class="button" href=${`/download/${id}/all.zip`} download>${t("mixer.zip")}</a>
-    </div>
-    <p class="muted">${t("mixer.keys")}</p>`;
+  }, []);
+  return made;
 }
 
-/** @param {{ mix: Mix }} properties */
-function Presets({ mix }) {
-  return html`<div class="row" role="group" aria-label=${t("mixer.presets")}>
-    <button onClick=${() => mix.preset(() => true)}>${t("mixer.all")}</button>
-    <button onClick=${() => mix.preset((name) => name !== "vocals")}>${t("mixer.karaoke")}</button>
-    ${mix.stems
-      .filter((stem) => stem.name !== "vocals")
-      .map(
-        (stem) => html`<button onClick=${() => mix.preset((name) => name !== stem.name)}>
-          ${t("mixer.without", { name: trackName(stem.name) })}
-        </button>`,
-      )}
-  </div>`;
+/**
+ * The waveforms of stems as they arrive, at the scale that the screen needs.
+ * @param {any} files
+ * @param {string[]} names
+ */
+function usePeaks(files, names) {
+  const [peaks, setPeaks] = useState(/** @type {Map<string, import("../data/peaks.js").Peaks>} */ (new Map()));
+
+  useEffect(() => {
+    const width = innerWidth * devicePixelRatio;
+    for (const name of names) {
+      peaksOf(files.file_id, name, files.stems.duration_s, width).then(
+        (one) => setPeaks((before) => new Map(before).set(name, one)),
+        () => {},
+      );
+    }
+  }, [names.join()]);
+  return peaks;
 }

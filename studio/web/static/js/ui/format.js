@@ -22,6 +22,22 @@ export function speed(bytesPerS) {
   return `${number(bytesPerS / scale, digits)} ${unit}/s`;
 }
 
+/** @param {number} count */
+export function bytes(count) {
+  return count >= 1e9 ? `${number(count / 1e9, 1)} GB` : `${number(count / 1e6)} MB`;
+}
+
+/** A key such as `F# minor`, in the language of the page. @param {string} name */
+export function musicalKey(name) {
+  const [tonic = "", mode = ""] = name.split(" ");
+  return `${chord(tonic)} ${named("mode", mode)}`;
+}
+
+/** A chord or tone such as `F#m` or `Bb`, with the signs of music. @param {string} name */
+export function chord(name) {
+  return name === "N" ? "–" : name.replace("#", "♯").replace(/^([A-G])b/, "$1♭");
+}
+
 /** @param {number} value @param {number} digits */
 export function number(value, digits = 0) {
   const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };

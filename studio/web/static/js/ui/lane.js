@@ -2,13 +2,15 @@
 import { t } from "../words.js";
 import { number, trackName } from "./format.js";
 import { html } from "./html.js";
+import { TimeBox } from "./timeline.js";
 import { Waveform } from "./waveform.js";
 
 /**
  * @param {{ id: string, stem: import("../data/mix.js").Stem, mix: import("../data/mix.js").Mix,
- *   durationS: number }} properties
+ *   durationS: number, peaks: import("../data/peaks.js").Peaks | undefined, top: number,
+ *   format: string }} properties
  */
-export function Lane({ id, stem, mix, durationS }) {
+export function Lane({ id, stem, mix, durationS, peaks, top, format }) {
   const name = trackName(stem.name);
   const isSilent = mix.gain(stem) === 0;
   return html`<li class=${isSilent ? "lane silent" : "lane"} data-stem=${stem.name}>
@@ -47,14 +49,14 @@ export function Lane({ id, stem, mix, durationS }) {
       />
       <a
         class="button quiet"
-        href=${`/download/${id}/${stem.name}`}
+        href=${`/download/${id}/${stem.name}?format=${format}`}
         download
         aria-label=${t("mixer.download", { name })}
         title=${t("mixer.download", { name })}
         >↓</a
       >
     </div>
-    <${Waveform} id=${id} track=${stem.name} durationS=${durationS} />
+    <${TimeBox}><${Waveform} peaks=${peaks} durationS=${durationS} top=${top} /><//>
   </li>`;
 }
 

@@ -9,7 +9,7 @@ const JUMP_S = 5;
  */
 export function listenToKeys(player) {
   const pressed = (/** @type {KeyboardEvent} */ event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isOwnKey(event)) return;
     if (handle(player, event)) event.preventDefault();
   };
   addEventListener("keydown", pressed);
@@ -39,14 +39,18 @@ function handle(player, event) {
     a: () => startLoop(player),
     b: () => endLoop(player),
     l: () => clearLoop(player),
+    m: () => (player.mix.click.value = player.mix.click.value > 0 ? 0 : 1),
   };
   const action = actions[event.key];
   action?.();
   return action !== undefined;
 }
 
-/** Whether keys belong to an element itself. @param {EventTarget | null} target */
-function isTyping(target) {
+/** Whether a key belongs to the element that has the focus. @param {KeyboardEvent} event */
+function isOwnKey({ key, target }) {
   if (!(target instanceof Element)) return false;
-  return target.matches("input, select, textarea, dialog *, [contenteditable]");
+  if (target.matches("[type=range]")) return key.startsWith("Arrow") || key === "Home";
+  if (target.matches("input, select, textarea, dialog *, [contenteditable]")) return true;
+  // After a click, Space is for the song again; whoever moves by keys presses the button.
+  return key === " " && target.matches("button:focus-visible");
 }

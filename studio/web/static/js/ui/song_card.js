@@ -1,10 +1,13 @@
 /** A song of the list: what was made of it, what is being made, and what can be done. */
 import { useEffect, useRef } from "preact/hooks";
-import { cancel, isActive, refresh, remove, start } from "../data/songs.js";
+import { remove } from "../data/deleting.js";
+import { cancel, start, startLyrics, unfinished, watch } from "../data/jobs.js";
 import { t } from "../words.js";
 import { clock } from "./format.js";
 import { html } from "./html.js";
-import { SongState, readyTracks } from "./song_state.js";
+import { Made } from "./song_made.js";
+import { SongPicture } from "./song_picture.js";
+import { SongState, hasText, stemsOf } from "./song_state.js";
 
 /** @typedef {import("../data/songs.js").Song} Song */
 
@@ -13,15 +16,24 @@ export function SongCard({ song }) {
   const card = useRef(/** @type {HTMLElement | null} */ (null));
   // A long list asks only for the songs that are seen.
   useEffect(() => {
+    /** @type {(() => void) | null} */
+    let leave = null;
     const seen = new IntersectionObserver((entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      seen.disconnect();
-      void refresh(song);
+      const isSeen = entries.at(-1)?.isIntersecting ?? false;
+      if (isSeen) leave ??= watch(song);
+      else {
+        leave?.();
+        leave = null;
+      }
     });
     if (card.current) seen.observe(card.current);
-    return () => seen.disconnect();
+    return () => {
+      seen.disconnect();
+      leave?.();
+    };
   }, [song]);
 
+  const stems = song.isGone.value ? [] : stemsOf(song.status.value);
   return html`<article class="card song" ref=${card} data-id=${song.id}>
     <header>
       <h3>
@@ -29,7 +41,13 @@ export function SongCard({ song }) {
       </h3>
       ${song.durationS !== null && html`<span class="muted">${clock(song.durationS)}</span>`}
     </header>
+    ${stems.length > 0 &&
+    song.durationS !== null &&
+    html`<a href=${`/studio/${song.id}`} class="picture" tabindex="-1" aria-hidden="true">
+      <${SongPicture} id=${song.id} stems=${stems} durationS=${song.durationS} />
+    </a>`}
     <${SongState} song=${song} />
+    ${!song.isGone.value && html`<${Made} song=${song} />`}
     <${Actions} song=${song} />
   </article>`;
 }
@@ -38,32 +56,52 @@ export function SongCard({ song }) {
 function Actions({ song }) {
   const status = song.status.value;
   if (song.isGone.value) return html`<div class="row"><${Delete} song=${song} /></div>`;
-  const tracks = readyTracks(status);
-  const isBusy = isActive(status);
+  const running = unfinished(status);
+  const isMaking = (/** @type {string} */ model) => running.some((job) => job.model === model);
+  const hasStems = stemsOf(status).length > 0;
+  // Nothing is known before the first answer, and a text has no sound.
+  const isOff = status === null || song.durationS === null;
   return html`<div class="row">
-    ${hasStems(status)
+    ${hasStems
       ? html`<a class="button primary" href=${`/studio/${song.id}`}>${t("song.open")}</a>`
-      : html`<button class="primary" disabled=${isBusy} onClick=${() => start(song, "demucs")}>
+      : html`<button
+          class="primary"
+          disabled=${isOff || isMaking("demucs")}
+          onClick=${() => start(song, "demucs")}
+        >
           ${t("song.separate")}
         </button>`}
-    ${!tracks.includes("transcription") &&
-    html`<button disabled=${isBusy} onClick=${() => start(song, "whisper", { source: "vocals" })}>
+    ${!hasText(status) &&
+    html`<button
+        title=${t("song.lyrics.hint")}
+        disabled=${isOff || isMaking("whisper")}
+        onClick=${() => startLyrics(song, hasStems || isMaking("demucs"))}
+      >
         ${t("song.lyrics")}
       </button>
-      <button disabled=${isBusy} onClick=${() => start(song, "whisper")}>${t("song.transcribe")}</button>`}
-    ${tracks.includes("transcription") &&
-    html`<a class="button" href=${`/download/${song.id}/transcription`} download>${t("song.transcript")}</a>`}
-    ${isBusy && html`<button onClick=${() => cancel(song)}>${t("song.cancel")}</button>`}
+      <button disabled=${isOff || isMaking("whisper")} onClick=${() => start(song, "whisper")}>
+        ${t("song.transcribe")}
+      </button>`}
+    ${!status?.tracks.includes("analysis") &&
+    html`<button
+      title=${t("song.analyse.hint")}
+      disabled=${isOff || isMaking("analysis")}
+      onClick=${() => start(song, "analysis")}
+    >
+      ${t("song.analyse")}
+    </button>`}
+    ${running.length > 0 && html`<button onClick=${() => cancel(song)}>${t("song.cancel")}</button>`}
     <${Delete} song=${song} />
   </div>`;
 }
 
 /** @param {{ song: Song }} properties */
 function Delete({ song }) {
-  return html`<button class="quiet" onClick=${() => remove(song)}>${t("song.delete")}</button>`;
-}
-
-/** @param {any} status */
-function hasStems(status) {
-  return readyTracks(status).includes("vocals");
+  return html`<button
+    class="quiet"
+    aria-label=${t("song.delete.name", { name: song.name })}
+    onClick=${() => remove(song)}
+  >
+    ${t("song.delete")}
+  </button>`;
 }

@@ -1,70 +1,96 @@
 /** The lanes' common time: the playhead, clicks that seek, and drags that set a loop. */
 import { useEffect, useRef } from "preact/hooks";
-import { clock } from "./format.js";
+import { chordAt } from "../data/analysis.js";
+import { chord, clock } from "./format.js";
 import { html } from "./html.js";
 
 /** Shorter drags are clicks. */
 const MIN_DRAG_PX = 6;
 
-/** @param {{ player: import("../audio/stem_player.js").StemPlayer, children: any }} properties */
-export function Timeline({ player, children }) {
+/** @typedef {import("../audio/stem_player.js").StemPlayer} StemPlayer */
+/** @typedef {import("../data/analysis.js").Analysis} Analysis */
+
+/** What a lane shows over time, with the loop and the playhead over it. @param {{ children?: any }} properties */
+export function TimeBox({ children }) {
+  return html`<div class="time">
+    ${children}
+    <i class="loop" aria-hidden="true"></i>
+    <i class="head" aria-hidden="true"></i>
+  </div>`;
+}
+
+/** @param {{ player: StemPlayer, analysis: Analysis | null, children?: any }} properties */
+export function Timeline({ player, analysis, children }) {
   const root = useRef(/** @type {HTMLElement | null} */ (null));
 
   useEffect(() => {
     let frame = 0;
     const tick = () => {
       player.followLoop();
-      if (root.current) show(root.current, player);
+      if (root.current) show(root.current, player, analysis);
       frame = requestAnimationFrame(tick);
     };
     tick();
     return () => cancelAnimationFrame(frame);
-  }, [player]);
-
-  const press = (/** @type {PointerEvent} */ down) => {
-    const wave = down.target instanceof Element ? down.target.closest(".wave") : null;
-    if (!wave || down.button !== 0) return;
-    const secondsAt = (/** @type {number} */ x) => {
-      const { left, width } = wave.getBoundingClientRect();
-      return (Math.min(1, Math.max(0, (x - left) / width))) * player.durationS.value;
-    };
-    const release = (/** @type {PointerEvent} */ up) => {
-      const [from, to] = [secondsAt(down.clientX), secondsAt(up.clientX)];
-      if (Math.abs(up.clientX - down.clientX) < MIN_DRAG_PX) {
-        player.seek(to);
-        return;
-      }
-      player.mix.loopFrom.value = Math.min(from, to);
-      player.mix.loopTo.value = Math.max(from, to);
-      player.seek(Math.min(from, to));
-    };
-    addEventListener("pointerup", release, { once: true });
-  };
+  }, [player, analysis]);
 
   const { mix } = player;
   const share = (/** @type {number} */ seconds) => seconds / (player.durationS.value || 1);
   const loop = mix.hasLoop
     ? `--from: ${share(mix.loopFrom.value)}; --to: ${share(mix.loopTo.value)}`
-    : null;
-  return html`<ul class="lanes" ref=${root} onPointerDown=${press} style=${loop}>
+    : "--from: 0; --to: 0";
+  return html`<ul
+    class="lanes"
+    ref=${root}
+    onPointerDown=${(/** @type {PointerEvent} */ event) => drag(event, player)}
+    style=${loop}
+  >
     ${children}
-    <li class="over" aria-hidden="true">
-      ${loop && html`<span class="loop"></span>`}
-      <span class="head"></span>
-    </li>
   </ul>`;
 }
 
-/** @param {HTMLElement} root @param {import("../audio/stem_player.js").StemPlayer} player */
-function show(root, player) {
+/** Follow a pointer until it is released: a click seeks, a drag makes a loop. @param {PointerEvent} down @param {StemPlayer} player */
+function drag(down, player) {
+  const box = down.target instanceof Element ? down.target.closest(".time") : null;
+  if (!box || down.button !== 0) return;
+  const { mix } = player;
+  const secondsAt = (/** @type {number} */ x) => {
+    const { left, width } = box.getBoundingClientRect();
+    return Math.min(1, Math.max(0, (x - left) / width)) * player.durationS.value;
+  };
+  const anchorS = secondsAt(down.clientX);
+  let isDrag = false;
+  const listening = new AbortController();
+  const { signal } = listening;
+  const move = (/** @type {PointerEvent} */ event) => {
+    isDrag ||= Math.abs(event.clientX - down.clientX) >= MIN_DRAG_PX;
+    if (isDrag) mix.setLoop(anchorS, secondsAt(event.clientX));
+  };
+  const release = (/** @type {PointerEvent} */ up) => {
+    listening.abort();
+    move(up);
+    player.seek(isDrag ? mix.loopFrom.value : anchorS);
+  };
+  addEventListener("pointermove", move, { signal });
+  addEventListener("pointerup", release, { signal });
+  addEventListener("pointercancel", () => listening.abort(), { signal });
+}
+
+/** @param {HTMLElement} root @param {StemPlayer} player @param {Analysis | null} analysis */
+function show(root, player, analysis) {
   const position = player.positionS;
   root.style.setProperty("--at", String(position / (player.durationS.value || 1)));
   for (const meter of root.querySelectorAll("[data-meter]")) {
     const level = player.level(Number(/** @type {HTMLElement} */ (meter).dataset.meter));
     /** @type {HTMLElement} */ (meter).style.transform = `scaleX(${level.toFixed(3)})`;
   }
-  const text = clock(position);
-  for (const element of document.querySelectorAll("[data-clock]")) {
+  write("[data-clock]", clock(position));
+  if (analysis) write("[data-chord]", chord(chordAt(analysis, position)));
+}
+
+/** @param {string} selector @param {string} text */
+function write(selector, text) {
+  for (const element of document.querySelectorAll(selector)) {
     if (element.textContent !== text) element.textContent = text;
   }
 }

@@ -1,6 +1,6 @@
 /** Messages at the bottom: what can be undone, and that the server is away. */
 import { isOffline } from "../data/api.js";
-import { deleted, undo } from "../data/songs.js";
+import { deleted, undo } from "../data/deleting.js";
 import { t } from "../words.js";
 import { html } from "./html.js";
 

@@ -5,8 +5,8 @@ import { clock, number } from "./format.js";
 import { html } from "./html.js";
 import { Fader } from "./lane.js";
 
-/** @param {{ player: import("../audio/stem_player.js").StemPlayer }} properties */
-export function Transport({ player }) {
+/** @param {{ player: import("../audio/stem_player.js").StemPlayer, children?: any }} properties */
+export function Transport({ player, children }) {
   const { mix } = player;
   const label = player.isPlaying.value ? t("mixer.pause") : t("mixer.play");
   return html`<div class="card transport">
@@ -37,6 +37,7 @@ export function Transport({ player }) {
       />
     </label>
     <${Loop} player=${player} />
+    ${children}
     ${player.keyShift.hasFailed.value && html`<p class="bad" role="alert">${t("mixer.key.failed")}</p>`}
   </div>`;
 }

@@ -1,0 +1,56 @@
+/** The Socket.IO namespace `/jobs`: the server tells of jobs while they run. */
+import { signal } from "@preact/signals";
+import { request } from "./api.js";
+
+/** As many files as the server accepts in one subscription. */
+export const MAX_FILES = 100;
+/** Before a connection that the server closed or refused is tried again. */
+const RETRY_MS = 3000;
+
+/** True while jobs are told of; otherwise their state has to be asked for. */
+export const isLive = signal(false);
+
+/** @type {Promise<any> | null} */
+let opening = null;
+/** @type {string[]} */
+let wanted = [];
+
+/**
+ * Tells of the jobs of these files from now on, instead of earlier ones.
+ * @param {string[]} fileIds
+ * @param {{ onJob: (job: any) => void, onRefused: () => void }} handlers of the first call
+ */
+export async function subscribe(fileIds, handlers) {
+  wanted = fileIds.slice(0, MAX_FILES);
+  if (wanted.length === 0 && opening === null) return;
+  opening ??= open(handlers);
+  const socket = await opening;
+  if (socket.connected) ask(socket, handlers.onRefused);
+}
+
+/** @param {{ onJob: (job: any) => void, onRefused: () => void }} handlers */
+async function open({ onJob, onRefused }) {
+  const { io } = await import("socket.io-client");
+  const transports = ["websocket", "polling"];
+  const socket = io("/jobs", { transports, tryAllTransports: true, reconnectionDelayMax: RETRY_MS });
+  socket.on("connect", () => ask(socket, onRefused));
+  socket.on("job", onJob);
+  const again = () => {
+    isLive.value = false;
+    // Shows whether the server is away.
+    void request("/health").catch(() => {});
+    // It reconnects by itself, unless the server has closed or refused the connection.
+    if (!socket.active) setTimeout(() => socket.connect(), RETRY_MS);
+  };
+  socket.on("disconnect", again);
+  socket.on("connect_error", again);
+  return socket;
+}
+
+/** @param {any} socket @param {() => void} onRefused */
+function ask(socket, onRefused) {
+  socket.emit("subscribe", { file_ids: wanted }, (/** @type {any} */ answer) => {
+    isLive.value = !answer.error;
+    if (answer.error) setTimeout(onRefused, RETRY_MS);
+  });
+}
