@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { ApiError, json } from "./api.js";
 
-export { isActive, refresh, start } from "./jobs.js";
+export { cancel, isActive, refresh, start } from "./jobs.js";
 
 const KEY = "studio.songs";
 
@@ -84,7 +84,9 @@ export async function loadMore() {
   try {
     const page = await json(nextPage.value);
     const known = new Set(songs.value.map((song) => song.id));
-    const added = page.files.filter((/** @type {any} */ file) => !known.has(file.file_id));
+    // Texts are prompts of the page for music.
+    const isNew = (/** @type {any} */ file) => file.duration_s !== null && !known.has(file.file_id);
+    const added = page.files.filter(isNew);
     const loaded = added.map((/** @type {any} */ file) => songFrom(file, Date.parse(file.created_at)));
     songs.value = [...songs.value, ...loaded];
     nextPage.value = page.next;

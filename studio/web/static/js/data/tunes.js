@@ -1,7 +1,8 @@
 /** Music that was made in this browser: prompts, sent as text files, and their jobs. */
 import { signal } from "@preact/signals";
 import { json, request, send } from "./api.js";
-import { add, refresh, songOf, start } from "./songs.js";
+import { refresh, start } from "./jobs.js";
+import { add, songOf } from "./songs.js";
 
 const KEY = "studio.tunes";
 const MAX_NAME_CHARACTERS = 60;

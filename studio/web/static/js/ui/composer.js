@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { ApiError } from "../data/api.js";
 import { modelOf } from "../data/models.js";
 import { EXAMPLES, EXAMPLES_OF_MINI, unknownWords } from "../data/prompts.js";
-import { songs } from "../data/songs.js";
+import { loadMore, songs } from "../data/songs.js";
 import { make, tunes } from "../data/tunes.js";
 import { t } from "../words.js";
 import { html } from "./html.js";
@@ -31,6 +31,7 @@ export function Composer({ draft }) {
       chosen.value = found.default;
       setModel(found);
     }, tell);
+    if (songs.value.length === 0) void loadMore();
   }, []);
 
   const variant = model?.variants.find((one) => one.name === chosen.value);

@@ -22,11 +22,6 @@ export function speed(bytesPerS) {
   return `${number(bytesPerS / scale, digits)} ${unit}/s`;
 }
 
-/** @param {number} count */
-export function bytes(count) {
-  return count >= 1e9 ? `${number(count / 1e9, 1)} GB` : `${number(count / 1e6)} MB`;
-}
-
 /** A key such as `F# minor`, in the language of the page. @param {string} name */
 export function musicalKey(name) {
   const [tonic = "", mode = ""] = name.split(" ");

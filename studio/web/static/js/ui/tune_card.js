@@ -1,7 +1,7 @@
 /** Music of the list: its variations side by side, and what can be done with them. */
 import { useEffect, useState } from "preact/hooks";
 import { ApiError } from "../data/api.js";
-import { cancel, isActive, refresh } from "../data/songs.js";
+import { cancel, isActive, watch } from "../data/jobs.js";
 import { discard, separate } from "../data/tunes.js";
 import { go } from "../route.js";
 import { t } from "../words.js";
@@ -16,7 +16,7 @@ const FORMATS = ["wav", "flac", "mp3", "ogg"];
 export function TuneCard({ tune, onAgain }) {
   const { song, prompt } = tune;
   const [error, setError] = useState("");
-  useEffect(() => void refresh(song), [song]);
+  useEffect(() => watch(song), [song]);
 
   const attempt = async (/** @type {() => Promise<unknown>} */ work) => {
     setError("");
