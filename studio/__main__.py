@@ -26,6 +26,7 @@ def run() -> None:
         OPTIONS,
         FORMATS,
         serve,
+        config.fonts_dir,
         config.MCP_SERVER,
         config.MCP_KEY,
     )

@@ -16,10 +16,14 @@ Output = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Choices:
-    """What to write, besides the options of the model: formats, and whether for karaoke."""
+    """What to write, besides the options of the model: formats, and whether for karaoke.
+
+    `video` are the options of a video.
+    """
 
     formats: tuple[str, ...] = ()
     karaoke: bool = False
+    video: tuple[tuple[str, str], ...] = ()
 
 
 Outputs = Callable[[str, Done, Choices], list[Output]]
@@ -31,7 +35,8 @@ class Command:
 
     `fixed` are options that it sets itself; `without` are options that only make sense on a server.
     `outputs(name, done, choices)` lists what is written for a source that is called `name`.
-    `formats` are the default of `--format` where several formats may be chosen.
+    `formats` are the default of `--format` where several formats may be chosen. `video` is set if
+    a karaoke video is made of each source.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Command:
     without: frozenset[str] = frozenset()
     formats: str | None = None
     reads_files: bool = True
+    video: bool = False
 
     @property
     def excluded(self) -> set[str]:
@@ -107,6 +113,17 @@ COMMANDS = (
         _texts,
         fixed={"source": "vocals"},
         formats="lrc",
+    ),
+    Command(
+        "karaoke",
+        "whisper",
+        "make karaoke videos of songs: separate the vocals, transcribe them, write the words and "
+        "the video",
+        "folder for the texts and videos (default: beside each file)",
+        _texts,
+        fixed={"source": "vocals"},
+        formats="lrc,ass",
+        video=True,
     ),
     Command(
         "analyse",

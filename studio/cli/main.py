@@ -15,6 +15,7 @@ from studio.cli.tools import Tools
 from studio.cli.workshop import MakeProcessors, Workshop, open_workshop
 from studio.errors import StudioError
 from studio.jobs.body import JobOptions
+from studio.karaoke.options import HELP
 
 INTERRUPTED = 130
 
@@ -23,13 +24,15 @@ INTERRUPTED = 130
 class Interface:
     """What the front door provides: the processors, and the options and formats of each model.
 
-    `serve` starts the server. If `server_url` is set, jobs of agents run on that server.
+    `serve` starts the server. `fonts` is a folder with more fonts for videos. If `server_url` is
+    set, jobs of agents run on that server.
     """
 
     make_processors: MakeProcessors
     options: Mapping[str, type[JobOptions]]
     formats: Mapping[str, Mapping[str, str]]
     serve: Callable[[], None]
+    fonts: Path | None = None
     server_url: str = ""
     server_key: str = field(default="", repr=False)
 
@@ -45,7 +48,7 @@ def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
     screen: Display = Records(write_line) if given.json else Screen()
     folder = getattr(given, "output", None) or Path.cwd()
     try:
-        with open_workshop(interface.make_processors, folder) as workshop:
+        with open_workshop(interface.make_processors, folder, interface.fonts) as workshop:
             if given.command == "models":
                 screen.models(workshop.models.describe())
                 return 0
@@ -71,7 +74,7 @@ def _serve_agents(interface: Interface) -> int:
 
     def workshop(folder: Path) -> AbstractContextManager[Workshop]:
         if not interface.server_url:
-            return open_workshop(interface.make_processors, folder)
+            return open_workshop(interface.make_processors, folder, interface.fonts)
         from studio.cli.remote import open_remote
 
         return open_remote(
@@ -114,6 +117,9 @@ def _add(parser: argparse.ArgumentParser, command: Command, interface: Interface
             "--karaoke", action="store_true", help="write the vocals, and the song without them"
         )
     excluded = set(command.excluded)
+    if command.video:
+        for name, about in HELP.items():
+            parser.add_argument(f"--{name}", metavar="VALUE", help=about.replace("%", "%%"))
     if command.formats:
         parser.add_argument(
             "--format",

@@ -3,12 +3,12 @@
 import ssl
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx2
 
@@ -138,6 +138,14 @@ class RemoteDone:
         with unfinished(target) as path:
             address = f"/download/{self.file_id}/{quote(track, safe='')}?format={file_format}"
             self.api.download(address, path)
+
+    def write_video(
+        self, options: Mapping[str, str], target: Path, on_wait: Callable[[], None]
+    ) -> None:
+        with unfinished(target) as path:
+            on_wait()
+            query = urlencode(options)
+            self.api.download(f"/download/{self.file_id}/karaoke.mp4?{query}", path)
 
 
 class RemoteWorkshop:

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from studio.cli.show import Display
 from studio.cli.sources import Item, items_of
 from studio.cli.workshop import Models, Workshop
 from studio.errors import InvalidOption, StudioError, UnknownFormat
+from studio.karaoke.options import HELP, VOCALS, parse_video
+from studio.karaoke.video import FORMAT, NAME
 
 FAILED = 1
 UNREACHABLE = "server_unreachable"
@@ -38,9 +41,15 @@ def order_of(command: Command, arguments: argparse.Namespace, models: Models) ->
     return Order(
         arguments.sources,
         body_of(arguments, models.options_of(command.model), excluded),
-        Choices(formats, getattr(arguments, "karaoke", False)),
+        Choices(formats, getattr(arguments, "karaoke", False), _video_of(command, arguments)),
         arguments.output,
     )
+
+
+def _video_of(command: Command, arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
+    """The options of a video that were given."""
+    names = HELP if command.video else ()
+    return tuple((name, value) for name in names if (value := getattr(arguments, name)) is not None)
 
 
 class Run:
@@ -60,6 +69,8 @@ class Run:
             if "stems" in body:
                 raise InvalidOption("`--karaoke` cannot be used with `--stems`. Leave one out.")
             body["stems"] = ["vocals"]
+        if self._command.video:
+            parse_video(dict(self._order.choices.video), [VOCALS])
         known = models.formats_of(self._command.model)
         for one in self._order.choices.formats:
             if one not in known:
@@ -134,6 +145,10 @@ class Run:
                 for target, track, file_format in command.outputs(name, done, choices):
                     outputs.append(folder / target)
                     done.write(track, file_format, outputs[-1])
+                if command.video:
+                    outputs.append(folder / f"{name}.{NAME}.{FORMAT}")
+                    on_wait = partial(report, "making the video", 1.0)
+                    done.write_video(dict(choices.video), outputs[-1], on_wait)
             if request.fingerprint:
                 record.add(key, outputs)
             self._screen.done(item.label, outputs, request.variant, done.result)

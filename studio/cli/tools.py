@@ -17,6 +17,7 @@ from studio.errors import InvalidOption, UnknownFile, UnknownOption
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report
+from studio.karaoke.options import HELP
 
 MODELS = "models"
 # Limits of an answer: characters of a transcript, and files of a folder.
@@ -82,6 +83,8 @@ class Tools:
                 "type": "boolean",
                 "description": "Write the vocals, and the song without them.",
             }
+        if command.video:
+            properties |= {name: _text(about) for name, about in HELP.items()}
         if command.formats:
             properties["formats"] = {
                 "type": "array",
@@ -115,7 +118,9 @@ class Tools:
         body = dict(arguments)
         source = _string(body, "path" if command.reads_files else "prompt")
         output = Path(_string(body, "output")).expanduser().absolute() if "output" in body else None
-        choices = Choices(_formats(body, command), bool(body.pop("karaoke", False)))
+        names = HELP if command.video else ()
+        video = tuple((name, _string(body, name)) for name in names if name in body)
+        choices = Choices(_formats(body, command), bool(body.pop("karaoke", False)), video)
         if command.reads_files:
             path = Path(source).expanduser().absolute()
             if not path.exists():

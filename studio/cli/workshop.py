@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,8 @@ from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.store import JobStore, connect
+from studio.karaoke.options import parse_video
+from studio.karaoke.video import JobTrack, KaraokeVideo
 from studio.results import Track, TrackFolder
 from studio.sources import sound_info
 from studio.storage.disk import DiskStorage
@@ -50,6 +52,11 @@ class Done(Protocol):
 
     def write(self, track: str, file_format: str, target: Path) -> None:
         """Put a track at `target`; it appears complete, by rename."""
+
+    def write_video(
+        self, options: Mapping[str, str], target: Path, on_wait: Callable[[], None]
+    ) -> None:
+        """Put a karaoke video at `target`. `on_wait` may raise to cancel. Raises a StudioError."""
 
 
 class Workshop(Protocol):
@@ -89,6 +96,8 @@ class Processor(Protocol):
 
     def tracks(self, job: Job) -> Sequence[Track]: ...
 
+    def joined(self, job: Job) -> Track | None: ...
+
 
 class Processors(Models, Protocol):
     """The model processors of this process, by name."""
@@ -120,6 +129,8 @@ class LocalDone:
     result: dict[str, Any]
     tracks: dict[str, Track]
     folder: TrackFolder
+    joined: Track | None = None
+    fonts: Path | None = None
 
     def default_format(self, track: str) -> str:
         return self.tracks[track].default_format
@@ -132,14 +143,35 @@ class LocalDone:
             except OSError:
                 shutil.copy2(source, path)
 
+    def write_video(
+        self, options: Mapping[str, str], target: Path, on_wait: Callable[[], None]
+    ) -> None:
+        """The words and the vocals must be those of this job."""
+        words = next(track for track in self.tracks.values() if track.lyrics is not None)
+        assert self.joined is not None
+        video = KaraokeVideo(
+            JobTrack(words, self.folder),
+            JobTrack(self.joined, self.folder),
+            parse_video(options, self.joined.channels),
+            self.fonts,
+        )
+        with unfinished(target) as path:
+            video.write(path, on_wait)
+
 
 class LocalWorkshop:
     """The processors with a storage of their own, which lasts as long as the workshop."""
 
     def __init__(
-        self, models: Processors, storage: DiskStorage, store: JobStore, folder: Path
+        self,
+        models: Processors,
+        storage: DiskStorage,
+        store: JobStore,
+        folder: Path,
+        fonts: Path | None,
     ) -> None:
         self.models = models
+        self._fonts = fonts
         self._folder = folder
         self._storage = storage
         self._store = store
@@ -176,7 +208,8 @@ class LocalWorkshop:
         done = replace(job, state=State.COMPLETED, result=result, finished_at=time.time())
         upload = self._storage.upload(request.file_id)
         folder = TrackFolder.of(self._storage, upload, job)
-        return LocalDone(result, {track.name: track for track in processor.tracks(done)}, folder)
+        tracks = {track.name: track for track in processor.tracks(done)}
+        return LocalDone(result, tracks, folder, processor.joined(done), self._fonts)
 
     def forget(self, upload: Upload) -> None:
         """Remove what belongs to a file; the file itself stays."""
@@ -184,8 +217,13 @@ class LocalWorkshop:
 
 
 @contextmanager
-def open_workshop(make_processors: MakeProcessors, folder: Path) -> Iterator[LocalWorkshop]:
-    """A workshop whose files are in a hidden folder inside `folder`, removed at the end."""
+def open_workshop(
+    make_processors: MakeProcessors, folder: Path, fonts: Path | None = None
+) -> Iterator[LocalWorkshop]:
+    """A workshop whose files are in a hidden folder inside `folder`, removed at the end.
+
+    `fonts` is a folder with more fonts for videos.
+    """
     prepare_process()
     folder.mkdir(parents=True, exist_ok=True)
     own = folder / f".audio-studio-{secrets.token_hex(4)}"
@@ -196,7 +234,7 @@ def open_workshop(make_processors: MakeProcessors, folder: Path) -> Iterator[Loc
         storage.open()
         store = JobStore(connect(f"sqlite:///{own / 'jobs.sqlite3'}"))
         store.open()
-        yield LocalWorkshop(make_processors(storage, store), storage, store, own)
+        yield LocalWorkshop(make_processors(storage, store), storage, store, own, fonts)
     finally:
         if store is not None:
             store.close()

@@ -14,6 +14,16 @@ COVER = "cover"
 DEFAULT_BACKGROUND = "101828"
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 160, 1920, 1920 * 1080
 MAX_TITLE_CHARACTERS = 120
+HELP = {
+    "size": f"Width and height of the video in pixels (default: {DEFAULT_SIZE}).",
+    "vocals": "Level of the vocals, 0 to 2 or decibels such as -6dB (default: 0).",
+    "key": "Change of the key in semitones (default: 0).",
+    "tempo": "Speed, 0.5 to 2, without a change of the key (default: 1).",
+    "title": "Title at the beginning (default: title and artist of the file).",
+    "background": f"Colour as six hexadecimal digits, or {COVER}: the picture in the file "
+    f"(default: {DEFAULT_BACKGROUND}).",
+}
+"""The options of the video on the command line."""
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ MAX_KEPT = 3
 
 @dataclass(frozen=True)
 class JobTrack:
-    """A track of a completed job, and its files."""
+    """A track of a completed job, and its files. `job_id` names the job in kept videos."""
 
     track: Track
     folder: TrackFolder
-    job_id: str
+    job_id: str = ""
 
 
 class KaraokeVideo:

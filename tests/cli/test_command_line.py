@@ -16,10 +16,11 @@ import soundfile
 
 from config import Config
 from models import FORMATS, OPTIONS, Models
+from studio import audio
 from studio.cli.commands import COMMANDS
 from studio.cli.main import Interface, main, parser_of
 from studio.cli.options import FLAGS, flag_of
-from tests.support.server import ROOT, noise, write_wav
+from tests.support.server import ROOT, SONG, noise, write_wav
 from tests.support.tunes import tune
 
 SPOKEN = ROOT / "samples" / "speech"
@@ -264,3 +265,21 @@ def test_songs_are_analysed_beside_the_file(tmp_path: Path, weights: Path) -> No
     assert run(tmp_path, weights, "analyse", "song.wav", "--no-click", "--json")[0][0][
         "outputs"
     ] == ["song.analysis.json"]
+
+
+def test_karaoke_makes_texts_and_a_video_beside_the_song(tmp_path: Path, weights: Path) -> None:
+    """With the bundled models, which find words in the bundled song."""
+    sound, rate_hz = soundfile.read(SONG / "mixture.flac", frames=6 * 44_100)
+    soundfile.write(tmp_path / "song.wav", sound, rate_hz)
+    command = ["karaoke", "song.wav", "--separation-variant", "mini", "--size", "320x180"]
+    command += ["--vocals", "0.15", "--key", "-1", "--json"]
+    lines, _ = run(tmp_path, weights, *command)
+    assert lines[0]["outputs"] == ["song.lrc", "song.ass", "song.karaoke.mp4"]
+    video = audio.probe(tmp_path / "song.karaoke.mp4")
+    assert video.duration_s == pytest.approx(6.0, abs=0.05)
+    assert "[00:0" in (tmp_path / "song.lrc").read_text("utf-8")
+    assert run(tmp_path, weights, *command)[0][0]["status"] == "skipped"
+    assert (
+        "`size` is '1x1'"
+        in run(tmp_path, weights, *command, "--size", "1x1", code=1)[0][0]["error"]
+    )
