@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from studio.errors import UnknownFile
 from studio.jobs.body import JobOptions, with_query
-from studio.texts import read_text
+from studio.storage.texts import read_text
 
 # Shorter names for what is typed often.
 FLAGS = {"model_variant": "model"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import TextUnreadable
-from studio.texts import read_text
+from studio.storage.texts import read_text
 
 MAX_CHARACTERS = 2000
 

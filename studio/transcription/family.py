@@ -12,7 +12,7 @@ from studio.jobs.job import Report, part_of
 from studio.results import Track
 from studio.sources import Source, Sources
 from studio.storage.files import Upload
-from studio.transcription.alignment.lyrics import is_file_id, lyrics_in, read_lyrics
+from studio.transcription.alignment.lyrics import is_file_id, lyrics_in, match_units, read_lyrics
 from studio.transcription.catalogue import WhisperCatalogue, WhisperVariant
 from studio.transcription.engine import SpeechEngine, rehearse
 from studio.transcription.options import TranscriptionOptions
@@ -134,7 +134,8 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
 
     def takes_text(self, path: Path) -> bool:
         # A prompt may begin with a line of options; nobody sings one.
-        return lyrics_in(path).lstrip()[:1] not in ("", "{")
+        text = lyrics_in(path)
+        return match_units(text) != "" and not text.lstrip().startswith("{")
 
     def settings(self) -> list[Any]:
         return [self.catalogue.engine, *self._settings.identity()]

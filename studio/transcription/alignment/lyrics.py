@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.errors import InvalidOption
-from studio.texts import read_text
+from studio.storage.texts import read_text
 from studio.transcription.line_breaks import split_words
 
 MAX_CHARACTERS = 20_000
