@@ -51,7 +51,6 @@ class TranscriptionKeywords(TypedDict, total=False):
     separation_variant: str
     initial_prompt: str
     hotwords: str
-    lyrics: str
     word_timestamps: bool
     vad: bool
     beam_size: int

@@ -1,19 +1,23 @@
 """A real Chromium, driven by Playwright, and a server with one separated song."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page
+import requests
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
-from tests.support.browser import DESKTOP, PHONE, TIMEOUT_S, chromium, until
-from tests.support.server import RATE_HZ, Server, write_wav
+from tests.support.browser import BINARY
+from tests.support.server import RATE_HZ, SONG, Server, write_wav
 
 TONE_HZ = 440.0
 TONE_S = 8.0
-__all__ = ["PHONE", "TONE_HZ", "Song", "until"]
+DESKTOP: ViewportSize = {"width": 1200, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 # Everything that is played also goes into this analyser.
 HEAR = """
 const connect = AudioNode.prototype.connect;
@@ -25,6 +29,18 @@ AudioNode.prototype.connect = function (target, ...more) {
   return connect.call(this, target, ...more);
 };
 """
+
+
+TIMEOUT_S = 120.0
+expect.set_options(timeout=TIMEOUT_S * 1000)
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait until an expression is true. (Playwright's way needs eval, which the page forbids.)"""
+    ends_s = time.monotonic() + TIMEOUT_S
+    while not page.evaluate(expression):
+        assert time.monotonic() < ends_s, expression
+        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
@@ -57,10 +73,33 @@ def song(studio: Server) -> Song:
     return Song(file_id, path)
 
 
-@pytest.fixture(scope="package", name="chromium")
-def _chromium(microphone: Path) -> Iterator[Browser]:
-    with chromium(microphone) as browser:
+@pytest.fixture(scope="package")
+def sung(studio: Server) -> Song:
+    """The bundled song, separated and transcribed."""
+    path = SONG / "mixture.flac"
+    file_id = studio.upload(path)
+    for model, options in (("demucs", {}), ("whisper", {"source": "vocals"})):
+        assert studio.process(file_id, model, **options).status_code == 202
+        assert studio.wait(file_id)["status"] == "completed"
+    return Song(file_id, path)
+
+
+def save_lines(studio: Server, song: Song, segments: list[dict[str, Any]]) -> None:
+    """Replace the transcript of a song."""
+    url = f"{studio.url}/files/{song.file_id}/transcription"
+    answer = requests.put(url, json={"segments": segments}, headers={"If-Match": "*"}, timeout=60)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=BINARY,
+            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
+        )
         yield browser
+        browser.close()
 
 
 @pytest.fixture

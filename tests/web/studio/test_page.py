@@ -17,10 +17,11 @@ MAX_MODULE_LINES = 200
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["songs", "mixer"])
-def test_axe_has_no_complaint(page: Page, song: Song, name: str, scheme: str) -> None:
+@pytest.mark.parametrize("name", ["songs", "mixer", "transcript", "karaoke"])
+def test_axe_has_no_complaint(page: Page, sung: Song, name: str, scheme: str) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    page.goto("/studio" if name == "songs" else f"/studio/{song.file_id}")
+    paths = {"songs": "", "mixer": f"/{sung.file_id}"}
+    page.goto(f"/studio{paths.get(name, f'/{sung.file_id}/{name}')}")
     expect(page.locator("main button").first).to_be_visible()
     page.evaluate(AXE.read_text("utf-8"))
     found = page.evaluate("axe.run()")["violations"]

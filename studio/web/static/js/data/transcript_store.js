@@ -1,7 +1,4 @@
-/**
- * The transcript of a song while it is edited: saved on the server shortly after each change, unless
- * somebody else has changed it.
- */
+/** A transcript while it is edited: saved shortly after each change, if nobody else has changed it. */
 import { effect, signal } from "@preact/signals";
 import { ApiError, isOffline } from "./api.js";
 import { History } from "./history.js";
@@ -27,6 +24,8 @@ export class TranscriptStore {
     this.theirs = signal(NOTHING);
     /** Whether somebody else's changes were taken over since the last own one. */
     this.wasUpdated = signal(false);
+    /** While a line is being edited, nobody else's changes are taken over. */
+    this.isHeld = false;
     this._saved = NOTHING;
     this._timer = 0;
     this._checks = setInterval(() => void this.check(), CHECK_EVERY_MS);
@@ -48,9 +47,10 @@ export class TranscriptStore {
   async load() {
     try {
       const version = (await this.file.read()) ?? NOTHING;
+      const draft = this.file.draft();
       this.history.reset(version.lines);
       this._settle(version);
-      this._goOn(version);
+      if (draft) this._goOn(draft, version);
     } catch (error) {
       this._fail(error);
     }
@@ -108,11 +108,11 @@ export class TranscriptStore {
   /** Look whether somebody else has changed the transcript. */
   async check() {
     const isIdle = this.state.value === "saved" || this.state.value === "unsaved";
-    if (document.hidden || !isIdle) return;
+    if (document.hidden || this.isHeld || !isIdle) return;
     const { etag } = this._saved;
     try {
       const version = await this.file.read(etag);
-      if (version === null || etag !== this._saved.etag) return;
+      if (version === null || etag !== this._saved.etag || this.isHeld) return;
       if (this._hasChanges) {
         this._conflict(version);
       } else {
@@ -189,10 +189,8 @@ export class TranscriptStore {
     if (this._hasChanges) this.file.keepDraft({ lines: this.lines, etag: this._saved.etag });
   }
 
-  /** Go on with what could not be saved before. @param {Version} version */
-  _goOn(version) {
-    const draft = this.file.draft();
-    if (draft === null) return;
+  /** Go on with what could not be saved before. @param {Version} draft @param {Version} version */
+  _goOn(draft, version) {
     this.history.change(draft.lines);
     if (draft.etag === version.etag) this._changed();
     else this._conflict(version);

@@ -17,6 +17,7 @@ import { MixDownload } from "../ui/mix_download.js";
 import { listenToKeys } from "../ui/mixer_keys.js";
 import { Presets } from "../ui/presets.js";
 import { SongAnalysis } from "../ui/song_analysis.js";
+import { SongTabs } from "../ui/song_frame.js";
 import { SongState } from "../ui/song_state.js";
 import { Timeline } from "../ui/timeline.js";
 import { Transport } from "../ui/transport.js";
@@ -52,7 +53,10 @@ export function Mixer({ id }) {
   }
   if (files === null) return html`<p class="starting">…</p>`;
   if (files.stems) return html`<${Console} key=${files.stems.job_id} song=${song} files=${files} />`;
-  return html`<h1 class="ellipsis" dir="auto">${files.filename}</h1>
+  return html`<header class="song-head">
+      <h1 class="ellipsis" dir="auto">${files.filename}</h1>
+      <${SongTabs} id=${id} page="mixer" />
+    </header>
     <div class="card list">
       <p>${t("mixer.separate")}</p>
       <${SongState} song=${song} />
@@ -87,7 +91,10 @@ function Console({ song, files }) {
   const { mix } = player;
   const durationS = player.durationS.value || files.stems.duration_s;
   const top = Math.max(1, ...[...peaks.values()].map((one) => one.top));
-  return html`<h1 class="ellipsis" dir="auto">${files.filename}</h1>
+  return html`<header class="song-head">
+      <h1 class="ellipsis" dir="auto">${files.filename}</h1>
+      <${SongTabs} id=${song.id} page="mixer" />
+    </header>
     ${player.hasFailed.value &&
     html`<p class="notice error row" role="alert">
       <span class="wide">${t("mixer.failed")}</span>

@@ -1,5 +1,5 @@
-import { liveDe } from "./live_de.js";
 import { musicDe } from "./music_de.js";
+import { singingDe } from "./singing_de.js";
 
 /** German. @type {Record<keyof typeof import("./en.js").en, string>} */
 export const de = {
@@ -110,8 +110,8 @@ export const de = {
   "mixer.separate": "Dieser Song wurde noch nicht getrennt.",
   "mixer.keys":
     "Leertaste spielt ab, Pfeiltasten springen 5 Sekunden, 1 bis 6 schalten stumm, Umschalt und Zahl spielt nur diese Spur, A und B setzen die Schleife, L beendet sie, M ist das Metronom.",
-  ...liveDe,
   ...musicDe,
+  ...singingDe,
   "time.minutes": "{count} min",
   "time.seconds": "{count} s",
 };

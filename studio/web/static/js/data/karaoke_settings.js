@@ -1,0 +1,71 @@
+/** How a song is sung along to: in the address, but for the offset, which is kept for the song. */
+import { effect, signal } from "@preact/signals";
+import { keepInAddress } from "../route.js";
+import { Mix } from "./mix.js";
+
+export const MAX_GUIDE = 0.3;
+export const OFFSET_STEP_MS = 50;
+const MAX_OFFSET_MS = 2000;
+/** Browsers limit how often the address may change. */
+const ADDRESS_MS = 200;
+
+export class KaraokeSettings {
+  /** @param {string} id of the file @param {string[]} names of the stems */
+  constructor(id, names) {
+    const query = new URLSearchParams(location.search);
+    const guide = Math.min(MAX_GUIDE, Math.max(0, Number(query.get("guide")) / 100 || 0));
+    const initial = new URLSearchParams({ "volume.vocals": String(guide) });
+    for (const name of ["key", "speed"]) if (query.has(name)) initial.set(name, query.get(name) ?? "");
+    this.mix = new Mix(names, initial);
+    const vocals = this.mix.stems.find((stem) => stem.name === "vocals");
+    /** The level of the vocals, 0 to 0.3. */
+    this.guide = vocals?.volume ?? signal(0);
+    this._key = `studio.offset.${id}`;
+    /** How much later the words are shown. */
+    this.offsetMs = signal(Number(localStorage.getItem(this._key)) || 0);
+    this._pending = 0;
+    this._stop = effect(() => this._keep());
+  }
+
+  /** @param {1 | -1} steps */
+  shift(steps) {
+    const shifted = this.offsetMs.value + steps * OFFSET_STEP_MS;
+    this.offsetMs.value = Math.min(MAX_OFFSET_MS, Math.max(-MAX_OFFSET_MS, shifted));
+    localStorage.setItem(this._key, String(this.offsetMs.value));
+  }
+
+  /** @param {1 | -1} semitones */
+  transpose(semitones) {
+    this.mix.key.value = Math.min(12, Math.max(-12, this.mix.key.value + semitones));
+  }
+
+  /** The query of a video like this page, of the parameters that the server knows. @param {Set<string>} known */
+  video(known) {
+    /** @type {Record<string, number>} */
+    const values = {
+      vocals: this.guide.value,
+      key: this.mix.key.value,
+      tempo: this.mix.speed.value,
+      offset: this.offsetMs.value / 1000,
+    };
+    const used = Object.entries(values).filter(([name]) => known.has(name));
+    return new URLSearchParams(used.map(([name, value]) => [name, String(value)]));
+  }
+
+  _keep() {
+    const percent = Math.round(this.guide.value * 100);
+    const [key, speed] = [this.mix.key.value, this.mix.speed.value];
+    const values = {
+      guide: percent > 0 ? String(percent) : null,
+      key: key === 0 ? null : String(key),
+      speed: speed === 1 ? null : String(Math.round(speed * 100) / 100),
+    };
+    clearTimeout(this._pending);
+    this._pending = setTimeout(() => keepInAddress(values), ADDRESS_MS);
+  }
+
+  close() {
+    this._stop();
+    clearTimeout(this._pending);
+  }
+}

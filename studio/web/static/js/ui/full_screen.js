@@ -1,0 +1,32 @@
+/** An element that fills the screen; where browsers do not allow that, the window. */
+import { useEffect, useState } from "preact/hooks";
+
+/**
+ * Whether it does, and a function that changes it.
+ * @param {{ current: HTMLElement | null }} element
+ * @returns {[boolean, () => void]}
+ */
+export function useFullScreen(element) {
+  const [isFull, setFull] = useState(false);
+  useEffect(() => {
+    const changed = () => setFull(document.fullscreenElement !== null);
+    document.addEventListener("fullscreenchange", changed);
+    return () => document.removeEventListener("fullscreenchange", changed);
+  }, []);
+  const toggle = () => {
+    if (document.fullscreenElement) void document.exitFullscreen();
+    else if (document.fullscreenEnabled && !isFull) element.current?.requestFullscreen().catch(() => setFull(true));
+    else setFull(!isFull);
+  };
+  return [isFull, toggle];
+}
+
+/** Keep the screen on. @param {boolean} isWanted */
+export function useScreenOn(isWanted) {
+  useEffect(() => {
+    if (!isWanted || !navigator.wakeLock) return undefined;
+    const lock = navigator.wakeLock.request("screen");
+    lock.catch(() => {});
+    return () => void lock.then((held) => held.release(), () => {});
+  }, [isWanted]);
+}

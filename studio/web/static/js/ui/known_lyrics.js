@@ -1,0 +1,32 @@
+/** The right words of a song, pasted by somebody who has them; the server finds their times. */
+import { useSignal } from "@preact/signals";
+import { isActive, start } from "../data/jobs.js";
+import { t } from "../words.js";
+import { html } from "./html.js";
+import { SongState } from "./song_state.js";
+
+/** @param {{ song: import("../data/songs.js").Song }} properties */
+export function KnownLyrics({ song }) {
+  const lyrics = useSignal("");
+  const isBusy = isActive(song.status.value);
+  const send = (/** @type {SubmitEvent} */ event) => {
+    event.preventDefault();
+    void start(song, "whisper", { source: "vocals", lyrics: lyrics.value });
+  };
+  return html`<details class="card">
+    <summary>${t("karaoke.lyrics")}</summary>
+    <form class="list" onSubmit=${send}>
+      <p class="muted">${t("karaoke.lyrics.hint")}</p>
+      <textarea
+        required
+        dir="auto"
+        rows="8"
+        aria-label=${t("karaoke.lyrics.label")}
+        value=${lyrics.value}
+        onInput=${(/** @type {any} */ event) => (lyrics.value = event.currentTarget.value)}
+      ></textarea>
+      <${SongState} song=${song} />
+      <p><button class="primary" disabled=${isBusy}>${t("karaoke.lyrics.start")}</button></p>
+    </form>
+  </details>`;
+}

@@ -1,0 +1,84 @@
+/** Play, the position in the song, and a slider that seeks. */
+import { useEffect, useRef } from "preact/hooks";
+import { t } from "../words.js";
+import { clock } from "./format.js";
+import { useFrames } from "./frames.js";
+import { html } from "./html.js";
+
+const JUMP_S = 5;
+/** Elements that use the keys themselves. */
+const OWN_KEYS = "a, button, summary, input, select, textarea, dialog *, [role=slider]";
+
+/** @typedef {import("../audio/media_player.js").MediaPlayer} MediaPlayer */
+
+/** @param {{ player: MediaPlayer, children?: any }} properties */
+export function PlayBar({ player, children }) {
+  const slider = useRef(/** @type {HTMLInputElement | null} */ (null));
+  const time = useRef(/** @type {HTMLElement | null} */ (null));
+  useFrames(() => {
+    const text = clock(player.positionS);
+    if (time.current && time.current.textContent !== text) time.current.textContent = text;
+    if (slider.current) {
+      slider.current.value = String(player.positionS);
+      slider.current.setAttribute("aria-valuetext", text);
+    }
+  }, [player]);
+
+  const jump = (/** @type {KeyboardEvent} */ event) => {
+    const backwards = event.key === "ArrowLeft" || event.key === "ArrowDown";
+    if (!backwards && event.key !== "ArrowRight" && event.key !== "ArrowUp") return;
+    event.preventDefault();
+    player.seek(player.media.currentTime + (backwards ? -JUMP_S : JUMP_S));
+  };
+  const label = player.isPlaying.value ? t("mixer.pause") : t("mixer.play");
+  return html`<div class="play-bar">
+    <button class="primary" aria-label=${label} title=${label} onClick=${() => player.toggle()}>
+      ${player.isPlaying.value ? "❚❚" : "▶"}
+    </button>
+    <span class="times"><span ref=${time}>0:00</span> / ${clock(player.durationS.value)}</span>
+    <input
+      ref=${slider}
+      class="seek"
+      type="range"
+      min="0"
+      max=${player.durationS.value || 1}
+      step="0.05"
+      aria-label=${t("player.position")}
+      onKeyDown=${jump}
+      onInput=${(/** @type {any} */ event) => player.seek(Number(event.currentTarget.value))}
+    />
+    ${children}
+    ${player.hasFailed.value &&
+    html`<p class="bad failed" role="alert">
+      ${t("player.failed")} <button onClick=${() => player.retry()}>${t("upload.retry")}</button>
+    </p>`}
+  </div>`;
+}
+
+/**
+ * Space plays and arrows jump, unless the focused element uses them; and the page's own keys.
+ * @param {MediaPlayer | null} player
+ * @param {Record<string, () => void>} more
+ */
+export function usePlayerKeys(player, more = {}) {
+  useEffect(() => {
+    if (!player) return undefined;
+    /** @type {Record<string, () => void>} */
+    const actions = {
+      " ": () => player.toggle(),
+      ArrowLeft: () => player.seek(player.media.currentTime - JUMP_S),
+      ArrowRight: () => player.seek(player.media.currentTime + JUMP_S),
+      ...more,
+    };
+    const pressed = (/** @type {KeyboardEvent} */ event) => {
+      if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.target instanceof Element && event.target.closest(OWN_KEYS)) return;
+      const action = actions[event.key];
+      if (!action) return;
+      event.preventDefault();
+      action();
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, [player]);
+}

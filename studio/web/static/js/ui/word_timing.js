@@ -1,0 +1,162 @@
+/** A small time line on which the words of a line are moved. */
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { peaksOf } from "../data/peaks.js";
+import { moved, wordsOf } from "../data/transcript.js";
+import { t } from "../words.js";
+import { number } from "./format.js";
+import { useFrames } from "./frames.js";
+import { html } from "./html.js";
+import { Undo } from "./save_state.js";
+
+const AROUND_S = 0.5;
+const PIXELS_PER_S = 140;
+const KEY_STEP_S = 0.02;
+
+/** @typedef {import("../data/karaoke_rows.js").Row} Row */
+/** @typedef {{ word: import("../data/karaoke_rows.js").SungWord, startS: number, endS: number }} Moved */
+
+/**
+ * @param {{ id: string, store: import("../data/transcript_store.js").TranscriptStore,
+ *   player: import("../audio/media_player.js").MediaPlayer, rows: Row[], at: number }} properties
+ */
+export function WordTiming({ id, store, player, rows, at }) {
+  const n = Math.min(at, rows.length - 1);
+  const row = rows[n];
+  const stopAtS = useRef(Infinity);
+  useFrames(() => {
+    if (player.positionS < stopAtS.current) return;
+    stopAtS.current = Infinity;
+    player.pause();
+  }, [player]);
+  if (!row) return null;
+
+  const goTo = (/** @type {Row | undefined} */ other) => other && player.seek(other.start_s);
+  const play = () => {
+    stopAtS.current = row.end_s + AROUND_S / 2;
+    void player.play(Math.max(0, row.start_s - AROUND_S));
+  };
+  return html`<details class="card timing">
+    <summary>${t("karaoke.timing")}</summary>
+    <div class="list">
+      <p class="muted">${t("karaoke.timing.hint")}</p>
+      <${Blocks} key=${n} id=${id} store=${store} player=${player} row=${row} />
+      <div class="row">
+        <button disabled=${n === 0} onClick=${() => goTo(rows[n - 1])}>${t("karaoke.timing.before")}</button>
+        <button class="primary" onClick=${play}>${t("karaoke.timing.play")}</button>
+        <button disabled=${n >= rows.length - 1} onClick=${() => goTo(rows[n + 1])}>
+          ${t("karaoke.timing.after")}
+        </button>
+        <${Undo} store=${store} />
+      </div>
+    </div>
+  </details>`;
+}
+
+/**
+ * @param {{ id: string, store: import("../data/transcript_store.js").TranscriptStore,
+ *   player: import("../audio/media_player.js").MediaPlayer, row: Row }} properties
+ */
+function Blocks({ id, store, player, row }) {
+  const box = useRef(/** @type {HTMLElement | null} */ (null));
+  const head = useRef(/** @type {HTMLElement | null} */ (null));
+  const dragged = useSignal(/** @type {Moved | null} */ (null));
+  // The part of the song that is shown stays while its words move.
+  const { fromS, toS } = useRef({ fromS: Math.max(0, row.start_s - AROUND_S), toS: row.end_s + AROUND_S }).current;
+  const lengthS = toS - fromS;
+  const share = (/** @type {number} */ seconds) => `${(100 * seconds) / lengthS}%`;
+  useFrames(() => {
+    if (head.current) head.current.style.insetInlineStart = share(player.positionS - fromS);
+  }, [player]);
+
+  const after = (/** @type {Moved} */ { word, startS, endS }) => moved(store.lines, word.line, word.word, startS, endS);
+  const lines = dragged.value ? after(dragged.value) : store.lines;
+  const words = row.words.map((word) => {
+    const line = lines[word.line];
+    return { ...word, ...(line && wordsOf(line)[word.word]) };
+  });
+
+  const press = (/** @type {any} */ event, /** @type {import("../data/karaoke_rows.js").SungWord} */ word) => {
+    if (event.button !== 0 || !box.current) return;
+    player.pause();
+    const [block, { edge }] = [event.currentTarget, event.target.dataset];
+    const secondsPerPixel = lengthS / box.current.clientWidth;
+    block.setPointerCapture(event.pointerId);
+    block.onpointermove = (/** @type {PointerEvent} */ move) => {
+      const byS = (move.clientX - event.clientX) * secondsPerPixel;
+      dragged.value = {
+        word,
+        startS: edge === "end" ? word.start_s : word.start_s + byS,
+        endS: edge === "start" ? word.end_s : word.end_s + byS,
+      };
+    };
+    block.onlostpointercapture = () => {
+      block.onpointermove = null;
+      if (dragged.value) store.change(after(dragged.value));
+      dragged.value = null;
+    };
+  };
+  const pressKey = (/** @type {KeyboardEvent} */ event, /** @type {import("../data/karaoke_rows.js").SungWord} */ word) => {
+    const byS = { ArrowLeft: -KEY_STEP_S, ArrowRight: KEY_STEP_S }[event.key];
+    if (byS === undefined) return;
+    event.preventDefault();
+    store.change(after({ word, startS: word.start_s + (event.shiftKey ? 0 : byS), endS: word.end_s + byS }));
+  };
+  return html`<div class="timing-scroll">
+    <div class="blocks" dir="ltr" ref=${box} style=${`min-width: ${Math.round(lengthS * PIXELS_PER_S)}px`}>
+      <${Voice} id=${id} durationS=${player.durationS.value} fromS=${fromS} toS=${toS} />
+      ${words.map(
+        (word) => html`<div
+          class="block"
+          role="slider"
+          tabindex="0"
+          aria-label=${word.text.trim()}
+          aria-valuemin=${0}
+          aria-valuemax=${Math.ceil(player.durationS.value)}
+          aria-valuenow=${word.start_s}
+          aria-valuetext=${t("karaoke.timing.span", { start: number(word.start_s, 2), end: number(word.end_s, 2) })}
+          style=${`left: ${share(word.start_s - fromS)}; width: ${share(word.end_s - word.start_s)}`}
+          onPointerDown=${(/** @type {PointerEvent} */ event) => press(event, word)}
+          onKeyDown=${(/** @type {KeyboardEvent} */ event) => pressKey(event, word)}
+        >
+          <span class="edge" data-edge="start"></span><span class="block-text" dir="auto">${word.text.trim()}</span
+          ><span class="edge" data-edge="end"></span>
+        </div>`,
+      )}
+      <span class="timing-head" ref=${head}></span>
+    </div>
+  </div>`;
+}
+
+/** The voice in this part of the song. @param {{ id: string, durationS: number, fromS: number, toS: number }} properties */
+function Voice({ id, durationS, fromS, toS }) {
+  const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
+  useEffect(() => {
+    if (durationS === 0) return;
+    // As fine as the server has it.
+    peaksOf(id, "vocals", durationS, Infinity).then((peaks) => canvas.current && draw(canvas.current, peaks, fromS, toS), () => {});
+  }, [id, durationS]);
+  return html`<canvas ref=${canvas} aria-hidden="true"></canvas>`;
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {import("../data/peaks.js").Peaks} peaks
+ * @param {number} fromS
+ * @param {number} toS
+ */
+function draw(canvas, peaks, fromS, toS) {
+  const from = Math.floor(fromS / peaks.secondsPerPixel);
+  const count = Math.ceil((toS - fromS) / peaks.secondsPerPixel);
+  const values = peaks.values.subarray(2 * from, 2 * (from + count));
+  const top = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+  const context = canvas.getContext("2d");
+  if (!context) return;
+  canvas.width = count;
+  canvas.height = 2 * top;
+  context.fillStyle = getComputedStyle(canvas).getPropertyValue("--wave");
+  for (let x = 0; x < count; x++) {
+    const [low, high] = [values[2 * x] ?? 0, values[2 * x + 1] ?? 0];
+    context.fillRect(x, top - high, 1, Math.max(1, high - low));
+  }
+}

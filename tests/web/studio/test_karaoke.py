@@ -1,0 +1,71 @@
+"""Karaoke: words swept in time, what can be set, and how it is made."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.server import SONG, Server
+from tests.web.studio.conftest import Song, save_lines, until
+
+pytestmark = pytest.mark.browser
+LINE = {
+    "start_s": 4.0,
+    "end_s": 6.0,
+    "text": " one two",
+    "words": [
+        {"text": " one", "start_s": 4.0, "end_s": 5.0},
+        {"text": " two", "start_s": 5.0, "end_s": 6.0},
+    ],
+}
+NEXT = {**LINE, "start_s": 8.0, "end_s": 9.0, "text": " three", "words": []}
+SWEPT = """[...document.querySelectorAll(".sung-word")]
+  .map((word) => Number(word.style.getPropertyValue("--sung")))"""
+
+
+def test_words_are_swept_in_time(page: Page, studio: Server, sung: Song) -> None:
+    save_lines(studio, sung, [LINE, NEXT])
+    page.goto(f"/studio/{sung.file_id}/karaoke?t=4.5&guide=10")
+    expect(page.locator(".sung")).to_have_text("one two")
+    expect(page.locator(".soon")).to_have_text("three")
+    until(page, f"Math.abs({SWEPT}[0] - 0.5) < 0.01 && {SWEPT}[1] === 0")
+    page.get_by_role("button", name="50 ms later").click()
+    until(page, f"Math.abs({SWEPT}[0] - 0.45) < 0.01")
+    page.reload()
+    until(page, f"Math.abs({SWEPT}[0] - 0.45) < 0.01")
+    expect(page.get_by_role("slider", name="Guide vocals")).to_have_value("0.1")
+
+    page.emulate_media(reduced_motion="reduce")
+    until(page, f"{SWEPT}[0] === 1 && {SWEPT}[1] === 0")
+    page.keyboard.press("Space")
+    until(page, "document.querySelector('.sung').textContent.trim() === 'three'")
+
+
+def test_a_word_is_moved_with_the_mouse(page: Page, studio: Server, sung: Song) -> None:
+    save_lines(studio, sung, [LINE, NEXT])
+    page.goto(f"/studio/{sung.file_id}/karaoke?t=4")
+    page.get_by_text("Adjust words").click()
+    block = page.get_by_role("slider", name="two")
+    box = block.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + box["width"] / 4, y)
+    with page.expect_response(lambda answer: answer.request.method == "PUT") as put:
+        page.mouse.up()
+    assert put.value.status == 200
+    address = f"/download/{sung.file_id}/transcription?format=json"
+    words = studio.get(address).json()["segments"][0]["words"]
+    assert [words[0]["end_s"], words[1]["start_s"]] == pytest.approx([5.0, 5.25], abs=0.02)
+    block.press("ArrowLeft")
+    expect(block).to_have_attribute("aria-valuetext", "5.23 to 6.23 seconds")
+
+
+def test_one_button_makes_the_stems_and_the_words(page: Page, studio: Server) -> None:
+    file_id = studio.upload(SONG / "mixture.flac", "fresh.flac")
+    page.goto(f"/studio/{file_id}/karaoke")
+    page.get_by_role("button", name="Make both").click()
+    expect(page.locator(".sung-word").first).to_be_visible()
+    page.get_by_role("button", name="Full screen").click()
+    until(page, "document.fullscreenElement?.className.includes('karaoke')")
+    page.get_by_role("button", name="End full screen").click()
+    until(page, "document.fullscreenElement === null")

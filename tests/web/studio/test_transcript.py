@@ -1,0 +1,149 @@
+"""The transcript in the browser: heard, edited, saved, and edited by two people at once."""
+
+import json
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.server import Server
+from tests.web.studio.conftest import DESKTOP, Song, save_lines, until
+
+pytestmark = pytest.mark.browser
+GONE = {"code": "unknown_file", "error": "There is no such file."}
+HOSTILE = [
+    "<script>window.hit = 1</script>",
+    "<img src=x onerror='window.hit=1'>",
+    "שלום עולם hello",
+    "我爱北京天安门",
+]
+
+
+def words_of(line: str, start_s: float) -> list[dict[str, Any]]:
+    """The words of a line, half a second each."""
+    return [
+        {"text": f" {word}", "start_s": start_s + n / 2, "end_s": start_s + (n + 1) / 2}
+        for n, word in enumerate(line.split())
+    ]
+
+
+def write(studio: Server, song: Song, *lines: str) -> None:
+    """Give the song these lines, a line every two seconds."""
+    segments = [
+        {
+            "start_s": 2.0 * n,
+            "end_s": 2.0 * n + 1.9,
+            "text": f" {line}",
+            "words": words_of(line, 2.0 * n),
+        }
+        for n, line in enumerate(lines)
+    ]
+    save_lines(studio, song, segments)
+
+
+def saved_text(studio: Server, song: Song) -> str:
+    return studio.get(f"/download/{song.file_id}/transcription").text
+
+
+def edit(page: Page, line: int, text: str) -> None:
+    page.locator(".line").nth(line).get_by_role("button", name="Edit the line").click()
+    field = page.get_by_role("textbox", name="Line at")
+    field.fill(text)
+    field.press("Escape")
+
+
+def test_a_word_is_heard_and_marked(page: Page, studio: Server, sung: Song) -> None:
+    write(studio, sung, "one two three", "four five six")
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    page.get_by_role("button", name="five").click()
+    until(page, "document.querySelector('.word[aria-current]')?.textContent === 'five'")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    until(page, "/t=[2-9]/.test(location.search)")
+
+
+def test_edits_survive_a_reload_and_can_be_undone(page: Page, studio: Server, sung: Song) -> None:
+    write(studio, sung, "one two three", "four five six")
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    edit(page, 0, "one 2 three")
+    page.reload()
+    expect(page.locator(".line").first).to_contain_text("one 2 three")
+    until(page, "document.querySelector('.save').textContent.trim() === 'Saved'")
+    assert saved_text(studio, sung).startswith("one 2 three\n")
+
+    # The keyboard alone: split, join, undo.
+    page.locator('.word[tabindex="0"]').focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("e")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    expect(page.locator(".line")).to_have_count(3)
+    page.keyboard.press("e")
+    page.keyboard.press("Home")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Escape")
+    expect(page.locator(".line")).to_have_count(2)
+    expect(page.locator(".line").first).to_contain_text("one 2 three")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".line")).to_have_count(3)
+    with page.expect_response(lambda answer: answer.request.method == "PUT") as put:
+        pass
+    [first, second, _] = json.loads(put.value.request.post_data or "")["segments"]
+    assert (first["text"], second["text"]) == (" one", " 2 three")
+    assert second["words"][1] == {
+        "text": " three",
+        "start_s": 1.0,
+        "end_s": 1.5,
+        "probability": 1.0,
+    }
+
+
+def test_two_people_edit_at_once(page: Page, chromium: Browser, studio: Server, sung: Song) -> None:
+    write(studio, sung, "one two three", "four five six")
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    expect(page.locator(".line")).to_have_count(2)
+    with chromium.new_context(base_url=studio.url, viewport=DESKTOP, locale="en-GB") as context:
+        other = context.new_page()
+        other.goto(f"/studio/{sung.file_id}/transcript")
+        expect(other.locator(".line")).to_have_count(2)
+        edit(page, 0, "mine")
+        until(page, "document.querySelector('.save').textContent.trim() === 'Saved'")
+        edit(other, 1, "theirs")
+        conflict = other.get_by_role("alert")
+        expect(conflict).to_contain_text("mine")
+        expect(conflict).to_contain_text("theirs")
+        conflict.get_by_role("button", name="Keep my version").click()
+        until(other, "document.querySelector('.save').textContent.trim() === 'Saved'")
+    assert saved_text(studio, sung) == "one two three\ntheirs\n"
+
+
+def test_hostile_lines_are_only_text(page: Page, studio: Server, sung: Song) -> None:
+    write(studio, sung, *HOSTILE)
+    for name in ("transcript", "karaoke"):
+        page.goto(f"/studio/{sung.file_id}/{name}?t=0")
+        expect(page.locator("main")).to_contain_text("<script>window.hit")
+        assert page.evaluate("window.hit") is None
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    expect(page.locator(".line")).to_have_count(len(HOSTILE))
+    directions = page.evaluate(
+        "[...document.querySelectorAll('.line-words')]"
+        ".map((line) => getComputedStyle(line).direction)"
+    )
+    assert directions == ["ltr", "ltr", "rtl", "ltr"]
+
+
+def test_a_lost_server_and_a_deleted_file_are_said(page: Page, studio: Server, sung: Song) -> None:
+    write(studio, sung, "one two three")
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    expect(page.locator(".line")).to_have_count(1)
+    page.context.set_offline(True)
+    edit(page, 0, "kept")
+    expect(page.locator(".save")).to_contain_text("kept in this browser")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").first.click()
+    expect(page.locator(".save")).to_have_text("Saved")
+    assert saved_text(studio, sung) == "kept\n"
+
+    page.route("**/files/**", lambda route: route.fulfill(status=404, json=GONE))
+    edit(page, 0, "too late")
+    expect(page.locator(".save")).to_contain_text("no longer on the server")
