@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from flask import Flask
@@ -29,9 +29,14 @@ from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import Housekeeper
 from studio.jobs.intake import Intake
 from studio.jobs.job import Job
+from studio.jobs.jobs import Jobs, route
 from studio.jobs.outbox import Outbox
+from studio.jobs.presence import DatabaseInUse, presence
 from studio.jobs.quota import Quota
 from studio.jobs.runner import JobRunner
+from studio.jobs.scale.changes import Changes
+from studio.jobs.scale.jobs import SharedJobs
+from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.store import JobStore, connect
 from studio.jobs.usage import Usage
 from studio.jobs.webhooks import Webhooks, WebhookSettings
@@ -52,6 +57,9 @@ if TYPE_CHECKING:
     from studio.web.compat.wyoming.server import WyomingServer
 
 SHUTDOWN_S = 20.0
+# Roles: a server on one machine, and those that serve requests.
+ALL = "all"
+SERVING = (ALL, "web")
 log = logging.getLogger(__name__)
 
 
@@ -59,7 +67,7 @@ log = logging.getLogger(__name__)
 class Parts:
     """The running parts of a server. `stop` ends them, in the reverse order of their start."""
 
-    runner: JobRunner
+    runner: Jobs
     scheduler: Scheduler
     store: JobStore
     socketio: SocketIO
@@ -79,6 +87,37 @@ class Parts:
         self.started.close()
 
 
+@dataclass(frozen=True)
+class Core:
+    """What every role has."""
+
+    storage: Storage
+    engine: Engine
+    store: JobStore
+    models: Models
+
+
+def open_core(
+    config: Config,
+    started: ExitStack,
+    families: Mapping[type[AnyFamily], MakeFamily] = FAMILIES,
+    store_type: type[JobStore] = JobStore,
+) -> Core:
+    prepare_process()
+    logs.configure(config.LOG_FORMAT, logging.DEBUG if config.DEBUG else logging.INFO)
+    if config.ROLE in (ALL, "worker"):
+        _check_device(config)
+    _make_folders(config)
+    if config.ROLE == ALL:
+        started.callback(_own_folders(config).release)
+    storage = _storage(config)
+    started.callback(storage.close)
+    engine, store = _job_store(config, started, store_type)
+    models = Models(config, storage, store, families)
+    _check_defaults(models)
+    return Core(storage, engine, store, models)
+
+
 def create_app(
     config: Config | None = None,
     warm_up: bool = False,
@@ -94,29 +133,18 @@ def create_app(
     cannot be used; whatever was started by then is stopped.
     """
     config = config or Config.load()
-    prepare_process()
-    logs.configure(config.LOG_FORMAT, logging.DEBUG if config.DEBUG else logging.INFO)
-    _check_device(config)
+    if config.ROLE not in SERVING:
+        raise ConfigError(
+            f"ROLE={config.ROLE!r} serves no requests. Start it with production.py, or with "
+            "background.py."
+        )
     with ExitStack() as started:
-        started.callback(_own_folders(config).release)
-        storage = _storage(config)
-        started.callback(storage.close)
-        engine, store = _job_store(config, store_type)
-        started.callback(store.close)
-        models = Models(config, storage, store, families)
-        _check_defaults(models)
+        core = open_core(config, started, families, store_type)
+        storage, engine, store, models = core.storage, core.engine, core.store, core.models
         scheduler = Scheduler(models.speech().lease)
         metrics = _metrics(storage, store, scheduler)
         models.registry.on_load = metrics.model_loaded
-        jobs = _jobs(
-            config,
-            engine,
-            models,
-            storage=storage,
-            store=store,
-            give_way=scheduler.give_way,
-            metrics=metrics,
-        )
+        jobs = _jobs(config, core, give_way=scheduler.give_way, metrics=metrics)
         readiness = Readiness()
         services = Services(
             storage=storage,
@@ -151,7 +179,7 @@ def create_app(
             allowed_hosts=config.allowed_hosts,
             trusted_proxies=config.TRUSTED_PROXIES,
         )
-        _start(started, jobs, scheduler, readiness)
+        _start(started, config, jobs, scheduler, readiness)
         wyoming = _wyoming(config, scheduler, models, started)
         if warm_up:
             readiness.warm_up(models.at_start())
@@ -165,26 +193,18 @@ def create_app(
 class _Jobs:
     """Everything about jobs that has a thread of its own or stands before one."""
 
-    runner: JobRunner
+    runner: Jobs
     intake: Intake
     quota: Quota
     webhooks: Webhooks
     housekeeper: Housekeeper
 
 
-def _jobs(
-    config: Config,
-    engine: Engine,
-    models: Models,
-    *,
-    storage: Storage,
-    store: JobStore,
-    give_way: Callable[[], None],
-    metrics: Metrics,
-) -> _Jobs:
-    outbox = Outbox(engine)
-    webhooks = _webhooks(config, outbox, models)
-    quota = _quota(config, storage, engine)
+def _jobs(config: Config, core: Core, *, give_way: Callable[[], None], metrics: Metrics) -> _Jobs:
+    storage, store, models = core.storage, core.store, core.models
+    outbox = Outbox(core.engine)
+    webhooks = make_webhooks(config, outbox, models)
+    quota = make_quota(config, core)
 
     def on_end(job: Job) -> None:
         result = models.result(job)
@@ -192,26 +212,34 @@ def _jobs(
         quota.charge(job)
         webhooks.wake()
 
-    executor = Executor(
-        store,
-        {name: models.get(name).run for name in models.names()},
-        lambda job: storage.discard_result(job.result_id),
-        give_way=give_way,
-        on_end=on_end,
-    )
-    runner = JobRunner(
-        store,
-        executor,
-        workers=config.WORKERS,
-        most_queued=config.MAX_QUEUED_JOBS,
-        max_per_client=config.MAX_CLIENT_JOBS,
-    )
+    runner: Jobs
+    if isinstance(store, SharedJobStore):
+        runner = SharedJobs(store, Changes(core.engine.url), on_end)
+    else:
+        runner = JobRunner(
+            store,
+            make_executor(core, give_way=give_way, on_end=on_end),
+            workers=config.WORKERS,
+            most_queued=config.MAX_QUEUED_JOBS,
+            max_per_client=config.MAX_CLIENT_JOBS,
+        )
     intake = Intake(storage, store, runner, quota=quota, webhooks=webhooks)
     housekeeper = Housekeeper(storage, store, runner, outbox, config.RETENTION_HOURS)
     return _Jobs(runner, intake, quota, webhooks, housekeeper)
 
 
-def _start(started: ExitStack, jobs: _Jobs, scheduler: Scheduler, readiness: Readiness) -> None:
+def make_executor(core: Core, **more: Any) -> Executor:
+    return Executor(
+        core.store,
+        {name: core.models.get(name).run for name in core.models.names()},
+        lambda job: core.storage.discard_result(job.result_id),
+        **more,
+    )
+
+
+def _start(
+    started: ExitStack, config: Config, jobs: _Jobs, scheduler: Scheduler, readiness: Readiness
+) -> None:
     """Start the threads, which end in the reverse order."""
     started.callback(jobs.runner.stop, SHUTDOWN_S)
     started.callback(scheduler.stop)
@@ -219,8 +247,9 @@ def _start(started: ExitStack, jobs: _Jobs, scheduler: Scheduler, readiness: Rea
     started.callback(jobs.webhooks.stop)
     started.callback(readiness.stop)
     jobs.runner.start()
-    jobs.webhooks.start()
-    jobs.housekeeper.start()
+    if config.ROLE == ALL:
+        jobs.webhooks.start()
+        jobs.housekeeper.start()
 
 
 def _wyoming(
@@ -294,14 +323,17 @@ def _check_device(config: Config) -> None:
         )
 
 
-def _own_folders(config: Config) -> FileLock:
-    """Make the folders this server's own: two servers would clear each other's work."""
+def _make_folders(config: Config) -> None:
     for key in ("UPLOAD_FOLDER", "OUTPUT_FOLDER"):
         folder = getattr(config, key.lower())
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{key}={folder} cannot be created: {error.strerror}.") from None
+
+
+def _own_folders(config: Config) -> FileLock:
+    """Make the folders this server's own: a second one would run its jobs again."""
     lock = FileLock(config.output_folder / ".lock")
     try:
         lock.acquire(timeout=5)
@@ -353,7 +385,7 @@ def _check_defaults(models: Models) -> None:
             raise ConfigError(f"{setting} cannot be used: {error.sentence}") from None
 
 
-def _webhooks(config: Config, outbox: Outbox, models: Models) -> Webhooks:
+def make_webhooks(config: Config, outbox: Outbox, models: Models) -> Webhooks:
     settings = WebhookSettings(
         config.WEBHOOK_SECRET,
         config.WEBHOOK_URL,
@@ -364,23 +396,38 @@ def _webhooks(config: Config, outbox: Outbox, models: Models) -> Webhooks:
     return Webhooks(outbox, settings, lambda job: answers.job(job).model_dump(mode="json"))
 
 
-def _quota(config: Config, storage: Storage, engine: Engine) -> Quota:
-    return Quota(storage, Usage(engine), config.MAX_CLIENT_BYTES, config.MAX_CLIENT_MINUTES)
+def make_quota(config: Config, core: Core) -> Quota:
+    return Quota(
+        core.storage, Usage(core.engine), config.MAX_CLIENT_BYTES, config.MAX_CLIENT_MINUTES
+    )
 
 
-def _job_store(config: Config, store_type: type[JobStore]) -> tuple[Engine, JobStore]:
+def _job_store(
+    config: Config, started: ExitStack, store_type: type[JobStore]
+) -> tuple[Engine, JobStore]:
     try:
         engine = connect(config.database_url)
+        started.callback(engine.dispose)
         integrity.check(engine)
-        store = store_type(engine)
+        started.enter_context(presence(engine, is_alone=config.ROLE == ALL))
+        store = store_type(engine) if config.ROLE == ALL else _shared_store(config, engine)
         store.open()
     except integrity.DamagedDatabase as error:
         raise ConfigError(str(error)) from None
-    except (SQLAlchemyError, ImportError, migration.NewerDatabase) as error:
+    except (SQLAlchemyError, ImportError, migration.NewerDatabase, DatabaseInUse) as error:
         shown = re.sub("://[^/@]*@", "://***@", config.database_url)
         cause = str(getattr(error, "orig", None) or error).rstrip(".")
         raise ConfigError(f"DATABASE_URL={shown!r} cannot be used: {cause}.") from None
     return engine, store
+
+
+def _shared_store(config: Config, engine: Engine) -> SharedJobStore:
+    return SharedJobStore(
+        engine,
+        partial(route, config.ROUTES),
+        max_queued=config.MAX_QUEUED_JOBS,
+        max_per_client=config.MAX_CLIENT_JOBS,
+    )
 
 
 def main() -> None:

@@ -209,6 +209,32 @@ class Config:
     MAX_QUEUED_JOBS: int = _setting(
         100, values.integer(1, 1_000_000), "Length of the job queue; further jobs get 429."
     )
+    ROLE: str = _setting(
+        "all",
+        values.one_of("all", "web", "worker", "keeper"),
+        "Role of this process: all (a server on one machine), or web, worker or keeper, which "
+        "share a PostgreSQL database and the folders (docs/scaling.md).",
+    )
+    ROUTES: tuple[tuple[str, str], ...] = _setting(
+        (),
+        values.routes,
+        "Queues of jobs: MODEL.VARIANT=QUEUE, separated by commas, with * for any; the first match "
+        "counts, and other jobs are in the queue default.",
+    )
+    WORKER_QUEUES: tuple[str, ...] = _setting(
+        (),
+        values.queues,
+        "Queues that a worker takes jobs from, separated by commas; empty: all.",
+    )
+    WORKER_HEARTBEAT_S: int = _setting(
+        10, values.integer(1, 600), "Seconds between the heartbeats of a worker."
+    )
+    WORKER_STALLED_S: int = _setting(
+        45,
+        values.integer(2, 3600),
+        "Seconds without a heartbeat after which the jobs of a worker run again elsewhere; at "
+        "least twice WORKER_HEARTBEAT_S.",
+    )
     MODEL_IDLE_S: int = _setting(
         600, values.integer(1, 10**9), "Seconds after which an unused model is unloaded."
     )
@@ -340,7 +366,21 @@ class Config:
             raise ConfigError(
                 "WEBHOOK_URL cannot be used without WEBHOOK_SECRET, which signs the webhooks."
             )
+        config._check_role()
         return config
+
+    def _check_role(self) -> None:
+        """Raise ConfigError if the role lacks what it needs."""
+        if self.ROLE != "all" and not self.DATABASE_URL.startswith("postgresql"):
+            raise ConfigError(
+                f"ROLE={self.ROLE!r} cannot be used without PostgreSQL. Set DATABASE_URL to "
+                "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
+            )
+        if self.WORKER_STALLED_S < 2 * self.WORKER_HEARTBEAT_S:
+            raise ConfigError(
+                f"WORKER_STALLED_S={self.WORKER_STALLED_S} cannot be used: it must be at least "
+                f"twice WORKER_HEARTBEAT_S={self.WORKER_HEARTBEAT_S}."
+            )
 
     @classmethod
     def misspelled(

@@ -21,7 +21,8 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
-from app import create_app
+import background
+from app import ALL, create_app
 from config import Config, ConfigError
 from studio import logs
 from studio.inference import process
@@ -135,7 +136,8 @@ class Launcher(BaseApplication):  # type: ignore[misc]
     def load(self) -> Flask:
         process.hide()
         try:
-            return create_app(self._config, warm_up=True)
+            # Other roles run no models for requests.
+            return create_app(self._config, warm_up=self._config.ROLE == ALL)
         except ConfigError as error:
             log.error("The server cannot start: %s", error)
             # Tells gunicorn not to retry.
@@ -167,7 +169,14 @@ def main() -> None:
     logs.configure(config.LOG_FORMAT, logging.INFO)
     for warning in [*Config.misspelled(), *warnings(config)]:
         log.warning(warning)
-    Launcher(config).run()
+    if config.ROLE not in background.ROLES:
+        Launcher(config).run()
+        return
+    process.hide()
+    try:
+        background.run(config)
+    except ConfigError as error:
+        sys.exit(f"The {config.ROLE} cannot start: {error}")
 
 
 if __name__ == "__main__":

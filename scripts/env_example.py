@@ -18,7 +18,7 @@ def content() -> str:
     lines = [HEAD]
     for field in dataclasses.fields(Config):
         default = field.default
-        if isinstance(default, frozenset):
+        if isinstance(default, frozenset | tuple):
             default = ",".join(sorted(default))
         lines += [f"# {field.metadata['help']}", f"#{field.name}={default}", ""]
     return "\n".join(lines)

@@ -7,14 +7,14 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO, MCP = "audio-studio[demo]", "audio-studio[mcp]"
+DEMO, MCP, SCALE = (f"audio-studio[{extra}]" for extra in ("demo", "mcp", "scale"))
 
 
 def contents() -> dict[str, str]:
     """The text of each requirements file by its name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    included = {DEMO: ["-r requirements.txt"], MCP: extras["mcp"]}
+    included = {DEMO: ["-r requirements.txt"], MCP: extras["mcp"], SCALE: extras["scale"]}
     developers = [line for one in extras["dev"] for line in included.get(one, [one])]
     return {
         "requirements-prod.txt": _file("Server dependencies", project["dependencies"]),

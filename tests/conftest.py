@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from scripts import voices
 from studio.transcription.engine import RATE_HZ
 from studio.web.pages import SOCKETIO_CLIENT
-from tests.support import sandbox
+from tests.support import postgres, sandbox
 from tests.support.browser import BINARY as CHROMIUM
 from tests.support.browser import Browser
 from tests.support.hearing import silence
@@ -28,6 +29,10 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "browser": (
         lambda: CHROMIUM is not None and SOCKETIO_CLIENT.is_file(),
         "Chromium or the JavaScript packages are missing; .ci/run and `make page` install them",
+    ),
+    "postgres": (
+        lambda: postgres.find_binaries() is not None and find_spec("procrastinate") is not None,
+        "PostgreSQL or the extra `scale` is missing; .ci/run and `make setup` install them",
     ),
     "nginx": (lambda: NGINX is not None, "nginx is not installed; .ci/run installs it"),
     "root": (sandbox.is_possible, "folders cannot be mounted here; run as root"),

@@ -11,10 +11,13 @@ import pytest
 
 from tests.support.server import ROOT
 
-FRONT_DOORS = {"app", "config", "models", "production"}
+FRONT_DOORS = {"app", "background", "config", "models", "production"}
 # Front doors inside the package: `python -m studio`, and the functions for Python programs.
 INNER_DOORS = {"studio.__main__", "studio.library"}
 HEAVY = {"torch", "demucs", "openvino", "ctranslate2", "transformers", "faster_whisper", "whisper"}
+# What servers on one machine neither have nor import.
+SCALE = {"psycopg", "psycopg_pool", "procrastinate"}
+HEAVY |= SCALE
 WEB_ONLY = {
     "flask", "flask_cors", "flask_socketio", "werkzeug", "socketio", "engineio",
 }  # fmt: skip
@@ -33,6 +36,7 @@ LAYERS = (
     ("models",),
     ("studio.web", "studio.cli"),
     ("app",),
+    ("background",),
     ("production",),
 )
 """A module imports modules of its own layer and of those above it in this list."""

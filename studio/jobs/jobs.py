@@ -1,10 +1,12 @@
 """The interface through which the rest of the server starts, cancels and awaits jobs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 from studio.errors import NothingToCancel, QueueFull, TooManyJobs
 from studio.jobs.job import Job, Request
+from studio.jobs.tables import DEFAULT_QUEUE
 
 RETRY_AFTER_S = 10
 
@@ -71,6 +73,12 @@ def check_bounds(queued: int, max_queued: int, of_client: int, max_per_client: i
             "Wait until one ends, or cancel one (POST /cancel/<file_id>).",
             retry_after_s=RETRY_AFTER_S,
         )
+
+
+def route(routes: Sequence[tuple[str, str]], request: Request) -> str:
+    """The queue of a request: that of the first route whose pattern matches MODEL.VARIANT."""
+    name = f"{request.model}.{request.variant}"
+    return next((queue for pattern, queue in routes if fnmatchcase(name, pattern)), DEFAULT_QUEUE)
 
 
 def nothing_to_cancel(file_id: str) -> NothingToCancel:

@@ -40,8 +40,12 @@ WAITING_AGAIN: dict[str, Any] = {
 
 
 def connect(url: str) -> Engine:
-    """An engine for the URL; SQLite gets a write-ahead log and a busy timeout."""
-    engine = create_engine(url)
+    """An engine for the URL.
+
+    SQLite gets a write-ahead log and a busy timeout; connections to other databases are tested
+    before they are used again.
+    """
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -88,38 +92,23 @@ class JobStore:
         The message for `webhook` is written in the same transaction, so a crash cannot separate
         them.
         """
-        now = time.time()
-        row = JobRow(
-            job_id=job_id or self.new_id(),
-            file_id=request.file_id,
-            model=request.model,
-            variant=request.variant,
-            options=request.options,
-            fingerprint=request.fingerprint,
-            state=State.QUEUED if result is None else State.COMPLETED,
-            stage="waiting" if result is None else "done",
-            progress=0.0 if result is None else 1.0,
-            created_at=now,
-            finished_at=None if result is None else now,
-            result=result,
-            client=client,
-        )
+        row = new_row(request, job_id or self.new_id(), result, client)
         with self._sessions.begin() as session:
-            session.add(row)
-            if webhook is not None:
-                session.add(_message(row.job_id, webhook, client))
-            session.flush()
-            _forget_oldest(session, request.file_id)
-            return self._jobs(session, [row])[0]
+            return self._insert(session, row, webhook)
+
+    def _insert(self, session: Session, row: JobRow, webhook: str | None) -> Job:
+        """Store the row of a new job, and the message about its end."""
+        session.add(row)
+        if webhook is not None:
+            session.add(_message(row.job_id, webhook, row.client))
+        session.flush()
+        _forget_oldest(session, row.file_id)
+        return self._jobs(session, [row])[0]
 
     def add_webhook(self, job_id: str, webhook: str, client: str | None = None) -> None:
         """Add a message to a URL about an existing job, unless one is already pending."""
         with self._sessions.begin() as session:
-            there = select(MessageRow.message_id).where(
-                MessageRow.job_id == job_id, MessageRow.url == webhook
-            )
-            if session.scalar(there) is None:
-                session.add(_message(job_id, webhook, client))
+            add_message(session, job_id, webhook, client)
 
     def get(self, job_id: str) -> Job | None:
         with self._sessions() as session:
@@ -231,13 +220,17 @@ class JobStore:
         """The jobs of rows in the same order, with their places in the queue."""
         if all(row.state != State.QUEUED for row in rows):
             return [job_of(row) for row in rows]
+        places = self._places(session)
+        return [job_of(row, places.get(row.number)) for row in rows]
+
+    def _places(self, session: Session) -> dict[int, int]:
+        """The place of every queued job, by its number."""
         with self._turns_lock:
             queues = [numbers for _, numbers in self._queue(session)]
         # The first job of each client, then the second one of each, and so on.
         rounds = itertools.zip_longest(*queues)
         order = [number for turn in rounds for number in turn if number is not None]
-        places = {number: place for place, number in enumerate(order, 1)}
-        return [job_of(row, places.get(row.number)) for row in rows]
+        return {number: place for place, number in enumerate(order, 1)}
 
     def report(self, job: Job, stage: str, progress: float, eta_s: float | None) -> bool:
         """Store the progress of an attempt.
@@ -248,7 +241,7 @@ class JobStore:
         with self._sessions.begin() as session:
             changed = session.scalar(
                 update(JobRow)
-                .where(*_is_run_by(job))
+                .where(*is_run_by(job))
                 .values(stage=stage, progress=progress, eta_s=eta_s)
                 .returning(JobRow.number)
             )
@@ -278,6 +271,8 @@ class JobStore:
                 .values(**values)
                 .returning(JobRow.number)
             )
+            if changed is not None:
+                self._announce(session, [job.job_id])
             return changed is not None
 
     def requeue(self, job: Job) -> None:
@@ -285,20 +280,25 @@ class JobStore:
         with self._sessions.begin() as session:
             session.execute(
                 update(JobRow)
-                .where(*_is_run_by(job))
-                .values(**WAITING_AGAIN, **_next_attempt(), attempts=JobRow.attempts - 1)
+                .where(*is_run_by(job))
+                .values(**WAITING_AGAIN, **next_attempt(), attempts=JobRow.attempts - 1)
             )
 
     def cancel(self, file_id: str) -> list[str]:
         """Cancel the queued and processing jobs of a file. Returns their IDs."""
         with self._sessions.begin() as session:
-            canceled = session.scalars(
+            rows = session.scalars(
                 update(JobRow)
                 .where(JobRow.file_id == file_id, JobRow.state.in_(ACTIVE))
                 .values(state=State.CANCELED, finished_at=time.time(), eta_s=None)
                 .returning(JobRow.job_id)
             )
-            return list(canceled)
+            canceled = list(rows)
+            self._announce(session, canceled)
+            return canceled
+
+    def _announce(self, session: Session, job_ids: Iterable[str]) -> None:
+        """Tell other processes, with this transaction, that jobs have changed; here are none."""
 
     def forget_file(self, file_id: str) -> None:
         """Delete all jobs of a file."""
@@ -318,10 +318,32 @@ class JobStore:
                 .where(*lost, JobRow.attempts >= MAX_ATTEMPTS)
                 .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
             )
-            session.execute(update(JobRow).where(*lost).values(**WAITING_AGAIN, **_next_attempt()))
+            session.execute(update(JobRow).where(*lost).values(**WAITING_AGAIN, **next_attempt()))
 
 
-def _is_run_by(job: Job) -> tuple[ColumnElement[bool], ...]:
+def new_row(
+    request: Request, job_id: str, result: dict[str, Any] | None, client: str | None
+) -> JobRow:
+    """The row of a new job: queued, or completed if its `result` is given."""
+    now = time.time()
+    return JobRow(
+        job_id=job_id,
+        file_id=request.file_id,
+        model=request.model,
+        variant=request.variant,
+        options=request.options,
+        fingerprint=request.fingerprint,
+        state=State.QUEUED if result is None else State.COMPLETED,
+        stage="waiting" if result is None else "done",
+        progress=0.0 if result is None else 1.0,
+        created_at=now,
+        finished_at=None if result is None else now,
+        result=result,
+        client=client,
+    )
+
+
+def is_run_by(job: Job) -> tuple[ColumnElement[bool], ...]:
     """Selects the row of a job while this attempt of it is processing."""
     return (
         JobRow.job_id == job.job_id,
@@ -330,7 +352,7 @@ def _is_run_by(job: Job) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _next_attempt() -> dict[str, Any]:
+def next_attempt() -> dict[str, Any]:
     return {"attempt": JobRow.attempt + 1}
 
 
@@ -350,6 +372,14 @@ def _forget_oldest(session: Session, file_id: str) -> None:
         .limit(kept - MAX_JOBS_KEPT)
     )
     session.execute(delete(JobRow).where(JobRow.number.in_(session.scalars(oldest).all())))
+
+
+def add_message(session: Session, job_id: str, webhook: str, client: str | None) -> None:
+    there = select(MessageRow.message_id).where(
+        MessageRow.job_id == job_id, MessageRow.url == webhook
+    )
+    if session.scalar(there) is None:
+        session.add(_message(job_id, webhook, client))
 
 
 def _message(job_id: str, url: str, client: str | None) -> MessageRow:

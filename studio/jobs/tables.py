@@ -2,10 +2,13 @@
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON
+from sqlalchemy import JSON, BigInteger, Index, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from studio.jobs.job import Job, Request, State
+
+DEFAULT_QUEUE = "default"
+UNFINISHED = "state IN ('queued', 'processing')"
 
 
 class Base(DeclarativeBase):
@@ -36,6 +39,21 @@ class JobRow(Base):
     result: Mapped[dict[str, Any] | None]
     # The client whose limits apply.
     client: Mapped[str | None]
+    # For jobs on many machines; `entry` is the number of the job in the queue of Procrastinate.
+    queue: Mapped[str] = mapped_column(default=DEFAULT_QUEUE, server_default=DEFAULT_QUEUE)
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")
+    entry: Mapped[int | None] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        Index(
+            "one_unfinished_job",
+            "file_id",
+            "fingerprint",
+            unique=True,
+            sqlite_where=text(UNFINISHED),
+            postgresql_where=text(UNFINISHED),
+        ),
+    )
 
 
 class MessageRow(Base):

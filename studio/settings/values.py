@@ -149,5 +149,25 @@ def webhook_secret(text: str) -> str:
     return text.strip()
 
 
+def routes(text: str) -> tuple[tuple[str, str], ...]:
+    """Patterns of models and variants with their queues, in order."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    for part in parts:
+        if not re.fullmatch(r"[\w*?.:/-]+=[\w-]+", part):
+            raise ValueError(
+                "a route is MODEL.VARIANT=QUEUE with * for any, such as "
+                "demucs.htdemucs_ft=gpu,whisper.*=cpu,*=cpu"
+            )
+    return tuple((pattern, queue) for pattern, queue in (part.rsplit("=", 1) for part in parts))
+
+
+def queues(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in names:
+        if not re.fullmatch(r"[\w-]+", name):
+            raise ValueError("a queue has letters, digits, - and _ in its name")
+    return names
+
+
 def any_text(text: str) -> str:
     return text.strip()

@@ -24,8 +24,8 @@ def store(tmp_path: Path) -> Iterator[JobStore]:
 
 
 def add(store: JobStore, client: str, count: int = 1) -> list[str]:
-    request = Request("f" * 32, "demucs", "mini", {}, "same")
-    return [store.add(request, client=client).job_id for _ in range(count)]
+    requests = [Request("f" * 32, "demucs", "mini", {}, store.new_id()) for _ in range(count)]
+    return [store.add(request, client=client).job_id for request in requests]
 
 
 def claim(store: JobStore, count: int) -> list[str | None]:

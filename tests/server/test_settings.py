@@ -82,6 +82,11 @@ GOOD: list[tuple[str, str, object]] = [
     ("MIN_FREE_BYTES", "0", 0),
     ("WORKERS", "2", 2),
     ("MAX_QUEUED_JOBS", "5", 5),
+    ("ROLE", "ALL", "all"),
+    ("ROUTES", "demucs.*_ft=gpu, *=cpu", (("demucs.*_ft", "gpu"), ("*", "cpu"))),
+    ("WORKER_QUEUES", "gpu, default", ("gpu", "default")),
+    ("WORKER_HEARTBEAT_S", "5", 5),
+    ("WORKER_STALLED_S", "60", 60),
     ("MODEL_IDLE_S", "30", 30),
     ("TORCH_THREADS", "4", 4),
     ("DEVICE", "CUDA:1", "cuda:1"),
@@ -118,6 +123,12 @@ BAD = [
     ("ALLOWED_HOSTS", "studio.example:8000"),
     ("ALLOWED_HOSTS", ""),
     ("HUB_REPOSITORIES", "hf://someone/x"),
+    ("ROLE", "boss"),
+    ("ROUTES", "demucs"),
+    ("ROUTES", "demucs.*=two words"),
+    ("WORKER_QUEUES", "two words"),
+    ("WORKER_HEARTBEAT_S", "0"),
+    ("WORKER_STALLED_S", "1"),
     ("HUB_REPOSITORIES", "someone"),
     ("LOG_FORMAT", "xml"),
     ("TRUSTED_PROXIES", "all"),
@@ -225,6 +236,19 @@ def test_every_setting_is_tested() -> None:
     fields = {field.name for field in dataclasses.fields(Config)}
     assert {key for key, _, _ in GOOD} | {"WEBHOOK_URL"} == fields
     assert fields - {key for key, _ in BAD + BAD_SECRETS} == {"DATABASE_URL"}
+
+
+def test_roles_need_postgresql() -> None:
+    with pytest.raises(ConfigError, match="postgresql"):
+        Config.load(environ={"ROLE": "worker"}, dotenv=None)
+    address = "postgresql+psycopg://studio@database/studio"
+    config = Config.load(environ={"ROLE": "worker", "DATABASE_URL": address}, dotenv=None)
+    assert config.ROLE == "worker"
+
+
+def test_a_worker_has_time_for_two_heartbeats() -> None:
+    with pytest.raises(ConfigError, match="twice WORKER_HEARTBEAT_S=30"):
+        Config.load(environ={"WORKER_HEARTBEAT_S": "30"}, dotenv=None)
 
 
 def test_webhooks_of_the_server_need_their_secret() -> None:

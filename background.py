@@ -1,0 +1,107 @@
+"""Workers and keepers: the roles that serve no requests. `ROLE=worker python background.py`.
+
+docs/scaling.md describes the roles.
+"""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import Event
+
+from app import SHUTDOWN_S, make_executor, make_quota, make_webhooks, open_core
+from config import Config, ConfigError
+from studio.jobs.housekeeping import Housekeeper
+from studio.jobs.outbox import Outbox
+from studio.jobs.scale.changes import Changes
+from studio.jobs.scale.jobs import SharedJobs
+from studio.jobs.scale.keeper import Keeper
+from studio.jobs.scale.store import SharedJobStore
+from studio.jobs.scale.worker import Worker, WorkerSettings
+
+log = logging.getLogger(__name__)
+
+ROLES = ("worker", "keeper")
+# Between the stored reports of a job.
+REPORT_EVERY_S = 2.0
+
+
+def start_worker(config: Config) -> ExitStack:
+    """Start to run jobs of the queue. Close the result to stop. Raises ConfigError."""
+    with ExitStack() as started:
+        core = open_core(config, started)
+        assert isinstance(core.store, SharedJobStore)
+        quota = make_quota(config, core)
+        worker = Worker(
+            core.engine.url,
+            core.store,
+            make_executor(core, on_end=quota.charge, report_every_s=REPORT_EVERY_S),
+            Changes(core.engine.url),
+            WorkerSettings(
+                config.WORKER_QUEUES,
+                config.WORKERS,
+                config.WORKER_HEARTBEAT_S,
+                config.WORKER_STALLED_S,
+            ),
+        )
+        started.callback(worker.stop, SHUTDOWN_S)
+        worker.start()
+        return started.pop_all()
+
+
+def start_keeper(config: Config) -> ExitStack:
+    """Start to look after jobs, files and webhooks. Close the result to stop.
+
+    Raises ConfigError.
+    """
+    with ExitStack() as started:
+        core = open_core(config, started)
+        store = core.store
+        assert isinstance(store, SharedJobStore)
+        quota = make_quota(config, core)
+        jobs = SharedJobs(store, Changes(core.engine.url), quota.charge)
+
+        @contextmanager
+        def duties() -> Iterator[None]:
+            outbox = Outbox(core.engine)
+            webhooks = make_webhooks(config, outbox, core.models)
+            housekeeper = Housekeeper(core.storage, store, jobs, outbox, config.RETENTION_HOURS)
+            webhooks.start()
+            housekeeper.start()
+            try:
+                yield
+            finally:
+                housekeeper.stop()
+                webhooks.stop()
+
+        keeper = Keeper(
+            core.engine.url, store, duties, quota.charge, stalled_s=config.WORKER_STALLED_S
+        )
+        started.callback(keeper.stop, SHUTDOWN_S)
+        keeper.start()
+        return started.pop_all()
+
+
+def run(config: Config) -> None:
+    """Run a worker or a keeper until SIGTERM or SIGINT. Raises ConfigError."""
+    ended = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with start_worker(config) if config.ROLE == "worker" else start_keeper(config):
+        log.info("the %s runs", config.ROLE)
+        ended.wait()
+        log.info("the %s stops", config.ROLE)
+
+
+def main() -> None:
+    try:
+        config = Config.load()
+        if config.ROLE not in ROLES:
+            raise ConfigError(f"ROLE={config.ROLE!r} serves requests: start app.py.")
+        run(config)
+    except ConfigError as error:
+        raise SystemExit(f"The server cannot start: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

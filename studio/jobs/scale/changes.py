@@ -1,0 +1,73 @@
+"""Hears of jobs that have changed, through one connection that listens to PostgreSQL."""
+
+import logging
+from collections.abc import Callable
+from threading import Event, Thread
+
+from sqlalchemy import URL
+
+from studio.jobs.scale.store import CHANNEL
+
+log = logging.getLogger(__name__)
+
+# How often to look whether to stop.
+LOOK_EVERY_S = 1.0
+RETRY_S = 1.0
+
+
+def conninfo(url: URL) -> str:
+    """The address of a database as libpq reads it."""
+    plain = url.set(drivername="postgresql", query={})
+    return plain.render_as_string(hide_password=False)
+
+
+class Changes:
+    """Calls every listener, on its own thread, with the ID of a job that has changed.
+
+    After an interruption it calls them with None: any job may have changed.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._conninfo = conninfo(url)
+        self._listeners: list[Callable[[str | None], None]] = []
+        self._stopping = Event()
+        self._thread: Thread | None = None
+
+    def add_listener(self, listener: Callable[[str | None], None]) -> None:
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        self._thread = Thread(target=self._loop, name="changes", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(10)
+
+    def _loop(self) -> None:
+        import psycopg
+
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except psycopg.OperationalError as error:
+                log.warning("PostgreSQL cannot be heard, trying again: %s", error)
+                self._stopping.wait(RETRY_S)
+
+    def _listen(self) -> None:
+        import psycopg
+
+        with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(f"LISTEN {CHANNEL}")
+            self._tell(None)
+            while not self._stopping.is_set():
+                for notice in connection.notifies(timeout=LOOK_EVERY_S):
+                    self._tell(notice.payload)
+
+    def _tell(self, job_id: str | None) -> None:
+        for listener in self._listeners:
+            try:
+                listener(job_id)
+            except Exception:
+                log.exception("cannot look at a job that has changed; continuing")

@@ -1,0 +1,58 @@
+"""Connects Procrastinate to PostgreSQL, and waits while PostgreSQL cannot be reached.
+
+Without this, a worker of Procrastinate ends, with its jobs, when PostgreSQL restarts.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from procrastinate import PsycopgConnector
+    from procrastinate.connector import Notify
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+POOL_TIMEOUT_S = 5.0
+Value = TypeVar("Value")
+
+
+def patient_connector(conninfo: str, is_stopping: Callable[[], bool]) -> "PsycopgConnector":
+    """A connector that repeats what failed for lack of a connection, until the worker stops."""
+    import psycopg
+    from procrastinate import PsycopgConnector
+    from procrastinate.exceptions import ConnectorException
+
+    async def patiently(call: Callable[[], Awaitable[Value]]) -> Value:
+        while True:
+            try:
+                return await call()
+            except ConnectorException as error:
+                is_away = isinstance(error.__cause__, psycopg.OperationalError)
+                if not is_away or is_stopping():
+                    raise
+                log.warning("PostgreSQL cannot be reached, trying again: %s", error.__cause__)
+                await asyncio.sleep(RETRY_S)
+
+    class PatientConnector(PsycopgConnector):
+        async def execute_query_async(self, query: Any, **arguments: Any) -> None:
+            call = super().execute_query_async
+            await patiently(lambda: call(query, **arguments))
+
+        async def execute_query_one_async(self, query: Any, **arguments: Any) -> dict[str, Any]:
+            call = super().execute_query_one_async
+            return await patiently(lambda: call(query, **arguments))
+
+        async def execute_query_all_async(
+            self, query: Any, **arguments: Any
+        ) -> list[dict[str, Any]]:
+            call = super().execute_query_all_async
+            return await patiently(lambda: call(query, **arguments))
+
+        async def listen_notify(self, on_notification: "Notify", channels: Iterable[str]) -> None:
+            call = super().listen_notify
+            await patiently(lambda: call(on_notification, channels))
+
+    return PatientConnector(conninfo=conninfo, timeout=POOL_TIMEOUT_S, min_size=1, max_size=4)

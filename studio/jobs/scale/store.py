@@ -1,0 +1,230 @@
+"""The job database of many machines, in PostgreSQL."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from studio.jobs.job import Job, Request, State
+from studio.jobs.jobs import check_bounds
+from studio.jobs.scale import entries
+from studio.jobs.store import (
+    ACTIVE,
+    WAITING_AGAIN,
+    JobStore,
+    add_message,
+    is_run_by,
+    new_row,
+    next_attempt,
+)
+from studio.jobs.tables import JobRow, job_of
+
+# The first attempt and four more after crashes.
+MAX_ATTEMPTS = 5
+# Notified with the ID of every job that ends, and of every one that returns to the queue.
+CHANNEL = "studio_jobs"
+# Advisory locks: held by submissions together, or by one deletion of a file alone.
+FILES_LOCK = 0x5354_5544_0002
+# The first half of the advisory lock of a client.
+CLIENT_LOCK = 0x5354
+# How often to try when another server submits the same request at the same time.
+TRIES = 3
+
+# Unfinished jobs whose entry is gone, belongs to a dead worker, or was taken but never begun. After
+# a restart of PostgreSQL, workers have the time of a heartbeat to come back.
+LOST = """
+SELECT jobs.number
+FROM jobs
+LEFT JOIN procrastinate_jobs AS entries ON entries.id = jobs.entry
+LEFT JOIN procrastinate_workers AS workers ON workers.id = entries.worker_id
+WHERE jobs.state IN ('queued', 'processing')
+AND (
+    entries.id IS NULL
+    OR entries.status NOT IN ('todo', 'doing')
+    OR entries.status = 'doing' AND (
+        workers.id IS NULL
+        OR greatest(workers.last_heartbeat, pg_postmaster_start_time())
+            < now() - make_interval(secs => :stalled_s)
+        OR jobs.state = 'queued' AND NOT EXISTS (
+            SELECT FROM procrastinate_events AS events
+            WHERE events.job_id = entries.id AND events.type = 'started'
+            AND events.at > now() - make_interval(secs => :stalled_s)
+        )
+    )
+)
+FOR UPDATE OF jobs SKIP LOCKED
+"""
+# Entries that no job needs any more, unless a living worker will remove them itself.
+UNUSED = """
+DELETE FROM procrastinate_jobs AS entries
+WHERE NOT EXISTS (
+    SELECT FROM jobs WHERE jobs.entry = entries.id AND jobs.state IN ('queued', 'processing')
+)
+AND NOT EXISTS (
+    SELECT FROM procrastinate_workers AS workers
+    WHERE workers.id = entries.worker_id
+    AND workers.last_heartbeat > now() - make_interval(secs => :stalled_s)
+)
+"""
+
+
+class SharedJobStore(JobStore):
+    """The job database of web servers, workers and keepers. Thread-safe.
+
+    `route` names the queue of a request. One client may have `max_per_client` unfinished jobs (0:
+    no limit).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        route: Callable[[Request], str] = lambda _: "default",
+        *,
+        max_queued: int = 100,
+        max_per_client: int = 0,
+    ) -> None:
+        super().__init__(engine)
+        self._route = route
+        self._max_queued = max_queued
+        self._max_per_client = max_per_client
+
+    def open(self) -> None:
+        super().open()
+        entries.create_tables(self._engine)
+
+    def submit(self, request: Request, client: str | None, webhook: str | None) -> Job:
+        """Queue a job, or return the unfinished one for the same request.
+
+        Its row, its entry in the queue and its message are one transaction. Raises QueueFull or
+        TooManyJobs.
+        """
+        for remaining in reversed(range(TRIES)):
+            try:
+                with self._sessions.begin() as session:
+                    return self._submit(session, request, client, webhook)
+            except IntegrityError:
+                # Another server has just stored the same request.
+                if not remaining:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _submit(
+        self, session: Session, request: Request, client: str | None, webhook: str | None
+    ) -> Job:
+        session.execute(select(func.pg_advisory_xact_lock_shared(FILES_LOCK)))
+        if client is not None:
+            session.execute(select(func.pg_advisory_xact_lock(CLIENT_LOCK, func.hashtext(client))))
+        same = session.scalar(
+            select(JobRow).where(
+                JobRow.file_id == request.file_id,
+                JobRow.fingerprint == request.fingerprint,
+                JobRow.state.in_(ACTIVE),
+            )
+        )
+        if same is not None:
+            if webhook is not None:
+                add_message(session, same.job_id, webhook, client)
+            return self._jobs(session, [same])[0]
+        of_client = 0 if client is None else self._count(session, JobRow.client == client)
+        check_bounds(
+            self._count(session, JobRow.state == State.QUEUED),
+            self._max_queued,
+            of_client,
+            self._max_per_client,
+        )
+        row = new_row(request, self.new_id(), None, client)
+        row.attempt = 1
+        row.queue = self._route(request)
+        # The second job of a client waits for the first jobs of all others, and so on.
+        row.priority = -of_client
+        job = self._insert(session, row, webhook)
+        entries.add(session, [row])
+        return job
+
+    def begin(self, job_id: str, attempt: int) -> Job | None:
+        """Mark a queued job as processing; None if this attempt was canceled or fenced."""
+        with self._sessions.begin() as session:
+            row = session.scalar(
+                update(JobRow)
+                .where(
+                    JobRow.job_id == job_id,
+                    JobRow.attempt == attempt,
+                    JobRow.state == State.QUEUED,
+                )
+                .values(
+                    state=State.PROCESSING,
+                    stage="starting",
+                    started_at=time.time(),
+                    attempts=JobRow.attempts + 1,
+                )
+                .returning(JobRow)
+            )
+            return None if row is None else job_of(row)
+
+    def owns(self, job: Job) -> bool:
+        """Whether an attempt still owns its job."""
+        with self._sessions() as session:
+            return session.scalar(select(JobRow.number).where(*is_run_by(job))) is not None
+
+    def requeue(self, job: Job) -> None:
+        """Return a job to the queue, with a new entry, without counting the attempt."""
+        with self._sessions.begin() as session:
+            row = session.scalar(
+                update(JobRow)
+                .where(*is_run_by(job))
+                .values(**WAITING_AGAIN, **next_attempt(), attempts=JobRow.attempts - 1)
+                .returning(JobRow)
+            )
+            if row is not None:
+                entries.add(session, [row])
+
+    def rescue(self, interrupted: dict[str, Any], stalled_s: float) -> list[str]:
+        """Queue the jobs of dead workers again, or fail them after the last attempt.
+
+        A worker is dead after `stalled_s` without a heartbeat. Returns the IDs of failed jobs.
+        """
+        with self._sessions.begin() as session:
+            numbers = session.scalars(text(LOST), {"stalled_s": stalled_s}).all()
+            rows = session.scalars(select(JobRow).where(JobRow.number.in_(numbers))).all()
+            failed = [row for row in rows if row.attempts >= MAX_ATTEMPTS]
+            waiting = [row for row in rows if row.attempts < MAX_ATTEMPTS]
+            for row in failed:
+                row.state, row.finished_at, row.eta_s = State.FAILED, time.time(), None
+                row.error = interrupted
+            for row in waiting:
+                for name, value in WAITING_AGAIN.items():
+                    setattr(row, name, value)
+                row.attempt += 1
+            session.flush()
+            entries.add(session, waiting)
+            self._announce(session, [row.job_id for row in rows])
+            session.execute(text(UNUSED), {"stalled_s": stalled_s})
+            return [row.job_id for row in failed]
+
+    def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
+        """Call `act` unless an unfinished job uses the file, and add no job meanwhile."""
+        with self._sessions.begin() as session:
+            session.execute(select(func.pg_advisory_xact_lock(FILES_LOCK)))
+            rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
+            if not any(file_id == row.file_id or file_id in row.options.values() for row in rows):
+                act()
+
+    def _announce(self, session: Session, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
+            session.execute(select(func.pg_notify(CHANNEL, job_id)))
+
+    def _places(self, session: Session) -> dict[int, int]:
+        """The place of every queued job within its queue, as Procrastinate takes them."""
+        place = func.row_number().over(
+            partition_by=JobRow.queue, order_by=(JobRow.priority.desc(), JobRow.entry)
+        )
+        waiting = select(JobRow.number, place).where(JobRow.state == State.QUEUED)
+        return dict(session.execute(waiting).tuples().all())
+
+    @staticmethod
+    def _count(session: Session, condition: Any) -> int:
+        counted = select(func.count()).where(condition, JobRow.state.in_(ACTIVE))
+        return session.scalar(counted) or 0

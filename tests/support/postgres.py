@@ -1,0 +1,101 @@
+"""A real PostgreSQL on loopback, in a folder of its own."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.support.server import free_port, until
+
+# PostgreSQL refuses to run as root.
+UNPRIVILEGED = "nobody"
+
+
+def find_binaries() -> Path | None:
+    """The folder with `initdb` and `postgres`; Debian keeps it out of the PATH."""
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    return max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
+
+
+class Postgres:
+    """A server that starts, stops and dies on request; its database outlives it."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="studio-postgres-"))
+        self.port = free_port()
+        self.url = f"postgresql+psycopg://studio@127.0.0.1:{self.port}/postgres"
+        self._user = UNPRIVILEGED if os.getuid() == 0 else None
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user is not None:
+            user = pwd.getpwnam(self._user)
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+        self._call("initdb", "-D", "data", "-U", "studio", "-A", "trust", "-E", "UTF8", "-N")
+
+    def start(self) -> "Postgres":
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.folder,
+            # A killed process loses nothing by it.
+            "fsync": "off",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with open(self.folder / "postgres.log", "ab") as log:
+            self._process = subprocess.Popen(
+                [str(self._binary("postgres")), "-D", "data", *options],
+                cwd=self.folder,
+                user=self._user,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until(self._is_ready, 60.0)
+        return self
+
+    def stop(self) -> None:
+        """Shut it down, and close its connections."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=60)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=30)
+            # Its children notice that it is gone.
+            pid_file = self.folder / "data" / "postmaster.pid"
+            pid_file.unlink(missing_ok=True)
+            self._process = None
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def new_database(self, name: str) -> str:
+        """The URL of a new, empty database."""
+        self._call("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "studio", name)
+        return self.url.removesuffix("postgres") + name
+
+    def _is_ready(self) -> bool:
+        command = [str(self._binary("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def _binary(self, name: str) -> Path:
+        folder = find_binaries()
+        assert folder is not None
+        return folder / name
+
+    def _call(self, name: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._binary(name), *arguments],
+            cwd=self.folder,
+            user=self._user,
+            check=True,
+            capture_output=True,
+        )
