@@ -214,7 +214,7 @@ def _jobs(config: Config, core: Core, *, give_way: Callable[[], None], metrics: 
 
     runner: Jobs
     if isinstance(store, SharedJobStore):
-        runner = SharedJobs(store, Changes(core.engine.url), on_end)
+        runner = SharedJobs(store, Changes(store.url), on_end)
     else:
         runner = JobRunner(
             store,

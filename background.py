@@ -33,10 +33,9 @@ def start_worker(config: Config) -> ExitStack:
         assert isinstance(core.store, SharedJobStore)
         quota = make_quota(config, core)
         worker = Worker(
-            core.engine.url,
             core.store,
             make_executor(core, on_end=quota.charge, report_every_s=REPORT_EVERY_S),
-            Changes(core.engine.url),
+            Changes(core.store.url),
             WorkerSettings(
                 config.WORKER_QUEUES,
                 config.WORKERS,
@@ -59,7 +58,7 @@ def start_keeper(config: Config) -> ExitStack:
         store = core.store
         assert isinstance(store, SharedJobStore)
         quota = make_quota(config, core)
-        jobs = SharedJobs(store, Changes(core.engine.url), quota.charge)
+        jobs = SharedJobs(store, Changes(store.url), quota.charge)
 
         @contextmanager
         def duties() -> Iterator[None]:
@@ -74,9 +73,7 @@ def start_keeper(config: Config) -> ExitStack:
                 housekeeper.stop()
                 webhooks.stop()
 
-        keeper = Keeper(
-            core.engine.url, store, duties, quota.charge, stalled_s=config.WORKER_STALLED_S
-        )
+        keeper = Keeper(store, duties, quota.charge, stalled_s=config.WORKER_STALLED_S)
         started.callback(keeper.stop, SHUTDOWN_S)
         keeper.start()
         return started.pop_all()

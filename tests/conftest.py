@@ -152,6 +152,14 @@ def player(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
 
 
 @pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.Postgres]:
+    """A running PostgreSQL, shared; tests make databases of their own in it."""
+    server = postgres.Postgres().start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
 def short_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds of stereo sound, 16-bit WAV."""
     return write_wav(tmp_path_factory.mktemp("sound") / "short.wav", noise(3.0))

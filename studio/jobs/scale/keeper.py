@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from threading import Event, Thread
 from typing import Any
 
-from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
 from studio.errors import Interrupted
@@ -34,14 +33,13 @@ class Keeper:
 
     def __init__(
         self,
-        url: URL,
         store: SharedJobStore,
         duties: Duties,
         on_end: Callable[[Job], None],
         *,
         stalled_s: float,
     ) -> None:
-        self._conninfo = conninfo(url)
+        self._conninfo = conninfo(store.url)
         self._store = store
         self._duties = duties
         self._on_end = on_end

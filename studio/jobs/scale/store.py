@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy import URL, Engine, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -90,6 +90,11 @@ class SharedJobStore(JobStore):
         self._route = route
         self._max_queued = max_queued
         self._max_per_client = max_per_client
+
+    @property
+    def url(self) -> URL:
+        """The address of the database."""
+        return self._engine.url
 
     def open(self) -> None:
         super().open()
@@ -222,7 +227,7 @@ class SharedJobStore(JobStore):
             partition_by=JobRow.queue, order_by=(JobRow.priority.desc(), JobRow.entry)
         )
         waiting = select(JobRow.number, place).where(JobRow.state == State.QUEUED)
-        return dict(session.execute(waiting).tuples().all())
+        return dict(session.execute(waiting).all())
 
     @staticmethod
     def _count(session: Session, condition: Any) -> int:

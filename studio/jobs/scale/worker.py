@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
-from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
 from studio.inference.worker_threads import WorkerThreads
@@ -40,13 +39,11 @@ class Worker:
 
     def __init__(
         self,
-        url: URL,
         store: SharedJobStore,
         executor: Executor,
         changes: Changes,
         settings: WorkerSettings,
     ) -> None:
-        self._url = url
         self._store = store
         self._executor = executor
         self._changes = changes
@@ -96,7 +93,7 @@ class Worker:
         from procrastinate import App
 
         settings = self._settings
-        app = App(connector=patient_connector(conninfo(self._url), self._stopping.is_set))
+        app = App(connector=patient_connector(conninfo(self._store.url), self._stopping.is_set))
         app.task(name=entries.TASK)(self._do)
         async with app.open_async():
             await app.run_worker_async(
