@@ -35,7 +35,9 @@ def test_requirements_files_match_pyproject(name: str) -> None:
 def test_every_dependency_is_pinned() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"].values()
     for requirement in [*PYPROJECT["project"]["dependencies"], *(one for e in extras for one in e)]:
-        pinned = re.fullmatch(r"[\w.-]+==[\w.]+(; .+)?|audio-studio\[(?:demo|mcp)\]", requirement)
+        pinned = re.fullmatch(
+            r"[\w.-]+(\[[\w,]+\])?==[\w.]+(; .+)?|audio-studio\[(?:demo|mcp|scale)\]", requirement
+        )
         assert pinned, requirement
 
 

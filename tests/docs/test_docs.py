@@ -53,7 +53,7 @@ def test_every_setting_is_described(field: "dataclasses.Field[object]") -> None:
     row = re.search(rf"^\| `{field.name}` \| `(.*?)` \| (.*?) \|$", SETTINGS, re.M)
     assert row, f"{field.name} is missing in docs/settings.md"
     default = field.default
-    if isinstance(default, frozenset):
+    if isinstance(default, frozenset | tuple):
         default = ",".join(sorted(default))
     assert row[1] == (str(default) if default != "" else "(empty)")
     assert row[2] == field.metadata["help"]
