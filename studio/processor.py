@@ -155,7 +155,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
                 lambda path, name: self._storage.link(path, work / name),
                 job.job_id,
                 show,
-                lambda: audio.read_tags(self._storage.source(upload).path),
+                lambda: audio.read_all_tags(self._storage.source(upload).path),
             )
             result = self.family.work(model, upload, context)
             self._storage.publish(work, job.result_id)

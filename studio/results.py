@@ -1,7 +1,8 @@
 """The results of jobs: a typed description, and tracks in several formats."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -83,8 +84,12 @@ class TrackFolder:
         return file
 
     def tags(self) -> audio.Tags:
-        """The tags of the upload, completed from its name."""
+        """The tags of the upload, completed from its name, without its picture."""
         return audio.read_tags(self.upload.path).completed(self.filename)
+
+    def all_tags(self) -> audio.Tags:
+        """These, with its picture."""
+        return replace(self.tags(), picture=audio.read_picture(self.upload.path))
 
 
 PEAKS = audio.PEAKS_FORMATS[audio.FINE]
@@ -187,16 +192,17 @@ def sound_track(
         file_name = f"{stem}.{file_format}"
         if file_format in zooms:
             return _add_peaks(folder, wav, file_name, zooms[file_format])
+        tags = cache(lambda: audio.read_all_tags(folder.upload.path).of_track(stem))
         return folder.files.add(
             file_name,
-            lambda: audio.most_bytes(wav.path, file_format),
+            lambda: audio.most_bytes(wav.path, file_format) + tags().picture_bytes,
             lambda path: audio.encode(
                 wav.path,
                 path,
                 file_format,
                 result.gain,
                 lambda _: check_wanted(),
-                tags=audio.read_tags(folder.upload.path).of_track(stem),
+                tags=tags(),
             ),
         )
 

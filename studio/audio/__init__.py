@@ -10,13 +10,15 @@ from studio.audio.loudness import LoudnessMeter, integrated_lufs
 from studio.audio.mixing import Added, Mix, Song, mix_bytes, mixed_file
 from studio.audio.mono import MonoMixer
 from studio.audio.peaks import FINE, PEAKS_FORMATS, PEAKS_TYPE, most_peaks_bytes, write_peaks
+from studio.audio.pictures import MAX_BYTES as MAX_PICTURE_BYTES
+from studio.audio.pictures import background, read_picture
 from studio.audio.probing import Probe, probe
 from studio.audio.samples import pcm_16, wav_header
 from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.stream import StreamDecoder
-from studio.audio.tags import NO_TAGS, Tags, read_tags
+from studio.audio.tags import NO_TAGS, Tags, read_all_tags, read_tags
 from studio.audio.tracks import encode_tracks, join_tracks, track_writers
-from studio.audio.video import FONTS, SCRIPT, Frame, most_video_bytes, write_video
+from studio.audio.video import FONTS, PICTURE, SCRIPT, Frame, most_video_bytes, write_video
 from studio.audio.writing import (
     CONTENT_TYPES,
     ENCODINGS,
@@ -37,9 +39,11 @@ __all__ = [
     "FINE",
     "FLAC_CHANNELS",
     "FONTS",
+    "MAX_PICTURE_BYTES",
     "NO_TAGS",
     "PEAKS_FORMATS",
     "PEAKS_TYPE",
+    "PICTURE",
     "SCRIPT",
     "Added",
     "AudioFormat",
@@ -53,6 +57,7 @@ __all__ = [
     "SoundWriter",
     "StreamDecoder",
     "Tags",
+    "background",
     "decode",
     "duration_s",
     "encode",
@@ -67,7 +72,9 @@ __all__ = [
     "most_video_bytes",
     "pcm_16",
     "probe",
+    "read_all_tags",
     "read_blocks",
+    "read_picture",
     "read_tags",
     "shared_gain",
     "track_writers",

@@ -72,21 +72,21 @@ def ffmpeg_path() -> str:
 
 @dataclass(frozen=True)
 class Workplace:
-    """For output that must be a file: the open file, and the most bytes it may take.
+    """The current folder of a child, which contains files of the server for it.
 
-    `folder` is the current folder of the child. It contains files of the server for its filters.
+    `output` is its output if that must be a file, which may take `most_bytes`.
     """
 
     folder: Path
-    output: IO[bytes]
-    most_bytes: int
+    output: IO[bytes] | None = None
+    most_bytes: int = 0
 
 
 class Child:
     """A running ffmpeg, used as a context manager; it is ended with the block.
 
     `arguments` are added to those of every run. `source` is the file to read, or None if `send`
-    provides the input. Without a `workplace`, the output is received.
+    provides the input. The output is received, unless the `workplace` has a file for it.
     """
 
     def __init__(
@@ -274,7 +274,7 @@ def _start(
     return subprocess.Popen(
         [ffmpeg_path(), *RUN, *arguments],
         stdin=source,
-        stdout=workplace.output if workplace else subprocess.PIPE,
+        stdout=workplace.output if workplace and workplace.output else subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
         cwd=workplace.folder if workplace else None,

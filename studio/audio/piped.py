@@ -2,12 +2,21 @@
 
 import struct
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 
 import numpy as np
 
 from studio.audio.child import GUARDS, INPUT, Child, Workplace
+from studio.audio.id3 import id3
+from studio.audio.pictures import (
+    OGG_TAGS_INPUT,
+    OGG_TAGS_OUTPUT,
+    with_flac_picture,
+    write_ogg_tags,
+)
 from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.tags import Tags
 from studio.errors import InternalError
@@ -16,7 +25,7 @@ SAMPLE_BYTES = 4
 # A lossy stream does not store its length; players compute it from a constant bit rate.
 _ENCODERS = {
     "flac": ["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24", "-f", "flac"],
-    "mp3": ["-c:a", "libmp3lame", "-b:a", "256k", "-write_xing", "0", "-id3v2_version", "3"],
+    "mp3": ["-c:a", "libmp3lame", "-b:a", "256k", "-write_xing", "0", "-id3v2_version", "0"],
     "ogg": ["-c:a", "libvorbis", "-q:a", "7", "-f", "ogg"],
 }
 # Samples above this are limited, gently and before they arrive.
@@ -25,6 +34,7 @@ _LIMITER = "alimiter=limit=0.98:attack=5:release=50:level=disabled:latency=1"
 _EFFORT, _VIDEO_EFFORT = 10, 40
 # Offset of the number of samples in a FLAC file: its lowest 36 bits, of 8 bytes.
 _FLAC_SAMPLES = 18
+_FLAC_HEAD_BYTES = 42
 # The WAV format tag of float samples, and the largest 32-bit number.
 _FLOAT, _MAX_32 = 3, 0xFFFFFFFF
 
@@ -80,14 +90,22 @@ def encoded(
             return
         command += ["-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
     else:
-        command += [*_ENCODERS[audio_format], *metadata(tags)]
-        command += ["-f", audio_format, "pipe:1"]
-    with _fed(command, blocks, rate_hz, channels) as output:
+        command += [*_ENCODERS[audio_format], *metadata(tags), "-f", audio_format, "pipe:1"]
+    if audio_format == "mp3":
+        yield id3(tags)
+    with ExitStack() as stack:
+        workplace = None
+        if audio_format == "ogg" and tags.picture is not None:
+            folder = stack.enter_context(TemporaryDirectory(prefix="audio-studio-"))
+            workplace = Workplace(Path(folder))
+            write_ogg_tags(workplace.folder, tags.picture, tags.texts())
+            command = [*OGG_TAGS_INPUT, *OGG_TAGS_OUTPUT, *command]
+        output = stack.enter_context(_fed(command, blocks, rate_hz, channels, workplace))
         if audio_format == "flac":
             head = b""
-            while len(head) < _FLAC_SAMPLES + 8 and (data := next(output, b"")):
+            while len(head) < _FLAC_HEAD_BYTES and (data := next(output, b"")):
                 head += data
-            yield _with_length(head, samples)
+            yield with_flac_picture(_with_length(head, samples), tags.picture)
         yield from output
 
 
@@ -97,10 +115,7 @@ def wav_bytes(channels: int, samples: int) -> int:
 
 
 def metadata(tags: Tags) -> list[str]:
-    known = {"title": tags.title, "artist": tags.artist, "album": tags.album}
-    return [
-        part for name, text in known.items() if text for part in ("-metadata", f"{name}={text}")
-    ]
+    return [part for name, text in tags.texts().items() for part in ("-metadata", f"{name}={text}")]
 
 
 def _sound(data: bytes | bytearray, channels: int) -> Sound:
@@ -189,10 +204,14 @@ def write_piped(
 
 @contextmanager
 def _fed(
-    command: list[str], blocks: Iterable[Sound], rate_hz: int, channels: int
+    command: list[str],
+    blocks: Iterable[Sound],
+    rate_hz: int,
+    channels: int,
+    workplace: Workplace | None = None,
 ) -> Iterator[Iterator[bytes]]:
     """The output of an ffmpeg that reads blocks; raises what producing them raised."""
-    with _feeding(["-map", "0:a", *command], blocks, rate_hz, channels, None) as (child, feeder):
+    with _feeding(command, blocks, rate_hz, channels, workplace) as (child, feeder):
         yield _output(child, feeder, rate_hz)
 
 

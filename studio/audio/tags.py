@@ -1,10 +1,11 @@
 """The tags of a recording: title, artist, album."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from studio.audio.child import RECORDING, Child
+from studio.audio.pictures import Picture, read_picture
 from studio.errors import NotAudio
 
 # Longer texts are cut.
@@ -18,7 +19,7 @@ _LINE = re.compile(r"((?:\\.|[^\\=\n;#])+)=((?:\\.|[^\\\n])*)(?:\n|$)", re.DOTAL
 
 @dataclass(frozen=True)
 class Tags:
-    """The tags that are carried into results, and the file name of the recording.
+    """The tags that are carried into results, with the cover and the file name of the recording.
 
     They are None where they are unknown.
     """
@@ -27,6 +28,7 @@ class Tags:
     artist: str | None = None
     album: str | None = None
     filename: str | None = None
+    picture: Picture | None = field(default=None, repr=False)
 
     def completed(self, filename: str) -> "Tags":
         """With the file name, and a title and an artist from one like "Artist - Title.mp3"."""
@@ -43,6 +45,16 @@ class Tags:
         """The tags of a track of the recording, with its name in the title."""
         return replace(self, title=f"{self.title} ({name})" if self.title else name)
 
+    @property
+    def picture_bytes(self) -> int:
+        """What the picture takes in a file at most: OGG contains it as base64."""
+        return 2 * len(self.picture.data) if self.picture else 0
+
+    def texts(self) -> dict[str, str]:
+        """Those that are written into files."""
+        known = {"title": self.title, "artist": self.artist, "album": self.album}
+        return {name: text for name, text in known.items() if text}
+
 
 NO_TAGS = Tags()
 
@@ -58,6 +70,11 @@ def read_tags(path: Path) -> Tags:
         return NO_TAGS
     known = _parsed(text.decode("utf-8", "replace"))
     return Tags(known.get("title"), known.get("artist"), known.get("album"))
+
+
+def read_all_tags(path: Path) -> Tags:
+    """The tags of a recording with its cover."""
+    return replace(read_tags(path), picture=read_picture(path))
 
 
 def _parsed(text: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from studio.audio.id3 import id3, prepend
+from studio.audio.pictures import add_flac_picture, add_ogg_picture
 from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.tags import NO_TAGS, Tags
 from studio.errors import DiskFull, InternalError
@@ -100,7 +101,7 @@ class SoundWriter:
         self.path = path
         self.gain = gain
         self.peak = 0.0
-        self._head = id3(tags) if audio_format == "mp3" else b""
+        self._format, self._tags = audio_format, tags
         try:
             self._file = File(
                 str(path), "w", samplerate=sample_rate_hz, channels=channels, **settings
@@ -108,9 +109,8 @@ class SoundWriter:
         except soundfile.LibsndfileError as error:
             raise write_error(path, error) from error
         if audio_format in ("flac", "ogg"):
-            for name in ("title", "artist", "album"):
-                if text := getattr(tags, name):
-                    setattr(self._file, name, text)
+            for name, text in tags.texts().items():
+                setattr(self._file, name, text)
 
     def write(self, block: Sound) -> None:
         """Append float32 `(channels, samples)`."""
@@ -139,7 +139,17 @@ class SoundWriter:
             raise write_error(self.path, error) from error
         if not complete:
             raise write_error(self.path, None)
-        prepend(self.path, self._head)
+        self._add_tags()
+
+    def _add_tags(self) -> None:
+        """Add what libsndfile does not write."""
+        picture = self._tags.picture
+        if self._format == "mp3":
+            prepend(self.path, id3(self._tags))
+        elif picture is not None and self._format == "flac":
+            add_flac_picture(self.path, picture)
+        elif picture is not None and self._format == "ogg":
+            add_ogg_picture(self.path, picture, self._tags.texts())
 
     def __enter__(self) -> "SoundWriter":
         return self

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from studio import audio
 from studio.audio.lyrics import LyricLine, Lyrics
-from studio.errors import AudioTooLong, NotReady
+from studio.errors import AudioTooLong, InvalidOption, NotReady
 from studio.karaoke.fonts import Fonts
 from studio.karaoke.options import COVER, DEFAULT_BACKGROUND, VideoOptions
 from studio.karaoke.screen import Screen
@@ -75,6 +75,8 @@ class KaraokeVideo:
         with tempfile.TemporaryDirectory(prefix="audio-studio-") as name:
             folder = Path(name)
             self._prepare(folder, [title, tags.artist or ""] if title else [])
+            if self._options.background == COVER:
+                self._place_cover(folder)
             audio.write_video(
                 target,
                 folder,
@@ -98,6 +100,18 @@ class KaraokeVideo:
         lines = [_at_tempo(line, options.mix.tempo) for line in lyrics.lines]
         (folder / audio.SCRIPT).write_text(screen.script(lines, titles), "utf-8")
         place_fonts(fonts, folder)
+
+    def _place_cover(self, folder: Path) -> None:
+        picture = audio.read_picture(self._words.folder.upload.path)
+        if picture is None:
+            raise InvalidOption(
+                f"`background` is {COVER!r}, but {self._words.folder.filename!r} contains no JPEG "
+                f"or PNG of up to {audio.MAX_PICTURE_BYTES >> 20} MiB. Use a colour, such as "
+                f"{DEFAULT_BACKGROUND}."
+            )
+        options = self._options
+        data = audio.background(picture, options.width, options.height)
+        (folder / audio.PICTURE).write_bytes(data)
 
     def _lyrics(self) -> Lyrics:
         read = self._words.track.lyrics

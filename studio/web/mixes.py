@@ -122,7 +122,7 @@ class MixViews(TrackViews):
         song = track.song(folder)
         if click:
             song = replace(song, added=[self._click(upload, jobs, click)])
-        tags = folder.tags()
+        tags = folder.all_tags()
         mix = replace(asked, tags=replace(tags, title=f"{tags.title} ({MIX})"))
         response = self._streamed(mix, song, file_format)
         name = answers.download_name(upload, MIX, file_format)

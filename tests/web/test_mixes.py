@@ -1,5 +1,6 @@
 """Mixes: levels of stems, key and tempo, streamed."""
 
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -245,3 +246,34 @@ def test_a_song_that_cannot_be_decoded_is_an_error(tmp_path: Path) -> None:
     mix = audio.Mix({"vocals": 0.5}, semitones=1.0)
     with pytest.raises(NotAudio):
         list(audio.mixed_file(mix, song, "mp3"))
+
+
+@pytest.mark.parametrize("audio_format", ["flac", "mp3", "ogg"])
+def test_the_cover_is_carried_into_tracks_and_mixes(
+    server: Server, covered: tuple[str, bytes], tmp_path: Path, audio_format: str
+) -> None:
+    file_id, cover = covered
+    for number, path in enumerate((f"vocals?format={audio_format}", f"mix.{audio_format}")):
+        answer = server.get(f"/download/{file_id}/{path}")
+        file = tmp_path / f"{number}.{audio_format}"
+        file.write_bytes(answer.content)
+        picture = audio.read_picture(file)
+        assert picture is not None and picture.data == cover
+        assert audio.read_tags(file).title == f"Ünï ({'mix' if number else 'vocals'})"
+        assert soundfile.info(str(file)).frames >= 2 * RATE_HZ
+        assert audio.probe(file).duration_s == pytest.approx(2.0, abs=0.08)
+
+
+@pytest.fixture(scope="module")
+def covered(
+    server: Server, song: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, bytes]:
+    """The song with a picture, separated; and the picture."""
+    folder = tmp_path_factory.mktemp("covered")
+    picture = folder / "cover.jpg"
+    command = [audio.ffmpeg_path(), "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=300x300"]
+    subprocess.run([*command, "-frames:v", "1", str(picture)], check=True)
+    options = ["-i", str(picture), "-map", "0:a", "-map", "1:v", "-c:v", "copy"]
+    options += ["-disposition:v", "attached_pic"]
+    path = convert(song, folder / "song.mp3", *options)
+    return server.separate(path, stems=["vocals"]), picture.read_bytes()

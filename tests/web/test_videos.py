@@ -1,5 +1,6 @@
 """Karaoke videos: made on demand, kept, and sent as files."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ WORDS = ("Sing", " with", " me")
 
 @pytest.fixture(scope="module")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three seconds with tags."""
+    """Three seconds with tags and a red cover."""
     folder = tmp_path_factory.mktemp("song")
-    tags = ["-metadata", "title=Ünï", "-metadata", "artist=Ann"]
-    return convert(write_wav(folder / "plain.wav", noise(3.0)), folder / "Lied 春.flac", *tags)
+    cover = folder / "cover.png"
+    command = [audio.ffmpeg_path(), "-v", "error", "-f", "lavfi", "-i", "color=c=red:s=100x100"]
+    subprocess.run([*command, "-frames:v", "1", str(cover)], check=True)
+    options = ["-i", str(cover), "-metadata", "title=Ünï", "-metadata", "artist=Ann"]
+    options += ["-map", "0:a", "-map", "1:v", "-c:v", "copy", "-disposition:v", "attached_pic"]
+    return convert(write_wav(folder / "plain.wav", noise(3.0)), folder / "Lied 春.flac", *options)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +98,16 @@ def test_key_tempo_and_levels(live_server: Server, done: str, tmp_path: Path) ->
     file.write_bytes(answer.content)
     assert audio.probe(file).duration_s == pytest.approx(4.0, abs=0.05)
     assert audio.read_tags(file).title == "Mine"
+
+
+def test_the_cover_is_the_background(live_server: Server, done: str, tmp_path: Path) -> None:
+    file = tmp_path / "video.mp4"
+    file.write_bytes(video(live_server, done, f"{SMALL}&background=cover&title=").content)
+    command = [audio.ffmpeg_path(), "-v", "error", "-ss", "2.9", "-i", str(file), "-frames:v", "1"]
+    command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
+    shot = subprocess.run(command, capture_output=True, check=True)
+    corner = shot.stdout[:3]
+    assert corner[0] > 100 and max(corner[1:]) < 60
 
 
 def test_only_the_latest_videos_are_kept(live_server: Server, done: str) -> None:
