@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from studio.results import TrackFolder
@@ -25,17 +26,18 @@ MINUTES = 5
 
 
 @pytest.fixture(scope="module")
-def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_wav(tmp_path_factory.mktemp("song") / "song.wav", noise(20.0))
+def long_sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sound = np.tile(noise(20.0), 3 * MINUTES)
+    return write_wav(tmp_path_factory.mktemp("long") / "long.wav", sound, subtype="FLOAT")
 
 
 @pytest.fixture
-def result(server: Server, song: Path) -> Iterator[Path]:
+def result(server: Server, short_wav: Path, long_sound: Path) -> Iterator[Path]:
     """The folder of a separation whose `vocals` is a long sound that only WAV is there of."""
-    file_id = server.separate(song, model_variant="swift", stems=["vocals"])
+    file_id = server.separate(short_wav, model_variant="swift", stems=["vocals"])
     [folder] = (server.outputs / file_id).iterdir()
     (folder / "vocals.wav").unlink()
-    write_wav(folder / "vocals.wav", noise(60.0 * MINUTES), subtype="FLOAT")
+    (folder / "vocals.wav").hardlink_to(long_sound)
     yield folder
     server.delete(f"/cleanup/{file_id}")
 
@@ -71,6 +73,7 @@ def test_dropped_downloads_do_not_deafen_the_server(server: Server, result: Path
 
 
 def test_what_one_still_waits_for_is_made_once_for_all(server: Server, result: Path) -> None:
+    (result / "vocals.wav").unlink()
     write_wav(result / "vocals.wav", noise(20.0), subtype="FLOAT")
     path = address(result, "vocals", "mp3")
     dropped = ask(server, path)

@@ -12,6 +12,8 @@ from flask.testing import FlaskClient
 
 from studio import audio
 from studio.audio import child as guarded
+from studio.audio import probing
+from studio.audio.decoding import LONGEST_S
 from studio.errors import AudioTooLong, NotAudio
 from tests.support.hostile_files import (
     TAKEN,
@@ -38,7 +40,7 @@ BOMBS = {
     "mp3": ("-b:a", "8k"),
     "flac": (),
 }
-HOURS = 10
+HOURS = 7
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def bombs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Ten hours of silence in a few megabytes."""
+    """Seven hours of silence, one more than is taken, in a few megabytes."""
     folder = tmp_path_factory.mktemp("bombs")
     minute = write_wav(folder / "minute.wav", np.zeros((1, 60 * 8000), np.float32), 8000)
     made = {}
@@ -105,10 +107,15 @@ def test_a_flac_that_promises_too_much_is_cut_off(tmp_path: Path, kinds: dict[st
     assert examined(tmp_path / "forged.flac") == "audio_truncated"
 
 
-def test_more_than_a_day_is_too_long(bombs: dict[str, Path], tmp_path: Path) -> None:
+def test_more_than_a_day_is_too_long(
+    bombs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its packets are counted no further; an hour stands for the day."""
     path = tmp_path / "days.mp3"
-    path.write_bytes(bombs["mp3"].read_bytes() * 3)
-    with pytest.raises(AudioTooLong):
+    path.write_bytes(bombs["mp3"].read_bytes() * 2)
+    assert LONGEST_S == 24 * 3600
+    monkeypatch.setattr(probing, "LONGEST_S", 3600.0)
+    with pytest.raises(AudioTooLong, match="more than a day"):
         audio.probe(path)
 
 
