@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
+# Python keeps what it has compiled, whatever the environment says: tests start it hundreds of times.
+export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup dev run demo page voices test test-all coverage lint lock bench
 # The tests that `make test` runs. Two cores serve three workers, because many tests wait for servers.
 TESTS := --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not voices and not slow"
