@@ -5,6 +5,7 @@ import dataclasses
 import json
 import random
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,12 @@ SEGMENT = 44_100  # of the bag `tiny`
 STRIDE = int(0.75 * SEGMENT)
 
 
+@cache
 def bag_of(weights: Path, name: str) -> Bag:
     return load(DemucsCatalogue(BUNDLED, weights / "demucs"), name, TORCH)
 
 
+@cache
 def demucs_bag(weights: Path, name: str) -> apply.BagOfModels:
     """The same bag as demucs builds it."""
     if name == "mini":
@@ -93,19 +96,16 @@ def assert_same(ours: Stems, theirs: Stems) -> None:
     assert np.abs(ours - theirs).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny_mixed", "swift"])
+LONG = 5 * STRIDE + 4_321
+
+
 @pytest.mark.parametrize(
-    "samples",
+    ("name", "samples"),
     [
-        2,
-        1_000,
-        SEGMENT - 1,
-        SEGMENT,
-        SEGMENT + 1,
-        STRIDE,
-        STRIDE + 1,
-        2 * STRIDE,
-        5 * STRIDE + 4_321,
+        *(("tiny", samples) for samples in (2, 1_000, SEGMENT - 1, SEGMENT, SEGMENT + 1)),
+        *(("tiny", samples) for samples in (STRIDE, STRIDE + 1, 2 * STRIDE, LONG)),
+        *(("tiny_mixed", samples) for samples in (2, SEGMENT + 1, 2 * STRIDE, LONG)),
+        *(("swift", samples) for samples in (2, 1_000, LONG)),
     ],
 )
 def test_the_stream_equals_demucs(weights: Path, name: str, samples: int) -> None:
@@ -123,7 +123,7 @@ def test_a_single_sample(weights: Path) -> None:
 @pytest.mark.parametrize("overlap", [0.0, 0.1, 0.5, 0.75])
 @pytest.mark.parametrize("name", ["tiny", "tiny_mixed"])
 def test_any_overlap_equals_demucs(weights: Path, name: str, overlap: float) -> None:
-    sound = noise(2.3)
+    sound = noise(1.7)
     ours = streamed(bag_of(weights, name), sound, overlap=overlap)
     assert_same(ours, reference(demucs_bag(weights, name), sound, overlap=overlap))
 
@@ -190,13 +190,12 @@ def counted(bag: Bag) -> tuple[Bag, list[Counted]]:
     return dataclasses.replace(bag, members=members), networks
 
 
-@pytest.mark.parametrize("shifts", [0, 2])
 @pytest.mark.parametrize("name", ["tiny", "tiny_ft", "tiny_mixed"])
-@pytest.mark.parametrize("stems", [[3], [0, 2]])
+@pytest.mark.parametrize(("stems", "shifts"), [([3], 0), ([0, 2], 2)])
 def test_some_stems_are_those_of_the_full_run(
     weights: Path, name: str, stems: list[int], shifts: int
 ) -> None:
-    sound = noise(2.0)
+    sound = noise(1.6)
     bag = bag_of(weights, name)
     full = streamed(bag, sound, shifts=shifts)
     some = streamed(bag, sound, stems, shifts=shifts)
@@ -232,7 +231,7 @@ def test_sums_in_pytorch_are_those_in_numpy(
     weights: Path, stems: list[int], options: dict[str, Any]
 ) -> None:
     """As they are made on a CUDA device, with networks that take several windows at once."""
-    bag, sound = bag_of(weights, "tiny_mixed"), noise(5.5) + np.float32(0.1)
+    bag, sound = bag_of.__wrapped__(weights, "tiny_mixed"), noise(4.6) + np.float32(0.1)
     exact = streamed(bag, sound, stems, **options)
     for member in bag.members:
         member.network.batch = 3
@@ -257,7 +256,7 @@ def test_spread_group_norms_are_those_of_pytorch(shape: tuple[int, ...], groups:
         assert (one(values.half()) - exact).abs().max() < 0.02
 
 
-@pytest.mark.parametrize("level", [0.0, 0.3, -1.0])
+@pytest.mark.parametrize("level", [0.0, -0.9])
 @pytest.mark.parametrize("name", ["tiny", "tiny_mixed", "mini"])
 def test_silence_and_a_constant_give_numbers(weights: Path, name: str, level: float) -> None:
     sound = np.full((2, 100_000), level, np.float32)
@@ -267,9 +266,8 @@ def test_silence_and_a_constant_give_numbers(weights: Path, name: str, level: fl
     assert np.abs(stems.sum(axis=0) - level).max() < 1e-3
 
 
-@pytest.mark.parametrize("shifts", [0, 1])
 @pytest.mark.parametrize("name", ["tiny", "tiny_ft", "tiny_mixed", "mini"])
-@pytest.mark.parametrize("offset", [0.004, -0.3])
+@pytest.mark.parametrize(("offset", "shifts"), [(0.004, 0), (-0.3, 1)])
 def test_an_offset_is_shared_among_the_stems(
     weights: Path, name: str, offset: float, shifts: int
 ) -> None:
