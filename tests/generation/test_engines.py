@@ -141,7 +141,7 @@ def test_graphs_are_converted_elsewhere_and_here_only_where_they_cannot_be_kept(
         return convert(folder, *rest)
 
     monkeypatch.setattr(engine, "convert", counted)
-    elsewhere = loaded.__wrapped__(model_dir, "plain", "openvino", "int8", "fresh")
+    elsewhere = loaded.__wrapped__(model_dir, "plain", "openvino", "int8")
     assert converted_here == []
     (model_dir / "no-folder").write_text("a file, where the graphs' folder should be")
     here = loaded.__wrapped__(model_dir, "plain", "openvino", "int8", "no-folder")
@@ -224,9 +224,14 @@ def test_the_steps_are_the_frames_and_the_delays(model_dir: Path) -> None:
     assert stereo.delays == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
+# What a conversion process says of lost weights, test_convert_process knows too.
 @pytest.mark.parametrize(
-    "lost", ["decoder.lm_heads.0.weight", "audio_encoder.decoder.layers.0.conv.bias"]
+    ("engine", "lost"),
+    [
+        ("torch", "decoder.lm_heads.0.weight"),
+        ("torch", "audio_encoder.decoder.layers.0.conv.bias"),
+        ("openvino", "audio_encoder.decoder.layers.0.conv.bias"),
+    ],
 )
 def test_a_model_that_lacks_weights_is_not_run(tmp_path: Path, engine: str, lost: str) -> None:
     folder = tmp_path / "musicgen" / "plain"
