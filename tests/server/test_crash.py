@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.server import RATE_HZ, Server, noise, read_sound, until, write_wav
 
-JOB_S = 40.0
+JOB_S = 24.0
 
 
 @pytest.fixture(scope="module")

@@ -39,28 +39,52 @@ def launched(tmp_path: Path, weights: Path) -> Iterator[Server]:
     server.stop()
 
 
+def folders(folder: Path) -> dict[str, str]:
+    return {"UPLOAD_FOLDER": str(folder / "u"), "OUTPUT_FOLDER": str(folder / "o")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reasons"),
+    [
+        ({}, [["SECRET_KEY", "openssl rand"]]),
+        ({"SECRET_KEY": "short"}, [["SECRET_KEY"]]),
+        ({"SECRET_KEY": "your-secret-key-change-in-production"}, [["SECRET_KEY"]]),
+        ({"SECRET_KEY": "your-secret-key-here-change-this"}, [["SECRET_KEY"]]),
+        ({**SAFE, "DEBUG": True}, [["DEBUG"]]),
+        ({**SAFE, "UPLOAD_FOLDER": "/proc/uploads"}, [["UPLOAD_FOLDER=/proc/uploads"]]),
+        ({**SAFE, "MODEL_DIR": "/proc/weights"}, [["MODEL_DIR=/proc/weights", "chown"]]),
+        (SAFE, []),
+    ],
+)
+def test_each_unsafe_setting_is_a_reason(
+    settings: dict[str, Any], reasons: list[list[str]], tmp_path: Path
+) -> None:
+    config = Config(**{"MODEL_DIR": str(tmp_path / "w"), **folders(tmp_path), **settings})
+    found = refusals(config)
+    assert len(found) == len(reasons)
+    for reason, words in zip(found, reasons, strict=True):
+        assert all(word in reason for word in words), reason
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, ["SECRET_KEY", "openssl rand"]),
-        ({"SECRET_KEY": "short"}, ["SECRET_KEY"]),
-        ({"SECRET_KEY": "your-secret-key-change-in-production"}, ["SECRET_KEY"]),
-        ({"SECRET_KEY": "your-secret-key-here-change-this"}, ["SECRET_KEY"]),
-        ({**SAFE, "DEBUG": "true"}, ["DEBUG"]),
-        ({**SAFE, "UPLOAD_FOLDER": "/proc/uploads"}, ["UPLOAD_FOLDER=/proc/uploads"]),
-        ({**SAFE, "MODEL_DIR": "/proc/weights"}, ["MODEL_DIR=/proc/weights", "chown"]),
+        (
+            {"DEBUG": "true", "UPLOAD_FOLDER": "/proc/uploads", "MODEL_DIR": "/proc/weights"},
+            ["SECRET_KEY", "DEBUG", "UPLOAD_FOLDER=/proc/uploads", "MODEL_DIR=/proc/weights"],
+        ),
         ({**SAFE, "PORT": "none"}, ["PORT='none'"]),
     ],
 )
 def test_unsafe_settings_are_refused(
     settings: dict[str, str], words: list[str], tmp_path: Path
 ) -> None:
-    folders = {"UPLOAD_FOLDER": str(tmp_path / "u"), "OUTPUT_FOLDER": str(tmp_path / "o")}
+    """All reasons at once."""
     environment = {name: text for name, text in os.environ.items() if name != "SECRET_KEY"}
     done = subprocess.run(
         LAUNCHER,
         cwd=ROOT,
-        env={**environment, **folders, **settings},
+        env={**environment, **folders(tmp_path), **settings},
         capture_output=True,
         text=True,
         timeout=60,
@@ -91,7 +115,7 @@ def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
 ) -> None:
     launched.start(command=LAUNCHER)
     assert launched.until_loaded().json()["ready"]
-    song = write_wav(tmp_path / "song.wav", noise(60.0))
+    song = write_wav(tmp_path / "song.wav", noise(30.0))
     file_id = launched.upload(song)
     assert launched.process(file_id).status_code == 202
     events: Queue[tuple[str, Any]] = Queue()
