@@ -97,7 +97,7 @@ class Counting:
         return found
 
 
-@pytest.mark.parametrize("times", [0, 1, 4, 40, 300])
+@pytest.mark.parametrize("times", [0, 4, 300])
 def test_tokens_are_bounded_as_asked(
     recording: Spoken, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
@@ -227,11 +227,9 @@ class TestEngine:
     def test_threads_that_share_an_engine_do_not_disturb_each_other(
         self, engine: SpeechEngine, recording: Spoken
     ) -> None:
-        windows = [recording.part(first, first + 2) for first in range(4)]
-        expected = [heard(engine, window) for window in windows]
-        pairs = [(windows[0], windows[3]), (windows[2], windows[1])]
-        expected += [heard(engine, *pair) for pair in pairs]
-        asked = [*((window,) for window in windows), *pairs]
+        windows = [recording.part(first, first + 1) for first in range(4)]
+        asked = [*((window,) for window in windows[:3]), (windows[0], windows[3])]
+        expected = [heard(engine, *some) for some in asked]
         with ThreadPoolExecutor(4) as pool:
             for _ in range(2):
                 found = list(pool.map(lambda some: heard(engine, *some), asked))

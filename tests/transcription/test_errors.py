@@ -262,9 +262,10 @@ def test_downloaded_weights_are_used(tmp_path: Path, recording: Spoken, engine: 
         variants = server.get("/models").json()["models"]["whisper"]["variants"]
         assert variants["tiny"]["weights"] == "downloaded"
         assert variants["small"]["weights"] == "available"
-        # The checkpoint of openai-whisper has random weights.
+        # The checkpoint of openai-whisper has random weights; its text would be tried again.
         uploaded = server.upload(RECORDING if engine == "faster-whisper" else sentence)
-        job = again(server, uploaded, model_variant="tiny", language="en", beam_size=1)
+        options = {"language": "en", "beam_size": 1, "temperature": 0.0}
+        job = again(server, uploaded, model_variant="tiny", **options)
         assert job["result"]["engine"] == engine
         if engine == "faster-whisper":
             assert wrong(recording.text, text(server, uploaded)) <= MAX_WRONG
@@ -275,7 +276,7 @@ def test_downloaded_weights_are_used(tmp_path: Path, recording: Spoken, engine: 
 def test_a_transcription_that_is_killed_runs_again(tmp_path: Path, recording: Spoken) -> None:
     server = lonely(tmp_path).start()
     try:
-        uploaded = server.upload(write_speech(tmp_path / "long.wav", times=5))
+        uploaded = server.upload(write_speech(tmp_path / "long.wav", times=3))
         server.process(uploaded, "whisper", beam_size=20, temperature=0.0)
         seen = watch(server, uploaded, lambda status: status["progress"] > 0.1)
         assert seen[-1]["status"] == "processing"
@@ -285,7 +286,7 @@ def test_a_transcription_that_is_killed_runs_again(tmp_path: Path, recording: Sp
         assert done["status"] == "completed"
         assert len(done["jobs"]) == 1
         said = text(server, uploaded)
-        assert wrong(" ".join([recording.text] * 5), said) <= MAX_WRONG_ELSEWHERE
+        assert wrong(" ".join([recording.text] * 3), said) <= MAX_WRONG_ELSEWHERE
         assert list((server.outputs / ".work").iterdir()) == []
     finally:
         server.kill()
