@@ -63,9 +63,12 @@ def test_a_word_is_moved_with_the_mouse(page: Page, studio: Server, sung: Song) 
 def test_one_button_makes_the_stems_and_the_words(page: Page, studio: Server) -> None:
     file_id = studio.upload(SONG / "mixture.flac", "fresh.flac")
     page.goto(f"/studio/{file_id}/karaoke")
-    page.get_by_role("button", name="Make both").click()
+    page.get_by_role("button", name="Get it ready").click()
     expect(page.locator(".sung-word").first).to_be_visible()
     page.get_by_role("button", name="Full screen").click()
     until(page, "document.fullscreenElement?.className.includes('karaoke')")
     page.get_by_role("button", name="End full screen").click()
     until(page, "document.fullscreenElement === null")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Video (MP4)").click()
+    assert download.value.path().read_bytes()[4:8] == b"ftyp"

@@ -17,6 +17,7 @@ import { Conflict, SaveState } from "../ui/save_state.js";
 import { SongFrame } from "../ui/song_frame.js";
 import { Exports } from "../ui/transcript_tools.js";
 import { transcriptOf, useSong } from "../ui/use_song.js";
+import { VideoLink } from "../ui/video_link.js";
 import { WordTiming } from "../ui/word_timing.js";
 import { t } from "../words.js";
 
@@ -117,9 +118,7 @@ function TakeAway({ id, files, store, settings }) {
     <h2 id="take-title">${t("karaoke.exports")}</h2>
     <div class="row">
       ${video &&
-      html`<a class="button primary" href=${`/download/${id}/karaoke.mp4?${settings.video(video)}`} download>
-        ${t("karaoke.video")}
-      </a>`}
+      html`<${VideoLink} path=${`/download/${id}/karaoke.mp4?${settings.video(video)}`} store=${store} />`}
       <${Exports} store=${store} files=${files} formats=${["lrc", "ass"]} />
     </div>
   </section>`;

@@ -11,6 +11,9 @@ import { Undo } from "./save_state.js";
 
 const AROUND_S = 0.5;
 const PIXELS_PER_S = 140;
+const MAX_PIXELS_PER_S = 500;
+/** The shortest word is as wide as a finger, if that is possible. */
+const TOUCH_PX = 44;
 const KEY_STEP_S = 0.02;
 
 /** @typedef {import("../data/karaoke_rows.js").Row} Row */
@@ -69,6 +72,8 @@ function Blocks({ id, store, player, row }) {
     if (head.current) head.current.style.insetInlineStart = share(player.positionS - fromS);
   }, [player]);
 
+  const shortestS = Math.min(...row.words.map((word) => word.end_s - word.start_s));
+  const scale = useRef(Math.min(MAX_PIXELS_PER_S, Math.max(PIXELS_PER_S, TOUCH_PX / shortestS))).current;
   const after = (/** @type {Moved} */ { word, startS, endS }) => moved(store.lines, word.line, word.word, startS, endS);
   const lines = dragged.value ? after(dragged.value) : store.lines;
   const words = row.words.map((word) => {
@@ -103,7 +108,7 @@ function Blocks({ id, store, player, row }) {
     store.change(after({ word, startS: word.start_s + (event.shiftKey ? 0 : byS), endS: word.end_s + byS }));
   };
   return html`<div class="timing-scroll">
-    <div class="blocks" dir="ltr" ref=${box} style=${`min-width: ${Math.round(lengthS * PIXELS_PER_S)}px`}>
+    <div class="blocks" dir="ltr" ref=${box} style=${`min-width: ${Math.round(lengthS * scale)}px`}>
       <${Voice} id=${id} durationS=${player.durationS.value} fromS=${fromS} toS=${toS} />
       ${words.map(
         (word) => html`<div
