@@ -64,6 +64,7 @@ bench: dev  ## measure speed and memory against other programs, and the deployed
 	test ! -e data/voices/complete || $(BIN)/python -m bench.voices_speed
 	$(BIN)/python -m bench.generation
 	test ! -e training/data/held_out/0029.npy || $(BIN)/python -m bench.analysis
+	$(BIN)/python -m bench.players
 	$(BIN)/python -m bench.live
 	test ! -e data/voices/complete || $(BIN)/python -m bench.live_voices
 	$(BIN)/python -m bench.live_long

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import requests
 import soundfile
 
 from bench.measure import forget_peak, peak_bytes
@@ -129,4 +130,35 @@ def test_a_large_download_is_not_collected(
     rest = answer.read()
     caller.close()
     assert len(first) + len(rest) == size
+    assert SPILLED not in proxy.errors()
+
+
+def test_mixes_and_videos_pass_through(proxy: Proxy, production: Server, short_wav: Path) -> None:
+    """A mix arrives whole; a video is made once, and its parts are those of the whole."""
+    file_id = production.upload(short_wav)
+    options = {"source": "vocals", "separation_variant": "swift"}
+    production.process(file_id, "whisper", **options)
+    assert production.wait(file_id)["status"] == "completed"
+    path = f"/files/{file_id}/transcription"
+    etag = production.get(f"/download/{file_id}/transcription?format=json").headers["ETag"]
+    words = {"segments": [{"start_s": 1.0, "end_s": 2.0, "text": "Sing"}]}
+    headers = {"If-Match": etag}
+    assert requests.put(production.url + path, json=words, headers=headers, timeout=60).ok
+
+    def fetch(name: str, **headers: str) -> tuple[int, bytes]:
+        caller = connect(proxy)
+        caller.request("GET", f"/download/{file_id}/{name}", headers=headers)
+        answer = caller.getresponse()
+        body = answer.read()
+        assert len(body) == int(answer.headers.get("Content-Length", len(body)))
+        caller.close()
+        return answer.status, body
+
+    status, mix = fetch("mix.wav?vocals=0")
+    assert status == 200 and mix == production.get(f"/download/{file_id}/mix.wav?vocals=0").content
+    status, video = fetch("karaoke.mp4?size=160x160")
+    assert status == 200 and video[4:8] == b"ftyp"
+    half = len(video) // 2
+    status, rest = fetch("karaoke.mp4?size=160x160", Range=f"bytes={half}-")
+    assert status == 206 and rest == video[half:]
     assert SPILLED not in proxy.errors()

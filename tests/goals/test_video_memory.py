@@ -1,0 +1,12 @@
+"""Peak memory of a video does not grow with the length of its song."""
+
+import pytest
+
+from bench.players import measured
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_song() -> None:
+    short, long = (measured("video, 320x180", seconds) for seconds in (180, 3600))
+    for who in ("own_bytes", "ffmpeg_bytes"):
+        assert long[who] < 1.1 * short[who], f"{who}: {short}, {long}"
