@@ -39,12 +39,13 @@ class Font:
     """A font. `file` is its content or its path.
 
     `codes` are its characters, uint32 (characters,) in order, and `widths` their widths in ems,
-    float32 (characters,).
+    float32 (characters,). libass takes the size of text as that of `height_em`.
     """
 
     family: str
     file: bytes | Path = field(repr=False)
     file_type: str
+    height_em: float
     codes: npt.NDArray[np.uint32]
     widths: npt.NDArray[np.float32]
 
@@ -95,16 +96,21 @@ class Fonts:
             raise _missing(missing, folder)
         return cls(fonts)
 
+    @property
+    def main(self) -> Font:
+        """The font that is used where it has the characters."""
+        return self._fonts[0]
+
     def runs(self, text: str) -> list[Run]:
         """A text as runs of one font each. Pictures that no font has are left out."""
         runs: list[Run] = []
         for character in iter_graphemes(text):
-            last = runs[-1].font if runs else self._fonts[0]
+            last = runs[-1].font if runs else self.main
             shown = "".join(one for one in character if self._is_shown(one))
             # Spaces and marks do not change the font.
             font = next((one for one in (last, *self._fonts) if one.has(shown)), last)
-            if shown.strip() and self._fonts[0].has(shown):
-                font = self._fonts[0]
+            if shown.strip() and self.main.has(shown):
+                font = self.main
             if runs and font is last:
                 runs[-1] = Run(runs[-1].text + shown, font)
             else:
@@ -172,10 +178,11 @@ def _described(font: Any, file: bytes | Path, file_type: str) -> Font:
     if not family or any(one in family for one in "{}\\,"):
         raise ValueError("a font needs a plain name")
     metrics, units = font["hmtx"].metrics, font["head"].unitsPerEm
+    height = (font["OS/2"].usWinAscent + font["OS/2"].usWinDescent) / units
     characters = sorted((font.getBestCmap() or {}).items())
     codes = np.array([code for code, _ in characters], np.uint32)
     widths = np.array([metrics[name][0] / units for _, name in characters], np.float32)
-    return Font(family, file, file_type, codes, widths)
+    return Font(family, file, file_type, height, codes, widths)
 
 
 def _is_unseen(one: str) -> bool:

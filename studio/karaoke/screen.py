@@ -47,11 +47,12 @@ class Screen:
         self._width, self._height = width, height
         self._fonts = fonts
         self._size = max(8, round(min(TEXT_SHARE * height, TEXT_SHARE_OF_WIDTH * width)))
+        self._em = self._size / fonts.main.height_em
 
     def script(self, lines: list[LyricLine], titles: list[str]) -> str:
         """The script with the lines, and with titles below each other at the beginning."""
         events = [*self._titles(titles), *map(self._line, shown_lines(lines))]
-        family = self._fonts.runs("a")[0].font.family
+        family = self._fonts.main.family
         outline = max(1, round(self._size / 16))
         return (
             "[Script Info]\nScriptType: v4.00+\nWrapStyle: 2\nScaledBorderAndShadow: yes\n"
@@ -70,22 +71,23 @@ class Screen:
         for number, title in enumerate(filter(None, titles)):
             runs = self._fonts.runs(plain(title[:MAX_TITLE_CHARACTERS]))
             place = TITLE_PLACE + number * 1.5 * TEXT_SHARE
-            text = "".join(self._in_fonts(runs))
-            yield self._event(0.0, TITLE_S, place, runs, f"{{\\1c&H{UNSUNG}&}}{text}")
+            text = "".join(_in_fonts(runs, self._fitting(runs)))
+            yield self._event(0.0, TITLE_S, place, f"{{\\1c&H{UNSUNG}&}}{text}")
 
     def _line(self, shown: Shown) -> str:
         line = shown.line
         at = hundredths(shown.from_s)
+        runs = self._fonts.runs(plain(line.text))
+        em = self._fitting(runs)
         if line.has_times:
-            text = "".join(self._words(line.words, at))
+            text = "".join(self._words(line.words, at, em))
         else:
             start, end = hundredths(line.start_s), hundredths(line.end_s)
             text = f"{{\\k{max(0, start - at)}}}{{\\k{max(0, end - start)}}}"
-            text += "".join(self._in_fonts(self._fonts.runs(plain(line.text))))
-        runs = self._fonts.runs(plain(line.text))
-        return self._event(shown.from_s, shown.to_s, LINE_PLACES[shown.place], runs, text)
+            text += "".join(_in_fonts(runs, em))
+        return self._event(shown.from_s, shown.to_s, LINE_PLACES[shown.place], text)
 
-    def _words(self, words: tuple[LyricWord, ...], at: int) -> Iterator[str]:
+    def _words(self, words: tuple[LyricWord, ...], at: int, em: float) -> Iterator[str]:
         """The words, filled at their times; `at` is when the line appears, in hundredths."""
         for number, word in enumerate(words):
             text = plain(word.text.strip())
@@ -97,23 +99,26 @@ class Screen:
             ends = [start + (end - start) * count // len(parts) for count in range(len(parts) + 1)]
             for part, (begin, stop) in zip(parts, pairwise(ends), strict=True):
                 yield f"{{\\kf{stop - begin}}}"
-                yield from self._in_fonts(self._fonts.runs(part))
+                yield from _in_fonts(self._fonts.runs(part), em)
             at = end
 
-    def _in_fonts(self, runs: list[Run]) -> Iterator[str]:
-        for run in runs:
-            yield f"{{\\fn{run.font.family}}}{run.text}"
+    def _fitting(self, runs: list[Run]) -> float:
+        """The pixels of an em in which a line fits the screen."""
+        width_em = sum(run.width_em for run in runs)
+        most = LINE_SHARE * self._width / width_em if width_em else self._em
+        return min(self._em, most)
 
-    def _event(self, from_s: float, to_s: float, place: float, runs: list[Run], text: str) -> str:
-        """A line in the middle of the screen, made smaller if it is too wide."""
-        width = sum(run.width_em for run in runs) * self._size
-        fitting = min(1.0, LINE_SHARE * self._width / width) if width else 1.0
-        size = max(1, int(self._size * fitting))
+    def _event(self, from_s: float, to_s: float, place: float, text: str) -> str:
+        """A line in the middle of the screen."""
         x, y = self._width // 2, round(place * self._height)
-        return (
-            f"Dialogue: 0,{clock(hundredths(from_s))},{clock(hundredths(to_s))},Default,"
-            f"{{\\pos({x},{y})\\fs{size}}}{text}\n"
-        )
+        times = f"{clock(hundredths(from_s))},{clock(hundredths(to_s))}"
+        return f"Dialogue: 0,{times},Default,{{\\pos({x},{y})}}{text}\n"
+
+
+def _in_fonts(runs: list[Run], em: float) -> Iterator[str]:
+    """Text in its fonts, in which an em has the same size."""
+    for run in runs:
+        yield f"{{\\fn{run.font.family}\\fs{em * run.font.height_em:.2f}}}{run.text}"
 
 
 def shown_lines(lines: list[LyricLine]) -> Iterator[Shown]:
