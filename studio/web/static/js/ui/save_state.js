@@ -1,4 +1,5 @@
 /** Whether edits are saved, and what to do if somebody else has edited the same text. */
+import { useMemo } from "preact/hooks";
 import { t } from "../words.js";
 import { clock } from "./format.js";
 import { html } from "./html.js";
@@ -30,13 +31,15 @@ export function Undo({ store }) {
 
 /** @param {{ store: TranscriptStore }} properties */
 export function Conflict({ store }) {
+  const theirs = store.theirs.value.lines;
+  // Not with every edit: the buttons must not move away from the pointer that ends one.
+  const [onlyMine, onlyTheirs] = useMemo(() => [without(store.lines, theirs), without(theirs, store.lines)], [theirs]);
   if (store.state.value !== "conflict") return null;
-  const [mine, theirs] = [store.lines, store.theirs.value.lines];
   return html`<section class="card conflict" role="alert" aria-labelledby="conflict-title">
     <h2 id="conflict-title">${t("conflict.title")}</h2>
     <div class="sides">
-      <${Side} title=${t("conflict.mine")} lines=${without(mine, theirs)} />
-      <${Side} title=${t("conflict.theirs")} lines=${without(theirs, mine)} />
+      <${Side} title=${t("conflict.mine")} lines=${onlyMine} />
+      <${Side} title=${t("conflict.theirs")} lines=${onlyTheirs} />
     </div>
     <div class="row">
       <button class="primary" onClick=${() => store.keepMine()}>${t("conflict.keep")}</button>

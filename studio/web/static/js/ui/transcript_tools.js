@@ -20,7 +20,13 @@ export function TranscriptTools({ cursor, search, isEdited }) {
       <span class="doubtful" aria-hidden="true">?</span> ${t("edit.doubtful", { count: doubtful })}
     </button>
     <${Undo} store=${store} />
-    ${(isEdited || store.history.canUndo.value) && html`<button class="quiet" onClick=${() => store.restore()}>${t("edit.restore")}</button>`}
+    <button
+      class="quiet"
+      disabled=${!isEdited && !store.history.canUndo.value}
+      onClick=${() => store.restore()}
+    >
+      ${t("edit.restore")}
+    </button>
     <${SaveState} store=${store} />
   </div>`;
 }
