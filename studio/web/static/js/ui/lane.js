@@ -33,6 +33,8 @@ export function Lane({ id, stem, mix, durationS, peaks, top, format }) {
         S
       </button>
       <div class="level" aria-hidden="true"><span data-meter=${stem.index}></span></div>
+      <span class="hint" aria-hidden="true">${t("mixer.volume.short")}</span>
+      <span class="hint" aria-hidden="true">${t("mixer.pan.short")}</span>
       <${Fader}
         label=${t("mixer.volume", { name })}
         value=${stem.volume}

@@ -16,12 +16,14 @@ export function SongAnalysis({ song, mix, analysis }) {
     </button>`;
   }
   const isOn = mix.click.value > 0;
-  return html`${analysis.tempo_bpm !== null &&
+  return html`<div class="row">
+    ${analysis.tempo_bpm !== null &&
     html`<span class="fact">${t("song.tempo", { tempo: number(analysis.tempo_bpm * mix.speed.value) })}</span>`}
     ${analysis.key !== null && html`<span class="fact">${musicalKey(analysis.key)}</span>`}
     ${analysis.beats.length > 0 &&
     html`<button aria-pressed=${isOn} onClick=${() => (mix.click.value = isOn ? 0 : 1)}>
       ${t("mixer.metronome")}
     </button>`}
-    ${analysis.beats.length === 0 && analysis.key === null && html`<span class="muted">${t("song.nothing")}</span>`}`;
+    ${analysis.beats.length === 0 && analysis.key === null && html`<span class="muted">${t("song.nothing")}</span>`}
+  </div>`;
 }

@@ -80,6 +80,8 @@ export const de = {
   "mixer.pause": "Pause",
   "mixer.mute": "{name} stumm",
   "mixer.solo": "Nur {name}",
+  "mixer.volume.short": "Lautstärke",
+  "mixer.pan.short": "Balance",
   "mixer.volume": "Lautstärke von {name}",
   "mixer.pan": "Balance von {name}",
   "mixer.speed": "Tempo",

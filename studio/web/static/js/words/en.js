@@ -80,6 +80,8 @@ export const en = {
   "mixer.pause": "Pause",
   "mixer.mute": "Mute {name}",
   "mixer.solo": "Only {name}",
+  "mixer.volume.short": "Volume",
+  "mixer.pan.short": "Balance",
   "mixer.volume": "Volume of {name}",
   "mixer.pan": "Balance of {name}",
   "mixer.speed": "Speed",

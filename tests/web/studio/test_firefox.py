@@ -1,0 +1,47 @@
+"""The mixer in Firefox: it plays, seeks, mutes and changes the key."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.firefox import BINARY, Firefox
+from tests.support.server import Server
+from tests.web.studio.conftest import HEAR, TONE_HZ, Song
+from tests.web.studio.test_mixer import LEVEL, LOUD, PITCH, SILENT
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(BINARY is None, reason="Firefox is not installed; .ci/run installs it"),
+]
+
+
+@pytest.fixture
+def firefox(tmp_path: Path) -> Iterator[Firefox]:
+    firefox = Firefox(tmp_path)
+    yield firefox
+    firefox.close()
+
+
+def test_a_song_is_played_muted_and_sought(firefox: Firefox, studio: Server, song: Song) -> None:
+    firefox.call("script.addPreloadScript", functionDeclaration=f"() => {{ {HEAR} }}")
+    firefox.open(f"{studio.url}/studio/{song.file_id}?from=1&to=7")
+    firefox.wait("document.querySelectorAll('.lane').length === 4")
+    firefox.click(".transport .primary")
+    firefox.wait(f"window.heard && ({LEVEL})() > {LOUD}")
+    for digit in "1234":
+        firefox.press(digit)
+    firefox.wait(f"({LEVEL})() < {SILENT}")
+    for digit in "1234":
+        firefox.press(digit)
+    firefox.wait(f"({LEVEL})() > {LOUD}")
+    firefox.press(" ")
+    firefox.wait("document.querySelector('.transport .primary').textContent.includes('▶')")
+    firefox.press("l")
+    firefox.click("[data-stem=drums] .time")
+    firefox.wait("document.querySelector('[data-clock]').textContent === '0:04'")
+    firefox.open(f"{studio.url}/studio/{song.file_id}?from=1&to=7&key=2")
+    firefox.wait("document.querySelectorAll('.lane').length === 4")
+    firefox.press(" ")
+    firefox.wait(f"window.heard && Math.abs(({PITCH})() / {TONE_HZ} - 2 ** (2 / 12)) < 0.01")

@@ -1,0 +1,71 @@
+"""The page goes on by itself after a lost server, beside other tabs, and without deleted files."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.server import Server, noise, write_wav
+from tests.web.studio.conftest import Song
+from tests.web.studio.test_songs import CARDS, remember
+
+pytestmark = pytest.mark.browser
+
+
+def test_jobs_are_told_of_and_not_asked_for(page: Page, studio: Server) -> None:
+    file_id = studio.upload(write_wav(studio.folder / "told.wav", noise(3)))
+    remember(page, [{"id": file_id, "name": "told.wav", "addedMs": 1, "durationS": 3}])
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    with page.expect_websocket():
+        page.goto("/studio")
+    expect(page.locator(CARDS).get_by_role("button", name="Separate")).to_be_enabled()
+    # Another program starts the job.
+    studio.process(file_id)
+    expect(page.locator(CARDS).get_by_role("link", name="Open the mixer")).to_be_visible()
+    statuses = [url for url in asked if "/status/" in url]
+    # At the beginning, and when the job has ended.
+    assert len(statuses) <= 3
+
+
+def test_two_tabs_show_the_same(page: Page, song: Song) -> None:
+    page.goto("/studio")
+    other = page.context.new_page()
+    other.goto("/studio")
+    page.set_input_files("#files", song.path)
+    expect(page.locator(CARDS)).to_have_count(1)
+    expect(other.locator(CARDS)).to_contain_text("tone.wav")
+    other.get_by_role("button", name="Analyse").click()
+    expect(page.locator(CARDS)).to_contain_text("No beats or chords found", timeout=60_000)
+    page.get_by_role("button", name="Delete").click()
+    expect(other.locator(CARDS)).to_have_count(0)
+
+
+def test_a_file_that_is_deleted_elsewhere_is_shown_as_gone(page: Page, studio: Server) -> None:
+    file_id = studio.upload(write_wav(studio.folder / "short-lived.wav", noise(1)))
+    remember(page, [{"id": file_id, "name": "short-lived.wav", "addedMs": 1, "durationS": 1}])
+    page.goto("/studio")
+    separate = page.locator(CARDS).get_by_role("button", name="Separate")
+    expect(separate).to_be_enabled()
+    studio.delete(f"/cleanup/{file_id}")
+    separate.click()
+    expect(page.locator(CARDS)).to_contain_text("no longer on the server")
+    page.goto(f"/studio/{file_id}")
+    expect(page.get_by_role("alert")).to_contain_text(file_id)
+    page.get_by_role("link", name="Go to your songs").click()
+    expect(page.locator(CARDS)).to_have_count(1)
+
+
+def test_a_restart_of_the_server_needs_no_reload(page: Page, studio: Server) -> None:
+    file_id = studio.upload(write_wav(studio.folder / "restart.wav", noise(3)))
+    remember(page, [{"id": file_id, "name": "restart.wav", "addedMs": 1, "durationS": 3}])
+    page.goto("/studio")
+    page.evaluate("window.isSame = true")
+    expect(page.get_by_role("button", name="Separate")).to_be_enabled()
+    studio.kill()
+    try:
+        expect(page.get_by_text("The server cannot be reached.")).to_be_visible(timeout=60_000)
+    finally:
+        studio.start()
+    expect(page.get_by_text("The server cannot be reached.")).to_be_hidden(timeout=60_000)
+    page.get_by_role("button", name="Separate").click()
+    expect(page.get_by_role("link", name="Open the mixer")).to_be_visible(timeout=60_000)
+    assert page.evaluate("window.isSame")
