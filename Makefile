@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 # Python keeps what it has compiled, whatever the environment says: tests start it hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup dev run demo page voices test test-all coverage lint lock bench
+.PHONY: help setup dev run demo page screenshots voices test test-all coverage lint lock bench
 # The tests that `make test` runs. Two cores serve three workers, because many tests wait for servers.
 TESTS := --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not voices and not slow"
 
@@ -28,6 +28,10 @@ demo: setup  ## separate a song, transcribe speech, generate 5 s of music; with 
 
 page:  ## install the JavaScript packages of the studio page (needs npm)
 	@$(PYTHON) scripts/page.py
+
+screenshots: dev  ## make a picture of each page, into outputs/pictures (needs Chromium)
+	@$(PYTHON) scripts/page.py
+	$(BIN)/python -m scripts.screenshots
 
 voices: dev  ## download speech recordings and released Whisper weights for tests and benchmarks
 	$(BIN)/python -m scripts.voices
@@ -69,3 +73,4 @@ bench: dev  ## measure speed and memory against other programs, and the deployed
 	test ! -e data/voices/complete || $(BIN)/python -m bench.live_voices
 	$(BIN)/python -m bench.live_long
 	$(BIN)/python -m bench.proxy
+	$(BIN)/python -m bench.page

@@ -27,7 +27,7 @@ SIZES = {"desktop": DESKTOP, "phone": PHONE}
 SCHEMES = ("light", "dark")
 QUALITY = 82
 # The pictures of the README.
-README = ("songs-desktop-light", "mixer-desktop-dark", "music-desktop-light", "mixer-phone-light")
+README = ("songs-desktop-light", "mixer-desktop-dark", "karaoke-desktop-dark", "music-desktop-light")
 TITLE = "Sample Song.flac"
 WORDS = "Spoken Sample.flac"
 TIMEOUT_MS = 120_000

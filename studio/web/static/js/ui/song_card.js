@@ -71,6 +71,9 @@ function Actions({ song }) {
         >
           ${t("song.separate")}
         </button>`}
+    ${hasStems && hasText(status) && html`<a class="button" href=${`/studio/${song.id}/karaoke`}>${t("mixer.karaoke")}</a>`}
+    ${hasText(status) &&
+    html`<a class="button" href=${`/studio/${song.id}/transcript`}>${t("song.transcript")}</a>`}
     ${!hasText(status) &&
     html`<button
         title=${t("song.lyrics.hint")}
