@@ -27,7 +27,12 @@ SIZES = {"desktop": DESKTOP, "phone": PHONE}
 SCHEMES = ("light", "dark")
 QUALITY = 82
 # The pictures of the README.
-README = ("songs-desktop-light", "mixer-desktop-dark", "karaoke-desktop-dark", "music-desktop-light")
+README = (
+    "songs-desktop-light",
+    "mixer-desktop-dark",
+    "karaoke-desktop-dark",
+    "music-desktop-light",
+)
 TITLE = "Sample Song.flac"
 WORDS = "Spoken Sample.flac"
 TIMEOUT_MS = 120_000
@@ -84,7 +89,7 @@ def prepared(url: str, session: requests.Session) -> list[View]:
     return [
         View("songs", f"/studio#[{','.join(history)}]", _songs),
         View("mixer", f"/studio/{song}?mute=vocals&from=4&to=9", _mixer),
-        View("karaoke", f"/studio/{song}/karaoke", _nothing),
+        View("karaoke", f"/studio/{song}/karaoke?t=5", _nothing),
         View("transcript", f"/studio/{speech}/transcript", _nothing),
         View("music", "/studio/music", _music),
         View("live", "/live", _nothing),

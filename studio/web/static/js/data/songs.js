@@ -2,8 +2,6 @@
 import { signal } from "@preact/signals";
 import { ApiError, json } from "./api.js";
 
-export { cancel, isActive, refresh, start } from "./jobs.js";
-
 const KEY = "studio.songs";
 
 /**
