@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -38,10 +39,13 @@ from studio.jobs.scale.changes import Changes
 from studio.jobs.scale.jobs import SharedJobs
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.store import JobStore, connect
+from studio.jobs.uploads import UploadTable
 from studio.jobs.usage import Usage
 from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.storage.disk import DiskStorage
 from studio.storage.files import Storage
+from studio.storage.folders import Folders
+from studio.storage.space import DiskSpace
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
 from studio.web import application, compat, jobs_live, live, live_server, problems
@@ -110,9 +114,9 @@ def open_core(
     _make_folders(config)
     if config.ROLE == ALL:
         started.callback(_own_folders(config).release)
-    storage = _storage(config)
-    started.callback(storage.close)
     engine, store = _job_store(config, started, store_type)
+    storage = _storage(config, engine, store)
+    started.callback(storage.close)
     models = Models(config, storage, store, families)
     _check_defaults(models)
     return Core(storage, engine, store, models)
@@ -345,16 +349,48 @@ def _own_folders(config: Config) -> FileLock:
     return lock
 
 
-def _storage(config: Config) -> Storage:
-    storage = DiskStorage(
+def _storage(config: Config, engine: Engine, store: JobStore) -> Storage:
+    """The opened storage. Raises ConfigError if it needs what is not installed."""
+    storage: Storage = _bucket(config, engine, store) if config.STORAGE_URL else _disk(config)
+    storage.open()
+    return storage
+
+
+def _bucket(config: Config, engine: Engine, store: JobStore) -> Storage:
+    if find_spec("boto3") is None:
+        raise ConfigError(
+            "STORAGE_URL cannot be used: boto3 is missing. Install it with pip install "
+            '"audio-studio[scale]".'
+        )
+    from studio.storage.bucket import Bucket, BucketSettings
+    from studio.storage.object_storage import ObjectSettings, ObjectStorage
+
+    settings = BucketSettings.of(config.STORAGE_URL, config.STORAGE_ENDPOINT, config.STORAGE_REGION)
+    folders = Folders(config.upload_folder, config.output_folder)
+    return ObjectStorage(
+        Bucket(settings),
+        UploadTable(engine),
+        folders,
+        DiskSpace(
+            folders.uploads,
+            folders.outputs,
+            config.MIN_FREE_BYTES,
+            config.MAX_STORED_BYTES,
+            (config.hub_folder,),
+        ),
+        settings=ObjectSettings(config.STORAGE_CACHE_BYTES, config.DOWNLOADS == "nginx"),
+        is_shared=store.is_shared,
+    )
+
+
+def _disk(config: Config) -> Storage:
+    return DiskStorage(
         config.upload_folder,
         config.output_folder,
         config.MIN_FREE_BYTES,
         config.MAX_STORED_BYTES,
         (config.hub_folder,),
     )
-    storage.open()
-    return storage
 
 
 def _storage_check(storage: Storage, engine: Engine) -> StorageCheck:

@@ -189,6 +189,29 @@ class Config:
     DATABASE_URL: str = _setting(
         "", values.any_text, "SQLAlchemy URL of the job database; empty: SQLite in OUTPUT_FOLDER."
     )
+    STORAGE_URL: str = _setting(
+        "",
+        values.bucket,
+        "Bucket for uploads and results, as s3://BUCKET/PREFIX; empty: UPLOAD_FOLDER and "
+        "OUTPUT_FOLDER, which otherwise have only files in progress and local copies.",
+    )
+    STORAGE_ENDPOINT: str = _setting(
+        "", values.url, "URL of the S3 API of STORAGE_URL; empty: the one of AWS."
+    )
+    STORAGE_REGION: str = _setting(
+        "", values.any_text, "Region of STORAGE_URL; empty: as the configuration of AWS says."
+    )
+    STORAGE_CACHE_BYTES: int = _setting(
+        10 * 1024**3,
+        values.integer(0, 2**62),
+        "Local copies of files in STORAGE_URL to keep, in bytes, besides those in use.",
+    )
+    DOWNLOADS: str = _setting(
+        "proxy",
+        values.one_of("proxy", "nginx"),
+        "Who sends downloads from STORAGE_URL: proxy (the server) or nginx (nginx fetches them "
+        "from the store; see docs/scaling.md).",
+    )
     MIN_FREE_BYTES: int = _setting(
         256 * 1024 * 1024,
         values.integer(0, 2**62),

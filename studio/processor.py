@@ -158,7 +158,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
                 lambda: audio.read_all_tags(self._storage.source(upload).path),
             )
             result = self.family.work(model, upload, context)
-            self._storage.publish(work, job.result_id)
+            self._storage.publish(work, job.result_id, lambda: report("publishing", 1.0))
         return result.to_dict()
 
     def result(self, job: Job) -> ResultT | None:

@@ -117,10 +117,13 @@ class Housekeeper:
         # Read the disk first, so that jobs added in the meantime are known.
         results = self._storage.orphans.results()
         states = self._store.states_by_result()
+        shared = self._store.shared_results()
         if not self._storage.file_ids():
             return
         is_theirs = any(states.get(one.name) is State.COMPLETED for one in results)
         for result in results:
+            if result.key in shared:
+                continue
             state = states.get(result.name)
             if state in (State.FAILED, State.CANCELED) or (state is None and is_theirs):
                 self._storage.orphans.remove_result(result, self._clock())

@@ -54,7 +54,7 @@ class Job:
     grows whenever the job returns to the queue, so an earlier attempt that still runs can change
     neither the job nor its results.
     `place` is 1 for the job that is taken next, and None unless queued. `client` is the client
-    that requested it.
+    that requested it. `shares` is the result of an earlier job whose files it has, if any.
     """
 
     job_id: str
@@ -71,12 +71,14 @@ class Job:
     place: int | None = None
     client: str | None = None
     error: dict[str, Any] | None = None
+    shares: str = ""
     result: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def result_id(self) -> ResultId:
         """The files of the result of this attempt."""
-        return ResultId(self.request.file_id, result_name(self.job_id, self.attempt))
+        name = result_name(self.job_id, self.attempt)
+        return ResultId(self.request.file_id, name, self.shares)
 
 
 def result_name(job_id: str, attempt: int) -> str:

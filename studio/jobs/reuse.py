@@ -32,15 +32,25 @@ def completed_before(
                 store.add_webhook(earlier.job_id, webhook, client)
             return earlier
         job_id = store.new_id()
+        result_id = ResultId(request.file_id, job_id)
+        is_same_file = earlier.request.file_id == request.file_id
         try:
-            is_same_file = earlier.request.file_id == request.file_id
-            result_id = ResultId(request.file_id, job_id)
-            storage.share(earlier.result_id, result_id, with_edits=is_same_file)
+            shared = storage.share(earlier.result_id, result_id, with_edits=is_same_file)
         except FileNotFoundError:
             continue
-        return store.add(
-            request, job_id=job_id, result=earlier.result, client=client, webhook=webhook
+        job = store.add(
+            request,
+            job_id=job_id,
+            result=earlier.result,
+            client=client,
+            webhook=webhook,
+            shares=shared.shares,
         )
+        # From now on the files stay; they may have been deleted before.
+        if shared.shares and not storage.result(shared).exists():
+            store.forget(job_id)
+            continue
+        return job
     return None
 
 

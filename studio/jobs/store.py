@@ -24,6 +24,7 @@ from studio.jobs import migration
 from studio.jobs.job import Job, Request, State, result_name
 from studio.jobs.tables import JobRow, MessageRow, job_of
 from studio.jobs.turns import Turns
+from studio.storage.files import ResultId
 
 # The first attempt and two more after crashes.
 MAX_ATTEMPTS = 3
@@ -86,6 +87,8 @@ class JobStore:
         result: dict[str, Any] | None = None,
         client: str | None = None,
         webhook: str | None = None,
+        *,
+        shares: str = "",
     ) -> Job:
         """Store a job: queued, or completed if its `result` is given.
 
@@ -93,6 +96,7 @@ class JobStore:
         them.
         """
         row = new_row(request, job_id or self.new_id(), result, client)
+        row.shares = shares
         with self._sessions.begin() as session:
             return self._insert(session, row, webhook)
 
@@ -142,6 +146,22 @@ class JobStore:
         with self._sessions() as session:
             rows = session.execute(select(JobRow.job_id, JobRow.attempt, JobRow.state))
             return {result_name(job_id, attempt): State(state) for job_id, attempt, state in rows}
+
+    def shared_results(self) -> set[str]:
+        """The keys of results whose files other results have."""
+        with self._sessions() as session:
+            return set(session.scalars(select(JobRow.shares).where(JobRow.shares != "")))
+
+    def is_shared(self, result: ResultId) -> bool:
+        """Whether a job of another file has the files of a result."""
+        others = (JobRow.shares == result.key, JobRow.file_id != result.file_id)
+        with self._sessions() as session:
+            return session.scalar(select(JobRow.number).where(*others).limit(1)) is not None
+
+    def forget(self, job_id: str) -> None:
+        """Delete a job."""
+        with self._sessions.begin() as session:
+            session.execute(delete(JobRow).where(JobRow.job_id == job_id))
 
     def with_fingerprint(self, fingerprint: str, states: Iterable[State]) -> list[Job]:
         """Jobs with the fingerprint in one of the states, newest first."""

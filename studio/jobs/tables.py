@@ -39,6 +39,8 @@ class JobRow(Base):
     result: Mapped[dict[str, Any] | None]
     # The client whose limits apply.
     client: Mapped[str | None]
+    # The result whose files it has, as `file_id/name`.
+    shares: Mapped[str] = mapped_column(default="", server_default="", index=True)
     # For jobs on many machines; `entry` is the number of the job in the queue of Procrastinate.
     queue: Mapped[str] = mapped_column(default=DEFAULT_QUEUE, server_default=DEFAULT_QUEUE)
     priority: Mapped[int] = mapped_column(default=0, server_default="0")
@@ -54,6 +56,20 @@ class JobRow(Base):
             postgresql_where=text(UNFINISHED),
         ),
     )
+
+
+class UploadRow(Base):
+    """An upload; see studio.jobs.uploads. Storages on disk keep their records in files."""
+
+    __tablename__ = "uploads"
+
+    file_id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str | None] = mapped_column(index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    # Unix seconds.
+    used_at: Mapped[float]
+    # All fields of an Upload.
+    record: Mapped[dict[str, Any]]
 
 
 class MessageRow(Base):
@@ -97,5 +113,6 @@ def job_of(row: JobRow, place: int | None = None) -> Job:
         place if row.state == State.QUEUED else None,
         row.client,
         row.error,
+        row.shares,
         row.result,
     )

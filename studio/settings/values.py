@@ -42,6 +42,13 @@ def name(text: str) -> str:
     return text.strip()
 
 
+def bucket(text: str) -> str:
+    text = text.strip()
+    if text and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9._/-]*)?", text):
+        raise ValueError("use s3://BUCKET or s3://BUCKET/PREFIX")
+    return text
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.strip().lower() not in words:

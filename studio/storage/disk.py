@@ -77,6 +77,10 @@ class DiskUploads:
 class DiskFile:
     path: Path
 
+    @property
+    def remote(self) -> None:
+        return None
+
     def info(self) -> FileInfo | None:
         try:
             about = self.path.stat()
@@ -205,7 +209,9 @@ class DiskStorage(Storage):
     def result(self, result: ResultId) -> DiskResult:
         return DiskResult(self._folders.result(result.file_id, result.name), self._add)
 
-    def publish(self, work: Path, result: ResultId) -> None:
+    def publish(
+        self, work: Path, result: ResultId, go_on: Callable[[], None] = lambda: None
+    ) -> None:
         with self._lock:
             self.upload(result.file_id)
             target = self._folders.result(result.file_id, result.name)
@@ -222,11 +228,12 @@ class DiskStorage(Storage):
     def discard_result(self, result: ResultId) -> None:
         shutil.rmtree(self._folders.result(result.file_id, result.name), ignore_errors=True)
 
-    def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> None:
+    def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> ResultId:
         with self.work(target.name) as work:
             folder = self._folders.result(source.file_id, source.name)
             self._share(folder, work, with_edits=with_edits)
             self.publish(work, target)
+        return target
 
     def _share(self, source_folder: Path, work: Path, *, with_edits: bool) -> None:
         with disk_errors():
@@ -237,14 +244,6 @@ class DiskStorage(Storage):
                     target = work / path.name
                     target.mkdir()
                     self._share(path, target, with_edits=True)
-
-    def link(self, file: Path, target: Path) -> None:
-        """As a hard link if possible."""
-        with disk_errors():
-            try:
-                os.link(file, target)
-            except OSError:
-                shutil.copy2(file, target)
 
     def _add(
         self, target: Path, needed_bytes: Callable[[], int], make: Callable[[Path], None]

@@ -3,11 +3,12 @@
 `studio.storage.disk` keeps them in folders.
 """
 
+import os
 import secrets
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,10 +73,24 @@ class Uploads(Protocol):
 
 @dataclass(frozen=True)
 class FileInfo:
-    """The size of a stored file, and when it was written, in Unix seconds."""
+    """The size of a stored file, and when it was written, in Unix seconds.
+
+    `etag` identifies its content, if the storage says so.
+    """
 
     size_bytes: int
     modified_at: float
+    etag: str = ""
+
+
+class RemoteFile(Protocol):
+    """A file that is on another machine."""
+
+    def read(self, first: int, last: int) -> Generator[bytes, None, None]:
+        """The bytes from `first` to `last`, both included. Raises FileNotFoundError."""
+
+    def address(self, content_type: str) -> str | None:
+        """A URL from which a proxy may fetch the file; None if the server has to send it."""
 
 
 class StoredFile(Protocol):
@@ -85,16 +100,28 @@ class StoredFile(Protocol):
     def path(self) -> Path:
         """The file on the local disk. It stays there until the current `Storage.hold` ends."""
 
+    @property
+    def remote(self) -> RemoteFile | None:
+        """How to read the file where it is; None if it is on the local disk."""
+
     def info(self) -> FileInfo | None:
         """None if the file does not exist."""
 
 
 @dataclass(frozen=True)
 class ResultId:
-    """Identifies the files of a result: the folder `name` of a file."""
+    """Identifies the files of a result: the folder `name` of a file.
+
+    It also has the files of the result `shares` (`file_id/name`), if that is not empty.
+    """
 
     file_id: str
     name: str
+    shares: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.file_id}/{self.name}"
 
 
 class ResultFolder(Protocol):
@@ -251,6 +278,14 @@ class Storage(ABC):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def link(self, path: Path, target: Path) -> None:
+        """Copy a file to a path in a work folder, as a hard link if possible."""
+        with disk_errors():
+            try:
+                os.link(path, target)
+            except OSError:
+                shutil.copy2(path, target)
+
     def hold(self) -> AbstractContextManager[None]:
         """Keep the files whose paths are used in this block on the local disk until it ends."""
         return nullcontext()
@@ -267,24 +302,25 @@ class Storage(ABC):
     def result(self, result: ResultId) -> ResultFolder: ...
 
     @abstractmethod
-    def publish(self, work: Path, result: ResultId) -> None:
-        """Turn a work folder into a result, atomically. Raises UnknownFile."""
+    def publish(
+        self, work: Path, result: ResultId, go_on: Callable[[], None] = lambda: None
+    ) -> None:
+        """Turn a work folder into a result, atomically. Raises UnknownFile.
+
+        `go_on` is called before a failed attempt is repeated; it raises to give up.
+        """
 
     @abstractmethod
-    def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> None:
+    def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> ResultId:
         """Make a result that has the files of another one, without copying them if possible.
 
-        Inner folders contain edited versions; they are shared if `with_edits`. Raises
-        FileNotFoundError if the other one was deleted, and UnknownFile.
+        Inner folders contain edited versions; they are copied if `with_edits`. Returns `target`
+        with its `shares`. Raises FileNotFoundError if the other one was deleted, and UnknownFile.
         """
 
     @abstractmethod
     def discard_result(self, result: ResultId) -> None:
         """Delete a result, if it exists."""
-
-    @abstractmethod
-    def link(self, file: Path, target: Path) -> None:
-        """Copy a stored file to a path in a work folder, without copying it if possible."""
 
     @abstractmethod
     def remove(self, file_id: str) -> None:

@@ -1,9 +1,10 @@
 """The Flask application: routes, pages, CORS, and the checks before every request."""
 
 import re
+from contextlib import ExitStack
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Response, g
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -42,12 +43,29 @@ def make(
     app.url_map.strict_slashes = False
     app.config.update(SECRET_KEY=services.secret, MAX_CONTENT_LENGTH=max_content_length)
     CORS(app, origins=_cors_patterns(cors_origins), expose_headers=EXPOSED_HEADERS)
+    _hold_files(app, services)
     watch.register(app, metrics, services.access)
     rates.register(app, services.access, rate, work_rate)
     access.register(app, services.access)
     rest.register(app, services)
     pages.register(app, services)
     problems.register(app, shapes)
+
+
+def _hold_files(app: Flask, services: Services) -> None:
+    """Keep the local copies of files that a request reads until its answer is sent."""
+
+    def begin() -> None:
+        g.held = ExitStack()
+        g.held.enter_context(services.storage.hold())
+
+    def end(answer: Response) -> Response:
+        if "held" in g:
+            answer.call_on_close(g.held.close)
+        return answer
+
+    app.before_request(begin)
+    app.after_request(end)
 
 
 def guard(

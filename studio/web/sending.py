@@ -1,12 +1,17 @@
 """Sends a file as RFC 9110 says: conditions first (section 13.2.2), then a part of it (14.2)."""
 
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import chain
 
 from flask import Response, request, send_file
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.http import parse_range_header
 
-from studio.errors import PreconditionFailed
-from studio.storage.files import StoredFile
+from studio.errors import PreconditionFailed, ResultsGone
+from studio.storage.files import RemoteFile, StoredFile
+
+# The internal location of nginx that fetches X-Stored-Address; see nginx/store.conf.
+STORED = "/.stored"
 
 
 def send(file: StoredFile, content_type: str) -> Response:
@@ -14,7 +19,7 @@ def send(file: StoredFile, content_type: str) -> Response:
 
     Raises RequestedRangeNotSatisfiable for a range beyond the end.
     """
-    answer = send_file(file.path, mimetype=content_type, conditional=False)
+    answer = _whole(file, content_type)
     etag, _ = answer.get_etag()
     modified_at = answer.last_modified
     assert etag is not None and modified_at is not None
@@ -23,7 +28,11 @@ def send(file: StoredFile, content_type: str) -> Response:
         answer.headers["Accept-Ranges"] = "bytes"
         if not _is_wanted(etag, modified_at):
             answer.status_code = 304
-        elif _wants_part(etag, modified_at):
+            return answer
+        wants_part = _wants_part(etag, modified_at)
+        if file.remote is not None:
+            return _send_remote(answer, file.remote, content_type, wants_part)
+        if wants_part:
             answer.make_conditional(
                 {"REQUEST_METHOD": "GET", "HTTP_RANGE": request.headers["Range"]},
                 accept_ranges=True,
@@ -37,11 +46,60 @@ def send(file: StoredFile, content_type: str) -> Response:
 
 def etag_of(file: StoredFile) -> str:
     """The ETag with which `send` answers for a file."""
-    answer = send_file(file.path, conditional=False)
+    answer = _whole(file, "")
     etag, _ = answer.get_etag()
     answer.close()
     assert etag is not None
     return etag
+
+
+def _whole(file: StoredFile, content_type: str) -> Response:
+    """The answer with a whole file; without a body if it is on another machine."""
+    if file.remote is None:
+        return send_file(file.path, mimetype=content_type or None, conditional=False)
+    info = file.info()
+    if info is None:
+        raise ResultsGone("The file has been deleted from the server. Start the job again.")
+    answer = Response(mimetype=content_type)
+    answer.set_etag(info.etag)
+    answer.last_modified = datetime.fromtimestamp(int(info.modified_at), UTC)
+    answer.content_length = info.size_bytes
+    return answer
+
+
+def _send_remote(
+    answer: Response, remote: RemoteFile, content_type: str, wants_part: bool
+) -> Response:
+    """Let nginx fetch the file, or stream it."""
+    size_bytes = answer.content_length or 0
+    first, last = 0, size_bytes - 1
+    if wants_part:
+        asked = parse_range_header(request.headers["Range"])
+        part = asked.range_for_length(size_bytes) if asked else None
+        if part is None:
+            raise RequestedRangeNotSatisfiable(size_bytes)
+        first, last = part[0], part[1] - 1
+        answer.status_code = 206
+        answer.content_length = last - first + 1
+        answer.headers["Content-Range"] = f"bytes {first}-{last}/{size_bytes}"
+    if request.method == "HEAD" or size_bytes == 0:
+        return answer
+    address = remote.address(content_type)
+    if address is None:
+        blocks = remote.read(first, last)
+        # The first one is read before the status is sent, so that an error can be answered.
+        answer.response = chain([next(blocks)], blocks)
+        answer.call_on_close(blocks.close)
+        return answer
+    # nginx takes the status and the length from the answer of the store.
+    answer.headers["X-Accel-Redirect"] = STORED
+    answer.headers["X-Stored-Address"] = address
+    if wants_part:
+        answer.headers["X-Stored-Range"] = f"bytes={first}-{last}"
+    for name in ("Content-Length", "Content-Range", "ETag", "Last-Modified"):
+        answer.headers.pop(name, None)
+    answer.status_code = 200
+    return answer
 
 
 def _check_preconditions(etag: str, modified_at: datetime) -> None:

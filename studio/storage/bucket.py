@@ -1,0 +1,245 @@
+"""An S3 bucket: what the storage needs of boto3, with errors for callers.
+
+boto3 is imported when a bucket is opened: servers that keep their files on disk do not install it.
+"""
+
+import logging
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from studio import logs
+from studio.errors import StorageUnavailable
+from studio.storage.files import FileInfo
+from studio.storage.space import disk_errors
+
+RETRY_AFTER_S = 10
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 30
+# Larger files are sent in parts.
+PART_BYTES = 16 << 20
+# The most that S3 takes in one request.
+MAX_PUT_BYTES = 5 << 30
+BLOCK_BYTES = 256 << 10
+DELETED_AT_ONCE = 1000
+
+log = logs.Limited(logging.getLogger(__name__))
+
+
+@dataclass(frozen=True)
+class BucketSettings:
+    """A bucket, and what all keys in it begin with. Empty `endpoint` and `region`: those of AWS.
+
+    boto3 finds the credentials: in the environment, its files, or the metadata of the machine.
+    """
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str = ""
+    region: str = ""
+
+    @classmethod
+    def of(cls, url: str, endpoint: str = "", region: str = "") -> "BucketSettings":
+        """The settings for `s3://bucket/prefix`."""
+        parts = urlsplit(url)
+        prefix = parts.path.strip("/")
+        return cls(parts.netloc, f"{prefix}/" if prefix else "", endpoint, region)
+
+
+class Bucket:
+    """Objects by key. Thread-safe.
+
+    All methods raise StorageUnavailable if the store does not answer or refuses.
+    """
+
+    def __init__(self, settings: BucketSettings) -> None:
+        self._settings = settings
+        self._bucket = settings.bucket
+
+    @cached_property
+    def _client(self) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": 2},
+            # Stores other than that of AWS do not know the newer checksums.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            signature_version="s3v4",
+            s3={"addressing_style": "path"} if self._settings.endpoint else {},
+        )
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self._settings.endpoint or None,
+            region_name=self._settings.region or None,
+            config=config,
+        )
+
+    def create(self) -> None:
+        """Create the bucket."""
+        with _store_errors():
+            self._client.create_bucket(Bucket=self._bucket)
+
+    def check(self) -> None:
+        """Raise StorageUnavailable if the bucket cannot be reached."""
+        with _store_errors():
+            self._client.head_bucket(Bucket=self._bucket)
+
+    def info(self, key: str) -> FileInfo | None:
+        """None if there is no such object."""
+        try:
+            with _store_errors():
+                found = self._client.head_object(Bucket=self._bucket, Key=self._full(key))
+        except FileNotFoundError:
+            return None
+        return FileInfo(
+            found["ContentLength"], found["LastModified"].timestamp(), found["ETag"].strip('"')
+        )
+
+    def infos(self, prefix: str) -> dict[str, FileInfo]:
+        """All objects whose keys begin with `prefix`, by key."""
+        pages = self._pages("list_objects_v2", Prefix=self._full(prefix))
+        return {
+            self._own(one["Key"]): FileInfo(
+                one["Size"], one["LastModified"].timestamp(), one["ETag"].strip('"')
+            )
+            for page in pages
+            for one in page.get("Contents", [])
+        }
+
+    def folders(self, prefix: str) -> list[str]:
+        """The names between `prefix` and the next slash."""
+        full = self._full(prefix)
+        pages = self._pages("list_objects_v2", Prefix=full, Delimiter="/")
+        return [
+            one["Prefix"].removeprefix(full).rstrip("/")
+            for page in pages
+            for one in page.get("CommonPrefixes", [])
+        ]
+
+    def _pages(self, operation: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
+        with _store_errors():
+            yield from self._client.get_paginator(operation).paginate(
+                Bucket=self._bucket, **arguments
+            )
+
+    def put(self, key: str, path: Path) -> None:
+        """Store a file, in parts if it is large."""
+        from boto3.s3.transfer import TransferConfig
+
+        config = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
+        with _store_errors():
+            self._client.upload_file(str(path), self._bucket, self._full(key), Config=config)
+
+    def put_if_new(self, key: str, path: Path) -> None:
+        """Store a file, unless there is one with this key."""
+        if path.stat().st_size > MAX_PUT_BYTES:
+            # The condition exists for single requests only.
+            if self.info(key) is None:
+                self.put(key, path)
+            return
+        try:
+            with _store_errors(), open(path, "rb") as file:
+                self._client.put_object(
+                    Bucket=self._bucket, Key=self._full(key), Body=file, IfNoneMatch="*"
+                )
+        except FileExistsError:
+            pass
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object of at most 5 GB. Raises FileNotFoundError."""
+        with _store_errors():
+            self._client.copy_object(
+                Bucket=self._bucket,
+                Key=self._full(target),
+                CopySource={"Bucket": self._bucket, "Key": self._full(source)},
+            )
+
+    def read(self, key: str, first: int, last: int) -> Generator[bytes, None, None]:
+        """The bytes from `first` to `last`, both included. Raises FileNotFoundError."""
+        with _store_errors():
+            body = self._client.get_object(
+                Bucket=self._bucket, Key=self._full(key), Range=f"bytes={first}-{last}"
+            )["Body"]
+            try:
+                yield from body.iter_chunks(BLOCK_BYTES)
+            finally:
+                body.close()
+
+    def fetch(self, key: str, path: Path) -> None:
+        """Write an object to a file. Raises FileNotFoundError."""
+        from boto3.s3.transfer import TransferConfig
+
+        config = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
+        with disk_errors(), _store_errors():
+            self._client.download_file(self._bucket, self._full(key), str(path), Config=config)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that do not exist are ignored."""
+        names = [{"Key": self._full(key)} for key in keys]
+        for begin in range(0, len(names), DELETED_AT_ONCE):
+            part = names[begin : begin + DELETED_AT_ONCE]
+            with _store_errors():
+                self._client.delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": part, "Quiet": True}
+                )
+
+    def abort_uploads_before(self, at: float) -> None:
+        """Delete the parts of uploads that began before a time, in Unix seconds."""
+        pages = self._pages("list_multipart_uploads", Prefix=self._settings.prefix)
+        for one in [one for page in pages for one in page.get("Uploads", [])]:
+            if one["Initiated"].timestamp() < at:
+                with _store_errors():
+                    self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=one["Key"], UploadId=one["UploadId"]
+                    )
+
+    def presigned(self, key: str, content_type: str, expires_s: int) -> str:
+        """A URL to read an object without credentials."""
+        url: str = self._client.generate_presigned_url(
+            "get_object",
+            {"Bucket": self._bucket, "Key": self._full(key), "ResponseContentType": content_type},
+            ExpiresIn=expires_s,
+        )
+        return url
+
+    def _full(self, key: str) -> str:
+        return self._settings.prefix + key
+
+    def _own(self, key: str) -> str:
+        return key.removeprefix(self._settings.prefix)
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """Convert the errors of boto3: FileNotFoundError, FileExistsError or StorageUnavailable."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        code = error.response.get("Error", {}).get("Code")
+        if status == 404 and code != "NoSuchBucket":
+            raise FileNotFoundError(str(error)) from None
+        if status == 412:
+            raise FileExistsError(str(error)) from None
+        raise _unavailable(error) from error
+    except (BotoCoreError, Boto3Error, HTTPError) as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> StorageUnavailable:
+    log.warning("the object store failed: %s", error)
+    return StorageUnavailable(
+        f"The object store does not respond. Retry after {RETRY_AFTER_S} s.",
+        retry_after_s=RETRY_AFTER_S,
+    )

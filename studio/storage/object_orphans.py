@@ -1,0 +1,58 @@
+"""What crashes leave in a bucket: objects without a record or a job, and parts of uploads."""
+
+import logging
+import time
+from collections.abc import Iterable
+
+from studio.storage.bucket import Bucket
+from studio.storage.files import FileInfo, ResultId, Uploads
+from studio.storage.folders import Folders, is_id
+from studio.storage.owner import Owner
+
+# Objects are put before their record or the end of their job is stored.
+HALF_MADE_AFTER_S = 3600.0
+ABANDONED_AFTER_S = 24 * 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class ObjectOrphans:
+    """Finds and deletes orphaned objects, and local files of servers that no longer live."""
+
+    def __init__(self, bucket: Bucket, uploads: Uploads, owner: Owner, folders: Folders) -> None:
+        self._bucket = bucket
+        self._uploads = uploads
+        self._owner = owner
+        self._folders = folders
+
+    def remove(self, now: float) -> None:
+        self._owner.clear_abandoned(self._folders.incoming, self._folders.work)
+        self._bucket.abort_uploads_before(now - ABANDONED_AFTER_S)
+        # List the objects first, so that uploads added in the meantime have a record.
+        found = [name for name in self._bucket.folders("uploads/") if is_id(name)]
+        known = set(self._uploads.file_ids())
+        if not known:
+            return
+        for file_id in found:
+            if file_id not in known:
+                self._delete(f"uploads/{file_id}/", now)
+
+    def results(self) -> list[ResultId]:
+        return [
+            ResultId(file_id, name)
+            for file_id in self._bucket.folders("results/")
+            for name in self._bucket.folders(f"results/{file_id}/")
+        ]
+
+    def remove_result(self, result: ResultId, now: float) -> None:
+        self._delete(f"results/{result.key}/", now)
+
+    def _delete(self, prefix: str, now: float) -> None:
+        objects = self._bucket.infos(prefix)
+        if now - _changed_at(objects.values()) > HALF_MADE_AFTER_S:
+            log.info("deleting the orphaned objects %s", prefix)
+            self._bucket.delete(objects)
+
+
+def _changed_at(infos: Iterable[FileInfo]) -> float:
+    return max((info.modified_at for info in infos), default=time.time())

@@ -1,0 +1,249 @@
+"""Uploads and results in a bucket, with local copies of what is read.
+
+    uploads/<file_id>/source.<type>          the uploaded file; it exists if it has a record
+    results/<file_id>/<name>/                the results of one attempt of a job; they exist if the
+                                             job has been completed by this attempt
+    results/<file_id>/<name>/edited/         an edited version of a track, if there is one
+
+So nothing is ever renamed: a transaction of the database makes objects visible.
+"""
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from studio.errors import StorageUnavailable, UnknownFile
+from studio.storage.bucket import Bucket
+from studio.storage.cache import Cache
+from studio.storage.files import FileInfo, ResultId, Storage, Upload, Uploads
+from studio.storage.folders import Folders
+from studio.storage.object_orphans import ObjectOrphans
+from studio.storage.space import DiskSpace
+
+# How long to repeat a publication while the store does not respond.
+PUBLISH_WITHIN_S = 3600.0
+RETRY_S = 5.0
+ADDRESS_EXPIRES_S = 300
+
+
+class UploadRecords(Uploads, Protocol):
+    """Records of uploads that are stored apart from them."""
+
+    def add(self, upload: Upload) -> bool:
+        """Returns False if there is one with this ID."""
+
+    def remove(self, file_id: str) -> bool:
+        """Returns False if there is none with this ID."""
+
+    def of_owner(self, owner: str) -> dict[str, int]:
+        """The sizes in bytes of the uploads of an owner, by ID."""
+
+
+class ObjectFile:
+    """An object. `known` is what a listing has said of it."""
+
+    def __init__(self, storage: "ObjectStorage", key: str, known: FileInfo | None = None) -> None:
+        self._storage = storage
+        self._key = key
+        self._known = known
+
+    @property
+    def path(self) -> Path:
+        return self._storage.local(self._key)
+
+    @property
+    def remote(self) -> "ObjectFile":
+        return self
+
+    def info(self) -> FileInfo | None:
+        return self._known or self._storage.bucket.info(self._key)
+
+    def read(self, first: int, last: int) -> Generator[bytes, None, None]:
+        return self._storage.bucket.read(self._key, first, last)
+
+    def address(self, content_type: str) -> str | None:
+        if not self._storage.has_proxy:
+            return None
+        return self._storage.bucket.presigned(self._key, content_type, ADDRESS_EXPIRES_S)
+
+
+class ObjectResult:
+    """The objects of a result, and those of the one whose files it shares. Listed once."""
+
+    def __init__(self, storage: "ObjectStorage", result: ResultId) -> None:
+        self._storage = storage
+        self._own = f"results/{result.key}/"
+        self._prefixes = [self._own]
+        if result.shares:
+            self._prefixes.insert(0, f"results/{result.shares}/")
+        self._listed: dict[str, tuple[str, FileInfo]] | None = None
+
+    def file(self, name: str) -> ObjectFile:
+        key, info = self._files().get(name, (self._own + name, None))
+        return ObjectFile(self._storage, key, info)
+
+    def exists(self) -> bool:
+        # A result with nothing but its own formats has lost the files that it shared.
+        return bool(self._storage.bucket.infos(self._prefixes[0]))
+
+    def infos(self) -> Mapping[str, FileInfo]:
+        return {name: info for name, (_, info) in self._files().items()}
+
+    def add(
+        self, name: str, needed_bytes: Callable[[], int], make: Callable[[Path], None]
+    ) -> ObjectFile:
+        if name not in self._files():
+            self._storage.make(self._own + name, needed_bytes, make)
+            self._listed = None
+        return self.file(name)
+
+    def remove(self, folder: str) -> None:
+        self._storage.delete(f"{self._own}{folder}/")
+        self._listed = None
+
+    def _files(self) -> dict[str, tuple[str, FileInfo]]:
+        if self._listed is None:
+            self._listed = {}
+            for prefix in self._prefixes:
+                for key, info in self._storage.bucket.infos(prefix).items():
+                    name = key.removeprefix(prefix)
+                    # Edited versions belong to one job.
+                    if prefix == self._own or "/" not in name:
+                        self._listed[name] = (key, info)
+        return self._listed
+
+
+@dataclass(frozen=True)
+class ObjectSettings:
+    """`cache_bytes` limits the local copies. With `has_proxy`, a proxy fetches downloads itself."""
+
+    cache_bytes: int
+    has_proxy: bool
+
+
+class ObjectStorage(Storage):
+    """All files of the servers that share a bucket and a database."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        records: UploadRecords,
+        folders: Folders,
+        space: DiskSpace,
+        *,
+        settings: ObjectSettings,
+        is_shared: Callable[[ResultId], bool],
+    ) -> None:
+        """`is_shared` says whether a job of another file has the files of a result."""
+        super().__init__(folders, space, records)
+        self.bucket = bucket
+        self.has_proxy = settings.has_proxy
+        self._records = records
+        self._is_shared = is_shared
+        self._cache = Cache(folders.new_work("cache"), settings.cache_bytes)
+        self.orphans = ObjectOrphans(bucket, records, self._owner, folders)
+
+    def check_writable(self) -> None:
+        super().check_writable()
+        self.bucket.check()
+
+    def used_bytes_of(self, owner: str) -> int:
+        uploads = self._records.of_owner(owner)
+        results = [self.bucket.infos(f"results/{file_id}/").values() for file_id in uploads]
+        return sum(uploads.values()) + sum(one.size_bytes for infos in results for one in infos)
+
+    def hold(self) -> AbstractContextManager[None]:
+        return self._cache.hold()
+
+    def _keep(self, upload: Upload, path: Path) -> Upload:
+        # Temporary uploads with the same ID have the same content.
+        self.bucket.put(_source_key(upload), path)
+        if not self._records.add(upload):
+            return self.upload(upload.file_id)
+        return upload
+
+    def source(self, upload: Upload) -> ObjectFile:
+        return ObjectFile(self, _source_key(upload))
+
+    def result(self, result: ResultId) -> ObjectResult:
+        return ObjectResult(self, result)
+
+    def publish(
+        self, work: Path, result: ResultId, go_on: Callable[[], None] = lambda: None
+    ) -> None:
+        ends_s = time.monotonic() + PUBLISH_WITHIN_S
+        waiting = sorted(path for path in work.rglob("*") if path.is_file())
+        while waiting:
+            self.upload(result.file_id)
+            try:
+                name = waiting[0].relative_to(work).as_posix()
+                self.bucket.put(f"results/{result.key}/{name}", waiting[0])
+                waiting.pop(0)
+            except StorageUnavailable:
+                if time.monotonic() > ends_s:
+                    raise
+                go_on()
+                time.sleep(RETRY_S)
+
+    def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> ResultId:
+        if with_edits:
+            own = f"results/{source.key}/"
+            for key in self.bucket.infos(f"{own}edited/"):
+                self.bucket.copy(key, f"results/{target.key}/{key.removeprefix(own)}")
+        return replace(target, shares=source.shares or source.key)
+
+    def discard_result(self, result: ResultId) -> None:
+        self.delete(f"results/{result.key}/")
+
+    def remove(self, file_id: str) -> None:
+        """The objects that cannot be deleted now are deleted by the next sweep."""
+        if not self._records.remove(file_id):
+            self.upload(file_id)
+        self.delete(f"uploads/{file_id}/")
+        for name in self.bucket.folders(f"results/{file_id}/"):
+            result = ResultId(file_id, name)
+            if not self._is_shared(result):
+                self.discard_result(result)
+
+    def local(self, key: str) -> Path:
+        """The local copy of an object. Raises FileNotFoundError."""
+        return self._cache.path(key, partial(self._fetch, key))
+
+    def _fetch(self, key: str, path: Path) -> None:
+        info = self.bucket.info(key)
+        if info is None:
+            raise FileNotFoundError(key)
+        with self._space.promise(info.size_bytes):
+            self.bucket.fetch(key, path)
+
+    def make(self, key: str, needed_bytes: Callable[[], int], make: Callable[[Path], None]) -> None:
+        """Store the object that `make(path)` writes, unless another server has stored it before."""
+        self._on_demand.make(
+            key,
+            lambda: self.bucket.info(key) is not None,
+            lambda: self._make(key, needed_bytes(), make),
+        )
+
+    def _make(self, key: str, needed_bytes: int, make: Callable[[Path], None]) -> None:
+        unfinished = self._folders.new_work(key.rpartition("/")[2])
+        try:
+            with self._space.promise(needed_bytes):
+                make(unfinished)
+                self.bucket.put_if_new(key, unfinished)
+        except FileNotFoundError:
+            raise UnknownFile("The file has been deleted.") from None
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def delete(self, prefix: str) -> None:
+        """Delete all objects whose keys begin with `prefix`."""
+        self.bucket.delete(self.bucket.infos(prefix))
+        self._cache.forget(prefix)
+
+
+def _source_key(upload: Upload) -> str:
+    return f"uploads/{upload.file_id}/source.{upload.file_type}"
