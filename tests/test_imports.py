@@ -16,7 +16,7 @@ FRONT_DOORS = {"app", "background", "config", "models", "production"}
 INNER_DOORS = {"studio.__main__", "studio.library"}
 HEAVY = {"torch", "demucs", "openvino", "ctranslate2", "transformers", "faster_whisper", "whisper"}
 # What servers on one machine neither have nor import.
-SCALE = {"psycopg", "psycopg_pool", "procrastinate"}
+SCALE = {"psycopg", "psycopg_pool", "procrastinate", "boto3", "botocore"}
 HEAVY |= SCALE
 WEB_ONLY = {
     "flask", "flask_cors", "flask_socketio", "werkzeug", "socketio", "engineio",

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from itertools import chain
+from urllib.parse import urlsplit
 
 from flask import Response, request, send_file
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
@@ -93,7 +94,8 @@ def _send_remote(
         return answer
     # nginx takes the status and the length from the answer of the store.
     answer.headers["X-Accel-Redirect"] = STORED
-    answer.headers["X-Stored-Address"] = address
+    parts = urlsplit(address)
+    answer.headers["X-Stored-Address"] = f"{parts.path}?{parts.query}"
     if wants_part:
         answer.headers["X-Stored-Range"] = f"bytes={first}-{last}"
     for name in ("Content-Length", "Content-Range", "ETag", "Last-Modified"):

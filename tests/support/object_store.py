@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from studio.storage.bucket import Bucket, BucketSettings
-from tests.support.programs import python_with
+from tests.support.programs import environment_with
 from tests.support.server import ROOT, free_port
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test:tester", "AWS_SECRET_ACCESS_KEY": "testing"}
@@ -27,15 +27,16 @@ class ObjectStore:
         self.url = f"http://127.0.0.1:{self.ports['proxy']}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         folder.mkdir(parents=True)
+        self._python = environment_with("swift", folder / "environment")
         storage = [str(self.ports[kind]) for kind in KINDS if kind != "proxy"]
         subprocess.run(self._command("rings", *storage), check=True, timeout=300)
 
     def _command(self, *arguments: str) -> list[str]:
         script = str(ROOT / "tests" / "support" / "swift_server.py")
-        return [*python_with("swift"), script, str(self.folder), *arguments]
+        return [str(self._python), script, str(self.folder), *arguments]
 
     def start(self, *kinds: str) -> None:
-        for kind in kinds or KINDS:
+        for kind in kinds:
             with open(self.folder / f"{kind}.log", "ab") as log:
                 self._processes[kind] = subprocess.Popen(
                     self._command(kind, str(self.ports[kind])),
@@ -43,7 +44,7 @@ class ObjectStore:
                     stderr=log,
                     start_new_session=True,
                 )
-        for kind in kinds or KINDS:
+        for kind in kinds:
             self._until_open(kind)
 
     def _until_open(self, kind: str) -> None:
@@ -56,8 +57,12 @@ class ObjectStore:
         log = (self.folder / f"{kind}.log").read_text()[-2000:]
         raise AssertionError(f"the {kind} server did not start:\n{log}")
 
+    def dead(self) -> list[str]:
+        """The servers that do not run."""
+        return [kind for kind in KINDS if kind not in self._processes]
+
     def kill(self, *kinds: str) -> None:
-        for kind in kinds or KINDS:
+        for kind in kinds:
             if (process := self._processes.pop(kind, None)) is not None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(30)
@@ -80,8 +85,8 @@ def object_store(folder: Path) -> Iterator[ObjectStore]:
     """A running store with an empty bucket."""
     store = ObjectStore(folder)
     try:
-        store.start()
+        store.start(*KINDS)
         store.bucket("").create()
         yield store
     finally:
-        store.kill()
+        store.kill(*KINDS)
