@@ -199,7 +199,7 @@ class Config:
         "", values.url, "URL of the S3 API of STORAGE_URL; empty: the one of AWS."
     )
     STORAGE_REGION: str = _setting(
-        "", values.any_text, "Region of STORAGE_URL; empty: as the configuration of AWS says."
+        "", values.region, "Region of STORAGE_URL; empty: as the configuration of AWS says."
     )
     STORAGE_CACHE_BYTES: int = _setting(
         10 * 1024**3,

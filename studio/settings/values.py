@@ -49,6 +49,12 @@ def bucket(text: str) -> str:
     return text
 
 
+def region(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]*", text.strip()):
+        raise ValueError("use letters, digits and hyphens, such as eu-central-1, or an empty value")
+    return text.strip()
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.strip().lower() not in words:
