@@ -2,13 +2,15 @@
 
 import io
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pysubs2
 import pytest
 import webvtt
 
-from studio.audio import Tags, read_tags
+from studio.audio import Tags, ffmpeg_path, read_tags
 from studio.transcription.formats import FORMATS, to_lrc, to_plain_lrc, to_srt, to_vtt
 from studio.transcription.karaoke import to_ass, to_ultrastar
 from studio.transcription.transcript import Segment, Transcript, Word
@@ -66,6 +68,16 @@ def test_ffmpeg_reads_the_same_cues(write: object, kind: str) -> None:
     assert [(start_s, end_s) for start_s, end_s, _ in shown] == [(0.5, 3.0), (59.0, 61.5)]
     if kind != "srt":
         assert shown[1][2] == ["& then <again>"]
+
+
+def test_libass_reads_all_events_and_commands(tmp_path: Path) -> None:
+    (tmp_path / "song.ass").write_text(to_ass(SONG, TAGS), "utf-8")
+    command = [ffmpeg_path(), "-v", "info", "-f", "lavfi", "-i", "color=s=64x36:r=1:d=62"]
+    command += ["-vf", "ass=song.ass", "-f", "null", "-"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    # One style more than ours is that of libass.
+    assert "'song.ass' (2 styles, 2 events)" in done.stderr
+    assert not re.search(r"(?i)\[Parsed_ass.*(unable|error|invalid|unknown|bad)", done.stderr)
 
 
 def test_webvtt_reads_the_same_cues() -> None:
