@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def sources() -> dict[str, Path]:
 SOURCES = sources()
 
 
+@cache
 def tree(module: str) -> ast.Module:
     return ast.parse(SOURCES[module].read_text("utf-8"))
 
@@ -80,6 +82,7 @@ def names(node: ast.stmt) -> Iterator[str]:
             yield str(node.module)
 
 
+@cache
 def imported(module: str) -> set[str]:
     """All that a module imports, at any depth of its code, but not for types only."""
     return {
@@ -173,7 +176,7 @@ def test_one_module_runs_programs_and_one_this_python(module: str) -> None:
         "pty",
         "imageio_ffmpeg",
     }
-    code = ast.unparse(without_docstrings(tree(module)))
+    code = code_of(module)
     for way in ("os.system", "os.popen", "os.exec", "os.spawn", "os.posix_spawn", "os.fork"):
         assert way not in code
 
@@ -181,7 +184,13 @@ def test_one_module_runs_programs_and_one_this_python(module: str) -> None:
 @pytest.mark.parametrize("module", [n for n in SOURCES if not n.startswith("studio.audio")])
 def test_only_the_audio_package_knows_ffmpeg_and_writes_sound(module: str) -> None:
     assert not {top(name) for name in imported(module)} & {"soundfile", "torchaudio", "wave"}
-    assert "ffmpeg" not in ast.unparse(without_docstrings(tree(module)))
+    assert "ffmpeg" not in code_of(module)
+
+
+@cache
+def code_of(module: str) -> str:
+    """Its code without comments and docstrings."""
+    return ast.unparse(without_docstrings(ast.parse(SOURCES[module].read_text("utf-8"))))
 
 
 def without_docstrings(module: ast.Module) -> ast.Module:
