@@ -45,6 +45,8 @@ LONGEST = (
     "hostile/test_walker.py",
     "goals/",
     "server/test_demo.py",
+    "web/studio/",
+    "web/test_openapi.py",
     "transcription/",
     "separation/",
     "generation/",
