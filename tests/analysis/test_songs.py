@@ -107,7 +107,7 @@ def write_long(path: Path, seconds: int) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("short_s", "long_s"), [(60, 480), pytest.param(180, 3600, marks=pytest.mark.slow)]
+    ("short_s", "long_s"), [(60, 300), pytest.param(180, 3600, marks=pytest.mark.slow)]
 )
 def test_memory_does_not_grow_with_the_song(tmp_path: Path, short_s: int, long_s: int) -> None:
     peaks = []
