@@ -43,7 +43,7 @@ def peak_kib(folder: Path, graphs: Path, duration: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("short_s", "long_s"), [(30, 120), pytest.param(30, 300, marks=pytest.mark.slow)]
+    ("short_s", "long_s"), [(30, 75), pytest.param(30, 300, marks=pytest.mark.slow)]
 )
 def test_memory_does_not_grow_with_the_music(
     tmp_path: Path, graphs: Path, short_s: int, long_s: int
