@@ -151,10 +151,8 @@ class Models:
         return [one.name for one in self.all() if upload.file_type in one.accepted_types]
 
     def check_text(self, path: Path) -> None:
-        """Raise TextUnreadable where a text file is of no use to the models that take one."""
-        for processor in self.all():
-            if "txt" in processor.file_types:
-                processor.family.check_text(path)
+        """Raise TextUnreadable where a text file is of no use to any model."""
+        any(processor.family.takes_text(path) for processor in self.all())
 
     def at_start(self) -> Leases:
         """How the variants that are loaded at the start are leased, by model and variant."""

@@ -57,7 +57,7 @@ class AudioUnsupported(StudioError):
 
 
 class TextUnreadable(StudioError):
-    code, status, title = "text_unreadable", 400, "The text file is not a valid prompt"
+    code, status, title = "text_unreadable", 400, "The text file cannot be used"
 
 
 class InvalidJson(StudioError):

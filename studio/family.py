@@ -102,8 +102,9 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
         """Whether a job works on the upload itself, and not on a track of it."""
         return True
 
-    def check_text(self, path: Path) -> None:
-        """Raise TextUnreadable if a text file cannot be the source of a job."""
+    def takes_text(self, path: Path) -> bool:
+        """Whether a job can use a text file. Raises TextUnreadable with the reason if not."""
+        return False
 
     def options_in(self, path: Path) -> dict[str, Any]:
         """Options in the file itself; those of the request take precedence."""

@@ -51,6 +51,7 @@ class TranscriptionKeywords(TypedDict, total=False):
     separation_variant: str
     initial_prompt: str
     hotwords: str
+    lyrics: str
     word_timestamps: bool
     vad: bool
     beam_size: int

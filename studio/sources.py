@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from studio.audio import Probe
-from studio.errors import NotReady
+from studio.errors import InvalidOption, NotReady, UnknownFile
 from studio.jobs.job import Job
 from studio.jobs.store import JobStore
 from studio.results import Result, Track
@@ -55,6 +55,21 @@ class Sources:
         self.storage = storage
         self._store = store
         self._processors = processors
+
+    def other(self, upload: Upload, option: str, file_id: str) -> Upload:
+        """Another file of the owner of an upload, to which an option refers.
+
+        Raises InvalidOption.
+        """
+        try:
+            other = self.storage.upload(file_id)
+        except UnknownFile:
+            other = None
+        if other is None or other.owner != upload.owner:
+            raise InvalidOption(
+                f"`{option}` is {file_id!r}; this file does not exist. Upload it first."
+            )
+        return other
 
     def upload(self, upload: Upload) -> Source:
         """Uploaded audio."""

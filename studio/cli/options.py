@@ -2,15 +2,21 @@
 
 import argparse
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from studio.errors import UnknownFile
 from studio.jobs.body import JobOptions, with_query
+from studio.storage.texts import read_text
 
 # Shorter names for what is typed often.
 FLAGS = {"model_variant": "model"}
+# Texts that are read from a file.
+FILES = {"lyrics": "UTF-8 text file with the words that are sung: they are put in time"}
+MAX_CHARACTERS = 1_000_000
 
 
 def flag_of(name: str) -> str:
@@ -29,6 +35,16 @@ def add_options(
 def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
     default = field.get_default()
     known = default not in (None, PydanticUndefined)
+    if name in FILES:
+        parser.add_argument(
+            flag_of(name),
+            dest=name,
+            metavar="FILE",
+            type=Path,
+            default=argparse.SUPPRESS,
+            help=FILES[name],
+        )
+        return
     help_text = f"{field.description or ''}{f' (default: {default})' if known else ''}"
     flags: dict[str, Any] = {
         "dest": name,
@@ -46,16 +62,26 @@ def body_of(
 ) -> dict[str, Any]:
     """The options that were given, as the body of a request has them.
 
-    A list is given with commas. What does not fit its type is left for `parse_options` to report.
+    A list is given with commas, a text by its file. What does not fit its type is left for
+    `parse_options` to report. Raises UnknownFile or TextUnreadable.
     """
     query: dict[str, list[str]] = {}
     for name, field in schema.model_fields.items():
         value = getattr(arguments, name, None)
         if name in without or value is None:
             continue
-        if isinstance(value, bool):
+        if isinstance(value, Path):
+            query[name] = [_content(value, name)]
+        elif isinstance(value, bool):
             query[name] = [str(value).lower()]
         else:
             is_list = "list[" in str(field.annotation)
             query[name] = value.split(",") if is_list else [value]
     return with_query(schema, {}, query)
+
+
+def _content(path: Path, name: str) -> str:
+    """The text of a file for an option, whose length `parse_options` checks."""
+    if not path.is_file():
+        raise UnknownFile(f"There is no file {str(path)!r} for `{flag_of(name)}`.")
+    return read_text(path, MAX_CHARACTERS, name)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from studio.errors import InvalidOption, UnknownFile
+from studio.errors import InvalidOption
 from studio.family import Family, JobContext
 from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant
 from studio.generation.load import expected
@@ -63,8 +63,9 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
     def settings(self) -> list[Any]:
         return self._settings.identity()
 
-    def check_text(self, path: Path) -> None:
+    def takes_text(self, path: Path) -> bool:
         read_prompt(path)
+        return True
 
     def options_in(self, path: Path) -> dict[str, Any]:
         return read_prompt(path).options
@@ -92,15 +93,8 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
         ]
 
     def _sound(self, upload: Upload, option: str, file_id: str) -> Source:
-        """The audio of another file of the same owner that an option refers to."""
-        try:
-            other = self._sources.storage.upload(file_id)
-        except UnknownFile:
-            other = None
-        if other is None or other.owner != upload.owner:
-            raise InvalidOption(
-                f"`{option}` is {file_id!r}; this file does not exist. Upload it first."
-            )
+        """The audio of another file that an option refers to."""
+        other = self._sources.other(upload, option, file_id)
         if other.sound is None:
             return self._sources.track(other, TRACK)
         return self._sources.upload(other)

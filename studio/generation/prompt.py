@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import TextUnreadable
+from studio.storage.texts import read_text
 
 MAX_CHARACTERS = 2000
-MAX_BYTES = 4 * MAX_CHARACTERS + 3
 
 
 @dataclass(frozen=True)
@@ -22,23 +22,7 @@ class PromptFile:
 
 def read_prompt(path: Path) -> PromptFile:
     """Read the prompt in a text file. Raises TextUnreadable."""
-    if path.stat().st_size > MAX_BYTES:
-        raise TextUnreadable(
-            f"The text has {path.stat().st_size:,} bytes; a prompt may have at most "
-            f"{MAX_CHARACTERS:,} characters. Shorten it."
-        )
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise TextUnreadable("The text is not UTF-8. Save it in this encoding.") from None
-    if len(text) > MAX_CHARACTERS:
-        raise TextUnreadable(
-            f"The text has {len(text):,} characters; a prompt may have at most "
-            f"{MAX_CHARACTERS:,}. Shorten it."
-        )
-    if any(unicodedata.category(letter) == "Cc" and letter not in "\t\r\n" for letter in text):
-        raise TextUnreadable("The file contains control characters. Save it as plain text.")
+    text = read_text(path, MAX_CHARACTERS, "a prompt")
     options, text = _split(text)
     text = " ".join(text.split())
     if not any(unicodedata.category(letter)[0] in "LNS" for letter in text):

@@ -58,7 +58,7 @@ def cues(transcript: Transcript) -> list[Cue]:
     """
     drafts = [
         (rows, bool(segment.words))
-        for segment in transcript.segments
+        for segment in transcript.placed_segments
         for rows in phrases(segment, MAX_LINES)
     ]
     placed: list[Cue] = []
@@ -133,7 +133,7 @@ def timed_words(segment: Segment) -> list[Word]:
 
     If their times are unknown, they are distributed by length.
     """
-    words = _whole([word for word in segment.words if word.text.strip()])
+    words = _whole(_placed([word for word in segment.words if word.text.strip()]))
     if not words:
         whole = Word(segment.text, segment.start_s, segment.end_s, 0.0)
         words = _spread(whole, [text for token in segment.text.split() for text in _spaced(token)])
@@ -144,6 +144,22 @@ def _spaced(token: str) -> list[str]:
     """The parts of a token between which a line may end, with a space before the first."""
     first, *rest = units(token)
     return [f" {first}", *rest]
+
+
+def _placed(words: Iterable[Word]) -> Iterator[Word]:
+    """Join words without a place to the one before them, or at the beginning to the next."""
+    held: Word | None = None
+    for word in words:
+        if held is None:
+            held = word
+        elif held.placed and word.placed:
+            yield held
+            held = word
+        else:
+            timed = held if held.placed else word
+            held = replace(timed, text=held.text + word.text)
+    if held is not None:
+        yield held
 
 
 def _whole(words: Iterable[Word]) -> list[Word]:

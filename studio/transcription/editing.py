@@ -19,6 +19,7 @@ from studio.errors import InvalidOption
 from studio.jobs.body import parse_body
 from studio.results import TrackFolder
 from studio.storage.files import ResultFolder
+from studio.transcription.alignment.lyrics import MAX_BLANK_LINES
 from studio.transcription.transcript import Segment, Transcript, Word
 
 FOLDER, FILE = "edited", "transcript.json"
@@ -36,6 +37,7 @@ class EditedWord(_Part):
     start_s: float = Field(ge=0)
     end_s: float = Field(ge=0)
     probability: float = Field(1.0, ge=0, le=1)
+    placed: bool = Field(True, description="False for a word of lyrics that has no time.")
 
 
 class EditedSegment(_Part):
@@ -50,6 +52,8 @@ class EditedSegment(_Part):
     average_log_probability: float = 0.0
     no_speech_probability: float = 0.0
     compression_ratio: float = 1.0
+    placed: bool = Field(True, description="False for a line of lyrics that has no time.")
+    blank_lines_before: int = Field(0, ge=0, le=MAX_BLANK_LINES)
 
 
 class EditedTranscript(_Part):

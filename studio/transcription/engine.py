@@ -38,6 +38,15 @@ class DecodeOptions:
     max_tokens: int | None = None
 
 
+@dataclass(frozen=True)
+class TimedText:
+    """When a text is said, in seconds, and its mean probability after what was said before."""
+
+    start_s: float
+    end_s: float
+    probability: float
+
+
 class SpeechEngine(Protocol):
     """A loaded model, shared by all callers. Thread-safe."""
 
@@ -63,6 +72,13 @@ class SpeechEngine(Protocol):
         """Yield the segments of each window, in order, with times relative to the window.
 
         Several windows, of at most 30 s each, are decoded together; a single one may be longer.
+        """
+
+    def align(self, speech: Speech, texts: Sequence[str], language: str) -> list[TimedText]:
+        """Place texts that are said one after the other, in at most 30 s of speech.
+
+        Each text has the space before it. The texts at the end that are too many for the model are
+        left out.
         """
 
 

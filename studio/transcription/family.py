@@ -12,6 +12,7 @@ from studio.jobs.job import Report, part_of
 from studio.results import Track
 from studio.sources import Source, Sources
 from studio.storage.files import Upload
+from studio.transcription.alignment.lyrics import is_file_id, lyrics_in, match_units, read_lyrics
 from studio.transcription.catalogue import WhisperCatalogue, WhisperVariant
 from studio.transcription.engine import SpeechEngine, rehearse
 from studio.transcription.options import TranscriptionOptions
@@ -24,6 +25,7 @@ from studio.transcription.result import (
 
 # Share of the work that separating takes, roughly, of a job that then transcribes the vocals.
 SEPARATION_SHARE = 0.8
+TEXT = "txt"
 
 
 class Vocals(Protocol):
@@ -130,6 +132,11 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
     def engine(self, variant: WhisperVariant) -> str | None:
         return self.catalogue.engine
 
+    def takes_text(self, path: Path) -> bool:
+        # A prompt may begin with a line of options; nobody sings one.
+        text = lyrics_in(path)
+        return match_units(text) != "" and not text.lstrip().startswith("{")
+
     def settings(self) -> list[Any]:
         return [self.catalogue.engine, *self._settings.identity()]
 
@@ -144,4 +151,20 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
             )
         if options.source == "vocals":
             self._vocals.check(options.separation_variant)
-        return {}
+        if options.lyrics is None:
+            return {}
+        return {"lyrics": self._lyrics(upload, options.lyrics)}
+
+    def _lyrics(self, upload: Upload, given: str) -> str:
+        """The text of `lyrics`, which may be the ID of a text file. Raises a StudioError."""
+        text = given
+        if is_file_id(given):
+            other = self._sources.other(upload, "lyrics", given)
+            if other.file_type != TEXT:
+                raise InvalidOption(
+                    f"`lyrics` is {given!r}, which is a {other.file_type} file. Upload the text "
+                    f"as a .{TEXT} file."
+                )
+            text = lyrics_in(self._sources.storage.source(other).path)
+        read_lyrics(text)
+        return text

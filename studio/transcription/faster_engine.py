@@ -24,12 +24,14 @@ from studio.transcription.engine import (
     RATE_HZ,
     DecodeOptions,
     Speech,
+    TimedText,
     is_silence,
 )
 from studio.transcription.interruption import current_check, interruptible
 from studio.transcription.openvino.conversion import COMPACT, fastest
 from studio.transcription.openvino.model import OpenVinoModel
 from studio.transcription.openvino.weights import NotReadable
+from studio.transcription.token_times import fitting, timed_texts
 from studio.transcription.transcript import Segment, Word
 
 log = logging.getLogger(__name__)
@@ -163,6 +165,27 @@ class FasterWhisper:
                 yield _segments(found)
             else:
                 yield from self._together(part, settings)
+
+    def align(self, speech: Speech, texts: Sequence[str], language: str) -> list[TimedText]:
+        extractor = self._model.feature_extractor
+        with self._extracting:
+            features = extractor(speech, padding=0)[:, : extractor.nb_max_frames]
+        frames = features.shape[1]
+        features = np.pad(features, ((0, 0), (0, extractor.nb_max_frames - frames)))
+        vocabulary = self._model.hf_tokenizer
+        encoded = (vocabulary.encode(text, add_special_tokens=False).ids for text in texts)
+        tokens = fitting(encoded, int(self._model.max_length))
+        states = self._model.encode(features)
+        together = [token for one in tokens for token in one]
+        [found] = self._batched.align(states, self._start(language), [together], frames)
+        return timed_texts(tokens, found.alignments, found.text_token_probs)
+
+    def _start(self, language: str) -> list[int]:
+        """The tokens before a transcript in a language."""
+        names = ["startoftranscript"]
+        if self.is_multilingual:
+            names += [language, "transcribe"]
+        return [int(self._model.hf_tokenizer.token_to_id(f"<|{name}|>")) for name in names]
 
     def _together(self, windows: Sequence[Speech], settings: dict[str, Any]) -> list[list[Segment]]:
         """Each window on a thread of its own; what they decode at the same time is one batch."""

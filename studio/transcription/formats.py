@@ -83,7 +83,7 @@ def to_tsv(transcript: Transcript) -> str:
     rows = [
         f"{round(segment.start_s * 1000)}\t{round(segment.end_s * 1000)}\t"
         + " ".join(segment.text.split())
-        for segment in transcript.segments
+        for segment in transcript.placed_segments
     ]
     return "\n".join(["start\tend\ttext", *rows]) + "\n"
 
@@ -112,7 +112,7 @@ def _lrc(transcript: Transcript, tags: Tags, *, has_words: bool) -> str:
     }
     rows = [f"[{name}:{text}]" for name, text in header.items() if text]
     from_s = 0.0
-    for segment in transcript.segments:
+    for segment in transcript.placed_segments:
         for [row] in phrases(segment, most_lines=1):
             line, from_s = _lrc_line(row, from_s, has_words and bool(segment.words))
             rows.append(line)

@@ -85,7 +85,7 @@ def to_ultrastar(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
 
 def _rows(transcript: Transcript) -> Iterator[tuple[list[Word], bool]]:
     """The lines, and whether the times of their words are known."""
-    for segment in transcript.segments:
+    for segment in transcript.placed_segments:
         for [row] in phrases(segment, most_lines=1):
             yield row, bool(segment.words)
 

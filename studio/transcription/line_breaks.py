@@ -4,7 +4,7 @@ The rules are those of Unicode (UAX #14), and for Thai the boundaries between wo
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import accumulate
 from typing import Any
@@ -54,6 +54,27 @@ def line_ends(text: str) -> set[int]:
 def count_words(text: str) -> int:
     """The number of words; of characters in Chinese, Japanese, and scripts like Lao or Khmer."""
     return sum(_count(token) for token in text.split())
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text, each with the space before it.
+
+    Scripts without spaces are split where a line may end, or at each character if they need a
+    dictionary for that.
+    """
+    words: list[str] = []
+    for token in text.split():
+        parts: Sequence[str] = [token]
+        if _WITHOUT_SPACES.search(token):
+            with_dictionary = _WITHOUT_DICTIONARY.search(token)
+            parts = list(iter_graphemes(token)) if with_dictionary else units(token)
+        words += [f" {parts[0]}", *parts[1:]]
+    return words
+
+
+def without_spaces(text: str) -> bool:
+    """Whether a text has letters of a script that is written without spaces."""
+    return _WITHOUT_SPACES.search(text) is not None
 
 
 def _count(token: str) -> int:

@@ -1,9 +1,12 @@
 """Whisper with openai-whisper on PyTorch, the reference for the other engine."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+import numpy as np
 
 from studio.inference.devices import MPS, Device, choose_device, fallback_note
 from studio.transcription.cuda import NOT_ON_MPS
@@ -13,9 +16,11 @@ from studio.transcription.engine import (
     MIN_AVERAGE_LOG_PROBABILITY,
     DecodeOptions,
     Speech,
+    TimedText,
     is_silence,
 )
 from studio.transcription.openai_weights import read_whisper
+from studio.transcription.token_times import fitting
 from studio.transcription.transcript import Segment, Word
 
 
@@ -84,6 +89,44 @@ class OpenaiWhisper:
                     fp16=self._on_cuda,
                 )
             yield [s for s in map(_segment, result["segments"]) if not is_silence(s)]
+
+    def align(self, speech: Speech, texts: Sequence[str], language: str) -> list[TimedText]:
+        from whisper.audio import HOP_LENGTH, log_mel_spectrogram, pad_or_trim
+        from whisper.timing import find_alignment
+        from whisper.tokenizer import get_tokenizer
+
+        tokenizer = get_tokenizer(
+            self._model.is_multilingual,
+            num_languages=self._model.num_languages,
+            language=language,
+            task="transcribe",
+        )
+        tokens = fitting(map(tokenizer.encode, texts), self._model.dims.n_text_ctx)
+        mel = log_mel_spectrogram(pad_or_trim(speech), self._model.dims.n_mels)
+        together = [token for one in tokens for token in one]
+        frames = len(speech) // HOP_LENGTH
+        with self._lock:
+            words = find_alignment(
+                self._model, tokenizer, together, mel.to(self._model.device), frames
+            )
+        return _joined([len(one) for one in tokens], words)
+
+
+def _joined(lengths: Sequence[int], words: Sequence[Any]) -> list[TimedText]:
+    """The times of texts with so many tokens, from those of the words in them."""
+    found: list[TimedText] = []
+    at_s, place = 0.0, 0
+    rest = list(words)
+    for end in accumulate(lengths):
+        own = []
+        while rest and place < end:
+            own.append(rest.pop(0))
+            place += len(own[-1].tokens)
+        start_s = float(own[0].start) if own else at_s
+        at_s = float(own[-1].end) if own else at_s
+        probability = float(np.mean([word.probability for word in own])) if own else 0.0
+        found.append(TimedText(start_s, at_s, probability))
+    return found
 
 
 def _segment(segment: dict[str, Any]) -> Segment:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from studio.jobs.body import JobOptions, VariantName
+from studio.transcription.alignment.lyrics import MAX_CHARACTERS
 from studio.transcription.languages import LANGUAGES, language_code
 
 # Each is one more decoding of a window; Whisper's own list has 6.
@@ -63,6 +64,15 @@ class TranscriptionOptions(JobOptions):
         str | None,
         Field(description="Names and rare words that are likely to be said.", max_length=500),
     ] = None
+    lyrics: Annotated[
+        str | None,
+        Field(
+            description="Text that is known to be sung or said, or the ID of an uploaded txt file "
+            "with it: its words are put in time, instead of what the model hears.",
+            max_length=MAX_CHARACTERS,
+            examples=["Twinkle, twinkle, little star,\nHow I wonder what you are!"],
+        ),
+    ] = None
     word_timestamps: Annotated[bool, Field(description="Also find the time of every word.")] = True
     vad: Annotated[bool, Field(description="Listen only where a voice is active (Silero).")] = True
     beam_size: Annotated[
@@ -110,6 +120,14 @@ class TranscriptionOptions(JobOptions):
     def _separation(self) -> Self:
         if self.separation_variant is not None and self.source != "vocals":
             raise ValueError("separation_variant needs source: vocals")
+        return self
+
+    @model_validator(mode="after")
+    def _alignment(self) -> Self:
+        if self.lyrics is not None and self.task == "translate":
+            raise ValueError("lyrics cannot be translated; leave out task or lyrics")
+        if self.lyrics is not None and not self.word_timestamps:
+            raise ValueError("lyrics needs word_timestamps")
         return self
 
     @property

@@ -45,6 +45,9 @@ class TranscriptionResult(ModelResult):
     segments: int = Field(description="Number of segments.", examples=[31])
     words: int = Field(description="Number of words.", examples=[240])
     speech_s: float = Field(description="Seconds of audio that were transcribed.", examples=[150.2])
+    placed: int | None = Field(
+        default=None, description="Number of words of `lyrics` that were found in the audio."
+    )
     source: str = "mixture"
     vocals_from: str | None = None
     separation: VocalsResult | None = None

@@ -2,14 +2,16 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict
 
 from studio import audio
 from studio.family import JobContext
 from studio.inference.devices import join_notes
+from studio.jobs.job import part_of
 from studio.sources import Source
+from studio.transcription.alignment.align import aligned
+from studio.transcription.alignment.lyrics import read_lyrics
 from studio.transcription.engine import RATE_HZ, DecodeOptions, SpeechEngine
 from studio.transcription.interruption import interruptible
 from studio.transcription.line_breaks import count_words
@@ -19,37 +21,35 @@ from studio.transcription.transcript import Segment, Transcript
 from studio.transcription.windows import Window, all_windows, voiced_windows
 
 NOTHING_SAID = "No speech was decoded in the file, so the text is empty."
+NOT_PLACED = "{} of {} words of the lyrics were not found in the audio."
+# Share of the progress of a job that then puts lyrics in time.
+LISTENING_SHARE = 0.85
+
+Steps = Iterable[tuple[list[Segment], float]]
+"""Segments in order, and the position in the recording in seconds."""
 
 
 def transcribe(
     engine: SpeechEngine, source: Source, context: JobContext[TranscriptionOptions]
 ) -> TranscriptionResult:
-    """Write the transcript of audio into `context.work`.
+    """Write the transcript of audio into `context.work`: what is heard, or the lyrics in time.
 
     Progress is relative to `source.duration_s`; audio far beyond that is not decoded.
     """
     started_s = time.monotonic()
-    report, duration_s = context.report, source.duration_s
-    report("transcribing", 0.0)
-    progress = 0.0
-    with (
-        closing(_Listener(engine, source, context.options)) as listener,
-        interruptible(lambda: report("transcribing", progress)),
-    ):
-        segments: list[Segment] = []
-        for added, heard_s in listener.run():
-            segments += added
-            for segment in added:
-                context.show(asdict(segment))
-            progress = min(1.0, heard_s / max(duration_s, 1e-3))
-            report("transcribing", progress)
+    duration_s, lyrics = source.duration_s, context.options.lyrics
+    with closing(_Listener(engine, source, context.options)) as listener:
+        if lyrics is None:
+            segments = _collected(listener.run(), "transcribing", source, context, is_shown=True)
+        else:
+            segments = _in_time(engine, source, listener, lyrics, context)
     transcript = Transcript(
         listener.language, listener.language_probability, duration_s, tuple(segments)
     )
     target = context.work / TRANSCRIPT_FILE
     target.write_text(json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1), "utf-8")
     elapsed_s = time.monotonic() - started_s
-    return TranscriptionResult(
+    result = TranscriptionResult(
         engine=engine.name,
         precision=engine.precision,
         note=join_notes(engine.note, None if segments else NOTHING_SAID),
@@ -61,6 +61,61 @@ def transcribe(
         speech_s=round(listener.speech_s, 3),
         elapsed_s=round(elapsed_s, 3),
         real_time_factor=round(elapsed_s / max(duration_s, 1e-3), 4),
+    )
+    return result if lyrics is None else _with_placed(result, segments)
+
+
+def _collected(
+    steps: Steps,
+    stage: str,
+    source: Source,
+    context: JobContext[TranscriptionOptions],
+    is_shown: bool,
+) -> list[Segment]:
+    """The segments of all steps, with progress; `is_shown` makes them visible at once."""
+    report = context.report
+    report(stage, progress := 0.0)
+    segments: list[Segment] = []
+    with interruptible(lambda: report(stage, progress)):
+        for added, done_s in steps:
+            segments += added
+            for segment in added if is_shown else ():
+                context.show(segment.to_dict())
+            progress = max(progress, min(1.0, done_s / max(source.duration_s, 1e-3)))
+            report(stage, progress)
+    return segments
+
+
+def _in_time(
+    engine: SpeechEngine,
+    source: Source,
+    listener: "_Listener",
+    lyrics: str,
+    context: JobContext[TranscriptionOptions],
+) -> list[Segment]:
+    """The lines of lyrics with times."""
+
+    def part(start: float, end: float) -> JobContext[TranscriptionOptions]:
+        return context.with_options(context.options, part_of(context.report, start, end))
+
+    heard = _collected(
+        listener.run(), "transcribing", source, part(0.0, LISTENING_SHARE), is_shown=False
+    )
+    steps = aligned(engine, source, read_lyrics(lyrics), heard, listener.language or "en")
+    return _collected(steps, "aligning", source, part(LISTENING_SHARE, 1.0), is_shown=True)
+
+
+def _with_placed(result: TranscriptionResult, lines: list[Segment]) -> TranscriptionResult:
+    """A result with the number of words of lyrics that have times."""
+    placed = [word.placed for line in lines for word in line.words]
+    missing = len(placed) - sum(placed)
+    note = NOT_PLACED.format(missing, len(placed)) if missing else None
+    return result.model_copy(
+        update={
+            "words": len(placed),
+            "placed": sum(placed),
+            "note": join_notes(result.note, note),
+        }
     )
 
 
@@ -118,4 +173,4 @@ class _Listener:
         decoded = self._engine.transcribe([window.speech for window in batch], decoding)
         for window, segments in zip(batch, decoded, strict=True):
             self.speech_s += window.end_s - window.start_s
-            yield [one.placed(window.start_s, window.end_s) for one in segments], window.end_s
+            yield [one.shifted(window.start_s, window.end_s) for one in segments], window.end_s

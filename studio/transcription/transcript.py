@@ -6,12 +6,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Word:
-    """A word, including the space before it if the language uses spaces. Times are in seconds."""
+    """A word, including the space before it if the language uses spaces. Times are in seconds.
+
+    A word of given lyrics that could not be `placed` has no length, and the time at which the one
+    before it ends.
+    """
 
     text: str
     start_s: float
     end_s: float
     probability: float
+    placed: bool = True
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,9 @@ class Segment:
 
     `words` is empty unless word times were requested. The three numbers come from the engine: mean
     log probability of the tokens, probability of no speech, compression ratio.
+
+    In given lyrics, a segment is a line, which may have blank lines before it. It is `placed` if
+    one of its words is.
     """
 
     start_s: float
@@ -29,8 +37,10 @@ class Segment:
     average_log_probability: float = 0.0
     no_speech_probability: float = 0.0
     compression_ratio: float = 1.0
+    placed: bool = True
+    blank_lines_before: int = 0
 
-    def placed(self, from_s: float, to_s: float) -> "Segment":
+    def shifted(self, from_s: float, to_s: float) -> "Segment":
         """The segment shifted by `from_s`, with times limited to `to_s`."""
 
         def place(time_s: float) -> float:
@@ -41,6 +51,12 @@ class Segment:
             for word in self.words
         )
         return replace(self, start_s=place(self.start_s), end_s=place(self.end_s), words=words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form, in which what only lyrics have is left out elsewhere."""
+        data = _without_defaults(asdict(self), placed=True, blank_lines_before=0)
+        data["words"] = [_without_defaults(word, placed=True) for word in data["words"]]
+        return data
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,15 @@ class Transcript:
     @property
     def text(self) -> str:
         """One line a segment."""
-        return "\n".join(" ".join(segment.text.split()) for segment in self.segments)
+        return "\n".join(
+            "\n" * segment.blank_lines_before + " ".join(segment.text.split())
+            for segment in self.segments
+        )
+
+    @property
+    def placed_segments(self) -> tuple[Segment, ...]:
+        """The segments with times: all but the lines of lyrics that could not be placed."""
+        return tuple(segment for segment in self.segments if segment.placed)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; `from_dict` is the inverse."""
@@ -64,7 +88,7 @@ class Transcript:
             "language": self.language,
             "language_probability": self.language_probability,
             "duration_s": self.duration_s,
-            "segments": [asdict(segment) for segment in self.segments],
+            "segments": [segment.to_dict() for segment in self.segments],
         }
 
     @classmethod
@@ -76,3 +100,11 @@ class Transcript:
         return cls(
             data["language"], data["language_probability"], data["duration_s"], tuple(segments)
         )
+
+
+def _without_defaults(data: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in data.items()
+        if name not in defaults or value != defaults[name]
+    }

@@ -14,6 +14,8 @@ from studio.storage.files import FileInfo, ResultFolder, Storage, Upload
 from studio.web import schemas
 from studio.web.services import Processors
 
+# Characters of an option in a status; only lyrics are longer.
+MAX_SHOWN_CHARACTERS = 1000
 JOBS_PER_PAGE = 20
 # The query parameter that chooses the samples per pixel of waveform data.
 ZOOM = "samples_per_pixel"
@@ -57,7 +59,7 @@ class JobAnswers:
             file_id=job.request.file_id,
             model=job.request.model,
             variant=job.request.variant,
-            options=job.request.options,
+            options=_shown(job.request.options),
             status=job.state.value,
             stage=job.stage,
             progress=round(job.progress, 4),
@@ -170,6 +172,18 @@ class JobAnswers:
         result = self._processors.result(job)
         assert result is not None
         return result.duration_s
+
+
+def _shown(options: dict[str, Any]) -> dict[str, Any]:
+    """Options for a status, in which long texts are cut."""
+    return {
+        name: f"{value[:MAX_SHOWN_CHARACTERS]}..." if _is_long(value) else value
+        for name, value in options.items()
+    }
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > MAX_SHOWN_CHARACTERS
 
 
 def _file(info: FileInfo | None, url: str) -> schemas.TrackFormat:

@@ -21,8 +21,8 @@ TEXTS: list[tuple[str, bytes, str]] = [
     ("text_unreadable", b"slow\x00piano", "control characters"),
     ("text_unreadable", b"slow \x1b[31mpiano", "control characters"),
     ("text_unreadable", "slow piano".encode("utf-16"), "UTF-8"),
-    ("text_unreadable", b"a" * 2001, "2,001 characters"),
-    ("text_unreadable", "é".encode() * 2001, "2,001 characters"),
+    ("text_unreadable", b"a" * 20_001, "20,001 characters"),
+    ("text_unreadable", "é".encode() * 20_001, "20,001 characters"),
     ("text_unreadable", b"a" * 1_000_000, "1,000,000 bytes"),
     ("text_unreadable", b'{"duration": 5\nslow piano', "not valid JSON"),
     ("text_unreadable", b'{"duration": 5}\n', "is empty"),
@@ -62,6 +62,11 @@ def test_a_text_that_is_no_prompt(player: Server, code: str, content: bytes, nam
 
 def test_the_longest_prompt(player: Server) -> None:
     prompt(player, "🎹" * 2000)
+
+
+def test_lyrics_that_are_too_long_for_a_prompt(player: Server) -> None:
+    file_id = prompt(player, "é" * 2001)
+    assert_problem(player.process(file_id, "musicgen"), "text_unreadable", "2,001 characters")
 
 
 @pytest.mark.parametrize(("code", "options", "names"), OPTIONS)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
+from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine, TimedText
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.transcription.live.tasks import Task
@@ -57,6 +57,9 @@ class Hearing:
         for window in windows:
             self.asked.append(options)
             yield self._segments(window)
+
+    def align(self, speech: Speech, texts: Sequence[str], language: str) -> list[TimedText]:
+        raise NotImplementedError
 
     def _segments(self, window: Speech) -> list[Segment]:
         words: list[Word] = []

@@ -217,7 +217,7 @@ class Session:
         """Process the result of a task, and send the events."""
         heard = without_loops([one for one in segments if not is_silence(one, MIN_LOG_PROBABILITY)])
         start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
-        segments = [segment.placed(start_s, end_s) for segment in heard]
+        segments = [segment.shifted(start_s, end_s) for segment in heard]
         with self._lock:
             self._decoding_s += took_s
             event = self._result(task, segments)

@@ -1,0 +1,196 @@
+"""Puts the words of lyrics in time, pass by pass along a recording."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+
+from studio import audio
+from studio.sources import Source
+from studio.transcription.alignment.lyrics import Line
+from studio.transcription.alignment.matching import Pair, heard_words, matched
+from studio.transcription.alignment.plan import Pass, Plan
+from studio.transcription.engine import RATE_HZ, Speech, SpeechEngine, TimedText
+from studio.transcription.interruption import may_go_on
+from studio.transcription.transcript import Segment, Word
+
+# Below this probability, a word that was not heard is taken as not sung.
+MIN_PROBABILITY = 0.2
+# A line of which no word was heard needs this mean probability.
+MIN_LINE_PROBABILITY = 0.1
+SHORTEST_PASS_S = 0.1
+# Passes begin with words of the one before.
+KEPT_S = 8.0
+
+Placed = TimedText | None
+
+
+def aligned(
+    engine: SpeechEngine,
+    source: Source,
+    lines: Sequence[Line],
+    segments: Sequence[Segment],
+    language: str,
+) -> Iterator[tuple[list[Segment], float]]:
+    """Yield the lines of lyrics as segments, in order, and how far the recording is done.
+
+    `segments` are what the model heard in the recording, with the times of words.
+    """
+    words = [word for line in lines for word in line.words]
+    heard = heard_words(segments)
+    pairs = matched(words, heard)
+    writer = _Writer(lines)
+    # Nothing is known of the times if nothing was heard.
+    if not any(pair.first >= 0 for pair in pairs):
+        yield writer.write([None] * len(words)), source.duration_s
+        return
+
+    plan = Plan(lines, pairs, heard, source.duration_s)
+    with closing(_Reader(source)) as reader:
+        aligner = _Aligner(engine, reader, plan, pairs, language)
+        begun_s: list[float] = []
+        while len(begun_s) < len(words):
+            may_go_on()
+            part = plan.next(len(begun_s), begun_s)
+            found = aligner.run(part)
+            for one in found:
+                begun_s.append(one.start_s if one else begun_s[-1] if begun_s else 0.0)
+            yield writer.write(found), part.end_s
+
+
+class _Aligner:
+    """Aligns the words of a pass, and decides which of them were said."""
+
+    def __init__(
+        self,
+        engine: SpeechEngine,
+        reader: "_Reader",
+        plan: Plan,
+        pairs: Sequence[Pair],
+        language: str,
+    ) -> None:
+        self._engine = engine
+        self._reader = reader
+        self._plan = plan
+        self._pairs = pairs
+        self._language = language
+
+    def run(self, part: Pass) -> list[Placed]:
+        """The times of the words of a pass, at least of the first one."""
+        if part.end_s - part.start_s < SHORTEST_PASS_S:
+            return [None] * (part.last - part.first + 1)
+        speech = self._reader.read(part.start_s, part.end_s)
+        times = self._align(part, speech)
+        unsaid = self._unsaid(part, times)
+        # Words that were not said take the time of those around them.
+        if unsaid:
+            times = self._align(part.without(unsaid), speech)
+        last = max(times, default=part.last)
+        return [times.get(place) for place in range(part.first, max(last, *unsaid, -1) + 1)]
+
+    def _align(self, part: Pass, speech: Speech) -> dict[int, TimedText]:
+        """The times of words by their index, in the time of the recording."""
+        texts = [text.text for text in part.texts]
+        found = self._engine.align(speech, texts, self._language)
+        times = {
+            text.word: TimedText(
+                min(part.start_s + one.start_s, part.end_s),
+                min(part.start_s + one.end_s, part.end_s),
+                one.probability,
+            )
+            for text, one in zip(part.texts, found, strict=False)
+            if text.word >= part.first
+        }
+        if part.heard_s is not None and (first := times.get(part.first)):
+            times[part.first] = replace(first, start_s=min(part.heard_s, first.end_s))
+        return times
+
+    def _unsaid(self, part: Pass, times: Mapping[int, TimedText]) -> set[int]:
+        """The words of a pass that were probably not said."""
+        unsaid: set[int] = set()
+        for line in self._plan.lines_of(part):
+            known = {place: times[place].probability for place in line if place in times}
+            was_heard = any(self._pairs[place].is_equal for place in known)
+            if known and not was_heard and np.mean([*known.values()]) < MIN_LINE_PROBABILITY:
+                unsaid.update(known)
+                continue
+            unsaid.update(
+                place
+                for place, probability in known.items()
+                if self._pairs[place].first < 0 and probability < MIN_PROBABILITY
+            )
+        return unsaid
+
+
+class _Writer:
+    """Collects the times of words until a line is complete."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = list(lines)
+        self._times: list[Placed] = []
+        self._at_s = 0.0
+
+    def write(self, found: Iterable[Placed]) -> list[Segment]:
+        """Add the times of the next words; the lines that are complete now."""
+        self._times += found
+        written = []
+        while self._lines and len(self._lines[0].words) <= len(self._times):
+            line = self._lines.pop(0)
+            count = len(line.words)
+            written.append(self._segment(line, self._times[:count]))
+            del self._times[:count]
+        return written
+
+    def _segment(self, line: Line, times: Sequence[Placed]) -> Segment:
+        start_s = next((one.start_s for one in times if one), self._at_s)
+        words = [self._word(text, one) for text, one in zip(line.words, times, strict=True)]
+        return Segment(
+            round(max(start_s, 0.0), 3),
+            self._at_s,
+            line.text,
+            tuple(words),
+            placed=any(times),
+            blank_lines_before=line.blank_lines_before,
+        )
+
+    def _word(self, text: str, found: Placed) -> Word:
+        if found is None:
+            return Word(text, self._at_s, self._at_s, 0.0, placed=False)
+        start_s = max(self._at_s, round(found.start_s, 3))
+        self._at_s = max(start_s, round(found.end_s, 3))
+        return Word(text, start_s, self._at_s, round(found.probability, 4))
+
+
+class _Reader:
+    """Reads parts of a recording in order, of which the last half minute is in memory."""
+
+    def __init__(self, source: Source) -> None:
+        self._blocks = audio.decode(source.path, RATE_HZ, 1, source.duration_s)
+        self._held = np.zeros(0, np.float32)
+        self._held_from = 0
+
+    def close(self) -> None:
+        self._blocks.close()
+
+    def read(self, start_s: float, end_s: float) -> Speech:
+        """The samples of a part, which begins at most KEPT_S before that of the call before."""
+        start, end = round(start_s * RATE_HZ), round(end_s * RATE_HZ)
+        keep_from = start - round(KEPT_S * RATE_HZ)
+        self._forget(keep_from)
+        parts = [self._held]
+        known = self._held_from + len(self._held)
+        while known < end and (block := next(self._blocks, None)) is not None:
+            known += block.shape[1]
+            parts.append(block[0])
+            if known <= keep_from:
+                parts, self._held_from = [], known
+        self._held = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        self._forget(keep_from)
+        part: Speech = self._held[max(0, start - self._held_from) : end - self._held_from]
+        return part
+
+    def _forget(self, start: int) -> None:
+        passed = min(max(0, start - self._held_from), len(self._held))
+        self._held = self._held[passed:]
+        self._held_from += passed
