@@ -53,6 +53,11 @@ class EditedSegment(_Part):
     no_speech_probability: float = 0.0
     compression_ratio: float = 1.0
     placed: bool = Field(True, description="False for a line of lyrics that has no time.")
+    tokens: list[int] = Field(
+        default_factory=list,
+        max_length=MAX_WORDS,
+        description="Ignored; an edited segment has none.",
+    )
     blank_lines_before: int = Field(0, ge=0, le=MAX_BLANK_LINES)
 
 
@@ -128,7 +133,7 @@ def _parsed(body: dict[str, Any], duration_s: float) -> Transcript:
 
 
 def _segment(edited: EditedSegment) -> Segment:
-    values = edited.model_dump(exclude={"words"})
+    values = edited.model_dump(exclude={"words", "tokens"})
     words = tuple(Word(**word.model_dump()) for word in edited.words)
     return Segment(**values, words=words)
 

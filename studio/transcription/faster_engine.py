@@ -267,6 +267,7 @@ def _segments(found: Any) -> list[Segment]:
             round(float(one.avg_logprob), 4),
             round(float(one.no_speech_prob), 4),
             round(float(one.compression_ratio), 4),
+            tokens=tuple(one.tokens),
         )
         for one in found
     ]

@@ -147,4 +147,5 @@ def _segment(segment: dict[str, Any]) -> Segment:
         round(float(segment["avg_logprob"]), 4),
         round(float(segment["no_speech_prob"]), 4),
         round(float(segment["compression_ratio"]), 4),
+        tokens=tuple(segment["tokens"]),
     )

@@ -27,7 +27,8 @@ class Segment:
     log probability of the tokens, probability of no speech, compression ratio.
 
     In given lyrics, a segment is a line, which may have blank lines before it. It is `placed` if
-    one of its words is.
+    one of its words is. `tokens` are those of the model, with its time stamps; known lyrics have
+    none.
     """
 
     start_s: float
@@ -39,6 +40,7 @@ class Segment:
     compression_ratio: float = 1.0
     placed: bool = True
     blank_lines_before: int = 0
+    tokens: tuple[int, ...] = ()
 
     def shifted(self, from_s: float, to_s: float) -> "Segment":
         """The segment shifted by `from_s`, with times limited to `to_s`."""
@@ -53,8 +55,8 @@ class Segment:
         return replace(self, start_s=place(self.start_s), end_s=place(self.end_s), words=words)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, in which what only lyrics have is left out elsewhere."""
-        data = _without_defaults(asdict(self), placed=True, blank_lines_before=0)
+        """The JSON form, in which what only some transcripts have is left out elsewhere."""
+        data = _without_defaults(asdict(self), placed=True, blank_lines_before=0, tokens=())
         data["words"] = [_without_defaults(word, placed=True) for word in data["words"]]
         return data
 
@@ -93,10 +95,7 @@ class Transcript:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Transcript":
-        segments = [
-            Segment(**{**segment, "words": tuple(Word(**word) for word in segment["words"])})
-            for segment in data["segments"]
-        ]
+        segments = [_segment(segment) for segment in data["segments"]]
         return cls(
             data["language"], data["language_probability"], data["duration_s"], tuple(segments)
         )
@@ -108,3 +107,8 @@ def _without_defaults(data: dict[str, Any], **defaults: Any) -> dict[str, Any]:
         for name, value in data.items()
         if name not in defaults or value != defaults[name]
     }
+
+
+def _segment(data: dict[str, Any]) -> Segment:
+    words = tuple(Word(**word) for word in data["words"])
+    return Segment(**{**data, "words": words, "tokens": tuple(data.get("tokens", ()))})

@@ -179,6 +179,7 @@ def _transcript(transcript: dict[str, Any], with_words: bool) -> dict[str, Any]:
             "start": segment["start_s"],
             "end": segment["end_s"],
             "text": segment["text"],
+            "tokens": segment.get("tokens", []),
             "avg_logprob": segment["average_log_probability"],
             "compression_ratio": segment["compression_ratio"],
             "no_speech_prob": segment["no_speech_probability"],

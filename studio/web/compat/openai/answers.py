@@ -39,7 +39,7 @@ def verbose(transcript: dict[str, Any], wish: Wish) -> dict[str, Any]:
                 "start": segment["start_s"],
                 "end": segment["end_s"],
                 "text": segment["text"],
-                "tokens": [],
+                "tokens": segment.get("tokens", []),
                 "temperature": wish.temperature,
                 "avg_logprob": segment["average_log_probability"],
                 "compression_ratio": segment["compression_ratio"],

@@ -7,11 +7,15 @@ import openai
 import pytest
 from openai import OpenAI
 from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
+from tokenizers import Tokenizer
 
 from scripts import voices
 from tests.support.openai_audio import HEADERS, ask, client_of, newest
 from tests.support.server import Server
-from tests.support.speech import RECORDING, Spoken, wrong
+from tests.support.speech import MINI, RECORDING, Spoken, wrong
+
+# The end of the text; time stamps come after it.
+FIRST_SPECIAL_TOKEN = 50257
 
 
 def test_models_are_listed_and_described(client: OpenAI) -> None:
@@ -63,6 +67,11 @@ def test_words_only_when_asked(server: Server) -> None:
         "id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob",
         "compression_ratio", "no_speech_prob",
     }  # fmt: skip
+    vocabulary = Tokenizer.from_file(str(MINI / "ctranslate2" / "tokenizer.json"))
+    for segment in plain["segments"]:
+        written = [token for token in segment["tokens"] if token < FIRST_SPECIAL_TOKEN]
+        assert len(written) < len(segment["tokens"])
+        assert vocabulary.decode(written).strip() == segment["text"].strip()
 
 
 @pytest.mark.parametrize(("name", "track"), [("text", "txt"), ("srt", "srt"), ("vtt", "vtt")])
