@@ -3,22 +3,25 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
 from studio import audio
 from studio.sources import Source
 from studio.transcription.alignment.lyrics import Line
-from studio.transcription.alignment.matching import Pair, heard_words, matched
+from studio.transcription.alignment.matching import Heard, Pair, heard_words, matched
 from studio.transcription.alignment.plan import Pass, Plan
 from studio.transcription.engine import RATE_HZ, Speech, SpeechEngine, TimedText
 from studio.transcription.interruption import may_go_on
 from studio.transcription.transcript import Segment, Word
 
-# Below this probability, a word that was not heard is taken as not sung.
-MIN_PROBABILITY = 0.2
-# A line of which no word was heard needs this mean probability.
-MIN_LINE_PROBABILITY = 0.1
+# Below these mean probabilities, words without room and lines of which no word was heard are taken
+# as not said.
+MIN_PROBABILITY = 0.1
+MIN_LINE_PROBABILITY = 0.01
+# Beyond this distance, the time at which a word was heard is more reliable than its alignment.
+MAX_APART_S = 0.3
 SHORTEST_PASS_S = 0.1
 # Passes begin with words of the one before.
 KEPT_S = 8.0
@@ -48,7 +51,7 @@ def aligned(
 
     plan = Plan(lines, pairs, heard, source.duration_s)
     with closing(_Reader(source)) as reader:
-        aligner = _Aligner(engine, reader, plan, pairs, language)
+        aligner = _Aligner(engine, reader, plan, pairs, heard, language=language)
         begun_s: list[float] = []
         while len(begun_s) < len(words):
             may_go_on()
@@ -68,12 +71,15 @@ class _Aligner:
         reader: "_Reader",
         plan: Plan,
         pairs: Sequence[Pair],
+        heard: Sequence[Heard],
+        *,
         language: str,
     ) -> None:
         self._engine = engine
         self._reader = reader
         self._plan = plan
         self._pairs = pairs
+        self._heard = heard
         self._language = language
 
     def run(self, part: Pass) -> list[Placed]:
@@ -102,25 +108,46 @@ class _Aligner:
             for text, one in zip(part.texts, found, strict=False)
             if text.word >= part.first
         }
+        times = {place: self._as_heard(place, one) for place, one in times.items()}
         if part.heard_s is not None and (first := times.get(part.first)):
             times[part.first] = replace(first, start_s=min(part.heard_s, first.end_s))
         return times
 
+    def _as_heard(self, place: int, found: TimedText) -> TimedText:
+        """The time at which the model heard a word, if the alignment is far from it."""
+        pair = self._pairs[place]
+        if not pair.is_equal:
+            return found
+        start_s, end_s = self._heard[pair.first].start_s, self._heard[pair.last].end_s
+        if abs(start_s - found.start_s) <= MAX_APART_S:
+            return found
+        return replace(found, start_s=start_s, end_s=end_s)
+
     def _unsaid(self, part: Pass, times: Mapping[int, TimedText]) -> set[int]:
-        """The words of a pass that were probably not said."""
+        """The words of a pass that were probably not said.
+
+        These are words of which nothing was heard, if there is no room for them between their
+        neighbours, and lines of which no word was heard, if they are improbable.
+        """
         unsaid: set[int] = set()
         for line in self._plan.lines_of(part):
-            known = {place: times[place].probability for place in line if place in times}
+            known = [place for place in line if place in times]
             was_heard = any(self._pairs[place].is_equal for place in known)
-            if known and not was_heard and np.mean([*known.values()]) < MIN_LINE_PROBABILITY:
+            if known and not was_heard and self._mean(known, times) < MIN_LINE_PROBABILITY:
                 unsaid.update(known)
-                continue
-            unsaid.update(
-                place
-                for place, probability in known.items()
-                if self._pairs[place].first < 0 and probability < MIN_PROBABILITY
-            )
+        for is_heard, run in groupby(sorted(times), lambda place: self._pairs[place].first >= 0):
+            places = list(run)
+            if (
+                not is_heard
+                and self._plan.is_cramped(places)
+                and self._mean(places, times) < MIN_PROBABILITY
+            ):
+                unsaid.update(places)
         return unsaid
+
+    @staticmethod
+    def _mean(places: Sequence[int], times: Mapping[int, TimedText]) -> float:
+        return float(np.mean([times[place].probability for place in places]))
 
 
 class _Writer:

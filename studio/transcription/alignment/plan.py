@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from studio.transcription.alignment.lyrics import Line
 from studio.transcription.alignment.matching import Heard, Pair
 
-PASS_S = 24.0
+PASS_S = 27.0
 # Sound before the first word and after the last one.
 LEAD_S, TAIL_S = 0.5, 0.6
 # A pause of this length ends a pass: what is in it would be given to the words around it.
@@ -16,6 +16,10 @@ PAUSE_S = 6.0
 UNHEARD_S = 0.6
 # Words before a pass that are aligned again, so that its first word has a beginning.
 CONTEXT_WORDS, CONTEXT_S = 8, 5.0
+# So many words that are only heard are sung besides the lyrics.
+AD_LIB_WORDS = 3
+# A letter takes at least this long.
+LETTER_S = 0.05
 # Ends a line in the text that is aligned, as it does in the texts that models learn from.
 STOP = "."
 
@@ -112,6 +116,17 @@ class Plan:
         texts = list(self._texts(context, last, start_s))
         return Pass(start_s, end_s, texts, first, last, heard_s)
 
+    def is_cramped(self, places: Sequence[int]) -> bool:
+        """Whether adjacent words have too little room between the words heard around them."""
+        before = range(places[0] - 1, -1, -1)
+        after = range(places[-1] + 1, len(self._words))
+        from_s = next((self._ends_s[n] for n in before if self._pairs[n].first >= 0), 0.0)
+        to_s = next(
+            (self._starts_s[n] for n in after if self._pairs[n].first >= 0), self._duration_s
+        )
+        letters = sum(len(self._words[place].strip()) for place in places)
+        return to_s - from_s < LETTER_S * letters
+
     def lines_of(self, part: Pass) -> Iterator[range]:
         """The words of each line in a pass."""
         begin = part.first
@@ -145,9 +160,11 @@ class Plan:
         for place in range(first, last + 1):
             pair = self._pairs[place]
             if pair.first >= 0:
-                for extra in range(before + 1, pair.first):
-                    if self._heard[extra].start_s >= start_s:
-                        yield Text(self._heard[extra].text)
+                between = range(before + 1, pair.first)
+                extra = [one for one in between if self._heard[one].start_s >= start_s]
+                # One or two are rather the parts of a word that was misheard.
+                if len(extra) >= AD_LIB_WORDS:
+                    yield from (Text(self._heard[one].text) for one in extra)
                 before = pair.last
             text = self._as_heard(place)
             yield Text(text, place)
