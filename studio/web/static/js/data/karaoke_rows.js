@@ -24,6 +24,8 @@ const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/;
 /** @param {import("./transcript.js").Line[]} lines @returns {Row[]} */
 export function rowsOf(lines) {
   return lines.flatMap((line, n) => {
+    // Known lyrics whose time was not found would flash by.
+    if (line.placed === false) return [];
     const words = wordsOf(line).map((word, w) => ({
       ...word,
       line: n,

@@ -7,6 +7,7 @@ import { inTime, needsSpace, wordsIn } from "./words_in_time.js";
  * @property {number} start_s
  * @property {number} end_s
  * @property {number} probability 0 to 1
+ * @property {boolean} [placed] false for a word of known lyrics whose time was not found
  */
 /**
  * @typedef {object} Line a segment of the server
@@ -14,6 +15,7 @@ import { inTime, needsSpace, wordsIn } from "./words_in_time.js";
  * @property {number} end_s
  * @property {string} text
  * @property {Word[]} words empty if their times are unknown
+ * @property {boolean} [placed] false for a line of known lyrics whose time was not found
  */
 
 /** Words below are marked as doubtful. */
@@ -80,7 +82,8 @@ export function joined(lines, n) {
     ? [...line.words, ...next.words.map((word, w) => (w === 0 ? { ...word, text: space + word.text.trimStart() } : word))]
     : [];
   const text = line.text.trimEnd() + space + next.text.trimStart();
-  return lines.toSpliced(n, 2, { ...line, end_s: Math.max(line.end_s, next.end_s), text, words });
+  const placed = line.placed === false && next.placed !== false ? { placed: true } : {};
+  return lines.toSpliced(n, 2, { ...line, ...placed, end_s: Math.max(line.end_s, next.end_s), text, words });
 }
 
 /** Say that a word is right. @param {Line[]} lines @param {number} n @param {number} w */
@@ -109,6 +112,7 @@ export function moved(lines, n, w, startS, endS) {
   const most = after ? after.end_s - MIN_MOVED_S : (lines[n + 1]?.start_s ?? Infinity);
   word.start_s = Math.max(Math.min(startS, most - MIN_MOVED_S), Math.min(least, word.start_s));
   word.end_s = Math.min(Math.max(endS, word.start_s + MIN_MOVED_S), Math.max(most, word.end_s));
+  if (word.placed === false) word.placed = true;
   if (before) before.end_s = Math.min(before.end_s, word.start_s);
   if (after) after.start_s = Math.max(after.start_s, word.end_s);
   const [first, last] = [words[0] ?? word, words.at(-1) ?? word];
