@@ -143,7 +143,8 @@ def main() -> None:
     print(*lines, sep="\n")
     if given.write:
         machine = f"Machine: {measure.machine(['ctranslate2', 'faster-whisper', 'openvino'])}."
-        report.write("alignment", "Known lyrics in time", [machine, "", *lines])
+        chosen = f"--songs {given.songs} --prompts {given.prompts} --write"
+        report.write("alignment", "Known lyrics in time", [machine, "", *lines], options=chosen)
 
 
 if __name__ == "__main__":
