@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, Page
 
 from scripts import voices
 from studio.transcription.engine import RATE_HZ
 from studio.web.pages import SOCKETIO_CLIENT
 from tests.support import postgres, sandbox
 from tests.support.browser import BINARY as CHROMIUM
-from tests.support.browser import Browser
+from tests.support.browser import DESKTOP, TIMEOUT_S, chromium
 from tests.support.hearing import silence
 from tests.support.music import make_music_model
+from tests.support.page import heard
 from tests.support.problems import without_network
 from tests.support.proxy import BINARY as NGINX
 from tests.support.proxy import Proxy, make_certificate
@@ -210,13 +212,20 @@ def recording() -> Spoken:
 
 @pytest.fixture(scope="session")
 def microphone(recording: Spoken, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the browser hears: the recording, a little silence before and after."""
-    sound = np.concatenate([silence(1), recording.sound, silence(2)])
+    """What the browser hears: a part of the recording, a little silence before and after."""
+    sound = np.concatenate([silence(1), heard(recording)[0], silence(2)])
     return write_wav(tmp_path_factory.mktemp("sound") / "microphone.wav", sound[None], RATE_HZ)
 
 
+@pytest.fixture(scope="module", name="chromium")
+def _chromium(microphone: Path) -> Iterator[Browser]:
+    with chromium(microphone) as browser:
+        yield browser
+
+
 @pytest.fixture
-def browser(tmp_path: Path, microphone: Path) -> Iterator[Browser]:
-    browser = Browser(tmp_path, microphone)
-    yield browser
-    browser.close()
+def page(chromium: Browser) -> Iterator[Page]:
+    """An empty page of a browser without a history."""
+    with chromium.new_context(viewport=DESKTOP, locale="en-GB") as context:
+        context.set_default_timeout(TIMEOUT_S * 1000)
+        yield context.new_page()

@@ -97,6 +97,7 @@ def _add_studio(app: Flask, assets: Assets, *, lists_files: bool) -> None:
     policy = STUDIO_POLICY.format(import_map=_hash(import_map))
 
     @app.get("/")
+    @app.get("/live")
     @app.get("/studio")
     @app.get("/studio/<path:_page>")
     def studio(_page: str = "") -> Response:

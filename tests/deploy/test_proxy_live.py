@@ -1,15 +1,17 @@
 """Live transcription over TLS: the official Python client, and a real Chromium."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, expect
 
-from tests.support.browser import Browser
+from tests.support.browser import chromium, until
 from tests.support.live_client import Client, pcm
-from tests.support.page import NEEDS_CLIENT, STATE
+from tests.support.page import ERRORS, FINISHED, NEEDS_CLIENT, STATE, heard, said
 from tests.support.proxy import Proxy
 from tests.support.server import ROOT
 from tests.support.speech import MAX_WRONG, MAX_WRONG_ELSEWHERE, Spoken, wrong
@@ -53,46 +55,40 @@ def test_the_calls_of_the_users_document_work(
     assert wrong(true, told["finished"]["text"]) <= MAX_WRONG_ELSEWHERE
 
 
-@pytest.fixture
-def page(proxy: Proxy, microphone: Path, tmp_path: Path) -> Iterator[Browser]:
-    """The test page, opened over https under a name of its own."""
-    options = ["--ignore-certificate-errors", f"--host-resolver-rules=MAP {HOST} 127.0.0.1"]
-    found = Browser(tmp_path, microphone, *options)
-    found.call("Log.enable")
-    found.open(f"https://{HOST}:{proxy.port}/websocket-test.html")
-    yield found
-    found.close()
+@pytest.fixture(scope="module", name="chromium")
+def _chromium(microphone: Path) -> Iterator[Browser]:
+    """One that takes any certificate."""
+    with chromium(microphone, f"--host-resolver-rules=MAP {HOST} 127.0.0.1") as browser:
+        yield browser
 
 
 @pytest.mark.browser
-def test_chromium_speaks_over_tls(page: Browser, recording: Spoken) -> None:
-    page.click("#connect")
-    page.wait(f"{STATE}.startsWith('Connected')")
-    assert page.run("socket.io.engine.transport.name") == "websocket"
-    assert page.run("socket.io.engine.transport.ws.url").startswith(f"wss://{HOST}:")
-    page.click("#microphone")
-    page.wait("document.querySelector('.interim, .final') !== null")
-    page.wait(f"parseFloat(document.getElementById('sent').innerText) > {recording.words[-1][2]}")
-    page.click("#finish")
-    page.wait(f"{STATE}.startsWith('Finished')")
-    said = " ".join(page.text("#text").split())
-    assert wrong(recording.text, said) <= 2 * MAX_WRONG
-    assert page.text("#errors") == ""
-    loaded = page.run("performance.getEntriesByType('resource').map((one) => one.name)")
-    assert loaded and all(name.startswith("https:") for name in loaded)
-    assert not mixed_content(page)
-    # The same browser refuses, and tells of, what is not secure.
-    insecure = f"try {{ new WebSocket('ws://{HOST}:9') }} catch (error) {{ return error.name }}"
-    refused = page.run(f"(() => {{ {insecure} }})()")
-    assert refused == "SecurityError"
-    assert mixed_content(page)
+def test_chromium_speaks_over_tls(chromium: Browser, proxy: Proxy, recording: Spoken) -> None:
+    sound, text = heard(recording)
+    with chromium.new_context(ignore_https_errors=True) as context:
+        page = context.new_page()
+        told: list[str] = []
+        page.on("console", lambda message: told.append(message.text))
+        page.goto(f"https://{HOST}:{proxy.port}/websocket-test.html")
+        page.click("#connect")
+        expect(page.locator(STATE)).to_contain_text(re.compile("^Connected"))
+        assert page.evaluate("socket.io.engine.transport.name") == "websocket"
+        address = page.evaluate("socket.io.engine.transport.ws.url")
+        assert address.startswith(f"wss://{HOST}:")
+        page.click("#microphone")
+        until(page, f"parseFloat(document.getElementById('sent').innerText) > {len(sound) / 16000}")
+        page.click("#finish")
+        expect(page.locator(STATE)).to_contain_text(FINISHED)
+        assert wrong(text, said(page)) <= 4 * MAX_WRONG
+        expect(page.locator(ERRORS)).to_be_empty()
+        loaded = page.evaluate("performance.getEntriesByType('resource').map((one) => one.name)")
+        assert loaded and all(name.startswith("https:") for name in loaded)
+        assert not mixed_content(told)
+        # The same browser refuses, and tells of, what is not secure.
+        insecure = f"try {{ new WebSocket('ws://{HOST}:9') }} catch (error) {{ return error.name }}"
+        assert page.evaluate(f"() => {{ {insecure} }}") == "SecurityError"
+        assert mixed_content(told)
 
 
-def mixed_content(page: Browser) -> list[str]:
-    page.run("1")
-    return [
-        event["params"]["entry"]["text"]
-        for event in page.events
-        if event["method"] == "Log.entryAdded"
-        and "Mixed Content" in event["params"]["entry"]["text"]
-    ]
+def mixed_content(told: list[str]) -> list[str]:
+    return [text for text in told if "Mixed Content" in text]

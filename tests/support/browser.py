@@ -1,132 +1,64 @@
-"""A real Chromium, driven over its DevTools protocol."""
+"""A real Chromium, driven by Playwright, and what the tests of pages ask of it."""
 
-import base64
-import json
 import shutil
-import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import requests
-import websocket
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+
+from tests.support.server import ROOT
 
 BINARY = shutil.which("chromium") or shutil.which("chromium-browser")
-START_S = 120.0
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+DESKTOP: ViewportSize = {"width": 1200, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+TIMEOUT_S = 120.0
 
 
-class Browser:
-    """One page of a headless Chromium that hears `microphone`, a WAV file, once and again.
+@contextmanager
+def chromium(microphone: Path, *options: str) -> Iterator[Browser]:
+    """A headless Chromium that plays without being asked, and hears `microphone`, a WAV file.
 
-    `events` has what the browser told of by itself, up to the last call.
+    A page hears the file from its beginning each time it opens the microphone.
     """
+    expect.set_options(timeout=TIMEOUT_S * 1000)
+    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+    arguments += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    arguments += [f"--use-file-for-fake-audio-capture={microphone}%noloop", *options]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BINARY, args=arguments)
+        yield browser
+        browser.close()
 
-    def __init__(self, folder: Path, microphone: Path, *options: str) -> None:
-        assert BINARY is not None
-        command = [BINARY, "--headless=new", "--no-sandbox", "--disable-gpu"]
-        command += ["--disable-dev-shm-usage"]
-        command += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-        command += [f"--use-file-for-fake-audio-capture={microphone}%noloop"]
-        command += ["--remote-debugging-port=0", "--remote-allow-origins=*", "--no-first-run"]
-        command += [f"--user-data-dir={folder / 'profile'}", *options, "about:blank"]
-        log = folder / "chromium.log"
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output)
-        port_file = folder / "profile" / "DevToolsActivePort"
-        ends_s = time.monotonic() + START_S
-        while not (port_file.is_file() and port_file.read_text().strip()):
-            if time.monotonic() > ends_s or self._process.poll() is not None:
-                self.close()
-                raise AssertionError(log.read_text()[-2000:])
-            time.sleep(0.1)
-        port = port_file.read_text().split()[0]
-        pages = requests.get(f"http://127.0.0.1:{port}/json/list", timeout=30).json()
-        address = next(page for page in pages if page["type"] == "page")["webSocketDebuggerUrl"]
-        self._socket = websocket.create_connection(address, timeout=120, suppress_origin=True)
-        self._number = 0
-        self.events: list[dict[str, Any]] = []
-        self.call("Page.enable")
-        self.call("Runtime.enable")
 
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters}
-        self._socket.send(json.dumps(message))
-        while (answer := json.loads(self._socket.recv())).get("id") != self._number:
-            self.events.append(answer)
-        assert "error" not in answer, answer
-        result: dict[str, Any] = answer["result"]
-        return result
+def until(page: Page, expression: str) -> None:
+    """Wait until an expression is true. (Playwright's way needs eval, which the pages forbid.)"""
+    ends_s = time.monotonic() + TIMEOUT_S
+    while not page.evaluate(expression):
+        assert time.monotonic() < ends_s, f"{expression}: {page.inner_text('body')}"
+        time.sleep(0.05)
 
-    def open(self, url: str) -> None:
-        self.call("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
-    def run(self, script: str) -> Any:
-        """The value of an expression; promises are awaited."""
-        answer = self.call(
-            "Runtime.evaluate",
-            expression=script,
-            awaitPromise=True,
-            returnByValue=True,
-            userGesture=True,
-        )
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
+def assert_usable(page: Page) -> None:
+    """Nothing is wrong for axe, sticks out to the right, or is too small for a finger."""
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run()")["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    assert fits(page)
+    touched = "button, .button, nav a, summary, select, input, textarea"
+    small = page.evaluate(
+        """(touched) => [...document.querySelectorAll(touched)]
+        .filter((one) => !one.matches('.hidden-text, .hidden, [hidden]'))
+        .map((one) => [one.getBoundingClientRect(), one.outerHTML])
+        .filter(([box]) => box.width > 0 && Math.min(box.width, box.height) < 44)
+        .map(([box, html]) => html)""",
+        touched,
+    )
+    assert small == []
 
-    def wait(self, condition: str, timeout_s: float = 120.0) -> None:
-        """Return once an expression is true."""
-        ends_s = time.monotonic() + timeout_s
-        while not self.run(condition):
-            assert time.monotonic() < ends_s, f"{condition}: {self.run('document.body.innerText')}"
-            time.sleep(0.05)
 
-    def text(self, selector: str) -> str:
-        return str(self.run(f"document.querySelector({json.dumps(selector)}).innerText"))
-
-    def click(self, selector: str) -> None:
-        self.run(f"document.querySelector({json.dumps(selector)}).click()")
-
-    def choose_file(self, selector: str, path: Path) -> None:
-        root = self.call("DOM.getDocument")["root"]["nodeId"]
-        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
-
-    def answer_request(self, body: bytes, kind: str) -> None:
-        """Answer the next request that `Fetch.enable` holds back."""
-        paused = "Fetch.requestPaused"
-        ends_s = time.monotonic() + START_S
-        while not (held := [event for event in self.events if event["method"] == paused]):
-            assert time.monotonic() < ends_s, "no request was held back"
-            self.run("1")
-        headers = {"Content-Type": kind, "Access-Control-Allow-Origin": "*"}
-        self.call(
-            "Fetch.fulfillRequest",
-            requestId=held[0]["params"]["requestId"],
-            responseCode=200,
-            responseHeaders=[{"name": name, "value": headers[name]} for name in headers],
-            body=base64.b64encode(body).decode(),
-        )
-        self.events.remove(held[0])
-
-    def look(self, width: int, dark: bool) -> None:
-        """Show the page at a width, in light or dark colours."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=width < 600,
-        )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
-
-    def screenshot(self, path: Path) -> None:
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
-
-    def close(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
-        self._process.terminate()
-        self._process.wait(timeout=30)
+def fits(page: Page) -> bool:
+    """Nothing sticks out to the right."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))

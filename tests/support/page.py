@@ -1,31 +1,45 @@
-"""What the tests of the live test page share: where things are on it, and how it is opened."""
+"""What the tests of the live test page share: how it is opened, and what is said into it."""
+
+import re
 
 import pytest
+from playwright.sync_api import Page, expect
 
+from studio.transcription.engine import Speech
 from studio.web.pages import SOCKETIO_CLIENT
-from tests.support.browser import Browser
 from tests.support.server import Server
+from tests.support.speech import Spoken
 
 NEEDS_CLIENT = pytest.mark.skipif(not SOCKETIO_CLIENT.is_file(), reason="`make page` was not run")
-WIDTHS = [1200, 390]
-STATE = "document.getElementById('state').innerText"
-ERRORS = "document.getElementById('errors').innerText"
+STATE, ERRORS, TEXT = "#state", "#errors", "#text"
+FINISHED = re.compile("^Finished")
+# Sentences of the recording that the microphone hears.
+HEARD = 2
 
 
-def connect(browser: Browser, server: Server) -> None:
-    browser.open(f"{server.url}/websocket-test.html")
-    browser.click("#connect")
-    browser.wait(f"{STATE}.startsWith('Connected')")
+def heard(recording: Spoken) -> tuple[Speech, str]:
+    """What the microphone hears, at 16 kHz, and its text."""
+    return recording.part(0, HEARD), " ".join(recording.sentences[:HEARD])
 
 
-def stream_faster(browser: Browser, times: int) -> None:
+def open_page(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/websocket-test.html")
+
+
+def connect(page: Page, server: Server) -> None:
+    open_page(page, server)
+    page.click("#connect")
+    expect(page.locator(STATE)).to_contain_text(re.compile("^Connected"))
+
+
+def stream_faster(page: Page, times: int) -> None:
     """Files that are chosen from now on are sent so many times faster than they sound."""
-    browser.run(f"""void (() => {{
+    page.evaluate(f"""() => {{
         const now = performance.now.bind(performance);
         performance.now = () => {times} * now();
-    }})()""")
+    }}""")
 
 
-def fits(browser: Browser) -> bool:
-    """Nothing sticks out to the right."""
-    return bool(browser.run("document.documentElement.scrollWidth <= innerWidth"))
+def said(page: Page) -> str:
+    """All words on the page."""
+    return " ".join(page.inner_text(TEXT).split())

@@ -1,6 +1,5 @@
 """A real Chromium, driven by Playwright, and a server with one separated song."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.support.browser import BINARY
+from tests.support.browser import DESKTOP, PHONE, TIMEOUT_S, chromium, until
 from tests.support.server import RATE_HZ, SONG, Server, write_wav
 
 TONE_HZ = 440.0
 TONE_S = 8.0
-DESKTOP: ViewportSize = {"width": 1200, "height": 900}
-PHONE: ViewportSize = {"width": 390, "height": 844}
+__all__ = ["PHONE", "TONE_HZ", "Song", "until"]
 # Everything that is played also goes into this analyser.
 HEAR = """
 const connect = AudioNode.prototype.connect;
@@ -29,18 +27,6 @@ AudioNode.prototype.connect = function (target, ...more) {
   return connect.call(this, target, ...more);
 };
 """
-
-
-TIMEOUT_S = 120.0
-expect.set_options(timeout=TIMEOUT_S * 1000)
-
-
-def until(page: Page, expression: str) -> None:
-    """Wait until an expression is true. (Playwright's way needs eval, which the page forbids.)"""
-    ends_s = time.monotonic() + TIMEOUT_S
-    while not page.evaluate(expression):
-        assert time.monotonic() < ends_s, expression
-        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
@@ -91,15 +77,10 @@ def save_lines(studio: Server, song: Song, segments: list[dict[str, Any]]) -> No
     assert answer.status_code == 200, answer.text
 
 
-@pytest.fixture(scope="package")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=BINARY,
-            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
-        )
+@pytest.fixture(scope="package", name="chromium")
+def _chromium(microphone: Path) -> Iterator[Browser]:
+    with chromium(microphone) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -55,3 +55,16 @@ def test_the_list_is_that_of_the_key(locked: Server, chromium: Browser) -> None:
         page.get_by_role("button", name="Show more").click()
         expect(page.get_by_text("number 0.wav")).to_be_visible()
         assert page.evaluate("localStorage.getItem('studio.songs')") is None
+
+
+def test_the_live_test_page_asks_for_a_key_too(locked: Server, chromium: Browser) -> None:
+    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+        page = context.new_page()
+        page.goto("/websocket-test.html")
+        page.click("#connect")
+        expect(page.locator("#errors")).to_contain_text("requires an API key")
+        expect(page.locator("#connect")).to_have_text("Connect")
+        page.fill("#key", KEY)
+        page.click("#connect")
+        expect(page.locator("#state")).to_contain_text("Connected.")
+        expect(page.locator("#errors")).to_be_empty()

@@ -5,9 +5,8 @@ import json
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support.browser import PHONE, assert_usable, until
 from tests.support.server import Server, noise, write_wav
-from tests.web.studio.conftest import PHONE, until
-from tests.web.studio.test_page import AXE
 
 pytestmark = pytest.mark.browser
 MUSIC = "/studio/music"
@@ -114,13 +113,4 @@ def test_everybody_can_use_it_on_a_phone(page: Page, scheme: str) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     describe(page, "unknown words " * 20)
     page.get_by_text("Examples").click()
-    page.evaluate(AXE.read_text("utf-8"))
-    found = page.evaluate("axe.run()")["violations"]
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    sizes = page.evaluate(
-        "[...document.querySelectorAll('button, .button, summary, select, main input')]"
-        ".map((one) => one.getBoundingClientRect()).filter((box) => box.width > 0)"
-        ".map((box) => Math.min(box.width, box.height))"
-    )
-    assert min(sizes) >= 44
+    assert_usable(page)

@@ -11,6 +11,7 @@ import { LANGUAGES, language, speak, t } from "./words.js";
 const PAGES = {
   home: Home,
   mixer: lazyPage(() => import("./pages/mixer.js").then((module) => module.Mixer)),
+  live: lazyPage(() => import("./pages/live.js").then((module) => module.Live)),
   music: lazyPage(() => import("./pages/music.js").then((module) => module.Music)),
   karaoke: lazyPage(() => import("./pages/karaoke.js").then((module) => module.Karaoke)),
   transcript: lazyPage(() => import("./pages/transcript.js").then((module) => module.Transcript)),
@@ -34,7 +35,7 @@ function Header() {
     <nav>
       <a href="/studio" aria-current=${current("home")}>${t("nav.studio")}</a>
       <a href="/studio/music" aria-current=${current("music")}>${t("nav.music")}</a>
-      <a href="/websocket-test.html" target="_self">${t("nav.live")}</a>
+      <a href="/live" aria-current=${current("live")}>${t("nav.live")}</a>
       <a href="/docs" target="_self">${t("nav.docs")}</a>
       <select
         aria-label=${t("nav.language")}

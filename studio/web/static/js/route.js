@@ -12,6 +12,7 @@ export const route = signal(parse(location));
  */
 export function parse({ pathname }) {
   const [first = "studio", id = "", rest = ""] = pathname.split("/").filter(Boolean);
+  if (first === "live" && id === "") return { page: "live", id };
   if (first !== "studio") return { page: "missing", id: "" };
   if (id === "") return { page: "home", id };
   if (id === "music" && rest === "") return { page: "music", id: "" };
@@ -49,7 +50,7 @@ document.addEventListener("click", (event) => {
   const link = event.target instanceof Element ? event.target.closest("a") : null;
   const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey;
   if (!link || !isPlain || link.target || link.hasAttribute("download")) return;
-  const isOurs = link.pathname === "/" || /^\/studio(\/|$)/.test(link.pathname);
+  const isOurs = link.pathname === "/" || /^\/(studio|live)(\/|$)/.test(link.pathname);
   if (link.origin !== location.origin || !isOurs) return;
   event.preventDefault();
   go(link.pathname + link.search);

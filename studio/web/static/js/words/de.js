@@ -1,3 +1,4 @@
+import { liveDe } from "./live_de.js";
 import { musicDe } from "./music_de.js";
 import { singingDe } from "./singing_de.js";
 
@@ -118,6 +119,7 @@ export const de = {
   "mixer.separate": "Dieser Song wurde noch nicht getrennt.",
   "mixer.keys":
     "Leertaste spielt ab, Pfeiltasten springen 5 Sekunden, 1 bis 6 schalten stumm, Umschalt und Zahl spielt nur diese Spur, A und B setzen die Schleife, L beendet sie, M ist das Metronom.",
+  ...liveDe,
   ...musicDe,
   ...singingDe,
   "time.minutes": "{count} min",

@@ -1,3 +1,4 @@
+import { liveEn } from "./live_en.js";
 import { musicEn } from "./music_en.js";
 import { singingEn } from "./singing_en.js";
 
@@ -118,6 +119,7 @@ export const en = {
   "mixer.separate": "This song has not been separated yet.",
   "mixer.keys":
     "Space plays, arrow keys jump 5 seconds, 1 to 6 mute, Shift with a number plays one stem alone, A and B set the loop, L ends it, M is the metronome.",
+  ...liveEn,
   ...musicEn,
   ...singingEn,
   "time.minutes": "{count} min",

@@ -1,0 +1,91 @@
+/** Sound as it is spoken: from the microphone, or from a file at the speed of the sound. */
+
+export const RATE_HZ = 16000;
+const CHUNK_S = 0.25;
+
+/** @typedef {(samples: Float32Array, rateHz: number) => void} OnSamples */
+/** @typedef {{ stop: () => Promise<void> }} SoundInput */
+
+/** Throws DOMException if the browser or its user refuses. @param {OnSamples} onSamples @returns {Promise<SoundInput>} */
+export async function openMicrophone(onSamples) {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+  /** @type {AudioContext | undefined} */
+  let context;
+  const release = () => {
+    for (const track of stream.getTracks()) track.stop();
+    void context?.close();
+  };
+  try {
+    const source = sourceOf(stream);
+    context = /** @type {AudioContext} */ (source.context);
+    await context.audioWorklet.addModule(new URL("./chunks_worklet.js", import.meta.url));
+    const node = new AudioWorkletNode(context, "chunks");
+    const { sampleRate } = context;
+    let ended = () => {};
+    node.port.onmessage = ({ data }) => {
+      onSamples(data.samples, sampleRate);
+      if (data.isLast) ended();
+    };
+    source.connect(node);
+    return {
+      stop: () =>
+        new Promise((resolve) => {
+          ended = () => {
+            release();
+            resolve();
+          };
+          node.port.postMessage("stop");
+        }),
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** The microphone at the rate of the models, or at its own where the browser cannot convert it. @param {MediaStream} stream */
+function sourceOf(stream) {
+  const context = new AudioContext({ sampleRate: RATE_HZ });
+  try {
+    return context.createMediaStreamSource(stream);
+  } catch {
+    void context.close();
+    return new AudioContext().createMediaStreamSource(stream);
+  }
+}
+
+/**
+ * Throws DOMException if the browser cannot decode the file.
+ * @param {File} file
+ * @param {OnSamples} onSamples
+ * @param {() => void} onEnd
+ * @returns {Promise<SoundInput>}
+ */
+export async function openFile(file, onSamples, onEnd) {
+  const samples = await decode(await file.arrayBuffer());
+  const size = RATE_HZ * CHUNK_S;
+  const beganMs = performance.now();
+  let at = 0;
+  const timer = setInterval(() => {
+    // Timers of background pages are slow: pass on everything that is due.
+    while (at < samples.length && at / RATE_HZ <= (performance.now() - beganMs) / 1000) {
+      onSamples(samples.subarray(at, at + size), RATE_HZ);
+      at += size;
+    }
+    if (at < samples.length) return;
+    clearInterval(timer);
+    onEnd();
+  }, (1000 * CHUNK_S) / 2);
+  return { stop: async () => clearInterval(timer) };
+}
+
+/** @param {ArrayBuffer} bytes @returns {Promise<Float32Array>} one channel at RATE_HZ */
+async function decode(bytes) {
+  const buffer = await new OfflineAudioContext(1, 1, RATE_HZ).decodeAudioData(bytes);
+  const mixing = new OfflineAudioContext(1, Math.max(1, buffer.length), RATE_HZ);
+  const player = mixing.createBufferSource();
+  player.buffer = buffer;
+  player.connect(mixing.destination);
+  player.start();
+  return (await mixing.startRendering()).getChannelData(0);
+}

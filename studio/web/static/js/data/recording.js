@@ -1,0 +1,99 @@
+/** A recording of the live page: a source of sound, and the session that it goes to. */
+import { computed, effect, signal } from "@preact/signals";
+import { openFile, openMicrophone } from "../audio/sound_input.js";
+import { t } from "../words.js";
+import { LiveSession } from "./live_session.js";
+
+/** @typedef {import("../audio/sound_input.js").SoundInput} SoundInput */
+/** @typedef {{ variant: string, language: string | null }} Settings */
+
+export class Recording {
+  /** @param {import("./live_text.js").LiveText} text */
+  constructor(text) {
+    this._text = text;
+    this.problem = signal("");
+    this.session = signal(/** @type {LiveSession | null} */ (null));
+    this._isOpening = signal(false);
+    this.isBusy = computed(() => this._isOpening.value || (this.session.value?.state.value ?? "ended") !== "ended");
+    this.isEnding = signal(false);
+    /** @type {SoundInput | null} */
+    this._input = null;
+    /** @type {WakeLockSentinel | null} */
+    this._wakeLock = null;
+    this._forget = effect(() => {
+      const session = this.session.value;
+      if (session?.isFull.value) {
+        this.problem.value = t("live.full");
+        void this.finish();
+      }
+      if (session?.state.value === "ended") void this._release();
+    });
+  }
+
+  /** Begin with the microphone. @param {Settings} settings */
+  async listen(settings) {
+    if (!navigator.mediaDevices) {
+      this.problem.value = t("live.insecure");
+      return;
+    }
+    await this._begin(settings, openMicrophone, (reason) => t("live.denied", { reason }));
+  }
+
+  /** Begin with a file. @param {File} file @param {Settings} settings */
+  async play(file, settings) {
+    await this._begin(
+      settings,
+      (onSamples) => openFile(file, onSamples, () => void this.finish()),
+      () => t("live.undecodable", { name: file.name }),
+    );
+  }
+
+  /**
+   * @param {Settings} settings
+   * @param {(onSamples: import("../audio/sound_input.js").OnSamples) => Promise<SoundInput>} open
+   * @param {(reason: string) => string} explain
+   */
+  async _begin(settings, open, explain) {
+    this.problem.value = "";
+    this.isEnding.value = false;
+    this._isOpening.value = true;
+    const beginS = this._text.finals.value.length > 0 ? (this.session.value?.endS.value ?? 0) : 0;
+    /** @type {LiveSession | null} */
+    let session = null;
+    try {
+      this._input = await open((samples, rateHz) => session?.send(samples, rateHz));
+      session = new LiveSession(settings, this._text, beginS);
+      this.session.value = session;
+      this._wakeLock = (await navigator.wakeLock?.request("screen").catch(() => null)) ?? null;
+    } catch (error) {
+      this.problem.value = explain(error instanceof Error ? error.message : String(error));
+    } finally {
+      this._isOpening.value = false;
+    }
+  }
+
+  /** Stop the source, and wait for the last words. */
+  async finish() {
+    this.isEnding.value = true;
+    await this._stopInput();
+    this.session.value?.finish();
+  }
+
+  close() {
+    this._forget();
+    this.session.value?.close();
+    void this._release();
+  }
+
+  async _release() {
+    await this._stopInput();
+    await this._wakeLock?.release().catch(() => {});
+    this._wakeLock = null;
+  }
+
+  async _stopInput() {
+    const input = this._input;
+    this._input = null;
+    await input?.stop();
+  }
+}

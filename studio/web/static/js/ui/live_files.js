@@ -1,0 +1,38 @@
+/** What can be done with the words of a live session. */
+import { useState } from "preact/hooks";
+import { t } from "../words.js";
+import { html } from "./html.js";
+
+/** @type {("txt" | "srt" | "vtt")[]} */
+const FORMATS = ["txt", "srt", "vtt"];
+
+/** @param {{ text: import("../data/live_text.js").LiveText }} properties */
+export function LiveFiles({ text }) {
+  const [isCopied, setCopied] = useState(false);
+  const isEmpty = text.finals.value.length === 0;
+  const copy = async () => {
+    await navigator.clipboard.writeText(text.as("txt"));
+    setCopied(true);
+    setTimeout(() => setCopied(false), 2000);
+  };
+  return html`<div class="row">
+    ${navigator.clipboard &&
+    html`<button disabled=${isEmpty} onClick=${copy}>${t(isCopied ? "live.copied" : "live.copy")}</button>`}
+    ${FORMATS.map(
+      (format) => html`<button disabled=${isEmpty} onClick=${() => save(text.as(format), `transcript.${format}`)}>
+        ${t("live.save", { format: t(`live.save.${format}`) })}
+      </button>`,
+    )}
+    <button class="quiet" disabled=${isEmpty} onClick=${() => text.clear()}>${t("live.clear")}</button>
+    <span class="hidden-text" role="status">${isCopied && t("live.copied")}</span>
+  </div>`;
+}
+
+/** @param {string} content @param {string} name */
+function save(content, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type: "text/plain;charset=utf-8" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

@@ -1,0 +1,114 @@
+"""The page of live transcription: what is said into the microphone is written down."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from studio.transcription.engine import RATE_HZ
+from studio.transcription.languages import LANGUAGES
+from tests.support.browser import PHONE, assert_usable, until
+from tests.support.server import write_wav
+from tests.support.speech import MAX_WRONG, Spoken, wrong
+
+pytestmark = pytest.mark.browser
+FINAL = ".lines .final"
+# Files are sent five times as fast as they sound; connections can be cut.
+HASTE = """
+const now = performance.now.bind(performance);
+performance.now = () => 5 * now();
+"""
+CUT = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...more) { super(...more); sockets.push(this); }
+};
+"""
+
+
+def open_page(page: Page) -> None:
+    page.goto("/live")
+    page.get_by_label("Model").select_option("mini")
+
+
+def said(page: Page) -> str:
+    return " ".join(page.locator(FINAL).all_inner_texts())
+
+
+@pytest.fixture(scope="module")
+def speech(recording: Spoken, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first two sentences."""
+    path = tmp_path_factory.mktemp("live") / "speech.wav"
+    return write_wav(path, recording.part(0, 2)[None], RATE_HZ)
+
+
+def test_what_is_said_is_written_down(page: Page, recording: Spoken) -> None:
+    open_page(page)
+    page.get_by_role("button", name="Start the microphone").click()
+    until(page, "document.querySelector('[role=meter]').ariaValueNow > 3")
+    expect(page.get_by_label("Model")).to_be_disabled()
+    expect(page.locator(FINAL)).to_have_count(2)
+    assert 0 < float(page.locator("[data-figure=latency]").inner_text().removesuffix(" s")) < 60
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()
+    expect(page.locator(".interim")).to_have_count(0)
+    lines = page.locator(FINAL).all_inner_texts()
+    # The browser cleans what its microphone hears, which costs a word or two.
+    assert wrong(" ".join(recording.sentences[:2]), " ".join(lines[:2])) <= 4 * MAX_WRONG
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as SRT").click()
+    subtitles = Path(download.value.path()).read_text("utf-8")
+    assert subtitles.startswith("1\n00:00:0")
+    assert subtitles.count("-->") == len(lines)
+
+
+def test_no_word_is_lost_with_the_connection(page: Page, recording: Spoken, speech: Path) -> None:
+    page.add_init_script(HASTE + CUT)
+    open_page(page)
+    page.set_input_files("#live-file", speech)
+    expect(page.locator(".interim").first).to_be_visible()
+    page.evaluate("sockets.at(-1).close()")
+    expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()
+    assert page.evaluate("sockets.length") == 2
+    assert wrong(" ".join(recording.sentences[:2]), said(page)) <= 2 * MAX_WRONG
+    starts = [
+        float((words.get_attribute("title") or "").split()[0])
+        for words in page.locator(f"{FINAL} span[title]").all()
+    ]
+    assert starts == sorted(starts)
+    assert page.locator("[data-figure=pending]").inner_text() == "0.0 s"
+
+
+def test_a_file_without_sound_is_refused(page: Page, tmp_path: Path) -> None:
+    text = tmp_path / "letter.txt"
+    text.write_text("No sound.")
+    open_page(page)
+    page.set_input_files("#live-file", text)
+    expect(page.get_by_role("alert")).to_contain_text("cannot decode letter.txt")
+    expect(page.get_by_role("button", name="Start the microphone")).to_be_enabled()
+
+
+def test_a_denied_microphone_is_told(page: Page) -> None:
+    page.add_init_script(
+        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error('Not allowed.'))"
+    )
+    open_page(page)
+    page.get_by_role("button", name="Start the microphone").click()
+    expect(page.get_by_role("alert")).to_have_text("The microphone cannot be used: Not allowed.")
+    expect(page.get_by_role("button", name="Start the microphone")).to_be_enabled()
+
+
+def test_all_languages_are_offered(page: Page) -> None:
+    open_page(page)
+    codes = page.evaluate(
+        "[...document.querySelectorAll('main select')[1].options].map(o => o.value)"
+    )
+    assert sorted(codes) == sorted(["", *LANGUAGES])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_it_on_a_phone(page: Page, scheme: str) -> None:
+    page.set_viewport_size(PHONE)
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    open_page(page)
+    assert_usable(page)
