@@ -17,6 +17,7 @@ TAGS = {
     "jobs": "Run models on files",
     "tracks": "Download results",
     "access": "Use downloads and pages without sending a key",
+    "monitoring": "Metrics for Prometheus",
 }
 """The groups of operations, with a description of each."""
 

@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, render_template, send_file
+from flask import Flask, Response, jsonify, render_template, request, send_file
 
 from studio.errors import UnknownRoute, all_errors
+from studio.remedies import REMEDIES
 from studio.web.assets import STATIC, Assets
 from studio.web.openapi import document
+from studio.web.samples import call_of, samples
 from studio.web.services import Services
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +23,12 @@ _PAGE_FOLDERS = (ROOT, Path(__file__).resolve().parent)
 # What an answer may load or do in a browser: nothing, but for the pages below.
 POLICY_HEADER = "Content-Security-Policy"
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-DOCS_POLICY = f"{POLICY}; style-src 'unsafe-inline'"
+NO_PAGE_POLICY = f"{POLICY}; style-src 'unsafe-inline'"
+# Operations are tried in place, and what they return is shown from memory.
+DOCS_POLICY = (
+    f"{POLICY}; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "media-src blob:"
+)
 # Sound is played from the server, and recorded and mixed sound from memory.
 STUDIO_POLICY = (
     f"{POLICY}; script-src 'self' 'wasm-unsafe-eval' {{import_map}}; worker-src 'self'; "
@@ -50,7 +57,8 @@ SOCKETIO_CLIENT = STATIC / "vendor" / "socket.io.min.js"
 
 def register(app: Flask, services: Services) -> None:
     """Add the pages and `/openapi.json`."""
-    _add_studio(app, Assets(), lists_files=services.access.needs_key)
+    assets = Assets()
+    _add_studio(app, assets, lists_files=services.access.needs_key)
 
     def openapi() -> dict[str, Any]:
         return document(app, services.version, services.models, services.access.needs_key)
@@ -70,7 +78,20 @@ def register(app: Flask, services: Services) -> None:
 
     @app.get("/docs")
     def docs() -> Response:
-        page = render_template("docs.html", api=openapi(), errors=all_errors())
+        address = request.host_url.rstrip("/")
+        api = openapi()
+        page = render_template(
+            "docs.html",
+            api=api,
+            address=address,
+            needs_key=services.access.needs_key,
+            codes=lambda path, method: samples(
+                call_of(method, path, api["paths"][path][method], api, address)
+            ),
+            errors=all_errors(),
+            remedies=REMEDIES,
+            path=assets.path,
+        )
         return Response(page, headers={POLICY_HEADER: DOCS_POLICY})
 
     @app.get(f"/{TEST_PAGE}")
@@ -102,7 +123,9 @@ def _add_studio(app: Flask, assets: Assets, *, lists_files: bool) -> None:
     @app.get("/studio/<path:_page>")
     def studio(_page: str = "") -> Response:
         if not is_complete:
-            return Response(render_template("no_page.html"), headers={POLICY_HEADER: DOCS_POLICY})
+            return Response(
+                render_template("no_page.html"), headers={POLICY_HEADER: NO_PAGE_POLICY}
+            )
         page = render_template(
             "studio.html", path=assets.path, import_map=import_map, lists_files=lists_files
         )

@@ -52,7 +52,7 @@ def register(app: Flask, metrics: Metrics, access: Access) -> None:
     @app.get("/metrics")
     @operation(
         name="get_metrics",
-        tag="server",
+        tag="monitoring",
         summary="Get metrics in the Prometheus text format",
         answers={200: "text/plain"},
         errors=(Unauthorized,),

@@ -14,6 +14,7 @@ from studio.errors import all_errors
 from studio.generation.catalogue import RELEASES as MUSICGEN_RELEASES
 from studio.generation.options import GenerationOptions
 from studio.inference.variants import BUNDLED
+from studio.remedies import REMEDIES
 from studio.separation.catalogue import RELEASES
 from studio.separation.options import SeparationOptions
 from studio.transcription.catalogue import RELEASES as WHISPER_RELEASES
@@ -64,8 +65,12 @@ def test_the_example_of_env_has_every_setting() -> None:
 
 
 def test_every_error_code_is_described() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", ERRORS, re.M))
-    assert rows == {error.code: str(error.status) for error in all_errors()}
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (.*) \|$", ERRORS, re.M)
+    assert rows == [
+        (error.code, str(error.status), f"{error.title}. {REMEDIES[error.code]}")
+        for error in all_errors()
+    ]
+    assert REMEDIES.keys() == {error.code for error in all_errors()}
 
 
 @pytest.mark.parametrize("name", [BUNDLED, *RELEASES])

@@ -1,9 +1,12 @@
 """The API's own description is valid, complete, and true: every answer is as it says."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
 from studio.generation.options import GenerationOptions
+from studio.remedies import REMEDIES
 from studio.separation.options import SeparationOptions
 from studio.transcription.options import TranscriptionOptions
 from tests.support.problems import without_network
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import ROOT, Server, noise, write_wav
 
 CONTRACT = {
     "/health": {"get"},
@@ -63,6 +67,7 @@ NAMES = [
     ),
     *("create_link", "sign_in", "sign_out"),
 ]
+EXAMPLE_ID = "5f0c1c6e0f4e4b0f9d6f2a7b8c9d0e1f"
 TRUTHS = [
     "not_a_server_error",
     "status_code_conformance",
@@ -206,9 +211,55 @@ def test_the_page_shows_all_of_it(described: Server, document: dict[str, Any]) -
                     assert f'id="{code}"' in page
     for name in document["components"]["schemas"]:
         assert f'id="schema-{name}"' in page
+    for code, remedy in REMEDIES.items():
+        assert f'id="{code}"' in page
+        assert escape(remedy.partition("`")[0], quote=False) in page
     for target in re.findall(r'href="#([^"]+)"', page):
         assert f'id="{target}"' in page
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page), "the page needs no other host"
+    assert page.rindex('id="get_metrics"') > page.rindex('id="live-jobs"')
+
+
+def test_the_page_names_all_events(described: Server) -> None:
+    page = described.get("/docs").text
+    protocol = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+    tables = re.findall(r"^\| event \|.*\n\|.*\n((?:\|.*\n)+)", protocol, re.M)
+    assert len(tables) == 3
+    for cell in re.findall(r"^\|([^|]+)\|", "".join(tables), re.M):
+        for event in re.findall(r"`(\w+)`", cell):
+            assert f"<td><code>{event}</code>" in page or f", <code>{event}</code></td>" in page
+
+
+@pytest.mark.parametrize("language", ["curl", "Python"])
+def test_the_code_of_the_page_runs(
+    described: Server, tmp_path: Path, language: str, short_wav: Path
+) -> None:
+    """As it stands there, one operation after the other."""
+    page = described.get("/docs").text
+    shutil.copy(short_wav, tmp_path / "song.mp3")
+    code = re.compile(
+        rf'<pre class="code" data-language="{language}"[^>]*><code>(.*?)</code></pre>', re.DOTALL
+    )
+    command = ["bash", "-c"] if language == "curl" else [sys.executable, "-c"]
+
+    def run(operation: str, file_id: str = "") -> str:
+        [text] = code.findall(page[page.index(f'<details class="card" id="{operation}"') :])[:1]
+        text = unescape(text).replace(EXAMPLE_ID, file_id)
+        assert described.url in text
+        done = subprocess.run(
+            [*command, text], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, text + done.stderr
+        return done.stdout
+
+    assert "healthy" in run("check_health")
+    file_id = json.loads(run("upload_file"))["file_id"]
+    assert json.loads(run("start_demucs_job", file_id))["options"]["format"] == "mp3"
+    assert described.wait(file_id)["status"] == "completed"
+    run("download_track", file_id)
+    assert (tmp_path / "vocals.wav").stat().st_size > 1000
+    run("delete_file", file_id)
+    assert described.get(f"/status/{file_id}").status_code == 404
 
 
 def test_the_start_page_leads_to_the_documentation(described: Server) -> None:
