@@ -56,7 +56,7 @@ def assert_usable(page: Page) -> None:
         .map(([box, html]) => html)""",
         touched,
     )
-    assert small == []
+    assert small == [], small
 
 
 def fits(page: Page) -> bool:

@@ -15,7 +15,7 @@ from tests.support.server import RATE_HZ, SONG, Server, write_wav
 
 TONE_HZ = 440.0
 TONE_S = 8.0
-__all__ = ["PHONE", "TONE_HZ", "Song", "until"]
+__all__ = ["DESKTOP", "PHONE", "TONE_HZ", "Song", "until"]
 # Everything that is played also goes into this analyser.
 HEAR = """
 const connect = AudioNode.prototype.connect;
