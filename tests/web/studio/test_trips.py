@@ -47,7 +47,7 @@ def test_a_song_becomes_a_karaoke_video(page: Page, use: object) -> None:
     karaoke = card.get_by_role("link", name="Karaoke")
     expect(karaoke).to_be_visible(timeout=WORK_MS)
     use(page, karaoke)
-    video = page.get_by_role("link", name="Video")
+    video = page.get_by_role("button", name="Video (MP4)")
     expect(video).to_be_visible()
     with page.expect_download() as download:
         use(page, video)
