@@ -28,7 +28,7 @@ REMEDIES = {
         "files."
     ),
     "decoder_ended": (
-        "The operating system killed ffmpeg, usually because the machine ran out of memory. "
+        "The operating system killed it, usually because the machine ran out of memory. "
         "The file may be fine: try again later."
     ),
     "disk_full": (
