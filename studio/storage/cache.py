@@ -50,7 +50,7 @@ class Cache:
                 self._holds += Counter()
             self._shrink()
 
-    def path(self, key: str, fetch: Callable[[Path], None]) -> Path:
+    def path(self, key: str, fetch: Callable[[Path], object]) -> Path:
         """The copy of an object, written by `fetch(path)` if there is none."""
         copy = self._use(key)
         with copy.lock:

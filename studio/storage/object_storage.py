@@ -164,6 +164,8 @@ class ObjectStorage(Storage):
         self.bucket.put(_source_key(upload), path)
         if not self._records.add(upload):
             return self.upload(upload.file_id)
+        # It is the first local copy.
+        self._cache.path(_source_key(upload), path.rename)
         return upload
 
     def source(self, upload: Upload) -> ObjectFile:

@@ -226,3 +226,4 @@ def test_files_go_to_the_store_and_come_back(swift: ObjectStore, tmp_path: Path)
     assert b"".join(remote.read(1, 2)) == b"te"
     storage.remove(upload.file_id)
     assert storage.bucket.infos("") == {}
+    assert list((tmp_path / "uploads" / ".incoming").iterdir()) == []

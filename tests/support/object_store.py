@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from studio.storage.bucket import Bucket, BucketSettings
 from tests.support.programs import environment_with
 from tests.support.server import ROOT, free_port
@@ -76,17 +78,19 @@ class ObjectStore:
             "STORAGE_URL": f"s3://{BUCKET}/{prefix}",
             "STORAGE_ENDPOINT": self.url,
             "STORAGE_REGION": "us-east-1",
-            **CREDENTIALS,
         }
 
 
 @contextmanager
 def object_store(folder: Path) -> Iterator[ObjectStore]:
-    """A running store with an empty bucket."""
+    """A running store with an empty bucket. Its credentials are in the environment."""
     store = ObjectStore(folder)
-    try:
-        store.start(*KINDS)
-        store.bucket("").create()
-        yield store
-    finally:
-        store.kill(*KINDS)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        try:
+            store.start(*KINDS)
+            store.bucket("").create()
+            yield store
+        finally:
+            store.kill(*KINDS)
