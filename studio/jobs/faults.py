@@ -11,6 +11,7 @@ from studio.jobs.tables import ProbeRow
 
 # More than a page, so that the probe needs disk space.
 PROBE_BYTES = 1 << 14
+RETRY_AFTER_S = 5
 
 
 def as_studio_error(error: SQLAlchemyError) -> StudioError:
@@ -21,7 +22,10 @@ def as_studio_error(error: SQLAlchemyError) -> StudioError:
         return DiskFull("The disk with the job database is full. Try again later.")
     if code == sqlite3.SQLITE_READONLY:
         return StorageUnavailable("The job database is read-only. Try again later.")
-    return StorageUnavailable("The job database does not respond. Try again later.")
+    return StorageUnavailable(
+        f"The job database does not respond. Retry after {RETRY_AFTER_S} s.",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def check_writable(engine: Engine) -> None:

@@ -1,0 +1,183 @@
+"""Jobs in PostgreSQL: turns of clients, queues, and jobs whose worker has died."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, text
+
+from studio.errors import Interrupted
+from studio.jobs.execution import describe
+from studio.jobs.job import Job, Request, State
+from studio.jobs.jobs import route
+from studio.jobs.presence import DatabaseInUse, presence
+from studio.jobs.scale.store import MAX_ATTEMPTS, SharedJobStore
+from studio.jobs.store import connect
+from tests.jobs.test_runner import Work, request
+from tests.support import job_backends
+from tests.support.postgres import Postgres
+from tests.support.server import ROOT, until
+
+pytestmark = pytest.mark.postgres
+STALLED_S = 0.2
+INTERRUPTED = describe(Interrupted("Its workers died."))
+DIE = """
+UPDATE procrastinate_jobs SET status = 'doing', worker_id = :worker WHERE id = (
+    SELECT entry FROM jobs WHERE job_id = :job_id
+)
+"""
+ROUTES = (("demucs.*_ft", "gpu"), ("whisper.*", "cpu"))
+EMBEDDED = """
+import sys
+from app import create_app
+from config import Config
+app = create_app(Config.load(environ={"UPLOAD_FOLDER": sys.argv[1], "OUTPUT_FOLDER": sys.argv[1]},
+                             dotenv=None))
+print(sorted({"psycopg", "psycopg_pool", "procrastinate", "boto3"} & set(sys.modules)))
+app.extensions["parts"].stop()
+"""
+
+Open = Callable[[], SharedJobStore]
+
+
+@pytest.fixture
+def open_store(postgresql: Postgres) -> Iterator[Open]:
+    """Opens the same database again, as another server does."""
+    url = postgresql.new_database(f"test{uuid4().hex}")
+    opened: list[SharedJobStore] = []
+
+    def open_one() -> SharedJobStore:
+        store = SharedJobStore(connect(url), lambda one: route(ROUTES, one), max_queued=1000)
+        store.open()
+        opened.append(store)
+        return store
+
+    yield open_one
+    for store in opened:
+        store.close()
+
+
+def submit(store: SharedJobStore, name: str, client: str) -> Job:
+    return store.submit(request(name), client, None)
+
+
+def found(store: SharedJobStore, job: Job) -> Job:
+    now = store.get(job.job_id)
+    assert now is not None
+    return now
+
+
+def test_many_songs_of_one_client_delay_another_by_one_job(open_store: Open) -> None:
+    store, work = open_store(), Work()
+    many = [submit(store, f"{number}", "ann") for number in range(5)]
+    worker = job_backends.start_worker(store, work)
+    until(lambda: work.began)
+    single = submit(store, "single", "bob")
+    assert found(store, single).place == 1
+    assert [found(store, job).place for job in many[1:]] == [2, 3, 4, 5]
+    work.go.set()
+    until(lambda: store.count(State.COMPLETED) == 6)
+    worker.stop(30.0)
+    order = [many[0], single, *many[1:]]
+    assert work.began == [job.job_id for job in order]
+
+
+def test_two_servers_make_one_job_of_equal_requests(open_store: Open) -> None:
+    stores, ids = [open_store(), open_store()], []
+    callers = [
+        threading.Thread(
+            target=lambda store=store, client=client: ids.append(
+                submit(store, "same", client).job_id
+            )
+        )
+        for store in stores
+        for client in ("ann", "bob", "cyd")
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert (len(ids), len(set(ids))) == (6, 1)
+    with stores[0]._engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM procrastinate_jobs")) == 1
+
+
+def die(store: SharedJobStore, job: Job) -> None:
+    """A worker begins the job and dies."""
+    with store._engine.begin() as connection:
+        worker = connection.scalar(
+            text(
+                "INSERT INTO procrastinate_workers (last_heartbeat) "
+                "VALUES (now() - interval '1 hour') RETURNING id"
+            )
+        )
+        connection.execute(text(DIE), {"worker": worker, "job_id": job.job_id})
+    assert store.begin(job.job_id, found(store, job).attempt) is not None
+
+
+def test_the_jobs_of_dead_workers_run_again_and_fail_in_the_end(open_store: Open) -> None:
+    store = open_store()
+    job = submit(store, "bad", "ann")
+    for number in range(1, MAX_ATTEMPTS + 1):
+        assert found(store, job).attempt == number
+        die(store, job)
+        ended = store.rescue(INTERRUPTED, STALLED_S)
+    failed = found(store, job)
+    assert (failed.state, failed.attempts, failed.error) == (
+        State.FAILED,
+        MAX_ATTEMPTS,
+        INTERRUPTED,
+    )
+    assert ended == [job.job_id]
+
+
+def test_a_job_that_lost_its_entry_gets_another(open_store: Open) -> None:
+    """As after a restore, or in a database of a server on one machine."""
+    store, work = open_store(), Work()
+    job = store.add(request())
+    assert store.rescue(INTERRUPTED, STALLED_S) == []
+    work.go.set()
+    worker = job_backends.start_worker(store, work)
+    until(lambda: found(store, job).state is State.COMPLETED)
+    worker.stop(30.0)
+    assert found(store, job).attempts == 1
+
+
+def test_a_route_sets_the_queue(open_store: Open) -> None:
+    store = open_store()
+    for number, (model, variant) in enumerate(
+        [("demucs", "htdemucs_ft"), ("demucs", "htdemucs"), ("whisper", "base")]
+    ):
+        store.submit(Request("f" * 32, model, variant, {}, f"{number}"), None, None)
+    with store._engine.connect() as connection:
+        rows = connection.execute(text("SELECT queue_name FROM procrastinate_jobs ORDER BY id"))
+        assert [queue for (queue,) in rows] == ["gpu", "default", "cpu"]
+
+
+def test_a_server_that_runs_its_own_jobs_shares_no_database(open_store: Open) -> None:
+    engine = open_store()._engine
+    with presence(engine, is_alone=False):
+        check_refused(engine, is_alone=True)
+        with presence(engine, is_alone=False):
+            pass
+    with presence(engine, is_alone=True):
+        check_refused(engine, is_alone=False)
+
+
+def check_refused(engine: Engine, *, is_alone: bool) -> None:
+    with pytest.raises(DatabaseInUse, match="ROLE=all"), presence(engine, is_alone=is_alone):
+        pass
+
+
+def test_a_server_on_one_machine_imports_none_of_it(tmp_path: object) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EMBEDDED, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,84 @@
+"""Web servers, workers and a keeper with one PostgreSQL and one pair of folders."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.postgres import Postgres
+from tests.support.server import ROOT, Server, until
+
+HEARTBEAT_S, STALLED_S = 1, 4
+
+
+class Process:
+    """A worker or a keeper."""
+
+    def __init__(self, role: str, log: Path, environment: dict[str, str]) -> None:
+        self.log = log
+        with open(log, "ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "background.py"],
+                cwd=ROOT,
+                env={**environment, "ROLE": role},
+                stdout=output,
+                stderr=output,
+            )
+        until(lambda: f"the {role} runs" in self.log.read_text() or self._process.poll())
+        assert self._process.poll() is None, self.log.read_text()[-3000:]
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """End it as a service manager does. Returns its exit code."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+        return self._process.wait(timeout=60)
+
+
+class Cluster:
+    def __init__(self, folder: Path, postgres: Postgres, weights: Path) -> None:
+        self.folder = folder
+        self.postgres = postgres
+        self.outputs = folder / "outputs"
+        self._processes: list[Process] = []
+        self._webs: list[Server] = []
+        self._settings = {
+            "DATABASE_URL": postgres.url,
+            "MODEL_DIR": str(weights),
+            "DEMUCS_MODEL": "tiny",
+            "SEPARATION_ENGINE": "torch",
+            "TORCH_THREADS": "1",
+            "MIN_FREE_BYTES": "0",
+            "WORKER_HEARTBEAT_S": str(HEARTBEAT_S),
+            "WORKER_STALLED_S": str(STALLED_S),
+            "UPLOAD_FOLDER": str(folder / "uploads"),
+            "OUTPUT_FOLDER": str(self.outputs),
+        }
+
+    def web(self) -> Server:
+        folder = self.folder / f"web{len(self._webs)}"
+        folder.mkdir()
+        server = Server(folder, ROLE="web", **self._settings)
+        self._webs.append(server.start())
+        return server
+
+    def start(self, role: str) -> Process:
+        log = self.folder / f"{role}{len(self._processes)}.log"
+        process = Process(role, log, {**os.environ, **self._settings})
+        self._processes.append(process)
+        return process
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.stop()
+        for server in self._webs:
+            server.stop()
+
+    def results(self, file_id: str) -> list[str]:
+        """The names of the results of a file."""
+        folder = self.outputs / file_id
+        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
