@@ -12,7 +12,8 @@ from tests.support.cluster import Cluster, Process
 from tests.support.postgres import Postgres
 from tests.support.server import Server, noise, until, write_wav
 
-pytestmark = pytest.mark.postgres
+# tests/jobs/test_contract.py and test_scale_store.py are the short proof.
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 
 @dataclass
@@ -71,7 +72,6 @@ def test_servers_share_jobs(studio: Studio, short_wav: Path) -> None:
     assert studio.cluster.results(file_id) == []
 
 
-@pytest.mark.slow
 def test_a_killed_worker_loses_no_job(studio: Studio) -> None:
     file_id, job_id = studio.start_long_job()
     studio.worker.send(signal.SIGKILL)
@@ -79,7 +79,6 @@ def test_a_killed_worker_loses_no_job(studio: Studio) -> None:
     studio.check_done(file_id, f"{job_id}-2")
 
 
-@pytest.mark.slow
 def test_a_stopped_worker_returns_its_job(studio: Studio) -> None:
     file_id, job_id = studio.start_long_job()
     assert studio.worker.stop() == 0
@@ -88,7 +87,6 @@ def test_a_stopped_worker_returns_its_job(studio: Studio) -> None:
     studio.check_done(file_id, f"{job_id}-2")
 
 
-@pytest.mark.slow
 def test_a_frozen_worker_is_fenced_and_works_again(studio: Studio, short_wav: Path) -> None:
     file_id, job_id = studio.start_long_job()
     studio.worker.send(signal.SIGSTOP)
@@ -102,7 +100,6 @@ def test_a_frozen_worker_is_fenced_and_works_again(studio: Studio, short_wav: Pa
     studio.check_done(short, studio.one.process(short, shifts=1).json()["job_id"])
 
 
-@pytest.mark.slow
 def test_jobs_go_on_while_postgresql_restarts(studio: Studio) -> None:
     file_id, job_id = studio.start_long_job()
     studio.cluster.postgres.kill()
