@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster import Cluster, Process
+from tests.support.object_store import object_store
 from tests.support.postgres import Postgres
 from tests.support.server import Server, noise, until, write_wav
 
@@ -58,6 +59,26 @@ def studio(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
     finally:
         cluster.stop()
         postgres.remove()
+
+
+def test_machines_need_no_shared_disk(
+    tmp_path: Path, weights: Path, postgresql: Postgres, short_wav: Path
+) -> None:
+    """Files are in an object store; a worker dies, and another one separates the song."""
+    with object_store(tmp_path / "store") as store:
+        cluster = Cluster(tmp_path, postgresql, weights, store.settings("studio"))
+        try:
+            web, worker = cluster.web(), cluster.start("worker")
+            cluster.start("keeper")
+            file_id = web.upload(short_wav)
+            web.process(file_id, shifts=9)
+            until(lambda: web.get(f"/status/{file_id}").json()["progress"] > 0)
+            worker.send(signal.SIGKILL)
+            cluster.start("worker")
+            assert web.wait(file_id)["status"] == "completed"
+            assert web.get(f"/download/{file_id}/vocals").content[:4] == b"RIFF"
+        finally:
+            cluster.stop()
 
 
 def test_servers_share_jobs(studio: Studio, short_wav: Path) -> None:

@@ -1,4 +1,4 @@
-"""Web servers, workers and a keeper with one PostgreSQL and one pair of folders."""
+"""Web servers, workers and a keeper with one PostgreSQL, and one pair of folders or one bucket."""
 
 import os
 import signal
@@ -40,7 +40,15 @@ class Process:
 
 
 class Cluster:
-    def __init__(self, folder: Path, postgres: Postgres, weights: Path) -> None:
+    """With a `bucket`, as settings, each process has folders of its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        postgres: Postgres,
+        weights: Path,
+        bucket: dict[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.postgres = postgres
         self.outputs = folder / "outputs"
@@ -55,22 +63,27 @@ class Cluster:
             "MIN_FREE_BYTES": "0",
             "WORKER_HEARTBEAT_S": str(HEARTBEAT_S),
             "WORKER_STALLED_S": str(STALLED_S),
-            "UPLOAD_FOLDER": str(folder / "uploads"),
-            "OUTPUT_FOLDER": str(self.outputs),
+            **(bucket or {}),
         }
+        self._is_shared = bucket is None
 
     def web(self) -> Server:
         folder = self.folder / f"web{len(self._webs)}"
         folder.mkdir()
-        server = Server(folder, ROLE="web", **self._settings)
+        server = Server(folder, ROLE="web", **self._settings, **self._folders(folder))
         self._webs.append(server.start())
         return server
 
     def start(self, role: str) -> Process:
-        log = self.folder / f"{role}{len(self._processes)}.log"
-        process = Process(role, log, {**os.environ, **self._settings})
+        name = f"{role}{len(self._processes)}"
+        environment = {**os.environ, **self._settings, **self._folders(self.folder / name)}
+        process = Process(role, self.folder / f"{name}.log", environment)
         self._processes.append(process)
         return process
+
+    def _folders(self, own: Path) -> dict[str, str]:
+        folder = self.folder if self._is_shared else own
+        return {"UPLOAD_FOLDER": f"{folder / 'uploads'}", "OUTPUT_FOLDER": f"{folder / 'outputs'}"}
 
     def stop(self) -> None:
         for process in self._processes:
