@@ -27,7 +27,7 @@ GUARD = "studio.audio.child"
 CONVERSION = "studio.inference.convert_process"
 FAMILIES = ("separation", "transcription", "generation", "analysis")
 LAYERS = (
-    ("studio", "studio.errors", "studio.logs", "studio.remedies", "studio.settings"),
+    ("studio", "studio.errors", "studio.logs", "studio.settings"),
     ("studio.audio",),
     ("studio.inference", "studio.storage"),
     ("studio.jobs",),
@@ -45,7 +45,7 @@ MAKES_A_VALUE = {
     "bytes", "frozenset", "list", "range", "round", "sorted", "str", "tuple",
     "fromhex", "fromkeys", "items", "split", "resolve",
     "compile", "float32", "getLogger", "ip_network", "local",
-    "dataclass", "field", "field_validator", "mapped_column", "model_validator", "operation",
+    "dataclass", "field", "field_validator", "mapped_column", "model_validator", "operation", "text",
     "integer", "one_of", "other_protocol", "_secret", "_setting",
 }  # fmt: skip
 """Functions that may be called while a module is imported: they only make a value."""
@@ -107,6 +107,8 @@ def imported_at_once(node: ast.AST) -> set[str]:
     found: set[str] = set()
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
             continue
         if isinstance(child, ast.Import | ast.ImportFrom):
             found |= set(names(child))

@@ -10,9 +10,9 @@ from typing import Any
 from flask import Flask, Response, jsonify, render_template, request, send_file
 
 from studio.errors import UnknownRoute, all_errors
-from studio.remedies import REMEDIES
 from studio.web.assets import STATIC, Assets
 from studio.web.openapi import document
+from studio.web.remedies import REMEDIES
 from studio.web.samples import call_of, samples
 from studio.web.services import Services
 

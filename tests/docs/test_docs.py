@@ -14,12 +14,12 @@ from studio.errors import all_errors
 from studio.generation.catalogue import RELEASES as MUSICGEN_RELEASES
 from studio.generation.options import GenerationOptions
 from studio.inference.variants import BUNDLED
-from studio.remedies import REMEDIES
 from studio.separation.catalogue import RELEASES
 from studio.separation.options import SeparationOptions
 from studio.transcription.catalogue import RELEASES as WHISPER_RELEASES
 from studio.transcription.formats import FORMATS
 from studio.transcription.options import TranscriptionOptions
+from studio.web.remedies import REMEDIES
 from tests.support.server import ROOT, Server
 
 API = (ROOT / "docs" / "api.md").read_text()

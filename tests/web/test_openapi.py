@@ -16,9 +16,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
 from studio.generation.options import GenerationOptions
-from studio.remedies import REMEDIES
 from studio.separation.options import SeparationOptions
 from studio.transcription.options import TranscriptionOptions
+from studio.web.remedies import REMEDIES
 from tests.support.problems import without_network
 from tests.support.server import ROOT, Server, noise, write_wav
 
