@@ -45,8 +45,8 @@ MAKES_A_VALUE = {
     "bytes", "frozenset", "list", "range", "round", "sorted", "str", "tuple",
     "fromhex", "fromkeys", "items", "split", "resolve",
     "compile", "float32", "getLogger", "ip_network", "local",
-    "dataclass", "field", "field_validator", "mapped_column", "model_validator", "operation", "text",
-    "integer", "one_of", "other_protocol", "_secret", "_setting",
+    "dataclass", "field", "field_validator", "mapped_column", "model_validator", "operation",
+    "integer", "one_of", "other_protocol", "text", "_secret", "_setting",
 }  # fmt: skip
 """Functions that may be called while a module is imported: they only make a value."""
 
