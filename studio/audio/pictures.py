@@ -13,7 +13,7 @@ from pathlib import Path
 
 from studio.audio.accepted import FORMATS
 from studio.audio.child import GUARDS, INPUT, Child, Workplace
-from studio.errors import NotAudio
+from studio.errors import InternalError, NotAudio
 
 # Larger ones are left out.
 MAX_BYTES = 5 << 20
@@ -96,8 +96,11 @@ def add_flac_picture(path: Path, picture: Picture) -> None:
         shutil.copyfileobj(source, target, 1 << 20)
 
 
-def add_ogg_picture(path: Path, picture: Picture, tags: dict[str, str]) -> bool:
-    """Rewrite an OGG file with tags and a picture, without encoding it again."""
+def add_ogg_picture(path: Path, picture: Picture, tags: dict[str, str]) -> None:
+    """Rewrite an OGG file with tags and a picture, without encoding it again.
+
+    If that fails, the file stays as it is. Raises InternalError with what ffmpeg says.
+    """
     most_bytes = path.stat().st_size + 2 * len(picture.data) + (1 << 20)
     with (
         tempfile.TemporaryDirectory(prefix="audio-studio-") as folder,
@@ -110,7 +113,8 @@ def add_ogg_picture(path: Path, picture: Picture, tags: dict[str, str]) -> bool:
             workplace = Workplace(Path(folder), output, most_bytes)
             with Child(command, path, workplace) as child:
                 child.hear_all(lambda: None)
-                return child.wait()
+                if not child.wait():
+                    raise InternalError(child.report.last_words())
 
 
 OGG_TAGS_INPUT = ["-protocol_whitelist", "file", "-f", "ffmetadata", "-i", TAGS_FILE]

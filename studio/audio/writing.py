@@ -149,7 +149,10 @@ class SoundWriter:
         elif picture is not None and self._format == "flac":
             add_flac_picture(self.path, picture)
         elif picture is not None and self._format == "ogg":
-            add_ogg_picture(self.path, picture, self._tags.texts())
+            try:
+                add_ogg_picture(self.path, picture, self._tags.texts())
+            except InternalError as error:
+                raise write_error(self.path, error) from error
 
     def __enter__(self) -> "SoundWriter":
         return self

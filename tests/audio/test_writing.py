@@ -8,6 +8,8 @@ import soundfile
 
 from studio import audio
 from studio.audio import SoundWriter
+from studio.audio.pictures import Picture, add_ogg_picture
+from studio.errors import InternalError
 from tests.support.server import RATE_HZ, Sound, level_db, noise, read_sound, tone, write_wav
 
 FORMATS = list(audio.ENCODINGS)
@@ -106,6 +108,14 @@ def test_an_error_inside_the_block_is_not_hidden(tmp_path: Path) -> None:
         SoundWriter(tmp_path / "a.wav", "wav", RATE_HZ, 2, 10),
     ):
         raise ZeroDivisionError
+
+
+def test_a_cover_that_cannot_be_added_leaves_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.ogg"
+    path.write_bytes(b"no OGG")
+    with pytest.raises(InternalError):
+        add_ogg_picture(path, Picture(b"\xff\xd8\xff", "image/jpeg"), {})
+    assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"no OGG"]
 
 
 FOUR_GIB_SAMPLES = 2**32 // 8  # stereo, 4 bytes a sample
