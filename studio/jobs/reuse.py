@@ -46,8 +46,10 @@ def completed_before(
             webhook=webhook,
             shares=shared.shares,
         )
-        # From now on the files stay; they may have been deleted before.
-        if shared.shares and not storage.result(shared).exists():
+        # From now on whoever deletes the earlier upload keeps the files; it may be gone already.
+        if shared.shares and not (
+            _belongs_to(storage, earlier, owner) and storage.result(shared).exists()
+        ):
             store.forget(job_id)
             continue
         return job

@@ -10,7 +10,7 @@ So nothing is ever renamed: a transaction of the database makes objects visible.
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from studio.storage.cache import Cache
 from studio.storage.files import FileInfo, ResultId, Storage, Upload, Uploads
 from studio.storage.folders import Folders
 from studio.storage.object_orphans import ObjectOrphans
-from studio.storage.space import DiskSpace
+from studio.storage.space import DiskSpace, disk_errors
 
 # How long to repeat a publication while the store does not respond.
 PUBLISH_WITHIN_S = 3600.0
@@ -164,8 +164,10 @@ class ObjectStorage(Storage):
         self.bucket.put(_source_key(upload), path)
         if not self._records.add(upload):
             return self.upload(upload.file_id)
-        # It is the first local copy.
-        self._cache.path(_source_key(upload), path.rename)
+        # It is the first local copy, unless the folders are on different disks.
+        with suppress(OSError):
+            self._cache.path(_source_key(upload), path.rename)
+        path.unlink(missing_ok=True)
         return upload
 
     def source(self, upload: Upload) -> ObjectFile:
@@ -233,7 +235,7 @@ class ObjectStorage(Storage):
     def _make(self, key: str, needed_bytes: int, make: Callable[[Path], None]) -> None:
         unfinished = self._folders.new_work(key.rpartition("/")[2])
         try:
-            with self._space.promise(needed_bytes):
+            with self._space.promise(needed_bytes), disk_errors():
                 make(unfinished)
                 self.bucket.put_if_new(key, unfinished)
         except FileNotFoundError:

@@ -1,5 +1,7 @@
 """Failures of a real object store: nothing is lost, nothing is half, and nothing stays behind."""
 
+import errno
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,7 @@ from studio.jobs.outbox import Outbox
 from studio.jobs.reuse import completed_before
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
+from studio.jobs.uploads import UploadTable
 from studio.storage import object_storage
 from studio.storage.files import ResultId
 from tests.storage.test_storages import JOB, LARGE, OTHER, in_bucket, publish, read, upload_to
@@ -51,6 +54,21 @@ def test_an_upload_while_the_store_is_away_leaves_nothing(
     upload = storage.accept(incoming, "song.wav", "wav", None)
     with storage.hold():
         assert storage.source(upload).path.read_bytes() == LARGE
+
+
+def test_an_upload_from_another_disk_leaves_nothing(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    storage = in_bucket(store, tmp_path)
+    monkeypatch.setattr(Path, "rename", rename)
+    upload = upload_to(storage)
+    monkeypatch.undo()
+    assert list((tmp_path / "uploads" / ".incoming").iterdir()) == []
+    with storage.hold():
+        assert storage.source(upload).path.read_bytes() == b"sound"
 
 
 def test_publishing_goes_on_when_the_store_is_back(store: ObjectStore, tmp_path: Path) -> None:
@@ -131,6 +149,28 @@ def test_addresses_expire_and_cannot_be_changed(store: ObjectStore, tmp_path: Pa
         assert changed != address
         assert requests.get(changed, timeout=30).status_code == 403
     until(lambda: requests.get(address, timeout=30).status_code == 403)
+
+
+def test_files_of_an_upload_that_is_being_deleted_are_not_shared(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = in_bucket(store, tmp_path)
+    engine = connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
+    jobs, records = JobStore(engine), UploadTable(engine)
+    one, two = upload_to(storage), upload_to(storage)
+    first = jobs.add(Request(one.file_id, "demucs", "mini", {}, "the same"), result={})
+    publish(storage, one, first.job_id, vocals=b"stem")
+    share = storage.share
+
+    def share_late(*results: ResultId, with_edits: bool) -> ResultId:
+        """The other server has removed the record, and will delete the objects next."""
+        records.remove(one.file_id)
+        return share(*results, with_edits=with_edits)
+
+    monkeypatch.setattr(storage, "share", share_late)
+    again = Request(two.file_id, "demucs", "mini", {}, "the same")
+    assert completed_before(jobs, storage, again) is None
+    assert jobs.of_file(two.file_id) == []
 
 
 def test_a_sweep_leaves_no_object_without_a_row(store: ObjectStore, tmp_path: Path) -> None:
