@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
 from studio.errors import Interrupted
 from studio.jobs.execution import describe
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import route
 from studio.jobs.presence import DatabaseInUse, presence
+from studio.jobs.scale.changes import conninfo
 from studio.jobs.scale.store import MAX_ATTEMPTS, SharedJobStore
 from studio.jobs.store import connect
 from tests.jobs.test_runner import Work, request
@@ -181,3 +182,14 @@ def test_a_server_on_one_machine_imports_none_of_it(tmp_path: object) -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_listeners_connect_with_the_options_of_the_database() -> None:
+    address = conninfo(make_url("postgresql+psycopg://u:p%40@/db?host=/run/pg&sslmode=require"))
+    assert sorted(address.split()) == [
+        "dbname=db",
+        "host=/run/pg",
+        "password=p@",
+        "sslmode=require",
+        "user=u",
+    ]

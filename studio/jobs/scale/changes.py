@@ -16,9 +16,11 @@ RETRY_S = 1.0
 
 
 def conninfo(url: URL) -> str:
-    """The address of a database as libpq reads it."""
-    plain = url.set(drivername="postgresql", query={})
-    return plain.render_as_string(hide_password=False)
+    """The address of a database as libpq reads it, with options such as `sslmode`."""
+    from psycopg.conninfo import make_conninfo
+
+    _, arguments = url.get_dialect()().create_connect_args(url)
+    return make_conninfo(**arguments)
 
 
 class Changes:
@@ -51,7 +53,7 @@ class Changes:
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 log.warning("PostgreSQL cannot be heard, trying again: %s", error)
                 self._stopping.wait(RETRY_S)
 
