@@ -78,7 +78,7 @@ def _lyrics(folder: TrackFolder) -> Lyrics:
             tuple(LyricWord(word.text, word.start_s, word.end_s) for word in row),
             bool(segment.words),
         )
-        for segment in transcript.segments
+        for segment in transcript.placed_segments
         for [row] in phrases(segment, most_lines=1)
     ]
     return Lyrics(transcript.language, tuple(lines))

@@ -39,14 +39,15 @@ def done(live_server: Server, song: Path) -> str:
     return file_id
 
 
-def edit(server: Server, file_id: str, words: tuple[str, ...]) -> None:
-    """Replace the transcript by words of 0.5 s each, from the first second on."""
+def edit(server: Server, file_id: str, words: tuple[str, ...], **segment: Any) -> None:
+    """Replace the transcript by a segment of words of 0.5 s each, from the first second on."""
     timed = [
         {"text": text, "start_s": 1 + number / 2, "end_s": 1.5 + number / 2}
         for number, text in enumerate(words)
     ]
     times = {"start_s": 1.0, "end_s": 1 + len(words) / 2}
-    segments = [{**times, "text": "".join(words), "words": timed}] if words else []
+    whole = {**times, "text": "".join(words), "words": timed, **segment}
+    segments = [whole] if words else []
     path = f"{server.url}/files/{file_id}/transcription"
     etag = server.get(f"/download/{file_id}/transcription?format=json").headers["ETag"]
     answer = requests.put(path, json={"segments": segments}, headers={"If-Match": etag}, timeout=60)
@@ -127,6 +128,8 @@ def test_an_edited_transcript_gets_a_new_video(live_server: Server, done: str) -
     problem = assert_problem(video(live_server, done), "font_missing")
     assert "你好" in problem["error"] and "FONTS_DIR" in problem["error"]
     edit(live_server, done, ())
+    assert_problem(video(live_server, done), "not_ready")
+    edit(live_server, done, WORDS, placed=False)
     assert_problem(video(live_server, done), "not_ready")
     edit(live_server, done, WORDS)
 
