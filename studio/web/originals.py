@@ -5,7 +5,14 @@ from pathlib import PurePath
 
 from flask import Response
 
-from studio.errors import InvalidLink, PreconditionFailed, RangeNotSatisfiable, UnknownFile
+from studio.errors import (
+    InvalidLink,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    ResultsGone,
+    StorageUnavailable,
+    UnknownFile,
+)
 from studio.storage.files import Upload
 from studio.web import answers, sending
 from studio.web.links import LINK
@@ -25,7 +32,14 @@ class OriginalViews(Views):
         summary="Download the uploaded file; supports Range and ETag",
         answers={200: BYTES, 206: BYTES, 304: None},
         parameters=(LINK, RANGE, IF_NONE_MATCH),
-        errors=(InvalidLink, UnknownFile, PreconditionFailed, RangeNotSatisfiable),
+        errors=(
+            InvalidLink,
+            UnknownFile,
+            PreconditionFailed,
+            RangeNotSatisfiable,
+            ResultsGone,
+            StorageUnavailable,
+        ),
         rate="none",
     )
     def original(self, file_id: str) -> Response:

@@ -16,9 +16,10 @@ STORED = "/.stored"
 
 
 def send(file: StoredFile, content_type: str) -> Response:
-    """The answer with a file, or a part of it. Raises PreconditionFailed.
+    """The answer with a file, or a part of it.
 
-    Raises RequestedRangeNotSatisfiable for a range beyond the end.
+    Raises PreconditionFailed, RequestedRangeNotSatisfiable for a range beyond the end, and
+    ResultsGone.
     """
     answer = _whole(file, content_type)
     etag, _ = answer.get_etag()
@@ -57,10 +58,13 @@ def etag_of(file: StoredFile) -> str:
 def _whole(file: StoredFile, content_type: str) -> Response:
     """The answer with a whole file; without a body if it is on another machine."""
     if file.remote is None:
-        return send_file(file.path, mimetype=content_type or None, conditional=False)
+        try:
+            return send_file(file.path, mimetype=content_type or None, conditional=False)
+        except FileNotFoundError:
+            raise _gone() from None
     info = file.info()
     if info is None:
-        raise ResultsGone("The file has been deleted from the server. Start the job again.")
+        raise _gone()
     answer = Response(mimetype=content_type)
     answer.set_etag(info.etag)
     answer.last_modified = datetime.fromtimestamp(int(info.modified_at), UTC)
@@ -89,7 +93,10 @@ def _send_remote(
     if address is None:
         blocks = remote.read(first, last)
         # The first one is read before the status is sent, so that an error can be answered.
-        answer.response = chain([next(blocks)], blocks)
+        try:
+            answer.response = chain([next(blocks)], blocks)
+        except FileNotFoundError:
+            raise _gone() from None
         answer.call_on_close(blocks.close)
         return answer
     # nginx takes the status and the length from the answer of the store.
@@ -102,6 +109,11 @@ def _send_remote(
         answer.headers.pop(name, None)
     answer.status_code = 200
     return answer
+
+
+def _gone() -> ResultsGone:
+    """The error for a file that was deleted between two steps of a request."""
+    return ResultsGone("The file has been deleted from the server. Start the job again.")
 
 
 def _check_preconditions(etag: str, modified_at: datetime) -> None:

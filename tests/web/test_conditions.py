@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from flask import Flask
 
+from studio.errors import ResultsGone
+from studio.storage.disk import DiskFile
+from studio.web import sending
 from tests.support.problems import assert_problem
 from tests.support.server import Server
 
@@ -139,3 +143,8 @@ def test_if_range(server: Server, track: str, whole: requests.Response) -> None:
         assert answer.content == (whole.content[10:20] if status == 206 else whole.content)
     # Without a range it means nothing.
     assert server.get(track, headers={"If-Range": OTHER}).status_code == 200
+
+
+def test_a_file_that_was_deleted_meanwhile(tmp_path: Path) -> None:
+    with Flask("test").test_request_context(), pytest.raises(ResultsGone):
+        sending.send(DiskFile(tmp_path / "gone.wav"), "audio/wav")
