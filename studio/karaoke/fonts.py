@@ -5,6 +5,7 @@ like the symbols, with the package `pymupdf-fonts`. Fonts for other scripts are 
 folder. The fonts that happen to be installed on a machine are never used.
 """
 
+import struct
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -137,7 +138,9 @@ def bundled_fonts() -> tuple[Font, ...]:
 
 def _in_folder(folder: Path, language: str | None) -> Iterator[Font]:
     """The fonts of a folder, the most suitable first. Files that are not fonts are skipped."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FILE_TYPES)
+    paths = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in FILE_TYPES and path.is_file()
+    )
     for path in sorted(paths[:MAX_FILES], key=lambda path: _rank(path.name.lower())):
         fonts = _of_file(path, path.stat().st_mtime_ns)
         region = _REGIONS.get(language or "", "")
@@ -155,7 +158,8 @@ def _of_file(path: Path, _modified_ns: int) -> tuple[Font, ...]:
 
     try:
         return tuple(_read(path, path.suffix.lower()[1:]))
-    except (TTLibError, OSError, KeyError, ValueError):
+    except (TTLibError, OSError, LookupError, ValueError, AssertionError, struct.error):
+        # fontTools hardly checks what it reads.
         return ()
 
 

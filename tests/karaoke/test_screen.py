@@ -8,6 +8,7 @@ import cvttf_NotoSansCJK_Regular
 import numpy as np
 import numpy.typing as npt
 import pytest
+from pymupdf_fonts import FiraGO_Bold
 
 from studio import audio
 from studio.audio.child import ENVIRONMENT
@@ -94,6 +95,14 @@ def test_characters_without_a_font_are_an_error() -> None:
         Fonts.for_text("Hello 你好", None, "zh")
     with pytest.raises(FontMissing, match="FONTS_DIR"):
         Fonts.for_text("ខ្មែរ", CJK, "km")
+
+
+def test_files_that_are_no_fonts_are_skipped(tmp_path: Path) -> None:
+    (tmp_path / "bold.ttf").write_bytes(FiraGO_Bold.fontbuffer[:300])
+    (tmp_path / "folder.ttf").mkdir()
+    (tmp_path / "gone.otf").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FontMissing, match=tmp_path.name):
+        Fonts.for_text("你好", tmp_path, "zh")
 
 
 def test_pictures_without_a_font_are_left_out() -> None:
