@@ -12,7 +12,7 @@ from tests.support.server import write_wav
 from tests.support.speech import MAX_WRONG, Spoken, wrong
 
 pytestmark = pytest.mark.browser
-FINAL = ".lines .final"
+FINAL = ".live-lines .final"
 # Connections can be cut.
 CUT = """
 window.sockets = [];

@@ -7,11 +7,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from studio.web.assets import STATIC, Assets
-from tests.support.server import ROOT, Server
+from tests.support.browser import DESKTOP, PHONE, assert_usable
+from tests.support.server import Server
 from tests.web.studio.conftest import Song
 
 pytestmark = pytest.mark.browser
-AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 MAX_FIRST_PAGE_BYTES = 150_000
 MAX_FIRST_PAGE_REQUESTS = 60
 MAX_MODULE_LINES = 200
@@ -19,14 +19,15 @@ MAX_MODULE_LINES = 200
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["songs", "mixer", "transcript", "karaoke"])
-def test_axe_has_no_complaint(page: Page, sung: Song, name: str, scheme: str) -> None:
+def test_everybody_can_use_it(page: Page, sung: Song, name: str, scheme: str) -> None:
+    """In light colours on a phone, in dark ones on a desktop."""
+    page.set_viewport_size(DESKTOP if scheme == "dark" else PHONE)
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     paths = {"songs": "", "mixer": f"/{sung.file_id}"}
     page.goto(f"/studio{paths.get(name, f'/{sung.file_id}/{name}')}")
     expect(page.locator("main button").first).to_be_visible()
-    page.evaluate(AXE.read_text("utf-8"))
-    found = page.evaluate("axe.run()")["violations"]
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert_usable(page)
 
 
 def test_the_first_page_is_small_and_is_loaded_once(page: Page) -> None:

@@ -17,7 +17,7 @@ import { MixDownload } from "../ui/mix_download.js";
 import { listenToKeys } from "../ui/mixer_keys.js";
 import { Presets } from "../ui/presets.js";
 import { SongAnalysis } from "../ui/song_analysis.js";
-import { SongTabs } from "../ui/song_frame.js";
+import { NoSong, SongTabs } from "../ui/song_frame.js";
 import { SongState } from "../ui/song_state.js";
 import { Timeline } from "../ui/timeline.js";
 import { Transport } from "../ui/transport.js";
@@ -48,8 +48,7 @@ export function Mixer({ id }) {
   }, [id, tracks, returns.value]);
 
   if (song.isGone.value || error) {
-    return html`<p class="notice error" role="alert">${error || t("song.gone")}</p>
-      <p><a class="button" href="/studio">${t("missing.home")}</a></p>`;
+    return html`<${NoSong} isGone=${song.isGone.value} problem=${error} />`;
   }
   if (files === null) return html`<p class="starting">…</p>`;
   if (files.stems) return html`<${Console} key=${files.stems.job_id} song=${song} files=${files} />`;
@@ -122,7 +121,7 @@ function Console({ song, files }) {
     <//>
     <${Presets} mix=${mix} />
     <${MixDownload} id=${song.id} mix=${mix} format=${format} />
-    <p class="muted">${t("mixer.keys")}</p>`;
+    <p class="muted keys">${t("mixer.keys")}</p>`;
 }
 
 /** The player of a song with its metronome, both null before the first render. @param {any} files */

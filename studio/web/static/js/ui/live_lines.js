@@ -6,7 +6,7 @@ import { html } from "./html.js";
 
 /** @param {{ text: import("../data/live_text.js").LiveText }} properties */
 export function LiveLines({ text }) {
-  return html`<div class="lines" role="log" aria-live="polite" tabindex="0" aria-label=${t("live.text")} dir="auto">
+  return html`<div class="live-lines" role="log" aria-live="polite" tabindex="0" aria-label=${t("live.text")} dir="auto">
     <${Finals} text=${text} />
     <${Interim} text=${text} />
   </div>`;

@@ -101,7 +101,7 @@ function Actions({ song }) {
 /** @param {{ song: Song }} properties */
 function Delete({ song }) {
   return html`<button
-    class="quiet"
+    class="quiet delete"
     aria-label=${t("song.delete.name", { name: song.name })}
     onClick=${() => remove(song)}
   >

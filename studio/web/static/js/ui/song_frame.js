@@ -14,19 +14,22 @@ const SHARED = ["key", "speed"];
  */
 export function SongFrame({ id, page, open, children }) {
   const { song, files, error } = open;
-  if (song.isGone.value) {
-    return html`<p class="notice error" role="alert">${t("song.gone")}</p>
-      <p><a class="button" href="/studio">${t("missing.home")}</a></p>`;
-  }
-  if (files === null) {
-    const problem = error || song.error.value;
-    return problem ? html`<p class="notice error" role="alert">${problem}</p>` : html`<p class="starting">…</p>`;
-  }
+  const problem = files === null && (error || song.error.value);
+  if (song.isGone.value || problem) return html`<${NoSong} isGone=${song.isGone.value} problem=${problem} />`;
+  if (files === null) return html`<p class="starting">…</p>`;
   return html`<header class="song-head">
       <h1 class="ellipsis" dir="auto">${files.filename}</h1>
       <${SongTabs} id=${id} page=${page} />
     </header>
     ${children}`;
+}
+
+/** Why a song cannot be shown. @param {{ isGone: boolean, problem: string | false }} properties */
+export function NoSong({ isGone, problem }) {
+  return html`<div class="notice error" role="alert">
+      ${isGone && html`<h1>${t("song.gone")}</h1>`} ${problem && html`<p>${problem}</p>`}
+    </div>
+    <p><a class="button" href="/studio">${t("missing.home")}</a></p>`;
 }
 
 /** @param {{ id: string, page: SongPage }} properties */

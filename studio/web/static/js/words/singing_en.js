@@ -3,7 +3,7 @@ export const singingEn = {
   "tabs": "Pages of this song",
   "tabs.mixer": "Mixer",
   "tabs.karaoke": "Karaoke",
-  "tabs.transcript": "Text",
+  "tabs.transcript": "Transcript",
   "player.position": "Position",
   "player.failed": "The sound cannot be played.",
   "text.none": "This file has no text yet",
