@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 
 from sqlalchemy import Engine, delete, func, select, update
-from sqlalchemy.orm import Mapped, mapped_column, sessionmaker
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
 from studio.jobs.tables import Base
 
@@ -32,12 +33,13 @@ class Usage:
         hour = self._hour()
         with self._sessions.begin() as session:
             session.execute(delete(UsageRow).where(UsageRow.hour <= hour - HOURS))
-            mine = (UsageRow.client == client, UsageRow.hour == hour)
-            added = session.execute(
-                update(UsageRow).where(*mine).values(worked_s=UsageRow.worked_s + worked_s)
-            )
-            if not added.rowcount:  # type: ignore[attr-defined]
-                session.add(UsageRow(client=client, hour=hour, worked_s=worked_s))
+            if not _added(session, client, hour, worked_s):
+                try:
+                    with session.begin_nested():
+                        session.add(UsageRow(client=client, hour=hour, worked_s=worked_s))
+                except IntegrityError:
+                    # Another process has stored the first time of this hour meanwhile.
+                    _added(session, client, hour, worked_s)
 
     def worked_s(self, client: str) -> float:
         """Processing seconds in the last day, to the hour."""
@@ -49,3 +51,10 @@ class Usage:
 
     def _hour(self) -> int:
         return int(self._clock() // HOUR_S)
+
+
+def _added(session: Session, client: str, hour: int, worked_s: float) -> bool:
+    """Add to the time of an hour; False if there is none yet."""
+    mine = (UsageRow.client == client, UsageRow.hour == hour)
+    row = update(UsageRow).where(*mine).values(worked_s=UsageRow.worked_s + worked_s)
+    return session.scalar(row.returning(UsageRow.hour)) is not None

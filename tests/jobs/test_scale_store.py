@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -17,6 +18,7 @@ from studio.jobs.presence import DatabaseInUse, presence
 from studio.jobs.scale.changes import conninfo
 from studio.jobs.scale.store import MAX_ATTEMPTS, SharedJobStore
 from studio.jobs.store import connect
+from studio.jobs.usage import Usage
 from tests.jobs.test_runner import Work, request
 from tests.support import job_backends
 from tests.support.postgres import Postgres
@@ -171,6 +173,20 @@ def test_a_server_that_runs_its_own_jobs_shares_no_database(open_store: Open) ->
 def check_refused(engine: Engine, *, is_alone: bool) -> None:
     with pytest.raises(DatabaseInUse, match="ROLE=all"), presence(engine, is_alone=is_alone):
         pass
+
+
+def test_the_first_times_of_an_hour_add_up(open_store: Open) -> None:
+    """Another process stores its time first, and commits while this one waits for it."""
+    engine = open_store()._engine
+    usage = Usage(engine, clock=lambda: 3600.0)
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as other:
+            other.execute(text("INSERT INTO usage VALUES ('bob', 1, 10.0)"))
+            added = pool.submit(usage.add, "bob", 5.0)
+            with engine.connect() as looking:
+                until(lambda: looking.scalar(text("SELECT true FROM pg_locks WHERE NOT granted")))
+        added.result(30)
+    assert usage.worked_s("bob") == 15.0
 
 
 def test_a_server_on_one_machine_imports_none_of_it(tmp_path: object) -> None:
