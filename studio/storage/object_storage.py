@@ -207,11 +207,13 @@ class ObjectStorage(Storage):
         """The objects that cannot be deleted now are deleted by the next sweep."""
         if not self._records.remove(file_id):
             self.upload(file_id)
-        self.delete(f"uploads/{file_id}/")
-        for name in self.bucket.folders(f"results/{file_id}/"):
-            result = ResultId(file_id, name)
-            if not self._is_shared(result):
-                self.discard_result(result)
+        # From now on the file is gone, whether or not the store responds.
+        with suppress(StorageUnavailable):
+            self.delete(f"uploads/{file_id}/")
+            for name in self.bucket.folders(f"results/{file_id}/"):
+                result = ResultId(file_id, name)
+                if not self._is_shared(result):
+                    self.discard_result(result)
 
     def local(self, key: str) -> Path:
         """The local copy of an object. Raises FileNotFoundError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from studio.errors import StorageUnavailable
+from studio.errors import StorageUnavailable, UnknownFile
 from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import Housekeeper
 from studio.jobs.job import Request, State
@@ -69,6 +69,16 @@ def test_an_upload_from_another_disk_leaves_nothing(
     assert list((tmp_path / "uploads" / ".incoming").iterdir()) == []
     with storage.hold():
         assert storage.source(upload).path.read_bytes() == b"sound"
+
+
+def test_a_file_is_gone_although_the_store_is_away(store: ObjectStore, tmp_path: Path) -> None:
+    storage = in_bucket(store, tmp_path)
+    upload = upload_to(storage)
+    store.kill("proxy")
+    storage.remove(upload.file_id)
+    assert not storage.has(upload.file_id)
+    with pytest.raises(UnknownFile):
+        storage.remove(upload.file_id)
 
 
 def test_publishing_goes_on_when_the_store_is_back(store: ObjectStore, tmp_path: Path) -> None:
