@@ -21,7 +21,10 @@ HEAR = """
 const connect = AudioNode.prototype.connect;
 AudioNode.prototype.connect = function (target, ...more) {
   if (target instanceof AudioDestinationNode) {
-    window.heard ??= new AnalyserNode(this.context, { fftSize: 32768, smoothingTimeConstant: 0 });
+    // A page that plays other files has another context.
+    if (window.heard?.context !== this.context) {
+      window.heard = new AnalyserNode(this.context, { fftSize: 32768, smoothingTimeConstant: 0 });
+    }
     connect.call(this, window.heard);
   }
   return connect.call(this, target, ...more);

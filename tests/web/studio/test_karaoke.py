@@ -60,6 +60,17 @@ def test_a_word_is_moved_with_the_mouse(page: Page, studio: Server, sung: Song) 
     expect(block).to_have_attribute("aria-valuetext", "5.23 to 6.23 seconds")
 
 
+@pytest.mark.slow
+def test_pasted_lyrics_are_put_in_time(page: Page, studio: Server, sung: Song) -> None:
+    save_lines(studio, sung, [LINE, NEXT])
+    page.goto(f"/studio/{sung.file_id}/karaoke")
+    page.get_by_text("Use the right words").click()
+    page.get_by_label("Lyrics").fill("over the river\nlow now maybe")
+    page.get_by_role("button", name="Put them in time").click()
+    expect(page.locator(".sung")).to_have_text("over the river")
+    expect(page.locator(".soon")).to_have_text("low now maybe")
+
+
 def test_one_button_makes_the_stems_and_the_words(page: Page, studio: Server) -> None:
     file_id = studio.upload(SONG / "mixture.flac", "fresh.flac")
     page.goto(f"/studio/{file_id}/karaoke")
