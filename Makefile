@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 # Python keeps what it has compiled, whatever the environment says: tests start it hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup dev run demo page screenshots voices test test-all coverage lint lock bench
+.PHONY: help setup dev run demo scale-demo page screenshots voices test test-all coverage lint lock bench
 # The tests that `make test` runs. Two cores serve three workers, because many tests wait for servers.
 TESTS := --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not voices and not slow"
 
 help:  ## list these commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup:  ## install everything into .venv; with GPU=1, the CUDA build of PyTorch
 	@$(PYTHON) scripts/install.py --venv $(VENV)
@@ -25,6 +25,9 @@ run: setup  ## start the development server on PORT (default 8000)
 
 demo: setup  ## separate a song, transcribe speech, generate 5 s of music; with REAL=1, by full-size models
 	$(BIN)/python -m scripts.demo $(if $(REAL),--real)
+
+scale-demo: dev  ## run several servers with PostgreSQL and an object store, and kill one (needs PostgreSQL)
+	$(BIN)/python -m scripts.scale_demo
 
 page:  ## install the JavaScript packages of the studio page (needs npm)
 	@$(PYTHON) scripts/page.py

@@ -10,9 +10,10 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from scripts import voices
+from scripts.services import postgres
 from studio.transcription.engine import RATE_HZ
 from studio.web.pages import SOCKETIO_CLIENT
-from tests.support import postgres, sandbox
+from tests.support import sandbox
 from tests.support.browser import BINARY as CHROMIUM
 from tests.support.browser import DESKTOP, TIMEOUT_S, chromium
 from tests.support.hearing import silence

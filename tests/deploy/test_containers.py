@@ -25,9 +25,10 @@ import yaml
 from dockerfile_parse import DockerfileParser
 
 from config import Config
+from scripts.services.children import free_port
 from studio.web.pages import SOCKETIO_CLIENT
 from tests.support import sandbox
-from tests.support.server import ROOT, free_port
+from tests.support.server import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 BACKEND, NGINX = COMPOSE["services"]["ai-backend"], COMPOSE["services"]["nginx"]

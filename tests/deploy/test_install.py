@@ -17,7 +17,8 @@ from threading import Event
 import pytest
 
 from scripts import install
-from tests.support.server import ROOT, free_port
+from scripts.services.children import free_port
+from tests.support.server import ROOT
 from tests.support.wheels import NATIVE, Index, index_of, make_wheel
 
 pytestmark = pytest.mark.skipif(

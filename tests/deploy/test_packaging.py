@@ -16,8 +16,9 @@ import pytest
 import requests
 
 from scripts.requirements import contents
+from scripts.services.children import free_port
 from studio import __version__
-from tests.support.server import ROOT, Server, free_port
+from tests.support.server import ROOT, Server
 from tests.support.speech import RECORDING
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

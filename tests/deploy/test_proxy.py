@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import requests
 
+from scripts.services.children import free_port
 from tests.support.proxy import CONFIGURATION, Proxy
-from tests.support.server import RATE_HZ, Server, free_port, until, write_wav
+from tests.support.server import RATE_HZ, Server, until, write_wav
 
 pytestmark = pytest.mark.nginx
 

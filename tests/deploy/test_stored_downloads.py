@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 import requests
 
-from tests.support.object_store import ObjectStore, object_store
+from scripts.services.object_store import ObjectStore
+from tests.support.object_store import object_store
 from tests.support.problems import assert_problem
 from tests.support.proxy import Proxy, make_certificate
 from tests.support.server import ROOT, Server

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.services.postgres import Postgres, find_binaries
 from tests.support.object_store import object_store
-from tests.support.postgres import Postgres, find_binaries
 from tests.support.server import ROOT, Server, noise, until, write_wav
 
 pytestmark = [

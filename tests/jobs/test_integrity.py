@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.services.children import free_port
 from studio.jobs.integrity import DamagedDatabase, check
 from studio.jobs.job import Request
 from studio.jobs.store import JobStore, connect
-from tests.support.server import LAUNCHER, ROOT, free_port
+from tests.support.server import LAUNCHER, ROOT
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from scripts.services.postgres import Postgres
 from tests.support.cluster import Cluster, Process
 from tests.support.object_store import object_store
-from tests.support.postgres import Postgres
 from tests.support.server import Server, noise, until, write_wav
 
 # tests/jobs/test_contract.py and test_scale_store.py are the short proof.

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, make_url, text
 
+from scripts.services.postgres import Postgres
 from studio.errors import Interrupted
 from studio.jobs.execution import describe
 from studio.jobs.job import Job, Request, State
@@ -21,7 +22,6 @@ from studio.jobs.store import connect
 from studio.jobs.usage import Usage
 from tests.jobs.test_runner import Work, request
 from tests.support import job_backends
-from tests.support.postgres import Postgres
 from tests.support.server import ROOT, until
 
 pytestmark = pytest.mark.postgres

@@ -8,13 +8,14 @@ import pytest
 import requests
 import standardwebhooks
 
+from scripts.services.children import free_port
 from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
 from studio.jobs.store import JobStore, connect
 from studio.jobs.webhooks import Webhooks, WebhookSettings, signature
 from tests.support.problems import assert_problem
 from tests.support.receiver import SECRET, Receiver
-from tests.support.server import Server, free_port, noise, until, write_wav
+from tests.support.server import Server, noise, until, write_wav
 
 OPEN = WebhookSettings(SECRET, "", allow_private=True)
 SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from config import MODELS, ROOT, Config, ConfigError
-from tests.support.server import Server, free_port
+from scripts.services.children import free_port
+from tests.support.server import Server
 
 SOUND = {"mp3", "wav", "flac", "m4a", "ogg"}
 # Beside those of the contract.

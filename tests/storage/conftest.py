@@ -2,7 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.object_store import ObjectStore, object_store
+from scripts.services.object_store import ObjectStore
+from tests.support.object_store import object_store
 
 
 @pytest.fixture(scope="package")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from scripts.services.object_store import ObjectStore
 from studio.errors import StorageUnavailable, UnknownFile
 from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import Housekeeper
@@ -21,7 +22,6 @@ from studio.jobs.uploads import UploadTable
 from studio.storage import object_storage
 from studio.storage.files import ResultId
 from tests.storage.test_storages import JOB, LARGE, OTHER, in_bucket, publish, read, upload_to
-from tests.support.object_store import ObjectStore
 from tests.support.server import until
 
 pytestmark = [pytest.mark.s3, pytest.mark.slow]

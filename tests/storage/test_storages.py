@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.services.object_store import ObjectStore
 from studio.errors import UnknownFile
 from studio.jobs.store import JobStore, connect
 from studio.jobs.uploads import UploadTable
@@ -15,7 +16,6 @@ from studio.storage.files import ResultId, SoundInfo, Storage, Upload
 from studio.storage.folders import Folders
 from studio.storage.object_storage import ObjectSettings, ObjectStorage
 from studio.storage.space import DiskSpace
-from tests.support.object_store import ObjectStore
 
 SOUND = SoundInfo(3.5, 44_100, 2)
 JOB, OTHER = "a" * 32, "b" * 32

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.postgres import Postgres
+from scripts.services.postgres import Postgres
 from tests.support.server import ROOT, Server, until
 
 HEARTBEAT_S, STALLED_S = 1, 4

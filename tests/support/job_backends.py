@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from scripts.services.postgres import Postgres
 from studio.jobs.execution import Executor
 from studio.jobs.jobs import Jobs
 from studio.jobs.runner import JobRunner
@@ -15,7 +16,6 @@ from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.scale.worker import Worker, WorkerSettings
 from studio.jobs.store import JobStore, connect
 from tests.jobs.test_runner import Work
-from tests.support.postgres import Postgres
 
 MAX_QUEUED, MAX_PER_CLIENT = 3, 2
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import requests
 
+from scripts.services.children import free_port
 from studio.errors import all_errors
-from tests.support.server import Server, free_port
+from tests.support.server import Server
 
 TITLES = {error.code: (error.status, error.title) for error in all_errors()}
 BOUNDARY = "x1y2z3"

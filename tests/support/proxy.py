@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.server import ROOT, free_port
+from scripts.services.children import free_port
+from tests.support.server import ROOT
 
 BINARY = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 CONFIGURATION = (ROOT / "nginx" / "nginx.conf").read_text()

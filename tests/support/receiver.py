@@ -8,7 +8,7 @@ from typing import Any
 
 import standardwebhooks
 
-from tests.support.server import free_port
+from scripts.services.children import free_port
 
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 WAIT_S = 120

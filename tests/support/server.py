@@ -3,7 +3,6 @@
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import requests
 import yaml
 
+from scripts.services.children import free_port
 from studio.inference.engine_settings import EngineSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,12 +27,6 @@ Sound = npt.NDArray[np.float32]
 
 # Demucs on PyTorch, where the sound itself is tested and not the engine.
 TORCH = EngineSettings("torch", "f32", 0, Path("unused"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(true: Callable[[], object], within_s: float = 120.0) -> None:

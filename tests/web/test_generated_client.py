@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.programs import python_with
+from scripts.services.programs import python_with
 from tests.support.server import ROOT, Server
 
 GENERATOR = "openapi-python-client"

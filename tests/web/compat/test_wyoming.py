@@ -20,6 +20,7 @@ from wyoming.ping import Ping, Pong
 
 from app import create_app
 from config import Config, ConfigError
+from scripts.services.children import free_port
 from studio import __version__
 from studio.transcription.catalogue import FASTER_WHISPER, WhisperCatalogue
 from studio.transcription.engine import RATE_HZ, Speech
@@ -28,7 +29,7 @@ from studio.transcription.live.settings import Limits
 from studio.web.compat.wyoming import info
 from studio.web.compat.wyoming.connection import MAX_DATA_BYTES
 from studio.web.compat.wyoming.server import MAX_CONNECTIONS, WyomingServer
-from tests.support.server import Server, free_port
+from tests.support.server import Server
 from tests.support.speech import MAX_WRONG_ELSEWHERE, MINI, Spoken, wrong
 
 READ_TIMEOUT_S = 120.0

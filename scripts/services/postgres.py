@@ -8,10 +8,14 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.support.server import free_port, until
+from scripts.services.children import ServiceError, free_port, spawn, wait_until_ready
 
 # PostgreSQL refuses to run as root.
 UNPRIVILEGED = "nobody"
+MISSING = (
+    "PostgreSQL is not installed: `initdb` is neither on PATH nor in /usr/lib/postgresql. "
+    "On Debian, install the package `postgresql`."
+)
 
 
 def find_binaries() -> Path | None:
@@ -22,9 +26,16 @@ def find_binaries() -> Path | None:
 
 
 class Postgres:
-    """A server that starts, stops and dies on request; its database outlives it."""
+    """A server that starts, stops and dies on request; its database outlives it.
+
+    Raises ServiceError.
+    """
 
     def __init__(self) -> None:
+        binaries = find_binaries()
+        if binaries is None:
+            raise ServiceError(MISSING)
+        self._binaries = binaries
         self.folder = Path(tempfile.mkdtemp(prefix="studio-postgres-"))
         self.port = free_port()
         self.url = f"postgresql+psycopg://studio@127.0.0.1:{self.port}/postgres"
@@ -33,7 +44,11 @@ class Postgres:
         if self._user is not None:
             user = pwd.getpwnam(self._user)
             os.chown(self.folder, user.pw_uid, user.pw_gid)
-        self._call("initdb", "-D", "data", "-U", "studio", "-A", "trust", "-E", "UTF8", "-N")
+        try:
+            self._call("initdb", "-D", "data", "-U", "studio", "-A", "trust", "-E", "UTF8", "-N")
+        except BaseException:
+            self.remove()
+            raise
 
     def start(self) -> "Postgres":
         settings = {
@@ -44,16 +59,10 @@ class Postgres:
             "fsync": "off",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        with open(self.folder / "postgres.log", "ab") as log:
-            self._process = subprocess.Popen(
-                [str(self._binary("postgres")), "-D", "data", *options],
-                cwd=self.folder,
-                user=self._user,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        until(self._is_ready, 60.0)
+        command = [str(self._binaries / "postgres"), "-D", "data", *options]
+        log = self.folder / "postgres.log"
+        self._process = spawn(command, log, cwd=self.folder, user=self._user)
+        wait_until_ready("PostgreSQL", self._process, log, self._is_ready)
         return self
 
     def stop(self) -> None:
@@ -83,19 +92,17 @@ class Postgres:
         return self.url.removesuffix("postgres") + name
 
     def _is_ready(self) -> bool:
-        command = [str(self._binary("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return subprocess.run(command, check=False).returncode == 0
-
-    def _binary(self, name: str) -> Path:
-        folder = find_binaries()
-        assert folder is not None
-        return folder / name
+        command = [str(self._binaries / "pg_isready"), "-q", "-h", "127.0.0.1"]
+        return subprocess.run([*command, "-p", str(self.port)], check=False).returncode == 0
 
     def _call(self, name: str, *arguments: str) -> None:
-        subprocess.run(
-            [self._binary(name), *arguments],
+        done = subprocess.run(
+            [self._binaries / name, *arguments],
             cwd=self.folder,
             user=self._user,
-            check=True,
+            check=False,
             capture_output=True,
+            text=True,
         )
+        if done.returncode:
+            raise ServiceError(f"PostgreSQL's {name} failed: {done.stderr.strip()}")

@@ -1,12 +1,13 @@
-"""Programs that cannot share the environment of the tests: each gets one of its own, by uv."""
+"""Programs that cannot share the environment of the project: each gets one of its own, by uv."""
 
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
-from tests.support.server import ROOT
+from scripts.services.children import ServiceError
 
+ROOT = Path(__file__).resolve().parents[2]
 UV = [sys.executable, "-m", "uv"]
 
 
@@ -17,12 +18,20 @@ def python_with(package: str) -> list[str]:
 
 
 def environment_with(package: str, folder: Path) -> Path:
-    """The Python of a new environment that has a package of the extra `programs`."""
-    venv = [*UV, "venv", "--quiet", "--python", sys.executable, str(folder)]
-    subprocess.run(venv, check=True, timeout=120)
+    """The Python of a new environment that has a package of the extra `programs`.
+
+    Raises ServiceError if it cannot be installed.
+    """
     python = folder / "bin" / "python"
+    venv = [*UV, "venv", "--quiet", "--python", sys.executable, str(folder)]
     install = [*UV, "pip", "install", "--quiet", "--python", str(python), _pin(package)]
-    subprocess.run(install, check=True, timeout=300)
+    for command in (venv, install):
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            raise ServiceError(
+                f"{_pin(package)} cannot be installed into an environment of its own. It comes "
+                f"from the index that uv is configured with, usually PyPI.\n{done.stderr.strip()}"
+            )
     return python
 
 

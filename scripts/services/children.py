@@ -1,0 +1,84 @@
+"""What is common to the programs that are started."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+LOG_TAIL = 2000
+
+
+class ServiceError(Exception):
+    """Why a program cannot be started, as a sentence."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def spawn(
+    command: list[str],
+    log: Path,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    user: str | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start a program that appends to a log. Ctrl-C in the terminal does not reach it."""
+    with open(log, "ab") as output:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            user=user,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def wait_until_ready(
+    name: str,
+    process: "subprocess.Popen[bytes]",
+    log: Path,
+    is_ready: Callable[[], bool],
+    within_s: float = 60.0,
+) -> None:
+    """Wait for a program that was started. Raises ServiceError."""
+    ends_s = time.monotonic() + within_s
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > ends_s:
+            end = log.read_text("utf-8", "replace")[-LOG_TAIL:]
+            raise ServiceError(f"{name} did not start. The end of its log:\n{end}")
+        time.sleep(0.05)
+
+
+def is_open(port: int) -> bool:
+    """Whether something listens on a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """End a program and its children as a power cut does."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait(30)
+
+
+def stop(process: "subprocess.Popen[bytes]", within_s: float = 60.0) -> int:
+    """End a program as a service manager does; its exit code."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        return process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        return process.returncode
