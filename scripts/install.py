@@ -9,6 +9,8 @@ variables of the environment choose the build:
     TORCH_INDEX   the index with CPU builds; empty: use only the indexes that pip is configured with
     GPU           1: the CUDA build, and cuBLAS for Whisper; 0: the CPU build. Without it the build
                   that is installed stays; the first time, it is the CPU build
+
+With `--image`, SCALE=1 adds the packages for PostgreSQL and object stores.
 """
 
 from __future__ import annotations
@@ -116,6 +118,8 @@ def install_image(gpu: bool) -> None:
     install_torch(pip, version, gpu, packages_of(Path(sys.executable)))
     if gpu:
         pip.install(requirements("requirements-gpu.txt", nested=False))
+    if os.environ.get("SCALE") == "1":
+        pip.install(requirements("requirements-scale.txt", nested=False))
     pip.run("--no-deps", "--require-hashes", "-r", "requirements.lock")
 
 

@@ -1,9 +1,10 @@
-"""Write deploy/nginx-site.conf, a site for Debian's nginx, from nginx/nginx.conf.
+"""Write two variants of nginx/nginx.conf: a site for Debian's nginx, and one for several servers.
 
     python -m scripts.nginx_site
 
-A site shares `http` with other sites: what nginx.conf sets there for all servers goes into the
-servers, and names of formats and zones begin with `studio`. nginx 1.22 does not know `http2 on;`.
+deploy/nginx-site.conf shares `http` with other sites: what nginx.conf sets there for all servers
+goes into the servers, and names of formats and zones begin with `studio`. nginx 1.22 does not know
+`http2 on;`. nginx/scale.conf is for docker-compose.scale.yml.
 """
 
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE, SITE = ROOT / "nginx" / "nginx.conf", ROOT / "deploy" / "nginx-site.conf"
+SCALE = ROOT / "nginx" / "scale.conf"
 HEAD = """# A site for the nginx of Debian 12 and 13: /etc/nginx/sites-available/audio-studio.
 # `make lock` writes this file from nginx/nginx.conf.
 
@@ -34,6 +36,31 @@ RENAMED = {
     "    http2 on;\n": "",
     "listen 443 ssl": "listen 443 ssl http2",
     "in nginx.conf": "in the site",
+}
+
+SEVERAL = {
+    "# TLS, ": "# For docker-compose.scale.yml; `make lock` writes it from nginx.conf.\n# TLS, ",
+    """    upstream backend {
+        server ai-backend:8000;
+        keepalive 32;
+    }
+""": """    # All containers that have the name when nginx starts.
+    upstream backend {
+        server web:8000;
+        keepalive 32;
+    }
+    # The requests of a polling client of Socket.IO belong to one server.
+    upstream sockets {
+        ip_hash;
+        server web:8000;
+        keepalive 32;
+    }
+""",
+    """        location /socket.io/ {
+            proxy_pass http://backend;
+""": """        location /socket.io/ {
+            proxy_pass http://sockets;
+""",
 }
 
 
@@ -70,6 +97,15 @@ def content() -> str:
     return text
 
 
+def content_for_several() -> str:
+    """The text of the configuration for several web servers."""
+    text = SOURCE.read_text("utf-8")
+    for old, new in SEVERAL.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
 def _with(item: str, tls: list[str], server: list[str]) -> str:
     """A server, with the directives that it cannot inherit from `http`."""
     if "listen 443" not in item:
@@ -82,6 +118,7 @@ def _with(item: str, tls: list[str], server: list[str]) -> str:
 
 def main() -> None:
     SITE.write_text(content(), "utf-8")
+    SCALE.write_text(content_for_several(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,10 @@ def contents() -> dict[str, str]:
             "Dependencies of the server on a computer with an NVIDIA GPU",
             ["-r requirements-prod.txt", *extras["gpu"]],
         ),
+        "requirements-scale.txt": _file(
+            "Dependencies of servers with PostgreSQL and an object store (docs/scaling.md)",
+            ["-r requirements-prod.txt", *extras["scale"]],
+        ),
         "requirements-dev.txt": _file("Dependencies of tests, checks and benchmarks", developers),
     }
 

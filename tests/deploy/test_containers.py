@@ -238,7 +238,9 @@ def test_all_that_is_copied_is_sent() -> None:
             assert is_sent(source), source
 
 
-@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
+@pytest.mark.parametrize(
+    "name", ["docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.scale.yml"]
+)
 def test_the_compose_files_are_valid(name: str) -> None:
     """Against the Compose Specification's own schema, which check-jsonschema carries."""
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]

@@ -27,7 +27,13 @@ INSTALL_TIMEOUT_S = 120
 
 @pytest.mark.parametrize(
     "name",
-    ["requirements-prod.txt", "requirements.txt", "requirements-gpu.txt", "requirements-dev.txt"],
+    [
+        "requirements-prod.txt",
+        "requirements.txt",
+        "requirements-gpu.txt",
+        "requirements-scale.txt",
+        "requirements-dev.txt",
+    ],
 )
 def test_requirements_files_match_pyproject(name: str) -> None:
     assert (ROOT / name).read_text("utf-8") == contents()[name]

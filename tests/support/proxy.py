@@ -33,7 +33,12 @@ class Proxy:
     """
 
     def __init__(
-        self, folder: Path, certificate: Path, upstream: str, more: dict[str, str] | None = None
+        self,
+        folder: Path,
+        certificate: Path,
+        upstream: str,
+        more: dict[str, str] | None = None,
+        configuration: str = CONFIGURATION,
     ) -> None:
         assert BINARY is not None
         folder.mkdir()
@@ -65,7 +70,7 @@ class Proxy:
             "http {\n": f"http {{\n{temporary}",
             **(more or {}),
         }
-        text = CONFIGURATION
+        text = configuration
         for old, new in rewritten.items():
             assert text.count(old) >= 1, old
             text = text.replace(old, new)
