@@ -390,6 +390,7 @@ class Config:
                 "WEBHOOK_URL cannot be used without WEBHOOK_SECRET, which signs the webhooks."
             )
         config._check_role()
+        config._check_folders()
         return config
 
     def _check_role(self) -> None:
@@ -403,6 +404,14 @@ class Config:
             raise ConfigError(
                 f"WORKER_STALLED_S={self.WORKER_STALLED_S} cannot be used: it must be at least "
                 f"twice WORKER_HEARTBEAT_S={self.WORKER_HEARTBEAT_S}."
+            )
+
+    def _check_folders(self) -> None:
+        """Raise ConfigError if a folder that has to be there is missing."""
+        if self.fonts_dir is not None and not self.fonts_dir.is_dir():
+            raise ConfigError(
+                f"FONTS_DIR={self.FONTS_DIR!r} cannot be used: there is no such folder. Leave it "
+                "empty to use the bundled fonts only."
             )
 
     @classmethod

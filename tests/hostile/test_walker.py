@@ -117,6 +117,7 @@ def files(server: Server) -> set[Path]:
         for folder in (server.uploads, server.outputs)
         for path in folder.rglob("*")
         if not path.name.startswith((".jobs", ".lock", ".work", ".incoming"))
+        and path.parent.name != ".locks"
     }
 
 
