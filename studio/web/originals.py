@@ -21,6 +21,8 @@ from studio.web.tracks import IF_NONE_MATCH, RANGE
 from studio.web.views import Views
 
 BYTES = "application/octet-stream"
+# An upload has the type of its extension.
+ANY_TYPE = "*/*"
 
 
 class OriginalViews(Views):
@@ -30,7 +32,7 @@ class OriginalViews(Views):
         name="download_original",
         tag="tracks",
         summary="Download the uploaded file; supports Range and ETag",
-        answers={200: BYTES, 206: BYTES, 304: None},
+        answers={200: ANY_TYPE, 206: ANY_TYPE, 304: None},
         parameters=(LINK, RANGE, IF_NONE_MATCH),
         errors=(
             InvalidLink,
