@@ -33,7 +33,12 @@ from studio.web.tracks import IF_NONE_MATCH, RANGE, TRACK_ERRORS, TrackViews
 SIZE = Parameter(
     "size",
     "Width and height in pixels, such as 1920x1080 or 720x1280.",
-    {"type": "string", "pattern": "^[0-9]{3,4}x[0-9]{3,4}$", "default": DEFAULT_SIZE},
+    {
+        "type": "string",
+        "pattern": "^[0-9]{3,4}x[0-9]{3,4}$",
+        "maxLength": 9,
+        "default": DEFAULT_SIZE,
+    },
 )
 TITLE = Parameter(
     "title",

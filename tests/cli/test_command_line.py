@@ -19,7 +19,7 @@ from models import FORMATS, OPTIONS, Models
 from studio import audio
 from studio.cli.commands import COMMANDS
 from studio.cli.main import Interface, main, parser_of
-from studio.cli.options import FLAGS, flag_of
+from studio.cli.options import FILES, FLAGS, flag_of
 from tests.support.server import ROOT, SONG, noise, write_wav
 from tests.support.tunes import tune
 
@@ -251,7 +251,9 @@ def test_every_option_of_the_api_has_a_flag() -> None:
                 assert flag_of(name) not in flags
                 continue
             assert flag_of(name) in flags, f"{command.name} has no {flag_of(name)}"
-            if name != "format":
+            if name in FILES:
+                assert flags[flag_of(name)].help == FILES[name]
+            elif name != "format":
                 shown = str(flags[flag_of(name)].help).replace("%%", "%")
                 assert shown.startswith(field.description or "")
     assert set(FLAGS) <= set.union(*(set(one.model_fields) for one in OPTIONS.values()))
