@@ -51,6 +51,7 @@ BACKGROUND = Parameter(
     {
         "type": "string",
         "pattern": f"^([0-9a-fA-F]{{6}}|{COVER})$",
+        "maxLength": 6,
         "default": DEFAULT_BACKGROUND,
     },
 )
