@@ -44,6 +44,7 @@ class Desk:
         self.store.open()
         self.outbox = Outbox(engine)
         self.now = 1000.0
+        self._count = 0
         self.webhooks = Webhooks(
             self.outbox, settings, lambda job: {"job_id": job.job_id}, (10.0, 100.0), self.clock
         )
@@ -52,7 +53,9 @@ class Desk:
         return self.now
 
     def add(self, *urls: str) -> Job:
-        job = self.store.add(Request("f" * 32, "demucs", "mini", {}, "same"))
+        # Unfinished jobs of a file differ in their requests.
+        self._count += 1
+        job = self.store.add(Request("f" * 32, "demucs", "mini", {}, f"request {self._count}"))
         for url in urls:
             self.store.add_webhook(job.job_id, url)
         return job
