@@ -74,7 +74,12 @@ def test_every_format_is_made_from_the_edited_transcript(
 def test_a_transcript_that_was_read_can_be_sent_back(live_server: Server, spoken_id: str) -> None:
     original, etag = read(live_server, spoken_id)
     assert put(live_server, spoken_id, original, etag).status_code == 200
-    assert read(live_server, spoken_id)[0] == original
+    # Tokens are those of the model, which an edited text has not.
+    for segment in original["segments"]:
+        assert segment.pop("tokens")
+    edited = read(live_server, spoken_id)[0]
+    assert not any(segment.pop("tokens", []) for segment in edited["segments"])
+    assert edited == original
 
 
 def test_nobody_overwrites_an_edit_unseen(live_server: Server, spoken_id: str) -> None:

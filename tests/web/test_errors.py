@@ -234,6 +234,7 @@ ELSEWHERE = {
     ),
     "too_many_jobs": ("web.test_bounds", "test_jobs_of_one_client"),
     "audio_too_long": ("web.test_bounds", "test_seconds_and_decoded_bytes"),
+    "font_missing": ("web.test_videos", "test_an_edited_transcript_gets_a_new_video"),
     "disk_full": ("web.test_errors_limits", "test_a_full_disk_refuses_an_upload"),
     "storage_unavailable": (
         "hostile.test_full_disk",
