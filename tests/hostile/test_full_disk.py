@@ -44,15 +44,19 @@ def pages(engine: Engine) -> int:
 def pragma(engine: Engine, setting: str) -> Iterator[None]:
     """All connections of an engine have a setting of SQLite inside."""
 
+    is_set = True
+
     def prepare(connection: Any, _record: object) -> None:
-        connection.execute(f"PRAGMA {setting}").close()
+        if is_set:
+            connection.execute(f"PRAGMA {setting}").close()
 
     event.listen(engine, "connect", prepare)
     engine.dispose()
     try:
         yield
     finally:
-        event.remove(engine, "connect", prepare)
+        # The listener stays: removing it could meet a thread that is connecting.
+        is_set = False
         engine.dispose()
 
 
