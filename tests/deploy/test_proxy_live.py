@@ -84,7 +84,7 @@ def test_chromium_speaks_over_tls(chromium: Browser, proxy: Proxy, recording: Sp
         loaded = page.evaluate("performance.getEntriesByType('resource').map((one) => one.name)")
         assert loaded and all(name.startswith("https:") for name in loaded)
         assert not mixed_content(told)
-        # The same browser refuses, and tells of, what is not secure.
+        # This browser blocks insecure connections and reports them.
         insecure = f"try {{ new WebSocket('ws://{HOST}:9') }} catch (error) {{ return error.name }}"
         assert page.evaluate(f"() => {{ {insecure} }}") == "SecurityError"
         assert mixed_content(told)

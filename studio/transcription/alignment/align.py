@@ -190,7 +190,7 @@ class _Writer:
 
 
 class _Reader:
-    """Reads parts of a recording in order, of which the last half minute is in memory."""
+    """Reads parts of a recording in order; keeps the last half minute in memory."""
 
     def __init__(self, source: Source) -> None:
         self._blocks = audio.decode(source.path, RATE_HZ, 1, source.duration_s)
