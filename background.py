@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Event
 
-from app import SHUTDOWN_S, make_executor, make_quota, make_webhooks, open_core
 from config import Config, ConfigError
+from core import SHUTDOWN_S, make_executor, make_quota, make_webhooks, open_core
 from studio.jobs.housekeeping import Housekeeper
 from studio.jobs.outbox import Outbox
 from studio.jobs.scale.changes import Changes

@@ -22,8 +22,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 import background
-from app import ALL, create_app
+from app import create_app
 from config import Config, ConfigError
+from core import ALL
 from studio import logs
 from studio.inference import process
 from studio.web import jobs_live

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.server import ROOT
 
-FRONT_DOORS = {"app", "background", "config", "models", "production"}
+FRONT_DOORS = {"app", "background", "config", "core", "models", "production"}
 # Front doors inside the package: `python -m studio`, and the functions for Python programs.
 INNER_DOORS = {"studio.__main__", "studio.library"}
 HEAVY = {"torch", "demucs", "openvino", "ctranslate2", "transformers", "faster_whisper", "whisper"}
@@ -36,6 +36,7 @@ LAYERS = (
     ("studio.processor", "studio.karaoke", "config"),
     ("models",),
     ("studio.web", "studio.cli"),
+    ("core",),
     ("app",),
     ("background",),
     ("production",),
