@@ -208,21 +208,26 @@ class JobStore:
             client, numbers = next(iter(self._queue(session)), (None, []))
             if not numbers:
                 return None
-            row = session.scalar(
-                update(JobRow)
-                .where(JobRow.number == numbers[0], JobRow.state == State.QUEUED)
-                .values(
-                    state=State.PROCESSING,
-                    stage="starting",
-                    started_at=time.time(),
-                    attempts=JobRow.attempts + 1,
-                )
-                .returning(JobRow)
+            job = self._begin(session, JobRow.number == numbers[0])
+            if job is not None:
+                self._turns.take(client)
+            return job
+
+    @staticmethod
+    def _begin(session: Session, *which: ColumnElement[bool]) -> Job | None:
+        """Mark a job as processing; None if it is not queued."""
+        row = session.scalar(
+            update(JobRow)
+            .where(*which, JobRow.state == State.QUEUED)
+            .values(
+                state=State.PROCESSING,
+                stage="starting",
+                started_at=time.time(),
+                attempts=JobRow.attempts + 1,
             )
-            if row is None:
-                return None
-            self._turns.take(client)
-            return job_of(row)
+            .returning(JobRow)
+        )
+        return None if row is None else job_of(row)
 
     def _queue(self, session: Session) -> list[tuple[str | None, list[int]]]:
         """Clients with queued jobs in the order of their turns, with their job numbers."""
@@ -298,11 +303,14 @@ class JobStore:
     def requeue(self, job: Job) -> None:
         """Return a job to its place in the queue, without counting the attempt that gives it up."""
         with self._sessions.begin() as session:
-            session.execute(
+            row = session.scalar(
                 update(JobRow)
                 .where(*is_run_by(job))
                 .values(**WAITING_AGAIN, **next_attempt(), attempts=JobRow.attempts - 1)
+                .returning(JobRow)
             )
+            if row is not None:
+                self._enqueue(session, [row])
 
     def cancel(self, file_id: str) -> list[str]:
         """Cancel the queued and processing jobs of a file. Returns their IDs."""
@@ -316,6 +324,9 @@ class JobStore:
             canceled = list(rows)
             self._announce(session, canceled)
             return canceled
+
+    def _enqueue(self, session: Session, rows: Sequence[JobRow]) -> None:
+        """Add queued jobs to the queue of other processes; here the rows are the queue."""
 
     def _announce(self, session: Session, job_ids: Iterable[str]) -> None:
         """Tell other processes, with this transaction, that jobs have changed; here are none."""

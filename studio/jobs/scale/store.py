@@ -1,10 +1,10 @@
 """The job database of many machines, in PostgreSQL."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import URL, Engine, func, select, text, update
+from sqlalchemy import URL, Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -18,9 +18,8 @@ from studio.jobs.store import (
     add_message,
     is_run_by,
     new_row,
-    next_attempt,
 )
-from studio.jobs.tables import JobRow, job_of
+from studio.jobs.tables import JobRow
 
 # The first attempt and four more after crashes.
 MAX_ATTEMPTS = 5
@@ -146,45 +145,18 @@ class SharedJobStore(JobStore):
         # The second job of a client waits for the first jobs of all others, and so on.
         row.priority = -of_client
         job = self._insert(session, row, webhook)
-        entries.add(session, [row])
+        self._enqueue(session, [row])
         return job
 
     def begin(self, job_id: str, attempt: int) -> Job | None:
         """Mark a queued job as processing; None if this attempt was canceled or fenced."""
         with self._sessions.begin() as session:
-            row = session.scalar(
-                update(JobRow)
-                .where(
-                    JobRow.job_id == job_id,
-                    JobRow.attempt == attempt,
-                    JobRow.state == State.QUEUED,
-                )
-                .values(
-                    state=State.PROCESSING,
-                    stage="starting",
-                    started_at=time.time(),
-                    attempts=JobRow.attempts + 1,
-                )
-                .returning(JobRow)
-            )
-            return None if row is None else job_of(row)
+            return self._begin(session, JobRow.job_id == job_id, JobRow.attempt == attempt)
 
     def owns(self, job: Job) -> bool:
         """Whether an attempt still owns its job."""
         with self._sessions() as session:
             return session.scalar(select(JobRow.number).where(*is_run_by(job))) is not None
-
-    def requeue(self, job: Job) -> None:
-        """Return a job to the queue, with a new entry, without counting the attempt."""
-        with self._sessions.begin() as session:
-            row = session.scalar(
-                update(JobRow)
-                .where(*is_run_by(job))
-                .values(**WAITING_AGAIN, **next_attempt(), attempts=JobRow.attempts - 1)
-                .returning(JobRow)
-            )
-            if row is not None:
-                entries.add(session, [row])
 
     def rescue(self, interrupted: dict[str, Any], stalled_s: float) -> list[str]:
         """Queue the jobs of dead workers again, or fail them after the last attempt.
@@ -204,7 +176,7 @@ class SharedJobStore(JobStore):
                     setattr(row, name, value)
                 row.attempt += 1
             session.flush()
-            entries.add(session, waiting)
+            self._enqueue(session, waiting)
             self._announce(session, [row.job_id for row in rows])
             session.execute(text(UNUSED), {"stalled_s": stalled_s})
             return [row.job_id for row in failed]
@@ -216,6 +188,9 @@ class SharedJobStore(JobStore):
             rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
             if not any(file_id == row.file_id or file_id in row.options.values() for row in rows):
                 act()
+
+    def _enqueue(self, session: Session, rows: Sequence[JobRow]) -> None:
+        entries.add(session, rows)
 
     def _announce(self, session: Session, job_ids: Iterable[str]) -> None:
         for job_id in job_ids:
