@@ -37,6 +37,7 @@ WAITING_AGAIN: dict[str, Any] = {
     "progress": 0.0,
     "eta_s": None,
     "started_at": None,
+    "attempt": JobRow.attempt + 1,
 }
 
 
@@ -306,7 +307,7 @@ class JobStore:
             row = session.scalar(
                 update(JobRow)
                 .where(*is_run_by(job))
-                .values(**WAITING_AGAIN, **next_attempt(), attempts=JobRow.attempts - 1)
+                .values(**WAITING_AGAIN, attempts=JobRow.attempts - 1)
                 .returning(JobRow)
             )
             if row is not None:
@@ -344,12 +345,31 @@ class JobStore:
         """
         with self._sessions.begin() as session:
             lost = (JobRow.state == State.PROCESSING, JobRow.job_id.not_in(held))
-            session.execute(
-                update(JobRow)
-                .where(*lost, JobRow.attempts >= MAX_ATTEMPTS)
-                .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
-            )
-            session.execute(update(JobRow).where(*lost).values(**WAITING_AGAIN, **next_attempt()))
+            self._retry(session, lost, MAX_ATTEMPTS, interrupted)
+
+    def _retry(
+        self,
+        session: Session,
+        lost: Sequence[ColumnElement[bool]],
+        max_attempts: int,
+        interrupted: dict[str, Any],
+    ) -> list[str]:
+        """Queue lost jobs again, or fail them after the last attempt. Returns the failed IDs."""
+        failed = session.scalars(
+            update(JobRow)
+            .where(*lost, JobRow.attempts >= max_attempts)
+            .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
+            .returning(JobRow.job_id)
+        ).all()
+        waiting = session.scalars(
+            update(JobRow)
+            .where(*lost, JobRow.attempts < max_attempts)
+            .values(**WAITING_AGAIN)
+            .returning(JobRow)
+        ).all()
+        self._enqueue(session, waiting)
+        self._announce(session, [*failed, *(row.job_id for row in waiting)])
+        return list(failed)
 
 
 def new_row(
@@ -381,10 +401,6 @@ def is_run_by(job: Job) -> tuple[ColumnElement[bool], ...]:
         JobRow.attempt == job.attempt,
         JobRow.state == State.PROCESSING,
     )
-
-
-def next_attempt() -> dict[str, Any]:
-    return {"attempt": JobRow.attempt + 1}
 
 
 def _forget_oldest(session: Session, file_id: str) -> None:

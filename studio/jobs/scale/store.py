@@ -1,6 +1,5 @@
 """The job database of many machines, in PostgreSQL."""
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,7 +12,6 @@ from studio.jobs.jobs import check_bounds
 from studio.jobs.scale import entries
 from studio.jobs.store import (
     ACTIVE,
-    WAITING_AGAIN,
     JobStore,
     add_message,
     is_run_by,
@@ -165,21 +163,10 @@ class SharedJobStore(JobStore):
         """
         with self._sessions.begin() as session:
             numbers = session.scalars(text(LOST), {"stalled_s": stalled_s}).all()
-            rows = session.scalars(select(JobRow).where(JobRow.number.in_(numbers))).all()
-            failed = [row for row in rows if row.attempts >= MAX_ATTEMPTS]
-            waiting = [row for row in rows if row.attempts < MAX_ATTEMPTS]
-            for row in failed:
-                row.state, row.finished_at, row.eta_s = State.FAILED, time.time(), None
-                row.error = interrupted
-            for row in waiting:
-                for name, value in WAITING_AGAIN.items():
-                    setattr(row, name, value)
-                row.attempt += 1
-            session.flush()
-            self._enqueue(session, waiting)
-            self._announce(session, [row.job_id for row in rows])
+            lost = [JobRow.number.in_(numbers)]
+            failed = self._retry(session, lost, MAX_ATTEMPTS, interrupted)
             session.execute(text(UNUSED), {"stalled_s": stalled_s})
-            return [row.job_id for row in failed]
+            return failed
 
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
         """Call `act` unless an unfinished job uses the file, and add no job meanwhile."""
