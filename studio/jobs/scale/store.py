@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from studio.jobs.job import Job, Request, State
-from studio.jobs.jobs import check_bounds
+from studio.jobs.jobs import check_bounds, uses
 from studio.jobs.scale import entries
 from studio.jobs.store import (
     ACTIVE,
@@ -17,7 +17,7 @@ from studio.jobs.store import (
     is_run_by,
     new_row,
 )
-from studio.jobs.tables import JobRow
+from studio.jobs.tables import DEFAULT_QUEUE, JobRow, job_of
 
 # The first attempt and four more after crashes.
 MAX_ATTEMPTS = 5
@@ -78,7 +78,7 @@ class SharedJobStore(JobStore):
     def __init__(
         self,
         engine: Engine,
-        route: Callable[[Request], str] = lambda _: "default",
+        route: Callable[[Request], str] = lambda _: DEFAULT_QUEUE,
         *,
         max_queued: int = 100,
         max_per_client: int = 0,
@@ -138,7 +138,6 @@ class SharedJobStore(JobStore):
             self._max_per_client,
         )
         row = new_row(request, self.new_id(), None, client)
-        row.attempt = 1
         row.queue = self._route(request)
         # The second job of a client waits for the first jobs of all others, and so on.
         row.priority = -of_client
@@ -173,7 +172,7 @@ class SharedJobStore(JobStore):
         with self._sessions.begin() as session:
             session.execute(select(func.pg_advisory_xact_lock(FILES_LOCK)))
             rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
-            if not any(file_id == row.file_id or file_id in row.options.values() for row in rows):
+            if not any(uses(job_of(row), file_id) for row in rows):
                 act()
 
     def _enqueue(self, session: Session, rows: Sequence[JobRow]) -> None:
