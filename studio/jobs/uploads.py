@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import sessionmaker
 
 from studio.jobs.tables import UploadRow
-from studio.storage.files import SoundInfo, Upload, unknown_file
+from studio.storage.files import Upload, unknown_file
 from studio.storage.folders import is_id
 
 
@@ -43,8 +43,7 @@ class UploadTable:
                 )
         if record is None:
             raise unknown_file(file_id)
-        sound = SoundInfo(**record["sound"]) if record["sound"] else None
-        return Upload(**{**record, "sound": sound})
+        return Upload.of(record)
 
     def has(self, file_id: str) -> bool:
         with self._sessions() as session:

@@ -47,8 +47,7 @@ class DiskUploads:
             except FileNotFoundError:
                 pass
             else:
-                sound = SoundInfo(**data.pop("sound")) if data["sound"] else None
-                return Upload(**{**data, "sound": sound})
+                return Upload.of(data)
         raise unknown_file(file_id)
 
     def has(self, file_id: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from studio.errors import DiskFull, UnknownFile
 from studio.storage.folders import Folders
@@ -51,6 +51,12 @@ class Upload:
     owner: str | None = None
     created_at: float = 0.0
     is_temporary: bool = False
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Upload":
+        """The upload with these fields, as `asdict` gives them."""
+        sound = SoundInfo(**record["sound"]) if record["sound"] else None
+        return cls(**{**record, "sound": sound})
 
 
 class Uploads(Protocol):
