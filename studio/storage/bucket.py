@@ -19,7 +19,7 @@ from studio.storage.space import disk_errors
 
 RETRY_AFTER_S = 10
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 30
-# Larger files are sent in parts.
+# Larger files are sent and fetched in parts.
 PART_BYTES = 16 << 20
 # The most that S3 takes in one request.
 MAX_PUT_BYTES = 5 << 30
@@ -81,6 +81,13 @@ class Bucket:
             config=config,
         )
 
+    @cached_property
+    def _in_parts(self) -> Any:
+        """How large files are sent and fetched."""
+        from boto3.s3.transfer import TransferConfig
+
+        return TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
+
     def create(self) -> None:
         """Create the bucket."""
         with _store_errors():
@@ -98,17 +105,13 @@ class Bucket:
                 found = self._client.head_object(Bucket=self._bucket, Key=self._full(key))
         except FileNotFoundError:
             return None
-        return FileInfo(
-            found["ContentLength"], found["LastModified"].timestamp(), found["ETag"].strip('"')
-        )
+        return _info(found, found["ContentLength"])
 
     def infos(self, prefix: str) -> dict[str, FileInfo]:
         """All objects whose keys begin with `prefix`, by key."""
         pages = self._pages("list_objects_v2", Prefix=self._full(prefix))
         return {
-            self._own(one["Key"]): FileInfo(
-                one["Size"], one["LastModified"].timestamp(), one["ETag"].strip('"')
-            )
+            self._own(one["Key"]): _info(one, one["Size"])
             for page in pages
             for one in page.get("Contents", [])
         }
@@ -131,11 +134,10 @@ class Bucket:
 
     def put(self, key: str, path: Path) -> None:
         """Store a file, in parts if it is large."""
-        from boto3.s3.transfer import TransferConfig
-
-        config = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
         with _store_errors():
-            self._client.upload_file(str(path), self._bucket, self._full(key), Config=config)
+            self._client.upload_file(
+                str(path), self._bucket, self._full(key), Config=self._in_parts
+            )
 
     def put_if_new(self, key: str, path: Path) -> None:
         """Store a file, unless there is one with this key."""
@@ -174,11 +176,10 @@ class Bucket:
 
     def fetch(self, key: str, path: Path) -> None:
         """Write an object to a file. Raises FileNotFoundError."""
-        from boto3.s3.transfer import TransferConfig
-
-        config = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
         with disk_errors(), _store_errors():
-            self._client.download_file(self._bucket, self._full(key), str(path), Config=config)
+            self._client.download_file(
+                self._bucket, self._full(key), str(path), Config=self._in_parts
+            )
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those that do not exist are ignored."""
@@ -214,6 +215,10 @@ class Bucket:
 
     def _own(self, key: str) -> str:
         return key.removeprefix(self._settings.prefix)
+
+
+def _info(found: Mapping[str, Any], size_bytes: int) -> FileInfo:
+    return FileInfo(size_bytes, found["LastModified"].timestamp(), found["ETag"].strip('"'))
 
 
 @contextmanager
