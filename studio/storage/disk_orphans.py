@@ -7,12 +7,8 @@ import time
 from pathlib import Path
 from threading import Lock
 
-from studio.storage.files import ResultId
+from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, ResultId
 from studio.storage.folders import Folders, is_id, is_result
-
-# Files in progress that have not been written to for this long are abandoned.
-ABANDONED_AFTER_S = 24 * 3600.0
-HALF_MADE_AFTER_S = 3600.0
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,11 @@ from studio.storage.on_demand import OnDemand
 from studio.storage.owner import Owner
 from studio.storage.space import DiskSpace, disk_errors
 
+# The database may not know younger uploads and results yet.
+HALF_MADE_AFTER_S = 3600.0
+# Files in progress that have not been written to for this long are abandoned.
+ABANDONED_AFTER_S = 24 * 3600.0
+
 
 @dataclass(frozen=True)
 class SoundInfo:

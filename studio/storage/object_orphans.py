@@ -5,13 +5,9 @@ import time
 from collections.abc import Iterable
 
 from studio.storage.bucket import Bucket
-from studio.storage.files import FileInfo, ResultId, Uploads
+from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, FileInfo, ResultId, Uploads
 from studio.storage.folders import Folders, is_id
 from studio.storage.owner import Owner
-
-# Objects are put before their record or the end of their job is stored.
-HALF_MADE_AFTER_S = 3600.0
-ABANDONED_AFTER_S = 24 * 3600.0
 
 log = logging.getLogger(__name__)
 

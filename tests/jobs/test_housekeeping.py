@@ -18,8 +18,7 @@ from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
 from studio.storage.disk import DiskStorage
-from studio.storage.disk_orphans import ABANDONED_AFTER_S, HALF_MADE_AFTER_S
-from studio.storage.files import ResultId, Upload
+from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, ResultId, Upload
 from tests.support.server import Server, until
 
 RETENTION_H = 2.0
