@@ -71,7 +71,7 @@ def device(text: str) -> str:
 
 
 def file_types(text: str) -> frozenset[str]:
-    chosen = frozenset(part.strip().lower().lstrip(".") for part in text.split(",") if part.strip())
+    chosen = frozenset(part.lower().lstrip(".") for part in _parts(text))
     known = AUDIO_FILE_TYPES | MORE_FILE_TYPES | {"txt"}
     if not chosen or not chosen <= known:
         raise ValueError(f"use a comma-separated list of {', '.join(sorted(known))}")
@@ -79,7 +79,7 @@ def file_types(text: str) -> frozenset[str]:
 
 
 def origins(text: str) -> str:
-    origins = [part.strip().rstrip("/").lower() for part in text.split(",") if part.strip()]
+    origins = [part.rstrip("/").lower() for part in _parts(text)]
     if not origins:
         raise ValueError("use * or a comma-separated list of origins")
     for origin in origins:
@@ -89,7 +89,7 @@ def origins(text: str) -> str:
 
 
 def api_keys(text: str) -> frozenset[str]:
-    keys = frozenset(part.strip() for part in text.split(",") if part.strip())
+    keys = frozenset(_parts(text))
     for key in keys:
         if len(key) < MIN_KEY_CHARACTERS or not re.fullmatch(r"[!-~]+", key):
             raise ValueError(
@@ -109,7 +109,7 @@ def key(text: str) -> str:
 
 
 def hub_repositories(text: str) -> str:
-    repositories = [part.strip() for part in text.split(",") if part.strip()]
+    repositories = _parts(text)
     if repositories in (["auto"], ["*"]):
         return repositories[0]
     for repository in repositories:
@@ -119,7 +119,7 @@ def hub_repositories(text: str) -> str:
 
 
 def hosts(text: str) -> str:
-    hosts = [part.strip().lower() for part in text.split(",") if part.strip()]
+    hosts = [part.lower() for part in _parts(text)]
     if hosts in (["auto"], ["*"]):
         return hosts[0]
     if not hosts:
@@ -164,7 +164,7 @@ def webhook_secret(text: str) -> str:
 
 def routes(text: str) -> tuple[tuple[str, str], ...]:
     """Patterns of models and variants with their queues, in order."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = _parts(text)
     for part in parts:
         if not re.fullmatch(r"[\w*?.:/-]+=[\w-]+", part):
             raise ValueError(
@@ -175,7 +175,7 @@ def routes(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def queues(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    names = tuple(_parts(text))
     for name in names:
         if not re.fullmatch(r"[\w-]+", name):
             raise ValueError("a queue has letters, digits, - and _ in its name")
@@ -184,3 +184,8 @@ def queues(text: str) -> tuple[str, ...]:
 
 def any_text(text: str) -> str:
     return text.strip()
+
+
+def _parts(text: str) -> list[str]:
+    """The parts of a comma-separated list, without empty ones."""
+    return [part.strip() for part in text.split(",") if part.strip()]
