@@ -1,7 +1,6 @@
 """A real nginx with the project's configuration, and a certificate that `generate-ssl.sh` made."""
 
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -105,9 +104,3 @@ class Proxy:
 
     def errors(self) -> str:
         return self.log.read_text()
-
-
-def headers_of(text: str, name: str) -> list[str]:
-    """The values of a header in an answer as it came over the wire."""
-    head = text.partition("\r\n\r\n")[0]
-    return re.findall(rf"^{re.escape(name)}: (.*?)\r?$", head, re.M | re.I)
