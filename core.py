@@ -132,12 +132,26 @@ def _own_folders(config: Config) -> FileLock:
 
 def _storage(config: Config, engine: Engine, store: JobStore) -> Storage:
     """The opened storage. Raises ConfigError if it needs what is not installed."""
-    storage: Storage = _bucket(config, engine, store) if config.STORAGE_URL else _disk(config)
+    folders = Folders(config.upload_folder, config.output_folder)
+    space = DiskSpace(
+        folders.uploads,
+        folders.outputs,
+        config.MIN_FREE_BYTES,
+        config.MAX_STORED_BYTES,
+        (config.hub_folder,),
+    )
+    storage: Storage
+    if config.STORAGE_URL:
+        storage = _bucket(config, engine, store, folders, space)
+    else:
+        storage = DiskStorage(folders, space)
     storage.open()
     return storage
 
 
-def _bucket(config: Config, engine: Engine, store: JobStore) -> Storage:
+def _bucket(
+    config: Config, engine: Engine, store: JobStore, folders: Folders, space: DiskSpace
+) -> Storage:
     if find_spec("boto3") is None:
         raise ConfigError(
             "STORAGE_URL cannot be used: boto3 is missing. Install it with pip install "
@@ -147,30 +161,13 @@ def _bucket(config: Config, engine: Engine, store: JobStore) -> Storage:
     from studio.storage.object_storage import ObjectSettings, ObjectStorage
 
     settings = BucketSettings.of(config.STORAGE_URL, config.STORAGE_ENDPOINT, config.STORAGE_REGION)
-    folders = Folders(config.upload_folder, config.output_folder)
     return ObjectStorage(
         Bucket(settings),
         UploadTable(engine),
         folders,
-        DiskSpace(
-            folders.uploads,
-            folders.outputs,
-            config.MIN_FREE_BYTES,
-            config.MAX_STORED_BYTES,
-            (config.hub_folder,),
-        ),
+        space,
         settings=ObjectSettings(config.STORAGE_CACHE_BYTES, config.DOWNLOADS == "nginx"),
         is_shared=store.is_shared,
-    )
-
-
-def _disk(config: Config) -> Storage:
-    return DiskStorage(
-        config.upload_folder,
-        config.output_folder,
-        config.MIN_FREE_BYTES,
-        config.MAX_STORED_BYTES,
-        (config.hub_folder,),
     )
 
 

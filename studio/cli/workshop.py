@@ -23,6 +23,8 @@ from studio.results import Track, TrackFolder
 from studio.sources import sound_info
 from studio.storage.disk import DiskStorage
 from studio.storage.files import Storage, Upload
+from studio.storage.folders import Folders
+from studio.storage.space import DiskSpace
 
 TEXT = "txt"
 
@@ -230,7 +232,8 @@ def open_workshop(
     own.mkdir()
     store: JobStore | None = None
     try:
-        storage = DiskStorage(own / "uploads", own / "outputs", 0)
+        folders = Folders(own / "uploads", own / "outputs")
+        storage = DiskStorage(folders, DiskSpace(folders.uploads, folders.outputs))
         storage.open()
         store = JobStore(connect(f"sqlite:///{own / 'jobs.sqlite3'}"))
         store.open()

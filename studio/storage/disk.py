@@ -128,19 +128,8 @@ class DiskResult:
 class DiskStorage(Storage):
     """All files of the server, in two folders."""
 
-    def __init__(
-        self,
-        uploads: Path,
-        outputs: Path,
-        min_free_bytes: int,
-        most_bytes: int = 0,
-        also_counted: tuple[Path, ...] = (),
-    ) -> None:
-        """`most_bytes` limits the total size of uploads, results and the folders `also_counted`
-        (0: no limit)."""
-        folders = Folders(uploads, outputs)
+    def __init__(self, folders: Folders, space: DiskSpace) -> None:
         self._records = DiskUploads(folders)
-        space = DiskSpace(uploads, outputs, min_free_bytes, most_bytes, also_counted)
         super().__init__(folders, space, self._records)
         self._lock = Lock()
         self.orphans = DiskOrphans(folders, self._lock)

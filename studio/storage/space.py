@@ -40,15 +40,15 @@ def as_studio_error(error: OSError) -> StudioError | None:
 
 
 class DiskSpace:
-    """Limits for two folders: free bytes to preserve on their disks, and their total size
-    (`max_bytes`; 0: no limit). Thread-safe."""
+    """Limits for two folders: free bytes to preserve on their disks, and their total size, with
+    that of the folders `also_counted` (`max_bytes`; 0: no limit). Thread-safe."""
 
     def __init__(
         self,
         uploads: Path,
         outputs: Path,
-        min_free_bytes: int,
-        max_bytes: int,
+        min_free_bytes: int = 0,
+        max_bytes: int = 0,
         also_counted: tuple[Path, ...] = (),
     ) -> None:
         self._folders = (uploads, outputs)

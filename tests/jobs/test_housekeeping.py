@@ -17,9 +17,9 @@ from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore, connect
-from studio.storage.disk import DiskStorage
 from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, ResultId, Upload
 from tests.support.server import Server, until
+from tests.support.storage import disk_storage
 
 RETENTION_H = 2.0
 
@@ -29,7 +29,7 @@ class House:
 
     def __init__(self, folder: Path, retention_h: float = RETENTION_H) -> None:
         self.uploads, self.outputs = folder / "uploads", folder / "outputs"
-        self.storage = DiskStorage(self.uploads, self.outputs, 0)
+        self.storage = disk_storage(self.uploads, self.outputs)
         self.storage.open()
         engine = connect(f"sqlite:///{folder / 'jobs.sqlite3'}")
         self.store, self.outbox = JobStore(engine), Outbox(engine)

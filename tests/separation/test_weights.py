@@ -25,8 +25,8 @@ from studio.jobs.store import JobStore, connect
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.network import Bag
-from studio.storage.disk import DiskStorage
 from tests.support.server import ROOT, TORCH, noise
+from tests.support.storage import disk_storage
 
 BUNDLED = ROOT / "pretrained" / "demucs-mini"
 STEMS = ("drums", "bass", "other", "vocals")
@@ -254,7 +254,7 @@ def test_a_broken_bag_does_not_hide_the_others(
     (folder / "tiny1.safetensors").write_bytes(b"damaged")
     config = Config(MODEL_DIR=str(folder.parent), DEMUCS_MODEL="tiny")
     store = JobStore(connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}"))
-    described = Models(config, DiskStorage(tmp_path, tmp_path, 0), store).describe()["demucs"]
+    described = Models(config, disk_storage(tmp_path, tmp_path), store).describe()["demucs"]
     assert {"mini", "htdemucs", "tiny", "tiny_ft", "broken"} <= set(described["variants"])
     assert described["variants"]["tiny"]["stems"] == list(STEMS)
     assert described["variants"]["broken"]["stems"] is None

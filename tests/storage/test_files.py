@@ -12,6 +12,7 @@ from studio.storage.disk import DiskResult, DiskStorage
 from studio.storage.files import ResultId, SoundInfo, Upload
 from studio.storage.incoming import IncomingFile
 from studio.storage.space import disk_errors
+from tests.support.storage import disk_storage
 
 SOUND = SoundInfo(3.5, 44_100, 2)
 JOB = "a" * 32
@@ -22,7 +23,7 @@ class Folders:
 
     def __init__(self, root: Path, min_free_bytes: int = 0) -> None:
         self.uploads, self.outputs = root / "uploads", root / "outputs"
-        self.storage = DiskStorage(self.uploads, self.outputs, min_free_bytes)
+        self.storage = disk_storage(self.uploads, self.outputs, min_free_bytes)
         self.storage.open()
 
     @property
@@ -231,7 +232,7 @@ def test_a_file_that_does_not_fit_is_not_made(tmp_path: Path) -> None:
     folder = folders.publish(folders.upload(), vocals=b"stem")
     made: list[Path] = []
     for min_free_bytes, most_bytes in ((2**62, 0), (0, 10_000)):
-        storage = DiskStorage(folders.uploads, folders.outputs, min_free_bytes, most_bytes)
+        storage = disk_storage(folders.uploads, folders.outputs, min_free_bytes, most_bytes)
         with pytest.raises(DiskFull, match="DELETE /cleanup"):
             result_in(storage, folder).add("vocals.mp3", lambda: 10_000, made.append)
         assert (
@@ -248,7 +249,7 @@ def test_files_that_are_made_in_the_same_second_all_count(tmp_path: Path) -> Non
     """Also those that are still being made; what is on disk is measured once a second only."""
     folders = Folders(tmp_path)
     folder = folders.publish(folders.upload(), vocals=b"stem")
-    storage = DiskStorage(folders.uploads, folders.outputs, 0, most_bytes=10_000)
+    storage = disk_storage(folders.uploads, folders.outputs, max_bytes=10_000)
 
     def make_another(path: Path) -> None:
         with pytest.raises(DiskFull):

@@ -11,11 +11,11 @@ from scripts.services.object_store import ObjectStore
 from studio.errors import UnknownFile
 from studio.jobs.store import JobStore, connect
 from studio.jobs.uploads import UploadTable
-from studio.storage.disk import DiskStorage
 from studio.storage.files import ResultId, SoundInfo, Storage, Upload
 from studio.storage.folders import Folders
 from studio.storage.object_storage import ObjectSettings, ObjectStorage
 from studio.storage.space import DiskSpace
+from tests.support.storage import disk_storage
 
 SOUND = SoundInfo(3.5, 44_100, 2)
 JOB, OTHER = "a" * 32, "b" * 32
@@ -31,7 +31,7 @@ def in_bucket(store: ObjectStore, folder: Path, cache_bytes: int = 1 << 30) -> O
     jobs = JobStore(engine)
     jobs.open()
     folders = Folders(folder / "uploads", folder / "outputs")
-    space = DiskSpace(folders.uploads, folders.outputs, 0, 0)
+    space = DiskSpace(folders.uploads, folders.outputs)
     storage = ObjectStorage(
         store.bucket(folder.name),
         UploadTable(engine),
@@ -54,7 +54,7 @@ def _open_one(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
         return lambda: in_bucket(store, tmp_path)
 
     def on_disk() -> Storage:
-        storage = DiskStorage(tmp_path / "uploads", tmp_path / "outputs", 0)
+        storage = disk_storage(tmp_path / "uploads", tmp_path / "outputs")
         storage.open()
         return storage
 

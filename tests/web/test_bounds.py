@@ -14,13 +14,13 @@ import websocket
 from socketio.exceptions import ConnectionError
 
 from studio.errors import DiskFull
-from studio.storage.disk import DiskStorage
 from studio.web.services import MAX_WAITING, MAX_WAITING_PER_CLIENT
 from studio.web.sockets import STRANGERS_PER_NETWORK
 from tests.support.keys import ANN, BOB
 from tests.support.live_client import Client, open_sessions
 from tests.support.problems import FORM, assert_problem, left_on, part
 from tests.support.server import Server, noise, until, write_wav
+from tests.support.storage import disk_storage
 
 SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
 
@@ -294,7 +294,7 @@ def test_live_sessions_of_one_client(bounded: Server) -> None:
 
 def test_a_quota_on_all_that_is_stored(tmp_path: Path) -> None:
     uploads, outputs = tmp_path / "uploads", tmp_path / "outputs"
-    storage = DiskStorage(uploads, outputs, 0, most_bytes=100_000)
+    storage = disk_storage(uploads, outputs, max_bytes=100_000)
     storage.open()
     storage.check_space(100_000)
     with pytest.raises(DiskFull, match="0 MB"):
@@ -302,17 +302,17 @@ def test_a_quota_on_all_that_is_stored(tmp_path: Path) -> None:
     incoming = storage.receive()
     incoming.write(bytes(60_000))
     upload = storage.accept(incoming, "song.wav", "wav", None)
-    fresh = DiskStorage(uploads, outputs, 0, most_bytes=100_000)
+    fresh = disk_storage(uploads, outputs, max_bytes=100_000)
     assert fresh.used_bytes() > 60_000
     fresh.check_space(30_000)
     with pytest.raises(DiskFull, match="DELETE /cleanup"):
         fresh.check_space(40_000)
     fresh.remove(upload.file_id)
-    assert DiskStorage(uploads, outputs, 0).used_bytes() == 0
+    assert disk_storage(uploads, outputs).used_bytes() == 0
 
 
 def test_shared_results_count_once(tmp_path: Path) -> None:
-    storage = DiskStorage(tmp_path / "uploads", tmp_path / "outputs", 0)
+    storage = disk_storage(tmp_path / "uploads", tmp_path / "outputs")
     storage.open()
     (tmp_path / "outputs" / "one").write_bytes(bytes(50_000))
     (tmp_path / "outputs" / "two").hardlink_to(tmp_path / "outputs" / "one")

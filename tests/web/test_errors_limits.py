@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from studio.errors import DiskFull
-from studio.storage.disk import DiskStorage
 from studio.storage.incoming import IncomingFile
 from tests.support.problems import BOUNDARY, FORM, assert_problem, left_on, part, send
 from tests.support.server import Server, convert, noise, until, write_wav
+from tests.support.storage import disk_storage
 
 LIMIT_BYTES = 100_000
 SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
@@ -166,7 +166,7 @@ def test_a_disk_that_takes_no_more_while_writing() -> None:
 
 def test_discarding_an_upload_on_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     """Closing writes the last bytes; that they do not fit must not keep the file."""
-    storage = DiskStorage(tmp_path / "uploads", tmp_path / "outputs", 0)
+    storage = disk_storage(tmp_path / "uploads", tmp_path / "outputs")
     storage.open()
     path = tmp_path / "uploads" / ".incoming" / "song"
     path.symlink_to("/dev/full")
@@ -180,7 +180,7 @@ def test_a_disk_that_is_full_at_the_last_moment_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The song is there, but its description no longer fits."""
-    storage = DiskStorage(tmp_path / "uploads", tmp_path / "outputs", 0)
+    storage = disk_storage(tmp_path / "uploads", tmp_path / "outputs")
     storage.open()
     incoming = storage.receive()
     incoming.write(b"a song")
