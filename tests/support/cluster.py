@@ -2,14 +2,15 @@
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
+from scripts.services.children import spawn, stop, wait_until_ready
 from scripts.services.postgres import Postgres
-from tests.support.server import ROOT, Server, until
+from tests.support.server import ROOT, Server
 
 HEARTBEAT_S, STALLED_S = 1, 4
+START_TIMEOUT_S = 120
 
 
 class Process:
@@ -17,26 +18,18 @@ class Process:
 
     def __init__(self, role: str, log: Path, environment: dict[str, str]) -> None:
         self.log = log
-        with open(log, "ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "background.py"],
-                cwd=ROOT,
-                env={**environment, "ROLE": role},
-                stdout=output,
-                stderr=output,
-            )
-        until(lambda: f"the {role} runs" in self.log.read_text() or self._process.poll())
-        assert self._process.poll() is None, self.log.read_text()[-3000:]
+        command = [sys.executable, "background.py"]
+        self._process = spawn(command, log, cwd=ROOT, env={**environment, "ROLE": role})
+        runs = f"the {role} runs"
+        wait_until_ready(role, self._process, log, lambda: runs in log.read_text(), START_TIMEOUT_S)
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
     def stop(self) -> int:
         """End it as a service manager does. Returns its exit code."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.terminate()
-        return self._process.wait(timeout=60)
+        self._process.send_signal(signal.SIGCONT)
+        return stop(self._process)
 
 
 class Cluster:
