@@ -28,7 +28,8 @@ import soundfile
 
 from bench import material, measure, report
 from bench.speaker import speakers
-from tests.support.proxy import BINARY, Proxy, make_certificate
+from scripts.services import nginx
+from tests.support.proxy import Proxy, make_certificate
 from tests.support.server import LAUNCHER, RATE_HZ, Server
 
 PACKAGES = ["flask", "flask-socketio", "gunicorn"]
@@ -237,7 +238,7 @@ def main() -> None:
     parser.add_argument("--polling", type=float, default=60.0, help="seconds of polling")
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     options = parser.parse_args()
-    if BINARY is None:
+    if nginx.BINARY is None:
         raise SystemExit("nginx is not installed.")
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as cleanup:
         deployed = deploy(Path(name))

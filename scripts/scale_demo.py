@@ -14,8 +14,9 @@ from typing import Any
 import requests
 import soundfile
 
+from scripts.services import nginx
 from scripts.services.children import ServiceError, free_port, kill
-from scripts.services.machines import NGINX, STALLED_S, Machines, Part
+from scripts.services.machines import STALLED_S, Machines, Part
 from scripts.services.object_store import ObjectStore
 
 SONG = Path(__file__).resolve().parent.parent / "samples" / "song" / "mixture.flac"
@@ -98,7 +99,7 @@ def start_web(machines: Machines, store: ObjectStore) -> str:
     for number, port in enumerate(ports, 1):
         say(f"Web server {number} starts on port {port}.")
         machines.start_part(f"web server {number}", "web", port)
-    if NGINX is None:
+    if nginx.BINARY is None:
         say("nginx is not installed. The demo sends its requests to web server 1.")
         return f"http://127.0.0.1:{ports[0]}"
     port = machines.start_nginx(ports, store)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from scripts import voices
-from scripts.services import postgres
+from scripts.services import nginx, postgres
 from studio.transcription.engine import RATE_HZ
 from studio.web.pages import SOCKETIO_CLIENT
 from tests.support import sandbox
@@ -20,7 +20,6 @@ from tests.support.hearing import silence
 from tests.support.music import make_music_model
 from tests.support.page import heard
 from tests.support.problems import without_network
-from tests.support.proxy import BINARY as NGINX
 from tests.support.proxy import Proxy, make_certificate
 from tests.support.server import LAUNCHER, Server, make_tiny_weights, noise, write_wav
 from tests.support.speech import Spoken, spoken
@@ -37,7 +36,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
         lambda: postgres.find_binaries() is not None and find_spec("procrastinate") is not None,
         "PostgreSQL or the extra `scale` is missing; .ci/run and `make setup` install them",
     ),
-    "nginx": (lambda: NGINX is not None, "nginx is not installed; .ci/run installs it"),
+    "nginx": (lambda: nginx.BINARY is not None, "nginx is not installed; .ci/run installs it"),
     "root": (sandbox.is_possible, "folders cannot be mounted here; run as root"),
     "voices": (voices.is_fetched, voices.MISSING),
 }

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.services import nginx
 from scripts.services.children import free_port, is_open, spawn, stop, wait_until_ready
 from scripts.services.object_store import CREDENTIALS, KINDS, ObjectStore
 from scripts.services.postgres import Postgres
@@ -18,17 +19,12 @@ from studio.inference.variants import BUNDLED
 ROOT = Path(__file__).resolve().parents[2]
 HEARTBEAT_S, STALLED_S = 2, 8
 START_TIMEOUT_S = 120
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 NGINX_CONFIGURATION = """pid {folder}/nginx.pid;
 error_log stderr warn;
 events {{}}
 http {{
     access_log off;
-    client_body_temp_path {folder}/client_body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+{temporary_paths}
     upstream studio {{
 {servers}
     }}
@@ -86,7 +82,7 @@ class Machines:
             "WORKER_STALLED_S": str(STALLED_S),
             # Networks are converted once for all workers.
             "MODEL_DIR": str(self.folder / "weights"),
-            "DOWNLOADS": "nginx" if NGINX else "proxy",
+            "DOWNLOADS": "nginx" if nginx.BINARY else "proxy",
         }
 
     def __enter__(self) -> "Machines":
@@ -133,19 +129,20 @@ class Machines:
 
     def start_nginx(self, ports: list[int], store: ObjectStore) -> int:
         """nginx in front of the web servers; its port. It fetches downloads from the store."""
-        assert NGINX is not None
         folder, port = self.folder / "nginx", free_port()
         folder.mkdir()
         stored = (ROOT / "nginx" / "store.conf").read_text("utf-8")
         address = store.url.removeprefix("http://")
         (folder / "store.conf").write_text(stored.replace("object-store:8080", address))
         servers = "\n".join(f"        server 127.0.0.1:{one};" for one in ports)
-        text = NGINX_CONFIGURATION.format(folder=folder, servers=servers, port=port)
+        text = NGINX_CONFIGURATION.format(
+            folder=folder,
+            temporary_paths=nginx.temporary_paths(folder),
+            servers=servers,
+            port=port,
+        )
         (folder / "nginx.conf").write_text(text)
-        # Started by root, nginx would give its workers a user who may not enter the folder.
-        options = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
-        command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", options]
-        process = spawn(command, folder / "log")
+        process = spawn(nginx.command(folder), folder / "log")
         self._processes.append(process)
         wait_until_ready("nginx", process, folder / "log", lambda: is_open(port))
         return port

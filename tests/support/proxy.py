@@ -1,6 +1,5 @@
 """A real nginx with the project's configuration, and a certificate that `generate-ssl.sh` made."""
 
-import os
 import shutil
 import subprocess
 import time
@@ -8,10 +7,10 @@ from pathlib import Path
 
 import psutil
 
+from scripts.services import nginx
 from scripts.services.children import free_port
 from tests.support.server import ROOT
 
-BINARY = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 CONFIGURATION = (ROOT / "nginx" / "nginx.conf").read_text()
 START_S = 30.0
 
@@ -39,20 +38,13 @@ class Proxy:
         more: dict[str, str] | None = None,
         configuration: str = CONFIGURATION,
     ) -> None:
-        assert BINARY is not None
         folder.mkdir()
         self.certificate = certificate
         self.http_port, self.port = free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self.log = folder / "error.log"
         self.access_log = folder / "access.log"
-        self._command = [BINARY, "-p", str(folder), "-c", str(folder / "nginx.conf")]
-        # Started by root, nginx would give its workers a user who may not enter the test's folder.
-        self._command += ["-g", "daemon off;" + (" user root;" if os.geteuid() == 0 else "")]
-        temporary = "".join(
-            f"    {kind}_temp_path {folder / kind};\n"
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
+        self._command = nginx.command(folder)
         rewritten = {
             "        http2 on;\n": "",
             "listen 443 ssl;": f"listen 127.0.0.1:{self.port} ssl http2;",
@@ -66,7 +58,7 @@ class Proxy:
             "/tmp/nginx.pid": str(folder / "nginx.pid"),
             "access_log /dev/stdout": f"access_log {self.access_log}",
             "server ai-backend:8000;": f"server {upstream};",
-            "http {\n": f"http {{\n{temporary}",
+            "http {\n": f"http {{\n{nginx.temporary_paths(folder)}",
             **(more or {}),
         }
         text = configuration
