@@ -1,4 +1,4 @@
-"""What is common to the programs that are started."""
+"""Starts child processes, waits until they are ready, and ends them."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The processes of docs/scaling.md on one machine: each as on a machine of its own."""
+"""Runs the processes of docs/scaling.md on one machine, as if each had a machine of its own."""
 
 import os
 import secrets

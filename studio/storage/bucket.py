@@ -68,7 +68,7 @@ class Bucket:
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
             retries={"mode": "standard", "total_max_attempts": 2},
-            # Stores other than that of AWS do not know the newer checksums.
+            # Stores other than AWS may not support the newer checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             signature_version="s3v4",

@@ -19,9 +19,9 @@ TIMEOUT_S = 120.0
 
 @contextmanager
 def chromium(microphone: Path, *options: str) -> Iterator[Browser]:
-    """A headless Chromium that plays without being asked, and hears `microphone`, a WAV file.
+    """A headless Chromium that plays sound without a click; its microphone plays a WAV file.
 
-    A page hears the file from its beginning each time it opens the microphone.
+    The file starts from its beginning each time a page opens the microphone.
     """
     expect.set_options(timeout=TIMEOUT_S * 1000)
     arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]

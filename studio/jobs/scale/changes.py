@@ -1,4 +1,4 @@
-"""Hears of jobs that have changed, through one connection that listens to PostgreSQL."""
+"""Listens on one connection to PostgreSQL for jobs that have changed."""
 
 import logging
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from studio.jobs.scale.store import CHANNEL
 
 log = logging.getLogger(__name__)
 
-# How often to look whether to stop.
+# How often to check whether to stop.
 LOOK_EVERY_S = 1.0
 RETRY_S = 1.0
 
@@ -54,7 +54,7 @@ class Changes:
             try:
                 self._listen()
             except psycopg.Error as error:
-                log.warning("PostgreSQL cannot be heard, trying again: %s", error)
+                log.warning("cannot listen to PostgreSQL, retrying: %s", error)
                 self._stopping.wait(RETRY_S)
 
     def _listen(self) -> None:
@@ -72,4 +72,4 @@ class Changes:
             try:
                 listener(job_id)
             except Exception:
-                log.exception("cannot look at a job that has changed; continuing")
+                log.exception("error in a listener for changed jobs; continuing")

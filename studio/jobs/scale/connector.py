@@ -33,7 +33,7 @@ def patient_connector(conninfo: str, is_stopping: Callable[[], bool]) -> "Psycop
                 is_away = isinstance(error.__cause__, psycopg.OperationalError)
                 if not is_away or is_stopping():
                     raise
-                log.warning("PostgreSQL cannot be reached, trying again: %s", error.__cause__)
+                log.warning("cannot reach PostgreSQL, retrying: %s", error.__cause__)
                 await asyncio.sleep(RETRY_S)
 
     class PatientConnector(PsycopgConnector):

@@ -9,7 +9,7 @@ from studio.jobs.jobs import nothing_to_cancel
 from studio.jobs.scale.changes import Changes
 from studio.jobs.scale.store import SharedJobStore
 
-# How often to look at a job in case a change of it was not heard.
+# How often to read a job, in case a notification was missed.
 POLL_EVERY_S = 5.0
 
 

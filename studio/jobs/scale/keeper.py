@@ -62,7 +62,7 @@ class Keeper:
             try:
                 self._keep()
             except (psycopg.OperationalError, OperationalError) as error:
-                log.warning("the keeper cannot reach PostgreSQL, trying again: %s", error)
+                log.warning("the keeper cannot reach PostgreSQL, retrying: %s", error)
             except Exception:
                 log.exception("error in the keeper; continuing")
             self._stopping.wait(RETRY_S)
