@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from studio.audio.replacing import replacing
 from studio.audio.tags import Tags
 
 _UTF_16 = b"\x01"
@@ -26,14 +27,9 @@ def prepend(path: Path, head: bytes) -> None:
     """Write bytes before the content of a file."""
     if not head:
         return
-    longer = path.with_name(f"{path.name}.tagged")
-    try:
-        with path.open("rb") as source, longer.open("wb") as target:
-            target.write(head)
-            shutil.copyfileobj(source, target, 1 << 20)
-        longer.replace(path)
-    finally:
-        longer.unlink(missing_ok=True)
+    with path.open("rb") as source, replacing(path) as longer, longer.open("wb") as target:
+        target.write(head)
+        shutil.copyfileobj(source, target, 1 << 20)
 
 
 def _frame(name: str, data: bytes) -> bytes:

@@ -6,13 +6,12 @@ Only JPEG and PNG are carried into results, the formats that the metadata of all
 import base64
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.audio.accepted import FORMATS
 from studio.audio.child import GUARDS, INPUT, Child, Workplace
+from studio.audio.replacing import replacing
 from studio.errors import InternalError, NotAudio
 
 # Larger ones are left out.
@@ -91,7 +90,7 @@ def with_flac_picture(head: bytes, picture: Picture | None) -> bytes:
 
 def add_flac_picture(path: Path, picture: Picture) -> None:
     """Rewrite a FLAC file with a picture."""
-    with path.open("rb") as source, _replacing(path) as longer, longer.open("wb") as target:
+    with path.open("rb") as source, replacing(path) as longer, longer.open("wb") as target:
         target.write(with_flac_picture(source.read(_FLAC_STREAMINFO_END), picture))
         shutil.copyfileobj(source, target, 1 << 20)
 
@@ -104,7 +103,7 @@ def add_ogg_picture(path: Path, picture: Picture, tags: dict[str, str]) -> None:
     most_bytes = path.stat().st_size + 2 * len(picture.data) + (1 << 20)
     with (
         tempfile.TemporaryDirectory(prefix="audio-studio-") as folder,
-        _replacing(path) as longer,
+        replacing(path) as longer,
     ):
         write_ogg_tags(Path(folder), picture, tags)
         command = ["-v", "error", *GUARDS, "-f", "ogg", *INPUT, *OGG_TAGS_INPUT]
@@ -133,14 +132,3 @@ def write_ogg_tags(folder: Path, picture: Picture, tags: dict[str, str]) -> None
 
 def _escaped(text: str) -> str:
     return "".join(f"\\{one}" if one in "=;#\\\n" else one for one in text)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file beside another one, which replaces it if the block succeeds."""
-    longer = path.with_name(f"{path.name}.tagged")
-    try:
-        yield longer
-        longer.replace(path)
-    finally:
-        longer.unlink(missing_ok=True)
