@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from studio.cli.workshop import unfinished
+
 FILE = ".audio-studio.json"
 
 
@@ -44,6 +46,5 @@ class Record:
     def add(self, key: str, outputs: list[Path]) -> None:
         """Remember outputs; the file is replaced as a whole."""
         self._known[key] = [path.relative_to(self._folder).as_posix() for path in outputs]
-        unfinished = self._path.with_name(f"{FILE}.new")
-        unfinished.write_text(json.dumps(self._known, indent=1, ensure_ascii=False), "utf-8")
-        unfinished.replace(self._path)
+        with unfinished(self._path) as path:
+            path.write_text(json.dumps(self._known, indent=1, ensure_ascii=False), "utf-8")
