@@ -1,7 +1,7 @@
 """The results of jobs: a typed description, and tracks in several formats."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -89,7 +89,7 @@ class TrackFolder:
 
     def all_tags(self) -> audio.Tags:
         """These, with its picture."""
-        return replace(self.tags(), picture=audio.read_picture(self.upload.path))
+        return audio.read_all_tags(self.upload.path).completed(self.filename)
 
 
 PEAKS = audio.PEAKS_FORMATS[audio.FINE]

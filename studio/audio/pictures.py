@@ -18,10 +18,12 @@ from studio.errors import InternalError, NotAudio
 MAX_BYTES = 5 << 20
 MAX_PIXELS = 40_000_000
 TAGS_FILE = "tags.txt"
+# The beginning of a FLAC file, up to the end of its first block.
+FLAC_HEAD_BYTES = 42
 _TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 _DECODERS = {"image/jpeg": ("jpeg_pipe", "mjpeg"), "image/png": ("png_pipe", "png")}
 _FRONT_COVER = 3
-_FLAC_PICTURE, _FLAC_LAST, _FLAC_STREAMINFO_END = 6, 0x80, 42
+_FLAC_PICTURE, _FLAC_LAST = 6, 0x80
 # The picture fills the frame, dark enough for text on it.
 _DARKEN = "eq=brightness=-0.25:saturation=0.8"
 
@@ -84,14 +86,14 @@ def with_flac_picture(head: bytes, picture: Picture | None) -> bytes:
     content = flac_picture(picture)
     is_last = head[4] & _FLAC_LAST
     block = bytes([_FLAC_PICTURE | is_last]) + len(content).to_bytes(3, "big") + content
-    first = head[:4] + bytes([head[4] & ~_FLAC_LAST]) + head[5:_FLAC_STREAMINFO_END]
-    return first + block + head[_FLAC_STREAMINFO_END:]
+    first = head[:4] + bytes([head[4] & ~_FLAC_LAST]) + head[5:FLAC_HEAD_BYTES]
+    return first + block + head[FLAC_HEAD_BYTES:]
 
 
 def add_flac_picture(path: Path, picture: Picture) -> None:
     """Rewrite a FLAC file with a picture."""
     with path.open("rb") as source, replacing(path) as longer, longer.open("wb") as target:
-        target.write(with_flac_picture(source.read(_FLAC_STREAMINFO_END), picture))
+        target.write(with_flac_picture(source.read(FLAC_HEAD_BYTES), picture))
         shutil.copyfileobj(source, target, 1 << 20)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from studio.audio.child import GUARDS, INPUT, Child, Workplace
 from studio.audio.id3 import id3
 from studio.audio.pictures import (
+    FLAC_HEAD_BYTES,
     OGG_TAGS_INPUT,
     OGG_TAGS_OUTPUT,
     with_flac_picture,
@@ -34,7 +35,6 @@ _LIMITER = "alimiter=limit=0.98:attack=5:release=50:level=disabled:latency=1"
 _EFFORT, _VIDEO_EFFORT = 10, 40
 # Offset of the number of samples in a FLAC file: its lowest 36 bits, of 8 bytes.
 _FLAC_SAMPLES = 18
-_FLAC_HEAD_BYTES = 42
 # The WAV format tag of float samples, and the largest 32-bit number.
 _FLOAT, _MAX_32 = 3, 0xFFFFFFFF
 
@@ -103,7 +103,7 @@ def encoded(
         output = stack.enter_context(_fed(command, blocks, rate_hz, channels, workplace))
         if audio_format == "flac":
             head = b""
-            while len(head) < _FLAC_HEAD_BYTES and (data := next(output, b"")):
+            while len(head) < FLAC_HEAD_BYTES and (data := next(output, b"")):
                 head += data
             yield with_flac_picture(_with_length(head, samples), tags.picture)
         yield from output
