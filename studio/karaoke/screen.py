@@ -14,6 +14,7 @@ from wcwidth import iter_graphemes
 from studio.audio.lyrics import LyricLine, LyricWord
 from studio.audio.substation import clock, hundredths, plain
 from studio.karaoke.fonts import Fonts, Run
+from studio.karaoke.options import MAX_TITLE_CHARACTERS
 
 # Lines are shown this long before they are sung, and after it if the next one allows.
 LEAD_S = 4.0
@@ -21,7 +22,6 @@ HOLD_S = 0.5
 # The shortest time between the appearance of a line and its first word, if possible.
 MIN_LEAD_S = 1.0
 TITLE_S = 5.0
-MAX_TITLE_CHARACTERS = 120
 # Shares of the height: text size, the middles of the lines, and of the title.
 TEXT_SHARE, LINE_PLACES, TITLE_PLACE = 0.075, (0.6, 0.78), 0.2
 # Text size as a share of the width, and the widest line.

@@ -9,7 +9,7 @@ import numpy as np
 
 from studio import audio
 from studio.sources import Source
-from studio.transcription.alignment.lyrics import Line
+from studio.transcription.alignment.lyrics import Line, all_words
 from studio.transcription.alignment.matching import Heard, Pair, heard_words, matched
 from studio.transcription.alignment.plan import Pass, Plan
 from studio.transcription.engine import RATE_HZ, Speech, SpeechEngine, TimedText
@@ -40,7 +40,7 @@ def aligned(
 
     `segments` are what the model heard in the recording, with the times of words.
     """
-    words = [word for line in lines for word in line.words]
+    words = all_words(lines)
     heard = heard_words(segments)
     pairs = matched(words, heard)
     writer = _Writer(lines)

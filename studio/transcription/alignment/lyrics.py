@@ -98,4 +98,5 @@ def match_units(word: str) -> str:
 
 
 def all_words(lines: Sequence[Line]) -> list[str]:
+    """The words of lines, in order."""
     return [word for line in lines for word in line.words]

@@ -4,7 +4,7 @@ import string
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from studio.transcription.alignment.lyrics import Line
+from studio.transcription.alignment.lyrics import Line, all_words
 from studio.transcription.alignment.matching import Heard, Pair
 
 PASS_S = 27.0
@@ -61,7 +61,7 @@ class Plan:
         heard: Sequence[Heard],
         duration_s: float,
     ) -> None:
-        self._words = [word for line in lines for word in line.words]
+        self._words = all_words(lines)
         self._line_ends = _ends(lines)
         self._heard = heard
         self._pairs = pairs
