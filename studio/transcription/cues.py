@@ -85,6 +85,13 @@ def _within(rows: Iterable[Row], start_s: float, end_s: float) -> Iterator[tuple
         yield tuple(moved)
 
 
+def short_lines(transcript: Transcript) -> Iterator[tuple[Row, bool]]:
+    """The words in lines as short as those of cues, and whether the times of words are known."""
+    for segment in transcript.placed_segments:
+        for [row] in phrases(segment, most_lines=1):
+            yield row, bool(segment.words)
+
+
 def phrases(segment: Segment, most_lines: int) -> Iterator[list[Row]]:
     """Group the words of a segment into cues, each as its lines, split at pauses."""
     rows: list[Row] = []

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Protocol
 
 from studio.audio.tags import NO_TAGS, Tags
-from studio.transcription.cues import Cue, cues, phrases
+from studio.transcription.cues import Cue, cues, short_lines
 from studio.transcription.karaoke import to_ass, to_ultrastar
 from studio.transcription.transcript import Transcript, Word
 
@@ -112,10 +112,9 @@ def _lrc(transcript: Transcript, tags: Tags, *, has_words: bool) -> str:
     }
     rows = [f"[{name}:{text}]" for name, text in header.items() if text]
     from_s = 0.0
-    for segment in transcript.placed_segments:
-        for [row] in phrases(segment, most_lines=1):
-            line, from_s = _lrc_line(row, from_s, has_words and bool(segment.words))
-            rows.append(line)
+    for row, has_times in short_lines(transcript):
+        line, from_s = _lrc_line(row, from_s, has_words and has_times)
+        rows.append(line)
     return "\n".join(rows) + "\n"
 
 

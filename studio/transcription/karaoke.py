@@ -1,10 +1,10 @@
 """Writes transcripts for karaoke: Advanced SubStation Alpha and UltraStar."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from studio.audio.substation import clock, hundredths, plain
 from studio.audio.tags import NO_TAGS, Tags
-from studio.transcription.cues import Cue, cues, phrases, text_of
+from studio.transcription.cues import Cue, cues, short_lines, text_of
 from studio.transcription.languages import NAMES
 from studio.transcription.transcript import Transcript, Word
 
@@ -71,7 +71,7 @@ def to_ultrastar(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
     }
     lines = [f"#{name}:{text}" for name, text in header.items() if text]
     tick, end = 0, 0
-    for number, (row, has_times) in enumerate(_rows(transcript)):
+    for number, (row, has_times) in enumerate(short_lines(transcript)):
         if number:
             tick = max(end, round(row[0].start_s / _TICK_S))
             lines.append(f"- {tick}")
@@ -81,13 +81,6 @@ def to_ultrastar(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
             text = word.text.lstrip() if word is row[0] or not has_times else word.text
             lines.append(f"F {tick} {end - tick} 0 {text}")
     return "\n".join([*lines, "E"]) + "\n"
-
-
-def _rows(transcript: Transcript) -> Iterator[tuple[list[Word], bool]]:
-    """The lines, and whether the times of their words are known."""
-    for segment in transcript.placed_segments:
-        for [row] in phrases(segment, most_lines=1):
-            yield row, bool(segment.words)
 
 
 def _joined(row: Sequence[Word]) -> Word:

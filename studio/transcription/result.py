@@ -10,7 +10,7 @@ from studio.audio.tags import NO_TAGS
 from studio.results import Editing, ModelResult, Result, Track, TrackFolder
 from studio.storage.files import StoredFile
 from studio.transcription import editing
-from studio.transcription.cues import phrases
+from studio.transcription.cues import short_lines
 from studio.transcription.formats import FORMATS, TAGGED
 from studio.transcription.transcript import Transcript
 
@@ -73,15 +73,11 @@ def transcript_track() -> Track:
 def _lyrics(folder: TrackFolder) -> Lyrics:
     """The words of the transcript in use, in lines as short as those of subtitles."""
     transcript = _transcript(folder)
-    lines = [
-        LyricLine(
-            tuple(LyricWord(word.text, word.start_s, word.end_s) for word in row),
-            bool(segment.words),
-        )
-        for segment in transcript.placed_segments
-        for [row] in phrases(segment, most_lines=1)
-    ]
-    return Lyrics(transcript.language, tuple(lines))
+    found = (
+        LyricLine(tuple(LyricWord(one.text, one.start_s, one.end_s) for one in row), has_times)
+        for row, has_times in short_lines(transcript)
+    )
+    return Lyrics(transcript.language, tuple(found))
 
 
 def _transcript(folder: TrackFolder) -> Transcript:
