@@ -12,7 +12,7 @@ from studio import audio
 from studio.audio.lyrics import Lyrics
 from studio.errors import ResultsGone
 from studio.jobs.job import Job
-from studio.storage.files import ResultFolder, Storage, StoredFile, Upload
+from studio.storage.files import FileInfo, ResultFolder, Storage, StoredFile, Upload
 from studio.storage.on_demand import check_wanted
 
 
@@ -104,12 +104,12 @@ MakeTrack = Callable[[TrackFolder, str], StoredFile]
 class Editing:
     """How a track is edited by hand: the edited version is kept beside the original.
 
-    `current` returns what the names of the files of the version in use begin with: nothing, or the
-    inner folder of an edited version. `save` checks and stores an edited version; `restore` deletes
-    it.
+    Given all files of a result, `current` returns what the names of those of the version in use
+    begin with: nothing, or the inner folder of an edited version. `save` checks and stores an
+    edited version; `restore` deletes it.
     """
 
-    current: Callable[[ResultFolder], str]
+    current: Callable[[Mapping[str, FileInfo]], str]
     save: Callable[[TrackFolder, dict[str, Any]], None]
     restore: Callable[[TrackFolder], None]
 
@@ -147,13 +147,9 @@ class Track:
     def file_name(self, file_format: str) -> str:
         return f"{self.file_stem}.{file_format}"
 
-    def current_name(self, result: ResultFolder, file_format: str) -> str:
-        """The name of the file of a format, which may not exist yet, in the version in use."""
-        begin = self.editing.current(result) if self.editing else ""
-        return begin + self.file_name(file_format)
-
-    def is_edited(self, result: ResultFolder) -> bool:
-        return self.editing is not None and self.editing.current(result) != ""
+    def version(self, infos: Mapping[str, FileInfo]) -> str:
+        """What the names of the files of the version in use begin with; see `Editing.current`."""
+        return self.editing.current(infos) if self.editing else ""
 
 
 @dataclass(frozen=True)

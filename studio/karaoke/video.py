@@ -57,9 +57,8 @@ class KaraokeVideo:
                 f"The video would last {duration_s:,.0f} s; at most {MAX_S:,.0f} s are possible "
                 "here. The command `audio-studio karaoke` has no limit."
             )
-        files, editing = self._words.folder.files, self._words.track.editing
-        begin = editing.current(files) if editing else ""
-        kept = f"{begin}{FOLDER}/"
+        files = self._words.folder.files
+        kept = f"{self._words.track.version(files.infos())}{FOLDER}/"
         file = files.add(
             f"{kept}{self._identity()}/{FILE}",
             lambda: audio.most_video_bytes(self._frame(), duration_s),

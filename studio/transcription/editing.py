@@ -9,7 +9,7 @@ format of a later version.
 import json
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from studio.errors import InvalidOption
 from studio.jobs.body import parse_body
 from studio.results import TrackFolder
-from studio.storage.files import ResultFolder
+from studio.storage.files import FileInfo, ResultFolder
 from studio.transcription.alignment.lyrics import MAX_BLANK_LINES
 from studio.transcription.transcript import Segment, Transcript, Word
 
@@ -71,11 +71,11 @@ class EditedTranscript(_Part):
     text: str | None = Field(None, description="Ignored; the text of the segments is used.")
 
 
-def current(result: ResultFolder) -> str:
+def current(infos: Mapping[str, FileInfo]) -> str:
     """The inner folder of the edited transcript with a slash; empty if there is none."""
     versions = {
         name: info.modified_at
-        for name, info in result.infos().items()
+        for name, info in infos.items()
         if name.startswith(f"{FOLDER}/") and name.endswith(f"/{FILE}")
     }
     newest = max(versions, key=lambda name: (versions[name], name), default="")

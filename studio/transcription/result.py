@@ -82,13 +82,13 @@ def _lyrics(folder: TrackFolder) -> Lyrics:
 
 def _transcript(folder: TrackFolder) -> Transcript:
     """The edited transcript, or the original if there is none."""
-    file = folder.existing(f"{editing.current(folder.files)}{TRANSCRIPT_FILE}")
+    file = folder.existing(f"{editing.current(folder.files.infos())}{TRANSCRIPT_FILE}")
     return Transcript.from_dict(json.loads(file.path.read_text("utf-8")))
 
 
 def _make(folder: TrackFolder, file_format: str) -> StoredFile:
     """Write a format of the edited transcript, or of the original if there is none."""
-    begin = editing.current(folder.files)
+    begin = editing.current(folder.files.infos())
     transcript = folder.existing(f"{begin}{TRANSCRIPT_FILE}")
     write, _ = FORMATS[file_format]
 

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from studio.jobs.job import Job
 from studio.results import PEAKS, Track
-from studio.storage.files import FileInfo, ResultFolder, Storage, Upload
+from studio.storage.files import FileInfo, Storage, Upload
 from studio.web import schemas
 from studio.web.services import Processors
 
@@ -113,8 +113,8 @@ class JobAnswers:
         listed: dict[str, schemas.Track] = {}
         for job in jobs:
             tracks = [one for one in self._processors.tracks(job) if one.name not in listed]
-            folder = storage.result(job.result_id)
-            listed |= {track.name: self._track(job, track, folder) for track in tracks}
+            infos = storage.result(job.result_id).infos() if tracks else {}
+            listed |= {track.name: self._track(job, track, infos) for track in tracks}
         return schemas.Files(
             **uploaded(upload).model_dump(),
             tracks=list(listed.values()),
@@ -145,8 +145,8 @@ class JobAnswers:
             },
         )
 
-    def _track(self, job: Job, track: Track, folder: ResultFolder) -> schemas.Track:
-        infos = folder.infos()
+    def _track(self, job: Job, track: Track, infos: Mapping[str, FileInfo]) -> schemas.Track:
+        begin = track.version(infos)
         address = f"/download/{job.request.file_id}/{quote(track.name)}?format="
         return schemas.Track(
             track=track.name,
@@ -154,9 +154,9 @@ class JobAnswers:
             model=job.request.model,
             variant=job.request.variant,
             duration_s=track.duration_s or self._duration_s(job),
-            edited=track.is_edited(folder),
+            edited=begin != "",
             formats={
-                one: _file(infos.get(track.current_name(folder, one)), f"{address}{one}")
+                one: _file(infos.get(begin + track.file_name(one)), f"{address}{one}")
                 for one in track.formats
                 if one not in track.zooms.values()
             },
