@@ -122,7 +122,7 @@ class Track:
     types; `zooms` are the formats of waveform data by samples per pixel. `archived` are the formats
     that an archive contains by default; empty if the track can be derived from others. `file_stem`
     is the name of its files without the extension. `variant` is the model variant that made it, if
-    that is not the variant of the job, and `duration_s` its length, if that is not the one of the
+    that is not the variant of the job, and `duration_s` its length; None for the length of the
     result. `channels` has the track of each channel if the file joins several tracks; `song`
     returns what they are mixed from. `lyrics` returns the words of a transcript. `editing` is set
     if the track may be edited. The song begins `starts_s` after the track.
@@ -264,4 +264,15 @@ def joined_track(
         )
 
     types = {one: audio.CONTENT_TYPES[one] for one in formats}
-    return Track(name, group, types, formats[0], (), name, make, channels=channels, song=song)
+    return Track(
+        name,
+        group,
+        types,
+        formats[0],
+        (),
+        name,
+        make,
+        channels=channels,
+        duration_s=result.duration_s,
+        song=song,
+    )

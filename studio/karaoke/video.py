@@ -50,21 +50,27 @@ class KaraokeVideo:
 
     def make(self) -> StoredFile:
         """The file, which is made if it does not exist. Raises a StudioError."""
-        song = self._song()
-        duration_s = song.duration_s / self._options.mix.tempo
+        # The song itself may have to be fetched from a store, which a kept video does not need.
+        song_s = self._sound.track.duration_s
+        assert song_s is not None
+        duration_s = song_s / self._options.mix.tempo
         if duration_s > MAX_S:
             raise AudioTooLong(
                 f"The video would last {duration_s:,.0f} s; at most {MAX_S:,.0f} s are possible "
                 "here. The command `audio-studio karaoke` has no limit."
             )
         files = self._words.folder.files
-        kept = f"{self._words.track.version(files.infos())}{FOLDER}/"
+        infos = files.infos()
+        kept = f"{self._words.track.version(infos)}{FOLDER}/"
+        identity = self._identity()
+        name = f"{kept}{identity}/{FILE}"
         file = files.add(
-            f"{kept}{self._identity()}/{FILE}",
+            name,
             lambda: audio.most_video_bytes(self._frame(), duration_s),
             lambda path: self.write(path, check_wanted),
         )
-        _remove_oldest(files, kept, self._identity())
+        if name not in infos:
+            _remove_oldest(files, kept, identity)
         return file
 
     def write(self, target: Path, on_wait: Callable[[], None]) -> None:
