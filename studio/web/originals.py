@@ -14,7 +14,7 @@ from studio.errors import (
     UnknownFile,
 )
 from studio.storage.files import Upload
-from studio.web import answers, sending
+from studio.web import sending
 from studio.web.links import LINK
 from studio.web.operations import operation
 from studio.web.tracks import IF_NONE_MATCH, RANGE
@@ -46,11 +46,8 @@ class OriginalViews(Views):
     )
     def original(self, file_id: str) -> Response:
         upload = self._upload(file_id)
-        response = sending.send(self._storage.source(upload), _media_type(upload))
-        response.headers["Content-Disposition"] = answers.disposition(
-            PurePath(upload.filename).name
-        )
-        return response
+        name = PurePath(upload.filename).name
+        return sending.send(self._storage.source(upload), _media_type(upload), name)
 
 
 def _media_type(upload: Upload) -> str:

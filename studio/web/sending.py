@@ -10,13 +10,14 @@ from werkzeug.http import parse_range_header
 
 from studio.errors import PreconditionFailed, ResultsGone
 from studio.storage.files import RemoteFile, StoredFile
+from studio.web.answers import disposition
 
 # The internal location of nginx that fetches X-Stored-Address; see nginx/store.conf.
 STORED = "/.stored"
 
 
-def send(file: StoredFile, content_type: str) -> Response:
-    """The answer with a file, or a part of it.
+def send(file: StoredFile, content_type: str, name: str) -> Response:
+    """The answer with a file, or a part of it, which clients save as `name`.
 
     Raises PreconditionFailed, RequestedRangeNotSatisfiable for a range beyond the end, and
     ResultsGone.
@@ -28,6 +29,7 @@ def send(file: StoredFile, content_type: str) -> Response:
     try:
         _check_preconditions(etag, modified_at)
         answer.headers["Accept-Ranges"] = "bytes"
+        answer.headers["Content-Disposition"] = disposition(name)
         if not _is_wanted(etag, modified_at):
             answer.status_code = 304
             return answer

@@ -130,9 +130,7 @@ class TrackViews(Views):
         name = answers.download_name(
             upload, track.name, f"{PEAKS}.json" if is_peaks else file_format
         )
-        response = sending.send(file, track.formats[file_format])
-        response.headers["Content-Disposition"] = answers.disposition(name)
-        return response
+        return sending.send(file, track.formats[file_format], name)
 
     def _extension(self, track: Track, file_format: str) -> str:
         """The extension of the file that has a format, for waveform data at the right zoom."""

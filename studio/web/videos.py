@@ -101,10 +101,7 @@ class VideoViews(TrackViews):
         )
         with self._request():
             file = video.make()
-        response = sending.send(file, CONTENT_TYPE)
-        name = answers.download_name(upload, NAME, FORMAT)
-        response.headers["Content-Disposition"] = answers.disposition(name)
-        return response
+        return sending.send(file, CONTENT_TYPE, answers.download_name(upload, NAME, FORMAT))
 
     def _words(self, upload: Upload, jobs: list[Job]) -> tuple[Job, Track]:
         """The latest transcript. Raises NotReady."""

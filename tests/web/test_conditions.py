@@ -147,4 +147,4 @@ def test_if_range(server: Server, track: str, whole: requests.Response) -> None:
 
 def test_a_file_that_was_deleted_meanwhile(tmp_path: Path) -> None:
     with Flask("test").test_request_context(), pytest.raises(ResultsGone):
-        sending.send(DiskFile(tmp_path / "gone.wav"), "audio/wav")
+        sending.send(DiskFile(tmp_path / "gone.wav"), "audio/wav", "gone.wav")

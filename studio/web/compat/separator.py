@@ -9,7 +9,6 @@ from studio.errors import StudioError, UnknownTrack
 from studio.jobs.job import Job, State
 from studio.storage.files import Upload
 from studio.web import sending
-from studio.web.answers import disposition
 from studio.web.compat.desk import Desk
 from studio.web.compat.separator_task import DEMUCS, Output, Task, Wish
 from studio.web.operations import other_protocol
@@ -119,9 +118,8 @@ class Views(OwnViews):
             if key in (one.key, one.filename):
                 with self._request():
                     file = self._desk.work.file(upload, one.job, one.track, task.wish.file_format)
-                response = sending.send(file, self._models.formats()[task.wish.file_format])
-                response.headers["Content-Disposition"] = disposition(one.filename)
-                return response
+                content_type = self._models.formats()[task.wish.file_format]
+                return sending.send(file, content_type, one.filename)
         raise UnknownTrack(f"The job has no file {key!r:.200}. GET {PREFIX}/status has its files.")
 
     @other_protocol("general")
