@@ -1,12 +1,13 @@
 """The commands that work on files: their models, options and outputs."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from studio.cli.workshop import Done
+from studio.karaoke.options import HELP
 
 MAX_NAME_CHARACTERS = 60
 
@@ -35,8 +36,8 @@ class Command:
 
     `fixed` are options that it sets itself; `without` are options that only make sense on a server.
     `outputs(name, done, choices)` lists what is written for a source that is called `name`.
-    `formats` are the default of `--format` where several formats may be chosen. `video` is set if
-    a karaoke video is made of each source.
+    `formats` are the default of `--format` where several formats may be chosen. `video` describes
+    the options of the karaoke video that is made of each source; it is empty if none is made.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Command:
     without: frozenset[str] = frozenset()
     formats: str | None = None
     reads_files: bool = True
-    video: bool = False
+    video: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def excluded(self) -> set[str]:
@@ -123,7 +124,7 @@ COMMANDS = (
         _texts,
         fixed={"source": "vocals"},
         formats="lrc,ass",
-        video=True,
+        video=HELP,
     ),
     Command(
         "analyse",

@@ -15,7 +15,6 @@ from studio.cli.tools import Tools
 from studio.cli.workshop import MakeProcessors, Workshop, open_workshop
 from studio.errors import StudioError
 from studio.jobs.body import JobOptions
-from studio.karaoke.options import HELP
 
 INTERRUPTED = 130
 
@@ -117,9 +116,8 @@ def _add(parser: argparse.ArgumentParser, command: Command, interface: Interface
             "--karaoke", action="store_true", help="write the vocals, and the song without them"
         )
     excluded = set(command.excluded)
-    if command.video:
-        for name, about in HELP.items():
-            parser.add_argument(f"--{name}", metavar="VALUE", help=about.replace("%", "%%"))
+    for name, about in command.video.items():
+        parser.add_argument(f"--{name}", metavar="VALUE", help=about.replace("%", "%%"))
     if command.formats:
         parser.add_argument(
             "--format",

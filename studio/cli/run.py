@@ -17,7 +17,7 @@ from studio.cli.show import Display
 from studio.cli.sources import Item, items_of
 from studio.cli.workshop import Models, Workshop
 from studio.errors import InvalidOption, StudioError, UnknownFormat
-from studio.karaoke.options import HELP, VOCALS, parse_video
+from studio.karaoke.options import VOCALS, parse_video
 from studio.karaoke.video import FORMAT, NAME
 
 FAILED = 1
@@ -48,8 +48,8 @@ def order_of(command: Command, arguments: argparse.Namespace, models: Models) ->
 
 def _video_of(command: Command, arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
     """The options of a video that were given."""
-    names = HELP if command.video else ()
-    return tuple((name, value) for name in names if (value := getattr(arguments, name)) is not None)
+    given = ((name, getattr(arguments, name)) for name in command.video)
+    return tuple((name, value) for name, value in given if value is not None)
 
 
 class Run:

@@ -17,7 +17,6 @@ from studio.errors import InvalidOption, UnknownFile, UnknownOption
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report
-from studio.karaoke.options import HELP
 
 MODELS = "models"
 # Limits of an answer: characters of a transcript, and files of a folder.
@@ -83,8 +82,7 @@ class Tools:
                 "type": "boolean",
                 "description": "Write the vocals, and the song without them.",
             }
-        if command.video:
-            properties |= {name: _text(about) for name, about in HELP.items()}
+        properties |= {name: _text(about) for name, about in command.video.items()}
         if command.formats:
             properties["formats"] = {
                 "type": "array",
@@ -118,8 +116,7 @@ class Tools:
         body = dict(arguments)
         source = _string(body, "path" if command.reads_files else "prompt")
         output = Path(_string(body, "output")).expanduser().absolute() if "output" in body else None
-        names = HELP if command.video else ()
-        video = tuple((name, _string(body, name)) for name in names if name in body)
+        video = tuple((name, _string(body, name)) for name in command.video if name in body)
         choices = Choices(_formats(body, command), bool(body.pop("karaoke", False)), video)
         if command.reads_files:
             path = Path(source).expanduser().absolute()
