@@ -122,10 +122,14 @@ class JobAnswers:
             stems=self._stems(self.joined(jobs), storage),
         )
 
-    def joined(self, jobs: Iterable[Job]) -> tuple[Job, Track] | None:
-        """The file that joins all tracks of a job: of the jobs with most tracks, the latest's."""
+    def joined(self, jobs: Iterable[Job], part: str | None = None) -> tuple[Job, Track] | None:
+        """The file that joins all tracks of a job: of the jobs with most tracks, the latest's.
+
+        With `part`, only jobs that have this track count.
+        """
         found = [(job, track) for job in jobs if (track := self._processors.joined(job))]
-        return max(found, key=lambda one: len(one[1].channels), default=None)
+        fitting = [one for one in found if part is None or part in one[1].channels]
+        return max(fitting, key=lambda one: len(one[1].channels), default=None)
 
     def _stems(self, found: tuple[Job, Track] | None, storage: Storage) -> schemas.Stems | None:
         if found is None:

@@ -136,9 +136,7 @@ class MixViews(TrackViews):
                 if track.name == CLICK_TRACK:
                     file = self._file(upload, job, track, "wav")
                     return audio.Added(file.path, gain, track.starts_s)
-        options = self._models.options()
-        models = [name for name, kind in options.items() if CLICK_TRACK in kind.model_fields]
-        starts = " or ".join(f"POST /process/{one}/{upload.file_id}" for one in models)
+        starts = self._starts(upload, CLICK_TRACK)
         advice = f"Start one with {starts}, or leave" if starts else "Leave"
         raise NotReady(
             "The click needs the beats of the song, and no analysis has found them in this file. "

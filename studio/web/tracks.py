@@ -181,15 +181,21 @@ class TrackViews(Views):
 
     def _track(self, upload: Upload, name: str) -> tuple[Job, Track]:
         """A track from the latest completed job that has it. Raises NotReady or UnknownTrack."""
-        for job in self._store.of_file(upload.file_id):
+        jobs = self._store.of_file(upload.file_id)
+        for job in jobs:
             for track in self._models.tracks(job):
                 if track.name == name:
                     return job, track
-        jobs = self._store.of_file(upload.file_id)
         known = self._answers.track_names(jobs)
         if not known or not jobs[0].state.is_final:
             raise self._not_ready(upload, jobs)
         raise UnknownTrack(f"The track {name!r} does not exist. Available: {', '.join(known)}.")
+
+    def _starts(self, upload: Upload, option: str) -> str:
+        """The requests that start a job of a model with an option, for error messages."""
+        options = self._models.options()
+        models = [name for name, kind in options.items() if option in kind.model_fields]
+        return " or ".join(f"POST /process/{one}/{upload.file_id}" for one in models)
 
     def _not_ready(self, upload: Upload, jobs: list[Job]) -> NotReady:
         """The error if there is nothing to download."""

@@ -113,20 +113,15 @@ class VideoViews(TrackViews):
 
     def _song(self, upload: Upload, jobs: list[Job]) -> tuple[Job, Track]:
         """The vocals, and other stems of the same job if there are any. Raises NotReady."""
-        joined = [(job, track) for job in jobs if (track := self._models.joined(job))]
-        found = [(job, track) for job, track in joined if VOCALS in track.channels and track.song]
-        if not found:
+        found = self._answers.joined(jobs, VOCALS)
+        if found is None:
             raise self._incomplete("The vocals are not separated", upload, jobs)
-        return max(found, key=lambda one: len(one[1].channels))
+        return found
 
     def _incomplete(self, missing: str, upload: Upload, jobs: list[Job]) -> NotReady:
         if jobs and not jobs[0].state.is_final:
             return self._not_ready(upload, jobs)
-        models = [
-            name for name, kind in self._models.options().items() if _SOURCE in kind.model_fields
-        ]
-        starts = " or ".join(f"POST /process/{one}/{upload.file_id}" for one in models)
         return NotReady(
             f"{missing}, and a karaoke video needs both the words and the vocals. Start a job that "
-            f"makes them: {starts} with {_OF_VOCALS}."
+            f"makes them: {self._starts(upload, _SOURCE)} with {_OF_VOCALS}."
         )
