@@ -39,17 +39,14 @@ export class KaraokeSettings {
     this.mix.key.value = Math.min(12, Math.max(-12, this.mix.key.value + semitones));
   }
 
-  /** The query of a video like this page, of the parameters that the server knows. @param {Set<string>} known */
-  video(known) {
-    /** @type {Record<string, number>} */
-    const values = {
-      vocals: this.guide.value,
-      key: this.mix.key.value,
-      tempo: this.mix.speed.value,
-      offset: this.offsetMs.value / 1000,
-    };
-    const used = Object.entries(values).filter(([name]) => known.has(name));
-    return new URLSearchParams(used.map(([name, value]) => [name, String(value)]));
+  /** The query of a video that sounds like this page. */
+  video() {
+    const { key, speed } = this.mix;
+    return new URLSearchParams({
+      vocals: String(this.guide.value),
+      key: String(key.value),
+      tempo: String(speed.value),
+    });
   }
 
   _keep() {

@@ -4,7 +4,6 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { StemPlayer } from "../audio/stem_player.js";
 import { rowsOf } from "../data/karaoke_rows.js";
 import { KaraokeSettings } from "../data/karaoke_settings.js";
-import { offers } from "../data/offers.js";
 import { TranscriptStore } from "../data/transcript_store.js";
 import { useFullScreen, useScreenOn } from "../ui/full_screen.js";
 import { html } from "../ui/html.js";
@@ -88,8 +87,6 @@ function Singing({ parts, id, open, box, isFull, toggleFull }) {
   const { store, settings, player } = parts;
   const rows = useComputed(() => rowsOf(store.lines));
   const at = useSignal(0);
-  const [canAlign, setCanAlign] = useState(false);
-  useEffect(() => void offers().then(({ takesLyrics }) => setCanAlign(takesLyrics)), []);
 
   const timeS = () => {
     const { context, media } = player;
@@ -106,19 +103,16 @@ function Singing({ parts, id, open, box, isFull, toggleFull }) {
       </div>
     </section>
     <${WordTiming} id=${id} store=${store} player=${player} rows=${rows.value} at=${at.value} />
-    ${canAlign && html`<${KnownLyrics} song=${open.song} />`}
+    <${KnownLyrics} song=${open.song} />
     <${SaveState} store=${store} />`;
 }
 
 /** @param {{ id: string, files: any, store: TranscriptStore, settings: KaraokeSettings }} properties */
 function TakeAway({ id, files, store, settings }) {
-  const [video, setVideo] = useState(/** @type {Set<string> | null} */ (null));
-  useEffect(() => void offers().then((offered) => setVideo(offered.video)), []);
   return html`<section class="list" aria-labelledby="take-title">
     <h2 id="take-title">${t("karaoke.exports")}</h2>
     <div class="row">
-      ${video &&
-      html`<${VideoLink} path=${`/download/${id}/karaoke.mp4?${settings.video(video)}`} store=${store} />`}
+      <${VideoLink} path=${`/download/${id}/karaoke.mp4?${settings.video()}`} store=${store} />
       <${Exports} store=${store} files=${files} formats=${["lrc", "ass"]} />
     </div>
   </section>`;
