@@ -1,7 +1,8 @@
 /** The lanes' common time: the playhead, clicks that seek, and drags that set a loop. */
-import { useEffect, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import { chordAt } from "../data/analysis.js";
 import { chord, clock } from "./format.js";
+import { useFrames } from "./frames.js";
 import { html } from "./html.js";
 
 /** Shorter drags are clicks. */
@@ -23,15 +24,9 @@ export function TimeBox({ children }) {
 export function Timeline({ player, analysis, children }) {
   const root = useRef(/** @type {HTMLElement | null} */ (null));
 
-  useEffect(() => {
-    let frame = 0;
-    const tick = () => {
-      player.followLoop();
-      if (root.current) show(root.current, player, analysis);
-      frame = requestAnimationFrame(tick);
-    };
-    tick();
-    return () => cancelAnimationFrame(frame);
+  useFrames(() => {
+    player.followLoop();
+    if (root.current) show(root.current, player, analysis);
   }, [player, analysis]);
 
   const { mix } = player;
