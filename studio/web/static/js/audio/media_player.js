@@ -1,6 +1,8 @@
 /** Plays a file through one media element. */
 import { signal } from "@preact/signals";
 
+const JUMP_S = 5;
+
 export class MediaPlayer {
   /** @param {string} url */
   constructor(url) {
@@ -60,6 +62,11 @@ export class MediaPlayer {
   seek(positionS) {
     const end = this.durationS.value || positionS;
     this.media.currentTime = Math.min(Math.max(0, positionS), end);
+  }
+
+  /** Jump ahead, or with -1 back. @param {1 | -1} steps */
+  jump(steps) {
+    this.seek(this.media.currentTime + steps * JUMP_S);
   }
 
   /** Load again what could not be loaded, and go on at the same place. */

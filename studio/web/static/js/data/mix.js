@@ -54,6 +54,10 @@ export class Mix {
     return this.loopTo.value > this.loopFrom.value;
   }
 
+  toggleClick() {
+    this.click.value = this.click.value > 0 ? 0 : 1;
+  }
+
   /** The loop between two times in any order. @param {number} oneS @param {number} otherS */
   setLoop(oneS, otherS) {
     batch(() => {

@@ -1,8 +1,6 @@
 /** The keyboard of the mixer. */
 import { clearLoop, endLoop, startLoop } from "./transport.js";
 
-const JUMP_S = 5;
-
 /**
  * Handle keys until the returned function is called.
  * @param {import("../audio/stem_player.js").StemPlayer} player
@@ -33,13 +31,13 @@ function handle(player, event) {
   /** @type {Record<string, () => void>} */
   const actions = {
     " ": () => player.toggle(),
-    ArrowLeft: () => player.seek(player.media.currentTime - JUMP_S),
-    ArrowRight: () => player.seek(player.media.currentTime + JUMP_S),
+    ArrowLeft: () => player.jump(-1),
+    ArrowRight: () => player.jump(1),
     Home: () => player.seek(0),
     a: () => startLoop(player),
     b: () => endLoop(player),
     l: () => clearLoop(player),
-    m: () => (player.mix.click.value = player.mix.click.value > 0 ? 0 : 1),
+    m: () => mix.toggleClick(),
   };
   const action = actions[event.key];
   action?.();

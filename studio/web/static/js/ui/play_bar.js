@@ -5,11 +5,19 @@ import { clock } from "./format.js";
 import { useFrames } from "./frames.js";
 import { html } from "./html.js";
 
-const JUMP_S = 5;
 /** Elements that use the keys themselves. */
 const OWN_KEYS = "a, button, summary, input, select, textarea, dialog *, [role=slider]";
 
 /** @typedef {import("../audio/media_player.js").MediaPlayer} MediaPlayer */
+
+/** @param {{ player: MediaPlayer }} properties */
+export function PlayButton({ player }) {
+  const isPlaying = player.isPlaying.value;
+  const label = t(isPlaying ? "mixer.pause" : "mixer.play");
+  return html`<button class="primary" aria-label=${label} title=${label} onClick=${() => player.toggle()}>
+    ${isPlaying ? "❚❚" : "▶"}
+  </button>`;
+}
 
 /** @param {{ player: MediaPlayer, children?: any }} properties */
 export function PlayBar({ player, children }) {
@@ -28,13 +36,10 @@ export function PlayBar({ player, children }) {
     const backwards = event.key === "ArrowLeft" || event.key === "ArrowDown";
     if (!backwards && event.key !== "ArrowRight" && event.key !== "ArrowUp") return;
     event.preventDefault();
-    player.seek(player.media.currentTime + (backwards ? -JUMP_S : JUMP_S));
+    player.jump(backwards ? -1 : 1);
   };
-  const label = player.isPlaying.value ? t("mixer.pause") : t("mixer.play");
   return html`<div class="play-bar">
-    <button class="primary" aria-label=${label} title=${label} onClick=${() => player.toggle()}>
-      ${player.isPlaying.value ? "❚❚" : "▶"}
-    </button>
+    <${PlayButton} player=${player} />
     <span class="times"><span ref=${time}>0:00</span> / ${clock(player.durationS.value)}</span>
     <input
       ref=${slider}
@@ -66,8 +71,8 @@ export function usePlayerKeys(player, more = {}) {
     /** @type {Record<string, () => void>} */
     const actions = {
       " ": () => player.toggle(),
-      ArrowLeft: () => player.seek(player.media.currentTime - JUMP_S),
-      ArrowRight: () => player.seek(player.media.currentTime + JUMP_S),
+      ArrowLeft: () => player.jump(-1),
+      ArrowRight: () => player.jump(1),
       ...more,
     };
     const pressed = (/** @type {KeyboardEvent} */ event) => {

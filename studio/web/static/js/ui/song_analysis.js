@@ -21,7 +21,7 @@ export function SongAnalysis({ song, mix, analysis }) {
     html`<span class="fact">${t("song.tempo", { tempo: number(analysis.tempo_bpm * mix.speed.value) })}</span>`}
     ${analysis.key !== null && html`<span class="fact">${musicalKey(analysis.key)}</span>`}
     ${analysis.beats.length > 0 &&
-    html`<button aria-pressed=${isOn} onClick=${() => (mix.click.value = isOn ? 0 : 1)}>
+    html`<button aria-pressed=${isOn} onClick=${() => mix.toggleClick()}>
       ${t("mixer.metronome")}
     </button>`}
     ${analysis.beats.length === 0 && analysis.key === null && html`<span class="muted">${t("song.nothing")}</span>`}

@@ -2,15 +2,13 @@
 import { t } from "../words.js";
 import { clock } from "./format.js";
 import { html } from "./html.js";
+import { PlayButton } from "./play_bar.js";
 import { Key, Speed } from "./setting.js";
 
 /** @param {{ player: import("../audio/stem_player.js").StemPlayer, children?: any }} properties */
 export function Transport({ player, children }) {
-  const label = player.isPlaying.value ? t("mixer.pause") : t("mixer.play");
   return html`<div class="card transport">
-    <button class="primary" aria-label=${label} title=${label} onClick=${() => player.toggle()}>
-      ${player.isPlaying.value ? "❚❚" : "▶"}
-    </button>
+    <${PlayButton} player=${player} />
     <span class="times"><span data-clock>0:00</span> / ${clock(player.durationS.value)}</span>
     <${Speed} mix=${player.mix} />
     <${Key} mix=${player.mix} />
