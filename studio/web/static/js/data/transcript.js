@@ -19,9 +19,12 @@ import { inTime, needsSpace, wordsIn } from "./words_in_time.js";
  */
 
 /** Words below are marked as doubtful. */
-export const DOUBTFUL = 0.5;
+const DOUBTFUL = 0.5;
 /** Every word keeps at least this time when it or a neighbour is moved. */
-export const MIN_MOVED_S = 0.03;
+const MIN_MOVED_S = 0.03;
+
+/** @param {Word} word */
+export const isDoubtful = (word) => word.probability < DOUBTFUL;
 
 /** The words of a line; if their times are unknown, they share that of the line. @param {Line} line */
 export function wordsOf(line) {

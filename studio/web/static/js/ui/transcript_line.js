@@ -1,6 +1,6 @@
 /** A line of a transcript: its words, or the field in which they are edited. */
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { DOUBTFUL, wordsOf } from "../data/transcript.js";
+import { isDoubtful, wordsOf } from "../data/transcript.js";
 import { t } from "../words.js";
 import { clock, number } from "./format.js";
 import { html } from "./html.js";
@@ -52,16 +52,15 @@ export function TranscriptLine({ line, n, focused, editing, search, cursor }) {
 function drawn(words, focused, search) {
   const hits = hitsIn(words, search);
   return words.map((word, w) => {
-    const isDoubtful = word.probability < DOUBTFUL;
     const text = word.text.trim();
-    const percent = number(word.probability * 100);
+    const doubt = isDoubtful(word) ? t("word.doubtful", { percent: number(word.probability * 100) }) : null;
     return html`${/^\s/.test(word.text) ? " " : ""}<span
-        class=${["word", isDoubtful && "doubtful", hits.has(w) && "hit"].filter(Boolean).join(" ")}
+        class=${["word", doubt && "doubtful", hits.has(w) && "hit"].filter(Boolean).join(" ")}
         role="button"
         tabindex=${w === focused ? 0 : -1}
         data-word=${w}
-        title=${isDoubtful ? t("word.doubtful", { percent }) : null}
-        aria-label=${isDoubtful ? `${text}, ${t("word.doubtful", { percent })}` : null}
+        title=${doubt}
+        aria-label=${doubt && `${text}, ${doubt}`}
         >${text}</span
       >`;
   });

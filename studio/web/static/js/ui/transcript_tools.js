@@ -1,9 +1,10 @@
 /** Search, doubtful words, undo and downloads of a transcript. */
 import { useRef } from "preact/hooks";
-import { DOUBTFUL } from "../data/transcript.js";
+import { isDoubtful } from "../data/transcript.js";
 import { named, t } from "../words.js";
 import { html } from "./html.js";
 import { SaveState, Undo } from "./save_state.js";
+import { transcriptOf } from "./use_song.js";
 
 /** @typedef {import("./transcript_cursor.js").TranscriptCursor} TranscriptCursor */
 
@@ -13,10 +14,10 @@ import { SaveState, Undo } from "./save_state.js";
  */
 export function TranscriptTools({ cursor, search, isEdited }) {
   const { store } = cursor;
-  const doubtful = store.lines.flatMap((line) => line.words).filter((word) => word.probability < DOUBTFUL).length;
+  const doubtful = store.lines.flatMap((line) => line.words).filter(isDoubtful).length;
   return html`<div class="tools" role="group" aria-label=${t("edit.tools")}>
     <${Search} cursor=${cursor} search=${search} />
-    <button disabled=${doubtful === 0} onClick=${() => chooseNext(cursor, isDoubtful)}>
+    <button disabled=${doubtful === 0} onClick=${() => chooseDoubtful(cursor)}>
       <span class="doubtful" aria-hidden="true">?</span> ${t("edit.doubtful", { count: doubtful })}
     </button>
     <${Undo} store=${store} />
@@ -77,18 +78,11 @@ function show(cursor, line) {
   document.querySelector(`[data-line="${line}"]`)?.scrollIntoView({ block: "center" });
 }
 
-/** @param {import("../data/transcript.js").Word} word */
-const isDoubtful = (word) => word.probability < DOUBTFUL;
-
-/**
- * Choose the next word of a kind, beginning anew at the end, and play it.
- * @param {TranscriptCursor} cursor
- * @param {(word: import("../data/transcript.js").Word) => boolean} isWanted
- */
-function chooseNext(cursor, isWanted) {
+/** Choose the next doubtful word, from the end on the first one. @param {TranscriptCursor} cursor */
+function chooseDoubtful(cursor) {
   const { line, word } = cursor.chosen.value;
   const places = cursor.store.lines.flatMap((one, n) =>
-    one.words.flatMap((spoken, w) => (isWanted(spoken) ? [{ line: n, word: w }] : [])),
+    one.words.flatMap((spoken, w) => (isDoubtful(spoken) ? [{ line: n, word: w }] : [])),
   );
   const next = places.find((place) => place.line > line || (place.line === line && place.word > word));
   const place = next ?? places[0];
@@ -100,7 +94,7 @@ function chooseNext(cursor, isWanted) {
 /** @param {{ store: import("../data/transcript_store.js").TranscriptStore, files: any, formats?: string[] }} properties */
 export function Exports({ store, files, formats }) {
   /** @type {{ formats: Record<string, { url: string }> }} */
-  const track = files.tracks.find((/** @type {any} */ one) => one.track === "transcription");
+  const track = transcriptOf(files);
   const offered = Object.entries(track.formats).filter(([format]) => !formats || formats.includes(format));
   // The server makes the files from what it has.
   const saveFirst = async (/** @type {any} */ event) => {
