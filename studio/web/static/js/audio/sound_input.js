@@ -1,6 +1,6 @@
 /** Sound as it is spoken: from the microphone, or from a file at the speed of the sound. */
 
-export const RATE_HZ = 16000;
+const RATE_HZ = 16000;
 const CHUNK_S = 0.25;
 
 /** @typedef {(samples: Float32Array, rateHz: number) => void} OnSamples */

@@ -2,7 +2,7 @@
 import { effect } from "@preact/signals";
 import { ApiError, isOffline, json, send } from "./api.js";
 import { returns } from "./connection.js";
-import { MAX_FILES, isLive, subscribe } from "./jobs_socket.js";
+import { isLive, subscribe } from "./jobs_socket.js";
 
 /** @typedef {import("./songs.js").Song} Song */
 
@@ -69,10 +69,9 @@ function noteActivity(song) {
 function gather() {
   clearTimeout(gathering);
   gathering = setTimeout(() => {
-    const songs = [...new Set([...active, ...shown.keys()])];
     // The server refuses all files if it does not know one of them.
-    const known = songs.filter((song) => song.status.value !== null && !song.isGone.value);
-    void subscribe(known.slice(0, MAX_FILES).map((song) => song.id), { onJob, onRefused: refreshAll });
+    const known = followed().filter((song) => song.status.value !== null && !song.isGone.value);
+    void subscribe(known.map((song) => song.id), { onJob, onRefused: refreshAll });
   }, GATHER_MS);
   poll();
 }
@@ -86,8 +85,12 @@ function poll() {
   }, POLL_MS);
 }
 
+function followed() {
+  return [...new Set([...active, ...shown.keys()])];
+}
+
 function refreshAll() {
-  for (const song of new Set([...active, ...shown.keys()])) void refresh(song);
+  for (const song of followed()) void refresh(song);
 }
 
 // The events that were sent meanwhile are lost.
@@ -97,7 +100,7 @@ effect(() => {
 
 /** @param {any} job the data of an event */
 function onJob(job) {
-  for (const song of new Set([...active, ...shown.keys()])) {
+  for (const song of followed()) {
     if (song.id !== job.file_id || song.status.value === null) continue;
     const before = song.status.value.jobs.find((/** @type {any} */ one) => one.job_id === job.job_id);
     song.status.value = withJob(song.status.value, job);

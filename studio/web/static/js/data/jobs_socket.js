@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import { request } from "./api.js";
 
 /** As many files as the server accepts in one subscription. */
-export const MAX_FILES = 100;
+const MAX_FILES = 100;
 /** Before a connection that the server closed or refused is tried again. */
 const RETRY_MS = 3000;
 
