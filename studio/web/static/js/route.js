@@ -1,5 +1,8 @@
 /** The address: which page is shown, and changes of it without a reload. */
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
+
+/** Browsers limit how often the address may change. */
+const ADDRESS_MS = 200;
 
 /** @typedef {{ page: string, id: string }} Route */
 
@@ -40,6 +43,23 @@ export function keepInAddress(values) {
   }
   const text = query.toString();
   history.replaceState(null, "", location.pathname + (text ? `?${text}` : ""));
+}
+
+/**
+ * Keep values that change in the query of the address, until the returned function is called.
+ * @param {() => Record<string, string | null>} values reads signals
+ */
+export function followInAddress(values) {
+  let pending = 0;
+  const stop = effect(() => {
+    const current = values();
+    clearTimeout(pending);
+    pending = setTimeout(() => keepInAddress(current), ADDRESS_MS);
+  });
+  return () => {
+    stop();
+    clearTimeout(pending);
+  };
 }
 
 addEventListener("popstate", () => {

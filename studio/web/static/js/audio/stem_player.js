@@ -13,11 +13,11 @@ const LOOP_EARLY_S = 0.01;
 
 export class StemPlayer extends MediaPlayer {
   /**
-   * @param {string} url of the file with all stems
+   * @param {any} stems the file with all stems, as in the answer of /files
    * @param {import("../data/mix.js").Mix} mix
    */
-  constructor(url, mix) {
-    super(url);
+  constructor({ formats: { flac, wav } }, mix) {
+    super((flac ?? wav).url);
     this.mix = mix;
     this.context = new AudioContext({ latencyHint: "interactive" });
     this.master = this.context.createGain();

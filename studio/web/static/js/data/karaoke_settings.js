@@ -1,13 +1,11 @@
 /** How a song is sung along to: in the address, but for the offset, which is kept for the song. */
-import { effect, signal } from "@preact/signals";
-import { keepInAddress } from "../route.js";
-import { Mix } from "./mix.js";
+import { signal } from "@preact/signals";
+import { followInAddress } from "../route.js";
+import { KEYS, Mix } from "./mix.js";
 
 export const MAX_GUIDE = 0.3;
 export const OFFSET_STEP_MS = 50;
 const MAX_OFFSET_MS = 2000;
-/** Browsers limit how often the address may change. */
-const ADDRESS_MS = 200;
 
 export class KaraokeSettings {
   /** @param {string} id of the file @param {string[]} names of the stems */
@@ -23,8 +21,8 @@ export class KaraokeSettings {
     this._key = `studio.offset.${id}`;
     /** How much later the words are shown. */
     this.offsetMs = signal(Number(localStorage.getItem(this._key)) || 0);
-    this._pending = 0;
-    this._stop = effect(() => this._keep());
+    /** No longer keep the settings in the address. */
+    this.close = followInAddress(() => this._state());
   }
 
   /** @param {1 | -1} steps */
@@ -36,7 +34,7 @@ export class KaraokeSettings {
 
   /** @param {1 | -1} semitones */
   transpose(semitones) {
-    this.mix.key.value = Math.min(12, Math.max(-12, this.mix.key.value + semitones));
+    this.mix.key.value = Math.min(KEYS.most, Math.max(KEYS.least, this.mix.key.value + semitones));
   }
 
   /** The query of a video that sounds like this page. */
@@ -49,20 +47,9 @@ export class KaraokeSettings {
     });
   }
 
-  _keep() {
+  _state() {
     const percent = Math.round(this.guide.value * 100);
-    const [key, speed] = [this.mix.key.value, this.mix.speed.value];
-    const values = {
-      guide: percent > 0 ? String(percent) : null,
-      key: key === 0 ? null : String(key),
-      speed: speed === 1 ? null : String(Math.round(speed * 100) / 100),
-    };
-    clearTimeout(this._pending);
-    this._pending = setTimeout(() => keepInAddress(values), ADDRESS_MS);
-  }
-
-  close() {
-    this._stop();
-    clearTimeout(this._pending);
+    const { key = null, speed = null } = this.mix.state();
+    return { guide: percent > 0 ? String(percent) : null, key, speed };
   }
 }

@@ -1,6 +1,5 @@
 /** How a song is mixed: its stems' levels, speed, key and loop. The address holds all of it. */
-import { batch, computed, effect, signal } from "@preact/signals";
-import { keepInAddress } from "../route.js";
+import { batch, computed, signal } from "@preact/signals";
 
 /** @typedef {import("@preact/signals").Signal<number>} NumberSignal */
 /**
@@ -13,7 +12,6 @@ import { keepInAddress } from "../route.js";
  * @property {import("@preact/signals").Signal<boolean>} isSolo
  */
 
-const ADDRESS_MS = 200;
 export const SPEEDS = { least: 0.5, most: 1.5, step: 0.05 };
 export const KEYS = { least: -12, most: 12, step: 1 };
 
@@ -117,21 +115,11 @@ export class Mix {
     }
     return values;
   }
+}
 
-  /** Keep the state in the address until the returned function is called. */
-  keepInAddress() {
-    let pending = 0;
-    const stop = effect(() => {
-      const values = this.state();
-      // Browsers limit how often the address may change.
-      clearTimeout(pending);
-      pending = setTimeout(() => keepInAddress(values), ADDRESS_MS);
-    });
-    return () => {
-      stop();
-      clearTimeout(pending);
-    };
-  }
+/** The names of the stems in a file with all of them, each of which has two channels. @param {any} stems */
+export function stemNames(stems) {
+  return stems.channels.filter((/** @type {string} */ _, /** @type {number} */ n) => n % 2 === 0);
 }
 
 /** @param {URLSearchParams} query @param {string} name */

@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { StemPlayer } from "../audio/stem_player.js";
 import { rowsOf } from "../data/karaoke_rows.js";
 import { KaraokeSettings } from "../data/karaoke_settings.js";
+import { stemNames } from "../data/mix.js";
 import { TranscriptStore } from "../data/transcript_store.js";
 import { useFullScreen, useScreenOn } from "../ui/full_screen.js";
 import { html } from "../ui/html.js";
@@ -38,10 +39,8 @@ function useParts(id, files) {
     /** @type {{ store: TranscriptStore, settings: KaraokeSettings, player: StemPlayer } | null} */ (null),
   );
   useEffect(() => {
-    const names = files.stems.channels.filter((/** @type {string} */ _, /** @type {number} */ n) => n % 2 === 0);
-    const settings = new KaraokeSettings(id, names);
-    const { flac, wav } = files.stems.formats;
-    const player = new StemPlayer((flac ?? wav).url, settings.mix);
+    const settings = new KaraokeSettings(id, stemNames(files.stems));
+    const player = new StemPlayer(files.stems, settings.mix);
     const store = new TranscriptStore(id);
     const fromS = Number(new URLSearchParams(location.search).get("t"));
     if (fromS > 0) player.media.currentTime = fromS;

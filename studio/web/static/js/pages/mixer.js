@@ -7,9 +7,10 @@ import { analysisOf } from "../data/analysis.js";
 import { ApiError, json } from "../data/api.js";
 import { returns } from "../data/connection.js";
 import { isActive, refresh, start, watch } from "../data/jobs.js";
-import { Mix } from "../data/mix.js";
+import { Mix, stemNames } from "../data/mix.js";
 import { peaksOf } from "../data/peaks.js";
 import { songOf } from "../data/songs.js";
+import { followInAddress } from "../route.js";
 import { ChordLane } from "../ui/chord_lane.js";
 import { html } from "../ui/html.js";
 import { Lane } from "../ui/lane.js";
@@ -132,13 +133,11 @@ function usePlayer(files) {
   });
 
   useEffect(() => {
-    const names = files.stems.channels.filter((/** @type {string} */ _, /** @type {number} */ n) => n % 2 === 0);
-    const mix = new Mix(names, new URLSearchParams(location.search));
-    const { flac, wav } = files.stems.formats;
-    const player = new StemPlayer((flac ?? wav).url, mix);
+    const mix = new Mix(stemNames(files.stems), new URLSearchParams(location.search));
+    const player = new StemPlayer(files.stems, mix);
     const metronome = new Metronome(player);
     const unlisten = listenToKeys(player);
-    const forget = mix.keepInAddress();
+    const forget = followInAddress(() => mix.state());
     setMade({ player, metronome });
     return () => {
       unlisten();

@@ -78,7 +78,7 @@ function show(cursor, line) {
   document.querySelector(`[data-line="${line}"]`)?.scrollIntoView({ block: "center" });
 }
 
-/** Choose the next doubtful word, from the end on the first one. @param {TranscriptCursor} cursor */
+/** Choose the next doubtful word, or the first one if none follows. @param {TranscriptCursor} cursor */
 function chooseDoubtful(cursor) {
   const { line, word } = cursor.chosen.value;
   const places = cursor.store.lines.flatMap((one, n) =>
