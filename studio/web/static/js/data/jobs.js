@@ -54,7 +54,7 @@ export async function refresh(song) {
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (error.status === 404) song.isGone.value = true;
-    else if (error.code !== "offline") song.error.value = error.message;
+    if (error.code !== "offline") song.error.value = error.message;
   }
   noteActivity(song);
 }

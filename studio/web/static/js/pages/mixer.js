@@ -4,12 +4,10 @@ import { useEffect, useState } from "preact/hooks";
 import { Metronome } from "../audio/metronome.js";
 import { StemPlayer } from "../audio/stem_player.js";
 import { analysisOf } from "../data/analysis.js";
-import { ApiError, json } from "../data/api.js";
 import { returns } from "../data/connection.js";
-import { isActive, refresh, start, watch } from "../data/jobs.js";
+import { isActive, refresh, start } from "../data/jobs.js";
 import { Mix, stemNames } from "../data/mix.js";
 import { peaksOf } from "../data/peaks.js";
-import { songOf } from "../data/songs.js";
 import { followInAddress } from "../route.js";
 import { ChordLane } from "../ui/chord_lane.js";
 import { html } from "../ui/html.js";
@@ -18,54 +16,37 @@ import { MixDownload } from "../ui/mix_download.js";
 import { listenToKeys } from "../ui/mixer_keys.js";
 import { Presets } from "../ui/presets.js";
 import { SongAnalysis } from "../ui/song_analysis.js";
-import { NoSong, SongTabs } from "../ui/song_frame.js";
+import { SongFrame } from "../ui/song_frame.js";
 import { SongState } from "../ui/song_state.js";
 import { Timeline } from "../ui/timeline.js";
 import { Transport } from "../ui/transport.js";
+import { useSong } from "../ui/use_song.js";
 import { t } from "../words.js";
 
 /** @typedef {import("../data/songs.js").Song} Song */
 
 /** @param {{ id: string }} properties */
 export function Mixer({ id }) {
-  const [song] = useState(() => songOf(id));
-  const [files, setFiles] = useState(/** @type {any} */ (null));
-  const [error, setError] = useState("");
-  const tracks = (song.status.value?.tracks ?? []).join();
+  const open = useSong(id);
+  const { song, files } = open;
+  return html`<${SongFrame} id=${id} page="mixer" open=${open}>
+    ${files?.stems
+      ? html`<${Console} key=${files.stems.job_id} song=${song} files=${files} />`
+      : html`<${NoStems} song=${song} />`}
+  <//>`;
+}
 
-  useEffect(() => watch(song), [song]);
-  // Again when there are other tracks, and when the server is back.
-  useEffect(() => {
-    json(`/files/${id}`).then(
-      (found) => {
-        setFiles(found);
-        setError("");
-      },
-      (problem) => {
-        if (!(problem instanceof ApiError)) throw problem;
-        if (problem.code !== "offline") setError(problem.message);
-      },
-    );
-  }, [id, tracks, returns.value]);
-
-  if (song.isGone.value || error) {
-    return html`<${NoSong} isGone=${song.isGone.value} problem=${error} />`;
-  }
-  if (files === null) return html`<p class="starting">…</p>`;
-  if (files.stems) return html`<${Console} key=${files.stems.job_id} song=${song} files=${files} />`;
-  return html`<header class="song-head">
-      <h1 class="ellipsis" dir="auto">${files.filename}</h1>
-      <${SongTabs} id=${id} page="mixer" />
-    </header>
-    <div class="card list">
-      <p>${t("mixer.separate")}</p>
-      <${SongState} song=${song} />
-      <p>
-        <button class="primary" disabled=${isActive(song.status.value)} onClick=${() => start(song, "demucs")}>
-          ${t("song.separate")}
-        </button>
-      </p>
-    </div>`;
+/** @param {{ song: Song }} properties */
+function NoStems({ song }) {
+  return html`<div class="card list">
+    <p>${t("mixer.separate")}</p>
+    <${SongState} song=${song} />
+    <p>
+      <button class="primary" disabled=${isActive(song.status.value)} onClick=${() => start(song, "demucs")}>
+        ${t("song.separate")}
+      </button>
+    </p>
+  </div>`;
 }
 
 /** @param {{ song: Song, files: any }} properties */
@@ -91,11 +72,7 @@ function Console({ song, files }) {
   const { mix } = player;
   const durationS = player.durationS.value || files.stems.duration_s;
   const top = Math.max(1, ...[...peaks.values()].map((one) => one.top));
-  return html`<header class="song-head">
-      <h1 class="ellipsis" dir="auto">${files.filename}</h1>
-      <${SongTabs} id=${song.id} page="mixer" />
-    </header>
-    ${player.hasFailed.value &&
+  return html`${player.hasFailed.value &&
     html`<p class="notice error row" role="alert">
       <span class="wide">${t("mixer.failed")}</span>
       <button onClick=${() => player.retry()}>${t("upload.retry")}</button>

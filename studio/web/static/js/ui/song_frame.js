@@ -15,7 +15,12 @@ const SHARED = ["key", "speed"];
 export function SongFrame({ id, page, open, children }) {
   const { song, files, error } = open;
   const problem = files === null && (error || song.error.value);
-  if (song.isGone.value || problem) return html`<${NoSong} isGone=${song.isGone.value} problem=${problem} />`;
+  if (song.isGone.value || problem) {
+    return html`<div class="notice error" role="alert">
+        ${song.isGone.value && html`<h1>${t("song.gone")}</h1>`} ${problem && html`<p>${problem}</p>`}
+      </div>
+      <p><a class="button" href="/studio">${t("missing.home")}</a></p>`;
+  }
   if (files === null) return html`<p class="starting">…</p>`;
   return html`<header class="song-head">
       <h1 class="ellipsis" dir="auto">${files.filename}</h1>
@@ -24,16 +29,8 @@ export function SongFrame({ id, page, open, children }) {
     ${children}`;
 }
 
-/** Why a song cannot be shown. @param {{ isGone: boolean, problem: string | false }} properties */
-export function NoSong({ isGone, problem }) {
-  return html`<div class="notice error" role="alert">
-      ${isGone && html`<h1>${t("song.gone")}</h1>`} ${problem && html`<p>${problem}</p>`}
-    </div>
-    <p><a class="button" href="/studio">${t("missing.home")}</a></p>`;
-}
-
 /** @param {{ id: string, page: SongPage }} properties */
-export function SongTabs({ id, page }) {
+function SongTabs({ id, page }) {
   const keepShared = (/** @type {any} */ event) => {
     const here = new URLSearchParams(location.search);
     const link = new URL(event.currentTarget.href);
