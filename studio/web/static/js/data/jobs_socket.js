@@ -24,8 +24,12 @@ export async function subscribe(fileIds, handlers) {
   wanted = fileIds.slice(0, MAX_FILES);
   if (wanted.length === 0 && opening === null) return;
   opening ??= open(handlers);
-  const socket = await opening;
-  if (socket.connected) ask(socket, handlers.onRefused);
+  const socket = await opening.catch(() => {
+    // The server went away before the page had the client.
+    opening = null;
+    lookForServer();
+  });
+  if (socket?.connected) ask(socket, handlers.onRefused);
 }
 
 /** @param {{ onJob: (job: any) => void, onRefused: () => void }} handlers */
@@ -37,14 +41,18 @@ async function open({ onJob, onRefused }) {
   socket.on("job", onJob);
   const again = () => {
     isLive.value = false;
-    // Shows whether the server is away.
-    void request("/health").catch(() => {});
+    lookForServer();
     // It reconnects by itself, unless the server has closed or refused the connection.
     if (!socket.active) setTimeout(() => socket.connect(), RETRY_MS);
   };
   socket.on("disconnect", again);
   socket.on("connect_error", again);
   return socket;
+}
+
+/** Show whether the server is away. */
+function lookForServer() {
+  void request("/health").catch(() => {});
 }
 
 /** @param {any} socket @param {() => void} onRefused */
