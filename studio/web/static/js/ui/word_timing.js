@@ -1,6 +1,6 @@
 /** A small time line on which the words of a line are moved. */
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { peaksOf } from "../data/peaks.js";
 import { moved, wordsOf } from "../data/transcript.js";
 import { t } from "../words.js";
@@ -17,6 +17,7 @@ const TOUCH_PX = 44;
 const KEY_STEP_S = 0.02;
 
 /** @typedef {import("../data/karaoke_rows.js").Row} Row */
+/** @typedef {import("../data/peaks.js").Peaks} Peaks */
 /** @typedef {{ word: import("../data/karaoke_rows.js").SungWord, startS: number, endS: number }} Moved */
 
 /**
@@ -27,6 +28,7 @@ export function WordTiming({ id, store, player, rows, at }) {
   const n = Math.min(at, rows.length - 1);
   const row = rows[n];
   const stopAtS = useRef(Infinity);
+  const [isOpen, setOpen] = useState(false);
   useFrames(() => {
     if (player.positionS < stopAtS.current) return;
     stopAtS.current = Infinity;
@@ -39,11 +41,11 @@ export function WordTiming({ id, store, player, rows, at }) {
     stopAtS.current = row.end_s + AROUND_S / 2;
     void player.play(Math.max(0, row.start_s - AROUND_S));
   };
-  return html`<details class="card timing">
+  return html`<details class="card" onToggle=${(/** @type {any} */ event) => setOpen(event.currentTarget.open)}>
     <summary>${t("karaoke.timing")}</summary>
     <div class="list">
       <p class="muted">${t("karaoke.timing.hint")}</p>
-      <${Blocks} key=${n} id=${id} store=${store} player=${player} row=${row} />
+      ${isOpen && html`<${TimeLine} id=${id} store=${store} player=${player} row=${row} n=${n} />`}
       <div class="row">
         <button disabled=${n === 0} onClick=${() => goTo(rows[n - 1])}>${t("karaoke.timing.before")}</button>
         <button class="primary" onClick=${play}>${t("karaoke.timing.play")}</button>
@@ -57,10 +59,25 @@ export function WordTiming({ id, store, player, rows, at }) {
 }
 
 /**
+ * The blocks of a row. The peaks of the voice are those of all rows.
  * @param {{ id: string, store: import("../data/transcript_store.js").TranscriptStore,
- *   player: import("../audio/media_player.js").MediaPlayer, row: Row }} properties
+ *   player: import("../audio/media_player.js").MediaPlayer, row: Row, n: number }} properties
  */
-function Blocks({ id, store, player, row }) {
+function TimeLine({ id, store, player, row, n }) {
+  const [voice, setVoice] = useState(/** @type {Peaks | null} */ (null));
+  const durationS = player.durationS.value;
+  useEffect(() => {
+    // As fine as the server has it.
+    if (durationS > 0) peaksOf(id, "vocals", durationS, Infinity).then(setVoice, () => {});
+  }, [id, durationS]);
+  return html`<${Blocks} key=${n} store=${store} player=${player} row=${row} voice=${voice} />`;
+}
+
+/**
+ * @param {{ store: import("../data/transcript_store.js").TranscriptStore,
+ *   player: import("../audio/media_player.js").MediaPlayer, row: Row, voice: Peaks | null }} properties
+ */
+function Blocks({ store, player, row, voice }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const head = useRef(/** @type {HTMLElement | null} */ (null));
   const dragged = useSignal(/** @type {Moved | null} */ (null));
@@ -109,7 +126,7 @@ function Blocks({ id, store, player, row }) {
   };
   return html`<div class="timing-scroll">
     <div class="blocks" dir="ltr" ref=${box} style=${`min-width: ${Math.round(lengthS * scale)}px`}>
-      <${Voice} id=${id} durationS=${player.durationS.value} fromS=${fromS} toS=${toS} />
+      <${Voice} peaks=${voice} fromS=${fromS} toS=${toS} />
       ${words.map(
         (word) => html`<div
           class="block"
@@ -133,20 +150,18 @@ function Blocks({ id, store, player, row }) {
   </div>`;
 }
 
-/** The voice in this part of the song. @param {{ id: string, durationS: number, fromS: number, toS: number }} properties */
-function Voice({ id, durationS, fromS, toS }) {
+/** The voice in this part of the song. @param {{ peaks: Peaks | null, fromS: number, toS: number }} properties */
+function Voice({ peaks, fromS, toS }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   useEffect(() => {
-    if (durationS === 0) return;
-    // As fine as the server has it.
-    peaksOf(id, "vocals", durationS, Infinity).then((peaks) => canvas.current && draw(canvas.current, peaks, fromS, toS), () => {});
-  }, [id, durationS]);
+    if (peaks && canvas.current) draw(canvas.current, peaks, fromS, toS);
+  }, [peaks]);
   return html`<canvas ref=${canvas} aria-hidden="true"></canvas>`;
 }
 
 /**
  * @param {HTMLCanvasElement} canvas
- * @param {import("../data/peaks.js").Peaks} peaks
+ * @param {Peaks} peaks
  * @param {number} fromS
  * @param {number} toS
  */
