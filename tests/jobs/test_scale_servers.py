@@ -77,6 +77,16 @@ def test_machines_need_no_shared_disk(
             cluster.start("worker")
             assert web.wait(file_id)["status"] == "completed"
             assert web.get(f"/download/{file_id}/vocals").content[:4] == b"RIFF"
+            mp3 = web.get(f"/download/{file_id}/vocals?format=mp3")
+            assert mp3.status_code == 200 and len(mp3.content) > 1_000
+            # Nothing of the job is on the machine of the web server but what it has sent.
+            assert not (web.outputs / file_id).exists()
+            # A second upload of the same song has the same objects.
+            again = web.upload(short_wav)
+            assert web.process(again, shifts=9).json()["status"] == "completed"
+            assert not store.bucket("studio").infos(f"results/{again}/")
+            assert web.delete(f"/cleanup/{file_id}").status_code == 200
+            assert web.get(f"/download/{again}/vocals").status_code == 200
         finally:
             cluster.stop()
 
