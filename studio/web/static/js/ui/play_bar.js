@@ -14,7 +14,7 @@ const OWN_KEYS = "a, button, summary, input, select, textarea, dialog *, [role=s
 export function PlayButton({ player }) {
   const isPlaying = player.isPlaying.value;
   const label = t(isPlaying ? "mixer.pause" : "mixer.play");
-  return html`<button class="primary" aria-label=${label} title=${label} onClick=${() => player.toggle()}>
+  return html`<button class="primary play" aria-label=${label} title=${label} onClick=${() => player.toggle()}>
     ${isPlaying ? "❚❚" : "▶"}
   </button>`;
 }

@@ -22,7 +22,7 @@ export function Presets({ mix }) {
   if (RHYTHM.every((name) => names.includes(name))) {
     presets.push([t("mixer.rhythm"), (name) => RHYTHM.includes(name)]);
   }
-  return html`<div class="row presets" role="group" aria-label=${t("mixer.presets")}>
+  return html`<div class="row" role="group" aria-label=${t("mixer.presets")}>
     ${presets.map(
       ([label, isHeard]) => html`<button
         key=${label}
