@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import requests
 import soundfile
 
 from bench.measure import forget_peak, peak_bytes
@@ -139,11 +138,7 @@ def test_mixes_and_videos_pass_through(proxy: Proxy, production: Server, short_w
     options = {"source": "vocals", "separation_variant": "swift"}
     production.process(file_id, "whisper", **options)
     assert production.wait(file_id)["status"] == "completed"
-    path = f"/files/{file_id}/transcription"
-    etag = production.get(f"/download/{file_id}/transcription?format=json").headers["ETag"]
-    words = {"segments": [{"start_s": 1.0, "end_s": 2.0, "text": "Sing"}]}
-    headers = {"If-Match": etag}
-    assert requests.put(production.url + path, json=words, headers=headers, timeout=60).ok
+    production.edit(file_id, [{"start_s": 1.0, "end_s": 2.0, "text": "Sing"}])
 
     def fetch(name: str, **headers: str) -> tuple[int, bytes]:
         caller = connect(proxy)

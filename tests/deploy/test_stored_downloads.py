@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import requests
@@ -9,7 +10,7 @@ import requests
 from scripts.services.object_store import ObjectStore
 from tests.support.object_store import object_store
 from tests.support.problems import assert_problem
-from tests.support.proxy import Proxy, make_certificate
+from tests.support.proxy import Proxy
 from tests.support.server import ROOT, Server
 
 pytestmark = [pytest.mark.s3, pytest.mark.nginx, pytest.mark.slow]
@@ -40,10 +41,9 @@ class Site:
 
 @pytest.fixture(scope="module", params=["nginx", "proxy"])
 def site(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, certificate: Path
 ) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
-    certificate = make_certificate(folder / "certificate", "127.0.0.1")
     server = Server(folder, DOWNLOADS=request.param)
     included = folder / "store.conf"
     with object_store(folder / "store") as store:

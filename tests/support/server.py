@@ -157,6 +157,13 @@ class Server:
                 return status
         raise AssertionError(f"the job did not end in {timeout_s} s: {status}")
 
+    def edit(self, file_id: str, segments: list[dict[str, Any]]) -> None:
+        """Replace the transcript of a file."""
+        url = f"{self.url}/files/{file_id}/transcription"
+        body, headers = {"segments": segments}, {"If-Match": "*"}
+        answer = requests.put(url, json=body, headers=headers, timeout=120)
+        assert answer.status_code == 200, answer.text
+
     def separate(self, path: Path, **options: Any) -> str:
         """Upload and separate a file; its id once the tracks are there."""
         file_id = self.upload(path)

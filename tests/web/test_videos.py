@@ -47,11 +47,7 @@ def edit(server: Server, file_id: str, words: tuple[str, ...], **segment: Any) -
     ]
     times = {"start_s": 1.0, "end_s": 1 + len(words) / 2}
     whole = {**times, "text": "".join(words), "words": timed, **segment}
-    segments = [whole] if words else []
-    path = f"{server.url}/files/{file_id}/transcription"
-    etag = server.get(f"/download/{file_id}/transcription?format=json").headers["ETag"]
-    answer = requests.put(path, json={"segments": segments}, headers={"If-Match": etag}, timeout=60)
-    assert answer.status_code == 200, answer.text
+    server.edit(file_id, [whole] if words else [])
 
 
 def video(server: Server, file_id: str, query: str = SMALL, **more: Any) -> requests.Response:

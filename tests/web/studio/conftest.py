@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import requests
 from playwright.sync_api import Browser, Page
 
 from tests.support.browser import DESKTOP, PHONE, TIMEOUT_S, chromium, until
@@ -56,28 +54,17 @@ def song(studio: Server) -> Song:
     time_s = np.arange(round(TONE_S * RATE_HZ)) / RATE_HZ
     tone = 0.3 * np.sin(2 * np.pi * TONE_HZ * time_s).astype(np.float32)
     path = write_wav(studio.folder / "tone.wav", np.stack([tone, tone]))
-    file_id = studio.upload(path)
-    assert studio.process(file_id).status_code == 202
-    assert studio.wait(file_id)["status"] == "completed"
-    return Song(file_id, path)
+    return Song(studio.separate(path), path)
 
 
 @pytest.fixture(scope="package")
 def sung(studio: Server) -> Song:
     """The bundled song, separated and transcribed."""
     path = SONG / "mixture.flac"
-    file_id = studio.upload(path)
-    for model, options in (("demucs", {}), ("whisper", {"source": "vocals"})):
-        assert studio.process(file_id, model, **options).status_code == 202
-        assert studio.wait(file_id)["status"] == "completed"
+    file_id = studio.separate(path)
+    assert studio.process(file_id, "whisper", source="vocals").status_code == 202
+    assert studio.wait(file_id)["status"] == "completed"
     return Song(file_id, path)
-
-
-def save_lines(studio: Server, song: Song, segments: list[dict[str, Any]]) -> None:
-    """Replace the transcript of a song."""
-    url = f"{studio.url}/files/{song.file_id}/transcription"
-    answer = requests.put(url, json={"segments": segments}, headers={"If-Match": "*"}, timeout=60)
-    assert answer.status_code == 200, answer.text
 
 
 @pytest.fixture(scope="package", name="chromium")

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.server import SONG, Server
-from tests.web.studio.conftest import Song, save_lines, until
+from tests.web.studio.conftest import Song, until
 
 pytestmark = pytest.mark.browser
 LINE = {
@@ -22,7 +22,7 @@ SWEPT = """[...document.querySelectorAll(".sung-word")]
 
 
 def test_words_are_swept_in_time(page: Page, studio: Server, sung: Song) -> None:
-    save_lines(studio, sung, [LINE, NEXT])
+    studio.edit(sung.file_id, [LINE, NEXT])
     page.goto(f"/studio/{sung.file_id}/karaoke?t=4.5&guide=10")
     expect(page.locator(".sung")).to_have_text("one two")
     expect(page.locator(".soon")).to_have_text("three")
@@ -40,7 +40,7 @@ def test_words_are_swept_in_time(page: Page, studio: Server, sung: Song) -> None
 
 
 def test_a_word_is_moved_with_the_mouse(page: Page, studio: Server, sung: Song) -> None:
-    save_lines(studio, sung, [LINE, NEXT])
+    studio.edit(sung.file_id, [LINE, NEXT])
     page.goto(f"/studio/{sung.file_id}/karaoke?t=4")
     page.get_by_text("Adjust words").click()
     block = page.get_by_role("slider", name="two")
@@ -62,7 +62,7 @@ def test_a_word_is_moved_with_the_mouse(page: Page, studio: Server, sung: Song) 
 
 @pytest.mark.slow
 def test_pasted_lyrics_are_put_in_time(page: Page, studio: Server, sung: Song) -> None:
-    save_lines(studio, sung, [LINE, NEXT])
+    studio.edit(sung.file_id, [LINE, NEXT])
     page.goto(f"/studio/{sung.file_id}/karaoke")
     page.get_by_text("Use the right words").click()
     page.get_by_label("Lyrics").fill("over the river\nlow now maybe")

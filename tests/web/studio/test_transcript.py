@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.server import Server
-from tests.web.studio.conftest import DESKTOP, Song, save_lines, until
+from tests.web.studio.conftest import DESKTOP, Song, until
 
 pytestmark = pytest.mark.browser
 GONE = {"code": "unknown_file", "error": "There is no such file."}
@@ -38,7 +38,7 @@ def write(studio: Server, song: Song, *lines: str) -> None:
         }
         for n, line in enumerate(lines)
     ]
-    save_lines(studio, song, segments)
+    studio.edit(song.file_id, segments)
 
 
 def saved_text(studio: Server, song: Song) -> str:
