@@ -24,7 +24,7 @@ class Studio:
     two: Server
     worker: Process
     song: Path
-    # Each job has others, or it would have the results of an earlier one.
+    # They differ from job to job: an identical request gets the results of an earlier one.
     options: dict[str, Any] = field(default_factory=lambda: {"shifts": 2, "overlap": 0.25})
 
     def start_long_job(self) -> tuple[str, str]:
@@ -61,6 +61,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
         postgres.remove()
 
 
+@pytest.mark.s3
 def test_machines_need_no_shared_disk(
     tmp_path: Path, weights: Path, postgresql: Postgres, short_wav: Path
 ) -> None:

@@ -44,7 +44,7 @@ export class MediaPlayer {
     try {
       await this.media.play();
     } catch (error) {
-      // A pause before the first sound is no failure; others are told by the event.
+      // A pause before the first sound is no failure; the event reports others.
       if (!(error instanceof DOMException)) throw error;
     }
   }

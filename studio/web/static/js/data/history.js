@@ -16,7 +16,7 @@ export class History {
     this._after = [];
   }
 
-  /** Begin anew. @param {T} value */
+  /** Start over. @param {T} value */
   reset(value) {
     this._before = [];
     this._after = [];

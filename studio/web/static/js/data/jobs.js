@@ -6,7 +6,7 @@ import { isLive, subscribe } from "./jobs_socket.js";
 
 /** @typedef {import("./songs.js").Song} Song */
 
-/** Between requests while the server cannot tell of jobs by itself. */
+/** Between requests while the server does not report jobs by itself. */
 const POLL_MS = 1000;
 /** Songs that are shown together are subscribed to together. */
 const GATHER_MS = 50;
@@ -34,7 +34,7 @@ export function isActive(status) {
 /** Follow a song while it is on the screen, until the returned function is called. @param {Song} song */
 export function watch(song) {
   shown.set(song, (shown.get(song) ?? 0) + 1);
-  // The server tells of the jobs of a song as soon as it is subscribed to.
+  // The server reports the jobs of a song as soon as it is subscribed to.
   if (song.status.value === null || !isLive.value) void refresh(song);
   else gather();
   return () => {

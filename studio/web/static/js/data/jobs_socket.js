@@ -1,4 +1,4 @@
-/** The Socket.IO namespace `/jobs`: the server tells of jobs while they run. */
+/** The Socket.IO namespace `/jobs`: the server reports jobs while they run. */
 import { signal } from "@preact/signals";
 import { request } from "./api.js";
 
@@ -7,7 +7,7 @@ const MAX_FILES = 100;
 /** Before a connection that the server closed or refused is tried again. */
 const RETRY_MS = 3000;
 
-/** True while jobs are told of; otherwise their state has to be asked for. */
+/** True while the server reports jobs; otherwise they are polled. */
 export const isLive = signal(false);
 
 /** @type {Promise<any> | null} */
@@ -16,7 +16,7 @@ let opening = null;
 let wanted = [];
 
 /**
- * Tells of the jobs of these files from now on, instead of earlier ones.
+ * Follow the jobs of these files from now on, instead of those of earlier ones.
  * @param {string[]} fileIds
  * @param {{ onJob: (job: any) => void, onRefused: () => void }} handlers of the first call
  */

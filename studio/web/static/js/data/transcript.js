@@ -89,7 +89,7 @@ export function joined(lines, n) {
   return lines.toSpliced(n, 2, { ...line, ...placed, end_s: Math.max(line.end_s, next.end_s), text, words });
 }
 
-/** Say that a word is right. @param {Line[]} lines @param {number} n @param {number} w */
+/** Mark a word as right. @param {Line[]} lines @param {number} n @param {number} w */
 export function confirmed(lines, n, w) {
   const line = lines[n];
   const word = line?.words[w];

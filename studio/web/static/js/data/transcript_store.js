@@ -56,7 +56,7 @@ export class TranscriptStore {
     }
   }
 
-  /** Do again what failed. */
+  /** Retry what failed. */
   async retry() {
     await (this._saved === NOTHING ? this.load() : this.save());
   }

@@ -20,7 +20,7 @@ function Finals({ text }) {
   ${lines.map((line, n) => html`<${Line} key=${n} line=${line} />`)}`;
 }
 
-/** Screen readers are told of final words only. @param {{ text: import("../data/live_text.js").LiveText }} properties */
+/** Screen readers read final words only. @param {{ text: import("../data/live_text.js").LiveText }} properties */
 function Interim({ text }) {
   const line = text.interim.value;
   if (!line) return null;

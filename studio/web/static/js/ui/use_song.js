@@ -24,7 +24,7 @@ export function useSong(id) {
   const made = completed.map((/** @type {any} */ job) => job.job_id).join();
 
   useEffect(() => watch(song), [song]);
-  // Jobs are told, but not that a file was deleted.
+  // The server reports jobs, but not that a file was deleted.
   useEffect(() => {
     const look = () => {
       if (!document.hidden && !song.isGone.value) void refresh(song);
