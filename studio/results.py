@@ -187,7 +187,7 @@ def sound_track(
             return wav
         file_name = f"{stem}.{file_format}"
         if file_format in zooms:
-            return _add_peaks(folder, wav, file_name, zooms[file_format])
+            return _add_peaks(folder, wav, file_name, zooms[file_format], result)
         tags = cache(lambda: audio.read_all_tags(folder.upload.path).of_track(stem))
         return folder.files.add(
             file_name,
@@ -217,13 +217,19 @@ def sound_track(
 
 
 def _add_peaks(
-    folder: TrackFolder, wav: StoredFile, name: str, samples_per_pixel: int
+    folder: TrackFolder, wav: StoredFile, name: str, samples_per_pixel: int, result: SoundResult
 ) -> StoredFile:
     """The peaks of a track; older results, and derived tracks, have none yet."""
     return folder.files.add(
         name,
-        lambda: audio.most_peaks_bytes(wav.path),
-        lambda path: audio.write_peaks(wav.path, path, samples_per_pixel, check_wanted),
+        lambda: audio.most_peaks_bytes(result.samples),
+        lambda path: audio.write_peaks(
+            audio.read_blocks(wav.path),
+            result.sample_rate_hz,
+            path,
+            samples_per_pixel,
+            check_wanted,
+        ),
     )
 
 

@@ -1,16 +1,18 @@
 """The audio that jobs read: uploads, and tracks of earlier jobs."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from studio.audio import Probe
+from studio import audio
 from studio.errors import InvalidOption, NotReady, UnknownFile
 from studio.jobs.job import Job
 from studio.jobs.store import JobStore
 from studio.results import Result, Track
 from studio.storage.files import SoundInfo, Storage, StoredFile, Upload
+from studio.storage.on_demand import check_wanted
 
 NO_END = (
     "The file does not record where it ends, so the server cannot tell whether it is complete. "
@@ -32,10 +34,32 @@ class Source:
         return self.file if isinstance(self.file, Path) else self.file.path
 
 
-def sound_info(probe: Probe) -> SoundInfo:
+def sound_info(probe: audio.Probe) -> SoundInfo:
     """What is recorded of audio that was examined."""
     note = None if probe.says_its_end else NO_END.format(probe.duration_s)
     return SoundInfo(probe.duration_s, probe.sample_rate_hz, probe.channels, note)
+
+
+def upload_peaks(storage: Storage, upload: Upload, samples_per_pixel: int) -> StoredFile:
+    """The waveform data of uploaded audio, which is made if it does not exist.
+
+    Raises NotAudio, DiskFull, and the errors of `OnDemand.make`.
+    """
+    sound = upload.sound
+    assert sound is not None
+    source = storage.source(upload)
+
+    def write(path: Path) -> None:
+        rate_hz = sound.sample_rate_hz
+        blocks = audio.decode(source.path, rate_hz, sound.channels, sound.duration_s)
+        with closing(blocks):
+            audio.write_peaks(blocks, rate_hz, path, samples_per_pixel, check_wanted)
+
+    return storage.beside(upload).add(
+        f"original.{audio.PEAKS_FORMATS[samples_per_pixel]}",
+        lambda: audio.most_peaks_bytes(round(sound.duration_s * sound.sample_rate_hz)),
+        write,
+    )
 
 
 class Processors(Protocol):

@@ -1,16 +1,16 @@
-"""Waveform data of tracks for players: the JSON of BBC audiowaveform, version 2, with 8 bits.
+"""Waveform data for players: the JSON of BBC audiowaveform, version 2, with 8 bits.
 
 https://github.com/bbc/audiowaveform/blob/master/doc/DataFormat.md
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from studio.audio.sound import Sound
-from studio.audio.writing import read_blocks, write_error
+from studio.audio.writing import write_error
 
 FINE, COARSE = 512, 8192
 PEAKS_FORMATS = {FINE: "peaks", COARSE: f"{COARSE}.peaks"}
@@ -87,22 +87,21 @@ class Peaks:
             file.write("]}\n")
 
 
-def most_peaks_bytes(source: Path) -> int:
-    """Bytes that one of the files of a track takes at most."""
-    import soundfile
-
-    samples: int = soundfile.info(str(source)).frames
+def most_peaks_bytes(samples: int) -> int:
+    """Bytes that the file of a zoom level takes at most."""
     return samples // FINE * PIXEL_BYTES + MAX_OVERHEAD_BYTES
 
 
 def write_peaks(
-    source: Path, target: Path, samples_per_pixel: int, on_block: Callable[[], None]
+    blocks: Iterable[Sound],
+    sample_rate_hz: int,
+    target: Path,
+    samples_per_pixel: int,
+    on_block: Callable[[], None],
 ) -> None:
-    """Write a file for a track that `SoundWriter` wrote; `on_block` may raise to cancel."""
-    import soundfile
-
-    peaks = Peaks(soundfile.info(str(source)).samplerate)
-    for block in read_blocks(source):
+    """Write the file of one zoom level; `on_block` may raise to cancel. Raises DiskFull."""
+    peaks = Peaks(sample_rate_hz)
+    for block in blocks:
         on_block()
         peaks.add(block)
     peaks.write(target, samples_per_pixel)

@@ -89,7 +89,7 @@ class DiskFile:
 
 
 class DiskResult:
-    """The files of a result, in a folder."""
+    """The files of a result or those beside an upload, in a folder."""
 
     def __init__(
         self, path: Path, make: Callable[[Path, Callable[[], int], Callable[[Path], None]], None]
@@ -194,6 +194,9 @@ class DiskStorage(Storage):
     def source(self, upload: Upload) -> DiskFile:
         return DiskFile(self._folders.uploads / upload.file_id / f"source.{upload.file_type}")
 
+    def beside(self, upload: Upload) -> DiskResult:
+        return DiskResult(self._folders.uploads / upload.file_id, self._add)
+
     def result(self, result: ResultId) -> DiskResult:
         return DiskResult(self._folders.result(result.file_id, result.name), self._add)
 
@@ -242,7 +245,7 @@ class DiskStorage(Storage):
 
     def _make(self, target: Path, needed_bytes: int, make: Callable[[Path], None]) -> None:
         folder = target.parent
-        unfinished = self._folders.new_work(target.name)
+        unfinished = self._folders.unfinished(target)
         try:
             with self._space.promise(needed_bytes), disk_errors():
                 make(unfinished)

@@ -136,7 +136,10 @@ class ResultId:
 
 
 class ResultFolder(Protocol):
-    """The files of one result, by name. The names of files in an inner folder contain a slash."""
+    """The files of one result, or those made from an upload, by name.
+
+    The names of files in an inner folder contain a slash.
+    """
 
     def file(self, name: str) -> StoredFile: ...
 
@@ -308,6 +311,10 @@ class Storage(ABC):
     @abstractmethod
     def source(self, upload: Upload) -> StoredFile:
         """The uploaded file itself."""
+
+    @abstractmethod
+    def beside(self, upload: Upload) -> ResultFolder:
+        """The files that are made from an upload itself, and deleted with it."""
 
     @abstractmethod
     def result(self, result: ResultId) -> ResultFolder: ...

@@ -2,6 +2,7 @@
 
 uploads/<file_id>/source.<type>        the uploaded file
 uploads/<file_id>/upload.json          its name, size, hash and sound properties
+uploads/<file_id>/original.*           its waveform data, made on demand
 uploads/.incoming/<server>-*           uploads in progress
 outputs/<file_id>/<job_id>/            the results of one completed job
 outputs/<file_id>/<job_id>-<attempt>/  those of a later attempt than the first
@@ -46,6 +47,14 @@ class Folders:
     def new_work(self, name: str) -> Path:
         """A path for results in progress of this server."""
         return self.work / f"{self.server}-{secrets.token_hex(4)}-{name}"
+
+    def unfinished(self, target: Path) -> Path:
+        """A path for a file in progress, from which it can be renamed to `target`.
+
+        Uploads and outputs may be on different disks.
+        """
+        is_upload = target.is_relative_to(self.uploads)
+        return self.new_incoming() if is_upload else self.new_work(target.name)
 
     def file_ids(self) -> list[str]:
         """The IDs of all uploads."""

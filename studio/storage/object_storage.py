@@ -1,6 +1,7 @@
 """Uploads and results in a bucket, with local copies of what is read.
 
     uploads/<file_id>/source.<type>          the uploaded file; it exists if it has a record
+    uploads/<file_id>/original.*             its waveform data, made on demand
     results/<file_id>/<name>/                the results of one attempt of a job; they exist if the
                                              job has been completed by this attempt
     results/<file_id>/<name>/edited/         an edited version of a track, if there is one
@@ -72,14 +73,15 @@ class ObjectFile:
 
 
 class ObjectResult:
-    """The objects of a result, and those of the one whose files it shares. Listed once."""
+    """The objects whose keys begin with `own`, and those of the result that it shares.
 
-    def __init__(self, storage: "ObjectStorage", result: ResultId) -> None:
+    Listed once.
+    """
+
+    def __init__(self, storage: "ObjectStorage", own: str, shared: str = "") -> None:
         self._storage = storage
-        self._own = f"results/{result.key}/"
-        self._prefixes = [self._own]
-        if result.shares:
-            self._prefixes.insert(0, f"results/{result.shares}/")
+        self._own = own
+        self._prefixes = [shared, own] if shared else [own]
         self._listed: dict[str, tuple[str, FileInfo]] | None = None
 
     def file(self, name: str) -> ObjectFile:
@@ -173,8 +175,12 @@ class ObjectStorage(Storage):
     def source(self, upload: Upload) -> ObjectFile:
         return ObjectFile(self, _source_key(upload))
 
+    def beside(self, upload: Upload) -> ObjectResult:
+        return ObjectResult(self, f"uploads/{upload.file_id}/")
+
     def result(self, result: ResultId) -> ObjectResult:
-        return ObjectResult(self, result)
+        shared = f"results/{result.shares}/" if result.shares else ""
+        return ObjectResult(self, f"results/{result.key}/", shared)
 
     def publish(
         self, work: Path, result: ResultId, go_on: Callable[[], None] = lambda: None

@@ -1,25 +1,39 @@
-"""`GET /download/<file_id>/original`: the upload itself, for players."""
+"""`GET /download/<file_id>/original`: the upload itself and its waveform, for players."""
 
 import mimetypes
 from pathlib import PurePath
 
-from flask import Response
+from flask import Response, request
 
+from studio.audio import PEAKS_TYPE
 from studio.errors import (
+    DiskFull,
     InvalidLink,
+    InvalidOption,
+    NotAudio,
     PreconditionFailed,
     RangeNotSatisfiable,
     ResultsGone,
     StorageUnavailable,
+    TooManyConversions,
     UnknownFile,
+    UnknownFormat,
 )
+from studio.results import PEAKS
+from studio.sources import upload_peaks
 from studio.storage.files import Upload
-from studio.web import sending
+from studio.web import answers, sending
 from studio.web.links import LINK
-from studio.web.operations import operation
-from studio.web.tracks import IF_NONE_MATCH, RANGE
+from studio.web.operations import Parameter, operation
+from studio.web.tracks import IF_NONE_MATCH, RANGE, SAMPLES_PER_PIXEL, samples_per_pixel
 from studio.web.views import Views
 
+NAME = "original"
+FORMAT = Parameter(
+    "format",
+    "peaks: waveform data of the audio instead of the file.",
+    {"type": "string", "enum": [PEAKS]},
+)
 BYTES = "application/octet-stream"
 # An upload has the type of its extension.
 ANY_TYPE = "*/*"
@@ -31,23 +45,40 @@ class OriginalViews(Views):
     @operation(
         name="download_original",
         tag="tracks",
-        summary="Download the uploaded file; supports Range and ETag",
+        summary="Download the uploaded file, or its waveform data; supports Range and ETag",
         answers={200: ANY_TYPE, 206: ANY_TYPE, 304: None},
-        parameters=(LINK, RANGE, IF_NONE_MATCH),
+        parameters=(FORMAT, SAMPLES_PER_PIXEL, LINK, RANGE, IF_NONE_MATCH),
         errors=(
             InvalidLink,
+            InvalidOption,
+            UnknownFormat,
             UnknownFile,
+            NotAudio,
             PreconditionFailed,
             RangeNotSatisfiable,
             ResultsGone,
+            TooManyConversions,
+            DiskFull,
             StorageUnavailable,
         ),
         rate="none",
     )
     def original(self, file_id: str) -> Response:
         upload = self._upload(file_id)
-        name = PurePath(upload.filename).name
-        return sending.send(self._storage.source(upload), _media_type(upload), name)
+        file_format = request.args.get(FORMAT.name)
+        zoom = samples_per_pixel(file_format or upload.file_type)
+        if file_format is None:
+            name = PurePath(upload.filename).name
+            return sending.send(self._storage.source(upload), _media_type(upload), name)
+        if file_format != PEAKS or upload.sound is None:
+            raise UnknownFormat(
+                f"The upload is not available as {file_format!r}. Leave out `{FORMAT.name}` to get "
+                f"the file itself, or ask for {PEAKS!r} of audio."
+            )
+        with self._request():
+            file = upload_peaks(self._storage, upload, zoom)
+        name = answers.download_name(upload, NAME, f"{PEAKS}.json")
+        return sending.send(file, PEAKS_TYPE, name)
 
 
 def _media_type(upload: Upload) -> str:

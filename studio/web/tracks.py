@@ -68,6 +68,23 @@ TRACK_ERRORS = (
 )
 
 
+def samples_per_pixel(file_format: str) -> int:
+    """The zoom level of waveform data that the current request asks for.
+
+    Raises InvalidOption, also if it asks for one of another format.
+    """
+    asked = request.args.get(SAMPLES_PER_PIXEL.name)
+    if asked is None:
+        return FINE
+    zooms = {str(zoom): zoom for zoom in PEAKS_FORMATS}
+    if file_format != PEAKS or asked not in zooms:
+        raise InvalidOption(
+            f"`{SAMPLES_PER_PIXEL.name}` is {asked!r} for the format {file_format!r}; it must "
+            f"be {' or '.join(zooms)}, for the format {PEAKS!r}."
+        )
+    return zooms[asked]
+
+
 class TrackViews(Views):
     """The views of results. They read the store and the disk, and make formats on demand."""
 
@@ -124,26 +141,14 @@ class TrackViews(Views):
 
     def _send(self, upload: Upload, job: Job, track: Track, file_format: str) -> Response:
         """The file of a track, or a part of it, made first if it does not exist."""
-        extension = self._extension(track, file_format)
-        file = self._file(upload, job, track, extension)
+        zoom = samples_per_pixel(file_format)
         is_peaks = file_format == PEAKS
+        extension = track.zooms[zoom] if is_peaks else file_format
+        file = self._file(upload, job, track, extension)
         name = answers.download_name(
             upload, track.name, f"{PEAKS}.json" if is_peaks else file_format
         )
         return sending.send(file, track.formats[file_format], name)
-
-    def _extension(self, track: Track, file_format: str) -> str:
-        """The extension of the file that has a format, for waveform data at the right zoom."""
-        asked = request.args.get(SAMPLES_PER_PIXEL.name)
-        if asked is None:
-            return file_format
-        zooms = {str(zoom): extension for zoom, extension in track.zooms.items()}
-        if file_format != PEAKS or asked not in zooms:
-            raise InvalidOption(
-                f"`{SAMPLES_PER_PIXEL.name}` is {asked!r} for the format {file_format!r}; it must "
-                f"be {' or '.join(map(str, PEAKS_FORMATS))}, for the format {PEAKS!r}."
-            )
-        return zooms[asked]
 
     @operation(
         name="download_archive",

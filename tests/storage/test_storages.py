@@ -182,6 +182,17 @@ class TestStorage:
         assert sorted(storage.result(third).infos()) == ["edited/1/text.json", "vocals.wav"]
         assert read(storage, second, "vocals.wav") == b"stem"
 
+    def test_what_is_made_from_an_upload_goes_with_it(
+        self, storage: Storage, open_one: Open
+    ) -> None:
+        upload = upload_to(storage)
+        for server in (storage, open_one()):
+            file = server.beside(upload).add("original.peaks", lambda: 9, lambda path: path.touch())
+            assert file.info() is not None
+        assert list(storage.orphans.results()) == []
+        storage.remove(upload.file_id)
+        assert storage.beside(upload).file("original.peaks").info() is None
+
     def test_remove_takes_the_upload_and_all_its_results(self, storage: Storage) -> None:
         kept, gone = upload_to(storage, b"kept"), upload_to(storage)
         result, *lost = (

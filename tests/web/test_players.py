@@ -119,3 +119,43 @@ def test_peaks_are_made_with_the_stems(server: Server, done: str) -> None:
 def test_a_wrong_zoom(server: Server, done: str, query: str) -> None:
     answer = server.get(f"/download/{done}/vocals?{query}")
     assert_problem(answer, "invalid_option", "512 or 8192")
+
+
+@pytest.mark.parametrize("samples_per_pixel", [512, 8192])
+def test_peaks_of_an_upload(server: Server, tmp_path: Path, samples_per_pixel: int) -> None:
+    """At its own rate; channels of opposite phase do not cancel each other out."""
+    sound = noise(1.0, rate_hz=48_000)
+    sound[1] = -sound[0]
+    file_id = server.upload(write_wav(tmp_path / "song.wav", sound, 48_000))
+    path = f"/download/{file_id}/original?format=peaks&samples_per_pixel={samples_per_pixel}"
+    answer = server.get(path)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert "song - original.peaks.json" in answer.headers["Content-Disposition"]
+    body = answer.json()
+    assert (body["sample_rate"], body["samples_per_pixel"]) == (48_000, samples_per_pixel)
+    starts = np.arange(0, sound.shape[1], samples_per_pixel)
+    high = np.maximum.reduceat(sound.max(axis=0), starts)
+    assert np.abs(np.array(body["data"][1::2]) - 128 * high).max() < 1
+    assert server.get(path).headers["ETag"] == answer.headers["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "words"),
+    [
+        ("format=mp3", "unknown_format", "'mp3'"),
+        ("format=peaks&samples_per_pixel=9", "invalid_option", "512 or 8192"),
+        ("samples_per_pixel=512", "invalid_option", "for the format 'peaks'"),
+    ],
+)
+def test_a_wrong_format_of_an_upload(
+    server: Server, done: str, query: str, code: str, words: str
+) -> None:
+    assert_problem(server.get(f"/download/{done}/original?{query}"), code, words)
+
+
+def test_a_text_has_no_peaks(server: Server, tmp_path: Path) -> None:
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_text("slow piano")
+    file_id = server.upload(prompt)
+    answer = server.get(f"/download/{file_id}/original?format=peaks")
+    assert_problem(answer, "unknown_format", "of audio")

@@ -20,14 +20,36 @@ const COARSE = 8192;
  * @returns {Promise<Peaks>}
  */
 export async function peaksOf(id, track, durationS, width) {
-  const isFine = (durationS * 44100) / COARSE < width;
-  const zoom = isFine ? FINE : COARSE;
-  const query = new URLSearchParams({ format: "peaks", samples_per_pixel: String(zoom) });
-  const answer = await json(`/download/${id}/${track}?${query}`);
+  const isLong = (durationS * 44100) / COARSE >= width;
+  let answer = await read(id, track, isLong ? COARSE : FINE);
+  // A lower sample rate has fewer pixels.
+  if (isLong && answer.length < width) answer = await read(id, track, FINE);
   const values = Int8Array.from(answer.data);
   return {
     secondsPerPixel: answer.samples_per_pixel / answer.sample_rate,
     values,
     top: values.reduce((most, value) => Math.max(most, Math.abs(value)), 1),
   };
+}
+
+/** @param {string} id @param {string} track @param {number} zoom */
+function read(id, track, zoom) {
+  const query = new URLSearchParams({ format: "peaks", samples_per_pixel: String(zoom) });
+  return json(`/download/${id}/${track}?${query}`);
+}
+
+/** @type {Promise<unknown>} */
+let lastOfUpload = Promise.resolve();
+
+/**
+ * The waveform of an upload. The server decodes the file when it is first asked for, so a list of songs
+ * asks for one after the other.
+ * @param {string} id
+ * @param {number} durationS
+ * @param {number} width in pixels of the screen
+ */
+export function peaksOfUpload(id, durationS, width) {
+  const peaks = lastOfUpload.then(() => peaksOf(id, "original", durationS, width));
+  lastOfUpload = peaks.catch(() => {});
+  return peaks;
 }

@@ -33,7 +33,8 @@ export function SongCard({ song }) {
     };
   }, [song]);
 
-  const stems = song.isGone.value ? [] : stemsOf(song.status.value);
+  const status = song.status.value;
+  const stems = status === null ? null : stemsOf(status);
   return html`<article class="card song" ref=${card} data-id=${song.id}>
     <header>
       <h3>
@@ -41,7 +42,7 @@ export function SongCard({ song }) {
       </h3>
       ${song.durationS !== null && html`<span class="muted">${clock(song.durationS)}</span>`}
     </header>
-    ${stems.length > 0 &&
+    ${!song.isGone.value &&
     song.durationS !== null &&
     html`<a href=${`/studio/${song.id}`} class="picture" tabindex="-1" aria-hidden="true">
       <${SongPicture} id=${song.id} stems=${stems} durationS=${song.durationS} />
