@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import PHONE, assert_usable, until
+from tests.support.browser import PHONE, assert_usable, fits, until
 from tests.support.server import Server, noise, write_wav
 
 pytestmark = pytest.mark.browser
@@ -42,6 +42,20 @@ def test_the_language_of_the_code_is_kept(page: Page, studio: Server) -> None:
     assert "healthy" in page.evaluate(f"async () => {{ {text} }}")
     page.reload()
     expect(code).to_contain_text("fetch(")
+
+
+def test_it_speaks_the_language_of_the_studio(page: Page) -> None:
+    page.goto("/docs")
+    expect(page.get_by_role("heading", name="Errors")).to_be_visible()
+    page.get_by_label("Language", exact=True).select_option("de")
+    expect(page.get_by_role("heading", name="Fehler")).to_be_visible()
+    expect(page.get_by_text("sind englisch")).to_be_visible()
+    untranslated = "[...document.querySelectorAll('[data-word]:not([lang=de])')]"
+    assert page.evaluate(f"{untranslated}.map((one) => one.dataset.word)") == []
+    page.set_viewport_size(PHONE)
+    assert fits(page)
+    page.goto("/studio")
+    expect(page.get_by_role("heading", name="Songs hier ablegen")).to_be_visible()
 
 
 def test_everybody_can_use_it_on_a_phone(page: Page) -> None:

@@ -5,7 +5,8 @@ import { route } from "./route.js";
 import { html } from "./ui/html.js";
 import { KeyDialog } from "./ui/key_dialog.js";
 import { Toasts } from "./ui/toasts.js";
-import { LANGUAGES, language, speak, t } from "./words.js";
+import { language, speak, t } from "./words.js";
+import { LANGUAGES } from "./words/tables.js";
 
 /** @type {Record<string, any>} */
 const PAGES = {

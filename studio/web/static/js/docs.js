@@ -1,5 +1,7 @@
 /** The API reference: the language of the code, and operations that can be tried in place. */
 
+import { translate } from "./docs_words.js";
+
 const LANGUAGE = "studio.docs.language";
 
 /** @param {string} language */
@@ -113,5 +115,6 @@ document.addEventListener("submit", (event) => {
   if (event.target instanceof HTMLFormElement) void attempt(event.target);
 });
 addEventListener("hashchange", reveal);
+translate();
 show(localStorage.getItem(LANGUAGE) ?? "curl");
 reveal();

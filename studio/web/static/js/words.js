@@ -1,26 +1,12 @@
 /** The words of the pages, by language. Server errors are shown as the server wrote them. */
 import { signal } from "@preact/signals";
-import { de } from "./words/de.js";
-import { en } from "./words/en.js";
+import { KEY, TABLES, preferred } from "./words/tables.js";
 
-const TABLES = { en, de };
-const KEY = "studio.language";
-
-/** @typedef {keyof typeof TABLES} Language */
-/** @typedef {keyof typeof en} Word */
-
-/** @type {Record<Language, string>} */
-export const LANGUAGES = { en: "English", de: "Deutsch" };
+/** @typedef {import("./words/tables.js").Language} Language */
+/** @typedef {import("./words/tables.js").Word} Word */
 
 /** @type {import("@preact/signals").Signal<Language>} */
 export const language = signal(preferred());
-
-/** @returns {Language} */
-function preferred() {
-  const wanted = [localStorage.getItem(KEY), ...navigator.languages.map((one) => one.slice(0, 2))];
-  const known = wanted.find((one) => one !== null && one in TABLES);
-  return /** @type {Language} */ (known ?? "en");
-}
 
 /** @param {string} chosen */
 export function speak(chosen) {
@@ -45,7 +31,7 @@ export function t(word, values = {}) {
  */
 export function named(prefix, name) {
   const word = `${prefix}.${name}`;
-  return word in en ? t(/** @type {Word} */ (word)) : name.replaceAll("_", " ");
+  return word in TABLES.en ? t(/** @type {Word} */ (word)) : name.replaceAll("_", " ");
 }
 
 document.documentElement.lang = language.value;
