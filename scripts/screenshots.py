@@ -6,11 +6,13 @@ A server with the bundled models makes what the pages show. All pictures go to o
 
 import argparse
 import base64
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
@@ -57,11 +59,11 @@ def main() -> int:
         return 1
     TARGET.mkdir(parents=True, exist_ok=True)
     with server() as url, requests.Session() as session, sync_playwright() as playwright:
-        views = prepared(url, session)
+        views, history = prepared(url, session)
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         for size in SIZES:
             for scheme in SCHEMES:
-                with opened(browser, url, size, scheme, views[0].path) as page:
+                with opened(browser, url, size, scheme, history) as page:
                     for view in views:
                         show(page, view)
                         name = f"{view.name}-{size}-{scheme}"
@@ -73,21 +75,23 @@ def main() -> int:
     return 0
 
 
-def prepared(url: str, session: requests.Session) -> list[View]:
-    """Make a song with its stems, words and chords, and a transcript; the pages to show."""
+def prepared(url: str, session: requests.Session) -> tuple[list[View], list[dict[str, Any]]]:
+    """Make a song with its stems, words and chords, and a transcript.
+
+    Returns the pages to show, and the songs that the browser remembers.
+    """
     song = sent(url, session, SONG / "mixture.flac", TITLE)
     process(url, session, "demucs", song, BUNDLED)
     process(url, session, "whisper", song, BUNDLED, source="vocals")
     process(url, session, "analysis", song, BUNDLED)
     speech = sent(url, session, SPEECH / "spoken.flac", WORDS)
     process(url, session, "whisper", speech, BUNDLED)
-    files = [(song, TITLE, 18.0), (speech, WORDS, 20.0)]
     history = [
-        f'{{"id":"{file_id}","name":"{name}","addedMs":{-number},"durationS":{length_s}}}'
-        for number, (file_id, name, length_s) in enumerate(files)
+        {"id": file_id, "name": name, "addedMs": 0, "durationS": duration_s}
+        for file_id, name, duration_s in ((song, TITLE, 18.0), (speech, WORDS, 20.0))
     ]
-    return [
-        View("songs", f"/studio#[{','.join(history)}]", _songs),
+    views = [
+        View("songs", "/studio", _songs),
         View("mixer", f"/studio/{song}?mute=vocals&from=4&to=9", _mixer),
         View("karaoke", f"/studio/{song}/karaoke?t=5", _nothing),
         View("transcript", f"/studio/{speech}/transcript", _nothing),
@@ -95,6 +99,7 @@ def prepared(url: str, session: requests.Session) -> list[View]:
         View("live", "/live", _nothing),
         View("docs", "/docs", _nothing),
     ]
+    return views, history
 
 
 def sent(url: str, session: requests.Session, path: Path, name: str) -> str:
@@ -106,8 +111,10 @@ def sent(url: str, session: requests.Session, path: Path, name: str) -> str:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, size: str, scheme: str, first: str) -> Iterator[Page]:
-    """A page of a browser that remembers the songs after the # of the first address."""
+def opened(
+    browser: Browser, url: str, size: str, scheme: str, history: list[dict[str, Any]]
+) -> Iterator[Page]:
+    """A page of a browser that remembers songs."""
     context = browser.new_context(
         base_url=url,
         viewport=SIZES[size],
@@ -116,8 +123,8 @@ def opened(browser: Browser, url: str, size: str, scheme: str, first: str) -> It
         locale="en-GB",
     )
     context.set_default_timeout(TIMEOUT_MS)
-    history = first.partition("#")[2]
-    context.add_init_script(f"localStorage.setItem('studio.songs', JSON.stringify({history}))")
+    records = json.dumps(json.dumps(history))
+    context.add_init_script(f"localStorage.setItem('studio.songs', {records})")
     try:
         yield context.new_page()
     finally:
@@ -125,7 +132,7 @@ def opened(browser: Browser, url: str, size: str, scheme: str, first: str) -> It
 
 
 def show(page: Page, view: View) -> None:
-    page.goto(view.path.partition("#")[0])
+    page.goto(view.path)
     page.wait_for_load_state("networkidle")
     view.prepare(page)
 

@@ -1,4 +1,4 @@
-"""The mixer in Firefox: it plays, seeks, mutes and changes the key."""
+"""Firefox: the mixer plays, seeks, mutes and changes the key; karaoke fills words in time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from tests.support.firefox import BINARY, Firefox
 from tests.support.server import Server
 from tests.web.studio.conftest import HEAR, TONE_HZ, Song
+from tests.web.studio.test_karaoke import LINE, NEXT, SWEPT
 from tests.web.studio.test_mixer import LEVEL, LOUD, PITCH, SILENT
 
 pytestmark = [
@@ -45,3 +46,14 @@ def test_a_song_is_played_muted_and_sought(firefox: Firefox, studio: Server, son
     firefox.wait("document.querySelectorAll('.lane').length === 4")
     firefox.press(" ")
     firefox.wait(f"window.heard && Math.abs(({PITCH})() / {TONE_HZ} - 2 ** (2 / 12)) < 0.01")
+
+
+def test_words_are_swept_in_time(firefox: Firefox, studio: Server, sung: Song) -> None:
+    studio.edit(sung.file_id, [LINE, NEXT])
+    firefox.open(f"{studio.url}/studio/{sung.file_id}/karaoke?t=4.5")
+    firefox.wait(f"Math.abs({SWEPT}[0] - 0.5) < 0.01 && {SWEPT}[1] === 0")
+    firefox.press("]")
+    firefox.wait(f"Math.abs({SWEPT}[0] - 0.45) < 0.01")
+    firefox.press(" ")
+    firefox.wait(f"{SWEPT}[0] === 1 && {SWEPT}[1] > 0")
+    firefox.wait("document.querySelector('.sung').textContent.trim() === 'three'")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.support.browser import assert_usable
 from tests.support.server import Server, noise, write_wav
 
 pytestmark = pytest.mark.browser
@@ -31,6 +32,7 @@ def test_a_key_opens_the_page(locked: Server, chromium: Browser) -> None:
             dialog.get_by_label("API key").fill(wrong)
             dialog.get_by_role("button").click()
             expect(dialog.get_by_role("alert")).to_contain_text("not valid")
+        assert_usable(page)
         dialog.get_by_label("API key").fill(KEY)
         dialog.get_by_role("button").click()
         expect(page.get_by_role("heading", name="song.wav")).to_be_visible()

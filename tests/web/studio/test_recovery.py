@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support.browser import assert_usable
 from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import Song
 from tests.web.studio.test_songs import CARDS, remember
@@ -50,6 +51,7 @@ def test_a_file_that_is_deleted_elsewhere_is_shown_as_gone(page: Page, studio: S
     expect(page.locator(CARDS)).to_contain_text("no longer on the server")
     page.goto(f"/studio/{file_id}")
     expect(page.get_by_role("alert")).to_contain_text(file_id)
+    assert_usable(page)
     page.get_by_role("link", name="Go to your songs").click()
     expect(page.locator(CARDS)).to_have_count(1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support.browser import assert_usable
 from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import PHONE, Song
 
@@ -51,6 +52,7 @@ def test_a_file_that_is_not_audio_is_refused_with_the_server_s_reason(
     page.set_input_files(FILES, path)
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
     expect(page.locator(".bad")).to_contain_text("contains no audio")
+    assert_usable(page)
     page.get_by_role("button", name="Remove").click()
     expect(page.locator(".song")).to_have_count(0)
 
@@ -61,6 +63,7 @@ def test_deleting_can_be_undone_until_it_is_final(page: Page, studio: Server) ->
     page.goto("/studio")
     page.get_by_role("button", name="Delete").click()
     expect(page.locator(CARDS)).to_have_count(0)
+    assert_usable(page)
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(CARDS)).to_have_count(1)
     assert studio.get(f"/status/{file_id}").status_code == 200
@@ -74,6 +77,7 @@ def test_a_deleted_file_is_shown_as_gone(page: Page) -> None:
     remember(page, [{"id": "0" * 32, "name": "lost.mp3", "addedMs": 1, "durationS": 1}])
     page.goto("/studio")
     expect(page.locator(CARDS)).to_contain_text("no longer on the server")
+    assert_usable(page)
 
 
 @pytest.mark.parametrize(

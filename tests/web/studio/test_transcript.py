@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.support.browser import assert_usable
 from tests.support.server import Server
 from tests.web.studio.conftest import DESKTOP, Song, until
 
@@ -124,6 +125,7 @@ def test_two_people_edit_at_once(page: Page, chromium: Browser, studio: Server, 
         conflict = other.get_by_role("alert")
         expect(conflict).to_contain_text("mine")
         expect(conflict).to_contain_text("theirs")
+        assert_usable(other)
         conflict.get_by_role("button", name="Keep my version").click()
         until(other, "document.querySelector('.save').textContent.trim() === 'Saved'")
     assert saved_text(studio, sung) == "one two three\ntheirs\n"
@@ -151,6 +153,7 @@ def test_a_lost_server_and_a_deleted_file_are_said(page: Page, studio: Server, s
     page.context.set_offline(True)
     edit(page, 0, "kept")
     expect(page.locator(".save")).to_contain_text("kept in this browser")
+    assert_usable(page)
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").first.click()
     expect(page.locator(".save")).to_have_text("Saved")
