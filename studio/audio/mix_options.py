@@ -1,4 +1,7 @@
-"""The options of mixes: levels of stems, key and tempo. All values are texts, as in a query."""
+"""The options of mixes: levels and balance of stems, key and tempo.
+
+All values are texts, as in a query.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,17 +12,22 @@ from studio.errors import InvalidOption
 MAX_GAIN = 2.0
 MAX_SEMITONES = 12
 TEMPOS = (0.5, 2.0)
+PAN_OF = ".pan"
+"""The name of the balance of a stem begins with the stem."""
 _NUMBER = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{0,9})?")
 _DECIBELS = re.compile(r"([+-]?[0-9]{1,3}(?:\.[0-9]{0,9})?)dB")
 
 
 def parse_mix(values: Mapping[str, str], stems: Iterable[str]) -> Mix:
-    """The mix that `key`, `tempo`, `peak_safe` and the levels of stems describe.
+    """The mix that `key`, `tempo`, `peak_safe`, and the levels and balances of stems describe.
 
     Raises InvalidOption.
     """
+    stems = list(stems)
+    balances = {stem: stem + PAN_OF for stem in stems if stem + PAN_OF in values}
     return Mix(
         gains={stem: parse_gain(stem, values[stem]) for stem in stems if stem in values},
+        pans={stem: _number(name, values[name], -1, 1) for stem, name in balances.items()},
         semitones=_number("key", values.get("key", "0"), -MAX_SEMITONES, MAX_SEMITONES),
         tempo=_number("tempo", values.get("tempo", "1"), *TEMPOS),
         is_peak_safe=_flag("peak_safe", values.get("peak_safe", "false")),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from studio import __version__
 from studio.cli.commands import COMMANDS, Command
-from studio.cli.options import add_options
+from studio.cli.options import add_options, flag_of
 from studio.cli.run import FAILED, Run, order_of
 from studio.cli.show import Display, Records, Screen, write_line
 from studio.cli.tools import Tools
@@ -117,7 +117,7 @@ def _add(parser: argparse.ArgumentParser, command: Command, interface: Interface
         )
     excluded = set(command.excluded)
     for name, about in command.video.items():
-        parser.add_argument(f"--{name}", metavar="VALUE", help=about.replace("%", "%%"))
+        parser.add_argument(flag_of(name), metavar="VALUE", help=about.replace("%", "%%"))
     if command.formats:
         parser.add_argument(
             "--format",

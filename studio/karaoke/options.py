@@ -14,6 +14,7 @@ COVER = "cover"
 DEFAULT_BACKGROUND = "101828"
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 160, 1920, 1920 * 1080
 MAX_TITLE_CHARACTERS = 120
+MAX_OFFSET_MS = 2000
 HELP = {
     "size": f"Width and height of the video in pixels (default: {DEFAULT_SIZE}).",
     "vocals": "Level of the vocals, 0 to 2 or decibels such as -6dB (default: 0).",
@@ -22,6 +23,8 @@ HELP = {
     "title": "Title at the beginning (default: title and artist of the file).",
     "background": f"Colour as six hexadecimal digits, or {COVER}: the picture in the file "
     f"(default: {DEFAULT_BACKGROUND}).",
+    "offset_ms": "Show the words this many milliseconds later, or earlier if negative, "
+    f"{-MAX_OFFSET_MS} to {MAX_OFFSET_MS} (default: 0).",
 }
 """The options of the video on the command line."""
 
@@ -31,7 +34,8 @@ class VideoOptions:
     """A video of `width` by `height` pixels with the sound of `mix`.
 
     `title` is None for that of the recording. `background` is a colour, as six hexadecimal digits,
-    or COVER for the picture of the recording.
+    or COVER for the picture of the recording. The words are shown `offset_ms` later, in the time of
+    the recording.
     """
 
     mix: audio.Mix
@@ -39,13 +43,21 @@ class VideoOptions:
     height: int
     title: str | None
     background: str
+    offset_ms: int = 0
 
 
 def parse_video(values: Mapping[str, str], stems: Sequence[str]) -> VideoOptions:
     """Check options; the levels are those of `stems`. Raises InvalidOption."""
     width, height = _size(values.get("size", DEFAULT_SIZE))
     mix = parse_mix({VOCALS: "0", **values}, stems)
-    return VideoOptions(mix, width, height, _title(values.get("title")), _background(values))
+    return VideoOptions(
+        mix,
+        width,
+        height,
+        _title(values.get("title")),
+        _background(values),
+        _offset_ms(values.get("offset_ms", "0")),
+    )
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -77,3 +89,13 @@ def _background(values: Mapping[str, str]) -> str:
             f"as {DEFAULT_BACKGROUND}, or {COVER} for the picture in the file."
         )
     return text.lower()
+
+
+def _offset_ms(text: str) -> int:
+    found = re.fullmatch(r"-?[0-9]{1,4}", text)
+    if not found or abs(int(text)) > MAX_OFFSET_MS:
+        raise InvalidOption(
+            f"`offset_ms` is {text[:50]!r}; it must be a whole number of milliseconds between "
+            f"{-MAX_OFFSET_MS} and {MAX_OFFSET_MS}."
+        )
+    return int(text)

@@ -102,7 +102,8 @@ class KaraokeVideo:
         text = "".join([line.text for line in lyrics.lines] + titles)
         fonts = Fonts.for_text(text, self._fonts, lyrics.language)
         screen = Screen(options.width, options.height, fonts)
-        lines = [_at_tempo(line, options.mix.tempo) for line in lyrics.lines]
+        offset_s = options.offset_ms / 1000
+        lines = [_in_time(line, offset_s, options.mix.tempo) for line in lyrics.lines]
         (folder / audio.SCRIPT).write_text(screen.script(lines, titles), "utf-8")
         place_fonts(fonts, folder)
 
@@ -139,10 +140,13 @@ class KaraokeVideo:
         return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
-def _at_tempo(line: LyricLine, tempo: float) -> LyricLine:
-    words = (
-        replace(word, start_s=word.start_s / tempo, end_s=word.end_s / tempo) for word in line.words
-    )
+def _in_time(line: LyricLine, offset_s: float, tempo: float) -> LyricLine:
+    """A line at its time in the video, which begins at 0."""
+
+    def at(time_s: float) -> float:
+        return max(0.0, time_s + offset_s) / tempo
+
+    words = (replace(word, start_s=at(word.start_s), end_s=at(word.end_s)) for word in line.words)
     return replace(line, words=tuple(words))
 
 

@@ -7,7 +7,14 @@ from dataclasses import replace
 from flask import Response, request
 
 from studio import audio
-from studio.audio.mix_options import MAX_GAIN, MAX_SEMITONES, TEMPOS, parse_gain, parse_mix
+from studio.audio.mix_options import (
+    MAX_GAIN,
+    MAX_SEMITONES,
+    PAN_OF,
+    TEMPOS,
+    parse_gain,
+    parse_mix,
+)
 from studio.errors import (
     InvalidOption,
     NotReady,
@@ -46,7 +53,13 @@ GAIN = Parameter(
     "gain",
     "Level of a stem: a factor, 0 to 2, or decibels such as -6dB. Default: unchanged.",
     _GAIN_SCHEMA,
-    is_of_stems=True,
+    of_stem="{stem}",
+)
+PAN = Parameter(
+    "pan",
+    "Balance of a stem: -1 is left, 0 the middle, 1 right.",
+    {"type": "number", "minimum": -1, "maximum": 1, "default": 0},
+    of_stem="{stem}" + PAN_OF,
 )
 KEY = Parameter(
     "key",
@@ -69,8 +82,11 @@ PEAK_SAFE = Parameter(
 _OTHERS = (KEY, TEMPO, CLICK, PEAK_SAFE, LINK)
 
 
-def single_values(query: Mapping[str, list[str]], known: Sequence[str]) -> dict[str, str]:
-    """The values of a query. Raises UnknownOption or InvalidOption."""
+def single_values(
+    query: Mapping[str, list[str]], stems: Sequence[str], others: Sequence[Parameter]
+) -> dict[str, str]:
+    """The values of a query for a mix of stems. Raises UnknownOption or InvalidOption."""
+    known = [*stems, *(stem + PAN_OF for stem in stems), *(one.name for one in others)]
     values: dict[str, str] = {}
     for name, texts in query.items():
         if name not in known:
@@ -97,7 +113,7 @@ class MixViews(TrackViews):
         tag="tracks",
         summary="Download a mix: other levels of the stems, another key and tempo",
         answers={200: TRACK},
-        parameters=(GAIN, *_OTHERS),
+        parameters=(GAIN, PAN, *_OTHERS),
         errors=(*TRACK_ERRORS, InvalidOption, UnknownOption),
         query_is_options=True,
         rate="none",
@@ -109,8 +125,7 @@ class MixViews(TrackViews):
         if track.song is None:
             raise UnknownTrack(f"The stems of {job.request.model} cannot be mixed.")
         stems = list(dict.fromkeys(track.channels))
-        known = [*stems, *(one.name for one in _OTHERS)]
-        values = single_values(request.args.to_dict(flat=False), known)
+        values = single_values(request.args.to_dict(flat=False), stems, _OTHERS)
         asked = parse_mix(values, stems)
         click = parse_gain(CLICK.name, values.get(CLICK.name, "0"))
         if file_format not in audio.CONTENT_TYPES:

@@ -177,7 +177,9 @@ def _body(found: Operation, models: Processors) -> dict[str, Any]:
 def _operation(path: str, method: str, found: Operation, models: Processors) -> dict[str, Any]:
     parameters = _path_parameters(path, models)
     for parameter in found.parameters:
-        names = models.mixed() if parameter.is_of_stems else [parameter.name]
+        names = [parameter.name]
+        if parameter.of_stem:
+            names = [parameter.of_stem.format(stem=stem) for stem in models.mixed()]
         parameters += [_parameter(replace(parameter, name=name), models) for name in names]
     described: dict[str, Any] = {
         "operationId": found.name,

@@ -28,8 +28,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Parameter:
     """A query or header parameter with its JSON schema.
 
-    If `is_format`, its values are the formats of all tracks. If `is_of_stems`, it stands for one
-    parameter for each stem.
+    If `is_format`, its values are the formats of all tracks. If `of_stem` is set, it stands for one
+    parameter for each stem, named as this says, such as `{stem}.pan`.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Parameter:
     schema: dict[str, Any] = field(default_factory=dict)
     place: Literal["query", "header"] = "query"
     is_format: bool = False
-    is_of_stems: bool = False
+    of_stem: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from studio.karaoke.options import (
     COVER,
     DEFAULT_BACKGROUND,
     DEFAULT_SIZE,
+    MAX_OFFSET_MS,
     MAX_TITLE_CHARACTERS,
     VOCALS,
     parse_video,
@@ -25,7 +26,7 @@ from studio.results import Track
 from studio.storage.files import Upload
 from studio.web import answers, sending
 from studio.web.links import LINK
-from studio.web.mixes import GAIN, KEY, PEAK_SAFE, TEMPO, single_values
+from studio.web.mixes import GAIN, KEY, PAN, PEAK_SAFE, TEMPO, single_values
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
 from studio.web.tracks import IF_NONE_MATCH, RANGE, TRACK_ERRORS, TrackViews
@@ -55,7 +56,12 @@ BACKGROUND = Parameter(
         "default": DEFAULT_BACKGROUND,
     },
 )
-_OTHERS = (SIZE, TITLE, BACKGROUND, KEY, TEMPO, PEAK_SAFE, LINK)
+OFFSET = Parameter(
+    "offset_ms",
+    "Show the words this many milliseconds later, or earlier if negative.",
+    {"type": "integer", "minimum": -MAX_OFFSET_MS, "maximum": MAX_OFFSET_MS, "default": 0},
+)
+_OTHERS = (SIZE, TITLE, BACKGROUND, OFFSET, KEY, TEMPO, PEAK_SAFE, LINK)
 # The option of models that listen to the vocals, and so give all that a video needs.
 _SOURCE, _OF_VOCALS = "separation_variant", '{"source": "vocals"}'
 
@@ -72,7 +78,7 @@ class VideoViews(TrackViews):
         tag="tracks",
         summary="Download a karaoke video; supports Range and ETag",
         answers={200: CONTENT_TYPE, 206: CONTENT_TYPE, 304: None},
-        parameters=(GAIN, *_OTHERS, RANGE, IF_NONE_MATCH),
+        parameters=(GAIN, PAN, *_OTHERS, RANGE, IF_NONE_MATCH),
         errors=(
             *TRACK_ERRORS,
             AudioTooLong,
@@ -91,8 +97,8 @@ class VideoViews(TrackViews):
         words_job, words = self._words(upload, jobs)
         song_job, song = self._song(upload, jobs)
         stems = list(dict.fromkeys(song.channels))
-        known = [*stems, *(one.name for one in _OTHERS)]
-        options = parse_video(single_values(request.args.to_dict(flat=False), known), stems)
+        values = single_values(request.args.to_dict(flat=False), stems, _OTHERS)
+        options = parse_video(values, stems)
         video = KaraokeVideo(
             JobTrack(words, self._folder(upload, words_job), words_job.job_id),
             JobTrack(song, self._folder(upload, song_job), song_job.job_id),

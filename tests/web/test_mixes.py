@@ -49,7 +49,7 @@ def track(server: Server, file_id: str, name: str) -> Sound:
 
 
 @pytest.mark.parametrize(
-    "query", ["", "vocals=1&drums=1.0&bass=0dB&other=1&key=0&tempo=1", "key=-0&tempo=1.0"]
+    "query", ["", "vocals=1&drums=1.0&bass=0dB&other.pan=0&key=0&tempo=1", "key=-0&tempo=1.0"]
 )
 def test_unchanged_it_is_the_song(server: Server, done: str, song: Path, query: str) -> None:
     answer = server.get(f"/download/{done}/mix.wav?{query}")
@@ -68,6 +68,18 @@ def test_levels(server: Server, done: str, song: Path) -> None:
     some = sound_of(server.get(f"/download/{done}/mix.wav?vocals=0.2&drums=-6dB"))
     wanted = whole - 0.8 * vocals + (10 ** (-6 / 20) - 1) * drums
     assert np.abs(some - wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize("pan", [-1.0, -0.3, 0.5, 1.0])
+def test_balance(server: Server, done: str, song: Path, pan: float) -> None:
+    """The channel that a stem leaves loses it, and the other one gains it, as in browsers."""
+    whole, drums = decode_all(song), track(server, done, "drums")
+    made = sound_of(server.get(f"/download/{done}/mix.wav?drums=0.5&drums.pan={pan}"))
+    heard = made - (whole - drums)
+    source, target = (1, 0) if pan < 0 else (0, 1)
+    left, gained = np.cos(abs(pan) * np.pi / 2), np.sin(abs(pan) * np.pi / 2)
+    assert np.abs(heard[source] - 0.5 * left * drums[source]).max() < 1e-5
+    assert np.abs(heard[target] - 0.5 * (drums[target] + gained * drums[source])).max() < 1e-5
 
 
 @pytest.mark.parametrize("audio_format", ["wav", "flac", "mp3", "ogg"])
@@ -167,12 +179,17 @@ def test_peaks_are_limited_if_wanted(server: Server, tmp_path: Path) -> None:
         ("vocals=7dB", "invalid_option", "decibels"),
         ("vocals=", "invalid_option", "vocals"),
         ("vocals=nan", "invalid_option", "nan"),
+        (
+            "vocals.pan=1.1",
+            "invalid_option",
+            "`vocals.pan` is '1.1'; it must be",
+        ),
         ("key=13", "invalid_option", "between -12 and 12"),
         ("key=1e1", "invalid_option", "number"),
         ("tempo=0.4", "invalid_option", "between 0.5 and 2"),
         ("peak_safe=yes", "invalid_option", "true or false"),
         ("key=1&key=2", "invalid_option", "2 times"),
-        ("banjo=1", "unknown_option", "drums, bass, other, vocals, key"),
+        ("banjo=1", "unknown_option", "drums, bass, other, vocals, drums.pan"),
         ("click=1", "not_ready", "leave out `click`"),
     ],
 )

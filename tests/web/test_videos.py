@@ -97,6 +97,29 @@ def test_key_tempo_and_levels(live_server: Server, done: str, tmp_path: Path) ->
     assert audio.read_tags(file).title == "Mine"
 
 
+def sung_pixels(file: Path, at_s: float) -> int:
+    """The pixels in the colour of sung words."""
+    command = [audio.ffmpeg_path(), "-v", "error", "-ss", str(at_s), "-i", str(file)]
+    command += ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
+    shot = subprocess.run(command, capture_output=True, check=True)
+    red, green, blue = np.frombuffer(shot.stdout, np.uint8).reshape(-1, 3).T
+    return int(((red > 200) & (green > 160) & (blue < 100)).sum())
+
+
+@pytest.mark.parametrize(
+    ("query", "before_s", "after_s"),
+    [("offset_ms=-700", 0.2, 0.7), ("offset_ms=500&tempo=2", 0.6, 1.0)],
+)
+def test_words_are_shown_later_or_earlier(
+    live_server: Server, done: str, tmp_path: Path, query: str, before_s: float, after_s: float
+) -> None:
+    """The first word begins at 1 s."""
+    file = tmp_path / "video.mp4"
+    file.write_bytes(video(live_server, done, f"size=640x360&title=&{query}").content)
+    assert sung_pixels(file, before_s) == 0
+    assert sung_pixels(file, after_s) > 50
+
+
 def test_the_cover_is_the_background(live_server: Server, done: str, tmp_path: Path) -> None:
     file = tmp_path / "video.mp4"
     file.write_bytes(video(live_server, done, f"{SMALL}&background=cover&title=").content)
@@ -141,6 +164,8 @@ def test_an_edited_transcript_gets_a_new_video(live_server: Server, done: str) -
         ("title=a%0Ab", "without line breaks"),
         ("vocals=3", "between 0 and 2"),
         ("tempo=9", "between 0.5 and 2"),
+        ("offset_ms=-2001", "between -2000 and 2000"),
+        ("offset_ms=1.5", "whole number"),
     ],
 )
 def test_wrong_options_are_named(live_server: Server, done: str, query: str, named: str) -> None:
@@ -160,4 +185,4 @@ def test_what_is_missing_is_named(live_server: Server, song: Path) -> None:
 
 def test_unknown_parameters_are_named(live_server: Server, done: str) -> None:
     problem = assert_problem(video(live_server, done, "dance=1"), "unknown_option")
-    assert "vocals, size, title" in problem["error"]
+    assert "vocals.pan, size, title, background, offset_ms" in problem["error"]

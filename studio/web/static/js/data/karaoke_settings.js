@@ -37,13 +37,14 @@ export class KaraokeSettings {
     this.mix.key.value = Math.min(KEYS.most, Math.max(KEYS.least, this.mix.key.value + semitones));
   }
 
-  /** The query of a video that sounds like this page. */
+  /** The query of a video that sounds and looks like this page. */
   video() {
     const { key, speed } = this.mix;
     return new URLSearchParams({
       vocals: String(this.guide.value),
       key: String(key.value),
       tempo: String(speed.value),
+      offset_ms: String(this.offsetMs.value),
     });
   }
 

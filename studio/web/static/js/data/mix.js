@@ -72,12 +72,16 @@ export class Mix {
   /** The parameters with which the server makes this mix. */
   query() {
     const query = new URLSearchParams();
-    const gains = this.stems.map((stem) => ({ name: stem.name, gain: this.gain(stem) }));
-    for (const { name, gain } of gains) if (gain !== 1) query.set(name, String(rounded(gain)));
+    const lanes = this.stems.map((stem) => ({ name: stem.name, gain: this.gain(stem), pan: stem.pan.value }));
+    for (const { name, gain, pan } of lanes) {
+      if (gain !== 1) query.set(name, String(rounded(gain)));
+      if (gain !== 0 && pan !== 0) query.set(`${name}.pan`, String(rounded(pan)));
+    }
     if (this.key.value !== 0) query.set("key", String(this.key.value));
     if (this.speed.value !== 1) query.set("tempo", String(rounded(this.speed.value)));
     if (this.click.value > 0) query.set("click", String(rounded(this.click.value)));
-    if (this.click.value > 0 || gains.some(({ gain }) => gain > 1)) query.set("peak_safe", "true");
+    const isLouder = this.click.value > 0 || lanes.some(({ gain, pan }) => gain > 1 || pan !== 0);
+    if (isLouder) query.set("peak_safe", "true");
     return query;
   }
 

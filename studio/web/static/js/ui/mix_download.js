@@ -11,7 +11,6 @@ const FORMATS = ["mp3", "wav", "flac", "ogg"];
 export function MixDownload({ id, mix, format }) {
   const query = mix.query().toString();
   const address = `/download/${id}/mix.${format.value}${query && `?${query}`}`;
-  const hasPan = mix.stems.some((stem) => stem.pan.value !== 0);
   return html`<section class="card list" aria-labelledby="save-title">
     <h2 id="save-title">${t("mixer.save")}</h2>
     <div class="row">
@@ -25,6 +24,5 @@ export function MixDownload({ id, mix, format }) {
       <a class="button primary" href=${address} download>${t("mixer.this")}</a>
       <a class="button" href=${`/download/${id}/all.zip`} download>${t("mixer.zip")}</a>
     </div>
-    ${hasPan && html`<p class="muted">${t("mixer.nopan")}</p>`}
   </section>`;
 }

@@ -114,7 +114,6 @@ export const de = {
   "mixer.save": "Herunterladen",
   "mixer.format": "Format",
   "mixer.this": "Diese Mischung",
-  "mixer.nopan": "Die Balance der Spuren ist in der heruntergeladenen Mischung nicht enthalten.",
   "mixer.failed": "Die Spuren lassen sich gerade nicht abspielen.",
   "mixer.separate": "Dieser Song wurde noch nicht getrennt.",
   "mixer.keys":

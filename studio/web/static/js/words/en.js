@@ -114,7 +114,6 @@ export const en = {
   "mixer.save": "Download",
   "mixer.format": "Format",
   "mixer.this": "This mix",
-  "mixer.nopan": "The balance of the lanes is not part of the downloaded mix.",
   "mixer.failed": "The stems cannot be played at the moment.",
   "mixer.separate": "This song has not been separated yet.",
   "mixer.keys":
