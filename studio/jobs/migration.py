@@ -1,27 +1,31 @@
 """Brings the tables of the job database up to date, in one transaction, in SQLite and PostgreSQL.
 
-`studio.jobs.migrations` has a module for each version.
+`studio.jobs.migrations` has a module for each version. One that only adds to the tables names the
+oldest version whose programs can go on using them (`oldest_program`), so that the processes of
+several machines can be upgraded one after another.
 """
 
 import logging
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, select, text, update
+
+from studio.jobs.tables import OldestProgramRow
 
 # The revision of the last module in `migrations`; a test compares them.
-LATEST = "0004"
+LATEST = "0005"
 # Serializes servers that start at the same time on PostgreSQL.
 LOCK = 0x5354_5544_0001
 
 
 class NewerDatabase(Exception):
-    """The database belongs to a newer version of this program."""
+    """The database belongs to a newer version, and this program cannot use it."""
 
 
 def upgrade(engine: Engine) -> None:
     """Create the tables, or bring them to the latest version. Raises NewerDatabase."""
     with engine.connect() as connection:
-        if _version(connection) == LATEST:
+        if _is_usable(connection, _version(connection)):
             return
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
@@ -30,7 +34,7 @@ def upgrade(engine: Engine) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         # Another server may have upgraded the tables meanwhile.
         version = _version(connection)
-        if version != LATEST:
+        if not _is_usable(connection, version):
             _upgrade(connection, version)
 
 
@@ -40,6 +44,13 @@ def _version(connection: Connection) -> str | None:
         return None
     version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return version
+
+
+def _is_usable(connection: Connection, version: str | None) -> bool:
+    """Whether the tables have the latest version, or a newer one that suits this program."""
+    if version is None or version <= LATEST:
+        return version == LATEST
+    return bool(connection.scalars(select(OldestProgramRow.version)).one() <= LATEST)
 
 
 def _upgrade(connection: Connection, version: str | None) -> None:
@@ -64,3 +75,7 @@ def _upgrade(connection: Connection, version: str | None) -> None:
     ) as environment:
         environment.configure(connection=connection)
         environment.run_migrations()
+    latest = scripts.get_revision(LATEST)
+    assert latest is not None
+    oldest = getattr(latest.module, "oldest_program", LATEST)
+    connection.execute(update(OldestProgramRow).values(version=oldest))

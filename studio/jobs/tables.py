@@ -95,6 +95,14 @@ class ProbeRow(Base):
     data: Mapped[str]
 
 
+class OldestProgramRow(Base):
+    """The oldest version whose programs can use the tables, in one row; see `migration`."""
+
+    __tablename__ = "oldest_program"
+
+    version: Mapped[str] = mapped_column(primary_key=True)
+
+
 def job_of(row: JobRow, place: int | None = None) -> Job:
     """The job of a row, at `place` in the queue if it is queued."""
     request = Request(row.file_id, row.model, row.variant, row.options, row.fingerprint)

@@ -1,16 +1,19 @@
 """The job database is brought up to date from every earlier version, once."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from scripts.services.postgres import Postgres
 from studio.jobs import migration, usage
 from studio.jobs.job import State
 from studio.jobs.store import JobStore, connect
@@ -35,6 +38,14 @@ INSERT INTO jobs VALUES (1, 'j1', 'f1', 'demucs', 'mini', '{}', 'x', 'completed'
     NULL, 1.0, 2.0, 3.0, 2, NULL, '{"stems": []}');
 INSERT INTO jobs VALUES (2, 'j2', 'f1', 'demucs', 'mini', '{}', 'y', 'queued', 'waiting', 0.0,
     NULL, 1.0, NULL, NULL, 0, NULL, NULL);
+"""
+NEWER = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "9999", "{latest}"
+{oldest}
+def upgrade():
+    op.add_column("jobs", sa.Column("mood", sa.String, nullable=False, server_default="calm"))
 """
 UPGRADE = """
 import sys
@@ -109,12 +120,59 @@ def test_servers_that_start_at_once_upgrade_once(database: str, tmp_path: Path) 
     assert differences(database) == []
 
 
-def test_a_database_of_a_newer_version_is_left_alone(database: str, tmp_path: Path) -> None:
+def upgrade_by_a_newer_program(folder: Path, url: str, oldest: str) -> None:
+    """A copy of this program with one more version of the tables upgrades them."""
+    copy = folder / "studio"
+    shutil.copytree(ROOT / "studio", copy, ignore=shutil.ignore_patterns("static", "pretrained"))
+    migrations, code = copy / "jobs" / "migrations", copy / "jobs" / "migration.py"
+    (migrations / "v9999_mood.py").write_text(NEWER.format(latest=migration.LATEST, oldest=oldest))
+    latest = f'LATEST = "{migration.LATEST}"'
+    assert latest in code.read_text()
+    code.write_text(code.read_text().replace(latest, 'LATEST = "9999"'))
+    subprocess.run([sys.executable, "-c", UPGRADE, url], cwd=folder, check=True, timeout=60)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def either(request: pytest.FixtureRequest, database: str) -> str:
+    if request.param == "sqlite":
+        return database
+    postgres: Postgres = request.getfixturevalue("postgresql")
+    return postgres.new_database(f"test{uuid4().hex}")
+
+
+def test_a_program_uses_newer_tables_that_suit_it(either: str, tmp_path: Path) -> None:
+    """One that runs goes on, and one that is started later works too."""
+    running = JobStore(connect(either))
+    running.open()
+    before = [running.add(request(f"before {number}")) for number in range(6)]
+    upgrade_by_a_newer_program(tmp_path, either, f'oldest_program = "{migration.LATEST}"')
+    started = JobStore(connect(either))
+    started.open()
+    after = [running.add(request("running")), started.add(request("started"))]
+    for job, store in zip([*before, *after], [running, started] * 4, strict=True):
+        claimed = store.claim()
+        assert claimed is not None and claimed.job_id == job.job_id
+        assert store.finish(claimed, State.COMPLETED, result={})
+    for store in (running, started):
+        assert store.count(State.COMPLETED) == len(before) + len(after)
+        store.close()
+
+
+def test_newer_tables_that_do_not_suit_a_program_are_left_alone(
+    database: str, tmp_path: Path
+) -> None:
+    upgrade_by_a_newer_program(tmp_path, database, "")
     engine = connect(database)
-    migration.upgrade(engine)
-    with closing(sqlite3.connect(tmp_path / "jobs.sqlite3")) as newer:
-        newer.execute("UPDATE alembic_version SET version_num = '9999'")
-        newer.commit()
     with pytest.raises(migration.NewerDatabase, match="9999"):
         migration.upgrade(engine)
     engine.dispose()
+
+
+def test_each_version_names_the_oldest_program_that_can_use_it() -> None:
+    """Alembic sorts them by their links, and `migration` by their names."""
+    folder = str(ROOT / "studio" / "jobs" / "migrations")
+    scripts = list(ScriptDirectory(folder, version_locations=[folder]).walk_revisions())
+    names = [script.revision for script in scripts]
+    oldest = [getattr(script.module, "oldest_program", script.revision) for script in scripts]
+    assert names == sorted(names, reverse=True) and oldest == sorted(oldest, reverse=True)
+    assert all(map(str.__le__, oldest, names))
