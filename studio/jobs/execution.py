@@ -8,15 +8,18 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from studio.errors import InternalError, StudioError
+from studio.errors import InternalError, StorageUnavailable, StudioError
+from studio.jobs import faults
 from studio.jobs.job import Job, Report, State
 from studio.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 
 REPORT_EVERY_S = 0.2
-# Between attempts to write to a database that fails.
+# Between attempts to use a database or an object store that fails.
 RETRY_S = 1.0
+# How long a job that cannot read its files waits for them.
+WAIT_FOR_FILES_S = 3600.0
 
 Work = Callable[[Job, Report], dict[str, Any]]
 """Runs a job, given its record and a function `report(stage, progress)`; returns its result."""
@@ -117,7 +120,7 @@ class Executor:
         job = attempt.job
         log.info("job %s: starting %s %s", job.job_id, job.request.model, job.request.variant)
         try:
-            result = self._work[job.request.model](job, attempt.report)
+            result = self._work_on(attempt)
         except Ended:
             self._requeue_if_stopping(job)
         except Exception as error:
@@ -132,6 +135,20 @@ class Executor:
                 self._discard(job)
         log.info("job %s ended", job.job_id)
 
+    def _work_on(self, attempt: Attempt) -> dict[str, Any]:
+        """Do the work, again if the database or the object store did not respond."""
+        job, ends_s = attempt.job, time.monotonic() + WAIT_FOR_FILES_S
+        while True:
+            try:
+                return self._work[job.request.model](job, attempt.report)
+            except (OperationalError, StorageUnavailable) as error:
+                known = error if isinstance(error, StudioError) else faults.as_studio_error(error)
+                if "retry_after_s" not in known.extra or time.monotonic() > ends_s:
+                    raise known from error
+                log.warning("job %s waits for its files: %s", job.job_id, error)
+            attempt.end.wait(RETRY_S)
+            attempt.report("waiting for files", 0.0)
+
     def notify_end(self, job_id: str) -> None:
         """Call `on_end` with a job that has ended."""
         job = self._store.get(job_id)
@@ -144,20 +161,27 @@ class Executor:
         Retries while the database cannot be written; a full database accepts no other job either.
         Raises OperationalError if the process stops.
         """
-        is_logged = False
+        is_repeated = False
         while True:
             try:
                 is_first = self._store.finish(job, state, **values)
+                # The database may have stored it before its answer was lost.
+                is_first = is_first or (is_repeated and self._has_ended(job, state))
                 break
             except OperationalError:
-                if not is_logged:
+                if not is_repeated:
                     log.exception("cannot store the final state of job %s; retrying", job.job_id)
-                is_logged = True
+                is_repeated = True
                 if self._stopping.wait(RETRY_S):
                     raise
         if is_first:
             self.notify_end(job.job_id)
         return is_first
+
+    def _has_ended(self, job: Job, state: State) -> bool:
+        """Whether this attempt of a job has ended in this state."""
+        found = self._store.get(job.job_id)
+        return found is not None and (found.attempt, found.state) == (job.attempt, state)
 
     def _requeue_if_stopping(self, job: Job) -> None:
         if self._stopping.is_set():

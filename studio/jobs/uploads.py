@@ -4,9 +4,10 @@ import time
 from dataclasses import asdict
 
 from sqlalchemy import Engine, delete, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import sessionmaker
 
+from studio.jobs import faults
 from studio.jobs.tables import UploadRow
 from studio.storage.files import Upload, unknown_file
 from studio.storage.folders import is_id
@@ -37,10 +38,12 @@ class UploadTable:
     def read(self, file_id: str) -> Upload:
         record = None
         if is_id(file_id):
-            with self._sessions() as session:
-                record = session.scalar(
-                    select(UploadRow.record).where(UploadRow.file_id == file_id)
-                )
+            wanted = select(UploadRow.record).where(UploadRow.file_id == file_id)
+            try:
+                with self._sessions() as session:
+                    record = session.scalar(wanted)
+            except OperationalError as error:
+                raise faults.as_studio_error(error) from error
         if record is None:
             raise unknown_file(file_id)
         return Upload.of(record)

@@ -68,7 +68,7 @@ class Uploads(Protocol):
     """The records of all uploads. An upload exists if it has a record."""
 
     def read(self, file_id: str) -> Upload:
-        """The upload with this ID. Raises UnknownFile."""
+        """The upload with this ID. Raises UnknownFile or StorageUnavailable."""
 
     def has(self, file_id: str) -> bool: ...
 

@@ -188,8 +188,8 @@ class ObjectStorage(Storage):
         ends_s = time.monotonic() + PUBLISH_WITHIN_S
         waiting = sorted(path for path in work.rglob("*") if path.is_file())
         while waiting:
-            self.upload(result.file_id)
             try:
+                self.upload(result.file_id)
                 name = waiting[0].relative_to(work).as_posix()
                 self.bucket.put(f"results/{result.key}/{name}", waiting[0])
                 waiting.pop(0)
