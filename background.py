@@ -5,12 +5,13 @@ docs/scaling.md describes the roles.
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import Event
 
 from config import Config, ConfigError
 from core import SHUTDOWN_S, make_executor, make_quota, make_webhooks, open_core
+from models import FAMILIES, AnyFamily, MakeFamily
 from studio.jobs.housekeeping import Housekeeper
 from studio.jobs.outbox import Outbox
 from studio.jobs.scale.changes import Changes
@@ -22,14 +23,15 @@ from studio.jobs.scale.worker import Worker, WorkerSettings
 log = logging.getLogger(__name__)
 
 ROLES = ("worker", "keeper")
+Families = Mapping[type[AnyFamily], MakeFamily]
 # Between the stored reports of a job.
 REPORT_EVERY_S = 2.0
 
 
-def start_worker(config: Config) -> ExitStack:
+def start_worker(config: Config, families: Families = FAMILIES) -> ExitStack:
     """Start to run jobs of the queue. Close the result to stop. Raises ConfigError."""
     with ExitStack() as started:
-        core = open_core(config, started)
+        core = open_core(config, started, families)
         assert isinstance(core.store, SharedJobStore)
         quota = make_quota(config, core)
         worker = Worker(
@@ -48,13 +50,13 @@ def start_worker(config: Config) -> ExitStack:
         return started.pop_all()
 
 
-def start_keeper(config: Config) -> ExitStack:
+def start_keeper(config: Config, families: Families = FAMILIES) -> ExitStack:
     """Start to look after jobs, files and webhooks. Close the result to stop.
 
     Raises ConfigError.
     """
     with ExitStack() as started:
-        core = open_core(config, started)
+        core = open_core(config, started, families)
         store = core.store
         assert isinstance(store, SharedJobStore)
         quota = make_quota(config, core)
@@ -79,12 +81,13 @@ def start_keeper(config: Config) -> ExitStack:
         return started.pop_all()
 
 
-def run(config: Config) -> None:
+def run(config: Config, families: Families = FAMILIES) -> None:
     """Run a worker or a keeper until SIGTERM or SIGINT. Raises ConfigError."""
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    with start_worker(config) if config.ROLE == "worker" else start_keeper(config):
+    start = start_worker if config.ROLE == "worker" else start_keeper
+    with start(config, families):
         log.info("the %s runs", config.ROLE)
         ended.wait()
         log.info("the %s stops", config.ROLE)

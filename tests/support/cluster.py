@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from scripts.services.children import spawn, stop, wait_until_ready
+from scripts.services.children import kill, spawn, stop, wait_until_ready
 from scripts.services.postgres import Postgres
 from tests.support.server import ROOT, Server
 
@@ -16,15 +16,21 @@ START_TIMEOUT_S = 120
 class Process:
     """A worker or a keeper."""
 
-    def __init__(self, role: str, log: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, role: str, log: Path, environment: dict[str, str], command: list[str]
+    ) -> None:
+        self.role = role
         self.log = log
-        command = [sys.executable, "background.py"]
         self._process = spawn(command, log, cwd=ROOT, env={**environment, "ROLE": role})
         runs = f"the {role} runs"
         wait_until_ready(role, self._process, log, lambda: runs in log.read_text(), START_TIMEOUT_S)
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        kill(self._process)
 
     def stop(self) -> int:
         """End it as a service manager does. Returns its exit code."""
@@ -33,7 +39,10 @@ class Process:
 
 
 class Cluster:
-    """With a `bucket`, as settings, each process has folders of its own."""
+    """With a `bucket`, as settings, each process has folders of its own.
+
+    `module` has another application, and runs as a worker or a keeper.
+    """
 
     def __init__(
         self,
@@ -41,6 +50,9 @@ class Cluster:
         postgres: Postgres,
         weights: Path,
         bucket: dict[str, str] | None = None,
+        *,
+        module: str = "",
+        **settings: object,
     ) -> None:
         self.folder = folder
         self.postgres = postgres
@@ -57,20 +69,26 @@ class Cluster:
             "WORKER_HEARTBEAT_S": str(HEARTBEAT_S),
             "WORKER_STALLED_S": str(STALLED_S),
             **(bucket or {}),
+            **{name: str(value) for name, value in settings.items()},
         }
+        self.application = f"{module or 'app'}:create_app()"
+        self._command = [sys.executable, *(["-m", module] if module else ["background.py"])]
         self._is_shared = bucket is None
 
     def web(self) -> Server:
         folder = self.folder / f"web{len(self._webs)}"
         folder.mkdir()
         server = Server(folder, ROLE="web", **self._settings, **self._folders(folder))
-        self._webs.append(server.start())
+        self._webs.append(server.start(application=self.application))
         return server
 
-    def start(self, role: str) -> Process:
+    def start(self, role: str, *prefix: str, **settings: str) -> Process:
+        """Start a worker or a keeper, with a `prefix` of its command."""
         name = f"{role}{len(self._processes)}"
-        environment = {**os.environ, **self._settings, **self._folders(self.folder / name)}
-        process = Process(role, self.folder / f"{name}.log", environment)
+        folders = self._folders(self.folder / name)
+        environment = {**os.environ, **self._settings, **folders, **settings}
+        command = [*prefix, *self._command]
+        process = Process(role, self.folder / f"{name}.log", environment, command)
         self._processes.append(process)
         return process
 
