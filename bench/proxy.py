@@ -17,9 +17,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ import psutil
 import soundfile
 
 from bench import material, measure, report
+from bench.asking import steadily
 from bench.speaker import speakers
 from scripts.services import nginx
 from tests.support.proxy import Proxy, make_certificate
@@ -42,22 +42,6 @@ UPLOADS = 3
 # Of the same song with other options: enough work for the whole time.
 MAX_JOBS = 16
 SECRET = "only-for-this-benchmark-0123456789"
-
-
-@dataclass
-class Asked:
-    """What came of many requests: milliseconds of each answer, and what went wrong."""
-
-    milliseconds: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def row(self, name: str, target: str) -> str:
-        p50_ms = statistics.median(self.milliseconds)
-        p99_ms = statistics.quantiles(self.milliseconds, n=100)[98]
-        return (
-            f"| {name} | {target} | p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms; "
-            f"{len(self.milliseconds)} requests, {len(self.errors)} errors |"
-        )
 
 
 @dataclass(frozen=True)
@@ -97,41 +81,6 @@ def deploy(folder: Path) -> Deployed:
     certificate = make_certificate(folder / "certificate")
     proxy = Proxy(folder / "nginx", certificate, f"127.0.0.1:{server.port}").start()
     return Deployed(server, proxy, folder)
-
-
-def ask(deployed: Deployed, number: int, path: str, times_s: list[float], asked: Asked) -> None:
-    """Ask at the given times of the monotonic clock, on one kept connection."""
-    caller = deployed.connect(number)
-    for at_s in times_s:
-        time.sleep(max(0.0, at_s - time.monotonic()))
-        began_s = time.monotonic()
-        try:
-            caller.request("GET", path)
-            answer = caller.getresponse()
-            answer.read()
-            if answer.status != 200:
-                asked.errors.append(f"status {answer.status}")
-        except (OSError, http.client.HTTPException) as error:
-            asked.errors.append(repr(error))
-            caller.close()
-        asked.milliseconds.append((time.monotonic() - began_s) * 1000)
-    caller.close()
-
-
-def steadily(deployed: Deployed, path: str, clients: int, rate_s: float, seconds: float) -> Asked:
-    """Ask `rate_s` times a second from so many clients in turn."""
-    asked = Asked()
-    began_s = time.monotonic() + 0.5
-    times_s = [began_s + number / rate_s for number in range(round(seconds * rate_s))]
-    threads = [
-        Thread(target=ask, args=(deployed, number, path, times_s[number::clients], asked))
-        for number in range(clients)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return asked
 
 
 def speak(url: str, number: int) -> None:
@@ -176,7 +125,7 @@ def answers(deployed: Deployed, seconds: float, polling_s: float) -> list[str]:
     with busy(deployed) as file_id:
         status = f"/status/{file_id}"
         rows = [
-            steadily(deployed, path, ASKERS, REQUESTS_S, seconds).row(
+            steadily(deployed.connect, path, ASKERS, REQUESTS_S, seconds).row(
                 f"`GET {name}`, {REQUESTS_S:.0f} requests/s", target
             )
             for path, name, target in (
@@ -184,7 +133,7 @@ def answers(deployed: Deployed, seconds: float, polling_s: float) -> list[str]:
                 (status, "/status", "p99 ≤ 80 ms"),
             )
         ]
-        polled = steadily(deployed, status, 100, 100.0, polling_s)
+        polled = steadily(deployed.connect, status, 100, 100.0, polling_s)
         name = f"100 clients polling `/status` every second for {polling_s:.0f} s"
         rows.append(polled.row(name, "no errors"))
     return rows

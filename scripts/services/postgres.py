@@ -6,7 +6,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from scripts.services.children import ServiceError, free_port, spawn, wait_until_ready
 
@@ -28,10 +31,11 @@ def find_binaries() -> Path | None:
 class Postgres:
     """A server that starts, stops and dies on request; its database outlives it.
 
-    Raises ServiceError.
+    It also listens on another `address` of this machine, for the /24 network of that. Raises
+    ServiceError.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "") -> None:
         binaries = find_binaries()
         if binaries is None:
             raise ServiceError(MISSING)
@@ -41,18 +45,22 @@ class Postgres:
         self.url = f"postgresql+psycopg://studio@127.0.0.1:{self.port}/postgres"
         self._user = UNPRIVILEGED if os.getuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
+        self._addresses = ",".join(filter(None, ["127.0.0.1", address]))
         if self._user is not None:
             user = pwd.getpwnam(self._user)
             os.chown(self.folder, user.pw_uid, user.pw_gid)
         try:
             self._call("initdb", "-D", "data", "-U", "studio", "-A", "trust", "-E", "UTF8", "-N")
+            if address:
+                with open(self.folder / "data" / "pg_hba.conf", "a") as file:
+                    file.write(f"host all all {address}/24 trust\n")
         except BaseException:
             self.remove()
             raise
 
     def start(self) -> "Postgres":
         settings = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self._addresses,
             "port": self.port,
             "unix_socket_directories": self.folder,
             # A killed process loses nothing by it.
@@ -75,11 +83,15 @@ class Postgres:
     def kill(self) -> None:
         """End it as a power cut does."""
         if self._process is not None:
+            # Its children are not in its process group. None may write when the next one starts.
+            children = psutil.Process(self._process.pid).children(recursive=True)
             self._process.kill()
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
             self._process.wait(timeout=30)
-            # Its children notice that it is gone.
-            pid_file = self.folder / "data" / "postmaster.pid"
-            pid_file.unlink(missing_ok=True)
+            psutil.wait_procs(children, timeout=30)
+            (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
             self._process = None
 
     def remove(self) -> None:

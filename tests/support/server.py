@@ -2,7 +2,6 @@
 
 import io
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import requests
 import yaml
 
-from scripts.services.children import free_port
+from scripts.services.children import free_port, kill
 from studio.inference.engine_settings import EngineSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,8 +125,7 @@ class Server:
     def kill(self) -> None:
         """End it as a power cut does: gunicorn and its worker at once."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(timeout=30)
+            kill(self._process)
             self._process = None
 
     def get(self, path: str, **more: Any) -> requests.Response:

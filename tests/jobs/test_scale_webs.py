@@ -1,0 +1,154 @@
+"""Two web servers with one PostgreSQL answer as one, also while they are started anew."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import pytest
+import requests
+
+from bench.scale_kills import Clients, Outcome
+from scripts.services.postgres import Postgres
+from tests.support.cluster import Cluster
+from tests.support.problems import assert_problem
+from tests.support.server import Server, noise, until, write_wav
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+ANN, BOB = {"X-API-Key": "key-of-ann-0123456789"}, {"X-API-Key": "key-of-bob-0123456789"}
+MAX_JOBS = 3
+# Enough for one upload, and not for two.
+MAX_BYTES = 300_000
+
+
+@dataclass
+class Webs:
+    cluster: Cluster
+    one: Server
+    two: Server
+    sound: bytes
+
+    def upload(self, web: Server, owner: dict[str, str] | None = None) -> requests.Response:
+        files = {"file": ("song.wav", self.sound)}
+        return web.post("/upload", files=files, headers=owner)
+
+    def sleep(
+        self, web: Server, file_id: str, owner: dict[str, str] | None = None, **options: Any
+    ) -> requests.Response:
+        return web.post(f"/process/sleep/{file_id}", json=options, headers=owner)
+
+
+@pytest.fixture(scope="module")
+def start(
+    tmp_path_factory: pytest.TempPathFactory, postgresql: Postgres
+) -> Iterator[Callable[..., Webs]]:
+    """Starts two web servers, with settings and a database of their own."""
+    clusters: list[Cluster] = []
+
+    def start(**settings: object) -> Webs:
+        folder = tmp_path_factory.mktemp("webs")
+        url = postgresql.new_database(f"webs{len(clusters)}")
+        cluster = Cluster(
+            folder,
+            postgresql,
+            folder / "weights",
+            module="bench.sleeping",
+            DATABASE_URL=url,
+            DEMUCS_MODEL="mini",
+            **settings,
+        )
+        clusters.append(cluster)
+        sound = write_wav(folder / "song.wav", noise(1.0)).read_bytes()
+        return Webs(cluster, cluster.web(), cluster.web(), sound)
+
+    yield start
+    for cluster in clusters:
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def webs(start: Callable[..., Webs]) -> Webs:
+    """Two web servers, and one worker that runs one job at a time."""
+    webs = start()
+    webs.cluster.start("worker")
+    return webs
+
+
+def test_one_cancels_what_was_asked_of_the_other(webs: Webs) -> None:
+    """The worker is free for the next job long before the first one would have ended."""
+    first, second = (webs.upload(webs.one).json()["file_id"] for _ in range(2))
+    webs.sleep(webs.one, first, seconds=600.0)
+    until(lambda: webs.two.get(f"/status/{first}").json()["stage"] == "sleeping")
+    webs.sleep(webs.one, second, seconds=0.0)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(webs.one.get, f"/status/{first}?wait=60")
+        assert webs.two.post(f"/cancel/{first}").status_code == 200
+        assert waiting.result().json()["status"] == "canceled"
+    assert webs.one.wait(second)["status"] == "completed"
+    assert webs.two.get(f"/status/{first}").json()["tracks"] == []
+
+
+def test_equal_requests_to_both_at_once_make_one_job(webs: Webs) -> None:
+    file_id = webs.upload(webs.one).json()["file_id"]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [
+            pool.submit(webs.sleep, (webs.one, webs.two)[number % 2], file_id, seconds=0.5)
+            for number in range(8)
+        ]
+        answers = [one.result() for one in asked]
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["job_id"] for answer in answers}) == 1
+    assert len(webs.two.wait(file_id)["jobs"]) == 1
+
+
+def test_a_restart_of_one_after_the_other_loses_no_request(webs: Webs) -> None:
+    """Clients ask again after 503, and where nobody answers; nothing else goes wrong."""
+    outcome, ended = Outcome(), Event()
+    clients = Clients([webs.one, webs.two], outcome)
+
+    def use(client: int) -> int:
+        rounds = 0
+        while not ended.is_set():
+            sent = clients.ask("POST", "/upload", files={"file": ("song.wav", webs.sound)})
+            file_id = sent.json()["file_id"]
+            options = {"seconds": 0.1, "number": client}
+            job = clients.ask("POST", f"/process/sleep/{file_id}", json=options)
+            path = f"/status/{file_id}?wait=60"
+            while (status := clients.ask("GET", path)).json()["status"] != "completed":
+                assert status.json()["status"] in ("queued", "processing"), status.text
+            track = clients.ask("GET", f"/download/{file_id}/left")
+            codes = [answer.status_code for answer in (sent, job, status, track)]
+            assert codes in ([201, 202, 200, 200], [201, 200, 200, 200]), track.text
+            rounds += 1
+        return rounds
+
+    with ThreadPoolExecutor(4) as pool:
+        users = [pool.submit(use, number) for number in range(4)]
+        try:
+            for web in (webs.one, webs.two):
+                web.stop()
+                web.start(application=webs.cluster.application)
+        finally:
+            ended.set()
+        assert all(user.result() for user in users)
+    assert outcome.retries.total() > 0
+
+
+def test_owners_and_limits_hold_for_both_together(start: Callable[..., Webs]) -> None:
+    webs = start(
+        API_KEYS=",".join([*ANN.values(), *BOB.values()]),
+        MAX_CLIENT_JOBS=MAX_JOBS,
+        MAX_CLIENT_BYTES=MAX_BYTES,
+    )
+    file_id = webs.upload(webs.one, ANN).json()["file_id"]
+    assert webs.two.get(f"/status/{file_id}", headers=ANN).status_code == 200
+    assert_problem(webs.two.get(f"/status/{file_id}", headers=BOB), "unknown_file")
+    for number in range(MAX_JOBS):
+        web = (webs.one, webs.two)[number % 2]
+        assert webs.sleep(web, file_id, ANN, number=number).status_code == 202
+    for web in (webs.one, webs.two):
+        assert_problem(webs.sleep(web, file_id, ANN, number=99), "too_many_jobs")
+    others = webs.upload(webs.two, BOB).json()["file_id"]
+    assert webs.sleep(webs.two, others, BOB).status_code == 202
+    assert_problem(webs.upload(webs.two, ANN), "quota_exceeded")
