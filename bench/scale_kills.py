@@ -5,6 +5,7 @@ at random moments of upload, job, publishing, download and webhook. Nothing may 
 """
 
 import argparse
+import json
 import random
 import signal
 import tempfile
@@ -291,7 +292,7 @@ def received(receiver: Receiver) -> dict[str, Counter[str]]:
             delivery = receiver.got.get_nowait()
         except Empty:
             return delivered
-        job_id = delivery.verified()["data"]["job_id"]
+        job_id = json.loads(delivery.body)["data"]["job_id"]
         delivered[job_id][delivery.headers["webhook-id"]] += 1
 
 
