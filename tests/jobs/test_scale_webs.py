@@ -53,6 +53,7 @@ def start(
             folder,
             postgresql,
             folder / "weights",
+            None,
             module="bench.sleeping",
             DATABASE_URL=url,
             DEMUCS_MODEL="mini",
