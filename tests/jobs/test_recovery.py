@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from studio.errors import Interrupted
+from studio.errors import Interrupted, StorageUnavailable
+from studio.jobs import execution
 from studio.jobs.job import Job, Report, State
-from studio.jobs.store import MAX_ATTEMPTS, JobStore
+from studio.jobs.store import MAX_ATTEMPTS, JobStore, connect
 from tests.jobs.test_runner import FILE, RESULT, Work, finished, open_store, request, running
 from tests.support.server import until
 
@@ -224,3 +226,61 @@ def test_a_job_whose_result_is_known_is_completed_at_once(database: str) -> None
         assert (job.state, job.progress, job.result) == (State.COMPLETED, 1.0, RESULT)
         assert job.finished_at is not None
         assert store.claim() is None
+
+
+class LosesAnAnswer(JobStore):
+    """Stores the first final state, but the connection breaks before the answer."""
+
+    is_lost = False
+
+    def finish(self, *args: Any, **more: Any) -> bool:
+        is_first = super().finish(*args, **more)
+        if not self.is_lost:
+            self.is_lost = True
+            raise OperationalError("UPDATE jobs", None, ConnectionError("the answer was lost"))
+        return is_first
+
+
+def test_an_end_whose_answer_was_lost_keeps_its_results(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "RETRY_S", 0.02)
+    work, store = Work(), LosesAnAnswer(connect(database))
+    store.open()
+    with running(store, work) as runner:
+        job = runner.submit(request())
+        work.go.set()
+        assert finished(store, runner, job).state is State.COMPLETED
+        # The next one begins when this one has been dealt with.
+        finished(store, runner, runner.submit(request("b")))
+    assert store.is_lost and work.discarded == []
+    store.close()
+
+
+def test_a_job_waits_for_its_files_and_can_be_canceled_meanwhile(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "RETRY_S", 0.02)
+    failures = iter([True, True, False])
+
+    def act(_job: Job, _report: Report) -> dict[str, Any]:
+        if next(failures, True):
+            raise StorageUnavailable("The object store does not respond.", retry_after_s=10)
+        return RESULT
+
+    work = Work()
+    work.act = act
+    work.go.set()
+    with open_store(database) as store, running(store, work) as runner:
+        done = finished(store, runner, runner.submit(request("a")))
+        assert (done.state, done.attempts, work.began) == (State.COMPLETED, 1, [done.job_id] * 3)
+        waiting = runner.submit(request("b"))
+        until(lambda: stage(store, waiting) == "waiting for files")
+        runner.cancel(FILE)
+        assert finished(store, runner, waiting).state is State.CANCELED
+
+
+def stage(store: JobStore, job: Job) -> str:
+    found = store.get(job.job_id)
+    assert found is not None
+    return found.stage
