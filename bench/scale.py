@@ -13,9 +13,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 from uuid import uuid4
+
+from sqlalchemy import Engine, text
 
 from bench import measure, report
 from bench.asking import steadily
@@ -34,6 +37,7 @@ QUEUED = 1000
 POLLERS = 200
 WAIT_ROUNDS = 10
 MANY = 500
+CANCELS = 20
 # Each has fewer jobs than a file keeps.
 FILES = 20
 END_WITHIN_S = 300.0
@@ -44,6 +48,7 @@ class Studio:
     """Two web servers and workers; jobs are submitted as web servers do it."""
 
     cluster: Cluster
+    engine: Engine
     store: SharedJobStore
     webs: list[Server]
     files: list[str]
@@ -67,6 +72,12 @@ class Studio:
         until(lambda: not self.store.active(), END_WITHIN_S)
         rows = [self.store.get(job.job_id) for job in jobs]
         return [row for row in rows if row is not None]
+
+    def bytes_per_job(self) -> int:
+        """What a row takes on the disk of PostgreSQL, with its indexes and its old versions."""
+        with self.engine.connect() as connection:
+            size = "SELECT pg_total_relation_size('jobs') / (SELECT count(*) FROM jobs)"
+            return int(connection.execute(text(size)).scalar_one())
 
     def jobs_per_s(self, jobs: list[Job]) -> float:
         """From the begin of the first one to the end of the last one."""
@@ -104,7 +115,8 @@ def queue(studio: Studio) -> str:
     rate = studio.jobs_per_s(jobs)
     return (
         f"| {QUEUED:,} queued jobs that do nothing, workers: 2 | ≥ 40 jobs/s | {rate:.0f} jobs/s; "
-        f"submitted at {QUEUED / submitted_s:.0f} jobs/s |"
+        f"submitted at {QUEUED / submitted_s:.0f} jobs/s; {studio.bytes_per_job():,} bytes per job "
+        "in `jobs` |"
     )
 
 
@@ -112,9 +124,9 @@ def fair_share(studio: Studio) -> str:
     """How many jobs of one client begin before the single job of another one."""
     studio.use_workers(1)
     many = [studio.submit(number, 0.1, "ann") for number in range(MANY)]
-    until(lambda: studio.store.active() and _begun(studio, many[0]))
+    until(partial(_begun, studio, many[0]))
     single = studio.submit(MANY, 0.1, "bob")
-    until(lambda: _begun(studio, single))
+    until(partial(_begun, studio, single))
     begun_s = _begun(studio, single)
     before = [job for job in many if single.created_at < _begun(studio, job) < begun_s]
     for file_id in studio.files:
@@ -130,6 +142,25 @@ def _begun(studio: Studio, job: Job) -> float:
     """When a job began, in Unix seconds; 0 if it has not."""
     found = studio.store.get(job.job_id)
     return (found and found.started_at) or 0.0
+
+
+def cancels(studio: Studio) -> str:
+    """From the request to cancel a running job until its worker begins the next one."""
+    studio.use_workers(1)
+    seconds = []
+    for number in range(CANCELS):
+        running = studio.submit(0, 600.0)
+        until(partial(_begun, studio, running))
+        following = studio.submit(1 + number % (FILES - 1), 0.0)
+        asked_s = time.time()
+        web = studio.webs[number % len(studio.webs)]
+        web.post(f"/cancel/{studio.files[0]}").raise_for_status()
+        [ended] = studio.ended([following])
+        seconds.append((ended.started_at or 0.0) - asked_s)
+    return (
+        "| cancel a running job, until its worker begins the next one | ≤ 2 s | median "
+        f"{statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s; {CANCELS} jobs |"
+    )
 
 
 def wakes(studio: Studio) -> str:
@@ -198,11 +229,12 @@ def start(folder: Path, started: ExitStack) -> Studio:
     )
     started.callback(cluster.stop)
     webs = [cluster.web(), cluster.web()]
-    store = SharedJobStore(connect(postgres.url), max_queued=10_000)
+    engine = connect(postgres.url)
+    store = SharedJobStore(engine, max_queued=10_000)
     started.callback(store.close)
     song = write_wav(folder / "song.wav", noise(1.0))
     files = [webs[0].upload(song) for _ in range(FILES)]
-    return Studio(cluster, store, webs, files, [])
+    return Studio(cluster, engine, store, webs, files, [])
 
 
 def main() -> None:
@@ -223,6 +255,7 @@ def main() -> None:
             *linear(studio),
             queue(studio),
             fair_share(studio),
+            cancels(studio),
             wakes(studio),
             polling(studio, options.polling),
         ]
