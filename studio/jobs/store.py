@@ -260,11 +260,11 @@ class JobStore:
         """The jobs of rows in the same order, with their places in the queue."""
         if all(row.state != State.QUEUED for row in rows):
             return [job_of(row) for row in rows]
-        places = self._places(session)
+        places = self._places(session, rows)
         return [job_of(row, places.get(row.number)) for row in rows]
 
-    def _places(self, session: Session) -> dict[int, int]:
-        """The place of every queued job, by its number."""
+    def _places(self, session: Session, rows: Sequence[JobRow]) -> dict[int, int]:
+        """The places of queued jobs by their numbers; at least those of `rows`."""
         with self._turns_lock:
             queues = [numbers for _, numbers in self._queue(session)]
         # The first job of each client, then the second one of each, and so on.
