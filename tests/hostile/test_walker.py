@@ -97,10 +97,7 @@ def use_every_model(server: Server, sounds: dict[str, bytes]) -> None:
         file_id = server.post("/upload", files=sent, headers=headers).json()["file_id"]
         body = {"duration": 1.0} if model == "musicgen" else {}
         server.post(f"/process/{model}/{file_id}", json=body, headers=headers)
-        while (status := server.get(f"/status/{file_id}?wait=30", headers=headers).json())[
-            "status"
-        ] in ("queued", "processing"):
-            pass
+        status = server.wait(file_id, headers=headers)
         assert status["status"] == "completed", status
         server.delete(f"/cleanup/{file_id}", headers=headers)
 

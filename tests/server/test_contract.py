@@ -195,7 +195,7 @@ def test_a_running_job_is_canceled(server: Server, busy: str, short_wav: Path) -
 def test_status_waits_for_the_end(server: Server, long_wav: Path) -> None:
     file_id = server.upload(long_wav)
     assert server.process(file_id, overlap=0.0).status_code == 202
-    assert server.get(f"/status/{file_id}?wait=60").json()["status"] == "completed"
+    assert server.wait(file_id)["status"] == "completed"
     assert server.get(f"/status/{file_id}?wait=60").json()["status"] == "completed"
 
 

@@ -27,14 +27,14 @@ def ask(server: Server, path: Path = RECORDING, **fields: Any) -> requests.Respo
 
 
 def jobs_of(server: Server, content: bytes) -> list[dict[str, Any]]:
-    """The jobs of the one temporary upload with this content."""
+    """The jobs of the temporary upload with this content, of which there is one at most."""
     found = []
     for record in server.uploads.glob("*/upload.json"):
         upload = json.loads(record.read_text("utf-8"))
         if upload["size_bytes"] == len(content) and upload["is_temporary"]:
             found.append(server.get(f"/status/{upload['file_id']}", headers=HEADERS).json()["jobs"])
-    assert len(found) == 1
-    return list(found[0])
+    assert len(found) <= 1
+    return list(found[0]) if found else []
 
 
 def newest(server: Server) -> str:

@@ -146,11 +146,11 @@ class Server:
     def process(self, file_id: str, model: str = "demucs", **options: Any) -> requests.Response:
         return self.post(f"/process/{model}/{file_id}", json=options)
 
-    def wait(self, file_id: str, timeout_s: float = 300.0) -> dict[str, Any]:
-        """The status once the latest job is final."""
+    def wait(self, file_id: str, timeout_s: float = 300.0, **more: Any) -> dict[str, Any]:
+        """The status once the latest job is final; `more` is for `requests`, such as `headers`."""
         ends_s = time.monotonic() + timeout_s
         while time.monotonic() < ends_s:
-            status: dict[str, Any] = self.get(f"/status/{file_id}?wait=30").json()
+            status: dict[str, Any] = self.get(f"/status/{file_id}?wait=30", **more).json()
             if status["status"] not in ("queued", "processing"):
                 return status
         raise AssertionError(f"the job did not end in {timeout_s} s: {status}")

@@ -189,7 +189,7 @@ def test_uploads_are_listed_newest_first_in_pages(locked: Server, tmp_path: Path
     mine = [upload(locked, sound, ANN, f"歌 {number}.wav") for number in range(53)]
     other = upload(locked, sound, BOB, "other.wav")
     locked.post(f"/process/demucs/{mine[-1]}", headers={"X-API-Key": ANN})
-    locked.get(f"/status/{mine[-1]}?wait=60", headers={"X-API-Key": ANN})
+    locked.wait(mine[-1], headers={"X-API-Key": ANN})
     page = listed(locked, ANN)
     assert [one["file_id"] for one in page["files"]] == mine[:2:-1]
     assert page["files_total"] == 53

@@ -65,7 +65,7 @@ def upload(server: Server, song: Path, key: str) -> str:
 
 def separate(server: Server, file_id: str, key: str) -> requests.Response:
     answer = server.post(f"/process/demucs/{file_id}", headers=by_bearer(key))
-    status = server.get(f"/status/{file_id}?wait=60", headers=by_bearer(key)).json()
+    status = server.wait(file_id, headers=by_bearer(key))
     assert status["status"] == "completed", status
     return answer
 

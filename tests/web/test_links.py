@@ -24,7 +24,7 @@ def song(locked: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
         answer = locked.post("/upload", files={"file": file}, headers=OF_ANN)
     file_id = str(answer.json()["file_id"])
     locked.post(f"/process/demucs/{file_id}", headers=OF_ANN)
-    status = locked.get(f"/status/{file_id}?wait=60", headers=OF_ANN).json()
+    status = locked.wait(file_id, headers=OF_ANN)
     assert status["status"] == "completed", status
     return file_id
 

@@ -48,7 +48,7 @@ def test_what_makes_work_has_a_stricter_rate(strict: Server, short_wav: Path) ->
     # Polling and downloads go on, and are not counted at all.
     for _ in range(12):
         assert strict.get(f"/status/{file_id}", headers=of(ANN)).status_code == 200
-    assert strict.get(f"/status/{file_id}?wait=60", headers=of(ANN)).json()["tracks"]
+    assert strict.wait(file_id, headers=of(ANN))["tracks"]
     for _ in range(12):
         answer = strict.get(f"/download/{file_id}/vocals", headers=of(ANN))
         assert answer.status_code == 200

@@ -82,7 +82,7 @@ def test_files_are_those_of_the_download(
         "/upload", files={"file": ("file.flac", RECORDING.read_bytes())}, headers=HEADERS
     ).json()
     server.post(f"/process/whisper/{sent['file_id']}", headers=HEADERS)
-    server.get(f"/status/{sent['file_id']}?wait=60", headers=HEADERS)
+    server.wait(sent["file_id"], headers=HEADERS)
     address = f"/download/{sent['file_id']}/transcription?format={track}"
     with open(RECORDING, "rb") as file:
         answer = client.audio.transcriptions.create(
