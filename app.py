@@ -15,7 +15,7 @@ from flask_socketio import SocketIO
 from sqlalchemy import Engine
 
 from config import Config, ConfigError
-from core import ALL, SHUTDOWN_S, Core, make_executor, make_quota, make_webhooks, open_core
+from core import ALL, LIVE, SHUTDOWN_S, Core, make_executor, make_quota, make_webhooks, open_core
 from models import FAMILIES, AnyFamily, MakeFamily, Models
 from studio import __version__
 from studio.inference.warm_up import Readiness, StorageCheck
@@ -47,25 +47,29 @@ if TYPE_CHECKING:
     from studio.web.compat.wyoming.server import WyomingServer
 
 # The roles that serve requests.
-SERVING = (ALL, "web")
+SERVING = (*LIVE, "web")
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The running parts of a server. `stop` ends them, in the reverse order of their start."""
+    """The running parts of a server. `stop` ends them, in the reverse order of their start.
+
+    `socketio` is None if the server has no live connections.
+    """
 
     runner: Jobs
     scheduler: Scheduler
     store: JobStore
-    socketio: SocketIO
+    socketio: SocketIO | None
     wyoming: "WyomingServer | None"
     started: ExitStack
 
     def drain(self) -> None:
         """Accept no more work: close live connections, and return running jobs to the queue."""
-        for path in (live.PATH, jobs_live.PATH):
-            say_goodbye(self.socketio, path)
+        if self.socketio is not None:
+            for path in (live.PATH, jobs_live.PATH):
+                say_goodbye(self.socketio, path)
         if self.wyoming is not None:
             self.wyoming.stop()
         self.scheduler.stop()
@@ -85,7 +89,7 @@ def create_app(
 ) -> Flask:
     """The application, with its job threads running. Ends them when the process exits.
 
-    With `warm_up` the configured models are loaded at once, in the background. `families`,
+    With `warm_up` the models of its role are loaded at once, in the background. `families`,
     `store_type` and `upload_pace` replace parts of the server. Raises ConfigError when a setting
     cannot be used; whatever was started by then is stopped.
     """
@@ -122,14 +126,12 @@ def create_app(
             secret=config.SECRET_KEY,
         )
         shapes = problems.Shapes()
-        speech = models.speech()
-        live_speech = live_server.Live(
-            scheduler, _live_limits(config), speech.default, speech.family.catalogue.names
-        )
+        live_speech = _live_speech(config, scheduler, models)
         app = _flask(config, services, metrics, shapes)
         compat.register(app, services, shapes, live_speech)
-        socketio = live_server.add(app, live_speech, services.access)
-        started.callback(jobs_live.add(socketio, services).stop)
+        socketio = live_server.add(app, live_speech, services.access) if live_speech else None
+        if socketio is not None:
+            started.callback(jobs_live.add(socketio, services).stop)
         application.guard(
             app,
             shapes,
@@ -137,9 +139,10 @@ def create_app(
             trusted_proxies=config.TRUSTED_PROXIES,
         )
         _start(started, config, jobs, scheduler, readiness)
-        wyoming = _wyoming(config, scheduler, models, started)
-        if warm_up:
-            readiness.warm_up(models.at_start())
+        wyoming = _wyoming(config, scheduler, models, started) if live_speech else None
+        if warm_up and live_speech:
+            loaded = models.all() if config.ROLE == ALL else [models.speech()]
+            readiness.warm_up(models.at_start(loaded))
         parts = Parts(jobs.runner, scheduler, store, socketio, wyoming, started.pop_all())
     app.extensions["parts"] = parts
     atexit.register(parts.stop)
@@ -198,6 +201,20 @@ def _start(
     if config.ROLE == ALL:
         jobs.webhooks.start()
         jobs.housekeeper.start()
+
+
+def _live_speech(config: Config, scheduler: Scheduler, models: Models) -> live_server.Live | None:
+    """Where live speech is transcribed; None if other servers do it."""
+    if config.ROLE not in LIVE:
+        return None
+    speech = models.speech()
+    return live_server.Live(
+        scheduler,
+        _live_limits(config),
+        speech.default,
+        speech.family.catalogue.names,
+        node="" if config.ROLE == ALL else config.node,
+    )
 
 
 def _wyoming(
@@ -290,9 +307,7 @@ def main() -> None:
         raise SystemExit(f"The server cannot start: {error}") from None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"Listening on http://{config.HOST}:{config.PORT} (documentation: /docs)", flush=True)
-    app.extensions["parts"].socketio.run(
-        app, host=config.HOST, port=config.PORT, allow_unsafe_werkzeug=True, use_reloader=False
-    )
+    app.run(host=config.HOST, port=config.PORT, threaded=True, use_reloader=False)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ This module needs only the standard library and python-dotenv.
 
 import dataclasses
 import os
+import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import StringIO
@@ -234,9 +236,15 @@ class Config:
     )
     ROLE: str = _setting(
         "all",
-        values.one_of("all", "web", "worker", "keeper"),
-        "Role of this process: all (a server on one machine), or web, worker or keeper, which "
-        "share a PostgreSQL database and the folders (docs/scaling.md).",
+        values.one_of("all", "web", "live", "worker", "keeper"),
+        "Role of this process: all (a server on one machine), or web, live, worker or keeper, "
+        "which share a PostgreSQL database and the folders (docs/scaling.md).",
+    )
+    NODE: str = _setting(
+        "",
+        values.node,
+        "Name of a process with ROLE=live: the beginning of the IDs of its Socket.IO connections, "
+        "by which nginx finds it. Clients can see it. Empty: made from host name and PORT.",
     )
     ROUTES: tuple[tuple[str, str], ...] = _setting(
         (),
@@ -480,6 +488,12 @@ class Config:
     @property
     def database_url(self) -> str:
         return self.DATABASE_URL or f"sqlite:///{self.output_folder / '.jobs.sqlite3'}"
+
+    @property
+    def node(self) -> str:
+        """The name of this process among those with ROLE=live."""
+        made = re.sub(r"[^a-z0-9]+", "-", f"{socket.gethostname()}-{self.PORT}".lower())
+        return self.NODE or made.strip("-")
 
     @property
     def cors_origins(self) -> str | list[str]:

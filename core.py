@@ -39,6 +39,8 @@ from studio.web.answers import JobAnswers
 SHUTDOWN_S = 20.0
 # The role of a server that does everything on one machine.
 ALL = "all"
+# The roles that transcribe live speech.
+LIVE = (ALL, "live")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def open_core(
 ) -> Core:
     prepare_process()
     logs.configure(config.LOG_FORMAT, logging.DEBUG if config.DEBUG else logging.INFO)
-    if config.ROLE in (ALL, "worker"):
+    if config.ROLE in (*LIVE, "worker"):
         _check_device(config)
     _make_folders(config)
     if config.ROLE == ALL:

@@ -1,6 +1,6 @@
 """The model processors: what each model family is given of the configuration."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -154,7 +154,7 @@ class Models:
         """Raise TextUnreadable where a text file is of no use to any model."""
         any(processor.family.takes_text(path) for processor in self.all())
 
-    def at_start(self) -> Leases:
+    def at_start(self, processors: Iterable[AnyProcessor]) -> Leases:
         """How the variants that are loaded at the start are leased, by model and variant."""
         return {
             f"{one.name}/{one.default}": partial(
@@ -163,7 +163,7 @@ class Models:
                 one.family.rehearse,
                 one.family.remark,
             )
-            for one in self.all()
+            for one in processors
             if one.family.loads_at_start
         }
 

@@ -24,7 +24,6 @@ from gunicorn.glogging import Logger
 import background
 from app import create_app
 from config import Config, ConfigError
-from core import ALL
 from studio import logs
 from studio.inference import process
 from studio.web import jobs_live
@@ -137,8 +136,7 @@ class Launcher(BaseApplication):  # type: ignore[misc]
     def load(self) -> Flask:
         process.hide()
         try:
-            # Other roles run no models for requests.
-            return create_app(self._config, warm_up=self._config.ROLE == ALL)
+            return create_app(self._config, warm_up=True)
         except ConfigError as error:
             log.error("The server cannot start: %s", error)
             # Tells gunicorn not to retry.

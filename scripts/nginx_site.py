@@ -10,6 +10,8 @@ goes into the servers, and names of formats and zones begin with `studio`. nginx
 import re
 from pathlib import Path
 
+from scripts.services.nginx import upstreams
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE, SITE = ROOT / "nginx" / "nginx.conf", ROOT / "deploy" / "nginx-site.conf"
 SCALE = ROOT / "nginx" / "scale.conf"
@@ -38,28 +40,24 @@ RENAMED = {
     "in nginx.conf": "in the site",
 }
 
+# The live nodes of docker-compose.scale.yml.
+LIVE = {name: f"{name}:8000" for name in ("live-1", "live-2")}
 SEVERAL = {
     "# TLS, ": "# For docker-compose.scale.yml; `make lock` writes it from nginx.conf.\n# TLS, ",
     """    upstream backend {
         server ai-backend:8000;
         keepalive 32;
     }
-""": """    # All containers that have the name when nginx starts.
-    upstream backend {
-        server web:8000;
-        keepalive 32;
-    }
-    # The requests of a polling client of Socket.IO belong to one server.
-    upstream sockets {
-        ip_hash;
-        server web:8000;
-        keepalive 32;
-    }
-""",
+""": "    # All containers that have the name when nginx starts.\n" + upstreams(["web:8000"], LIVE),
     """        location /socket.io/ {
             proxy_pass http://backend;
 """: """        location /socket.io/ {
-            proxy_pass http://sockets;
+            proxy_pass http://$server_group;
+""",
+    """        location ~ ^/(v1|audio-separator|asr|detect-language)(/|$) {
+            proxy_pass http://backend;
+""": """        location ~ ^/(v1|audio-separator|asr|detect-language)(/|$) {
+            proxy_pass http://$server_group;
 """,
 }
 

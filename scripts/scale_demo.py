@@ -1,7 +1,8 @@
 """`make scale-demo`: three songs on two workers, of which one is killed, and nothing is lost.
 
 It starts all parts of docs/scaling.md on this machine, without Docker: PostgreSQL, OpenStack Swift
-as the object store, two web servers, nginx if it is installed, two workers and a keeper.
+as the object store, two web servers, two live nodes, nginx if it is installed, two workers and a
+keeper.
 """
 
 import signal
@@ -12,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import socketio
 import soundfile
+from socketio.exceptions import SocketIOError
 
 from scripts.services import nginx
 from scripts.services.children import ServiceError, free_port, kill
 from scripts.services.machines import STALLED_S, Machines, Part
 from scripts.services.object_store import ObjectStore
 
-SONG = Path(__file__).resolve().parent.parent / "samples" / "song" / "mixture.flac"
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+SONG = SAMPLES / "song" / "mixture.flac"
+SPEECH, SPEECH_S = SAMPLES / "speech" / "spoken.flac", 8
 SONGS, PIECE_S = 3, 5
 # Runs per song. They make a job last long enough that its worker can be killed.
 SHIFTS = 8
@@ -78,7 +83,7 @@ def demonstrate(machines: Machines) -> None:
     machines.start_postgres()
     say("OpenStack Swift is installed and starts. Its S3 interface holds the files.")
     store = machines.start_store()
-    url = start_web(machines, store)
+    url, live_url = start_servers(machines, store)
     say("A keeper starts. It returns the jobs of dead workers to the queue.")
     machines.start_part("keeper", "keeper")
     songs = send(url, machines.folder)
@@ -90,21 +95,28 @@ def demonstrate(machines: Machines) -> None:
     dead = watch.kill_one()
     watch.until_completed()
     check(url, store, songs, dead)
-    say("Live transcription is not part of the demo: it needs no queue and no worker.")
+    transcribe(live_url)
 
 
-def start_web(machines: Machines, store: ObjectStore) -> str:
-    """Start the web servers, and nginx if it is installed. Returns the address for clients."""
-    ports = [free_port(), free_port()]
-    for number, port in enumerate(ports, 1):
+def start_servers(machines: Machines, store: ObjectStore) -> tuple[str, str]:
+    """Start web servers and live nodes, and nginx if it is installed.
+
+    Returns the addresses for requests and for live connections.
+    """
+    web = [free_port(), free_port()]
+    for number, port in enumerate(web, 1):
         say(f"Web server {number} starts on port {port}.")
         machines.start_part(f"web server {number}", "web", port)
+    live = {"live-1": free_port(), "live-2": free_port()}
+    for node, port in live.items():
+        say(f"The live node {node} starts on port {port}.")
+        machines.start_part(node, "live", port, node)
     if nginx.BINARY is None:
-        say("nginx is not installed. The demo sends its requests to web server 1.")
-        return f"http://127.0.0.1:{ports[0]}"
-    port = machines.start_nginx(ports, store)
-    say(f"nginx on port {port} distributes requests to both.")
-    return f"http://127.0.0.1:{port}"
+        say("nginx is not installed. The demo uses web server 1 and live-1.")
+        return f"http://127.0.0.1:{web[0]}", f"http://127.0.0.1:{live['live-1']}"
+    port = machines.start_nginx(web, live, store)
+    say(f"nginx on port {port} distributes requests and live connections.")
+    return (f"http://127.0.0.1:{port}",) * 2
 
 
 def send(url: str, folder: Path) -> list[Song]:
@@ -193,6 +205,32 @@ def check(url: str, store: ObjectStore, songs: list[Song], dead: Part) -> None:
         if len(results) != 1:
             raise DemoError(f"Song {song.number} has {len(results)} results: {sorted(results)}.")
     say(f"All {SONGS} songs have their {len(STEMS)} stems, although {dead.name} was killed.")
+
+
+def transcribe(url: str) -> None:
+    """Send a piece of the bundled recording to a live node. Raises DemoError."""
+    samples, rate_hz = soundfile.read(SPEECH, dtype="int16")
+    sound = samples[: SPEECH_S * rate_hz].astype("<i2").tobytes()
+    audio = {"payload": {"data": sound, "mimeType": f"audio/pcm;rate={rate_hz}"}}
+    try:
+        with socketio.SimpleClient() as client:
+            client.connect(
+                url,
+                namespace="/transcribe",
+                transports=["polling"],
+                wait_timeout=ANSWER_TIMEOUT_S,
+            )
+            node = client.sid.partition(".")[0]
+            client.call("audio", audio, timeout=ANSWER_TIMEOUT_S)
+            client.emit("finish")
+            event, data = "", dict[str, Any]()
+            while event != "finished":
+                event, data = client.receive(timeout=ANSWER_TIMEOUT_S)
+    except SocketIOError as error:
+        raise DemoError(f"The live transcription failed: {error!r}") from None
+    if not data["text"]:
+        raise DemoError("The live transcription has no text.")
+    say(f"The live node {node} transcribes a recording of {SPEECH_S} s: {data['text']}")
 
 
 def ask(method: str, url: str, **content: Any) -> requests.Response:

@@ -25,15 +25,13 @@ events {{}}
 http {{
     access_log off;
 {temporary_paths}
-    upstream studio {{
-{servers}
-    }}
+{upstreams}
     server {{
         listen 127.0.0.1:{port};
         client_max_body_size 501m;
         include {folder}/store.conf;
         location / {{
-            proxy_pass http://studio;
+            proxy_pass http://$server_group;
             proxy_set_header Host $http_host;
             proxy_read_timeout 120s;
         }}
@@ -111,12 +109,12 @@ class Machines:
         self.settings |= store.settings("files")
         return store
 
-    def start_part(self, name: str, role: str, port: int = 0) -> Part:
+    def start_part(self, name: str, role: str, port: int = 0, node: str = "") -> Part:
         """A process with folders of its own, as on a machine of its own."""
         own = self.folder / name.replace(" ", "-")
         own.mkdir()
         folders = {"UPLOAD_FOLDER": str(own / "uploads"), "OUTPUT_FOLDER": str(own / "outputs")}
-        environment = {**os.environ, **self.settings, **folders, "ROLE": role}
+        environment = {**os.environ, **self.settings, **folders, "ROLE": role, "NODE": node}
         if port:
             environment["PORT"] = str(port)
         log = own / "log"
@@ -127,18 +125,23 @@ class Machines:
         wait_until_ready(name.capitalize(), part.process, log, is_ready, START_TIMEOUT_S)
         return part
 
-    def start_nginx(self, ports: list[int], store: ObjectStore) -> int:
-        """nginx in front of the web servers; its port. It fetches downloads from the store."""
+    def start_nginx(self, web: list[int], live: dict[str, int], store: ObjectStore) -> int:
+        """nginx in front of the web servers and of the live nodes by name; its port.
+
+        It fetches downloads from the store.
+        """
         folder, port = self.folder / "nginx", free_port()
         folder.mkdir()
         stored = (ROOT / "nginx" / "store.conf").read_text("utf-8")
         address = store.url.removeprefix("http://")
         (folder / "store.conf").write_text(stored.replace("object-store:8080", address))
-        servers = "\n".join(f"        server 127.0.0.1:{one};" for one in ports)
         text = NGINX_CONFIGURATION.format(
             folder=folder,
             temporary_paths=nginx.temporary_paths(folder),
-            servers=servers,
+            upstreams=nginx.upstreams(
+                [f"127.0.0.1:{one}" for one in web],
+                {node: f"127.0.0.1:{one}" for node, one in live.items()},
+            ),
             port=port,
         )
         (folder / "nginx.conf").write_text(text)

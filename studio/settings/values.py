@@ -182,6 +182,15 @@ def queues(text: str) -> tuple[str, ...]:
     return names
 
 
+def node(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{0,63}", text.strip()):
+        raise ValueError(
+            "use at most 63 lower-case letters, digits and hyphens, such as live-1, or an empty "
+            "value"
+        )
+    return text.strip()
+
+
 def any_text(text: str) -> str:
     return text.strip()
 

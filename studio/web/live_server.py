@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from engineio.payload import Payload
 from flask import Flask
@@ -26,12 +27,13 @@ SPARE_SOCKETS = 12
 @dataclass(frozen=True)
 class Live:
     """Where live speech is transcribed. `default` is the variant unless a client chooses one of
-    `variants`."""
+    `variants`. `node` is the name of this server if it is one of several."""
 
     scheduler: Scheduler
     limits: Limits
     default: str
     variants: Callable[[], list[str]]
+    node: str = ""
 
 
 def add(app: Flask, live_speech: Live, access: Access) -> SocketIO:
@@ -53,6 +55,8 @@ def add(app: Flask, live_speech: Live, access: Access) -> SocketIO:
         engineio_logger=logging.getLogger("engineio"),
         max_http_buffer_size=messages.REQUEST_TIMES * message_bytes,
     )
+    if live_speech.node:
+        _begin_ids_with(live_speech.node, socketio.server.eio)
     report = partial(live.report_too_large, socketio, message_bytes)
     messages.install(socketio.server, message_bytes, report)
     socketio.on_namespace(
@@ -68,3 +72,9 @@ def add(app: Flask, live_speech: Live, access: Access) -> SocketIO:
     socketio.on_error_default(live.on_defect)
     sockets.install(socketio.server, (live.PATH, jobs_live.PATH), SPARE_SOCKETS)
     return socketio
+
+
+def _begin_ids_with(node: str, engine: Any) -> None:
+    """Begin connection IDs with the name of this node, so that a proxy knows whose they are."""
+    generate_id = engine.generate_id
+    engine.generate_id = lambda: f"{node}.{generate_id()}"

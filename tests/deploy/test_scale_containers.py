@@ -4,20 +4,26 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import requests
 import yaml
 
 from config import Config
 from production import refusals
 from scripts import nginx_site
 from tests.support.object_store import object_store
-from tests.support.proxy import Proxy
+from tests.support.proxy import before_several
 from tests.support.server import ROOT
 
 SERVICES = yaml.safe_load((ROOT / "docker-compose.scale.yml").read_text())["services"]
-OURS = ("web", "worker", "worker-gpu", "keeper", "bucket")
+ROLES = ("web", *nginx_site.LIVE, "worker", "worker-gpu", "keeper")
+OURS = (*ROLES, "bucket")
 DOT_ENV = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
     "POSTGRES_PASSWORD": "fedcba9876543210",
@@ -38,7 +44,7 @@ def settings(name: str, **dot_env: str) -> dict[str, str]:
     return {key: pattern.sub(value, str(one)) for key, one in SERVICES[name]["environment"].items()}
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "worker-gpu", "keeper"])
+@pytest.mark.parametrize("name", ROLES)
 def test_the_settings_of_a_role(name: str, tmp_path: Path) -> None:
     given = settings(name)
     config = Config.load(given, None)
@@ -76,7 +82,11 @@ def test_the_services_fit_each_other() -> None:
             assert f"\nARG {argument}\n" in arguments
         assert service["build"]["args"]["SCALE"] == "1"
         assert ("GPU" in service["build"]["args"]) == (name == "worker-gpu")
-    assert "web:8000" in nginx_site.SCALE.read_text() and SERVICES["web"]["expose"] == ["8000"]
+    for name in ("web", *nginx_site.LIVE):
+        assert f"server {name}:8000;" in nginx_site.SCALE.read_text()
+        assert SERVICES[name]["expose"] == ["8000"]
+        assert SERVICES["nginx"]["depends_on"][name]["condition"] == "service_healthy"
+    assert all(settings(name)["NODE"] == name for name in nginx_site.LIVE)
     assert "./nginx/scale.conf:/etc/nginx/nginx.conf:ro" in SERVICES["nginx"]["volumes"]
     assert [name for name, one in SERVICES.items() if "ports" in one] == ["nginx"]
 
@@ -85,12 +95,49 @@ def test_the_nginx_configuration_is_made_from_the_other() -> None:
     assert nginx_site.SCALE.read_text("utf-8") == nginx_site.content_for_several()
 
 
+@contextmanager
+def named_server(name: str) -> Iterator[int]:
+    """A server that answers every request with its name; its port."""
+
+    class Named(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(name.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Named) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
 @pytest.mark.nginx
-def test_nginx_takes_the_configuration(tmp_path: Path, certificate: Path) -> None:
-    text = nginx_site.content_for_several().replace("server web:8000;", "server ai-backend:8000;")
-    two = "127.0.0.1:8001; server 127.0.0.1:8002"
-    done = Proxy(tmp_path / "nginx", certificate, two, configuration=text).check()
-    assert done.returncode == 0, done.stderr
+def test_nginx_finds_the_node_of_a_connection(tmp_path: Path, certificate: Path) -> None:
+    with ExitStack() as started, ExitStack() as second:
+        web, live_1 = (started.enter_context(named_server(name)) for name in ("web", "live-1"))
+        ports = {"live-1": live_1, "live-2": second.enter_context(named_server("live-2"))}
+        proxy = before_several(tmp_path / "nginx", certificate, web, ports)
+        started.callback(proxy.stop)
+        proxy.start()
+
+        def get(path: str) -> requests.Response:
+            return requests.get(proxy.url + path, verify=str(certificate), timeout=60)
+
+        poll = "/socket.io/?EIO=4&transport=polling"
+        assert {get(path).text for path in ("/", "/v1/models", "/jobs")} == {"web"}
+        assert {get(poll).text for _ in range(2)} == {"live-1", "live-2"}
+        assert get("/v1/realtime?intent=transcription").text in ports
+        for node in [*ports, *ports]:
+            assert get(f"{poll}&sid={node}.abc").text == node
+        assert get(f"{poll}&sid=live-10.abc").text in ports
+        second.close()
+        assert get(f"{poll}&sid=live-2.abc").status_code == 502
+        assert {get(poll).text for _ in range(2)} == {"live-1"}
 
 
 @pytest.mark.s3

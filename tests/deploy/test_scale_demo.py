@@ -74,6 +74,7 @@ def test_a_worker_is_killed_and_all_songs_arrive(demo: Demo) -> None:
     for number in (1, 2, 3):
         assert f"Song {number} is separated." in said
     assert f"All 3 songs have their 4 stems, although worker {killed[1]} was killed." in said
+    assert re.search(r"The live node live-\d transcribes a recording of 8 s: \w", said), said
 
 
 def test_ctrl_c_stops_everything(demo: Demo) -> None:

@@ -1,6 +1,7 @@
 """Settings: defaults, environment, .env, and clear words for what cannot be used."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,7 @@ GOOD: list[tuple[str, str, object]] = [
     ("WORKERS", "2", 2),
     ("MAX_QUEUED_JOBS", "5", 5),
     ("ROLE", "ALL", "all"),
+    ("NODE", "live-1", "live-1"),
     ("ROUTES", "demucs.*_ft=gpu, *=cpu", (("demucs.*_ft", "gpu"), ("*", "cpu"))),
     ("WORKER_QUEUES", "gpu, default", ("gpu", "default")),
     ("WORKER_HEARTBEAT_S", "5", 5),
@@ -126,6 +128,8 @@ BAD = [
     ("ALLOWED_HOSTS", ""),
     ("HUB_REPOSITORIES", "hf://someone/x"),
     ("ROLE", "boss"),
+    ("NODE", "Live 1"),
+    ("NODE", "live.1"),
     ("ROUTES", "demucs"),
     ("ROUTES", "demucs.*=two words"),
     ("WORKER_QUEUES", "two words"),
@@ -253,6 +257,11 @@ def test_roles_need_postgresql() -> None:
     address = "postgresql+psycopg://studio@database/studio"
     config = Config.load(environ={"ROLE": "worker", "DATABASE_URL": address}, dotenv=None)
     assert config.ROLE == "worker"
+
+
+def test_a_node_has_a_name() -> None:
+    assert Config(NODE="live-1").node == "live-1"
+    assert re.fullmatch(r"[a-z0-9-]+-8001", Config(PORT=8001).node)
 
 
 def test_a_worker_has_time_for_two_heartbeats() -> None:

@@ -1,4 +1,4 @@
-"""Web servers, workers and a keeper with one PostgreSQL, and one pair of folders or one bucket."""
+"""All roles on one machine, with one PostgreSQL, and one pair of folders or one bucket."""
 
 import os
 import signal
@@ -58,7 +58,7 @@ class Cluster:
         self.postgres = postgres
         self.outputs = folder / "outputs"
         self._processes: list[Process] = []
-        self._webs: list[Server] = []
+        self._servers: list[Server] = []
         self._settings = {
             "DATABASE_URL": postgres.url,
             "MODEL_DIR": str(weights),
@@ -76,10 +76,17 @@ class Cluster:
         self._is_shared = bucket is None
 
     def web(self) -> Server:
-        folder = self.folder / f"web{len(self._webs)}"
+        return self._serve("web")
+
+    def live(self, node: str, **settings: object) -> Server:
+        return self._serve("live", NODE=node, WHISPER_MODEL="mini", **settings)
+
+    def _serve(self, role: str, **settings: object) -> Server:
+        folder = self.folder / f"{role}{len(self._servers)}"
         folder.mkdir()
-        server = Server(folder, ROLE="web", **self._settings, **self._folders(folder))
-        self._webs.append(server.start(application=self.application))
+        given = {"ROLE": role, **self._settings, **self._folders(folder), **settings}
+        server = Server(folder, **given)
+        self._servers.append(server.start(application=self.application))
         return server
 
     def start(self, role: str, *prefix: str, **settings: str) -> Process:
@@ -99,7 +106,7 @@ class Cluster:
     def stop(self) -> None:
         for process in self._processes:
             process.stop()
-        for server in self._webs:
+        for server in self._servers:
             server.stop()
 
     def results(self, file_id: str) -> list[str]:

@@ -45,6 +45,7 @@ class Client:
         server: Server | Proxy,
         transport: str = "websocket",
         certificate: Path | None = None,
+        reconnection: bool = False,
         **more: Any,
     ) -> None:
         self.events: Queue[tuple[str, Any]] = Queue()
@@ -56,7 +57,7 @@ class Client:
             self._http.verify = str(certificate)
             self._http.trust_env = False
         self.socket = socketio.Client(
-            reconnection=False, websocket_extra_options=options, http_session=self._http
+            reconnection=reconnection, websocket_extra_options=options, http_session=self._http
         )
         self._url = server.url
         for name in EVENTS:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from scripts import nginx_site
 from scripts.services import nginx
 from scripts.services.children import free_port
 from tests.support.server import ROOT
@@ -96,3 +97,13 @@ class Proxy:
 
     def errors(self) -> str:
         return self.log.read_text()
+
+
+def before_several(folder: Path, certificate: Path, web: int, live: dict[str, int]) -> Proxy:
+    """nginx with the configuration of docker-compose.scale.yml.
+
+    It is before a web server and live nodes, on these ports of loopback.
+    """
+    text = nginx_site.SCALE.read_text().replace("server web:8000;", "server ai-backend:8000;")
+    nodes = {f"server {name}:8000;": f"server 127.0.0.1:{live[name]};" for name in nginx_site.LIVE}
+    return Proxy(folder, certificate, f"127.0.0.1:{web}", nodes, text)

@@ -13,8 +13,8 @@ from studio.web.problems import Shapes
 from studio.web.services import Services
 
 
-def register(app: Flask, services: Services, shapes: Shapes, live: Live) -> None:
-    """Add the routes of all protocols."""
+def register(app: Flask, services: Services, shapes: Shapes, live: Live | None) -> None:
+    """Add the routes of all protocols; those of live speech only if `live` is given."""
     openai_views.register(app, services, shapes, live)
     asr.register(app, services, shapes)
     separator.register(app, services, shapes)

@@ -27,8 +27,8 @@ TRACK = "transcription"
 FILES = {"text": "txt", "srt": "srt", "vtt": "vtt", "lrc": "lrc"}
 
 
-def register(app: Flask, services: Services, shapes: Shapes, live: Live) -> None:
-    """Add the routes, and the form of errors."""
+def register(app: Flask, services: Services, shapes: Shapes, live: Live | None) -> None:
+    """Add the routes, and the form of errors. The Realtime API is added if `live` is given."""
     shapes.add(PREFIX, errors.render)
     views = Views(services)
     for rule, method, view in (
@@ -38,6 +38,8 @@ def register(app: Flask, services: Services, shapes: Shapes, live: Live) -> None
         ("/audio/translations", "POST", views.translations),
     ):
         app.add_url_rule(f"{PREFIX}{rule}", f"openai.{view.__name__}", view, methods=[method])
+    if live is None:
+        return
     realtime = RealtimeView(services, live).realtime
     for endpoint, is_websocket in (("openai.realtime", True), ("openai.not_realtime", False)):
         # The view itself refuses requests that ask for no WebSocket.
