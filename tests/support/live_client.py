@@ -84,6 +84,7 @@ class Client:
 
     def close(self) -> None:
         """End the connection. A polling client that ends itself may first wait for its poll."""
+        self.socket.reconnection = False
         if self.socket.connected and self.socket.transport() == "polling":
             query = {"EIO": "4", "transport": "polling", "sid": self.socket.eio.sid}
             self._http.post(f"{self._url}/socket.io/", params=query, data="1", timeout=30)
