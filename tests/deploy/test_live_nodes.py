@@ -64,11 +64,11 @@ def studio(
     postgresql: Postgres,
 ) -> Iterator[Studio]:
     folder = tmp_path_factory.mktemp("studio")
-    cluster = Cluster(folder, postgresql, weights)
+    # A node has room for all clients, should the other one die.
+    cluster = Cluster(folder, postgresql, weights, WHISPER_MODEL="mini", LIVE_SESSIONS=CLIENTS)
     with ExitStack() as started:
         started.callback(cluster.stop)
-        # A node has room for all clients, should the other one die.
-        nodes = {name: cluster.live(name, LIVE_SESSIONS=CLIENTS) for name in LIVE}
+        nodes = {name: cluster.live(name) for name in LIVE}
         web = cluster.web()
         ports = {name: node.port for name, node in nodes.items()}
         proxy = before_several(folder / "nginx", certificate, web.port, ports)

@@ -78,14 +78,14 @@ class Cluster:
     def web(self) -> Server:
         return self._serve("web")
 
-    def live(self, node: str, **settings: object) -> Server:
-        return self._serve("live", NODE=node, WHISPER_MODEL="mini", **settings)
+    def live(self, node: str) -> Server:
+        return self._serve("live", NODE=node)
 
-    def _serve(self, role: str, **settings: object) -> Server:
+    def _serve(self, role: str, **settings: str) -> Server:
         folder = self.folder / f"{role}{len(self._servers)}"
         folder.mkdir()
-        given = {"ROLE": role, **self._settings, **self._folders(folder), **settings}
-        server = Server(folder, **given)
+        given = {**self._settings, **self._folders(folder), **settings}
+        server = Server(folder, ROLE=role, **given)
         self._servers.append(server.start(START_TIMEOUT_S, self.application))
         return server
 
