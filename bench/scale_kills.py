@@ -362,7 +362,7 @@ def main() -> None:
     print(f"Seed: {options.seed}.", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         outcome = run(Path(name), options.jobs, options.kills, options.seed)
-    lines = [f"Seed {options.seed}. {outcome.lines()[0]}", *outcome.lines()[1:]]
+    lines = [f"Seed {options.seed}.", *outcome.lines()]
     print("\n".join(lines), flush=True)
     if outcome.problems:
         raise SystemExit(1)
