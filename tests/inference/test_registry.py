@@ -100,14 +100,18 @@ def test_an_idle_model_leaves_memory_and_comes_back() -> None:
 
 
 def test_a_model_that_is_used_again_in_time_stays() -> None:
-    registry = Registry(idle_s=2.0)
+    idle_s = 1.0
+    registry = Registry(idle_s)
     load = Loader()
-    ends_s = time.monotonic() + 2.6
-    while time.monotonic() < ends_s:
+    pauses = 0
+    began_s = left_s = time.monotonic()
+    while left_s < began_s + 1.5 * idle_s:
         with registry.lease("a", load):
-            pass
+            # After so long a pause, which a busy machine may make, it was rightly unloaded.
+            pauses += time.monotonic() - left_s >= idle_s
+            left_s = time.monotonic()
         time.sleep(0.02)
-    assert load.loads == 1
+    assert 1 <= load.loads <= 1 + pauses
 
 
 def test_idle_models_make_room_for_another(registry: Registry) -> None:

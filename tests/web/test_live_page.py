@@ -193,7 +193,7 @@ def test_a_page_opened_as_a_file_speaks(page: Page, live_server: Server, tmp_pat
     expect(page.locator(ERRORS)).to_be_empty()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_everybody_can_use_it(chromium: Browser, live_server: Server, scheme: str) -> None:
     for viewport in (DESKTOP, PHONE):
         with chromium.new_context(viewport=viewport, is_mobile=viewport == PHONE) as context:

@@ -31,6 +31,7 @@ def test_an_operation_is_tried_in_place(page: Page, studio: Server) -> None:
     expect(form.locator(".answer pre")).to_contain_text("unknown_file")
 
 
+@pytest.mark.slow
 def test_the_language_of_the_code_is_kept(page: Page, studio: Server) -> None:
     page.goto("/docs#check_health")
     code = page.locator("#check_health pre.code:visible")

@@ -39,6 +39,7 @@ def test_words_are_swept_in_time(page: Page, studio: Server, sung: Song) -> None
     until(page, "document.querySelector('.sung').textContent.trim() === 'three'")
 
 
+@pytest.mark.slow
 def test_a_word_is_moved_with_the_mouse(page: Page, studio: Server, sung: Song) -> None:
     studio.edit(sung.file_id, [LINE, NEXT])
     page.goto(f"/studio/{sung.file_id}/karaoke?t=4")
@@ -71,6 +72,7 @@ def test_pasted_lyrics_are_put_in_time(page: Page, studio: Server, sung: Song) -
     expect(page.locator(".soon")).to_have_text("low now maybe")
 
 
+@pytest.mark.slow
 def test_one_button_makes_the_stems_and_the_words(page: Page, studio: Server) -> None:
     file_id = studio.upload(SONG / "mixture.flac", "fresh.flac")
     page.goto(f"/studio/{file_id}/karaoke")

@@ -39,6 +39,7 @@ def test_a_key_opens_the_page(locked: Server, chromium: Browser) -> None:
         expect(dialog).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_the_list_is_that_of_the_key(locked: Server, chromium: Browser) -> None:
     path = write_wav(locked.folder / "listed.wav", noise(0.2))
     for number in range(52):
@@ -59,6 +60,7 @@ def test_the_list_is_that_of_the_key(locked: Server, chromium: Browser) -> None:
         assert page.evaluate("localStorage.getItem('studio.songs')") is None
 
 
+@pytest.mark.slow
 def test_the_live_test_page_asks_for_a_key_too(locked: Server, chromium: Browser) -> None:
     with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
         page = context.new_page()

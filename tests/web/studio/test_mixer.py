@@ -55,16 +55,19 @@ def test_the_address_brings_the_mix_back(page: Page, song: Song) -> None:
     expect(page.get_by_role("slider", name="Speed")).to_have_value("0.8")
 
 
+@pytest.mark.slow
 def test_the_speed_leaves_the_pitch(page: Page, song: Song) -> None:
     play(page, song, "&speed=0.75")
     until(page, f"Math.abs(({PITCH})() / {TONE_HZ} - 1) < 0.01")
 
 
+@pytest.mark.slow
 def test_the_key_moves_the_pitch(page: Page, song: Song) -> None:
     play(page, song, "&key=2")
     until(page, f"Math.abs(({PITCH})() / {TONE_HZ} - 2 ** (2 / 12)) < 0.01")
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_is_enough(page: Page, song: Song) -> None:
     page.goto(f"/studio/{song.file_id}")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
@@ -87,6 +90,7 @@ def test_the_keyboard_alone_is_enough(page: Page, song: Song) -> None:
     until(page, "!location.search.includes('to=')")
 
 
+@pytest.mark.slow
 def test_a_drag_makes_a_loop_and_a_click_seeks(page: Page, song: Song) -> None:
     page.goto(f"/studio/{song.file_id}")
     box = page.locator(".wave").first.bounding_box()
@@ -101,6 +105,7 @@ def test_a_drag_makes_a_loop_and_a_click_seeks(page: Page, song: Song) -> None:
     until(page, "/from=2.*to=4/.test(location.search)")
 
 
+@pytest.mark.slow
 def test_a_song_can_be_separated_from_its_own_address(page: Page, studio: Server) -> None:
     file_id = studio.upload(write_wav(studio.folder / "apart.wav", noise(2)))
     page.goto(f"/studio/{file_id}")
@@ -108,6 +113,7 @@ def test_a_song_can_be_separated_from_its_own_address(page: Page, studio: Server
     expect(page.locator(".lane")).to_have_count(len(STEMS))
 
 
+@pytest.mark.slow
 def test_waveforms_are_drawn(page: Page, song: Song) -> None:
     page.goto(f"/studio/{song.file_id}")
     until(

@@ -51,6 +51,7 @@ def test_a_sentence_becomes_music_and_the_music_a_song(page: Page) -> None:
     expect(page.locator(TUNE)).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_words_of_the_bundled_model_are_enough(page: Page) -> None:
     describe(page, "")
     words = page.get_by_role("group", name="Words that this model knows")
@@ -74,6 +75,7 @@ def test_the_words_of_the_bundled_model_are_enough(page: Page) -> None:
     expect(page.locator(".warn")).to_have_text("The model does not know: trumpet, 你好")
 
 
+@pytest.mark.slow
 def test_what_a_variant_can_do_is_offered(page: Page, studio: Server) -> None:
     file_id = studio.upload(write_wav(studio.folder / "tone.wav", noise(2)))
     record = {"id": file_id, "name": "tone.wav", "addedMs": 1, "durationS": 2}
@@ -93,6 +95,7 @@ def test_what_a_variant_can_do_is_offered(page: Page, studio: Server) -> None:
     until(page, "(document.querySelector('audio')?.duration ?? 0) > 2.9")
 
 
+@pytest.mark.slow
 def test_music_can_be_canceled(page: Page) -> None:
     describe(page, "happy organ", duration_s=300)
     make(page)
@@ -100,6 +103,7 @@ def test_music_can_be_canceled(page: Page) -> None:
     expect(page.locator(TUNE)).to_contain_text("Canceled")
 
 
+@pytest.mark.slow
 def test_a_refusal_is_the_server_s_own_sentence(page: Page) -> None:
     describe(page, "{duration: 3")
     make(page)
@@ -107,7 +111,7 @@ def test_a_refusal_is_the_server_s_own_sentence(page: Page) -> None:
     expect(page.locator(TUNE)).to_have_count(0)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_everybody_can_use_it_on_a_phone(page: Page, scheme: str) -> None:
     page.set_viewport_size(PHONE)
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

@@ -17,7 +17,7 @@ MAX_FIRST_PAGE_REQUESTS = 60
 MAX_MODULE_LINES = 200
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["songs", "mixer", "transcript", "karaoke"])
 def test_everybody_can_use_it(page: Page, sung: Song, name: str, scheme: str) -> None:
     """In light colours on a phone, in dark ones on a desktop."""
@@ -45,6 +45,7 @@ def test_the_first_page_is_small_and_is_loaded_once(page: Page) -> None:
     assert not any("mixer.js" in url or "stretch" in url for url in sizes)
 
 
+@pytest.mark.slow
 def test_nothing_comes_from_elsewhere(page: Page, song: Song, studio: Server) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -68,6 +69,7 @@ def test_files_with_a_version_are_kept_for_good(studio: Server) -> None:
     assert missing.json()["code"] == "unknown_route"
 
 
+@pytest.mark.slow
 def test_scripts_that_are_not_the_server_s_own_do_not_run(page: Page) -> None:
     page.goto("/studio")
     page.evaluate(

@@ -8,7 +8,7 @@ from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import Song
 from tests.web.studio.test_songs import CARDS, remember
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_jobs_are_told_of_and_not_asked_for(page: Page, studio: Server) -> None:

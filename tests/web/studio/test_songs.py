@@ -13,6 +13,15 @@ from tests.web.studio.conftest import PHONE, Song
 pytestmark = pytest.mark.browser
 CARDS = ".song[data-id]"
 FILES = "#files"
+# The time in which deleting can be undone ends when the test says so.
+HOLD = """
+const wait = window.setTimeout;
+window.setTimeout = (run, ms, ...more) => {
+  if (ms !== 6000) return wait(run, ms, ...more);
+  window.endUndo = run;
+  return 0;
+};
+"""
 
 
 def remember(page: Page, songs: list[dict[str, object]]) -> None:
@@ -43,6 +52,7 @@ def test_a_song_comes_apart_and_is_found_again(page: Page, tmp_path: Path) -> No
     expect(page.locator(CARDS)).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_audio_is_refused_with_the_server_s_reason(
     page: Page, tmp_path: Path
 ) -> None:
@@ -57,9 +67,11 @@ def test_a_file_that_is_not_audio_is_refused_with_the_server_s_reason(
     expect(page.locator(".song")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_deleting_can_be_undone_until_it_is_final(page: Page, studio: Server) -> None:
     file_id = studio.upload(write_wav(studio.folder / "short.wav", noise(1)))
     remember(page, [{"id": file_id, "name": "short.wav", "addedMs": 1, "durationS": 1}])
+    page.add_init_script(HOLD)
     page.goto("/studio")
     page.get_by_role("button", name="Delete").click()
     expect(page.locator(CARDS)).to_have_count(0)
@@ -68,11 +80,13 @@ def test_deleting_can_be_undone_until_it_is_final(page: Page, studio: Server) ->
     expect(page.locator(CARDS)).to_have_count(1)
     assert studio.get(f"/status/{file_id}").status_code == 200
     page.get_by_role("button", name="Delete").click()
+    expect(page.locator(CARDS)).to_have_count(0)
     with page.expect_response(lambda answer: "/cleanup/" in answer.url):
-        pass
+        page.evaluate("endUndo()")
     assert studio.get(f"/status/{file_id}").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_deleted_file_is_shown_as_gone(page: Page) -> None:
     remember(page, [{"id": "0" * 32, "name": "lost.mp3", "addedMs": 1, "durationS": 1}])
     page.goto("/studio")
@@ -90,6 +104,7 @@ def test_file_names_are_only_text(page: Page, song: Song, name: str) -> None:
     assert page.evaluate("window.hit") is None
 
 
+@pytest.mark.slow
 def test_a_long_history_is_shown_in_parts(page: Page, song: Song) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -104,6 +119,7 @@ def test_a_long_history_is_shown_in_parts(page: Page, song: Song) -> None:
     expect(page.locator(CARDS)).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_the_language_is_kept(page: Page) -> None:
     page.goto("/studio")
     page.get_by_label("Language").select_option("de")
@@ -113,6 +129,7 @@ def test_the_language_is_kept(page: Page) -> None:
     assert page.evaluate("document.documentElement.lang") == "de"
 
 
+@pytest.mark.slow
 def test_a_phone_needs_no_sideways_scroll(page: Page, song: Song) -> None:
     remember(page, [record(song, "a very long name of a song " * 5)])
     page.set_viewport_size(PHONE)

@@ -14,7 +14,7 @@ from tests.support.server import RATE_HZ, SONG, Server, noise, save_network, wri
 from tests.web.studio.conftest import Song, until
 from tests.web.studio.test_mixer import LEVEL, LOUD, SILENT, STEMS, mute
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SEEKS = 20
 # Keeps what the four lanes play at the same time, after their levels.
 LANES = """
@@ -165,7 +165,6 @@ def six_stems(studio: Server) -> Iterator[str]:
     )
 
 
-@pytest.mark.slow
 def test_six_stems_are_played(page: Page, six_stems: str) -> None:
     page.goto(f"/studio/{six_stems}?from=0.5&to=3.5")
     expect(page.locator(".lane")).to_have_count(6)
