@@ -7,8 +7,13 @@ BIN := $(VENV)/bin
 # Python keeps what it has compiled, whatever the environment says: tests start it hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup dev run demo scale-demo page screenshots voices test test-all coverage lint lock bench
-# The tests that `make test` runs. Two cores serve three workers, because many tests wait for servers.
-TESTS := --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not voices and not slow"
+# Two cores serve three workers, because many tests wait for servers.
+WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# The tests that `make test` runs, and those that `make test-all` adds: some of them one at a time,
+# because other tests at the same time would disturb what they measure.
+TESTS := $(WORKERS) -m "not voices and not slow"
+SLOW_TESTS := $(WORKERS) -m "slow and not voices and not memory"
+SINGLE_TESTS := -m "voices or (slow and memory)"
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,7 +49,8 @@ test: dev  ## run the tests; those of the pages need npm and Chromium
 	$(BIN)/python -m pytest $(TESTS)
 
 test-all: test  ## run the slow tests too, and those on speech recordings (see `make voices`)
-	$(BIN)/python -m pytest -m "voices or slow"
+	$(BIN)/python -m pytest $(SLOW_TESTS)
+	$(BIN)/python -m pytest $(SINGLE_TESTS)
 
 coverage: dev  ## run the tests and print the lines of `studio` that they miss
 	$(BIN)/coverage erase

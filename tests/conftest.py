@@ -44,14 +44,16 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
 
 
 LONGEST = (
-    "hostile/test_walker.py",
-    "goals/",
-    "server/test_demo.py",
-    "web/studio/",
-    "web/test_openapi.py",
-    "transcription/",
-    "separation/",
+    "cli/",
     "generation/",
+    "goals/",
+    "hostile/test_walker.py",
+    "jobs/",
+    "separation/",
+    "server/",
+    "test_imports.py",
+    "transcription/",
+    "web/",
 )
 """Files and folders that take longest. They start first, so that all workers end together."""
 

@@ -106,9 +106,9 @@ def write_long(path: Path, seconds: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("short_s", "long_s"), [(60, 300), pytest.param(180, 3600, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.memory
+@pytest.mark.parametrize(("short_s", "long_s"), [(60, 300), (180, 3600)])
 def test_memory_does_not_grow_with_the_song(tmp_path: Path, short_s: int, long_s: int) -> None:
     peaks = []
     for seconds in (short_s, long_s):

@@ -174,6 +174,7 @@ def test_speech_becomes_text_beside_the_file(tmp_path: Path, weights: Path) -> N
     assert "-->" in (tmp_path / "talk.srt").read_text()
 
 
+@pytest.mark.slow
 def test_music_is_generated_from_a_sentence(tmp_path: Path, weights: Path) -> None:
     command = ("generate", "Slow, sad piano!", "--duration", "1", "--seed", "7", "--json")
     lines, _ = run(tmp_path, weights, *command, "--variations", "2")
@@ -259,6 +260,7 @@ def test_every_option_of_the_api_has_a_flag() -> None:
     assert set(FLAGS) <= set.union(*(set(one.model_fields) for one in OPTIONS.values()))
 
 
+@pytest.mark.slow
 def test_songs_are_analysed_beside_the_file(tmp_path: Path, weights: Path) -> None:
     write_wav(tmp_path / "song.wav", tune(0)[1])
     lines, _ = run(tmp_path, weights, "analyse", "song.wav", "--count-in-bars", "1", "--json")
@@ -269,6 +271,7 @@ def test_songs_are_analysed_beside_the_file(tmp_path: Path, weights: Path) -> No
     ] == ["song.analysis.json"]
 
 
+@pytest.mark.slow
 def test_karaoke_makes_texts_and_a_video_beside_the_song(tmp_path: Path, weights: Path) -> None:
     """With the bundled models, which find words in the bundled song."""
     sound, rate_hz = soundfile.read(SONG / "mixture.flac", frames=6 * 44_100)

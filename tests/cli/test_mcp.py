@@ -157,6 +157,7 @@ def test_a_call_reports_its_progress_and_can_be_canceled(tmp_path: Path, weights
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_terminated_program_leaves_nothing_behind(tmp_path: Path, weights: Path) -> None:
     """Agents terminate a program that does not end by itself, while its input is still open."""
     song = str(write_wav(tmp_path / "long.wav", noise(120.0, channels=1)))

@@ -83,7 +83,10 @@ def theirs(model_dir: Path, name: str) -> npt.NDArray[np.float32]:
     return made
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name",
+    ["plain", *(pytest.param(one, marks=pytest.mark.slow) for one in ("stereo", "melody"))],
+)
 def test_the_likeliest_music_is_that_of_transformers(model_dir: Path, name: str) -> None:
     """Token by token, with guidance; the sound is decoded in pieces and equals theirs too."""
     expected = theirs(model_dir, name)
@@ -131,6 +134,7 @@ def test_the_default_engine_repeats_a_seed_and_a_track_is_its_own(model_dir: Pat
     assert not np.array_equal(once, codes_of(model, Sampling(), seed=2))
 
 
+@pytest.mark.slow
 def test_graphs_are_converted_elsewhere_and_here_only_where_they_cannot_be_kept(
     model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,7 +234,9 @@ def test_the_steps_are_the_frames_and_the_delays(model_dir: Path) -> None:
     [
         ("torch", "decoder.lm_heads.0.weight"),
         ("torch", "audio_encoder.decoder.layers.0.conv.bias"),
-        ("openvino", "audio_encoder.decoder.layers.0.conv.bias"),
+        pytest.param(
+            "openvino", "audio_encoder.decoder.layers.0.conv.bias", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_model_that_lacks_weights_is_not_run(tmp_path: Path, engine: str, lost: str) -> None:

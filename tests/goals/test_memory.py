@@ -56,6 +56,7 @@ def peak_kib(folder: Path, weights: Path, seconds: int) -> int:
     return int(found["peak_kib"])
 
 
+@pytest.mark.memory
 @pytest.mark.parametrize(
     ("short_s", "long_s"), [(30, 120), pytest.param(180, 1440, marks=pytest.mark.slow)]
 )

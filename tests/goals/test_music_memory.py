@@ -42,9 +42,9 @@ def peak_kib(folder: Path, graphs: Path, duration: int) -> int:
     return int(found["peak_kib"])
 
 
-@pytest.mark.parametrize(
-    ("short_s", "long_s"), [(30, 75), pytest.param(30, 300, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.memory
+@pytest.mark.parametrize(("short_s", "long_s"), [(30, 75), (30, 300)])
 def test_memory_does_not_grow_with_the_music(
     tmp_path: Path, graphs: Path, short_s: int, long_s: int
 ) -> None:

@@ -28,7 +28,7 @@ MIN_FOLLOWED = 0.67
 GOAL = 0.8
 
 
-@pytest.fixture(scope="module", params=["int8", pytest.param("int4", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["int8", "int4"])
 def model(request: pytest.FixtureRequest, graphs: Path) -> MusicModel:
     settings = EngineSettings("openvino", request.param, 1, graphs)
     model = load(MusicGenCatalogue(MINI, graphs / "none"), "mini", settings)
@@ -36,6 +36,7 @@ def model(request: pytest.FixtureRequest, graphs: Path) -> MusicModel:
     return model
 
 
+@pytest.mark.slow
 def test_the_bundled_model_does_as_the_prompt_says(model: MusicModel, tmp_path: Path) -> None:
     thresholds = Thresholds(**json.loads((MINI / "scores.json").read_text())["thresholds"])
     asked, heard = [], []

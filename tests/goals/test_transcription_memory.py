@@ -61,12 +61,13 @@ def peak_kib(folder: Path, minutes: int, **options: object) -> int:
     return int(found["peak_kib"])
 
 
+@pytest.mark.memory
 @pytest.mark.parametrize(
     ("short", "long", "options"),
     [
         (4, 14, {}),
-        (4, 14, {"batch_size": 4}),
-        (4, 14, {"vad": False}),
+        pytest.param(4, 14, {"batch_size": 4}, marks=pytest.mark.slow),
+        pytest.param(4, 14, {"vad": False}, marks=pytest.mark.slow),
         pytest.param(4, 60, {}, marks=pytest.mark.slow),
         pytest.param(4, 60, {"batch_size": 4}, marks=pytest.mark.slow),
         pytest.param(4, 60, {"vad": False}, marks=pytest.mark.slow),

@@ -169,6 +169,7 @@ def used_bytes(server: Server) -> float:
     )
 
 
+@pytest.mark.slow
 def test_hub_downloads_are_bounded_and_counted(tmp_path: Path, hub: Hub) -> None:
     song = write_wav(tmp_path / "song.wav", noise(1.0))
     server = Server(

@@ -52,7 +52,8 @@ print(json.dumps(counts))
 
 
 # Of each of the two models whose graphs keep a state.
-@pytest.mark.parametrize("loads", [5, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("loads", [5, 10])
 def test_threads_do_not_grow_with_the_loads_of_models(
     tmp_path: Path, graphs: Path, loads: int
 ) -> None:

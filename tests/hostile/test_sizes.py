@@ -250,6 +250,7 @@ def heaps(kinds: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
         yield "wav", wav[:12] + chunk + wav[12:]
 
 
+@pytest.mark.slow
 def test_heaps_of_tags_are_passed_over(tmp_path: Path, kinds: dict[str, bytes]) -> None:
     for number, (kind, content) in enumerate(heaps(kinds)):
         path = tmp_path / f"song.{kind}"
@@ -265,6 +266,7 @@ def test_tags_without_end_are_refused(door: FlaskClient, kinds: dict[str, bytes]
     assert "tags" in answer.get_json()["error"]
 
 
+@pytest.mark.slow
 def test_tags_that_cost_too_much_time_are_refused(
     tmp_path: Path, kinds: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

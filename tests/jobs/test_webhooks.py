@@ -177,6 +177,7 @@ def test_webhooks_without_a_secret_are_off(server: Server, short_wav: Path) -> N
     assert_problem(answer, "invalid_option", "WEBHOOK_SECRET")
 
 
+@pytest.mark.slow
 def test_the_address_of_the_server_is_told_of_every_job_and_may_be_private(
     tmp_path: Path, weights: Path, short_wav: Path
 ) -> None:
@@ -216,6 +217,7 @@ def test_a_message_survives_a_kill(tmp_path: Path, weights: Path, short_wav: Pat
         server.kill()
 
 
+@pytest.mark.slow
 def test_a_message_comes_with_its_job(tmp_path: Path, weights: Path, short_wav: Path) -> None:
     """The server is killed as soon as the job is stored, before anything else is."""
     with Receiver() as receiver:

@@ -58,6 +58,7 @@ def test_openvino_equals_pytorch_on_the_bundled_model(weights: Path, graphs: Pat
     assert np.abs(fast - expected).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_bf16_costs_less_than_a_fiftieth_of_a_decibel(weights: Path, graphs: Path) -> None:
     mixture = read_sound(SONG / "mixture.flac")
     exact = separated(bag_of(weights, "mini", graphs, "openvino", "f32"), mixture)
@@ -112,7 +113,13 @@ def test_a_graph_is_named_after_weights_segment_and_versions(
     assert key(first, None) not in keys
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no description"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "flipped",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("cut", "gone", "no description")),
+    ],
+)
 def test_a_damaged_graph_is_converted_again(
     weights: Path, graphs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
@@ -144,6 +151,7 @@ def test_a_damaged_graph_is_converted_again(
     assert np.array_equal(before, after)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_does_not_stop_the_engine(
     weights: Path, tmp_path: Path
 ) -> None:
@@ -213,6 +221,7 @@ def test_asking_for_openvino_without_it_says_what_to_install(weights: Path, tmp_
     assert "pip install openvino" in answer["error"]
 
 
+@pytest.mark.slow
 def test_windows_in_batches_come_back_in_order(weights: Path, graphs: Path) -> None:
     """What a CUDA device gets, on the CPU: several windows at once, for two lanes at a time."""
     bag = bag_of(weights, "tiny_mixed", graphs, "torch")

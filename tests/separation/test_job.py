@@ -298,6 +298,7 @@ def traced_peak_bytes(bag: Bag, minutes: int) -> int:
     return peak_bytes
 
 
+@pytest.mark.slow
 def test_what_a_separation_holds_does_not_grow_with_the_song(weights: Path) -> None:
     catalogue = DemucsCatalogue(ROOT / "pretrained" / "demucs-mini", weights / "demucs")
     swift = load(catalogue, "swift", TORCH)

@@ -121,7 +121,7 @@ def test_a_single_sample(weights: Path) -> None:
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.1, 0.5, 0.75])
-@pytest.mark.parametrize("name", ["tiny", "tiny_mixed"])
+@pytest.mark.parametrize("name", ["tiny", pytest.param("tiny_mixed", marks=pytest.mark.slow)])
 def test_any_overlap_equals_demucs(weights: Path, name: str, overlap: float) -> None:
     sound = noise(1.7)
     ours = streamed(bag_of(weights, name), sound, overlap=overlap)
@@ -129,7 +129,10 @@ def test_any_overlap_equals_demucs(weights: Path, name: str, overlap: float) -> 
 
 
 @pytest.mark.parametrize("samples", [500, 100_000])
-@pytest.mark.parametrize(("name", "shifts"), [("tiny", 1), ("tiny", 3), ("tiny_mixed", 2)])
+@pytest.mark.parametrize(
+    ("name", "shifts"),
+    [("tiny", 1), ("tiny", 3), pytest.param("tiny_mixed", 2, marks=pytest.mark.slow)],
+)
 def test_shifts_equal_demucs_with_the_same_offsets(
     weights: Path, monkeypatch: pytest.MonkeyPatch, name: str, shifts: int, samples: int
 ) -> None:
@@ -225,7 +228,12 @@ def test_each_network_of_a_bag_runs_once_a_segment(weights: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stems", "options"), [(ALL, {}), ([1, 3], {"overlap": 0.5}), (ALL, {"shifts": 2})]
+    ("stems", "options"),
+    [
+        pytest.param(ALL, {}, marks=pytest.mark.slow),
+        ([1, 3], {"overlap": 0.5}),
+        pytest.param(ALL, {"shifts": 2}, marks=pytest.mark.slow),
+    ],
 )
 def test_sums_in_pytorch_are_those_in_numpy(
     weights: Path, stems: list[int], options: dict[str, Any]
@@ -266,7 +274,15 @@ def test_silence_and_a_constant_give_numbers(weights: Path, name: str, level: fl
     assert np.abs(stems.sum(axis=0) - level).max() < 1e-3
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny_ft", "tiny_mixed", "mini"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tiny",
+        pytest.param("tiny_ft", marks=pytest.mark.slow),
+        pytest.param("tiny_mixed", marks=pytest.mark.slow),
+        "mini",
+    ],
+)
 @pytest.mark.parametrize(("offset", "shifts"), [(0.004, 0), (-0.3, 1)])
 def test_an_offset_is_shared_among_the_stems(
     weights: Path, name: str, offset: float, shifts: int

@@ -98,6 +98,7 @@ def test_a_job_that_is_killed_runs_again_before_those_that_waited(
     assert kept.items() <= contents(mortal.outputs).items()
 
 
+@pytest.mark.slow
 def test_a_killed_job_shows_no_half_track(mortal: Server, long_wav: Path) -> None:
     file_id = mortal.upload(long_wav)
     mortal.process(file_id)
@@ -135,6 +136,7 @@ def test_an_upload_that_is_killed_leaves_nothing(mortal: Server, short_wav: Path
     assert status(mortal, kept)["status"] == "uploaded"
 
 
+@pytest.mark.slow
 def test_a_server_that_is_stopped_puts_its_job_back(
     mortal: Server, long_wav: Path, short_wav: Path
 ) -> None:
@@ -155,6 +157,7 @@ def test_a_server_that_is_stopped_puts_its_job_back(
     assert on_their_way(mortal) == []
 
 
+@pytest.mark.slow
 def test_a_job_that_keeps_killing_the_server_is_given_up(
     mortal: Server, long_wav: Path, short_wav: Path
 ) -> None:

@@ -49,6 +49,7 @@ def test_health_is_answered_all_along_a_job(server: Server, long_wav: Path) -> N
     assert health(server)["jobs_processing"] == 0
 
 
+@pytest.mark.slow
 def test_everything_else_is_answered_too(
     server: Server, endless_wav: Path, short_wav: Path
 ) -> None:

@@ -34,6 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[Serve
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_download_is_a_stage_of_the_job(server: Server, hub: Hub, tmp_path: Path) -> None:
     """The server itself has begun the same download, to load its default variant."""
     song = write_wav(tmp_path / "song.wav", noise(1.0, seed=5))

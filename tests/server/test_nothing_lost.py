@@ -119,7 +119,8 @@ def killed(tmp_path: Path, weights: Path) -> Iterator[Server]:
     server.kill()
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [8, 50])
 def test_completed_results_survive_kills_at_any_moment(
     killed: Server, tmp_path: Path, kills: int
 ) -> None:

@@ -134,6 +134,7 @@ def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
     assert status["status"] == "completed", status
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_on_its_way_arrives_although_the_server_stops(
     launched: Server, short_wav: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_one_process_has_threads_for_every_session_and_more() -> None:
     assert launcher.cfg.worker_connections > launcher.cfg.threads
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_named(launched: Server) -> None:
     launched.settings["WHISPER_MODEL"] = "small"
     launched.settings["HF_HUB_OFFLINE"] = "1"
@@ -178,6 +180,7 @@ def test_a_model_that_cannot_be_loaded_is_named(launched: Server) -> None:
     assert "small" in why and why.endswith("The server retries automatically.")
 
 
+@pytest.mark.slow
 def test_a_model_that_comes_later_is_loaded_without_a_restart(
     launched: Server, tmp_path: Path, weights: Path
 ) -> None:

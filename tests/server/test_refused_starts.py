@@ -44,7 +44,14 @@ def test_a_bad_value_stops_the_start(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("key", ["DEMUCS_MODEL", "WHISPER_MODEL", "MUSICGEN_MODEL"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "DEMUCS_MODEL",
+        pytest.param("WHISPER_MODEL", marks=pytest.mark.slow),
+        pytest.param("MUSICGEN_MODEL", marks=pytest.mark.slow),
+    ],
+)
 def test_a_default_variant_that_does_not_exist_stops_the_start(tmp_path: Path, key: str) -> None:
     done = start(tmp_path, **{key: "nonsense"})
     assert_ends_with(done, f"The server cannot start: {key}='nonsense' cannot be used: ")
@@ -60,9 +67,13 @@ def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        ("nonsense", "nonsense"),
+        pytest.param("nonsense", "nonsense", marks=pytest.mark.slow),
         ("oracle+nothing://me:secret@host/jobs", "oracle+nothing://***@host/jobs"),
-        ("sqlite:////no/such/folder/jobs.sqlite3", "sqlite:////no/such/folder/jobs.sqlite3"),
+        pytest.param(
+            "sqlite:////no/such/folder/jobs.sqlite3",
+            "sqlite:////no/such/folder/jobs.sqlite3",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_database_that_cannot_be_used_stops_the_start(

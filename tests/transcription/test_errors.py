@@ -253,7 +253,9 @@ def in_caches(folder: Path) -> None:
     make_whisper(folder / "cache" / "whisper" / "tiny.pt")
 
 
-@pytest.mark.parametrize("engine", ["faster-whisper", "openai-whisper"])
+@pytest.mark.parametrize(
+    "engine", ["faster-whisper", pytest.param("openai-whisper", marks=pytest.mark.slow)]
+)
 def test_downloaded_weights_are_used(tmp_path: Path, recording: Spoken, engine: str) -> None:
     in_caches(tmp_path)
     sentence = write_wav(tmp_path / "sentence.wav", recording.part(0, 1)[None], RATE_HZ)
@@ -273,6 +275,7 @@ def test_downloaded_weights_are_used(tmp_path: Path, recording: Spoken, engine: 
         server.stop()
 
 
+@pytest.mark.slow
 def test_a_transcription_that_is_killed_runs_again(tmp_path: Path, recording: Spoken) -> None:
     server = lonely(tmp_path).start()
     try:

@@ -149,7 +149,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+QUICK = ("language", "batch_size", "variant")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in OPTIONS],
+)
 def test_every_option(speaker: Server, recording: Spoken, tmp_path: Path, name: str) -> None:
     """The text is right with each of them, on a recording of three windows or more."""
     options = OPTIONS[name]

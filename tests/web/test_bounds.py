@@ -341,6 +341,7 @@ def test_a_quota_refuses_uploads_and_jobs(tmp_path: Path, weights: Path) -> None
         server.stop()
 
 
+@pytest.mark.slow
 def test_formats_made_at_download_keep_the_quota(tmp_path: Path, weights: Path) -> None:
     quota_bytes = 6_000_000
     song = write_wav(tmp_path / "song.wav", noise(3.0))

@@ -208,7 +208,14 @@ def test_all_stems_in_one_zip(server: Server, done: str, audio_format: str) -> N
 
 
 @pytest.mark.parametrize("track", ["vocals", "instrumental"])
-@pytest.mark.parametrize("audio_format", ["ogg", "mp3", "flac"])
+@pytest.mark.parametrize(
+    "audio_format",
+    [
+        pytest.param("ogg", marks=pytest.mark.slow),
+        pytest.param("mp3", marks=pytest.mark.slow),
+        "flac",
+    ],
+)
 def test_first_downloads_at_once_are_the_same_file(
     server: Server, tmp_path: Path, track: str, audio_format: str
 ) -> None:

@@ -96,7 +96,15 @@ def test_a_hub_model_that_cannot_be_downloaded(alone: Server, short_wav: Path) -
 
 
 @pytest.mark.parametrize(
-    "name", ["cut", "header", "junk", "empty", "foreign", "notabag", "notyaml"]
+    "name",
+    [
+        "cut",
+        "notyaml",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("header", "junk", "empty", "foreign", "notabag")
+        ),
+    ],
 )
 def test_damaged_weights(alone: Server, short_wav: Path, name: str) -> None:
     error = failure(alone, short_wav, model_variant=name)
@@ -184,6 +192,7 @@ def test_an_error_in_a_job_keeps_its_code_and_more(store: JobStore) -> None:
     assert job.error == {"code": "disk_full", "error": "The disk is full.", "free_bytes": 7}
 
 
+@pytest.mark.slow
 def test_a_job_that_stops_the_server_again_and_again(store: JobStore) -> None:
     """Each start after a crash queues the job again; after the last attempt it has failed."""
     job_id = store.add(REQUEST).job_id

@@ -73,10 +73,12 @@ def states(events: list[tuple[str, Any]]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_wav(tmp_path_factory.mktemp("songs") / "song.wav", noise(20.0, seed=81))
+    return write_wav(tmp_path_factory.mktemp("songs") / "song.wav", noise(5.0, seed=81))
 
 
-@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@pytest.mark.parametrize(
+    "transport", ["websocket", pytest.param("polling", marks=pytest.mark.slow)]
+)
 def test_a_job_is_told_from_start_to_end(server: Server, tmp_path: Path, transport: str) -> None:
     seed = 82 + len(transport)
     file_id = server.upload(write_wav(tmp_path / "song.wav", noise(20.0, seed=seed)))

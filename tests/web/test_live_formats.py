@@ -217,6 +217,7 @@ def test_odd_floats_do_no_harm() -> None:
     assert read.tolist() == [0.0, 0.0, 0.0, 1.0, -1.0, 0.5, -0.5]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     layout=st.sampled_from(

@@ -57,6 +57,7 @@ def test_the_microphone_is_written_down(page: Page, live_server: Server, recordi
     assert srt.count("-->") == page.locator(FINAL).count()
 
 
+@pytest.mark.slow
 def test_a_file_is_streamed(
     page: Page, live_server: Server, recording: Spoken, tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_words_are_joined_as_in_the_text(page: Page, live_server: Server) -> Non
         expect(page.locator(FINAL).last).to_have_text(joined)
 
 
+@pytest.mark.slow
 def test_stopping_the_microphone_ends_the_recording(page: Page, live_server: Server) -> None:
     connect(page, live_server)
     page.click("#microphone")
@@ -109,6 +111,7 @@ def test_stopping_the_microphone_ends_the_recording(page: Page, live_server: Ser
     expect(page.locator("#microphone")).to_have_text("Start microphone")
 
 
+@pytest.mark.slow
 def test_the_microphone_takes_over_from_a_file(
     page: Page, live_server: Server, tmp_path: Path
 ) -> None:
@@ -172,6 +175,7 @@ def test_the_page_works_opened_as_a_file(page: Page) -> None:
     assert {"connect", "microphone", "file", "finish", "copy", "save-txt", "save-srt"} <= set(names)
 
 
+@pytest.mark.slow
 def test_a_page_opened_as_a_file_speaks(page: Page, live_server: Server, tmp_path: Path) -> None:
     """With the client from the CDN, whose place the copy of npm takes here."""
     client = SOCKETIO_CLIENT.read_bytes()

@@ -69,6 +69,7 @@ def test_errors_are_readable(page: Page, live_server: Server) -> None:
     assert "(bad_audio)" in page.inner_text("#errors")
 
 
+@pytest.mark.slow
 def test_a_refusal_is_told_and_can_be_tried_again(page: Page, live_server: Server) -> None:
     open_page(page, live_server)
     page.evaluate("loadClient()")
@@ -119,6 +120,7 @@ def test_words_survive_a_lost_connection(page: Page, live_server: Server, tmp_pa
     assert not page.evaluate("document.getElementById('microphone').disabled")
 
 
+@pytest.mark.slow
 def test_what_the_server_cannot_take_yet_is_sent_again(
     page: Page, recording: Spoken, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def test_what_is_said_is_written_down(
     assert all(data["language"] == "en" for data in found)
 
 
+@pytest.mark.slow
 def test_chunks_of_any_size_give_the_same_finals(live_server: Server, recording: Spoken) -> None:
     """A second's worth, a hundredth's, and random ones; the same connection throughout."""
     draw = random.Random(7)
@@ -116,7 +117,7 @@ def test_where_nobody_speaks_nothing_comes(live_server: Server, name: str) -> No
     assert events[0][1]["text"] == ""
 
 
-@pytest.mark.parametrize("container", ["webm", "ogg"])
+@pytest.mark.parametrize("container", ["webm", pytest.param("ogg", marks=pytest.mark.slow)])
 def test_what_a_browser_records_is_written_down(
     live_server: Server, recording: Spoken, container: str, tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ def test_other_rates_and_stereo_are_written_down(live_server: Server, recording:
         assert wrong(recording.text, text(finals(client.finish()))) <= 2 * MAX_WRONG
 
 
+@pytest.mark.slow
 def test_a_separation_goes_on_beside_a_speaker(
     live_server: Server, recording: Spoken, tmp_path: Path
 ) -> None:

@@ -138,7 +138,7 @@ def test_in_8_bits_the_encoder_is_as_near_as_ctranslate2s(
     assert error < 1.1 * most
 
 
-@pytest.mark.parametrize("beam_size", [1, 2, 5, 20])
+@pytest.mark.parametrize("beam_size", [1, 2, 5, pytest.param(20, marks=pytest.mark.slow)])
 def test_in_f32_the_text_and_its_probability_equal_ctranslate2s(
     reference: Floats, plain: WhisperModel, exact: OpenVinoModel, beam_size: int
 ) -> None:
@@ -222,6 +222,7 @@ def test_what_is_drawn_at_a_low_temperature_is_the_likeliest(
     assert found.scores == pytest.approx(likeliest.scores, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_what_is_drawn_is_as_probable_as_what_ctranslate2_draws(
     reference: Floats, exact: OpenVinoModel
 ) -> None:
@@ -248,7 +249,9 @@ def test_the_same_request_draws_the_same_text(reference: Floats, exact: OpenVino
     assert alone.sequences_ids == beside[1].sequences_ids
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "ctranslate2"])
+@pytest.mark.parametrize(
+    "runtime", ["openvino", pytest.param("ctranslate2", marks=pytest.mark.slow)]
+)
 def test_three_equal_requests_have_three_equal_answers(recording: Spoken, runtime: str) -> None:
     engine = FasterWhisper(FOLDER, 0, runtime)
     noise = np.random.default_rng(3).normal(0, 0.3, len(recording.sound)).astype(np.float32)
@@ -347,6 +350,7 @@ def test_a_window_that_is_tried_again_leaves_the_others_alone(recording: Spoken)
     assert [found[0], found[2]] == alone * 2
 
 
+@pytest.mark.slow
 def test_large_graphs_are_made_elsewhere_and_kept(
     recording: Spoken, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
