@@ -45,6 +45,7 @@ def test_the_language_of_the_code_is_kept(page: Page, studio: Server) -> None:
     expect(code).to_contain_text("fetch(")
 
 
+@pytest.mark.slow
 def test_it_speaks_the_language_of_the_studio(page: Page) -> None:
     page.goto("/docs")
     expect(page.get_by_role("heading", name="Errors")).to_be_visible()
