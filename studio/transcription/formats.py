@@ -134,6 +134,9 @@ FORMATS: dict[str, tuple[Writer, str]] = {
 TAGGED = ("lrc", "plain.lrc", "ass", "ultrastar.txt")
 """The formats that contain tags."""
 
+PITCHED = ("ultrastar.txt",)
+"""The formats that contain the pitches of words."""
+
 
 def _lrc_line(words: list[Word], from_s: float, has_times: bool) -> tuple[str, float]:
     """A line that begins at `from_s` or later, and its end."""

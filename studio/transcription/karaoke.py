@@ -11,6 +11,8 @@ from studio.transcription.transcript import Transcript, Word
 # UltraStar counts in quarters of beats: 600 beats a minute give 25 ms.
 ULTRASTAR_BPM = 600
 _TICK_S = 60 / ULTRASTAR_BPM / 4
+# Its pitches count from this one, in semitones.
+_MIDDLE_C = 60
 _UNKNOWN = "Unknown"
 _ASS_SCRIPT = """ScriptType: v4.00+
 WrapStyle: 2
@@ -59,7 +61,7 @@ def _ass_text(cue: Cue) -> str:
 
 
 def to_ultrastar(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
-    """UltraStar: a note without a pitch (F, not scored) for each word."""
+    """UltraStar: a note for each word; one without a pitch is not scored (F)."""
     language = NAMES.get(transcript.language or "")
     header = {
         "TITLE": tags.title or _UNKNOWN,
@@ -79,7 +81,8 @@ def to_ultrastar(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
             tick = max(end, round(word.start_s / _TICK_S))
             end = max(tick + 1, round(word.end_s / _TICK_S))
             text = word.text.lstrip() if word is row[0] or not has_times else word.text
-            lines.append(f"F {tick} {end - tick} 0 {text}")
+            kind, pitch = ("F", 0) if word.pitch is None else (":", word.pitch - _MIDDLE_C)
+            lines.append(f"{kind} {tick} {end - tick} {pitch} {text}")
     return "\n".join([*lines, "E"]) + "\n"
 
 

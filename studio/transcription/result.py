@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 from pydantic import ConfigDict, Field
 
 from studio.audio.lyrics import LyricLine, Lyrics, LyricWord
@@ -11,7 +12,9 @@ from studio.results import Editing, ModelResult, Result, Track, TrackFolder
 from studio.storage.files import StoredFile
 from studio.transcription import editing
 from studio.transcription.cues import short_lines
-from studio.transcription.formats import FORMATS, TAGGED
+from studio.transcription.formats import FORMATS, PITCHED, TAGGED
+from studio.transcription.pitches import FILE as PITCHES_FILE
+from studio.transcription.pitches import with_pitches
 from studio.transcription.transcript import Transcript
 
 TRACK = "transcription"
@@ -93,9 +96,11 @@ def _make(folder: TrackFolder, file_format: str) -> StoredFile:
     write, _ = FORMATS[file_format]
 
     def make(path: Path) -> None:
-        data = json.loads(transcript.path.read_text("utf-8"))
+        read = Transcript.from_dict(json.loads(transcript.path.read_text("utf-8")))
+        if file_format in PITCHED and (pitches := folder.files.file(PITCHES_FILE)).info():
+            read = with_pitches(read, np.load(pitches.path))
         tags = folder.tags() if file_format in TAGGED else NO_TAGS
-        path.write_text(write(Transcript.from_dict(data), tags), "utf-8", newline="\n")
+        path.write_text(write(read, tags), "utf-8", newline="\n")
 
     def needed_bytes() -> int:
         # No format says more than the transcript; marks and line ends may make some of it longer.

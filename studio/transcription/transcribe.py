@@ -5,14 +5,17 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
+import numpy as np
+
 from studio import audio
 from studio.family import JobContext
 from studio.inference.devices import join_notes
 from studio.jobs.job import part_of
 from studio.sources import Source
+from studio.transcription import pitches
 from studio.transcription.alignment.align import aligned
 from studio.transcription.alignment.lyrics import read_lyrics
-from studio.transcription.engine import RATE_HZ, DecodeOptions, SpeechEngine
+from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
 from studio.transcription.interruption import interruptible
 from studio.transcription.line_breaks import count_words
 from studio.transcription.options import TranscriptionOptions
@@ -48,6 +51,8 @@ def transcribe(
     )
     target = context.work / TRANSCRIPT_FILE
     target.write_text(json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1), "utf-8")
+    if listener.pitches:
+        np.save(context.work / pitches.FILE, listener.pitches.finish())
     elapsed_s = time.monotonic() - started_s
     result = TranscriptionResult(
         engine=engine.name,
@@ -120,7 +125,10 @@ def _with_placed(result: TranscriptionResult, lines: list[Segment]) -> Transcrip
 
 
 class _Listener:
-    """Passes the windows of a file to an engine in batches, and keeps the language."""
+    """Passes the windows of a file to an engine in batches, and keeps the language.
+
+    Of vocals it also finds the `pitches`.
+    """
 
     def __init__(
         self,
@@ -131,6 +139,7 @@ class _Listener:
         self.language: str | None = options.language
         self.language_probability: float | None = None
         self.speech_s = 0.0
+        self.pitches = pitches.PitchFinder() if options.source == "vocals" else None
         self._engine = engine
         self._options = options
         self._blocks = audio.decode(source.path, RATE_HZ, 1, source.duration_s)
@@ -145,7 +154,7 @@ class _Listener:
         """
         find = voiced_windows if self._options.vad else all_windows
         waiting: list[Window] = []
-        for window in find(block[0] for block in self._blocks):
+        for window in find(self._heard()):
             if len(window.speech) > 0:
                 waiting.append(window)
             elif not waiting:
@@ -155,6 +164,12 @@ class _Listener:
                 waiting = []
         if waiting:
             yield from self._decode(waiting)
+
+    def _heard(self) -> Iterator[Speech]:
+        for block in self._blocks:
+            if self.pitches:
+                self.pitches.add(block[0])
+            yield block[0]
 
     def _decode(self, batch: list[Window]) -> Iterator[tuple[list[Segment], float]]:
         if self.language is None:

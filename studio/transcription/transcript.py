@@ -9,7 +9,7 @@ class Word:
     """A word, including the space before it if the language uses spaces. Times are in seconds.
 
     A word of given lyrics that could not be `placed` has no length, and the time at which the one
-    before it ends.
+    before it ends. `pitch` is the MIDI pitch at which it is sung, if it is known and of use.
     """
 
     text: str
@@ -17,6 +17,7 @@ class Word:
     end_s: float
     probability: float
     placed: bool = True
+    pitch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Segment:
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, in which what only some transcripts have is left out elsewhere."""
         data = _without_defaults(asdict(self), placed=True, blank_lines_before=0, tokens=())
-        data["words"] = [_without_defaults(word, placed=True) for word in data["words"]]
+        data["words"] = [_without_defaults(word, placed=True, pitch=None) for word in data["words"]]
         return data
 
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from typing import NamedTuple
 
 import pysubs2
 
@@ -9,6 +10,15 @@ from studio.audio import ffmpeg_path
 
 Shown = list[tuple[float, float, list[str]]]
 """What a player shows: from, to, lines."""
+
+
+class Note(NamedTuple):
+    """A note of UltraStar; `pitch` as in MIDI, None if it is not scored."""
+
+    start_s: float
+    end_s: float
+    text: str
+    pitch: int | None = None
 
 
 def srt_clock(text: str) -> float:
@@ -84,25 +94,26 @@ def swept(text: str) -> list[tuple[float, float, str]]:
     return found
 
 
-def read_ultrastar(text: str) -> tuple[dict[str, str], list[list[tuple[float, float, str]]]]:
-    """Strictly: the header, and for each line its notes: from, to, text."""
+def read_ultrastar(text: str) -> tuple[dict[str, str], list[list[Note]]]:
+    """Strictly: the header, and the notes of each line."""
     assert text.endswith("\nE\n")
     rows = text.removesuffix("\nE\n").split("\n")
     header = dict(row[1:].split(":", 1) for row in rows if row.startswith("#"))
     tick_s = 60 / float(header["BPM"]) / 4
-    lines: list[list[tuple[float, float, str]]] = [[]]
+    lines: list[list[Note]] = [[]]
     end = 0
     for row in rows[len(header) :]:
         if row.startswith("- "):
             assert int(row[2:]) >= end and lines[-1]
             lines.append([])
             continue
-        found = re.fullmatch(r"F (\d+) (\d+) 0 (.+)", row)
+        found = re.fullmatch(r"(?:F (\d+) (\d+) 0|: (\d+) (\d+) (-?\d+)) (.+)", row)
         assert found, row
-        start, length = int(found[1]), int(found[2])
+        start, length = int(found[1] or found[3]), int(found[2] or found[4])
         assert start >= end and length > 0
         end = start + length
-        lines[-1].append((start * tick_s, end * tick_s, found[3]))
+        pitch = None if found[5] is None else 60 + int(found[5])
+        lines[-1].append(Note(start * tick_s, end * tick_s, found[6], pitch))
     return header, lines
 
 

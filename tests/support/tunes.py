@@ -1,6 +1,7 @@
 """Songs whose tempo, beats, chords and key are known: the scores of `training/`, played simply.
 
-Notes are sums of harmonics, drums are noise; nothing needs a synthesiser or a soundfont.
+Notes are sums of harmonics, drums are noise; nothing needs a synthesiser or a soundfont. `melody`
+is that of the bundled song.
 """
 
 import functools
@@ -9,7 +10,8 @@ import numpy as np
 
 from tests.support.server import RATE_HZ, Sound
 from training.annotations import Annotation, annotate
-from training.songs import Part, make_song
+from training.sample import DURATION_S, SONG_SEED
+from training.songs import Note, Part, make_song
 
 HARMONICS = 6
 KICKS = (35, 36)
@@ -24,6 +26,12 @@ def tune(seed: int, duration_s: float = 24.0) -> tuple[Annotation, Sound]:
         _play(part, sound)
     _drum(song.drums, sound, np.random.default_rng(seed))
     return annotate(song), np.repeat(0.5 * sound[None] / np.abs(sound).max(), 2, axis=0)
+
+
+def melody() -> list[Note]:
+    """What is sung in the bundled song."""
+    notes = make_song(SONG_SEED, held_out=True).melody.notes
+    return [note for note in notes if note.start_s + note.duration_s < DURATION_S]
 
 
 def _play(part: Part, sound: Sound) -> None:

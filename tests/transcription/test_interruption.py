@@ -1,21 +1,38 @@
-"""A transcription is ended in the middle of a window, whatever it runs on."""
+"""A transcription is ended in the middle of a window, and known lyrics between two passes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from studio.family import JobContext
+from studio.sources import Source
 from studio.transcription import interruption
-from studio.transcription.engine import DecodeOptions
+from studio.transcription.engine import DecodeOptions, Speech, TimedText
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.interruption import current_check, interruptible, may_go_on
-from tests.support.speech import MINI, Spoken
+from studio.transcription.options import TranscriptionOptions
+from studio.transcription.transcribe import transcribe
+from tests.support.speech import MINI, Spoken, write_speech
 
 LADDER = replace(DecodeOptions("en"), temperatures=(0.8,) * 10, word_timestamps=False)
 
 
 class Canceled(Exception):
     pass
+
+
+class Counting(FasterWhisper):
+    """Counts how often it aligns."""
+
+    alignments = 0
+
+    def align(self, speech: Speech, texts: Sequence[str], language: str) -> list[TimedText]:
+        self.alignments += 1
+        return super().align(speech, texts, language)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -37,6 +54,26 @@ def test_a_window_that_is_decoded_is_ended(
         list(engine.transcribe([recording.sound] * count, LADDER))
     # Another request is not affected.
     assert list(engine.transcribe([np.zeros(16_000, np.float32)], LADDER)) == [[]]
+
+
+def test_known_lyrics_are_ended_between_two_passes(recording: Spoken, tmp_path: Path) -> None:
+    engine = Counting(MINI / "ctranslate2", 0)
+    source = Source(write_speech(tmp_path / "speech.wav", 3), 78.0)
+    lyrics = "\n".join(3 * recording.sentences)
+    options = TranscriptionOptions(language="en", beam_size=1, temperature=0.0, lyrics=lyrics)
+    counts: list[int] = []
+
+    def report(stage: str, _: float) -> None:
+        if stage == "aligning":
+            counts.append(engine.alignments)
+        if len(counts) == 3:
+            raise Canceled
+
+    with pytest.raises(Canceled):
+        transcribe(engine, source, JobContext(options, tmp_path, report))
+    # A pass aligns its words again if some of them were not said.
+    assert all(after - before <= 2 for before, after in pairwise(counts))
+    assert engine.alignments == counts[-1]
 
 
 def test_the_check_belongs_to_the_block() -> None:

@@ -16,6 +16,7 @@ from studio.transcription.karaoke import to_ass, to_ultrastar
 from studio.transcription.transcript import Segment, Transcript, Word
 from tests.support.server import Server, convert, noise, write_wav
 from tests.support.subtitles import (
+    Note,
     read_lrc,
     read_srt,
     read_ultrastar,
@@ -112,13 +113,13 @@ def test_ultrastar_has_a_note_for_each_word() -> None:
     }
     assert lines == [
         [
-            (0.5, 1.0, "Sing"),
-            (1.25, 1.5, " {it}"),
-            (1.5, 2.25, " A\\N"),
-            (2.25, 2.5, "春"),
-            (2.5, 3.0, "江"),
+            Note(0.5, 1.0, "Sing"),
+            Note(1.25, 1.5, " {it}"),
+            Note(1.5, 2.25, " A\\N"),
+            Note(2.25, 2.5, "春"),
+            Note(2.5, 3.0, "江"),
         ],
-        [(59.0, 61.5, "& then <again>")],
+        [Note(59.0, 61.5, "& then <again>")],
     ]
 
 

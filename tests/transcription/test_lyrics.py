@@ -11,7 +11,8 @@ import pytest
 from studio.transcription.formats import FORMATS
 from tests.support.server import SONG, Server, decode_all, write_wav
 from tests.support.speech import TRACK, again, data, instrumental, text, watch
-from tests.support.subtitles import read_lrc, read_srt
+from tests.support.subtitles import read_lrc, read_srt, read_ultrastar
+from tests.support.tunes import melody
 
 SINGER = {"source": "vocals", "separation_variant": "mini", "temperature": 0.0}
 STEMS = ["vocals", "no_vocals", "instrumental"]
@@ -66,6 +67,28 @@ def test_lyrics_have_a_time_for_every_word(
     assert " ".join(" ".join(words) for _, _, words in shown) == " ".join(
         " ".join(line.split()) for _, line in lines
     )
+
+
+def test_notes_have_the_pitches_of_the_melody(
+    speaker: Server, sung: tuple[str, dict[str, Any], list[dict[str, Any]]]
+) -> None:
+    file_id, job, _ = sung
+    _, lines = read_ultrastar(text(speaker, file_id, "ultrastar.txt"))
+    notes = [note for line in lines for note in line]
+    assert len(notes) == job["result"]["words"]
+    scored = [note for note in notes if note.pitch is not None]
+    assert len(scored) >= 0.9 * len(notes)
+    # Words that were misheard may lie across several notes of the melody.
+    right = [
+        any(
+            one.pitch == note.pitch
+            and one.start_s < note.end_s
+            and note.start_s < one.start_s + one.duration_s
+            for one in melody()
+        )
+        for note in scored
+    ]
+    assert np.mean(right) >= 0.9
 
 
 def test_both_halves_of_the_song_can_be_had(

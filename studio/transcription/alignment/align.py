@@ -208,6 +208,7 @@ class _Reader:
         parts = [self._held]
         known = self._held_from + len(self._held)
         while known < end and (block := next(self._blocks, None)) is not None:
+            may_go_on()
             known += block.shape[1]
             parts.append(block[0])
             if known <= keep_from:
