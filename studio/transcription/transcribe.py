@@ -106,7 +106,14 @@ def _in_time(
     heard = _collected(
         listener.run(), "transcribing", source, part(0.0, LISTENING_SHARE), is_shown=False
     )
-    steps = aligned(engine, source, read_lyrics(lyrics), heard, listener.language or "en")
+    steps = aligned(
+        engine,
+        source,
+        read_lyrics(lyrics),
+        heard,
+        listener.language or "en",
+        is_voice_alone=context.options.source == "vocals",
+    )
     return _collected(steps, "aligning", source, part(LISTENING_SHARE, 1.0), is_shown=True)
 
 

@@ -11,6 +11,7 @@ from studio import audio
 from studio.sources import Source
 from studio.transcription.alignment.lyrics import Line, all_words
 from studio.transcription.alignment.matching import Heard, Pair, heard_words, matched
+from studio.transcription.alignment.onsets import LevelMeter, on_onsets
 from studio.transcription.alignment.plan import Pass, Plan
 from studio.transcription.engine import RATE_HZ, Speech, SpeechEngine, TimedText
 from studio.transcription.interruption import may_go_on
@@ -35,10 +36,13 @@ def aligned(
     lines: Sequence[Line],
     segments: Sequence[Segment],
     language: str,
+    *,
+    is_voice_alone: bool,
 ) -> Iterator[tuple[list[Segment], float]]:
     """Yield the lines of lyrics as segments, in order, and how far the recording is done.
 
-    `segments` are what the model heard in the recording, with the times of words.
+    `segments` are what the model heard in the recording, with the times of words. A singer without
+    accompaniment gets all lines at the end, because words may still be moved to other onsets.
     """
     words = all_words(lines)
     heard = heard_words(segments)
@@ -50,16 +54,21 @@ def aligned(
         return
 
     plan = Plan(lines, pairs, heard, source.duration_s)
-    with closing(_Reader(source)) as reader:
+    meter = LevelMeter() if is_voice_alone else None
+    with closing(_Reader(source, meter)) as reader:
         aligner = _Aligner(engine, reader, plan, pairs, heard, language=language)
         begun_s: list[float] = []
+        placed: list[Placed] = []
         while len(begun_s) < len(words):
             may_go_on()
             part = plan.next(len(begun_s), begun_s)
             found = aligner.run(part)
             for one in found:
                 begun_s.append(one.start_s if one else begun_s[-1] if begun_s else 0.0)
-            yield writer.write(found), part.end_s
+            placed += found
+            yield [] if meter else writer.write(found), part.end_s
+    if meter:
+        yield writer.write(on_onsets(placed, words, meter.finish())), source.duration_s
 
 
 class _Aligner:
@@ -190,9 +199,13 @@ class _Writer:
 
 
 class _Reader:
-    """Reads parts of a recording in order; keeps the last half minute in memory."""
+    """Reads parts of a recording in order; keeps the last half minute in memory.
 
-    def __init__(self, source: Source) -> None:
+    All that is read passes through the `meter`.
+    """
+
+    def __init__(self, source: Source, meter: LevelMeter | None) -> None:
+        self._meter = meter
         self._blocks = audio.decode(source.path, RATE_HZ, 1, source.duration_s)
         self._held = np.zeros(0, np.float32)
         self._held_from = 0
@@ -210,6 +223,8 @@ class _Reader:
         while known < end and (block := next(self._blocks, None)) is not None:
             may_go_on()
             known += block.shape[1]
+            if self._meter:
+                self._meter.add(block[0])
             parts.append(block[0])
             if known <= keep_from:
                 parts, self._held_from = [], known

@@ -1,0 +1,70 @@
+"""Known lyrics of a singer without accompaniment begin on the onsets of the voice."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from studio.family import JobContext
+from studio.sources import Source
+from studio.transcription.alignment.onsets import LevelMeter, on_onsets
+from studio.transcription.engine import RATE_HZ, TimedText
+from studio.transcription.faster_engine import FasterWhisper
+from studio.transcription.options import TranscriptionOptions
+from studio.transcription.result import TRANSCRIPT_FILE
+from studio.transcription.transcribe import transcribe
+from tests.support.server import SONG, decode_all
+from tests.support.speech import MINI
+from tests.support.tunes import melody
+from training.sample import DURATION_S, SONG_SEED
+from training.whisper.singing import sung_words, to_lines
+from training.whisper.words import VOCABULARY
+
+VOCALS = SONG / "vocals.flac"
+LATE_S, MEDIAN_S = 0.3, 0.06
+
+
+def test_words_that_are_a_little_off_begin_on_their_notes() -> None:
+    truth_s = np.array([note.start_s for note in melody()])
+    off_s = np.resize([0.15, -0.2, 0.0, 0.1], len(truth_s))
+    words = [TimedText(start_s, start_s + 0.1, 0.5) for start_s in truth_s + off_s]
+    meter = LevelMeter()
+    for block in np.array_split(decode_all(VOCALS, RATE_HZ, 1)[0], 7):
+        meter.add(block)
+    given = [None, *words, None]
+    moved = on_onsets(given, [" la"] * len(given), meter.finish())
+    assert moved[0] is moved[-1] is None
+    found = [one for one in moved if one]
+    starts_s = np.array([one.start_s for one in found])
+    assert np.quantile(np.abs(starts_s - truth_s), 0.9) <= MEDIAN_S
+    ends_s = np.array([one.end_s for one in found])
+    assert (ends_s > starts_s).all() and (ends_s[:-1] <= starts_s[1:]).all()
+
+
+def test_words_of_silence_stay_where_they_are() -> None:
+    meter = LevelMeter()
+    meter.add(np.zeros(2 * RATE_HZ, np.float32))
+    words = [TimedText(0.5, 0.9, 0.5), None, TimedText(1.0, 1.4, 0.5)]
+    assert on_onsets(words, [" la"] * 3, meter.finish()) == words
+    assert on_onsets([None], [" la"], LevelMeter().finish()) == [None]
+
+
+def test_lyrics_of_vocals_begin_with_their_notes(tmp_path: Path) -> None:
+    rows = [row for row in sung_words(SONG_SEED, held_out=True) if row[2] < DURATION_S]
+    lyrics = "\n".join(
+        " ".join(VOCABULARY[int(word)] for word, *_ in line) for line in to_lines(np.array(rows))
+    )
+    options = TranscriptionOptions(lyrics=lyrics, language="en", temperature=0.0, source="vocals")
+    engine = FasterWhisper(MINI / "ctranslate2", 0)
+    transcribe(engine, Source(VOCALS, DURATION_S), JobContext(options, tmp_path))
+    written = json.loads((tmp_path / TRANSCRIPT_FILE).read_text("utf-8"))
+    words = [word for segment in written["segments"] for word in segment["words"]]
+    assert len(words) == len(rows)
+    apart_s = [
+        abs(word["start_s"] - row[1])
+        for word, row in zip(words, rows, strict=True)
+        if word.get("placed", True)
+    ]
+    assert len(apart_s) >= 0.8 * len(rows)
+    assert np.median(apart_s) <= MEDIAN_S
+    assert np.mean(np.array(apart_s) <= LATE_S) >= 0.8
