@@ -50,7 +50,7 @@ class Operation:
     work, or none. If `query_is_options`, the view checks the query itself: it may contain the
     options of the body, those of the model `options_of`, or of any model if that is ANY_MODEL. An
     operation of any model is described once more for each model, as `name_of(model)`. The protocols
-    of other programs are not described in the OpenAPI document.
+    of other programs and the files of pages are not described in the OpenAPI document.
     """
 
     name: str
@@ -82,6 +82,14 @@ def operation(**described: Any) -> Callable[[View], View]:
         return view
 
     return attach
+
+
+def own_file(view: View) -> View:
+    """A view that sends files of the server's pages: without a key, and without a rate limit."""
+    attach = operation(
+        name="", tag="", summary="", answers={}, is_open=True, rate="none", is_described=False
+    )
+    return attach(view)
 
 
 def other_protocol(rate: Literal["general", "work", "none"]) -> Callable[[View], View]:

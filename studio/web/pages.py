@@ -12,6 +12,7 @@ from flask import Flask, Response, jsonify, render_template, request, send_file
 from studio.errors import UnknownRoute, all_errors
 from studio.web.assets import STATIC, Assets
 from studio.web.openapi import document
+from studio.web.operations import own_file
 from studio.web.remedies import REMEDIES
 from studio.web.samples import call_of, samples
 from studio.web.services import Services
@@ -132,6 +133,7 @@ def _add_studio(app: Flask, assets: Assets, *, lists_files: bool) -> None:
         return Response(page, headers={POLICY_HEADER: policy, "Cache-Control": "no-cache"})
 
     @app.get("/static/<version>/<path:name>")
+    @own_file
     def static_file(version: str, name: str) -> Response:
         return assets.answer(version, name)
 

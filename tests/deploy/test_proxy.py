@@ -250,13 +250,15 @@ def test_a_burst_is_let_through_and_more_is_refused(proxy: Proxy) -> None:
     assert ask(proxy, "GET", "/models").status == 200
 
 
-def test_downloads_polling_and_sockets_are_not_limited(
+def test_downloads_polling_sockets_and_files_of_pages_are_not_limited(
     proxy: Proxy, production: Server, short_wav: Path
 ) -> None:
     file_id = production.separate(short_wav)
     found = at_once(proxy, f"/status/{file_id}", "127.0.0.3")
     for _ in range(MANY // DOWNLOADS + 1):
         found += at_once(proxy, f"/download/{file_id}/vocals", "127.0.0.3", DOWNLOADS)
+    assert {answer.status for answer in found} == {200}
+    found = at_once(proxy, "/static/0/icon.svg", "127.0.0.3")
     assert {answer.status for answer in found} == {200}
     # Of those that join nothing, the server itself ends the oldest ones.
     found = at_once(proxy, "/socket.io/?EIO=4&transport=polling", "127.0.0.3")

@@ -66,6 +66,8 @@ def test_the_general_rate_spares_health(strict: Server) -> None:
     assert answers == [200] * 5 + [429] * 2
     assert {strict.get("/health", headers=of(CYD)).status_code for _ in range(20)} == {200}
     assert strict.get("/ready").status_code == 200
+    # A page has more files than that.
+    assert {strict.get("/static/0/icon.svg").status_code for _ in range(20)} == {200}
 
 
 def test_guessing_keys_is_counted_by_address(strict: Server) -> None:
