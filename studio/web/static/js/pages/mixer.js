@@ -17,6 +17,7 @@ import { listenToKeys } from "../ui/mixer_keys.js";
 import { Presets } from "../ui/presets.js";
 import { SongAnalysis } from "../ui/song_analysis.js";
 import { SongFrame } from "../ui/song_frame.js";
+import { SongPicture } from "../ui/song_picture.js";
 import { SongState } from "../ui/song_state.js";
 import { Timeline } from "../ui/timeline.js";
 import { Transport } from "../ui/transport.js";
@@ -32,13 +33,15 @@ export function Mixer({ id }) {
   return html`<${SongFrame} id=${id} page="mixer" open=${open}>
     ${files?.stems
       ? html`<${Console} key=${files.stems.job_id} song=${song} files=${files} />`
-      : html`<${NoStems} song=${song} />`}
+      : files && html`<${NoStems} song=${song} files=${files} />`}
   <//>`;
 }
 
-/** @param {{ song: Song }} properties */
-function NoStems({ song }) {
+/** @param {{ song: Song, files: any }} properties */
+function NoStems({ song, files }) {
   return html`<div class="card list">
+    ${files.duration_s !== null &&
+    html`<${SongPicture} id=${song.id} stems=${[]} durationS=${files.duration_s} />`}
     <p>${t("mixer.separate")}</p>
     <${SongState} song=${song} />
     <p>
@@ -77,7 +80,7 @@ function Console({ song, files }) {
       <span class="wide">${t("mixer.failed")}</span>
       <button onClick=${() => player.retry()}>${t("upload.retry")}</button>
     </p>`}
-    <${Transport} player=${player}>
+    <${Transport} player=${player} durationS=${durationS}>
       <${SongAnalysis} song=${song} mix=${mix} analysis=${analysis} />
     <//>
     <${SongState} song=${song} />

@@ -4,6 +4,8 @@ import { t } from "../words.js";
 import { html } from "./html.js";
 
 const ACCEPTED = "audio/*,video/*,.flac,.ogg,.opus,.m4a,.aiff,.amr,.mkv";
+/** Nothing can be dropped with a finger. */
+const IS_TOUCHED = matchMedia("(hover: none)").matches;
 
 /** @param {{ onFiles: (files: File[]) => void }} properties */
 export function DropZone({ onFiles }) {
@@ -41,8 +43,8 @@ export function DropZone({ onFiles }) {
   };
 
   return html`<section class=${isOver ? "drop over" : "drop"}>
-    <h2>${t("drop.title")}</h2>
-    <p class="muted">${t("drop.hint")}</p>
+    <h2>${t(IS_TOUCHED ? "drop.touch" : "drop.title")}</h2>
+    <p class="muted">${t(IS_TOUCHED ? "drop.touch.hint" : "drop.hint")}</p>
     <input
       ref=${input}
       type="file"

@@ -1,5 +1,6 @@
 /** Pages whose modules are loaded when they are first shown. */
 import { useEffect, useState } from "preact/hooks";
+import { t } from "../words.js";
 import { html } from "./html.js";
 
 /** @param {() => Promise<any>} load */
@@ -10,11 +11,22 @@ export function lazyPage(load) {
     const [Page, setPage] = useState(() => known);
     useEffect(() => {
       if (known) return;
-      void load().then((loaded) => {
-        known = loaded;
-        setPage(() => loaded);
-      });
+      load().then(
+        (loaded) => {
+          known = loaded;
+          setPage(() => loaded);
+        },
+        () => setPage(() => Failed),
+      );
     }, []);
     return Page ? html`<${Page} ...${properties} />` : html`<p class="starting">…</p>`;
   };
+}
+
+/** A module could not be loaded: the server is away, or has another version since an update. */
+function Failed() {
+  return html`<p class="notice error row" role="alert">
+    <span class="wide">${t("page.failed")}</span>
+    <button onClick=${() => location.reload()}>${t("page.reload")}</button>
+  </p>`;
 }

@@ -17,7 +17,7 @@ export function SongFrame({ id, page, open, children }) {
   const problem = files === null && (error || song.error.value);
   if (song.isGone.value || problem) {
     return html`<div class="notice error" role="alert">
-        ${song.isGone.value && html`<h1>${t("song.gone")}</h1>`} ${problem && html`<p>${problem}</p>`}
+        ${song.isGone.value ? html`<h1>${t("song.gone")}</h1>` : html`<p>${problem}</p>`}
       </div>
       <p><a class="button" href="/studio">${t("missing.home")}</a></p>`;
   }

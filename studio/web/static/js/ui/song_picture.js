@@ -14,7 +14,7 @@ export function SongPicture({ id, stems, durationS }) {
 
   useEffect(() => {
     if (stems === null) return;
-    const width = (canvas.current?.clientWidth ?? 0) / 4;
+    const width = (canvas.current?.clientWidth ?? 0) / 2;
     const ordered = [...stems].sort(voiceLast);
     const parts = ordered.map((name) => peaksOf(id, name, durationS, width));
     Promise.all(parts.length > 0 ? parts : [peaksOfUpload(id, durationS, width)]).then(

@@ -5,11 +5,14 @@ import { html } from "./html.js";
 import { PlayButton } from "./play_bar.js";
 import { Key, Speed } from "./setting.js";
 
-/** @param {{ player: import("../audio/stem_player.js").StemPlayer, children?: any }} properties */
-export function Transport({ player, children }) {
+/**
+ * @param {{ player: import("../audio/stem_player.js").StemPlayer, durationS: number,
+ *   children?: any }} properties
+ */
+export function Transport({ player, durationS, children }) {
   return html`<div class="card transport">
     <${PlayButton} player=${player} />
-    <span class="times"><span data-clock>0:00</span> / ${clock(player.durationS.value)}</span>
+    <span class="times"><span data-clock>0:00</span> / ${clock(durationS)}</span>
     <${Speed} mix=${player.mix} />
     <${Key} mix=${player.mix} />
     <${Loop} player=${player} />

@@ -15,7 +15,7 @@ export const musicDe = {
   "music.model.here": "{name}: {purpose}",
   "music.model.fetched": "{name}: {purpose} (lädt erst {size} herunter)",
   "music.licence": "Lizenz der Gewichte: {licence}",
-  "music.duration": "Dauer in Sekunden",
+  "music.duration": "Dauer (s)",
   "music.variations": "Varianten",
   "music.seed": "Startwert",
   "music.seed.any": "zufällig",

@@ -15,7 +15,7 @@ export const musicEn = {
   "music.model.here": "{name}: {purpose}",
   "music.model.fetched": "{name}: {purpose} (downloads {size} first)",
   "music.licence": "Licence of the weights: {licence}",
-  "music.duration": "Duration in seconds",
+  "music.duration": "Duration (s)",
   "music.variations": "Variations",
   "music.seed": "Seed",
   "music.seed.any": "random",
