@@ -1,4 +1,4 @@
-"""Whisper on CTranslate2 through faster-whisper: the engine of the server."""
+"""Whisper through faster-whisper, on OpenVINO or CTranslate2: the engine of the server."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from studio.inference.devices import fallback_note, join_notes
 from studio.inference.hardware import multiplies_bytes
 from studio.inference.process import release_free_memory
 from studio.inference.worker_threads import WorkerThreads
-from studio.transcription.batching import BatchedModel
+from studio.transcription.batching import BatchedModel, WindowModel
 from studio.transcription.ctranslate2_model import CTranslate2Model
 from studio.transcription.cuda import CudaModel, device_index
 from studio.transcription.engine import (
@@ -30,6 +30,7 @@ from studio.transcription.engine import (
 from studio.transcription.interruption import current_check, interruptible
 from studio.transcription.openvino.conversion import COMPACT, fastest
 from studio.transcription.openvino.model import OpenVinoModel
+from studio.transcription.openvino.pipeline import without_ctranslate2
 from studio.transcription.openvino.weights import NotReadable
 from studio.transcription.token_times import fitting, timed_texts
 from studio.transcription.transcript import Segment, Word
@@ -43,7 +44,7 @@ SILENCE_S = 30
 
 
 class FasterWhisper:
-    """A loaded CTranslate2 model: int8 on a CPU, float16 on a CUDA device.
+    """A loaded CTranslate2 directory: int8 on a CPU, float16 on a CUDA device.
 
     `threads` is how many it uses on a CPU, 0 for all cores. `runtime` is what it runs on there:
     `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO where it is known to be quicker.
@@ -63,23 +64,20 @@ class FasterWhisper:
     ) -> None:
         self._note: str | None = None
         self._extracting = Lock()
-        self._model = on_cuda = self._on_cuda(folder, device)
-        self.precision = "float16" if on_cuda else "int8"
-        if not on_cuda:
-            self._model = _loaded(folder, self.precision, device="cpu", cpu_threads=threads)
-        own = self._model.model
         self._cuda: CudaModel | None = None
-        if on_cuda:
-            on_cpu = partial(_loaded, folder, "int8", device="cpu", cpu_threads=threads)
-            self._cuda = CudaModel(own, lambda: on_cpu().model)
-            self._batched = BatchedModel(self._cuda)
-        elif openvino := self._on_openvino(folder, threads, runtime, graphs):
-            self.precision = openvino.precision
-            self._batched = BatchedModel(openvino)
+        on_cpu = partial(_loaded, folder, "int8", device="cpu", cpu_threads=threads)
+        model: WindowModel
+        if on_cuda := self._on_cuda(folder, device):
+            self._model, self.precision = on_cuda, "float16"
+            model = self._cuda = CudaModel(on_cuda.model, lambda: on_cpu().model)
+        elif on_openvino := _on_openvino(folder, threads, runtime, graphs):
+            self._model, model = on_openvino
+            self.precision = model.precision
         else:
-            drawer = partial(self._drawer, own, folder, threads, graphs)
-            self._batched = BatchedModel(CTranslate2Model(own, drawer))
-        self._model.model = self._batched
+            self._model, self.precision = on_cpu(), "int8"
+            drawer = partial(_drawer, folder, self._model.hf_tokenizer, threads, graphs)
+            model = CTranslate2Model(self._model.model, drawer)
+        self._model.model = self._batched = BatchedModel(model)
 
     @property
     def note(self) -> str | None:
@@ -101,33 +99,6 @@ class FasterWhisper:
             log.warning(self._note)
             return None
         return model
-
-    def _on_openvino(
-        self, folder: Path, threads: int, runtime: str, graphs: Path | None
-    ) -> OpenVinoModel | None:
-        """The model on OpenVINO; None where CTranslate2 is to run it, or must."""
-        if not _takes_openvino(runtime):
-            return None
-        given = self._model.model, folder, self._model.hf_tokenizer
-        try:
-            return OpenVinoModel(*given, precision=fastest(), threads=threads, graphs=graphs)
-        except (NotReadable, LookupError, ValueError, RuntimeError, ImportError) as error:
-            if runtime == "openvino":
-                raise
-            log.warning("the model stays on CTranslate2: %s", error)
-            return None
-
-    def _drawer(self, model: Any, folder: Path, threads: int, graphs: Path | None) -> OpenVinoModel:
-        tokenizer = self._model.hf_tokenizer
-        return OpenVinoModel(
-            model,
-            folder,
-            tokenizer,
-            precision=COMPACT,
-            threads=threads,
-            graphs=graphs,
-            has_encoder=False,
-        )
 
     @property
     def is_multilingual(self) -> bool:
@@ -240,6 +211,32 @@ def _loaded(folder: Path, precision: str, **settings: Any) -> Any:
     from faster_whisper import WhisperModel
 
     return WhisperModel(str(folder), compute_type=precision, local_files_only=True, **settings)
+
+
+def _on_openvino(
+    folder: Path, threads: int, runtime: str, graphs: Path | None
+) -> tuple[Any, OpenVinoModel] | None:
+    """faster-whisper and its model on OpenVINO; None where CTranslate2 is to run it, or must."""
+    if not _takes_openvino(runtime):
+        return None
+    try:
+        pipeline = without_ctranslate2(folder)
+        vocabulary = pipeline.hf_tokenizer
+        model = OpenVinoModel(
+            folder, vocabulary, precision=fastest(), threads=threads, graphs=graphs
+        )
+    except (NotReadable, LookupError, ValueError, RuntimeError, ImportError) as error:
+        if runtime == "openvino":
+            raise
+        log.warning("the model stays on CTranslate2: %s", error)
+        return None
+    return pipeline, model
+
+
+def _drawer(folder: Path, vocabulary: Any, threads: int, graphs: Path | None) -> OpenVinoModel:
+    return OpenVinoModel(
+        folder, vocabulary, precision=COMPACT, threads=threads, graphs=graphs, has_encoder=False
+    )
 
 
 def _takes_openvino(runtime: str) -> bool:

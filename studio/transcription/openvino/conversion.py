@@ -9,6 +9,7 @@ from typing import Any
 from studio.inference.convert_process import answer, convert_apart, kept_or_converted
 from studio.inference.graph_cache import GraphCache, graph_key
 from studio.inference.hardware import has_amx, native_bf16
+from studio.transcription.openvino.alignment import CONFIG_FILE, alignment_heads
 from studio.transcription.openvino.graph import (
     build_cross_attention,
     build_decoder,
@@ -17,7 +18,7 @@ from studio.transcription.openvino.graph import (
 )
 from studio.transcription.openvino.weights import MODEL_FILE, read_weights
 
-GRAPH_VERSION = 2
+GRAPH_VERSION = 3
 # Converting smaller files is faster than starting a process.
 KEPT_FROM_BYTES = 64 * 2**20
 
@@ -67,18 +68,19 @@ def networks(
 
 def build(folder: Path, precision: Precision, end: int) -> dict[str, Any]:
     encoder, decoder = read_weights(folder / MODEL_FILE)
+    aligned = alignment_heads(folder, decoder.layers, decoder.number("num_heads"))
     bits, kind = precision.decoder_bits, precision.decoder_kind
     return {
         "encoder": build_encoder(encoder, precision.encoder_bits),
         "cross_attention": build_cross_attention(decoder, bits, kind),
-        "decoder": build_decoder(decoder, bits, kind),
+        "decoder": build_decoder(decoder, bits, kind, aligned),
         "head": build_head(decoder, bits, end),
     }
 
 
 def _key(folder: Path, precision: Precision, end: int) -> str:
     rest = ("whisper", GRAPH_VERSION, end, *astuple(precision))
-    return graph_key([folder / MODEL_FILE], ("openvino",), *rest)
+    return graph_key([folder / MODEL_FILE, folder / CONFIG_FILE], ("openvino",), *rest)
 
 
 def main(graphs: str, folder: str, end: str, *precision: str) -> int:

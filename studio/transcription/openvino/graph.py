@@ -5,6 +5,8 @@ decoder's keys and values of the encoder states; the decoder, with its key-value
 the head, from decoder states to tokens.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 
 from studio.inference.openvino_builder import GraphWriter, Model, Node
@@ -57,8 +59,15 @@ def cross_attention_name(layer: int, part: str) -> str:
     return f"cross_attention.{layer}.{part}"
 
 
-def build_decoder(weights: Weights, bits: int, kind: str) -> Model:
+def query_name(layer: int) -> str:
+    return f"query.{layer}"
+
+
+def build_decoder(weights: Weights, bits: int, kind: str, aligned: Collection[int]) -> Model:
     """`embedded` tokens (rows, length, width) -> `hidden` (rows, wanted, width).
+
+    `query.LAYER` (rows, length, width) has the queries of the cross-attention of each layer in
+    `aligned`. Its weights are computed from them outside the graph, for the final tokens only.
 
     Rows are hypotheses, grouped by window. Further inputs: `cross_attention.*` of the windows;
     `windows`, their number; `mask` (rows, 1, length, total length); `parents`, the cache row that
@@ -72,17 +81,21 @@ def build_decoder(weights: Weights, bits: int, kind: str) -> Model:
     parents = graph.input("parents", [-1], "i32")
     wanted = graph.input("wanted", [-1], "i64")
     windows = graph.input("windows", [1], "i64")
+    outputs = {}
     for number, layer in enumerate(graph.layers()):
         query, key, value = graph.split(graph.norm(x, f"{layer}/self_attention"), layer)
         keys = graph.remembered(key, parents, f"{number}.k")
         values = graph.remembered(value, parents, f"{number}.v")
         attended = graph.ops.scaled_dot_product_attention(query, keys, values, mask)
         x = graph.add(x, graph.joined(attended), f"{layer}/self_attention/linear_1")
-        x = graph.add(
-            x, graph.cross_attention(x, windows, number, kind), f"{layer}/attention/linear_2"
-        )
+        queries = graph.linear(graph.norm(x, f"{layer}/attention"), f"{layer}/attention/linear_0")
+        if number in aligned:
+            outputs[query_name(number)] = queries
+        attended = graph.cross_attention(queries, windows, number, kind)
+        x = graph.add(x, attended, f"{layer}/attention/linear_2")
         x = graph.fed_forward(x, layer)
-    return graph.model("decoder", {"hidden": graph.ops.gather(x, wanted, graph.integers(1))})
+    outputs["hidden"] = graph.ops.gather(x, wanted, graph.integers(1))
+    return graph.model("decoder", outputs)
 
 
 def build_head(weights: Weights, bits: int, end: int) -> Model:
@@ -90,7 +103,8 @@ def build_head(weights: Weights, bits: int, end: int) -> Model:
 
     Outputs for the tokens before `end`: the `best` MAX_BEST logits, their token numbers in
     `places`, and `total`, the log of the sum of all exponentials. `rest` has the logits from `end`
-    on. Copying all logits out of the graph would be slow.
+    on, and `chosen` (rows, 1) those of the input `tokens`, one for each row. Copying all logits
+    out of the graph would be slow.
     """
     graph = _Graph(weights, bits)
     ops = graph.ops
@@ -98,8 +112,10 @@ def build_head(weights: Weights, bits: int, end: int) -> Model:
     matrix = weights.floats("projection/weight", scale="embeddings/weight")
     bias = graph.input("bias", [-1, len(matrix)], "f32")
     logits = ops.matmul(graph.norm(hidden, ""), constant(matrix, bits), False, True)
+    tokens = graph.input("tokens", [-1, 1], "i64")
+    logits = ops.add(logits, bias)
     sizes = graph.integers([end, len(matrix) - end])
-    text, rest = ops.variadic_split(ops.add(logits, bias), graph.integers(1), sizes).outputs()
+    text, rest = ops.variadic_split(logits, graph.integers(1), sizes).outputs()
     highest = ops.reduce_max(text, graph.integers([1]), True)
     total = ops.reduce_sum(ops.exp(ops.subtract(text, highest)), graph.integers([1]), True)
     best = ops.topk(text, ops.constant(np.int32(MAX_BEST)), 1, "max", "value")
@@ -110,6 +126,7 @@ def build_head(weights: Weights, bits: int, end: int) -> Model:
             "places": best.output(1),
             "total": ops.add(ops.log(total), highest),
             "rest": rest,
+            "chosen": ops.gather_elements(logits, tokens, 1),
         },
     )
 
@@ -167,17 +184,15 @@ class _Graph(GraphWriter):
         parts = self.ops.split(together, self.integers(-1), 3).outputs()
         return [self.heads(part) for part in parts]
 
-    def cross_attention(self, x: Node, windows: Node, number: int, kind: str) -> Node:
-        """Cross-attention. All hypotheses of a window are queries of one product."""
+    def cross_attention(self, queries: Node, windows: Node, number: int, kind: str) -> Node:
+        """What a layer's queries find. All hypotheses of a window are queries of one product."""
         ops = self.ops
-        layer = f"layer_{number}"
-        query = self.linear(self.norm(x, f"{layer}/attention"), f"{layer}/attention/linear_0")
         sizes = ops.concat([windows, self.integers([-1, self.head_count, self.head_size])], 0)
-        query = ops.transpose(ops.reshape(query, sizes, False), self.integers([0, 2, 1, 3]))
+        query = ops.transpose(ops.reshape(queries, sizes, False), self.integers([0, 2, 1, 3]))
         shape = [-1, self.head_count, STATES, self.head_size]
         key, value = (
             ops.convert(self.input(cross_attention_name(number, part), shape, kind), "f32")
             for part in "kv"
         )
         attended = self.joined(ops.scaled_dot_product_attention(query, key, value))
-        return ops.reshape(attended, ops.shape_of(x), False)
+        return ops.reshape(attended, ops.shape_of(queries), False)

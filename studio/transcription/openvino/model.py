@@ -1,18 +1,19 @@
 """A model with the interface of CTranslate2, for faster-whisper, that decodes on OpenVINO.
 
-CTranslate2's decoder is limited by the memory bandwidth of one core, and has no bf16. Word
-alignment remains with CTranslate2.
+CTranslate2's decoder is limited by the memory bandwidth of one core, and has no bf16.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from studio.transcription.languages import LANGUAGES
+from studio.transcription.openvino.alignment import Alignment, align_tokens
 from studio.transcription.openvino.conversion import Precision
 from studio.transcription.openvino.logits import Floats, Tokens
 from studio.transcription.openvino.networks import Decoding, Networks
@@ -20,6 +21,9 @@ from studio.transcription.openvino.search import Found, Settings, search
 
 # The default of CTranslate2: one second.
 MAX_FIRST_TIME = 50
+FILTER_WIDTH = 7
+# Smaller vocabularies have no tokens for languages.
+MULTILINGUAL_VOCABULARY = 51_865
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,10 @@ class OpenVinoModel:
     """
 
     encodes_together = False
+    device = "cpu"
 
     def __init__(
         self,
-        model: Any,
         folder: Path,
         vocabulary: Any,
         *,
@@ -52,7 +56,6 @@ class OpenVinoModel:
         graphs: Path | None,
         has_encoder: bool = True,
     ) -> None:
-        self._model = model
         self._vocabulary = vocabulary
         self._tokens = _special_tokens(vocabulary)
         self._networks = Networks(
@@ -65,9 +68,11 @@ class OpenVinoModel:
         )
         encoder = f", encoder {precision.encoder_kind}" if precision.encoder_bits == 32 else ""
         self.precision = f"int8{encoder} (OpenVINO)"
+        self._aligning = Lock()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+    @property
+    def is_multilingual(self) -> bool:
+        return self._networks.vocabulary >= MULTILINGUAL_VOCABULARY
 
     def encode(self, features: Any, to_cpu: bool = False) -> Floats:
         """Encode log-mel windows, float32 (windows, mels, frames)."""
@@ -134,11 +139,42 @@ class OpenVinoModel:
             rankings.append(ranked)
         return rankings
 
-    def align(self, features: Floats, *given: Any, **settings: Any) -> Any:
-        """Like CTranslate2's method; `features` are states."""
-        from ctranslate2 import StorageView
+    def align(
+        self,
+        features: Floats,
+        start_sequence: Sequence[int],
+        text_tokens: Sequence[Sequence[int]],
+        num_frames: int,
+        *,
+        median_filter_width: int = FILTER_WIDTH,
+    ) -> list[Alignment]:
+        """Like CTranslate2's method; `features` are states, and `num_frames` counts those of the
+        spectrum, two for each state."""
+        frames = num_frames // 2
+        # Each run needs memory for the keys and values of its window.
+        with self._aligning:
+            return [
+                self._align(states[None], start_sequence, text, frames, median_filter_width)
+                for states, text in zip(features, text_tokens, strict=True)
+            ]
 
-        return self._model.align(StorageView.from_array(features), *given, **settings)
+    def _align(
+        self,
+        states: Floats,
+        start: Sequence[int],
+        text: Sequence[int],
+        frames: int,
+        filter_width: int,
+    ) -> Alignment:
+        tokens = np.array([[*start, self._tokens.no_times, *text, self._tokens.end]])
+        # The state before each token of the text.
+        before = len(start) + np.arange(len(text))
+        with Decoding(self._networks, states) as decoding:
+            hidden = decoding.step(tokens, np.array([0]), before)
+            weights = decoding.attention(frames)
+            probabilities = np.exp(decoding.log_probabilities(hidden[0], np.array(text)))
+        path = align_tokens(weights, len(start), filter_width)
+        return Alignment(path, probabilities.tolist())
 
     def _decode(
         self, states: Floats, prompts: Sequence[Sequence[int]], settings: Settings

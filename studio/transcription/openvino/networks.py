@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from studio.inference.graph_cache import RELEASED_WHOLE
 from studio.inference.openvino_import import import_openvino
+from studio.transcription.openvino.alignment import alignment_heads, attention
 from studio.transcription.openvino.conversion import Precision, networks
-from studio.transcription.openvino.graph import STATES, cross_attention_name
+from studio.transcription.openvino.graph import STATES, cross_attention_name, query_name
 from studio.transcription.openvino.logits import Floats, Integers, Scores
-from studio.transcription.openvino.weights import MODEL_FILE, read_weights
+from studio.transcription.openvino.weights import MODEL_FILE, from_bf16, read_weights
 
 # Upper bounds for the cross-attention cache and the rows per step. Beyond them memory grows and
 # speed does not; further windows are decoded afterwards.
@@ -51,6 +52,7 @@ class Networks:
         self.width = decoder.shape("layer_norm/gamma")[0]
         self.heads = decoder.number("num_heads")
         self.vocabulary = decoder.shape("embeddings/weight")[0]
+        self.alignment_heads = alignment_heads(folder, self.layers, self.heads)
         self.end = end
         self.no_bias: Floats = np.zeros((1, self.vocabulary), np.float32)
         self._threads = threads
@@ -253,11 +255,39 @@ class Decoding:
 
     def scores(self, hidden: Floats, bias: Floats) -> Scores:
         """Token scores after states (rows, width), plus a bias (rows or 1, vocabulary)."""
+        head = self._score(hidden, bias, np.zeros(len(hidden), np.int64))
+        best, places, total, rest = map(head.read, ("best", "places", "total", "rest"))
+        return Scores(self._networks.end, best, places.astype(np.int64), total[:, 0], rest)
+
+    def log_probabilities(self, hidden: Floats, tokens: Integers) -> Floats:
+        """The log probability of a text token after each state (rows, width), among text tokens."""
+        found = []
+        for start in range(0, len(tokens), MAX_ROWS):
+            part = slice(start, start + MAX_ROWS)
+            head = self._score(hidden[part], self.no_bias, tokens[part])
+            found.append((head.read("chosen") - head.read("total"))[:, 0])
+        return np.concatenate(found)
+
+    def _score(self, hidden: Floats, bias: Floats, tokens: Integers) -> "Request":
         head = self._slot.head
         head.give("hidden", hidden)
+        head.give("tokens", tokens[:, None])
         if bias is not self._bias:
             head.give("bias", bias)
             self._bias = bias
         head.infer()
-        best, places, total, rest = map(head.read, ("best", "places", "total", "rest"))
-        return Scores(self._networks.end, best, places.astype(np.int64), total[:, 0], rest)
+        return head
+
+    def attention(self, frames: int) -> Floats:
+        """The weights of the alignment heads in the last step, with one row for each window.
+
+        float32 (heads, length of the step, frames), for the first window.
+        """
+        weights = []
+        for layer, heads in self._networks.alignment_heads.items():
+            queries = self._slot.decoder.read(query_name(layer))[0]
+            by_head = queries.reshape(len(queries), self._networks.heads, -1).swapaxes(0, 1)
+            keys = self._slot.cross_attention[cross_attention_name(layer, "k")][0, heads, :frames]
+            keys = from_bf16(keys) if keys.dtype == np.uint16 else keys
+            weights.append(attention(by_head[heads], keys))
+        return np.concatenate(weights)

@@ -18,6 +18,12 @@ _TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16, 5:
 _BFLOAT16 = 5
 
 
+def from_bf16(bits: npt.NDArray[np.uint16]) -> Floats:
+    """bfloat16 as float32, from its raw bits."""
+    floats: Floats = (bits.astype(np.uint32) << 16).view(np.float32)
+    return floats
+
+
 class NotReadable(Exception):
     """The weights have an unexpected format; the message says why."""
 
@@ -117,7 +123,7 @@ def _variables(path: Path) -> dict[str, Array]:
             kind = number(1)
             value = take(number(4)).view(_TYPES[kind]).reshape(shape)
             if kind == _BFLOAT16:
-                value = (value.astype(np.uint32) << 16).view(np.float32)
+                value = from_bf16(value)
             variables[name] = value
         # Equal variables are stored once.
         for _ in range(number(4)):

@@ -77,15 +77,11 @@ def plain() -> WhisperModel:
 @pytest.fixture(scope="module")
 def exact(plain: WhisperModel) -> OpenVinoModel:
     """OpenVINO in float32."""
-    return OpenVinoModel(
-        plain.model, FOLDER, plain.hf_tokenizer, precision=EXACT, threads=0, graphs=None
-    )
+    return OpenVinoModel(FOLDER, plain.hf_tokenizer, precision=EXACT, threads=0, graphs=None)
 
 
 def small(plain: WhisperModel, precision: Precision) -> OpenVinoModel:
-    return OpenVinoModel(
-        plain.model, FOLDER, plain.hf_tokenizer, precision=precision, threads=1, graphs=None
-    )
+    return OpenVinoModel(FOLDER, plain.hf_tokenizer, precision=precision, threads=1, graphs=None)
 
 
 @pytest.fixture(scope="module")
