@@ -1,5 +1,7 @@
-"""The processor's instructions that decide which precision is fastest."""
+"""The processor: its cores, and the instructions that decide which precision is fastest."""
 
+import os
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -35,3 +37,10 @@ def multiplies_bytes() -> bool:
 def has_amx() -> bool:
     """Whether the processor has a unit for products of matrices, which is quickest in bf16."""
     return "amx_bf16" in processor_flags()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Weights of 8 and of 4 bits, in the forms that OpenVINO multiplies as they are."""
+"""Weights of 16, 8 and 4 bits, in forms that OpenVINO reads or multiplies as they are."""
 
 from typing import Any
 
@@ -26,6 +26,37 @@ def constant(weight: Matrix, bits: int) -> Any:
     if bits == 8 or weight.shape[1] % GROUP_SIZE:
         return _of_8_bits(weight)
     return _of_4_bits(weight)
+
+
+def halve_constants(model: Any) -> None:
+    """Store in float16 what it holds without loss, such as the weights of released networks.
+
+    A graph then takes half of the space on the disk, and OpenVINO less memory to load it.
+    """
+    from openvino._offline_transformations import compress_model_transformation
+
+    ops = import_openvino().opset15
+    rounded = {
+        node.get_friendly_name(): np.array(node.data)
+        for node in model.get_ordered_ops()
+        if _is_float32(node) and not np.array_equal(_halved(node.data), node.data)
+    }
+    # OpenVINO keeps float16 in memory only behind operations that this marks.
+    compress_model_transformation(model)
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Convert" and node.get_friendly_name() in rounded:
+            exact = ops.constant(rounded[node.get_friendly_name()])
+            node.output(0).replace(exact.output(0))
+
+
+def _is_float32(node: Any) -> bool:
+    types = import_openvino().Type
+    return bool(node.get_type_name() == "Constant" and node.get_element_type() == types.f32)
+
+
+def _halved(values: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return values.astype(np.float16)
 
 
 def _of_8_bits(weight: Matrix) -> Any:

@@ -8,6 +8,7 @@ from threading import Lock, RLock, Timer
 from typing import Any
 
 from studio.inference.devices import release_memory
+from studio.inference.process import release_free_memory
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Registry:
                     self._unload_idle(0.0)
                     began_s = time.monotonic()
                     slot.model = load()
+                    release_free_memory()
                     took_s = time.monotonic() - began_s
                     log.info("loaded %s in %.1f s", name, took_s)
                     self.on_load(name, took_s)

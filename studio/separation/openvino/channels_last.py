@@ -5,6 +5,7 @@ back around their residual branches, which such tensors need not; the graph conv
 that. Layers of shapes that are not known here stay as they are.
 """
 
+from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
@@ -79,13 +80,16 @@ def _decode(self: Any, x: Any, skip: Any, length: int) -> tuple[Any, Any]:
         x = x.view(x.shape[0], self.chin, -1, x.shape[-1])
     first, second = _halves(self.rewrite, x + skip)
     y = _residual(self.dconv, first * second.sigmoid())
-    if self.freq:
-        z = self.conv_tr(y)
-        if self.pad:
-            z = z[..., self.pad : -self.pad, :]
-    else:
-        z = _upsample(self.conv_tr, y)[..., self.pad : self.pad + length]
-    return z if self.last else functional.gelu(z), y
+    z = _upsample(self.conv_tr, y, _same if self.last else functional.gelu)
+    if not self.freq:
+        z = z[..., self.pad : self.pad + length]
+    elif self.pad:
+        z = z[..., self.pad : -self.pad, :]
+    return z, y
+
+
+def _same(x: Any) -> Any:
+    return x
 
 
 def _flat(x: Any) -> Any:
@@ -152,22 +156,30 @@ def _halves(conv: Any, x: Any) -> tuple[Any, Any]:
     return _convolve(conv, x, weights[0], biases[0]), _convolve(conv, x, weights[1], biases[1])
 
 
-def _upsample(conv: Any, x: Any) -> Any:
-    """A ConvTranspose1d of twice its stride, on (1, C, 1, T), as a convolution of two taps.
+def _upsample(conv: Any, x: Any, act: Callable[[Any], Any]) -> Any:
+    """A transposed convolution of twice its stride and `act`, as a convolution of two taps.
 
-    Each block of `stride` outputs depends on two inputs; the block is computed as channels.
+    Each block of `stride` outputs depends on two inputs; the block is computed as channels. The
+    convolution of oneDNN in the other direction adds up in float32, in memory of its own. Of a
+    spectrum (1, C, F, T), frequencies are upsampled; of a wave (1, C, 1, T), samples.
     """
     from torch.nn import functional
 
-    (kernel,), (stride,) = conv.kernel_size, conv.stride
+    kernel, stride, outputs = conv.kernel_size[0], conv.stride[0], conv.out_channels
+    is_wave = conv.weight.dim() == 3
     if kernel != 2 * stride:
-        return _flat(conv(x.squeeze(2)))
-    outputs = conv.out_channels
+        return act(_flat(conv(x.squeeze(2))) if is_wave else conv(x))
     # (in, out, two blocks, stride) -> (stride, out, in, two taps), the later input first.
-    taps = conv.weight.view(-1, outputs, 2, stride).permute(3, 1, 0, 2).flip(3)
-    weight = taps.reshape(stride * outputs, -1, 1, 2)
-    y = functional.conv2d(x, weight, conv.bias.repeat(stride), padding=(0, 1))
-    return _first(_last(y).reshape(1, 1, -1, outputs))
+    taps = conv.weight.reshape(-1, outputs, 2, stride).permute(3, 1, 0, 2).flip(3)
+    sides = (1, 2) if is_wave else (2, 1)
+    weight = taps.reshape(stride * outputs, -1, *sides)
+    padding = tuple(side - 1 for side in sides)
+    y = _last(act(functional.conv2d(x, weight, conv.bias.repeat(stride), padding=padding)))
+    if is_wave:
+        return _first(y.reshape(1, 1, -1, outputs))
+    _, rows, frames, _ = y.shape
+    y = y.reshape(rows, frames, stride, outputs).transpose(1, 2)
+    return _first(y.reshape(1, -1, frames, outputs))
 
 
 def _group_norm(self: Any, x: Any) -> Any:

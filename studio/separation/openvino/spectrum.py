@@ -12,8 +12,8 @@ from studio.audio import Sound
 
 FRAMES_PER_WINDOW = 4
 SQUARED_WINDOWS = 1.5
-# So many bins of all frames and signals fit into a processor's own cache while they change order.
-BINS_AT_ONCE = 32
+# So many frames of all signals fit into a processor's own cache while they are transformed.
+FRAMES_AT_ONCE = 16
 
 Spectrum = npt.NDArray[np.float32]
 Signals = npt.NDArray[np.float32]
@@ -42,12 +42,16 @@ class Spectrogram:
         right = self._pad + self.frames * self._hop - self._samples
         padded = np.pad(sound, ((0, 0), (self._pad, right)), mode="reflect")
         windows = np.lib.stride_tricks.sliding_window_view(padded, self._size, axis=1)
-        framed = windows[:, :: self._hop] * (self._hann / np.float32(np.sqrt(self._size)))
-        spectrum = fft.rfft(framed, axis=2)[:, :, : self.bins]
-        parts = np.stack([spectrum.real, spectrum.imag], axis=1)
-        return np.ascontiguousarray(
-            parts.transpose(0, 1, 3, 2).reshape(-1, self.bins, self.frames), dtype=np.float32
-        )
+        windows = windows[:, :: self._hop]
+        scaled = self._hann / np.float32(np.sqrt(self._size))
+        # Real and imaginary part of each channel.
+        parts = np.empty((len(sound), 2, self.bins, self.frames), np.float32)
+        for start in range(0, self.frames, FRAMES_AT_ONCE):
+            stop = min(start + FRAMES_AT_ONCE, self.frames)
+            spectrum = fft.rfft(windows[:, start:stop] * scaled, axis=2)[:, :, : self.bins]
+            parts[:, 0, :, start:stop] = spectrum.real.swapaxes(1, 2)
+            parts[:, 1, :, start:stop] = spectrum.imag.swapaxes(1, 2)
+        return parts.reshape(-1, self.bins, self.frames)
 
     def inverse(self, spectra: Spectrum) -> Signals:
         """float32 (bins, frames, 2 * signals) -> float32 (signals, samples).
@@ -58,14 +62,16 @@ class Spectrogram:
 
         pairs = np.ascontiguousarray(spectra, dtype=np.float32).view(np.complex64)
         signals = pairs.shape[2]
-        bins = np.zeros((signals, self.frames, self.bins + 1), np.complex64)
-        for start in range(0, self.bins, BINS_AT_ONCE):
-            part = pairs[start : start + BINS_AT_ONCE]
-            bins[:, :, start : start + len(part)] = part.transpose(2, 1, 0)
-        framed = fft.irfft(bins, n=self._size, axis=2, overwrite_x=True)
-        framed *= self._hann * np.float32(np.sqrt(self._size) / SQUARED_WINDOWS)
-        hops = framed.reshape(signals, self.frames, FRAMES_PER_WINDOW, self._hop)
+        scaled = self._hann * np.float32(np.sqrt(self._size) / SQUARED_WINDOWS)
         out = np.zeros((signals, self.frames + FRAMES_PER_WINDOW - 1, self._hop), np.float32)
-        for number in range(FRAMES_PER_WINDOW):
-            out[:, number : number + self.frames] += hops[:, :, number]
+        for start in range(0, self.frames, FRAMES_AT_ONCE):
+            part = pairs[:, start : start + FRAMES_AT_ONCE]
+            count = part.shape[1]
+            bins = np.zeros((signals, count, self.bins + 1), np.complex64)
+            bins[:, :, :-1] = part.transpose(2, 1, 0)
+            framed = fft.irfft(bins, n=self._size, axis=2, overwrite_x=True)
+            framed *= scaled
+            hops = framed.reshape(signals, count, FRAMES_PER_WINDOW, self._hop)
+            for number in range(FRAMES_PER_WINDOW):
+                out[:, start + number : start + number + count] += hops[:, :, number]
         return out.reshape(signals, -1)[:, self._pad : self._pad + self._samples]
