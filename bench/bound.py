@@ -13,22 +13,29 @@ import numpy as np
 # The network's widest layers: rows, inputs and outputs.
 ROWS, NARROW, WIDE = 2688, 512, 2048
 PAIRS, ROUNDS = 4, 10
+PRODUCTS = {
+    "MatMul",
+    "Convolution",
+    "ConvolutionBackpropData",
+    "ScaledDotProductAttention",
+    "LSTMSequence",
+}
 
 
-def products(layers: Path) -> float:
-    """Additions and multiplications in the products of a kept graph."""
+def products(layers: Any) -> float:
+    """Additions and multiplications in the products of a graph; `layers` may be its path."""
     import openvino
 
-    return sum(_of(node) for node in openvino.Core().read_model(layers).get_ordered_ops())
+    model = openvino.Core().read_model(layers) if isinstance(layers, Path) else layers
+    return sum(_of(node) for node in model.get_ordered_ops())
 
 
 def _of(node: Any) -> float:
     """Those of one operation; 0 where it multiplies no matrices."""
-    first, second = (
-        list(node.input(number).get_shape()) if number < node.get_input_size() else []
-        for number in (0, 1)
-    )
-    made = float(np.prod(node.output(0).get_shape()))
+    if node.get_type_name() not in PRODUCTS:
+        return 0.0
+    first, second = (_sizes(node.input_value(number)) for number in (0, 1))
+    made = float(np.prod(_sizes(node.output(0))))
     match node.get_type_name():
         case "MatMul":
             is_turned = node.get_attributes()["transpose_a"]
@@ -38,9 +45,20 @@ def _of(node: Any) -> float:
         case "ConvolutionBackpropData":
             return 2 * float(np.prod(first)) * float(np.prod(second[1:]))
         case "ScaledDotProductAttention":
-            # Queries with all keys, and what comes of it with all values.
-            return 2 * 2 * float(np.prod(first)) * int(second[-2])
-    return 0.0
+            # Queries with all keys, and what comes of it with all values. Keys that a graph
+            # remembers are as many as the mask says.
+            keys = _sizes(node.input_value(3))[-1] if node.get_input_size() > 3 else second[-2]
+            return 2 * 2 * float(np.prod(first)) * int(keys)
+        case _:
+            # An LSTM multiplies each frame and its last output with four matrices.
+            _, frames, inputs = first
+            return 2 * 4 * frames * second[-1] * (inputs + second[-1])
+
+
+def _sizes(output: Any) -> list[int]:
+    """The shape of an output, with -1 for sizes that depend on the state of the graph."""
+    shape = output.get_partial_shape()
+    return [-1 if one.is_dynamic else one.get_length() for one in shape]
 
 
 def per_second(precision: str) -> float:
