@@ -51,7 +51,9 @@ def features(recording: Spoken, plain: WhisperModel) -> tuple[Floats, int]:
 def starts(found: Any) -> npt.NDArray[np.float64]:
     """When each token of an alignment begins, in seconds."""
     numbers, frames = np.array(found.alignments).T
-    return frames[np.pad(np.diff(numbers), (1, 0), constant_values=1) > 0] * FRAME_S
+    begins: npt.NDArray[np.float64]
+    begins = frames[np.pad(np.diff(numbers), (1, 0), constant_values=1) > 0] * FRAME_S
+    return begins
 
 
 def small(precision: Precision, plain: WhisperModel) -> OpenVinoModel:
