@@ -23,3 +23,14 @@ def _initialised() -> Any:
 
     openvino.Type.f32.to_dtype()
     return openvino
+
+
+def compress_to_float16(model: Any) -> None:
+    """Round the float32 constants of a graph to float16, in place.
+
+    OpenVINO marks the conversions back to float32, and keeps float16 in memory behind those only.
+    """
+    with _first_import:
+        _initialised()
+        from openvino._offline_transformations import compress_model_transformation
+    compress_model_transformation(model)

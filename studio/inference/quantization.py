@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from studio.inference.openvino_import import import_openvino
+from studio.inference.openvino_import import compress_to_float16, import_openvino
 
 Matrix = npt.NDArray[np.float32]
 
@@ -33,16 +33,13 @@ def halve_constants(model: Any) -> None:
 
     A graph then takes half of the space on the disk, and OpenVINO less memory to load it.
     """
-    from openvino._offline_transformations import compress_model_transformation
-
     ops = import_openvino().opset15
     rounded = {
         node.get_friendly_name(): np.array(node.data)
         for node in model.get_ordered_ops()
         if _is_float32(node) and not np.array_equal(_halved(node.data), node.data)
     }
-    # OpenVINO keeps float16 in memory only behind operations that this marks.
-    compress_model_transformation(model)
+    compress_to_float16(model)
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Convert" and node.get_friendly_name() in rounded:
             exact = ops.constant(rounded[node.get_friendly_name()])

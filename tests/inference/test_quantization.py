@@ -1,11 +1,14 @@
 """Weights of 8 and 4 bits cost what their rounding costs, and no more."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from studio.inference.quantization import GROUP_SIZE, constant
+from studio.inference.quantization import GROUP_SIZE, constant, halve_constants
 
 ROUNDED = {8: 0.015, 4: 0.11}
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def error(weight: np.ndarray, bits: int, activations_bits: int = 32) -> float:
@@ -50,3 +53,24 @@ def test_weights_of_a_few_levels_stay_as_they_are() -> None:
     assert error(levels / 15, 4) < 1e-5
     assert error(-levels / 15, 4) < 1e-5
     assert error(np.zeros((64, GROUP_SIZE), np.float32) + 1e-3, 4) < 1e-5
+
+
+def test_only_what_float16_holds_exactly_is_halved(tmp_path: Path) -> None:
+    """A stored graph with released weights, which were float16, is half as large and as exact."""
+    import openvino
+    from openvino import opset15 as ops
+
+    released = weights(64, 64).astype(np.float16).astype(np.float32)
+    own = np.array([1e-5, 1e9], np.float32).repeat(32)
+    given = ops.parameter([1, 64], np.float32)
+    product = ops.multiply(
+        ops.matmul(given, ops.constant(released), False, True), ops.constant(own)
+    )
+    model = openvino.Model([ops.result(product)], [given], "released")
+    values = np.random.default_rng(2).normal(size=(1, 64)).astype(np.float32)
+    before = openvino.Core().compile_model(model, "CPU", EXACT)(values)[0]
+    halve_constants(model)
+    openvino.save_model(model, tmp_path / "graph.xml", compress_to_fp16=False)
+    assert (tmp_path / "graph.bin").stat().st_size < 1.1 * 64 * 64 * 2
+    after = openvino.Core().compile_model(tmp_path / "graph.xml", "CPU", EXACT)(values)[0]
+    assert np.array_equal(after, before)
