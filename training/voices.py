@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass
-class _Word:
+class Word:
     """WORLD's parameters of a spoken word: `voiced` is (frames,), the others (frames, bins)."""
 
     voiced: npt.NDArray[np.bool_]
@@ -38,18 +39,21 @@ class _Word:
     aperiodicity: Floats
 
 
-def sing(song: Song, rate_hz: int) -> npt.NDArray[np.float32]:
+def sing(
+    song: Song, rate_hz: int, words: Sequence[Word] | None = None
+) -> npt.NDArray[np.float32]:
     """Render the melody of a song (and its harmony voice, if any).
 
-    Returns float32 of shape (2, samples) at `rate_hz`, `song.duration_s` long, not normalised.
+    The voice of the melody says the words, unless other `words` are given. Returns float32 of shape (2, samples) at `rate_hz`, `song.duration_s` long, not normalised.
     """
     rng = np.random.default_rng([song.seed, int(song.held_out), 7])
     samples = round(song.duration_s * rate_hz)
     melody = song.melody
     if not melody.notes:
         return np.zeros((2, samples), np.float32)
-    words = [
-        _analyse(text, melody.voice.name) for text in rng.choice(WORDS.split(), 12, replace=False)
+    words = words or [
+        take_apart(speak(text, melody.voice.name))
+        for text in rng.choice(WORDS.split(), 12, replace=False)
     ]
     lead = _to_rate(_voice_line(melody, words, song.duration_s, rng), rate_hz, samples)
     pan = float(rng.uniform(-0.15, 0.15))
@@ -62,9 +66,8 @@ def sing(song: Song, rate_hz: int) -> npt.NDArray[np.float32]:
     return stereo.astype(np.float32)
 
 
-def _analyse(text: str, voice: str) -> _Word:
-    import pyworld
-
+def speak(text: str, voice: str) -> Floats:
+    """A word said by espeak-ng, without the silence around it; (samples,) at SPEECH_RATE_HZ."""
     command = ["espeak-ng", "-v", voice, "-s", "130", "--stdout", text]
     wav = subprocess.run(command, capture_output=True, check=True).stdout
     speech, rate_hz = soundfile.read(io.BytesIO(wav), dtype="float64")
@@ -73,16 +76,23 @@ def _analyse(text: str, voice: str) -> _Word:
     loud = np.flatnonzero(np.abs(speech) > 0.01)
     if loud.size == 0:
         raise ValueError(f"espeak-ng voice {voice!r} said nothing for {text!r}")
-    speech = np.ascontiguousarray(speech[loud[0] : loud[-1] + 1])
-    coarse, times = pyworld.dio(speech, rate_hz, frame_period=1000 * FRAME_S)
-    pitch_hz = pyworld.stonemask(speech, coarse, times, rate_hz)
-    envelope = pyworld.cheaptrick(speech, pitch_hz, times, rate_hz)
-    aperiodicity = pyworld.d4c(speech, pitch_hz, times, rate_hz)
-    return _Word(pitch_hz > 0, envelope, aperiodicity)
+    word: Floats = np.ascontiguousarray(speech[loud[0] : loud[-1] + 1])
+    return word
+
+
+def take_apart(speech: Floats) -> Word:
+    """WORLD's parameters of float64 (samples,) at SPEECH_RATE_HZ."""
+    import pyworld
+
+    coarse, times = pyworld.dio(speech, SPEECH_RATE_HZ, frame_period=1000 * FRAME_S)
+    pitch_hz = pyworld.stonemask(speech, coarse, times, SPEECH_RATE_HZ)
+    envelope = pyworld.cheaptrick(speech, pitch_hz, times, SPEECH_RATE_HZ)
+    aperiodicity = pyworld.d4c(speech, pitch_hz, times, SPEECH_RATE_HZ)
+    return Word(pitch_hz > 0, envelope, aperiodicity)
 
 
 def _voice_line(
-    melody: Melody, words: list[_Word], duration_s: float, rng: np.random.Generator
+    melody: Melody, words: Sequence[Word], duration_s: float, rng: np.random.Generator
 ) -> Floats:
     """Sing one line; float64 of shape (samples,) at SPEECH_RATE_HZ."""
     import pyworld

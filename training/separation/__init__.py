@@ -1,0 +1,1 @@
+"""Songs from many sources, to train and measure the separation model."""
