@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 # Python keeps what it has compiled, whatever the environment says: tests start it hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup dev run demo scale-demo page screenshots voices test test-all coverage lint lock bench
+.PHONY: help setup dev run demo scale-demo page screenshots voices sounds test test-all coverage lint lock bench
 # Two cores serve three workers, because many tests wait for servers.
 WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # The tests that `make test` runs, and those that `make test-all` adds: some of them one at a time,
@@ -43,6 +43,9 @@ screenshots: dev  ## make a picture of each page, into outputs/pictures (needs C
 
 voices: dev  ## download speech recordings and released Whisper weights for tests and benchmarks
 	$(BIN)/python -m scripts.voices
+
+sounds: dev  ## download sound fonts and drum kits for training the separation model
+	$(BIN)/python -m scripts.sounds
 
 test: dev  ## run the tests; those of the pages need npm and Chromium
 	@$(PYTHON) scripts/page.py --dev || true

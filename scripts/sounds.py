@@ -27,22 +27,34 @@ class Package:
 
 PACKAGES = {
     "timgm6mb-soundfont": Package(
-        "usr/share/sounds/sf2", 5, "6a25112395aa37482c2363bcd877a4f934dc628ef0a2e83393f7c95f8bc4ae0e"
+        "usr/share/sounds/sf2",
+        5,
+        "6a25112395aa37482c2363bcd877a4f934dc628ef0a2e83393f7c95f8bc4ae0e",
     ),
     "avldrums.lv2-soundfont": Package(
-        "usr/share/sounds/sf2", 25, "5667d7a4fe5d68bc6930ace6d7235369ac5fb3966497c42c54e3a611bce7c7ca"
+        "usr/share/sounds/sf2",
+        25,
+        "5667d7a4fe5d68bc6930ace6d7235369ac5fb3966497c42c54e3a611bce7c7ca",
     ),
     "musescore-general-soundfont-small": Package(
-        "usr/share/sounds/sf3", 34, "57e418415a5c30e3c5a184d19f1fd78de27b2cf5dc821b003aa871c2ebbadc6f"
+        "usr/share/sounds/sf3",
+        34,
+        "57e418415a5c30e3c5a184d19f1fd78de27b2cf5dc821b003aa871c2ebbadc6f",
     ),
     "opl3-soundfont": Package(
-        "usr/share/sounds/sf2", 100, "1ff2600432c10e0b3b09cd97b5a9e5d6e2c41f6f46e0bdd226f68b5168cf6b4b"
+        "usr/share/sounds/sf2",
+        100,
+        "1ff2600432c10e0b3b09cd97b5a9e5d6e2c41f6f46e0bdd226f68b5168cf6b4b",
     ),
     "fluid-soundfont-gm": Package(
-        "usr/share/sounds/sf2", 120, "d8f0e131a739d57b441f5fcad033e6c54b853f1cde8395ca73fb6c1ece76bd3e"
+        "usr/share/sounds/sf2",
+        120,
+        "d8f0e131a739d57b441f5fcad033e6c54b853f1cde8395ca73fb6c1ece76bd3e",
     ),
     "hydrogen-drumkits": Package(
-        "usr/share/hydrogen/data/drumkits", 143, "2e9765e90e8d60bd794d5666654d991c1b5f4ca3a63df21ffe3f5f71c07da4b0"
+        "usr/share/hydrogen/data/drumkits",
+        143,
+        "2e9765e90e8d60bd794d5666654d991c1b5f4ca3a63df21ffe3f5f71c07da4b0",
     ),
 }
 

@@ -3,9 +3,9 @@
     python -m training.evaluate_demucs
 
 SDR is 10 log10(sum(s^2) / sum((s - estimate)^2)) over a whole song and both channels. Songs are
-rendered if they are not on disk. The scores are stored in `sdr.json` next to the model after each song,
-and a song is not measured again with the same model, so that the command can be stopped at any time.
-The sets `unseen`, `mixed` and `second` need what `make sounds` and `make voices` fetch.
+rendered if they are not on disk. Scores are stored in `sdr.json` next to the model after each song,
+and a song is not measured again with the same model, so the command can be stopped at any time. The
+sets `unseen`, `mixed` and `second` need what `make sounds` and `make voices` fetch.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Scores = dict[str, float]
 
 
 @dataclass(frozen=True)
-class TestSet:
+class SongSet:
     """Songs to measure: `render` gives the stems of a song (int16), `describe` who plays it."""
 
     title: str
@@ -62,12 +62,12 @@ def _describe_held_out(seed: int) -> str:
 
 
 SETS = {
-    "held_out": TestSet(
+    "held_out": SongSet(
         "held-out programs", 16, song_folder(held_out=True),
         partial(render_seed, held_out=True), _describe_held_out,
     ),
     **{
-        kind: TestSet(
+        kind: SongSet(
             title, count, DATA / "separation" / kind,
             partial(new_sources.render, kind=kind), partial(new_sources.describe, kind=kind),
         )
@@ -75,7 +75,7 @@ SETS = {
             ("unseen", "unseen sources", 24), ("mixed", "known and unseen sources", 12),
         )
     },
-    "second": TestSet(
+    "second": SongSet(
         "second maker", 12, DATA / "separation" / "second", second_set.render, second_set.describe
     ),
 }  # fmt: skip
@@ -88,9 +88,7 @@ def sdr_db(stem: torch.Tensor, estimate: torch.Tensor) -> float:
 
 def ratio_db(signal: torch.Tensor, other: torch.Tensor) -> float:
     """Power of one tensor over that of another, in dB."""
-    return float(
-        10.0 * torch.log10(signal.square().sum() / (other.square().sum() + 1e-12) + 1e-12)
-    )
+    return float(10.0 * torch.log10(signal.square().sum() / (other.square().sum() + 1e-12) + 1e-12))
 
 
 def load_stems(path: Path) -> torch.Tensor:
@@ -122,7 +120,8 @@ def do_nothing(stems: torch.Tensor) -> Scores:
     mixture = stems.sum(0)
     return {
         name: round(sdr_db(stem, mixture), 2)
-        for name, stem in zip(SOURCES, stems, strict=True) if stem.any()
+        for name, stem in zip(SOURCES, stems, strict=True)
+        if stem.any()
     }
 
 
@@ -151,7 +150,9 @@ def check(model: torch.nn.Module, songs: Iterable[torch.Tensor]) -> Scores:
 def medians(scores: Sequence[Scores], percentile: float = 50) -> Scores:
     """The median, or another percentile, over the songs of each stem."""
     return {
-        name: round(float(np.percentile([row[name] for row in scores if name in row], percentile)), 2)
+        name: round(
+            float(np.percentile([row[name] for row in scores if name in row], percentile)), 2
+        )
         for name in SOURCES
         if any(name in row for row in scores)
     }

@@ -107,9 +107,7 @@ def render_song(song: Song) -> npt.NDArray[np.int16]:
     return np.round(mix(stems, rng) * 32767).astype(np.int16)
 
 
-def render_to_disk(
-    seed: int, folder: Path, make: Callable[[int], npt.NDArray[np.int16]]
-) -> Path:
+def render_to_disk(seed: int, folder: Path, make: Callable[[int], npt.NDArray[np.int16]]) -> Path:
     """Write the stems that `make` returns for a seed, unless they are on disk already."""
     path = folder / f"{seed:04d}.npy"
     if not path.exists():

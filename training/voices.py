@@ -39,12 +39,11 @@ class Word:
     aperiodicity: Floats
 
 
-def sing(
-    song: Song, rate_hz: int, words: Sequence[Word] | None = None
-) -> npt.NDArray[np.float32]:
+def sing(song: Song, rate_hz: int, words: Sequence[Word] | None = None) -> npt.NDArray[np.float32]:
     """Render the melody of a song (and its harmony voice, if any).
 
-    The voice of the melody says the words, unless other `words` are given. Returns float32 of shape (2, samples) at `rate_hz`, `song.duration_s` long, not normalised.
+    The voice of the melody says the words, unless other `words` are given. Returns float32 of shape
+    (2, samples) at `rate_hz`, `song.duration_s` long, not normalised.
     """
     rng = np.random.default_rng([song.seed, int(song.held_out), 7])
     samples = round(song.duration_s * rate_hz)

@@ -19,8 +19,7 @@ from training.songs import Note
 
 Floats = npt.NDArray[np.float32]
 
-# For each drum: its General MIDI pitches, and words in the names of such instruments. The first drum
-# whose name holds the first such word is taken.
+# For each drum: its General MIDI pitches, and words in names of instruments, the best word first.
 DRUMS: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...] = (
     ((35, 36), ("kick", "bass drum", "bass", "bd")),
     ((38, 40), ("snare", "sd")),

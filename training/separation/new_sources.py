@@ -1,4 +1,4 @@
-"""Songs of the training generator's composer and mixer, played by sources that training never uses.
+"""Test songs written and mixed like the held-out songs, played by sources unknown to the model.
 
 `unseen` songs use only such sources; in `mixed` songs known sources play some of the stems.
 """

@@ -1,9 +1,8 @@
 """A second test set, made independently of the songs that models are trained on.
 
-It shares no code with the generator in `training/`: other forms, chords, drum patterns, singers and
-another mix. What is common are libraries and the files of sounds. Songs are written in beats; the
-drums are sound fonts or computed as in an analogue drum machine, and people's speech is tuned to the
-melody phrase by phrase.
+It shares no code with the generator in `training/`, only libraries and files of sounds: forms,
+chords, drum patterns, singers and mix are its own. Songs are written in beats; drums are sampled or
+computed as in an analogue drum machine, and speech is tuned to the key phrase by phrase.
 """
 
 from __future__ import annotations
@@ -165,13 +164,13 @@ def describe(seed: int) -> str:
     kit = "drum machine" if score.machine else Path(DRUM_FONTS[score.fonts[2]]).stem
     return (
         f"{score.tempo:.0f} bpm, {score.drums} on {kit}, bass {score.bass_program} of "
-        f"{Path(FONTS[score.fonts[0]]).stem}, other {score.keys_program} and {score.lead_program} of "
-        f"{Path(FONTS[score.fonts[1]]).stem}, {score.person} speaker"
+        f"{Path(FONTS[score.fonts[0]]).stem}, other {score.keys_program} and "
+        f"{score.lead_program} of {Path(FONTS[score.fonts[1]]).stem}, {score.person} speaker"
     )
 
 
 def render(seed: int) -> npt.NDArray[np.int16]:
-    """The stems drums, bass, other and vocals of a song, as int16 of (4, 2, samples) at 44.1 kHz."""
+    """Drums, bass, other and vocals of a song, as int16 of shape (4, 2, SAMPLES) at RATE."""
     score = write(seed)
     rng = np.random.default_rng(78_000 + seed)
     beat = 60 / score.tempo
@@ -272,7 +271,7 @@ def singer(score: Score, beat: float, rng: np.random.Generator) -> Floats:
 
 
 def tuned(pitch: Floats, scale: set[int], rng: np.random.Generator) -> Floats:
-    """Replace a pitch curve in Hz by notes of a scale, of a quarter of a second each, and vibrato."""
+    """Replace a pitch curve in Hz by notes of a scale, a quarter of a second each, with vibrato."""
     notes = np.where(pitch > 0, 69 + 12 * np.log2(np.maximum(pitch, 60) / 440), 0)
     frames, shift = 50, int(rng.integers(2, 8))
     steps = np.zeros(len(notes))
@@ -304,8 +303,8 @@ def desk(tracks: list[Floats], rng: np.random.Generator) -> npt.NDArray[np.int16
         sound = sound * np.array([[min(1, 1 - place)], [min(1, 1 + place)]])
         active = sound[:, np.abs(sound).max(0) > 1e-4]
         if active.size:
-            level += rng.uniform(-2, 2)
-            sound = sound * 10 ** (level / 20) / np.sqrt((active**2).mean())
+            loud = level + rng.uniform(-2, 2)
+            sound = sound * 10 ** (loud / 20) / np.sqrt((active**2).mean())
         done.append(sound)
     stems = np.stack([done[0], done[1], done[2] + done[3], done[4]])
     # The same gain for all stems, so that they still add up to the mixture.

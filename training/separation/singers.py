@@ -1,4 +1,4 @@
-"""Words for songs from recordings of people: stretches of their speech, moved onto notes by WORLD."""
+"""Singers whose words are stretches of recorded speech, moved onto notes by WORLD."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ PROMPT_RATE_HZ = 16000
 MIN_VOICED = 0.6
 
 
-def sung(song: Song, singer: Singer, rate_hz: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def sung(
+    song: Song, singer: Singer, rate_hz: int, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
     """The melody of a song; float32 of shape (2, samples), not normalised."""
     return sing(song, rate_hz, _words(singer.language, rng) if singer.language else None)
 
