@@ -39,6 +39,8 @@ def share_gradients(model: torch.nn.Module, elapsed_s: float) -> float:
     together.
     """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if distributed.get_world_size() == 1:
+        return elapsed_s
     shared = torch.cat([*(g.flatten() for g in gradients), torch.tensor([elapsed_s])])
     distributed.all_reduce(shared)
     shared /= distributed.get_world_size()
@@ -65,12 +67,13 @@ def restore(
     optimisers: Sequence[torch.optim.Optimizer],
     average: Weights,
 ) -> dict[str, Any]:
-    """Go on from a saved state; the counters that were saved with it."""
-    state: dict[str, Any] = torch.load(path, weights_only=True)
+    """Continue from a saved state, on any device; returns the counters that were saved with it."""
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     model.load_state_dict(state.pop("model"))
     for optimiser, saved in zip(optimisers, state.pop("optimisers"), strict=True):
         optimiser.load_state_dict(saved)
-    average.update(state.pop("average"))
+    for name, tensor in state.pop("average").items():
+        average[name].copy_(tensor)
     return state
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from demucs.hf import load_safetensors_model
 
 from . import loop
 from .dataset import SongMixer
@@ -24,9 +25,15 @@ STATE_FILE = Path(__file__).parent / "runs" / "demucs-mini" / "state.pt"
 
 @dataclass(frozen=True)
 class Plan(loop.Plan):
-    """How to train demucs-mini. `batch` is per process."""
+    """How to train demucs-mini. `batch` is per process.
+
+    `songs` is a folder of rendered songs. `weights` is a model file to begin with, or empty.
+    """
 
     batch: int = 2
+    songs: str = str(song_folder(held_out=False))
+    weights: str = ""
+    device: str = "cpu"
     least: ClassVar[float] = 0.0
 
 
@@ -56,20 +63,27 @@ class Task:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.model = build_model().train()
+        if plan.weights:
+            before = load_safetensors_model(plan.weights).state_dict()
+            self.model.load_state_dict({name: tensor.float() for name, tensor in before.items()})
+        self.model.to(plan.device)
         self.optimisers: list[torch.optim.Optimizer] = [
             torch.optim.Adam(self.model.parameters(), lr=plan.peak_rate, betas=(0.9, 0.99))
         ]
 
     def open_data(self, seeds: list[int]) -> None:
-        self.mixer = SongMixer(song_folder(held_out=False), SEGMENT_S * RATE_HZ, seeds)
+        self.mixer = SongMixer(Path(self.plan.songs), SEGMENT_S * RATE_HZ, seeds)
+
+    def next_batch(self) -> torch.Tensor:
+        return self.mixer.batch(self.plan.batch)
 
     def backward(self, _progress: Progress) -> tuple[torch.Tensor, int]:
-        stems = self.mixer.batch(self.plan.batch)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.bfloat16):
+        stems = self.next_batch().to(self.plan.device)
+        with torch.autocast(self.plan.device, torch.bfloat16, enabled=self.plan.bfloat16):
             estimate = self.model(stems.sum(1))
         estimate = estimate.float()
         objective(stems, estimate).backward()
-        return error_ratio_db(stems, estimate.detach()), self.plan.batch
+        return error_ratio_db(stems, estimate.detach()).cpu(), self.plan.batch
 
 
 def train(plan: Plan, continue_from: Path | None = None) -> Path:

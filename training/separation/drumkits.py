@@ -54,7 +54,7 @@ def layers_of(kit: Path) -> dict[str, tuple[Layer, ...]]:
     root = ElementTree.parse(kit / "drumkit.xml").getroot()
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
-    instruments = {}
+    instruments: dict[str, tuple[Layer, ...]] = {}
     for instrument in root.iter("instrument"):
         layers = tuple(
             Layer(
@@ -76,7 +76,7 @@ def layers_of(kit: Path) -> dict[str, tuple[Layer, ...]]:
 def assignment(kit: Path) -> dict[int, tuple[Layer, ...]]:
     """The layers of each General MIDI pitch that the kit can play."""
     instruments = layers_of(kit)
-    assigned = {}
+    assigned: dict[int, tuple[Layer, ...]] = {}
     for pitches, words in DRUMS:
         names = [name for word in words for name in instruments if word in name]
         if names:

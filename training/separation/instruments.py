@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from training.mix import RATE_HZ
-from training.songs import Note, Part
+from training.songs import Note, Part, Song
 
 from .drumkits import play_kit
-from .sources import Font, Kit
+from .singers import sung
+from .sources import Cast, Font, Kit
 
 # tinysoundfont's own limit; a dense arrangement of layered presets reaches a hundred.
 MAX_VOICES = 256
@@ -29,6 +30,16 @@ def _synth(path: Path) -> tuple[Any, int]:
 
     synth = tinysoundfont.Synth(gain=-12.0, samplerate=RATE_HZ)
     return synth, synth.sfload(str(path), max_voices=MAX_VOICES)
+
+
+def perform(song: Song, cast: Cast, rng: np.random.Generator) -> list[Floats]:
+    """The dry stems of a song, in the order of SOURCES; float32 of shape (2, samples) each."""
+    return [
+        play_drums(song.drums, cast.kit, song.duration_s),
+        play([song.bass], cast.bass, song.duration_s),
+        play(song.other, cast.other, song.duration_s),
+        sung(song, cast.singer, RATE_HZ, rng),
+    ]
 
 
 def play(parts: Sequence[Part], font: Font, duration_s: float) -> Floats:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from training.mix import RATE_HZ, add_room, mix
+from training.mix import add_room, mix
 from training.songs import Song, make_song
 
-from .instruments import play, play_drums
-from .singers import sung
+from .instruments import perform
 from .sources import UNSEEN, Cast, draw, draw_mixed
 
 DURATION_S = 24.0
@@ -32,12 +31,7 @@ def render(number: int, kind: str) -> npt.NDArray[np.int16]:
     """The stems of a song: int16 of shape (4, 2, samples) at RATE_HZ; their sum does not clip."""
     song, cast = compose(number, kind)
     rng = np.random.default_rng([song.seed, 4])
-    stems = [
-        play_drums(song.drums, cast.kit, DURATION_S),
-        play([song.bass], cast.bass, DURATION_S),
-        play(song.other, cast.other, DURATION_S),
-        sung(song, cast.singer, RATE_HZ, rng),
-    ]
+    stems = perform(song, cast, rng)
     # The bass stays dry.
     for stem in (0, 2, 3):
         if stem == 3 or rng.random() < 0.5:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,16 +44,18 @@ CHORDS = {
     "rock": "0 10 5 0",
     "ballad": "0 4m 5 5m",
 }
+EIGHTHS = (0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5)
 # Hits in beats of a bar of four: kick, snare, hat, and the sound of the hat.
-DRUMS = {
-    "rock": ((0, 2, 2.5), (1, 3), np.arange(0, 4, 0.5), 42),
-    "disco": ((0, 1, 2, 3), (1, 3), np.arange(0.5, 4, 1), 46),
+Beats = Sequence[float]
+DRUMS: dict[str, tuple[Beats, Beats, Beats, int]] = {
+    "rock": ((0, 2, 2.5), (1, 3), EIGHTHS, 42),
+    "disco": ((0, 1, 2, 3), (1, 3), (0.5, 1.5, 2.5, 3.5), 46),
     "shuffle": ((0, 2), (1, 3), (0, 0.67, 1, 1.67, 2, 2.67, 3, 3.67), 51),
-    "half time": ((0, 1.75), (2,), np.arange(0, 4, 0.5), 42),
+    "half time": ((0, 1.75), (2,), EIGHTHS, 42),
     "train": ((0, 1, 2, 3), (0.5, 1, 1.5, 2.5, 3, 3.5), (), 42),
-    "bossa": ((0, 1.5, 2, 3.5), (0.75, 2.25, 3), np.arange(0, 4, 0.5), 42),
-    "motown": ((0, 1.5, 2), (0, 1, 2, 3), np.arange(0, 4, 0.5), 54),
-    "breakbeat": ((0, 0.5, 2.5), (1, 1.75, 2.25, 3), np.arange(0, 4, 0.5), 42),
+    "bossa": ((0, 1.5, 2, 3.5), (0.75, 2.25, 3), EIGHTHS, 42),
+    "motown": ((0, 1.5, 2), (0, 1, 2, 3), EIGHTHS, 54),
+    "breakbeat": ((0, 0.5, 2.5), (1, 1.75, 2.25, 3), EIGHTHS, 42),
 }
 BASSES = {
     "roots": ((0, 0), (1, 0), (2, 0), (3, 0)),
