@@ -12,9 +12,9 @@ from tests.support.server import ROOT
 from training import card, evaluate_demucs
 from training.evaluate_demucs import SETS, SongSet
 from training.mix import RATE_HZ
-from training.separation import new_sources, second_set
+from training.separation import effects, make, new_sources, second_set
 from training.separation.drumkits import play_kit
-from training.separation.sources import KNOWN, UNSEEN, Cast, draw, draw_mixed
+from training.separation.sources import KNOWN, UNSEEN, Cast, draw_mixed
 from training.songs import Note
 
 
@@ -40,10 +40,11 @@ def test_no_file_and_no_person_is_on_both_sides() -> None:
     assert not files(KNOWN) & files(UNSEEN)
 
 
-def test_training_never_draws_what_is_held_out() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        assert not any(unseen_parts(draw(rng, [KNOWN] * 4)))
+def test_training_songs_never_use_what_is_held_out() -> None:
+    for seed in range(40):
+        song, cast = make.compose(seed)
+        assert not any(unseen_parts(cast))
+        assert song.melody.voice == cast.singer
 
 
 def test_the_test_sets_use_what_they_say() -> None:
@@ -121,3 +122,22 @@ def test_songs_are_measured_once_with_a_model(
 
 def test_the_card_is_the_one_that_is_generated() -> None:
     assert (ROOT / "pretrained/demucs-mini/README.md").read_text("utf-8") == card.card_text()
+
+
+def test_effects_keep_shape_level_and_silence() -> None:
+    rng = np.random.default_rng(0)
+    stem = rng.normal(0.0, 0.1, (2, RATE_HZ)).astype(np.float32)
+    for _ in range(6):
+        treated = effects.treat(stem, rng)
+        assert treated.shape == stem.shape
+        assert np.sqrt((treated**2).mean()) == pytest.approx(0.1, rel=0.05)
+    assert not effects.treat(np.zeros_like(stem), rng).any()
+
+
+def test_the_bus_does_not_clip() -> None:
+    rng = np.random.default_rng(0)
+    stems = rng.normal(0.0, 0.3, (4, 2, RATE_HZ)).astype(np.float32)
+    for _ in range(4):
+        mastered = effects.master(stems, rng)
+        assert np.abs(mastered.sum(0)).max() < 0.9
+        assert mastered.shape == stems.shape

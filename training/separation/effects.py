@@ -69,7 +69,8 @@ def compress(audio: Floats, rng: np.random.Generator) -> Floats:
 def saturate(audio: Floats, rng: np.random.Generator) -> Floats:
     """A soft curve that is driven by up to 18 dB."""
     drive = 10 ** (rng.uniform(0, 18) / 20) / max(float(np.abs(audio).max()), 1e-6)
-    return np.tanh(audio * np.float32(drive))
+    soft: Floats = np.tanh(audio * np.float32(drive)).astype(np.float32)
+    return soft
 
 
 def widen(audio: Floats, rng: np.random.Generator) -> Floats:

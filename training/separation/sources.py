@@ -57,7 +57,7 @@ class Sources:
 
 
 FLUID = Font("FluidR3", "fluid-soundfont-gm", "FluidR3_GM.sf2", (0, 8, 16, 24, 25, 32, 40))
-# Some 40 % of the samples of csound's font are also in TimGM6mb, so that font is not used at all.
+# csound's font shares waves with TimGM6mb, so it is not used at all.
 # MuseScore's font was made from FluidR3, so both are on the same side.
 MUSESCORE = Font(
     "MuseScore General", "musescore-general-soundfont-small", "MuseScore_General_Lite.sf3",
