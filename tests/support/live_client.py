@@ -57,7 +57,11 @@ class Client:
             self._http.verify = str(certificate)
             self._http.trust_env = False
         self.socket = socketio.Client(
-            reconnection=reconnection, websocket_extra_options=options, http_session=self._http
+            reconnection=reconnection,
+            websocket_extra_options=options,
+            http_session=self._http,
+            # Its default, 5 s, is short for a busy machine.
+            request_timeout=WAIT_S,
         )
         self._url = server.url
         for name in EVENTS:
