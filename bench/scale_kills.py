@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
-from threading import Thread
+from threading import Semaphore, Thread
 from typing import Any
 
 import requests
@@ -48,7 +48,7 @@ WORKERS, KEEPERS, WEBS = 3, 2, 2
 # Each of the services is killed once in so many kills; the others are workers'.
 SERVICES, SERVICE_EVERY = ("web", "keeper", "postgres", "store"), 12
 JOBS_PER_UPLOAD = 4
-LONGEST_JOB_S = 2.0
+LONGEST_JOB_S = 4.0
 PAUSE_S = (0.2, 2.0)
 ANSWER_WITHIN_S = 300.0
 END_WITHIN_S = 600.0
@@ -89,6 +89,8 @@ class Clients:
     def __init__(self, webs: list[Server], outcome: Outcome) -> None:
         self._webs = webs
         self._outcome = outcome
+        # One for each job that may be started.
+        self.tickets = Semaphore(0)
         self.started: dict[str, str] = {}
 
     def ask(self, method: str, path: str, **content: Any) -> requests.Response:
@@ -113,13 +115,13 @@ class Clients:
     def start_jobs(self, sound: bytes, jobs: int, moments: random.Random) -> None:
         file_id = ""
         for number in range(jobs):
+            self.tickets.acquire()
             if number % JOBS_PER_UPLOAD == 0:
                 answer = self.ask("POST", "/upload", files={"file": ("song.wav", sound)})
                 file_id = self._checked(answer, "file_id")
             options = {"seconds": moments.uniform(0.0, LONGEST_JOB_S), "number": number}
             answer = self.ask("POST", f"/process/sleep/{file_id}", json=options)
             self.started[self._checked(answer, "job_id")] = file_id
-            time.sleep(moments.uniform(0.0, 0.5))
 
     def _checked(self, answer: requests.Response, name: str) -> str:
         if not answer.ok:
@@ -336,7 +338,10 @@ def run(folder: Path, jobs: int, kills: int, seed: int) -> Outcome:
             clients = Clients(machines.webs, outcome)
             busy = Thread(target=clients.start_jobs, args=(sound, jobs, random.Random(seed)))
             busy.start()
-            for victim in victims(kills, moments):
+            for number, victim in enumerate(victims(kills, moments)):
+                # Jobs run at every kill.
+                for _ in range(jobs // kills + (number < jobs % kills)):
+                    clients.tickets.release()
                 time.sleep(moments.uniform(*PAUSE_S))
                 machines.kill(victim, moments)
             busy.join()
@@ -359,6 +364,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     options = parser.parse_args()
+    if options.kills < 1:
+        parser.error(f"--kills is {options.kills}; it must be at least 1")
     print(f"Seed: {options.seed}.", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         outcome = run(Path(name), options.jobs, options.kills, options.seed)
