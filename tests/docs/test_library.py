@@ -42,6 +42,7 @@ def run(folder: Path, code: str, graphs: Path | None = None) -> subprocess.Compl
     )
 
 
+@pytest.mark.slow
 def test_the_page_runs(tmp_path: Path, graphs: Path) -> None:
     convert(write_wav(tmp_path / "song.wav", noise(1.0)), tmp_path / "song.mp3")
     convert(ROOT / "samples" / "speech" / "spoken.flac", tmp_path / "talk.m4a", "-t", "4")

@@ -11,6 +11,7 @@ import pytest
 from scripts.services.programs import python_with
 from tests.support.server import ROOT, Server
 
+pytestmark = pytest.mark.slow
 GENERATOR = "openapi-python-client"
 USE = ROOT / "tests" / "support" / "generated_use.py"
 

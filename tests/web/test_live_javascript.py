@@ -23,7 +23,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="session", params=VERSIONS)
+@pytest.fixture(
+    scope="session", params=[pytest.param(VERSIONS[0], marks=pytest.mark.slow), VERSIONS[1]]
+)
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one version of `socket.io-client`, fetched once for all tests."""
     folder = tmp_path_factory.mktemp(f"client-{request.param}")
