@@ -10,8 +10,9 @@ from contextlib import ExitStack, contextmanager
 from threading import Event
 
 from config import Config, ConfigError
-from core import SHUTDOWN_S, make_executor, make_quota, make_webhooks, open_core
+from core import SHUTDOWN_S, Core, make_executor, make_quota, make_webhooks, open_core
 from models import FAMILIES, AnyFamily, MakeFamily
+from studio.inference.devices import choose_device
 from studio.jobs.housekeeping import Housekeeper
 from studio.jobs.outbox import Outbox
 from studio.jobs.scale.changes import Changes
@@ -19,6 +20,7 @@ from studio.jobs.scale.jobs import SharedJobs
 from studio.jobs.scale.keeper import Keeper
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.scale.worker import Worker, WorkerSettings
+from studio.jobs.scale.workers import Abilities, Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,22 @@ def start_worker(config: Config, families: Families = FAMILIES) -> ExitStack:
         )
         started.callback(worker.stop, SHUTDOWN_S)
         worker.start()
+        heartbeat = _heartbeat(config, core)
+        started.callback(heartbeat.stop)
+        heartbeat.start()
         return started.pop_all()
+
+
+def _heartbeat(config: Config, core: Core) -> Heartbeat:
+    """Announces a worker with what it can run."""
+    assert core.workers is not None
+
+    def abilities() -> Abilities:
+        # Weights may be added or downloaded while it runs.
+        device = choose_device(config.DEVICE).name
+        return Abilities(config.WORKER_QUEUES, device, core.models.own_description())
+
+    return Heartbeat(core.workers, abilities, config.WORKER_HEARTBEAT_S)
 
 
 def start_keeper(config: Config, families: Families = FAMILIES) -> ExitStack:
@@ -61,22 +78,22 @@ def start_keeper(config: Config, families: Families = FAMILIES) -> ExitStack:
         assert isinstance(store, SharedJobStore)
         quota = make_quota(config, core)
         jobs = SharedJobs(store, Changes(store.url), quota.charge)
+        outbox = Outbox(core.engine)
+        webhooks = make_webhooks(config, outbox, core.models)
 
         @contextmanager
         def duties() -> Iterator[None]:
-            outbox = Outbox(core.engine)
-            webhooks = make_webhooks(config, outbox, core.models)
             housekeeper = Housekeeper(core.storage, store, jobs, outbox, config.RETENTION_HOURS)
-            webhooks.start()
             housekeeper.start()
             try:
                 yield
             finally:
                 housekeeper.stop()
-                webhooks.stop()
 
         keeper = Keeper(store, duties, quota.charge, stalled_s=config.WORKER_STALLED_S)
+        started.callback(webhooks.stop)
         started.callback(keeper.stop, SHUTDOWN_S)
+        webhooks.start()
         keeper.start()
         return started.pop_all()
 

@@ -26,6 +26,7 @@ from studio.jobs.outbox import Outbox
 from studio.jobs.presence import DatabaseInUse, presence
 from studio.jobs.quota import Quota
 from studio.jobs.scale.store import SharedJobStore
+from studio.jobs.scale.workers import Workers
 from studio.jobs.store import JobStore, connect
 from studio.jobs.uploads import UploadTable
 from studio.jobs.usage import Usage
@@ -51,6 +52,8 @@ class Core:
     engine: Engine
     store: JobStore
     models: Models
+    # The workers that run the jobs of other roles.
+    workers: Workers | None
 
 
 def open_core(
@@ -69,9 +72,10 @@ def open_core(
     engine, store = _job_store(config, started, store_type)
     storage = _storage(config, engine, store)
     started.callback(storage.close)
-    models = Models(config, storage, store, families)
+    workers = None if config.ROLE == ALL else _workers(config, engine)
+    models = Models(config, storage, store, families, workers=workers)
     _check_defaults(models)
-    return Core(storage, engine, store, models)
+    return Core(storage, engine, store, models, workers)
 
 
 def make_executor(core: Core, **more: Any) -> Executor:
@@ -200,6 +204,10 @@ def _job_store(
         cause = str(getattr(error, "orig", None) or error).rstrip(".")
         raise ConfigError(f"DATABASE_URL={shown!r} cannot be used: {cause}.") from None
     return engine, store
+
+
+def _workers(config: Config, engine: Engine) -> Workers:
+    return Workers(engine, config.ROUTES, config.WORKER_STALLED_S)
 
 
 def _shared_store(config: Config, engine: Engine) -> SharedJobStore:

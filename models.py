@@ -19,8 +19,9 @@ from studio.inference.registry import Registry
 from studio.inference.variants import BUNDLED
 from studio.inference.warm_up import Leases, warmed_up
 from studio.jobs.body import JobOptions
-from studio.jobs.job import Job, Report, Request
+from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.partials import Partials
+from studio.jobs.scale.workers import Workers
 from studio.jobs.store import JobStore
 from studio.processor import Processor, downloading
 from studio.results import Result, Track
@@ -108,11 +109,15 @@ class Models:
         storage: Storage,
         store: JobStore,
         families: Mapping[type[AnyFamily], MakeFamily] = FAMILIES,
+        *,
         registry: Registry | None = None,
+        workers: Workers | None = None,
     ) -> None:
+        """`workers` run the jobs; None: this process does."""
         self.registry = registry or Registry(config.MODEL_IDLE_S)
         downloads = Downloads()
         self.partials = Partials()
+        self._workers = workers
         self._processors: dict[str, AnyProcessor] = {}
         sources = Sources(storage, store, self)
         for make in families.values():
@@ -200,8 +205,29 @@ class Models:
         """What tracks are called, for the API's description."""
         return "; ".join(f"{one.name}: {one.family.tracks_help}" for one in self.all())
 
-    def describe(self) -> dict[str, Any]:
+    def own_description(self) -> dict[str, Any]:
+        """The models and their variants as they are in this process."""
         return {name: processor.describe() for name, processor in self._processors.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """The models and their variants, as those who run the jobs have them."""
+        described = self.own_description()
+        if self._workers is not None:
+            for name, one in described.items():
+                one["variants"] = self._workers.describe(name, one["variants"])
+        return described
+
+    def note(self, job: Job) -> str | None:
+        """Why a queued job will not begin for now; None if nothing is known against it."""
+        model, variant = job.request.model, job.request.variant
+        workers = self._workers
+        if job.state is not State.QUEUED or workers is None or workers.can_run(model, variant):
+            return None
+        return (
+            f"No running worker takes jobs for {model}/{variant} from the queue "
+            f"{workers.queue(model, variant)!r}. The job waits until one is started, or until you "
+            "cancel it."
+        )
 
     def request(self, name: str, upload: Upload, body: dict[str, Any]) -> Request:
         """Check that a model takes the file and the options."""

@@ -114,7 +114,9 @@ class Housekeeper:
         knows none of the results, it is new or a different one, and unknown results are kept. All
         are kept if there is no upload.
         """
-        # Read the disk first, so that jobs added in the meantime are known.
+        # Read the disk first, so that jobs added in the meantime are known. The ages count from
+        # here: if this process is frozen below, jobs may complete that are not in `states`.
+        now = self._clock()
         results = self._storage.orphans.results()
         states = self._store.states_by_result()
         shared = self._store.shared_results()
@@ -126,7 +128,7 @@ class Housekeeper:
                 continue
             state = states.get(result.name)
             if state in (State.FAILED, State.CANCELED) or (state is None and is_theirs):
-                self._storage.orphans.remove_result(result, self._clock())
+                self._storage.orphans.remove_result(result, now)
 
     def _forget_files_that_are_gone(self) -> None:
         """Delete the jobs of deleted files, unless there is no upload at all."""

@@ -75,9 +75,9 @@ def check_bounds(queued: int, max_queued: int, of_client: int, max_per_client: i
         )
 
 
-def route(routes: Sequence[tuple[str, str]], request: Request) -> str:
-    """The queue of a request: that of the first route whose pattern matches MODEL.VARIANT."""
-    name = f"{request.model}.{request.variant}"
+def route(routes: Sequence[tuple[str, str]], model: str, variant: str) -> str:
+    """The queue of a variant: that of the first route whose pattern matches MODEL.VARIANT."""
+    name = f"{model}.{variant}"
     return next((queue for pattern, queue in routes if fnmatchcase(name, pattern)), DEFAULT_QUEUE)
 
 

@@ -65,6 +65,17 @@ class Outbox:
             counted = select(func.count()).where(mine, MessageRow.url != except_url)
             return session.scalar(counted) or 0
 
+    def claim(self, message_id: str, now: float, until: float) -> bool:
+        """Take a due message until a time; False if another process has taken it."""
+        with self._sessions.begin() as session:
+            taken = session.scalar(
+                update(MessageRow)
+                .where(MessageRow.message_id == message_id, MessageRow.due_at <= now)
+                .values(due_at=until)
+                .returning(MessageRow.message_id)
+            )
+            return taken is not None
+
     def put_off(self, message_id: str, due_at: float) -> None:
         """Postpone without counting an attempt."""
         with self._sessions.begin() as session:

@@ -1,11 +1,18 @@
 """Keeps a server that runs jobs on its own threads apart from others with the same database."""
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Event, Thread
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+log = logging.getLogger(__name__)
 
 LOCK = 0x5354_5544_0004
+# How often to check that the connection still holds the lock.
+LOOK_EVERY_S = 5.0
 
 
 class DatabaseInUse(Exception):
@@ -13,7 +20,9 @@ class DatabaseInUse(Exception):
 
 
 @contextmanager
-def presence(engine: Engine, *, is_alone: bool) -> Iterator[None]:
+def presence(
+    engine: Engine, *, is_alone: bool, look_every_s: float = LOOK_EVERY_S
+) -> Iterator[None]:
     """Hold the database alone, or together with others that do not, while the block runs.
 
     Does nothing for SQLite, whose file lies in a folder with a lock. Raises DatabaseInUse.
@@ -21,13 +30,58 @@ def presence(engine: Engine, *, is_alone: bool) -> Iterator[None]:
     if engine.dialect.name != "postgresql":
         yield
         return
-    take = func.pg_try_advisory_lock if is_alone else func.pg_try_advisory_lock_shared
-    with engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-        if not connection.scalar(select(take(LOCK))):
-            raise DatabaseInUse(
-                "another server uses it. A server with ROLE=all needs a database of its own; "
-                "servers with the roles web, worker and keeper share one"
-            )
+    connection = _take(engine, is_alone)
+    ended = Event()
+    arguments = (engine, is_alone, connection, ended, look_every_s)
+    keeping = Thread(target=_keep, args=arguments, name="presence", daemon=True)
+    keeping.start()
+    try:
         yield
-        connection.invalidate()
+    finally:
+        ended.set()
+        keeping.join(10)
+
+
+def _take(engine: Engine, is_alone: bool) -> Connection:
+    """A connection that holds the lock. Raises DatabaseInUse."""
+    take = func.pg_try_advisory_lock if is_alone else func.pg_try_advisory_lock_shared
+    with ExitStack() as opened:
+        connection = opened.enter_context(engine.connect())
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        if connection.scalar(select(take(LOCK))):
+            opened.pop_all()
+            return connection
+    raise DatabaseInUse(
+        "another server uses it. A server with ROLE=all needs a database of its own; servers with "
+        "the roles web, worker and keeper share one"
+    )
+
+
+def _keep(
+    engine: Engine,
+    is_alone: bool,
+    taken: Connection | None,
+    ended: Event,
+    look_every_s: float,
+) -> None:
+    """Take the lock again whenever its connection was lost, as when PostgreSQL restarts."""
+    while not ended.wait(look_every_s):
+        try:
+            if taken is None:
+                taken = _take(engine, is_alone)
+            taken.execute(select(1))
+        except DatabaseInUse as error:
+            log.error("the database is in use: %s. Stop this server or the others", error)
+        except SQLAlchemyError as error:
+            log.warning("lost the connection that marks the database as in use: %s", error)
+            if taken is not None:
+                _give_up(taken)
+            taken = None
+    if taken is not None:
+        _give_up(taken)
+
+
+def _give_up(connection: Connection) -> None:
+    """Close a connection for good, and with it release its lock."""
+    connection.invalidate()
+    connection.close()

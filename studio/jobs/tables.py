@@ -1,8 +1,9 @@
 """The tables of the job database (SQLAlchemy)."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Index, text
+from sqlalchemy import JSON, BigInteger, DateTime, Index, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from studio.jobs.job import Job, Request, State
@@ -12,7 +13,7 @@ UNFINISHED = "state IN ('queued', 'processing')"
 
 
 class Base(DeclarativeBase):
-    type_annotation_map: ClassVar = {dict[str, Any]: JSON}
+    type_annotation_map: ClassVar = {dict[str, Any]: JSON, list[str]: JSON}
 
 
 class JobRow(Base):
@@ -70,6 +71,21 @@ class UploadRow(Base):
     used_at: Mapped[float]
     # All fields of an Upload.
     record: Mapped[dict[str, Any]]
+
+
+class WorkerRow(Base):
+    """A process that runs jobs; see studio.jobs.scale.workers."""
+
+    __tablename__ = "workers"
+
+    worker_id: Mapped[str] = mapped_column(primary_key=True)
+    # By the clock of the database.
+    seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    # Empty: all.
+    queues: Mapped[list[str]]
+    device: Mapped[str]
+    # As `GET /models` shows them.
+    models: Mapped[dict[str, Any]]
 
 
 class MessageRow(Base):

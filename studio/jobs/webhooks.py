@@ -33,6 +33,8 @@ LOOK_EVERY_S = 2.0
 # Messages sent at the same time, in total and for one client.
 AT_ONCE = 8
 AT_ONCE_PER_CLIENT = 2
+# How long a process has a message to itself: longer than an attempt takes.
+CLAIM_S = 30.0
 STOP_S = 3.0
 PREFIX = "whsec_"
 GONE = 410
@@ -62,6 +64,8 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
 class Webhooks:
     """Sends the messages in the outbox on its own threads. `describe` creates the `data` of a job.
+
+    Several processes may send from one outbox: each claims a message before it sends it.
 
     Clients take turns, and a host that cannot be reached is paused, so that the receivers of one
     client do not delay the messages of another.
@@ -175,7 +179,7 @@ class Webhooks:
             return None
 
     def _first_of(self, client: str | None, now_s: float) -> Message | None:
-        """The first message of a client to a host that is not paused; postpones the others."""
+        """Claim the first message of a client to a host that is not paused; postpones others."""
         limit = AT_ONCE_PER_CLIENT + 4
         while due := [
             message
@@ -184,16 +188,17 @@ class Webhooks:
         ]:
             for message in due:
                 until_s = self._pauses.until_s(_host(message), now_s)
-                if until_s <= now_s:
+                if until_s > now_s:
+                    self._outbox.put_off(message.message_id, until_s)
+                elif self._outbox.claim(message.message_id, now_s, now_s + CLAIM_S):
                     return message
-                self._outbox.put_off(message.message_id, until_s)
         return None
 
     def _deliver(self, message: Message) -> None:
         try:
             is_reached = self._send(message)
         except Exception:
-            # It remains due; the pause prevents a tight retry loop.
+            # It becomes due again when the claim ends.
             log.exception("%s: cannot store the outcome", message.message_id)
             is_reached = False
         with self._lock:

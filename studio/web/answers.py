@@ -64,6 +64,7 @@ class JobAnswers:
             stage=job.stage,
             progress=round(job.progress, 4),
             place=job.place,
+            note=self._processors.note(job),
             eta_s=None if job.eta_s is None else round(job.eta_s, 1),
             error=schemas.JobError(**job.error) if job.error else None,
             tracks=self.track_names([job]),

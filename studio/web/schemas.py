@@ -61,6 +61,12 @@ class Variant(BaseModel):
     weights: Literal["bundled", "local", "downloaded", "available"]
     size_bytes: int | None = Field(examples=[84_141_911])
     licence: str = Field(description="Licence of the weights.", examples=["MIT"])
+    workers: dict[str, int] | None = Field(
+        None,
+        description="Where other machines run the jobs: the running workers that have the variant, "
+        "counted by device. Otherwise null.",
+        examples=[{"cpu": 2, "cuda": 1}],
+    )
 
 
 class Model(BaseModel):
@@ -122,6 +128,10 @@ class Job(BaseModel):
     stage: Stage
     progress: Progress
     place: Place
+    note: str | None = Field(
+        description="Why a queued job will not begin for now: no running worker has its model. "
+        "Otherwise null."
+    )
     eta_s: Eta
     error: JobError | None
     tracks: Tracks

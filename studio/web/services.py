@@ -56,6 +56,8 @@ class Processors(Protocol):
 
     def joined(self, job: Job) -> Track | None: ...
 
+    def note(self, job: Job) -> str | None: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Services:

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -53,7 +54,7 @@ def open_store(postgresql: Postgres) -> Iterator[Open]:
     opened: list[SharedJobStore] = []
 
     def open_one() -> SharedJobStore:
-        store = SharedJobStore(connect(url), lambda one: route(ROUTES, one), max_queued=1000)
+        store = SharedJobStore(connect(url), partial(route, ROUTES), max_queued=1000)
         store.open()
         opened.append(store)
         return store

@@ -1,4 +1,4 @@
-"""What one process does for all: rescues jobs of dead workers, sweeps, and sends webhooks."""
+"""What one process does for all: rescues jobs of dead workers, and sweeps."""
 
 import logging
 from collections.abc import Callable
@@ -28,6 +28,9 @@ Duties = Callable[[], AbstractContextManager[object]]
 class Keeper:
     """Waits until no other keeper is active, then does the duties of one.
 
+    PostgreSQL ends the connection that holds the lock after `stalled_s` without a query, so another
+    keeper replaces one that is frozen or cut off. Until such a keeper notices, two are active; each
+    duty must allow that.
     `on_end` is called with every job that has failed because its workers died.
     """
 
@@ -79,11 +82,9 @@ class Keeper:
             keepalives_interval=5,
             keepalives_count=3,
         ) as connection:
-            # The database notices, too, when the machine of a keeper is gone.
+            lease_ms = round(self._stalled_s * 1000)
             connection.execute(
-                "SELECT set_config('tcp_keepalives_idle', '10', false), "
-                "set_config('tcp_keepalives_interval', '5', false), "
-                "set_config('tcp_keepalives_count', '3', false)"
+                "SELECT set_config('idle_session_timeout', %s, false)", (f"{lease_ms}ms",)
             )
             while not self._holds_lock(connection.execute):
                 if self._stopping.wait(self._look_every_s):

@@ -71,14 +71,14 @@ AND NOT EXISTS (
 class SharedJobStore(JobStore):
     """The job database of web servers, workers and keepers. Thread-safe.
 
-    `route` names the queue of a request. One client may have `max_per_client` unfinished jobs (0:
-    no limit).
+    `route` names the queue of a model's variant. One client may have `max_per_client` unfinished
+    jobs (0: no limit).
     """
 
     def __init__(
         self,
         engine: Engine,
-        route: Callable[[Request], str] = lambda _: DEFAULT_QUEUE,
+        route: Callable[[str, str], str] = lambda *_: DEFAULT_QUEUE,
         *,
         max_queued: int = 100,
         max_per_client: int = 0,
@@ -138,7 +138,7 @@ class SharedJobStore(JobStore):
             self._max_per_client,
         )
         row = new_row(request, self.new_id(), None, client)
-        row.queue = self._route(request)
+        row.queue = self._route(request.model, request.variant)
         # The second job of a client waits for the first jobs of all others, and so on.
         row.priority = -of_client
         job = self._insert(session, row, webhook)

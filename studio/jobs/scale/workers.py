@@ -1,0 +1,160 @@
+"""The table of living workers: what they can run, for web servers that load no models."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import Event, Lock, Thread
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Engine, delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import sessionmaker
+
+from studio.jobs.jobs import route
+from studio.jobs.tables import WorkerRow
+
+log = logging.getLogger(__name__)
+
+# How long an answer about the living workers is used again.
+KNOWN_FOR_S = 2.0
+# The location of weights, the best one first.
+WEIGHTS = ("bundled", "local", "downloaded", "available")
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a worker can run: its queues (none: all), its device, and its models.
+
+    The models are described as in `GET /models`.
+    """
+
+    queues: Sequence[str]
+    device: str
+    models: dict[str, Any]
+
+    def variant(self, model: str, variant: str, queue: str) -> dict[str, Any] | None:
+        """What it says of a variant; None if it does not run its jobs."""
+        if self.queues and queue not in self.queues:
+            return None
+        found: dict[str, Any] | None = self.models.get(model, {}).get("variants", {}).get(variant)
+        return found
+
+
+class Workers:
+    """The workers whose last heartbeat is less than `stalled_s` ago. Thread-safe.
+
+    `routes` are the patterns and queues of `studio.jobs.jobs.route`.
+    """
+
+    def __init__(self, engine: Engine, routes: Sequence[tuple[str, str]], stalled_s: float) -> None:
+        self._sessions = sessionmaker(engine)
+        self._routes = routes
+        self._stalled = timedelta(seconds=stalled_s)
+        self._lock = Lock()
+        self._living: list[Abilities] = []
+        self._looked_s = float("-inf")
+
+    def announce(self, worker_id: str, abilities: Abilities) -> None:
+        """Record a heartbeat, and what a worker can run; forget the workers that are dead."""
+        row = WorkerRow(
+            worker_id=worker_id,
+            seen_at=func.now(),
+            queues=list(abilities.queues),
+            device=abilities.device,
+            models=abilities.models,
+        )
+        with self._sessions.begin() as session:
+            session.execute(
+                delete(WorkerRow).where(
+                    WorkerRow.seen_at < func.now() - self._stalled,
+                    WorkerRow.worker_id != worker_id,
+                )
+            )
+            session.merge(row)
+
+    def leave(self, worker_id: str) -> None:
+        """Forget a worker that stops."""
+        with self._sessions.begin() as session:
+            session.execute(delete(WorkerRow).where(WorkerRow.worker_id == worker_id))
+
+    def living(self) -> list[Abilities]:
+        """The living workers, as they were at most KNOWN_FOR_S ago."""
+        with self._lock:
+            if time.monotonic() - self._looked_s > KNOWN_FOR_S:
+                alive = select(WorkerRow).where(WorkerRow.seen_at >= func.now() - self._stalled)
+                with self._sessions() as session:
+                    self._living = [
+                        Abilities(row.queues, row.device, row.models)
+                        for row in session.scalars(alive)
+                    ]
+                self._looked_s = time.monotonic()
+            return self._living
+
+    def queue(self, model: str, variant: str) -> str:
+        """The queue of the jobs of a variant."""
+        return route(self._routes, model, variant)
+
+    def can_run(self, model: str, variant: str) -> bool:
+        """Whether a living worker takes the jobs of a variant."""
+        queue = self.queue(model, variant)
+        return any(one.variant(model, variant, queue) for one in self.living())
+
+    def describe(self, model: str, variants: dict[str, Any]) -> dict[str, Any]:
+        """Variants of a model, described as the workers that run them do.
+
+        Each gets `workers`: their number by device. A variant that no worker runs is described as
+        in `variants`.
+        """
+        return {name: self._described(model, name, own) for name, own in variants.items()}
+
+    def _described(self, model: str, name: str, own: dict[str, Any]) -> dict[str, Any]:
+        queue = self.queue(model, name)
+        found = [
+            (one.device, described)
+            for one in self.living()
+            if (described := one.variant(model, name, queue))
+        ]
+        best = min(
+            (described for _, described in found),
+            key=lambda described: WEIGHTS.index(described["weights"]),
+            default=own,
+        )
+        return {**best, "workers": dict(Counter(device for device, _ in found))}
+
+
+class Heartbeat:
+    """Announces a worker every `every_s` on its own thread. `abilities` is called each time."""
+
+    def __init__(
+        self, workers: Workers, abilities: Callable[[], Abilities], every_s: float
+    ) -> None:
+        self._workers = workers
+        self._abilities = abilities
+        self._every_s = every_s
+        self._worker_id = uuid4().hex
+        self._stopping = Event()
+        self._thread = Thread(target=self._loop, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and forget the worker."""
+        self._stopping.set()
+        self._thread.join(10)
+        try:
+            self._workers.leave(self._worker_id)
+        except SQLAlchemyError:
+            log.warning("could not sign off; web servers count this worker for a while longer")
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._workers.announce(self._worker_id, self._abilities())
+            except Exception:
+                log.warning("could not announce this worker; retrying", exc_info=True)
+            self._stopping.wait(self._every_s)
