@@ -105,7 +105,7 @@ def create_app(
         scheduler = Scheduler(models.speech().lease)
         metrics = _metrics(storage, store, scheduler)
         models.registry.on_load = metrics.model_loaded
-        jobs = _jobs(config, core, give_way=scheduler.give_way, metrics=metrics)
+        jobs = _jobs(config, core, scheduler.give_way)
         readiness = Readiness()
         services = Services(
             storage=storage,
@@ -118,6 +118,7 @@ def create_app(
             version=__version__,
             readiness=readiness,
             storage_check=_storage_check(storage, engine),
+            workers=core.workers,
             access=Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY),
             webhooks=jobs.webhooks,
             quota=jobs.quota,
@@ -160,15 +161,13 @@ class _Jobs:
     housekeeper: Housekeeper
 
 
-def _jobs(config: Config, core: Core, *, give_way: Callable[[], None], metrics: Metrics) -> _Jobs:
-    storage, store, models = core.storage, core.store, core.models
+def _jobs(config: Config, core: Core, give_way: Callable[[], None]) -> _Jobs:
+    storage, store = core.storage, core.store
     outbox = Outbox(core.engine)
-    webhooks = make_webhooks(config, outbox, models)
+    webhooks = make_webhooks(config, outbox, core.models)
     quota = make_quota(config, core)
 
     def on_end(job: Job) -> None:
-        result = models.result(job)
-        metrics.job_ended(job, result.duration_s if result else 0.0)
         quota.charge(job)
         webhooks.wake()
 
@@ -288,6 +287,7 @@ def _metrics(storage: Storage, store: JobStore, scheduler: Scheduler) -> Metrics
     return Metrics(
         Present(
             jobs=store.count_by_model,
+            totals=store.totals,
             live_sessions=scheduler.count,
             live_lag_s=scheduler.lag_s,
             used_bytes=storage.used_bytes,

@@ -25,6 +25,7 @@ from studio.jobs.jobs import route
 from studio.jobs.outbox import Outbox
 from studio.jobs.presence import DatabaseInUse, presence
 from studio.jobs.quota import Quota
+from studio.jobs.scale.partials import SharedPartials
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.scale.workers import Workers
 from studio.jobs.store import JobStore, connect
@@ -72,8 +73,11 @@ def open_core(
     engine, store = _job_store(config, started, store_type)
     storage = _storage(config, engine, store)
     started.callback(storage.close)
-    workers = None if config.ROLE == ALL else _workers(config, engine)
-    models = Models(config, storage, store, families, workers=workers)
+    workers = partials = None
+    if config.ROLE != ALL:
+        workers = Workers(engine, config.ROUTES, config.WORKER_STALLED_S)
+        partials = SharedPartials(engine)
+    models = Models(config, storage, store, families, workers=workers, partials=partials)
     _check_defaults(models)
     return Core(storage, engine, store, models, workers)
 
@@ -204,10 +208,6 @@ def _job_store(
         cause = str(getattr(error, "orig", None) or error).rstrip(".")
         raise ConfigError(f"DATABASE_URL={shown!r} cannot be used: {cause}.") from None
     return engine, store
-
-
-def _workers(config: Config, engine: Engine) -> Workers:
-    return Workers(engine, config.ROUTES, config.WORKER_STALLED_S)
 
 
 def _shared_store(config: Config, engine: Engine) -> SharedJobStore:

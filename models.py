@@ -20,7 +20,7 @@ from studio.inference.variants import BUNDLED
 from studio.inference.warm_up import Leases, warmed_up
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Job, Report, Request, State
-from studio.jobs.partials import Partials
+from studio.jobs.partials import LocalPartials, Partials
 from studio.jobs.scale.workers import Workers
 from studio.jobs.store import JobStore
 from studio.processor import Processor, downloading
@@ -112,11 +112,12 @@ class Models:
         *,
         registry: Registry | None = None,
         workers: Workers | None = None,
+        partials: Partials | None = None,
     ) -> None:
-        """`workers` run the jobs; None: this process does."""
+        """`workers` run the jobs; None: this process does. `partials` are in memory by default."""
         self.registry = registry or Registry(config.MODEL_IDLE_S)
         downloads = Downloads()
-        self.partials = Partials()
+        self.partials = partials or LocalPartials()
         self._workers = workers
         self._processors: dict[str, AnyProcessor] = {}
         sources = Sources(storage, store, self)

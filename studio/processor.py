@@ -145,7 +145,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
             self._storage.hold(),
             self.lease(job.request.variant, report) as model,
             self._storage.work(job.job_id) as work,
-            self._partials.during(job.job_id) as show,
+            self._partials.during(job) as show,
         ):
             context = JobContext(
                 options,

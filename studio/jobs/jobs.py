@@ -40,10 +40,11 @@ class Jobs(Protocol):
         """Call `act` unless an unfinished job uses the file, and add no job meanwhile."""
         ...
 
-    def wait(self, job_id: str, timeout_s: float, until: Callable[[], bool] = ...) -> None:
+    def wait(self, job_id: str, timeout_s: float, until: Callable[[], bool] | None = ...) -> None:
         """Return when the job has ended or is gone, or after `timeout_s`.
 
-        `until` is called whenever a job reports; the wait also ends when it returns True.
+        `until` is called whenever a job reports, or every few seconds; the wait also ends when it
+        returns True.
         """
         ...
 

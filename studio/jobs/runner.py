@@ -108,9 +108,7 @@ class JobRunner:
             if not any(uses(job, file_id) for job in self._store.active()):
                 act()
 
-    def wait(
-        self, job_id: str, timeout_s: float, until: Callable[[], bool] = lambda: False
-    ) -> None:
+    def wait(self, job_id: str, timeout_s: float, until: Callable[[], bool] | None = None) -> None:
         """Return when the job has ended or is gone, or after `timeout_s`.
 
         `until` is called whenever a job reports; the wait also ends when it returns True.
@@ -119,7 +117,9 @@ class JobRunner:
         with self._changed:
             while (left_s := ends_s - time.monotonic()) > 0:
                 job = self._store.get(job_id)
-                if job is None or job.state.is_final or self._stopping or until():
+                if job is None or job.state.is_final or self._stopping:
+                    return
+                if until is not None and until():
                     return
                 self._changed.wait(min(left_s, 1.0))
 

@@ -21,9 +21,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, sessionmaker
 
-from studio.jobs import migration
+from studio.jobs import migration, totals
 from studio.jobs.job import Job, Request, State, result_name
-from studio.jobs.tables import JobRow, MessageRow, job_of
+from studio.jobs.tables import JobRow, MessageRow, TotalRow, job_of
 from studio.jobs.turns import Turns
 from studio.storage.files import ResultId
 
@@ -202,6 +202,11 @@ class JobStore:
             )
             return {(model, State(state)): count for model, state, count in rows}
 
+    def totals(self) -> list[TotalRow]:
+        """The sums of all jobs that have ended."""
+        with self._sessions() as session:
+            return list(session.scalars(select(TotalRow).order_by(TotalRow.model, TotalRow.state)))
+
     def active(self) -> list[Job]:
         """Queued and processing jobs."""
         with self._sessions() as session:
@@ -295,8 +300,12 @@ class JobStore:
         result: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
     ) -> bool:
-        """Set the terminal state. Returns False if the attempt no longer owns the job."""
-        values: dict[str, Any] = {"state": state, "finished_at": time.time(), "eta_s": None}
+        """Set the terminal state, and count the job.
+
+        Returns False if the attempt no longer owns the job.
+        """
+        now = time.time()
+        values: dict[str, Any] = {"state": state, "finished_at": now, "eta_s": None}
         values |= {"result": result, "error": error}
         if state is State.COMPLETED:
             values |= {"stage": "done", "progress": 1.0}
@@ -311,9 +320,16 @@ class JobStore:
                 .values(**values)
                 .returning(JobRow.number)
             )
-            if changed is not None:
-                self._announce(session, [job.job_id])
-            return changed is not None
+            if changed is None:
+                return False
+            if state is State.COMPLETED:
+                audio_s = float((result or {}).get("duration_s", 0.0))
+                worked_s = max(0.0, now - (job.started_at or now))
+                totals.add_completed(session, job.request.model, audio_s, worked_s)
+            else:
+                totals.add_ended(session, state, [job.request.model])
+            self._announce(session, [job.job_id])
+            return True
 
     def requeue(self, job: Job) -> None:
         """Return a job to its place in the queue, without counting the attempt that gives it up."""
@@ -330,13 +346,14 @@ class JobStore:
     def cancel(self, file_id: str) -> list[str]:
         """Cancel the queued and processing jobs of a file. Returns their IDs."""
         with self._sessions.begin() as session:
-            rows = session.scalars(
+            rows = session.execute(
                 update(JobRow)
                 .where(JobRow.file_id == file_id, JobRow.state.in_(ACTIVE))
                 .values(state=State.CANCELED, finished_at=time.time(), eta_s=None)
-                .returning(JobRow.job_id)
-            )
-            canceled = list(rows)
+                .returning(JobRow.job_id, JobRow.model)
+            ).all()
+            totals.add_ended(session, State.CANCELED, [model for _, model in rows])
+            canceled = [job_id for job_id, _ in rows]
             self._announce(session, canceled)
             return canceled
 
@@ -369,12 +386,14 @@ class JobStore:
         interrupted: dict[str, Any],
     ) -> list[str]:
         """Queue lost jobs again, or fail them after the last attempt. Returns the failed IDs."""
-        failed = session.scalars(
+        ended = session.execute(
             update(JobRow)
             .where(*lost, JobRow.attempts >= max_attempts)
             .values(state=State.FAILED, finished_at=time.time(), error=interrupted, eta_s=None)
-            .returning(JobRow.job_id)
+            .returning(JobRow.job_id, JobRow.model)
         ).all()
+        totals.add_ended(session, State.FAILED, [model for _, model in ended])
+        failed = [job_id for job_id, _ in ended]
         waiting = session.scalars(
             update(JobRow)
             .where(*lost, JobRow.attempts < max_attempts)
@@ -383,7 +402,7 @@ class JobStore:
         ).all()
         self._enqueue(session, waiting)
         self._announce(session, [*failed, *(row.job_id for row in waiting)])
-        return list(failed)
+        return failed
 
 
 def new_row(

@@ -13,7 +13,11 @@ UNFINISHED = "state IN ('queued', 'processing')"
 
 
 class Base(DeclarativeBase):
-    type_annotation_map: ClassVar = {dict[str, Any]: JSON, list[str]: JSON}
+    type_annotation_map: ClassVar = {
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        list[dict[str, Any]]: JSON,
+    }
 
 
 class JobRow(Base):
@@ -86,6 +90,31 @@ class WorkerRow(Base):
     device: Mapped[str]
     # As `GET /models` shows them.
     models: Mapped[dict[str, Any]]
+
+
+class TotalRow(Base):
+    """The sums of the jobs of a model that have ended in a state; see studio.jobs.totals."""
+
+    __tablename__ = "totals"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(primary_key=True)
+    jobs: Mapped[int] = mapped_column(BigInteger, default=0)
+    # Of completed jobs: the sound of their results, and the time that they ran.
+    audio_s: Mapped[float] = mapped_column(default=0.0)
+    worked_s: Mapped[float] = mapped_column(default=0.0)
+
+
+class PartialRow(Base):
+    """Items of an attempt, from number `first` on; see studio.jobs.scale.partials."""
+
+    __tablename__ = "partials"
+
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    first: Mapped[int] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    items: Mapped[list[dict[str, Any]]]
 
 
 class MessageRow(Base):

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Engine, delete, func, select, update
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy import Engine, delete, func, select
+from sqlalchemy.orm import Mapped, mapped_column, sessionmaker
 
 from studio.jobs.tables import Base
+from studio.jobs.totals import add_to
 
 HOUR_S = 3600
 HOURS = 24
@@ -33,13 +33,7 @@ class Usage:
         hour = self._hour()
         with self._sessions.begin() as session:
             session.execute(delete(UsageRow).where(UsageRow.hour <= hour - HOURS))
-            if not _added(session, client, hour, worked_s):
-                try:
-                    with session.begin_nested():
-                        session.add(UsageRow(client=client, hour=hour, worked_s=worked_s))
-                except IntegrityError:
-                    # Another process has stored the first time of this hour meanwhile.
-                    _added(session, client, hour, worked_s)
+            add_to(session, UsageRow, {"client": client, "hour": hour}, {"worked_s": worked_s})
 
     def worked_s(self, client: str) -> float:
         """Processing seconds in the last day, to the hour."""
@@ -51,10 +45,3 @@ class Usage:
 
     def _hour(self) -> int:
         return int(self._clock() // HOUR_S)
-
-
-def _added(session: Session, client: str, hour: int, worked_s: float) -> bool:
-    """Add to the time of an hour; False if there is none yet."""
-    mine = (UsageRow.client == client, UsageRow.hour == hour)
-    row = update(UsageRow).where(*mine).values(worked_s=UsageRow.worked_s + worked_s)
-    return session.scalar(row.returning(UsageRow.hour)) is not None

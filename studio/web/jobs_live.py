@@ -138,6 +138,8 @@ class JobFeed:
 
     def _tell_items(self, sid: str, watch: _Watch, job: Job) -> None:
         """Send what a running job has produced since the last look."""
+        if job.state is not State.PROCESSING:
+            return
         first = watch.items_sent.get(job.job_id, 0)
         if items := self._services.partials.of(job.job_id, first):
             watch.items_sent[job.job_id] = first + len(items)

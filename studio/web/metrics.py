@@ -1,13 +1,14 @@
 """The Prometheus metrics of a server, in their own registry."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from studio.jobs.job import Job, State
+from studio.jobs.job import State
+from studio.jobs.tables import TotalRow
 
 REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 LOAD_BUCKETS_S = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
@@ -15,10 +16,11 @@ LOAD_BUCKETS_S = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 
 @dataclass(frozen=True)
 class Present:
-    """Values that are read at every scrape: jobs by model and state, live sessions and their
-    longest lag in seconds, used and free bytes of the disk."""
+    """Values that are read at every scrape: jobs by model and state, the sums of those that have
+    ended, live sessions and their longest lag in seconds, used and free bytes of the disk."""
 
     jobs: Callable[[], dict[tuple[str, State], int]]
+    totals: Callable[[], list[TotalRow]]
     live_sessions: Callable[[], int]
     live_lag_s: Callable[[], float]
     used_bytes: Callable[[], int]
@@ -30,7 +32,7 @@ class Metrics:
 
     def __init__(self, present: Present) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Gauges(present))
+        self._registry.register(_Stored(present))
         self._requests = Counter(
             "studio_http_requests",
             "HTTP requests.",
@@ -42,24 +44,6 @@ class Metrics:
             "Time to the first byte of the response, including the time of ?wait=.",
             ["method", "route"],
             buckets=REQUEST_BUCKETS_S,
-            registry=self._registry,
-        )
-        self._ended = Counter(
-            "studio_jobs_ended",
-            "Jobs that have ended since startup.",
-            ["model", "state"],
-            registry=self._registry,
-        )
-        self._audio_s = Counter(
-            "studio_audio_seconds",
-            "Seconds of audio in completed jobs.",
-            ["model"],
-            registry=self._registry,
-        )
-        self._processing_s = Counter(
-            "studio_processing_seconds",
-            "Processing time of completed jobs.",
-            ["model"],
             registry=self._registry,
         )
         self._load_s = Histogram(
@@ -78,20 +62,12 @@ class Metrics:
         self._requests.labels(method, route, status).inc()
         self._request_s.labels(method, route).observe(took_s)
 
-    def job_ended(self, job: Job, sound_s: float) -> None:
-        """Count a job; `sound_s` are the seconds of sound of its results."""
-        model = job.request.model
-        self._ended.labels(model, job.state.value).inc()
-        if job.state is State.COMPLETED and job.started_at and job.finished_at:
-            self._audio_s.labels(model).inc(sound_s)
-            self._processing_s.labels(model).inc(max(0.0, job.finished_at - job.started_at))
-
     def model_loaded(self, name: str, took_s: float) -> None:
         self._load_s.labels(name).observe(took_s)
 
 
-class _Gauges(Collector):
-    """The current state, read at every scrape."""
+class _Stored(Collector):
+    """What the database, the disk and the scheduler say at every scrape."""
 
     def __init__(self, present: Present) -> None:
         self._present = present
@@ -104,6 +80,7 @@ class _Gauges(Collector):
         for (model, state), count in sorted(counted.items()):
             jobs.add_metric([model, state.value], count)
         yield jobs
+        yield from _sums(self._present.totals())
         waiting = sum(count for (_, state), count in counted.items() if state is State.QUEUED)
         for name, about, value in (
             ("studio_queue_depth", "Queued jobs.", waiting),
@@ -121,3 +98,21 @@ class _Gauges(Collector):
             ("studio_disk_free_bytes", "Free disk space.", self._present.free_bytes()),
         ):
             yield GaugeMetricFamily(name, about, value=value)
+
+
+def _sums(totals: Sequence[TotalRow]) -> Iterator[Metric]:
+    ended = CounterMetricFamily(
+        "studio_jobs_ended", "Jobs that have ended.", labels=["model", "state"]
+    )
+    audio = CounterMetricFamily(
+        "studio_audio_seconds", "Seconds of audio in completed jobs.", labels=["model"]
+    )
+    processing = CounterMetricFamily(
+        "studio_processing_seconds", "Processing time of completed jobs.", labels=["model"]
+    )
+    for row in totals:
+        ended.add_metric([row.model, row.state], row.jobs)
+        if row.state == State.COMPLETED:
+            audio.add_metric([row.model], row.audio_s)
+            processing.add_metric([row.model], row.worked_s)
+    yield from (ended, audio, processing)

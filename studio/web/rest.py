@@ -184,8 +184,15 @@ class JobViews(Views):
             models=readiness.states,
             notes=readiness.notes,
             storage=storage,
+            workers=self._running_workers(storage),
         )
         return answer(body, 200 if body.ready else 503)
+
+    def _running_workers(self, storage: dict[str, str]) -> int | None:
+        workers = self._services.workers
+        if workers is None or storage["database"] != READY:
+            return None
+        return len(workers.living())
 
     @operation(
         name="list_models",
@@ -330,16 +337,16 @@ class JobViews(Views):
 
         With `partial_from`, also return when the job has produced that many items and one more.
         """
+
+        def has_more() -> bool:
+            return bool(self._services.partials.of(job_id, partial_from or 0))
+
         client = self._services.access.caller()
         if self._services.waiting.take(client) is not None:
             return
         try:
-            partials = self._services.partials
-            self._services.runner.wait(
-                job_id,
-                wait_s,
-                lambda: partial_from is not None and bool(partials.of(job_id, partial_from)),
-            )
+            until = None if partial_from is None else has_more
+            self._services.runner.wait(job_id, wait_s, until)
         finally:
             self._services.waiting.leave(client)
 

@@ -43,6 +43,12 @@ class Ready(BaseModel):
         description="For the disk and the job database: ready, or why it cannot be written.",
         examples=[{"disk": "ready", "database": "ready"}],
     )
+    workers: int | None = Field(
+        None,
+        description="Number of running workers on other machines; null if this server runs the "
+        "jobs, or if the database does not respond. Without any, jobs wait.",
+        examples=[2],
+    )
 
 
 class Variant(BaseModel):

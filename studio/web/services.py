@@ -12,6 +12,7 @@ from studio.jobs.job import Job, Request
 from studio.jobs.jobs import Jobs
 from studio.jobs.partials import Partials
 from studio.jobs.quota import Quota
+from studio.jobs.scale.workers import Workers
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from studio.results import Result, Track
@@ -71,6 +72,8 @@ class Services:
     version: str
     readiness: Readiness
     storage_check: StorageCheck
+    # Those that run the jobs; None: this process does.
+    workers: Workers | None
     access: Access
     webhooks: Webhooks
     quota: Quota

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from studio.jobs.job import Job, Request, State
+from studio.jobs.job import State
+from studio.jobs.tables import TotalRow
 from studio.web.metrics import Metrics, Present
 from tests.support.server import ROOT
 
@@ -47,6 +47,9 @@ def existing() -> dict[str, set[str]]:
     metrics = Metrics(
         Present(
             jobs=lambda: {("demucs", State.QUEUED): 1},
+            totals=lambda: [
+                TotalRow(model="demucs", state="completed", jobs=1, audio_s=60.0, worked_s=1.0)
+            ],
             live_sessions=lambda: 1,
             live_lag_s=lambda: 0.0,
             used_bytes=lambda: 1,
@@ -55,8 +58,6 @@ def existing() -> dict[str, set[str]]:
     )
     metrics.request_answered("GET", "/health", 200, 0.1)
     metrics.model_loaded("demucs/mini", 1.0)
-    job = Job("1", Request("2", "demucs", "mini", {}, "3"), State.COMPLETED, "", 1.0, 0.0)
-    metrics.job_ended(replace(job, started_at=1.0, finished_at=2.0), 60.0)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:

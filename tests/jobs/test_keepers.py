@@ -35,8 +35,10 @@ from studio.jobs.store import connect
 @contextmanager
 def duties():
     print("active", flush=True)
-    yield
-    print("replaced", flush=True)
+    try:
+        yield
+    finally:
+        print("replaced", flush=True)
 
 store = SharedJobStore(connect(sys.argv[1]))
 store.open()

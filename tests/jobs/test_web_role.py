@@ -1,6 +1,7 @@
 """A web server without a worker: what it knows of the workers from the database."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -9,8 +10,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from scripts.services.postgres import Postgres
+from studio.jobs.job import Request, State
+from studio.jobs.scale.partials import SharedPartials
 from studio.jobs.scale.workers import Abilities, Workers
-from studio.jobs.store import connect
+from studio.jobs.store import JobStore, connect
 from tests.support.server import Server, until
 
 pytestmark = pytest.mark.postgres
@@ -90,6 +93,46 @@ def test_a_job_without_a_worker_says_so(web: Server, engine: Engine, short_wav: 
     until(lambda: web.get(f"/status/{file_id}").json()["jobs"][0]["note"] is None)
     web.post(f"/cancel/{file_id}")
     assert web.get(f"/status/{file_id}").json()["jobs"][0]["note"] is None
+
+
+def test_metrics_are_those_of_all_jobs(web: Server, engine: Engine) -> None:
+    """Another process runs a job."""
+    store = JobStore(engine)
+    before = web.get("/metrics").text
+    store.add(Request("f" * 32, "demucs", "tiny", {}, "counted"))
+    job = store.claim()
+    assert job is not None
+    assert store.finish(job, State.COMPLETED, result={"duration_s": 60.0})
+    assert not store.finish(job, State.FAILED), "it is counted once"
+    after = web.get("/metrics").text
+    for line in (
+        'studio_jobs_ended_total{model="demucs",state="completed"} 1.0',
+        'studio_audio_seconds_total{model="demucs"} 60.0',
+        'studio_processing_seconds_total{model="demucs"}',
+    ):
+        assert line in after and line not in before
+
+
+def test_partial_results_come_from_the_worker(web: Server, engine: Engine, short_wav: Path) -> None:
+    """Also to a request that waits for them."""
+    file_id = web.upload(short_wav)
+    web.process(file_id, model_variant="tiny")
+    job = JobStore(engine).claim()
+    assert job is not None and job.request.file_id == file_id
+    partials = SharedPartials(engine, every_s=0.1)
+    with ThreadPoolExecutor(1) as pool, partials.during(job) as show:
+        waiting = pool.submit(web.get, f"/status/{file_id}?partial_from=1&wait=60")
+        for number in range(3):
+            show({"id": number})
+        assert waiting.result().json()["partial"][0] == {"id": 1}
+    web.post(f"/cancel/{file_id}")
+
+
+def test_readiness_counts_workers(web: Server, engine: Engine) -> None:
+    until(lambda: web.get("/ready").json()["workers"] == 0)
+    assert web.get("/ready").json()["ready"]
+    announced(engine, "cpu")
+    until(lambda: web.get("/ready").json()["workers"] == 1)
 
 
 def test_a_worker_that_comes_back_is_counted_again(engine: Engine) -> None:

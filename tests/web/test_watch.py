@@ -126,6 +126,7 @@ def test_each_server_has_a_registry_of_its_own() -> None:
     def metrics() -> Metrics:
         present = Present(
             lambda: {("demucs", State.QUEUED): 2, ("whisper", State.FAILED): 1},
+            list,
             lambda: 3,
             lambda: 1.5,
             lambda: 10,

@@ -7,6 +7,7 @@ from threading import Condition, Event
 from studio.jobs.job import Job, Request
 from studio.jobs.jobs import nothing_to_cancel
 from studio.jobs.scale.changes import Changes
+from studio.jobs.scale.partials import WRITE_EVERY_S
 from studio.jobs.scale.store import SharedJobStore
 
 # How often to read a job, in case a notification was missed.
@@ -60,13 +61,12 @@ class SharedJobs:
         """Call `act` unless an unfinished job uses the file, and add no job meanwhile."""
         self._store.while_idle(file_id, act)
 
-    def wait(
-        self, job_id: str, timeout_s: float, until: Callable[[], bool] = lambda: False
-    ) -> None:
+    def wait(self, job_id: str, timeout_s: float, until: Callable[[], bool] | None = None) -> None:
         """Return when the job has ended or is gone, or after `timeout_s`.
 
-        `until` is called when the job changes; the wait also ends when it returns True.
+        `until` is called every few seconds; the wait also ends when it returns True.
         """
+        poll_every_s = POLL_EVERY_S if until is None else WRITE_EVERY_S
         ends_s = time.monotonic() + timeout_s
         woken = Event()
         with self._changed:
@@ -75,9 +75,11 @@ class SharedJobs:
             while (left_s := ends_s - time.monotonic()) > 0:
                 woken.clear()
                 job = self._store.get(job_id)
-                if job is None or job.state.is_final or self._stopping or until():
+                if job is None or job.state.is_final or self._stopping:
                     return
-                woken.wait(min(left_s, POLL_EVERY_S))
+                if until is not None and until():
+                    return
+                woken.wait(min(left_s, poll_every_s))
         finally:
             with self._changed:
                 self._waiters[job_id].remove(woken)

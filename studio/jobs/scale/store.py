@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import check_bounds, uses
 from studio.jobs.scale import entries
+from studio.jobs.scale.partials import forget_lost
 from studio.jobs.store import (
     ACTIVE,
     JobStore,
@@ -165,6 +166,7 @@ class SharedJobStore(JobStore):
             lost = [JobRow.number.in_(numbers)]
             failed = self._retry(session, lost, MAX_ATTEMPTS, interrupted)
             session.execute(text(UNUSED), {"stalled_s": stalled_s})
+            forget_lost(session)
             return failed
 
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
