@@ -71,6 +71,8 @@ class UploadRow(Base):
     file_id: Mapped[str] = mapped_column(primary_key=True)
     owner: Mapped[str | None] = mapped_column(index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+    # Of all its results, as far as they have been counted; each sweep counts them again.
+    result_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     # Unix seconds.
     used_at: Mapped[float]
     # All fields of an Upload.

@@ -1,9 +1,11 @@
 """The records of uploads in the job database, for storages that have no folder of their own."""
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import sessionmaker
 
@@ -39,11 +41,8 @@ class UploadTable:
         record = None
         if is_id(file_id):
             wanted = select(UploadRow.record).where(UploadRow.file_id == file_id)
-            try:
-                with self._sessions() as session:
-                    record = session.scalar(wanted)
-            except OperationalError as error:
-                raise faults.as_studio_error(error) from error
+            with _database_errors(), self._sessions() as session:
+                record = session.scalar(wanted)
         if record is None:
             raise unknown_file(file_id)
         return Upload.of(record)
@@ -57,13 +56,32 @@ class UploadTable:
         with self._sessions() as session:
             return list(session.scalars(select(UploadRow.file_id)))
 
-    def of_owner(self, owner: str) -> dict[str, int]:
-        """The sizes in bytes of the uploads of an owner, by ID."""
+    def used_bytes(self, owner: str) -> int:
+        """The size of the uploads of an owner and of their results."""
+        size = func.sum(UploadRow.size_bytes + UploadRow.result_bytes)
         with self._sessions() as session:
-            rows = session.execute(
-                select(UploadRow.file_id, UploadRow.size_bytes).where(UploadRow.owner == owner)
+            return int(session.scalar(select(size).where(UploadRow.owner == owner)) or 0)
+
+    def add_result_bytes(self, file_id: str, size_bytes: int) -> None:
+        """Count results that were stored, or with a negative size, deleted."""
+        with _database_errors(), self._sessions.begin() as session:
+            session.execute(
+                update(UploadRow)
+                .where(UploadRow.file_id == file_id)
+                .values(result_bytes=UploadRow.result_bytes + size_bytes)
             )
-            return {row.file_id: row.size_bytes for row in rows}
+
+    def set_result_bytes(self, sizes: Mapping[str, int]) -> None:
+        """Correct the sizes of the results of all uploads, by their IDs."""
+        counted = select(UploadRow.file_id, UploadRow.result_bytes)
+        with self._sessions.begin() as session:
+            for file_id, size_bytes in session.execute(counted).all():
+                if size_bytes != sizes.get(file_id, 0):
+                    session.execute(
+                        update(UploadRow)
+                        .where(UploadRow.file_id == file_id)
+                        .values(result_bytes=sizes.get(file_id, 0))
+                    )
 
     def touch(self, file_id: str) -> None:
         with self._sessions.begin() as session:
@@ -84,3 +102,12 @@ class UploadTable:
         with self._sessions.begin() as session:
             gone = delete(UploadRow).where(UploadRow.file_id == file_id)
             return session.scalar(gone.returning(UploadRow.file_id)) is not None
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """Convert the errors of a database that does not respond, for jobs, which wait for it."""
+    try:
+        yield
+    except OperationalError as error:
+        raise faults.as_studio_error(error) from error

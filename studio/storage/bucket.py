@@ -4,7 +4,8 @@ boto3 is imported when a bucket is opened: servers that keep their files on disk
 """
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,8 @@ PART_BYTES = 16 << 20
 MAX_PUT_BYTES = 5 << 30
 BLOCK_BYTES = 256 << 10
 DELETED_AT_ONCE = 1000
+# How often to look whether a file has been sent.
+LOOK_EVERY_S = 0.05
 
 log = logs.Limited(logging.getLogger(__name__))
 
@@ -107,14 +110,15 @@ class Bucket:
             return None
         return _info(found, found["ContentLength"])
 
+    def each(self, prefix: str) -> Iterator[tuple[str, FileInfo]]:
+        """The objects whose keys begin with `prefix`, one page in memory at a time."""
+        for page in self._pages("list_objects_v2", Prefix=self._full(prefix)):
+            for one in page.get("Contents", []):
+                yield self._own(one["Key"]), _info(one, one["Size"])
+
     def infos(self, prefix: str) -> dict[str, FileInfo]:
         """All objects whose keys begin with `prefix`, by key."""
-        pages = self._pages("list_objects_v2", Prefix=self._full(prefix))
-        return {
-            self._own(one["Key"]): _info(one, one["Size"])
-            for page in pages
-            for one in page.get("Contents", [])
-        }
+        return dict(self.each(prefix))
 
     def folders(self, prefix: str) -> list[str]:
         """The names between `prefix` and the next slash."""
@@ -132,12 +136,20 @@ class Bucket:
                 Bucket=self._bucket, **arguments
             )
 
-    def put(self, key: str, path: Path) -> None:
-        """Store a file, in parts if it is large."""
-        with _store_errors():
-            self._client.upload_file(
-                str(path), self._bucket, self._full(key), Config=self._in_parts
-            )
+    def put(self, key: str, path: Path, go_on: Callable[[], None] = lambda: None) -> None:
+        """Store a file, in parts if it is large.
+
+        `go_on` is called again and again meanwhile. It raises to give up: parts that are being sent
+        are finished, and no others are begun.
+        """
+        from boto3.s3.transfer import create_transfer_manager
+
+        with _store_errors(), create_transfer_manager(self._client, self._in_parts) as transfers:
+            sent = transfers.upload(str(path), self._bucket, self._full(key))
+            while not sent.done():
+                go_on()
+                time.sleep(LOOK_EVERY_S)
+            sent.result()
 
     def put_if_new(self, key: str, path: Path) -> None:
         """Store a file, unless there is one with this key."""

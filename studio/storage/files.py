@@ -325,7 +325,7 @@ class Storage(ABC):
     ) -> None:
         """Turn a work folder into a result, atomically. Raises UnknownFile.
 
-        `go_on` is called before a failed attempt is repeated; it raises to give up.
+        `go_on` is called again and again as long as it takes; it raises to give up.
         """
 
     @abstractmethod
@@ -346,7 +346,7 @@ class Storage(ABC):
 
     @abstractmethod
     def used_bytes_of(self, owner: str) -> int:
-        """The size of an owner's uploads and results, measured on every call."""
+        """The size of an owner's uploads and results."""
 
 
 def unknown_file(file_id: str) -> UnknownFile:

@@ -2,12 +2,14 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable
 
 from studio.storage.bucket import Bucket
-from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, FileInfo, ResultId, Uploads
+from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, FileInfo, ResultId
 from studio.storage.folders import Folders, is_id
 from studio.storage.owner import Owner
+from studio.storage.upload_records import UploadRecords
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +17,9 @@ log = logging.getLogger(__name__)
 class ObjectOrphans:
     """Finds and deletes orphaned objects, and local files of servers that no longer live."""
 
-    def __init__(self, bucket: Bucket, uploads: Uploads, owner: Owner, folders: Folders) -> None:
+    def __init__(
+        self, bucket: Bucket, uploads: UploadRecords, owner: Owner, folders: Folders
+    ) -> None:
         self._bucket = bucket
         self._uploads = uploads
         self._owner = owner
@@ -34,11 +38,15 @@ class ObjectOrphans:
                 self._delete(f"uploads/{file_id}/", now)
 
     def results(self) -> list[ResultId]:
-        return [
-            ResultId(file_id, name)
-            for file_id in self._bucket.folders("results/")
-            for name in self._bucket.folders(f"results/{file_id}/")
-        ]
+        """All results; their sizes are counted on the way."""
+        found: set[tuple[str, str]] = set()
+        sizes: Counter[str] = Counter()
+        for key, info in self._bucket.each("results/"):
+            _, file_id, name, _ = key.split("/", 3)
+            found.add((file_id, name))
+            sizes[file_id] += info.size_bytes
+        self._uploads.set_result_bytes(sizes)
+        return [ResultId(*one) for one in sorted(found)]
 
     def remove_result(self, result: ResultId, now: float) -> None:
         self._delete(f"results/{result.key}/", now)

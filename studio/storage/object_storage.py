@@ -10,38 +10,25 @@ So nothing is ever renamed: a transaction of the database makes objects visible.
 """
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from studio.errors import StorageUnavailable, UnknownFile
 from studio.storage.bucket import Bucket
 from studio.storage.cache import Cache
-from studio.storage.files import FileInfo, ResultId, Storage, Upload, Uploads
+from studio.storage.files import FileInfo, ResultId, Storage, Upload
 from studio.storage.folders import Folders
 from studio.storage.object_orphans import ObjectOrphans
 from studio.storage.space import DiskSpace, disk_errors
+from studio.storage.upload_records import UploadRecords
 
 # How long to repeat a publication while the store does not respond.
 PUBLISH_WITHIN_S = 3600.0
 RETRY_S = 5.0
 ADDRESS_EXPIRES_S = 300
-
-
-class UploadRecords(Uploads, Protocol):
-    """Records of uploads that are stored apart from them."""
-
-    def add(self, upload: Upload) -> bool:
-        """Returns False if there is one with this ID."""
-
-    def remove(self, file_id: str) -> bool:
-        """Returns False if there is none with this ID."""
-
-    def of_owner(self, owner: str) -> dict[str, int]:
-        """The sizes in bytes of the uploads of an owner, by ID."""
 
 
 class ObjectFile:
@@ -154,9 +141,7 @@ class ObjectStorage(Storage):
         self.bucket.check()
 
     def used_bytes_of(self, owner: str) -> int:
-        uploads = self._records.of_owner(owner)
-        results = [self.bucket.infos(f"results/{file_id}/").values() for file_id in uploads]
-        return sum(uploads.values()) + sum(one.size_bytes for infos in results for one in infos)
+        return self._records.used_bytes(owner)
 
     def hold(self) -> AbstractContextManager[None]:
         return self._cache.hold()
@@ -187,23 +172,29 @@ class ObjectStorage(Storage):
     ) -> None:
         ends_s = time.monotonic() + PUBLISH_WITHIN_S
         waiting = sorted(path for path in work.rglob("*") if path.is_file())
+        size_bytes = sum(path.stat().st_size for path in waiting)
         while waiting:
             try:
                 self.upload(result.file_id)
                 name = waiting[0].relative_to(work).as_posix()
-                self.bucket.put(f"results/{result.key}/{name}", waiting[0])
+                self.bucket.put(f"results/{result.key}/{name}", waiting[0], go_on)
                 waiting.pop(0)
             except StorageUnavailable:
                 if time.monotonic() > ends_s:
                     raise
                 go_on()
                 time.sleep(RETRY_S)
+        with suppress(StorageUnavailable):
+            # Otherwise the next sweep counts them.
+            self._records.add_result_bytes(result.file_id, size_bytes)
 
     def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> ResultId:
         if with_edits:
             own = f"results/{source.key}/"
-            for key in self.bucket.infos(f"{own}edited/"):
+            edits = self.bucket.infos(f"{own}edited/")
+            for key in edits:
                 self.bucket.copy(key, f"results/{target.key}/{key.removeprefix(own)}")
+            self._records.add_result_bytes(target.file_id, _size_bytes(edits.values()))
         return replace(target, shares=source.shares or source.key)
 
     def discard_result(self, result: ResultId) -> None:
@@ -246,6 +237,7 @@ class ObjectStorage(Storage):
             with self._space.promise(needed_bytes), disk_errors():
                 make(unfinished)
                 self.bucket.put_if_new(key, unfinished)
+                self._count(key, unfinished.stat().st_size)
         except FileNotFoundError:
             raise UnknownFile("The file has been deleted.") from None
         finally:
@@ -253,8 +245,20 @@ class ObjectStorage(Storage):
 
     def delete(self, prefix: str) -> None:
         """Delete all objects whose keys begin with `prefix`."""
-        self.bucket.delete(self.bucket.infos(prefix))
+        found = self.bucket.infos(prefix)
+        self.bucket.delete(found)
         self._cache.forget(prefix)
+        self._count(prefix, -_size_bytes(found.values()))
+
+    def _count(self, key: str, size_bytes: int) -> None:
+        """Count objects that were stored or deleted; those beside an upload are not counted."""
+        kind, file_id, _ = key.split("/", 2)
+        if kind == "results":
+            self._records.add_result_bytes(file_id, size_bytes)
+
+
+def _size_bytes(infos: Iterable[FileInfo]) -> int:
+    return sum(info.size_bytes for info in infos)
 
 
 def _source_key(upload: Upload) -> str:

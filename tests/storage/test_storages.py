@@ -228,6 +228,38 @@ class TestStorage:
 
 
 @pytest.mark.s3
+def test_results_are_counted_when_they_are_stored(swift: ObjectStore, tmp_path: Path) -> None:
+    """And counted again by each sweep."""
+    storage = in_bucket(swift, tmp_path)
+    upload = upload_to(storage, bytes(100), "ann")
+    result = publish(storage, upload, vocals=bytes(3_000))
+    assert storage.used_bytes_of("ann") == 3_100
+    storage.result(result).add("a.mp3", lambda: 0, lambda path: path.write_bytes(bytes(50)))
+    assert storage.used_bytes_of("ann") == 3_150
+    (tmp_path / "lost").write_bytes(bytes(7))
+    storage.bucket.put(f"results/{upload.file_id}/{OTHER}/drums.wav", tmp_path / "lost")
+    assert len(storage.orphans.results()) == 2
+    assert storage.used_bytes_of("ann") == 3_157
+    storage.discard_result(result)
+    assert storage.used_bytes_of("ann") == 107
+
+
+@pytest.mark.s3
+def test_sending_a_file_ends_within_a_part(swift: ObjectStore, tmp_path: Path) -> None:
+    storage = in_bucket(swift, tmp_path)
+    (tmp_path / "large").write_bytes(LARGE)
+
+    def go_on() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        storage.bucket.put("large", tmp_path / "large", go_on)
+    assert storage.bucket.info("large") is None
+    pages = storage.bucket._pages("list_multipart_uploads", Prefix=storage.bucket._full(""))
+    assert not [one for page in pages for one in page.get("Uploads", [])]
+
+
+@pytest.mark.s3
 def test_files_go_to_the_store_and_come_back(swift: ObjectStore, tmp_path: Path) -> None:
     storage = in_bucket(swift, tmp_path)
     upload = upload_to(storage)
