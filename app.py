@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -35,7 +36,7 @@ from studio.jobs.webhooks import Webhooks
 from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import application, compat, jobs_live, live, live_server, problems
+from studio.web import application, compat, jobs_live, live, live_server, problems, rates
 from studio.web.access import Access
 from studio.web.bounds import UploadBounds
 from studio.web.metrics import Metrics, Present
@@ -248,10 +249,22 @@ def _flask(config: Config, services: Services, metrics: Metrics, shapes: problem
         shapes,
         max_content_length=config.MAX_CONTENT_LENGTH,
         cors_origins=config.cors_origins,
-        rate=config.RATE_LIMIT,
-        work_rate=config.RATE_LIMIT_WORK,
+        limits=_limits(config),
     )
     return app
+
+
+def _limits(config: Config) -> dict[str, rates.Limit]:
+    """The limits on requests. Raises ConfigError if RATE_STORAGE cannot be used."""
+    if config.RATE_STORAGE and not (find_spec("limits") and find_spec("redis")):
+        raise ConfigError(
+            "RATE_STORAGE cannot be used: limits or redis is missing. Install them with pip "
+            'install "audio-studio[scale]".'
+        )
+    try:
+        return rates.make_limits(config.RATE_LIMIT, config.RATE_LIMIT_WORK, config.RATE_STORAGE)
+    except ValueError as error:
+        raise ConfigError(f"RATE_STORAGE cannot be used: {error}.") from None
 
 
 def _upload_bounds(config: Config) -> UploadBounds:

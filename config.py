@@ -124,6 +124,12 @@ class Config:
     RATE_LIMIT_WORK: str = _setting(
         "60/minute", values.rate, "Uploads and job requests per client; empty: no limit."
     )
+    RATE_STORAGE: str = _secret(
+        "",
+        values.redis_url,
+        "Redis in which several servers count the requests of a client together, as "
+        "redis://HOST:PORT; empty: each server counts on its own.",
+    )
     MAX_UPLOADS: int = _setting(8, values.integer(1, 1000), "Simultaneous uploads.")
     MAX_CLIENT_UPLOADS: int = _setting(
         3,

@@ -1,6 +1,7 @@
 """Fixtures: small real models, sound files, and one server that most tests share."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +36,10 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "postgres": (
         lambda: postgres.find_binaries() is not None and find_spec("procrastinate") is not None,
         "PostgreSQL or the extra `scale` is missing; .ci/run and `make setup` install them",
+    ),
+    "redis": (
+        lambda: shutil.which("redis-server") is not None and find_spec("redis") is not None,
+        "Redis or the extra `scale` is missing; .ci/run and `make setup` install them",
     ),
     "nginx": (lambda: nginx.BINARY is not None, "nginx is not installed; .ci/run installs it"),
     "root": (sandbox.is_possible, "folders cannot be mounted here; run as root"),

@@ -146,6 +146,12 @@ def url(text: str) -> str:
     return text.strip()
 
 
+def redis_url(text: str) -> str:
+    if text.strip() and not re.match(r"(redis|rediss|redis\+unix)://[^\s]", text.strip()):
+        raise ValueError("use redis://HOST:PORT, rediss:// for TLS, or an empty value")
+    return text.strip()
+
+
 def webhook_secret(text: str) -> str:
     if not text.strip():
         return ""

@@ -1,6 +1,7 @@
 """The Flask application: routes, pages, CORS, and the checks before every request."""
 
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -34,8 +35,7 @@ def make(
     *,
     max_content_length: int,
     cors_origins: str | list[str],
-    rate: str,
-    work_rate: str,
+    limits: Mapping[str, rates.Limit],
 ) -> None:
     """Add all routes but those of Socket.IO and of other programs' protocols."""
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -45,7 +45,7 @@ def make(
     CORS(app, origins=_cors_patterns(cors_origins), expose_headers=EXPOSED_HEADERS)
     _hold_files(app, services)
     watch.register(app, metrics, services.access)
-    rates.register(app, services.access, rate, work_rate)
+    rates.register(app, services.access, limits)
     access.register(app, services.access)
     rest.register(app, services)
     pages.register(app, services)

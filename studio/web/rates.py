@@ -1,20 +1,36 @@
 """Rate limits per client: a general one, and a stricter one for uploads and jobs.
 
-Times are monotonic, so that a change of the system clock neither blocks nor frees clients.
+A process counts with monotonic times, so that a change of the system clock neither blocks nor frees
+clients. Several servers can count together in Redis, by the clocks of their machines.
 """
 
+import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
+from typing import Protocol
 
 from flask import Flask, request
 
 from studio.errors import TooManyRequests
 from studio.web.access import Access, asked_operation
 
+log = logging.getLogger(__name__)
+
+# While Redis does not respond: how long a request waits for it, and when it is tried again.
+REDIS_TIMEOUT_S = 0.5
+REDIS_AGAIN_S = 10.0
 PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+
+
+class Limit(Protocol):
+    """A limit on the requests of a client. Its string says how many are allowed."""
+
+    def take(self, client: str) -> float:
+        """Count a request. Returns 0, or the seconds until the next one is allowed."""
+        ...
 
 
 class Rate:
@@ -54,17 +70,73 @@ class Rate:
         return f"{self._max_count} requests per {self._period}"
 
 
-def register(app: Flask, access: Access, general: str, work: str) -> None:
-    """Limit the requests of each client; an empty rate means no limit.
+class SharedRate:
+    """The same limit for all servers that use a Redis; `name` tells it from others.
 
-    The operation of a request determines which limit applies.
+    While Redis does not respond, this process counts on its own.
     """
-    rates = {name: Rate(rate) for name, rate in (("general", general), ("work", work)) if rate}
+
+    def __init__(self, name: str, rate: str, url: str) -> None:
+        from limits import parse
+        from limits.storage import storage_from_string
+        from limits.strategies import MovingWindowRateLimiter
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        self._name = name
+        self._own = Rate(rate)
+        self._item = parse(rate)
+        storage = storage_from_string(
+            url,
+            wrap_exceptions=True,
+            socket_timeout=REDIS_TIMEOUT_S,
+            socket_connect_timeout=REDIS_TIMEOUT_S,
+            # A connection that was idle may have been closed.
+            retry=Retry(NoBackoff(), 1),
+        )
+        self._window = MovingWindowRateLimiter(storage)
+        self._away_until_s = float("-inf")
+
+    def take(self, client: str) -> float:
+        """Count a request. Returns 0, or the seconds until the next one is allowed."""
+        from limits.errors import StorageError
+
+        if time.monotonic() < self._away_until_s:
+            return self._own.take(client)
+        try:
+            if self._window.hit(self._item, self._name, client):
+                return 0.0
+            again = self._window.get_window_stats(self._item, self._name, client).reset_time
+        except StorageError as error:
+            log.warning("cannot count requests in Redis, counting here: %s", error.storage_error)
+            self._away_until_s = time.monotonic() + REDIS_AGAIN_S
+            return self._own.take(client)
+        # The clocks of the servers may differ.
+        return max(1.0, again - time.time())
+
+    def __str__(self) -> str:
+        return str(self._own)
+
+
+def make_limits(general: str, work: str, redis_url: str = "") -> dict[str, Limit]:
+    """The limits by name; an empty rate means no limit.
+
+    With `redis_url` they are those of all servers that use this Redis. Raises ValueError.
+    """
+    return {
+        name: SharedRate(name, rate, redis_url) if redis_url else Rate(rate)
+        for name, rate in (("general", general), ("work", work))
+        if rate
+    }
+
+
+def register(app: Flask, access: Access, limits: Mapping[str, Limit]) -> None:
+    """Limit the requests of each client; the operation of a request determines the limit."""
 
     @app.before_request
     def count() -> None:
         operation = asked_operation()
-        rate = rates.get(operation.rate if operation is not None else "general")
+        rate = limits.get(operation.rate if operation is not None else "general")
         if rate is None or request.method == "OPTIONS":
             return
         wait_s = rate.take(access.caller())

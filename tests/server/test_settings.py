@@ -56,6 +56,7 @@ GOOD: list[tuple[str, str, object]] = [
     ("RATE_LIMIT", "5/second", "5/second"),
     ("RATE_LIMIT", "", ""),
     ("RATE_LIMIT_WORK", "1000/day", "1000/day"),
+    ("RATE_STORAGE", "rediss://:word@redis.example:6379/1", "rediss://:word@redis.example:6379/1"),
     ("MAX_UPLOADS", "2", 2),
     ("MAX_CLIENT_UPLOADS", "0", 0),
     ("MAX_CLIENT_JOBS", "0", 0),
@@ -208,6 +209,7 @@ BAD_SECRETS = [
     ("WEBHOOK_SECRET", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
     ("WEBHOOK_SECRET", "whsec_c2hvcnQ="),
     ("WEBHOOK_SECRET", "whsec_*"),
+    ("RATE_STORAGE", "memcached://cache.example"),
 ]
 
 

@@ -234,7 +234,11 @@ def test_results_are_counted_when_they_are_stored(swift: ObjectStore, tmp_path: 
     upload = upload_to(storage, bytes(100), "ann")
     result = publish(storage, upload, vocals=bytes(3_000))
     assert storage.used_bytes_of("ann") == 3_100
-    storage.result(result).add("a.mp3", lambda: 0, lambda path: path.write_bytes(bytes(50)))
+
+    def make_sound(path: Path) -> None:
+        path.write_bytes(bytes(50))
+
+    storage.result(result).add("a.mp3", lambda: 0, make_sound)
     assert storage.used_bytes_of("ann") == 3_150
     (tmp_path / "lost").write_bytes(bytes(7))
     storage.bucket.put(f"results/{upload.file_id}/{OTHER}/drums.wav", tmp_path / "lost")

@@ -3,8 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
+# It only adds to the tables.
+oldest_program = "0005"
 
 
 def upgrade() -> None:

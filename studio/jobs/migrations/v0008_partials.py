@@ -3,8 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
+# It only adds to the tables.
+oldest_program = "0005"
 
 
 def upgrade() -> None:

@@ -3,8 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
+# It only adds to the tables.
+oldest_program = "0005"
 
 
 def upgrade() -> None:

@@ -3,8 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
+# It only adds to the tables.
+oldest_program = "0005"
 
 
 def upgrade() -> None:
