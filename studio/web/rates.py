@@ -106,7 +106,7 @@ class SharedRate:
         try:
             if self._window.hit(self._item, self._name, client):
                 return 0.0
-            again = self._window.get_window_stats(self._item, self._name, client).reset_time
+            again: float = self._window.get_window_stats(self._item, self._name, client).reset_time
         except StorageError as error:
             log.warning("cannot count requests in Redis, counting here: %s", error.storage_error)
             self._away_until_s = time.monotonic() + REDIS_AGAIN_S

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
+from studio.inference.variants import Where
 from studio.jobs.jobs import route
 from studio.jobs.tables import WorkerRow
 
@@ -21,8 +22,8 @@ log = logging.getLogger(__name__)
 
 # How long an answer about the living workers is used again.
 KNOWN_FOR_S = 2.0
-# The location of weights, the best one first.
-WEIGHTS = ("bundled", "local", "downloaded", "available")
+# Of several workers, the one whose weights need no download.
+PREFERRED = tuple(Where)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Workers:
         ]
         best = min(
             (described for _, described in found),
-            key=lambda described: WEIGHTS.index(described["weights"]),
+            key=lambda described: PREFERRED.index(described["weights"]),
             default=own,
         )
         return {**best, "workers": dict(Counter(device for device, _ in found))}
