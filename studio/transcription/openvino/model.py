@@ -166,6 +166,8 @@ class OpenVinoModel:
         frames: int,
         filter_width: int,
     ) -> Alignment:
+        if not text:
+            return Alignment([], [])
         tokens = np.array([[*start, self._tokens.no_times, *text, self._tokens.end]])
         # The state before each token of the text.
         before = len(start) + np.arange(len(text))

@@ -102,6 +102,9 @@ def test_windows_are_aligned_one_by_one(
     # More frames than there are: those of a whole window.
     (found,) = model.align(states, START, [text], 10 * FRAMES)
     assert max(frame for _, frame in found.alignments) == FRAMES // 2 - 1
+    # A window without speech.
+    (found,) = model.align(states, START, [[]], frames)
+    assert (found.alignments, found.text_token_probs) == ([], [])
 
 
 def test_words_need_no_weights_in_ctranslate2(
