@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 # Python keeps what it has compiled, whatever the environment says: tests start it hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup dev run demo scale-demo page screenshots voices sounds test test-all coverage lint lock bench
+.PHONY: help setup dev run demo scale-demo page screenshots voices sounds test test-all coverage lint lock bench bench-quick
 # Two cores serve three workers, because many tests wait for servers.
 WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # The tests that `make test` runs, and those that `make test-all` adds: some of them one at a time,
@@ -87,3 +87,6 @@ bench: dev  ## measure speed and memory against other programs, and the deployed
 	$(BIN)/python -m bench.proxy
 	$(BIN)/python -m bench.page
 	if command -v initdb > /dev/null || test -d /usr/lib/postgresql; then $(BIN)/python -m bench.scale; fi
+
+bench-quick: dev  ## measure each of the three jobs against its peer in five minutes, as people use them
+	$(BIN)/python -m bench.quick

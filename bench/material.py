@@ -80,6 +80,21 @@ def full_size_weights(folder: Path) -> Path:
     return folder
 
 
+def bundled_checkpoint(folder: Path) -> Path:
+    """A repository for `python -m demucs.separate --repo` with the bundled variant `mini`."""
+    import torch
+
+    from studio.separation.checkpoints import load_file
+
+    network = load_file(ROOT / "pretrained" / "demucs-mini" / "model.safetensors", None)
+    arguments, named = network._init_args_kwargs
+    package = {"klass": type(network), "args": arguments, "kwargs": named}
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({**package, "state": network.state_dict()}, folder / f"{SIGNATURE}.th")
+    (folder / "mini.yaml").write_text(yaml.safe_dump({"models": [SIGNATURE]}))
+    return folder
+
+
 def random_musicgen(folder: Path) -> Path:
     """A MusicGen of the size of facebook/musicgen-small with random weights.
 
