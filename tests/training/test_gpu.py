@@ -1,0 +1,56 @@
+"""`training.gpu`, on the CPU: it starts from the bundled weights, learns, stops and continues."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training import gpu, loop
+from training.loop import Progress
+from training.mix import RATE_HZ
+from training.train_demucs import objective
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> gpu.Plan:
+    """A plan for two songs of noise bursts, with batches of one."""
+    rng = np.random.default_rng(0)
+    for seed in range(2):
+        bursts = rng.random((4, 1, 4)) < 0.7
+        noise = rng.normal(0.0, 1500.0, (4, 2, 4 * RATE_HZ))
+        np.save(tmp_path / f"{seed}.npy", (noise * bursts.repeat(RATE_HZ, 2)).astype(np.int16))
+    return gpu.Plan(minutes=0.05, batch=1, device="cpu", songs=str(tmp_path), bfloat16=False)
+
+
+@pytest.mark.slow
+def test_the_loss_of_a_fixed_batch_falls(plan: gpu.Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    task = gpu.Task(plan)
+    task.open_data([0])
+    batch = task.next_batch()
+    monkeypatch.setattr(task, "next_batch", lambda: batch)
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(objective(batch, task.model(batch.sum(1))))
+
+    before = loss()
+    for _ in range(5):
+        task.model.zero_grad()
+        task.backward(Progress())
+        task.optimisers[0].step()
+    assert loss() < 0.95 * before
+
+
+@pytest.mark.slow
+def test_a_run_ends_in_time_and_can_be_continued(plan: gpu.Plan, tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    loop.train(gpu.Task, plan, state, None)
+    first = torch.load(state, weights_only=True)
+    loop.train(gpu.Task, replace(plan, seed=1), state, state)
+    second = torch.load(state, weights_only=True)
+    assert second["step"] > first["step"] >= 1
+    assert second["total_s"] > first["total_s"]
+    assert all(torch.isfinite(tensor).all() for tensor in second["average"].values())
