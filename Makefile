@@ -10,10 +10,10 @@ export PYTHONDONTWRITEBYTECODE :=
 # Two cores serve three workers, because many tests wait for servers.
 WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # The tests that `make test` runs, and those that `make test-all` adds: some of them one at a time,
-# because other tests at the same time would disturb what they measure.
+# because other tests would disturb what they measure, or make workers of a cluster miss a heartbeat.
 TESTS := $(WORKERS) -m "not voices and not slow"
-SLOW_TESTS := $(WORKERS) -m "slow and not voices and not memory"
-SINGLE_TESTS := -m "voices or (slow and memory)"
+SLOW_TESTS := $(WORKERS) -m "slow and not voices and not memory and not postgres"
+SINGLE_TESTS := -m "voices or (slow and (memory or postgres))"
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
