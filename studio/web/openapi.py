@@ -230,7 +230,7 @@ def _content(
         is_of_model = answer is schemas.Job and found.options_of in models.names()
         name = _job_name(found.options_of or "") if is_of_model else answer.__name__
         return {"application/json": {"schema": {"$ref": REF.format(model=name)}}}
-    kinds = models.formats().values() if answer == TRACK else [answer]
+    kinds = models.formats().values() if answer == TRACK else answer.split(", ")
     content = {kind.partition(";")[0]: {"schema": _schema_of(kind)} for kind in kinds}
     has_bytes = any(one["schema"] == BINARY for one in content.values())
     return {ANY_BYTES: {"schema": BINARY}, **content} if has_bytes else content

@@ -36,7 +36,7 @@ FORMAT = Parameter(
 )
 BYTES = "application/octet-stream"
 # An upload has the type of its extension.
-ANY_TYPE = "*/*"
+ANY_TYPE = f"*/*, {PEAKS_TYPE}"
 
 
 class OriginalViews(Views):
