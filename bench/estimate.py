@@ -63,7 +63,7 @@ def workers(load: Load, options: argparse.Namespace) -> list[str]:
     """A row for each processor that was measured."""
     rows = []
     cpu = measured(r"\| this server, `auto` \| ([\d.]+) s", title=SEPARATION)
-    gpu = measured(r"\| this server, f16 \|(?:[^|]*\|){2} ([\d.]+) s", title="CUDA")
+    gpu = measured(r"\| this server, f16 \|(?:[^|]*\|){3} ([\d.]+) s", title="CUDA")
     kinds = [(cpu, CPU_SONG_S, "2 cores of", options.cpu_price)]
     kinds += [(gpu, GPU_SONG_S, "", options.gpu_price)]
     for figures, song_s, prefix, price in kinds:
@@ -103,8 +103,8 @@ def estimate(load: Load, options: argparse.Namespace) -> list[str]:
         f"{peak * load.stems_bytes * 8 / 1e9:,.0f} Gbit/s at the peak | |",
         f"| requests of a sweep | 1 per file | {load.kept_songs:,.0f} every 10 minutes | |",
         "",
-        f"Assumed prices: ${options.cpu_price} an hour for a machine with 2 cores, "
-        f"${options.gpu_price} for one with a GPU, ${options.tb_price} a month for 1 TB.",
+        f"Assumed prices: ${options.cpu_price:.2f} an hour for a machine with 2 cores, "
+        f"${options.gpu_price:.2f} for one with a GPU, ${options.tb_price:.2f} a month for 1 TB.",
     ]
 
 

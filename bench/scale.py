@@ -38,6 +38,7 @@ QUEUED = 1000
 POLLERS = 200
 WAIT_ROUNDS = 5
 MANY = 500
+BUSY = " Other programs kept the machine busy: an idle one has better rates and latencies."
 CANCELS = 10
 # Each has fewer jobs than a file keeps.
 FILES = 20
@@ -256,7 +257,8 @@ def main() -> None:
         lines = [
             f"Machine: {measure.machine(PACKAGES)}. Load average before: {load:.1f}.",
             "",
-            "PostgreSQL, two web servers, workers and clients shared the machine. Jobs sleep.",
+            "PostgreSQL, two web servers, workers and clients shared the machine. Jobs sleep."
+            f"{BUSY if load > 1 else ''}",
             "",
             "| | goal | measured |",
             "|---|---|---|",
