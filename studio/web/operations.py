@@ -46,11 +46,12 @@ class Operation:
 
     `name` is the operation ID, and `tag` one of TAGS. `answers` maps a status to a schema, media
     types separated by commas, TRACK, or None for an empty body. `body` has the content by media
-    type, or the schema of JSON. An open operation requires no API key. `rate` is the rate limit that applies: general,
-    work, or none. If `query_is_options`, the view checks the query itself: it may contain the
-    options of the body, those of the model `options_of`, or of any model if that is ANY_MODEL. An
-    operation of any model is described once more for each model, as `name_of(model)`. The protocols
-    of other programs and the files of pages are not described in the OpenAPI document.
+    type, or the schema of JSON. An open operation requires no API key. `rate` is the rate limit
+    that applies: general, work, or none. If `query_is_options`, the view checks the query itself:
+    it may contain the options of the body, those of the model `options_of`, or of any model if that
+    is ANY_MODEL. An operation of any model is described once more for each model, as
+    `name_of(model)`. The protocols of other programs and the files of pages are not described in
+    the OpenAPI document.
     """
 
     name: str
