@@ -172,7 +172,7 @@ def summary(songs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The results as a Markdown table."""
     lines = ["| songs | | " + " | ".join(SOURCES) + " |", "|---|---|" + "---:|" * 4]
-    for name, scores in result["sets"].items():
+    for name, scores in ((name, result["sets"][name]) for name in SETS if name in result["sets"]):
         counted = len(scores["songs"])
         for title, row in (
             (f"{SETS[name].title} ({counted} songs) | **median**", scores["median"]),
