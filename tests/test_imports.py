@@ -15,6 +15,10 @@ from tests.support.server import ROOT
 FRONT_DOORS = {"app", "background", "config", "core", "models", "production"}
 # Front doors inside the package: `python -m studio`, and the functions for Python programs.
 INNER_DOORS = {"studio.__main__", "studio.library"}
+IMPORTED_BY_ONE = {
+    "openvino": "studio.inference.openvino_import",
+    "faster_whisper": "studio.transcription.faster_whisper_import",
+}
 HEAVY = {"torch", "demucs", "openvino", "ctranslate2", "transformers", "faster_whisper", "whisper"}
 # What servers on one machine neither have nor import.
 SCALE = {"psycopg", "psycopg_pool", "procrastinate", "boto3", "botocore"}
@@ -244,9 +248,10 @@ def acts(node: ast.stmt | ast.Call) -> bool:
     return is_call or isinstance(node, ast.For | ast.While | ast.With | ast.Try)
 
 
-@pytest.mark.parametrize("module", [n for n in SOURCES if n != "studio.inference.openvino_import"])
-def test_one_module_imports_openvino(module: str) -> None:
-    assert "openvino" not in {top(name) for name in imported(module)}
+@pytest.mark.parametrize("module", SOURCES)
+def test_one_module_imports_what_threads_must_not_import_at_once(module: str) -> None:
+    for package, own in IMPORTED_BY_ONE.items():
+        assert module == own or package not in {top(name) for name in imported(module)}
 
 
 @pytest.mark.parametrize("module", SOURCES)

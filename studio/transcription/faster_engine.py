@@ -27,6 +27,7 @@ from studio.transcription.engine import (
     TimedText,
     is_silence,
 )
+from studio.transcription.faster_whisper_import import import_faster_whisper
 from studio.transcription.interruption import current_check, interruptible
 from studio.transcription.openvino.conversion import COMPACT, fastest
 from studio.transcription.openvino.model import OpenVinoModel
@@ -208,9 +209,8 @@ class FasterWhisper:
 
 
 def _loaded(folder: Path, precision: str, **settings: Any) -> Any:
-    from faster_whisper import WhisperModel
-
-    return WhisperModel(str(folder), compute_type=precision, local_files_only=True, **settings)
+    model_type = import_faster_whisper().WhisperModel
+    return model_type(str(folder), compute_type=precision, local_files_only=True, **settings)
 
 
 def _on_openvino(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.faster_whisper_import import import_faster_whisper
 
 # Samples at RATE_HZ per network call, and preceding context samples.
 WINDOW_SAMPLES = 512
@@ -20,13 +21,12 @@ SILENCE_BELOW = 0.35
 
 def speech_spans(speech: Speech, max_span_s: float) -> list[tuple[int, int]]:
     """The speech regions as (start, end) in samples, in order, each at most `max_span_s` long."""
-    from faster_whisper.vad import VadOptions, get_speech_timestamps
-
     if len(speech) == 0:
         return []
-    spans = get_speech_timestamps(
+    vad = import_faster_whisper().vad
+    spans = vad.get_speech_timestamps(
         speech,
-        VadOptions(
+        vad.VadOptions(
             threshold=VOICE_AT,
             neg_threshold=SILENCE_BELOW,
             min_speech_duration_ms=100,
@@ -41,9 +41,7 @@ def speech_spans(speech: Speech, max_span_s: float) -> list[tuple[int, int]]:
 
 @cache
 def _network() -> Any:
-    from faster_whisper.vad import get_vad_model
-
-    return get_vad_model().session
+    return import_faster_whisper().vad.get_vad_model().session
 
 
 class VoiceActivity:

@@ -211,5 +211,6 @@ def test_the_development_server_is_ready_at_once(server: Server) -> None:
             "models": {},
             "notes": {},
             "storage": {"disk": "ready", "database": "ready"},
+            "workers": None,
         },
     )

@@ -320,9 +320,10 @@ def test_shared_results_count_once(tmp_path: Path) -> None:
 
 
 def test_a_quota_refuses_uploads_and_jobs(tmp_path: Path, weights: Path) -> None:
-    song = write_wav(tmp_path / "song.wav", noise(2.0))
+    # 1.8 MB. The database counts as well.
+    song = write_wav(tmp_path / "song.wav", noise(10.0))
     server = Server(
-        tmp_path / "server", MODEL_DIR=weights, DEMUCS_MODEL="swift", MAX_STORED_BYTES=600_000
+        tmp_path / "server", MODEL_DIR=weights, DEMUCS_MODEL="swift", MAX_STORED_BYTES=3_000_000
     )
     server.folder.mkdir()
     server.start()
@@ -331,7 +332,7 @@ def test_a_quota_refuses_uploads_and_jobs(tmp_path: Path, weights: Path) -> None
         time.sleep(1.1)  # what is stored is counted once a second
         with open(song, "rb") as file:
             answer = server.post("/upload", files={"file": file})
-        assert_problem(answer, "disk_full", "the limit is 1 MB")
+        assert_problem(answer, "disk_full", "the limit is 3 MB")
         assert server.process(file_id).status_code == 202
         assert server.wait(file_id)["error"]["code"] == "disk_full"
         assert server.delete(f"/cleanup/{file_id}").status_code == 200

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from studio.transcription.faster_whisper_import import import_faster_whisper
 from studio.transcription.openvino.weights import NotReadable
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -13,20 +14,20 @@ def without_ctranslate2(folder: Path) -> Any:
 
     Raises NotReadable if the directory has no tokenizer, which faster-whisper would download.
     """
-    from faster_whisper.feature_extractor import FeatureExtractor
-    from faster_whisper.transcribe import WhisperModel
-    from faster_whisper.utils import get_logger
     from tokenizers import Tokenizer
 
-    class Pipeline(WhisperModel):  # type: ignore[misc]
+    package = import_faster_whisper()
+
+    class Pipeline(package.WhisperModel):  # type: ignore[misc, name-defined]
         """Only the constructor differs: that of `WhisperModel` loads CTranslate2's model."""
 
         def __init__(self) -> None:
-            self.logger = get_logger()
+            self.logger = package.utils.get_logger()
             self.model: Any = None
             self.hf_tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
             self.feat_kwargs = self._get_feature_kwargs(str(folder))
-            self.feature_extractor = FeatureExtractor(**self.feat_kwargs)
+            extractor = package.feature_extractor.FeatureExtractor
+            self.feature_extractor = extractor(**self.feat_kwargs)
             self.input_stride = 2
             rate, hop = self.feature_extractor.sampling_rate, self.feature_extractor.hop_length
             self.num_samples_per_token = hop * self.input_stride
