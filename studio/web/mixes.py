@@ -57,8 +57,8 @@ GAIN = Parameter(
 )
 PAN = Parameter(
     "pan",
-    "Balance of a stem: -1 is left, 0 the middle, 1 right.",
-    {"type": "number", "minimum": -1, "maximum": 1, "default": 0},
+    "Balance of a stem: -1 is left, 0 the middle, 1 right. Default: 0.",
+    {"type": "number", "minimum": -1, "maximum": 1},
     of_stem="{stem}" + PAN_OF,
 )
 KEY = Parameter(

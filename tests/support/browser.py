@@ -24,7 +24,9 @@ def chromium(microphone: Path, *options: str) -> Iterator[Browser]:
     The file starts from its beginning each time a page opens the microphone.
     """
     expect.set_options(timeout=TIMEOUT_S * 1000)
-    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+    # Sound goes to a device of its own, so that a busy one of the machine cannot stop it.
+    arguments = ["--no-sandbox", "--disable-audio-output"]
+    arguments += ["--autoplay-policy=no-user-gesture-required"]
     arguments += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     arguments += [f"--use-file-for-fake-audio-capture={microphone}%noloop", *options]
     with sync_playwright() as playwright:

@@ -44,7 +44,7 @@ def test_a_song_is_played_muted_and_sought(firefox: Firefox, studio: Server, son
     firefox.wait("document.querySelector('[data-clock]').textContent === '0:04'")
     firefox.open(f"{studio.url}/studio/{song.file_id}?from=1&to=7&key=2")
     firefox.wait("document.querySelectorAll('.lane').length === 4")
-    firefox.press(" ")
+    firefox.click(".transport .primary")
     firefox.wait(f"window.heard && Math.abs(({PITCH})() / {TONE_HZ} - 2 ** (2 / 12)) < 0.01")
 
 
