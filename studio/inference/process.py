@@ -1,6 +1,7 @@
 """Process-wide settings: BLAS threads, malloc arenas, telemetry."""
 
 import ctypes
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -55,9 +56,10 @@ def release_free_memory() -> None:
 
 
 def send_nothing() -> None:
-    """Prevent OpenVINO from sending telemetry, which it does from its import on.
+    """Prevent OpenVINO and ONNX Runtime from sending telemetry, which they do by default.
 
-    Call this before OpenVINO is imported. A module that is None cannot be imported, and OpenVINO
-    works without this one.
+    Call this before they are imported. A module that is None cannot be imported, and OpenVINO
+    works without this one. ONNX Runtime looks for its variable when it is initialised.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -49,6 +49,26 @@ def test_openvino_sends_no_telemetry(
     assert (home / "intel").exists() == is_sent
 
 
+@pytest.mark.parametrize(("before", "is_sent"), [("", True), ("prepare_process()", False)])
+def test_onnx_runtime_sends_no_telemetry(tmp_path: Path, before: str, is_sent: bool) -> None:
+    """Before it sends anything, it keeps a number of this machine in the folder for such files."""
+    code = f"""
+import numpy as np
+from studio.inference.process import prepare_process
+from studio.transcription.voice_activity import VoiceActivity
+{before}
+VoiceActivity().probabilities(np.zeros(512, np.float32))
+"""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in CI_VARIABLES | {"ORT_DISABLE_TELEMETRY"}
+    }
+    environment |= {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT), "HTTPS_PROXY": NOWHERE}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert any(tmp_path.iterdir()) == is_sent
+
+
 @pytest.mark.skipif(os.cpu_count() == 1, reason="NumPy has one thread on a single core")
 def test_numpy_multiplies_on_one_thread() -> None:
     code = """

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from functools import cache
 
 MISSING = "networks cannot be made here; run as root, with iproute2"
@@ -46,7 +47,9 @@ class Network:
         _ip("link", "set", self._link, "up")
 
     def _remove(self) -> None:
-        # The link goes with it.
+        # The kernel removes the link of a deleted namespace some time later.
+        with suppress(subprocess.CalledProcessError):
+            _ip("link", "delete", self._link)
         _ip("netns", "delete", self._name)
 
 
