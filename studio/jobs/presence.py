@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Event, Thread
 
 from sqlalchemy import Connection, Engine, func, select
@@ -82,6 +82,9 @@ def _keep(
 
 
 def _give_up(connection: Connection) -> None:
-    """Close a connection for good, and with it release its lock."""
+    """Release the lock, and close its connection for good."""
+    # PostgreSQL releases the lock of a closed connection some time later, when it notices.
+    with suppress(SQLAlchemyError):
+        connection.execute(select(func.pg_advisory_unlock_all()))
     connection.invalidate()
     connection.close()

@@ -18,7 +18,7 @@ def without_ctranslate2(folder: Path) -> Any:
 
     package = import_faster_whisper()
 
-    class Pipeline(package.WhisperModel):  # type: ignore[misc, name-defined]
+    class Pipeline(package.transcribe.WhisperModel):  # type: ignore[misc, name-defined]
         """Only the constructor differs: that of `WhisperModel` loads CTranslate2's model."""
 
         def __init__(self) -> None:
