@@ -20,6 +20,7 @@ from studio.errors import UnknownVariant
 from studio.inference.devices import MPS, missing_device
 from studio.inference.process import prepare_process
 from studio.jobs import integrity, migration
+from studio.jobs.database import connect
 from studio.jobs.execution import Executor
 from studio.jobs.jobs import route
 from studio.jobs.outbox import Outbox
@@ -28,7 +29,7 @@ from studio.jobs.quota import Quota
 from studio.jobs.scale.partials import SharedPartials
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.scale.workers import Workers
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from studio.jobs.uploads import UploadTable
 from studio.jobs.usage import Usage
 from studio.jobs.webhooks import Webhooks, WebhookSettings

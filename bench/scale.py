@@ -25,9 +25,9 @@ from bench import measure, report
 from bench.asking import steadily
 from scripts.services.postgres import Postgres
 from studio.inference.variants import BUNDLED
+from studio.jobs.database import connect
 from studio.jobs.job import Job, Request
 from studio.jobs.scale.store import SharedJobStore
-from studio.jobs.store import connect
 from tests.support.cluster import Cluster, Process
 from tests.support.server import Server, noise, until, write_wav
 

@@ -27,13 +27,13 @@ from bench import report
 from bench.sleeping import SAMPLES, TRACKS
 from scripts.services.object_store import KINDS, ObjectStore
 from scripts.services.postgres import Postgres
+from studio.jobs.database import connect
 from studio.jobs.housekeeping import HOUR_S, Housekeeper
 from studio.jobs.job import State, result_name
 from studio.jobs.outbox import Outbox
 from studio.jobs.scale.changes import Changes
 from studio.jobs.scale.jobs import SharedJobs
 from studio.jobs.scale.store import SharedJobStore
-from studio.jobs.store import connect
 from studio.jobs.tables import JobRow, MessageRow
 from studio.jobs.uploads import UploadTable
 from studio.storage.folders import Folders

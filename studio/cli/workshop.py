@@ -15,8 +15,9 @@ from studio.errors import UnsupportedFileType
 from studio.inference.process import prepare_process
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
+from studio.jobs.database import connect
 from studio.jobs.job import Job, Report, Request, State
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from studio.karaoke.options import parse_video
 from studio.karaoke.video import JobTrack, KaraokeVideo
 from studio.results import Track, TrackFolder

@@ -9,7 +9,8 @@ from studio.errors import Interrupted
 from studio.jobs.execution import Attempt, Executor, describe
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import check_bounds, nothing_to_cancel, uses
-from studio.jobs.store import ACTIVE, JobStore
+from studio.jobs.rows import ACTIVE
+from studio.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,8 @@ from uuid import uuid4
 from sqlalchemy import (
     ColumnElement,
     Engine,
-    create_engine,
     delete,
-    event,
     func,
-    make_url,
     or_,
     select,
     update,
@@ -23,15 +20,20 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from studio.jobs import migration, totals
 from studio.jobs.job import Job, Request, State, result_name
-from studio.jobs.tables import JobRow, MessageRow, TotalRow, job_of
+from studio.jobs.rows import (
+    ACTIVE,
+    add_message,
+    forget_oldest,
+    is_run_by,
+    new_message,
+    new_row,
+)
+from studio.jobs.tables import JobRow, TotalRow, job_of
 from studio.jobs.turns import Turns
 from studio.storage.files import ResultId
 
 # The first attempt and two more after crashes.
 MAX_ATTEMPTS = 3
-# Per file; the oldest ended jobs are deleted for new ones.
-MAX_JOBS_KEPT = 100
-ACTIVE = (State.QUEUED, State.PROCESSING)
 WAITING_AGAIN: dict[str, Any] = {
     "state": State.QUEUED,
     "stage": "waiting",
@@ -40,39 +42,6 @@ WAITING_AGAIN: dict[str, Any] = {
     "started_at": None,
     "attempt": JobRow.attempt + 1,
 }
-
-
-# A PostgreSQL server whose machine has vanished is noticed within 30 s, and not after minutes.
-POSTGRESQL_OPTIONS = {
-    "connect_timeout": "5",
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "30000",
-}
-
-
-def connect(address: str) -> Engine:
-    """An engine for a URL.
-
-    SQLite gets a write-ahead log and a busy timeout; connections to other databases are tested
-    before they are used again, and PostgreSQL gets POSTGRESQL_OPTIONS that the URL does not have.
-    """
-    url = make_url(address)
-    if url.get_backend_name() == "postgresql":
-        url = url.update_query_dict({**POSTGRESQL_OPTIONS, **url.query})
-    engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
-    if engine.dialect.name == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def prepare(connection: Any, _record: Any) -> None:
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA busy_timeout=10000")
-            cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute("PRAGMA synchronous=NORMAL")
-            cursor.close()
-
-    return engine
 
 
 class JobStore:
@@ -119,9 +88,9 @@ class JobStore:
         """Store the row of a new job, and the message about its end."""
         session.add(row)
         if webhook is not None:
-            session.add(_message(row.job_id, webhook, row.client))
+            session.add(new_message(row.job_id, webhook, row.client))
         session.flush()
-        _forget_oldest(session, row.file_id)
+        forget_oldest(session, row.file_id)
         return self._jobs(session, [row])[0]
 
     def add_webhook(self, job_id: str, webhook: str, client: str | None = None) -> None:
@@ -403,64 +372,3 @@ class JobStore:
         self._enqueue(session, waiting)
         self._announce(session, [*failed, *(row.job_id for row in waiting)])
         return failed
-
-
-def new_row(
-    request: Request, job_id: str, result: dict[str, Any] | None, client: str | None
-) -> JobRow:
-    """The row of a new job: queued, or completed if its `result` is given."""
-    now = time.time()
-    return JobRow(
-        job_id=job_id,
-        file_id=request.file_id,
-        model=request.model,
-        variant=request.variant,
-        options=request.options,
-        fingerprint=request.fingerprint,
-        state=State.QUEUED if result is None else State.COMPLETED,
-        stage="waiting" if result is None else "done",
-        progress=0.0 if result is None else 1.0,
-        created_at=now,
-        finished_at=None if result is None else now,
-        result=result,
-        client=client,
-    )
-
-
-def is_run_by(job: Job) -> tuple[ColumnElement[bool], ...]:
-    """Selects the row of a job while this attempt of it is processing."""
-    return (
-        JobRow.job_id == job.job_id,
-        JobRow.attempt == job.attempt,
-        JobRow.state == State.PROCESSING,
-    )
-
-
-def _forget_oldest(session: Session, file_id: str) -> None:
-    """Keep MAX_JOBS_KEPT jobs of a file. Deletes failed and canceled ones first, then the oldest.
-
-    Active jobs and jobs with a pending message are kept.
-    """
-    kept = session.scalar(select(func.count()).where(JobRow.file_id == file_id)) or 0
-    if kept <= MAX_JOBS_KEPT:
-        return
-    unsent = select(MessageRow.job_id).where(MessageRow.job_id == JobRow.job_id)
-    oldest = (
-        select(JobRow.number)
-        .where(JobRow.file_id == file_id, JobRow.state.not_in(ACTIVE), ~unsent.exists())
-        .order_by(JobRow.state == State.COMPLETED, JobRow.number)
-        .limit(kept - MAX_JOBS_KEPT)
-    )
-    session.execute(delete(JobRow).where(JobRow.number.in_(session.scalars(oldest).all())))
-
-
-def add_message(session: Session, job_id: str, webhook: str, client: str | None) -> None:
-    there = select(MessageRow.message_id).where(
-        MessageRow.job_id == job_id, MessageRow.url == webhook
-    )
-    if session.scalar(there) is None:
-        session.add(_message(job_id, webhook, client))
-
-
-def _message(job_id: str, url: str, client: str | None) -> MessageRow:
-    return MessageRow(message_id=f"msg_{uuid4().hex}", job_id=job_id, url=url, client=client)

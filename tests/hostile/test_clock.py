@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from studio.jobs import migration
+from studio.jobs.database import connect
 from studio.jobs.housekeeping import BELIEVED_AFTER_S, HOUR_S
-from studio.jobs.store import connect
 from studio.jobs.turns import MAX_PAUSE_S, Pauses
 from studio.jobs.usage import Usage
 from studio.web.rates import Rate

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from studio.jobs import migration
+from studio.jobs.database import connect
 from studio.jobs.job import Request
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from studio.jobs.usage import HOUR_S, Usage
 from tests.support.problems import assert_problem
 from tests.support.server import Server, noise, until, write_wav

@@ -12,8 +12,9 @@ from sqlalchemy import Engine, event, text
 
 from studio.errors import DiskFull, StorageUnavailable
 from studio.jobs import execution, faults, runner
+from studio.jobs.database import connect
 from studio.jobs.job import Job, Report, State
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from tests.jobs.test_runner import RESULT, Work, finished, request, running, state
 from tests.support.problems import assert_problem
 from tests.support.server import Server, until

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from studio.jobs.database import connect
 from studio.jobs.job import Request, State
-from studio.jobs.store import MAX_JOBS_KEPT, JobStore, connect
+from studio.jobs.rows import MAX_JOBS_KEPT
+from studio.jobs.store import JobStore
 from studio.web.answers import JOBS_PER_PAGE
 from tests.support.problems import assert_problem
 from tests.support.server import Server

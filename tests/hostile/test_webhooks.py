@@ -10,9 +10,10 @@ import pytest
 
 from studio.errors import InvalidOption, TooManyWebhooks
 from studio.jobs import outgoing
+from studio.jobs.database import connect
 from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from studio.jobs.webhooks import AT_ONCE, Webhooks, WebhookSettings
 from tests.support.receiver import SECRET, Receiver
 from tests.support.server import until

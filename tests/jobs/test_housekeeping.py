@@ -11,12 +11,13 @@ from threading import Event
 import pytest
 
 from studio.errors import UnknownFile
+from studio.jobs.database import connect
 from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import HOUR_S, Housekeeper
 from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, ResultId, Upload
 from tests.support.server import Server, until
 from tests.support.storage import disk_storage

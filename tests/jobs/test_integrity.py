@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from scripts.services.children import free_port
+from studio.jobs.database import connect
 from studio.jobs.integrity import DamagedDatabase, check
 from studio.jobs.job import Request
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from tests.support.server import LAUNCHER, ROOT
 
 

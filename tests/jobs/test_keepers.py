@@ -12,10 +12,11 @@ from sqlalchemy import text
 
 from scripts.services.children import spawn, stop
 from scripts.services.postgres import Postgres
+from studio.jobs.database import connect
 from studio.jobs.job import State
 from studio.jobs.outbox import Outbox
 from studio.jobs.presence import DatabaseInUse, presence
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from tests.jobs.test_runner import request
 from tests.jobs.test_webhooks import OPEN
@@ -30,7 +31,7 @@ import threading
 from contextlib import contextmanager
 from studio.jobs.scale.keeper import Keeper
 from studio.jobs.scale.store import SharedJobStore
-from studio.jobs.store import connect
+from studio.jobs.database import connect
 
 @contextmanager
 def duties():

@@ -15,8 +15,9 @@ from alembic.script import ScriptDirectory
 
 from scripts.services.postgres import Postgres
 from studio.jobs import migration, usage
+from studio.jobs.database import connect
 from studio.jobs.job import State
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from studio.jobs.tables import Base
 from tests.jobs.test_runner import request
 from tests.support.server import ROOT
@@ -50,7 +51,7 @@ def upgrade():
 UPGRADE = """
 import sys
 from studio.jobs import migration
-from studio.jobs.store import connect
+from studio.jobs.database import connect
 migration.upgrade(connect(sys.argv[1]))
 """
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from studio.jobs.database import connect
 from studio.jobs.job import Job
 from studio.jobs.partials import LocalPartials, Partials
 from studio.jobs.scale.partials import SharedPartials, forget_lost
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from studio.jobs.tables import PartialRow
 from tests.jobs.test_runner import request
 from tests.support.server import until

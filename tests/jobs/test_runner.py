@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from studio.errors import NotAudio, NothingToCancel, QueueFull, UnknownOption
+from studio.jobs.database import connect
 from studio.jobs.execution import Executor
 from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.runner import JobRunner
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from tests.support.server import until
 
 RESULT = {"stems": ["vocals"]}

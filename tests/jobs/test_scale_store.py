@@ -13,13 +13,13 @@ from sqlalchemy import Engine, make_url, text
 
 from scripts.services.postgres import Postgres
 from studio.errors import Interrupted
+from studio.jobs.database import connect
 from studio.jobs.execution import describe
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import route
 from studio.jobs.presence import DatabaseInUse, presence
 from studio.jobs.scale.changes import conninfo
 from studio.jobs.scale.store import MAX_ATTEMPTS, SharedJobStore
-from studio.jobs.store import connect
 from studio.jobs.usage import Usage
 from tests.jobs.test_runner import Work, request
 from tests.support import job_backends

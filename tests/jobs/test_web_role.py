@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import Engine, text
 
 from scripts.services.postgres import Postgres
+from studio.jobs.database import connect
 from studio.jobs.job import Request, State
 from studio.jobs.scale.partials import SharedPartials
 from studio.jobs.scale.workers import Abilities, Workers
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from tests.support.server import Server, until
 
 pytestmark = pytest.mark.postgres

@@ -9,9 +9,10 @@ import requests
 import standardwebhooks
 
 from scripts.services.children import free_port
+from studio.jobs.database import connect
 from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks, WebhookSettings, signature
 from tests.support.problems import assert_problem
 from tests.support.receiver import SECRET, Receiver

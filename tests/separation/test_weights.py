@@ -21,7 +21,8 @@ from config import Config
 from models import Models
 from studio.errors import ModelUnusable, WeightsMissing
 from studio.inference.variants import Where
-from studio.jobs.store import JobStore, connect
+from studio.jobs.database import connect
+from studio.jobs.store import JobStore
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.network import Bag

@@ -11,13 +11,14 @@ import requests
 
 from scripts.services.object_store import ObjectStore
 from studio.errors import StorageUnavailable, UnknownFile
+from studio.jobs.database import connect
 from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import Housekeeper
 from studio.jobs.job import Request, State
 from studio.jobs.outbox import Outbox
 from studio.jobs.reuse import completed_before
 from studio.jobs.runner import JobRunner
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from studio.jobs.uploads import UploadTable
 from studio.storage import object_storage
 from studio.storage.files import ResultId

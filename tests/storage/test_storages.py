@@ -9,7 +9,8 @@ import pytest
 
 from scripts.services.object_store import ObjectStore
 from studio.errors import UnknownFile
-from studio.jobs.store import JobStore, connect
+from studio.jobs.database import connect
+from studio.jobs.store import JobStore
 from studio.jobs.uploads import UploadTable
 from studio.storage.files import ResultId, SoundInfo, Storage, Upload
 from studio.storage.folders import Folders

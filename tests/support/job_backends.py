@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from scripts.services.postgres import Postgres
+from studio.jobs.database import connect
 from studio.jobs.execution import Executor
 from studio.jobs.jobs import Jobs
 from studio.jobs.runner import JobRunner
@@ -14,7 +15,7 @@ from studio.jobs.scale.changes import Changes
 from studio.jobs.scale.jobs import SharedJobs
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.scale.worker import Worker, WorkerSettings
-from studio.jobs.store import JobStore, connect
+from studio.jobs.store import JobStore
 from tests.jobs.test_runner import Work
 
 MAX_QUEUED, MAX_PER_CLIENT = 3, 2

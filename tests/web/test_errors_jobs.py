@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from studio.errors import DiskFull
+from studio.jobs.database import connect
 from studio.jobs.execution import Executor
 from studio.jobs.job import Job, Request, State
 from studio.jobs.runner import JobRunner
-from studio.jobs.store import MAX_ATTEMPTS, JobStore, connect
+from studio.jobs.store import MAX_ATTEMPTS, JobStore
 from tests.support.problems import assert_problem, assert_sentence, without_network
 from tests.support.server import Server, noise, write_wav
 

@@ -9,15 +9,10 @@ from sqlalchemy.orm import Session
 
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import check_bounds, uses
+from studio.jobs.rows import ACTIVE, add_message, is_run_by, new_row
 from studio.jobs.scale import entries
 from studio.jobs.scale.partials import forget_lost
-from studio.jobs.store import (
-    ACTIVE,
-    JobStore,
-    add_message,
-    is_run_by,
-    new_row,
-)
+from studio.jobs.store import JobStore
 from studio.jobs.tables import DEFAULT_QUEUE, JobRow, job_of
 
 # The first attempt and four more after crashes.
