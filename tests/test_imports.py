@@ -51,7 +51,7 @@ MAKES_A_VALUE = {
     "fromhex", "fromkeys", "items", "split", "resolve",
     "compile", "float32", "getLogger", "ip_network", "local",
     "dataclass", "field", "field_validator", "mapped_column", "model_validator", "operation",
-    "integer", "one_of", "other_protocol", "text", "_secret", "_setting",
+    "integer", "one_of", "other_protocol", "text", "secret", "setting",
 }  # fmt: skip
 """Functions that may be called while a module is imported: they only make a value."""
 
