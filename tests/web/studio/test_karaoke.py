@@ -45,6 +45,8 @@ def test_a_word_is_moved_with_the_mouse(page: Page, studio: Server, sung: Song) 
     page.goto(f"/studio/{sung.file_id}/karaoke?t=4")
     page.get_by_text("Adjust words").click()
     block = page.get_by_role("slider", name="two")
+    # This waits until the page no longer moves.
+    block.hover()
     box = block.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

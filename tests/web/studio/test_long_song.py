@@ -80,7 +80,7 @@ def test_only_what_is_needed_is_loaded(page: Page, studio: Server, long_song: st
     expect(page.locator(".times")).to_contain_text("1:00:00")
     box = waves.first.bounding_box()
     assert box is not None
-    page.mouse.click(box["x"] + box["width"] * 5 / 6, box["y"] + 20)
+    waves.first.click(position={"x": box["width"] * 5 / 6, "y": 20})
     clock = page.locator("[data-clock]")
     expect(clock).to_have_text(re.compile("^(49|50):"))
     sought = clock.inner_text()

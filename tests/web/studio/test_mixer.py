@@ -1,7 +1,7 @@
 """The mixer: what is heard follows the switches, the speed, the key and the loop."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Position, Route, expect
 
 from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import TONE_HZ, Song, until
@@ -92,17 +92,35 @@ def test_the_keyboard_alone_is_enough(page: Page, song: Song) -> None:
 
 @pytest.mark.slow
 def test_a_drag_makes_a_loop_and_a_click_seeks(page: Page, song: Song) -> None:
+    """Before the sound is loaded, too: a slow connection loses no click."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/stems.flac", hold)
     page.goto(f"/studio/{song.file_id}")
-    box = page.locator(".wave").first.bounding_box()
+    clock = page.locator("[data-clock]")
+    wave = page.locator(".wave").first
+    box = wave.bounding_box()
     assert box is not None
-    y = box["y"] + 20
-    page.mouse.click(box["x"] + box["width"] / 2, y)
-    expect(page.locator("[data-clock]")).to_have_text("0:04")
-    page.mouse.move(box["x"] + box["width"] / 4, y)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 2, y)
-    page.mouse.up()
+    quarter: Position = {"x": box["width"] / 4, "y": 20}
+    middle: Position = {"x": box["width"] / 2, "y": 20}
+    wave.click(position=middle)
+    expect(clock).to_have_text("0:04")
+    wave.drag_to(wave, source_position=quarter, target_position=middle)
     until(page, "/from=2.*to=4/.test(location.search)")
+    expect(clock).to_have_text("0:02")
+    assert held
+    for route in held:
+        route.continue_()
+    page.unroute("**/stems.flac")
+    wave.click(position={"x": box["width"] * 3 / 4, "y": 20})
+    expect(clock).to_have_text("0:06")
+    wave.drag_to(wave, source_position=middle, target_position=quarter)
+    expect(clock).to_have_text("0:02")
+    page.get_by_role("button", name="Play").click()
+    until(page, f"window.heard && ({LEVEL})() > {LOUD}")
 
 
 @pytest.mark.slow

@@ -4,12 +4,14 @@ import { signal } from "@preact/signals";
 const JUMP_S = 5;
 
 export class MediaPlayer {
-  /** @param {string} url */
-  constructor(url) {
+  /**
+   * @param {string} url
+   * @param {number} durationS as the server measured it, so that seeking works before the file is loaded
+   */
+  constructor(url, durationS) {
     this.isPlaying = signal(false);
-    this.isReady = signal(false);
     this.hasFailed = signal(false);
-    this.durationS = signal(0);
+    this.durationS = signal(durationS);
     this.media = new Audio(url);
     this.media.preload = "auto";
     this._listen();
@@ -19,7 +21,6 @@ export class MediaPlayer {
     const { media } = this;
     media.addEventListener("loadedmetadata", () => {
       this.durationS.value = media.duration;
-      this.isReady.value = true;
       this.hasFailed.value = false;
     });
     media.addEventListener("play", () => {
@@ -60,8 +61,7 @@ export class MediaPlayer {
 
   /** @param {number} positionS */
   seek(positionS) {
-    const end = this.durationS.value || positionS;
-    this.media.currentTime = Math.min(Math.max(0, positionS), end);
+    this.media.currentTime = Math.min(Math.max(0, positionS), this.durationS.value);
   }
 
   /** Jump ahead, or with -1 back. @param {1 | -1} steps */

@@ -16,8 +16,8 @@ export class StemPlayer extends MediaPlayer {
    * @param {any} stems the file with all stems, as in the answer of /files
    * @param {import("../data/mix.js").Mix} mix
    */
-  constructor({ formats: { flac, wav } }, mix) {
-    super((flac ?? wav).url);
+  constructor({ formats: { flac, wav }, duration_s: durationS }, mix) {
+    super((flac ?? wav).url, durationS);
     this.mix = mix;
     this.context = new AudioContext({ latencyHint: "interactive" });
     this.master = this.context.createGain();

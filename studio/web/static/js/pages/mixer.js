@@ -73,7 +73,7 @@ function Console({ song, files }) {
 
   if (!player) return html`<p class="starting">…</p>`;
   const { mix } = player;
-  const durationS = player.durationS.value || files.stems.duration_s;
+  const durationS = player.durationS.value;
   const top = Math.max(1, ...[...peaks.values()].map((one) => one.top));
   return html`${player.hasFailed.value &&
     html`<p class="notice error row" role="alert">

@@ -1,6 +1,6 @@
 /** The transcript of a file: heard word by word, and edited. */
 import { effect, useSignal } from "@preact/signals";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { MediaPlayer } from "../audio/media_player.js";
 import { TranscriptStore } from "../data/transcript_store.js";
 import { keepInAddress } from "../route.js";
@@ -33,7 +33,7 @@ function Editor({ id, files, isEdited }) {
 
   useEffect(() => {
     const store = new TranscriptStore(id);
-    const player = new MediaPlayer(`/download/${id}/original`);
+    const player = new MediaPlayer(`/download/${id}/original`, files.duration_s);
     const made = new TranscriptCursor(store, player);
     const stop = effect(() => {
       store.isHeld = made.editing.value !== null;
@@ -80,7 +80,7 @@ function keepPosition(player) {
 
 /** @param {TranscriptCursor | null} cursor */
 function useUndoKeys(cursor) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!cursor) return undefined;
     const pressed = (/** @type {KeyboardEvent} */ event) => {
       const isField = event.target instanceof Element && event.target.matches("input, textarea");

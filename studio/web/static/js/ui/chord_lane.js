@@ -16,7 +16,7 @@ export function ChordLane({ analysis, durationS }) {
 
   useEffect(() => {
     const target = canvas.current;
-    if (!target || durationS === 0) return undefined;
+    if (!target) return undefined;
     return onRedraw(target, () => draw(target, analysis, durationS));
   }, [analysis, durationS]);
 

@@ -1,5 +1,5 @@
 /** Takes files by drag and drop, or by the browser's own dialog. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { t } from "../words.js";
 import { html } from "./html.js";
 
@@ -12,8 +12,8 @@ export function DropZone({ onFiles }) {
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
   const [isOver, setOver] = useState(false);
 
-  // Files may be dropped anywhere on the page.
-  useEffect(() => {
+  // Files may be dropped anywhere on the page, as soon as it is shown.
+  useLayoutEffect(() => {
     const over = (/** @type {DragEvent} */ event) => {
       if (!event.dataTransfer?.types.includes("Files")) return;
       event.preventDefault();

@@ -1,5 +1,5 @@
 /** Play, the position in the song, and a slider that seeks. */
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { t } from "../words.js";
 import { clock } from "./format.js";
 import { useFrames } from "./frames.js";
@@ -46,7 +46,7 @@ export function PlayBar({ player, children }) {
       class="seek"
       type="range"
       min="0"
-      max=${player.durationS.value || 1}
+      max=${player.durationS.value}
       step="0.05"
       aria-label=${t("player.position")}
       onKeyDown=${jump}
@@ -66,7 +66,8 @@ export function PlayBar({ player, children }) {
  * @param {Record<string, () => void>} more
  */
 export function usePlayerKeys(player, more = {}) {
-  useEffect(() => {
+  // In effect as soon as the player is shown.
+  useLayoutEffect(() => {
     if (!player) return undefined;
     /** @type {Record<string, () => void>} */
     const actions = {

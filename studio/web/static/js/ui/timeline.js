@@ -30,7 +30,7 @@ export function Timeline({ player, analysis, children }) {
   }, [player, analysis]);
 
   const { mix } = player;
-  const share = (/** @type {number} */ seconds) => seconds / (player.durationS.value || 1);
+  const share = (/** @type {number} */ seconds) => seconds / player.durationS.value;
   const loop = mix.hasLoop
     ? `--from: ${share(mix.loopFrom.value)}; --to: ${share(mix.loopTo.value)}`
     : "--from: 0; --to: 0";
@@ -74,7 +74,7 @@ function drag(down, player) {
 /** @param {HTMLElement} root @param {StemPlayer} player @param {Analysis | null} analysis */
 function show(root, player, analysis) {
   const position = player.positionS;
-  root.style.setProperty("--at", String(position / (player.durationS.value || 1)));
+  root.style.setProperty("--at", String(position / player.durationS.value));
   for (const meter of root.querySelectorAll("[data-meter]")) {
     const level = player.level(Number(/** @type {HTMLElement} */ (meter).dataset.meter));
     /** @type {HTMLElement} */ (meter).style.transform = `scaleX(${level.toFixed(3)})`;

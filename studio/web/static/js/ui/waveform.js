@@ -9,7 +9,7 @@ export function Waveform({ peaks, durationS, top }) {
 
   useEffect(() => {
     const target = canvas.current;
-    if (!target || !peaks || durationS === 0) return undefined;
+    if (!target || !peaks) return undefined;
     return onRedraw(target, () => {
       target.width = 0;
       drawPeaks(target, peaks, durationS, top, "--wave");

@@ -65,11 +65,10 @@ export function WordTiming({ id, store, player, rows, at }) {
  */
 function TimeLine({ id, store, player, row, n }) {
   const [voice, setVoice] = useState(/** @type {Peaks | null} */ (null));
-  const durationS = player.durationS.value;
   useEffect(() => {
     // As fine as the server has it.
-    if (durationS > 0) peaksOf(id, "vocals", durationS, Infinity).then(setVoice, () => {});
-  }, [id, durationS]);
+    peaksOf(id, "vocals", player.durationS.value, Infinity).then(setVoice, () => {});
+  }, [id]);
   return html`<${Blocks} key=${n} store=${store} player=${player} row=${row} voice=${voice} />`;
 }
 
