@@ -41,7 +41,9 @@ class Intake:
         """
         with self._lock(request.file_id):
             owner = self._storage.upload(request.file_id).owner
-            job = completed_before(self._store, self._storage, request, webhook, client)
+            job = completed_before(
+                self._store, self._storage, request, owner=owner, webhook=webhook, client=client
+            )
             if job is None:
                 self._quota.check_work(client)
                 self._quota.check_bytes(owner)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, delete, func, select, update
-from sqlalchemy.orm import sessionmaker
 
+from studio.jobs.database import Sessions
 from studio.jobs.job import Job, State
 from studio.jobs.tables import JobRow, MessageRow, job_of
 
@@ -26,11 +26,11 @@ class Outbox:
     """Access to the messages of jobs. Thread-safe: each call has its own session."""
 
     def __init__(self, engine: Engine) -> None:
-        self._sessions = sessionmaker(engine)
+        self._sessions = Sessions(engine)
 
     def clients(self, now: float) -> list[str | None]:
         """The clients that have due messages."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             rows = session.scalars(
                 select(MessageRow.client)
                 .join(JobRow, JobRow.job_id == MessageRow.job_id)
@@ -41,7 +41,7 @@ class Outbox:
 
     def due(self, now: float, client: str | None, limit: int) -> list[Message]:
         """The due messages of a client about jobs that have ended."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             rows = session.execute(
                 select(MessageRow, JobRow)
                 .join(JobRow, JobRow.job_id == MessageRow.job_id)
@@ -60,7 +60,7 @@ class Outbox:
 
     def count(self, client: str | None, except_url: str) -> int:
         """The number of pending messages of a client, except those to one URL."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             mine = MessageRow.client.is_not_distinct_from(client)
             counted = select(func.count()).where(mine, MessageRow.url != except_url)
             return session.scalar(counted) or 0

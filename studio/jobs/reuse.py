@@ -10,16 +10,17 @@ def completed_before(
     store: JobStore,
     storage: Storage,
     request: Request,
+    *,
+    owner: str | None,
     webhook: str | None = None,
     client: str | None = None,
 ) -> Job | None:
-    """A completed job for the request, or None.
+    """A completed job for the request of a file's owner, or None.
 
     It is the latest job of the file, or a new one that shares the files of an earlier job, possibly
     of another upload of the same owner with the same content. `webhook` receives the message about
     its end.
     """
-    owner = storage.upload(request.file_id).owner
     found = store.with_fingerprint(request.fingerprint, [State.COMPLETED])
     # Prefer jobs of the same file, because their results may have been edited.
     for earlier in sorted(found, key=lambda job: job.request.file_id != request.file_id):

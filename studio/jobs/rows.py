@@ -31,6 +31,7 @@ def new_row(
         stage="waiting" if result is None else "done",
         progress=0.0 if result is None else 1.0,
         created_at=now,
+        attempt=1,
         finished_at=None if result is None else now,
         result=result,
         client=client,

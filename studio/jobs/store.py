@@ -16,9 +16,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from studio.jobs import migration, totals
+from studio.jobs.database import Sessions
 from studio.jobs.job import Job, Request, State, result_name
 from studio.jobs.rows import (
     ACTIVE,
@@ -48,7 +49,7 @@ class JobStore:
     """The job database. Thread-safe: each call has its own session."""
 
     def __init__(self, engine: Engine) -> None:
-        self._sessions = sessionmaker(engine)
+        self._sessions = Sessions(engine)
         self._engine = engine
         self._turns = Turns()
         self._turns_lock = Lock()
@@ -99,13 +100,13 @@ class JobStore:
             add_message(session, job_id, webhook, client)
 
     def get(self, job_id: str) -> Job | None:
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             row = session.scalar(select(JobRow).where(JobRow.job_id == job_id))
             return self._jobs(session, [row])[0] if row else None
 
     def of_file(self, file_id: str) -> list[Job]:
         """All jobs of a file, newest first."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             rows = session.scalars(
                 select(JobRow).where(JobRow.file_id == file_id).order_by(JobRow.number.desc())
             )
@@ -116,30 +117,30 @@ class JobStore:
         mine = JobRow.file_id.in_(file_ids)
         latest = select(func.max(JobRow.number)).where(mine).group_by(JobRow.file_id)
         wanted = or_(JobRow.number.in_(latest), JobRow.state.in_(ACTIVE), JobRow.job_id.in_(also))
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             rows = session.scalars(select(JobRow).where(mine, wanted).order_by(JobRow.number))
             return self._jobs(session, rows.all())
 
     def file_ids(self) -> list[str]:
         """The IDs of all files that have jobs."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             return list(session.scalars(select(JobRow.file_id).distinct()))
 
     def states_by_result(self) -> dict[str, State]:
         """The state of every job by the name of its results."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             rows = session.execute(select(JobRow.job_id, JobRow.attempt, JobRow.state))
             return {result_name(job_id, attempt): State(state) for job_id, attempt, state in rows}
 
     def shared_results(self) -> set[str]:
         """The keys of results whose files other results have."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             return set(session.scalars(select(JobRow.shares).where(JobRow.shares != "")))
 
     def is_shared(self, result: ResultId) -> bool:
         """Whether a job of another file has the files of a result."""
         others = (JobRow.shares == result.key, JobRow.file_id != result.file_id)
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             return session.scalar(select(JobRow.number).where(*others).limit(1)) is not None
 
     def forget(self, job_id: str) -> None:
@@ -149,7 +150,7 @@ class JobStore:
 
     def with_fingerprint(self, fingerprint: str, states: Iterable[State]) -> list[Job]:
         """Jobs with the fingerprint in one of the states, newest first."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             rows = session.scalars(
                 select(JobRow)
                 .where(JobRow.fingerprint == fingerprint, JobRow.state.in_(list(states)))
@@ -158,12 +159,12 @@ class JobStore:
             return self._jobs(session, rows.all())
 
     def count(self, state: State) -> int:
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             return session.scalar(select(func.count()).where(JobRow.state == state)) or 0
 
     def count_by_model(self) -> dict[tuple[str, State], int]:
         """The number of jobs by model and state."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             rows = session.execute(
                 select(JobRow.model, JobRow.state, func.count()).group_by(
                     JobRow.model, JobRow.state
@@ -173,18 +174,18 @@ class JobStore:
 
     def totals(self) -> list[TotalRow]:
         """The sums of all jobs that have ended."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             return list(session.scalars(select(TotalRow).order_by(TotalRow.model, TotalRow.state)))
 
     def active(self) -> list[Job]:
         """Queued and processing jobs."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
             return self._jobs(session, rows.all())
 
     def count_active(self, client: str) -> int:
         """The number of queued and processing jobs of a client."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             mine = (JobRow.client == client, JobRow.state.in_(ACTIVE))
             return session.scalar(select(func.count()).where(*mine)) or 0
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm import sessionmaker
 
 from studio.jobs import faults
+from studio.jobs.database import Sessions
 from studio.jobs.tables import UploadRow
 from studio.storage.files import Upload, unknown_file
 from studio.storage.folders import is_id
@@ -19,7 +19,7 @@ class UploadTable:
     """Each call is a transaction. Thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
-        self._sessions = sessionmaker(engine)
+        self._sessions = Sessions(engine)
 
     def add(self, upload: Upload) -> bool:
         """Returns False if there is one with this ID."""
@@ -41,25 +41,25 @@ class UploadTable:
         record = None
         if is_id(file_id):
             wanted = select(UploadRow.record).where(UploadRow.file_id == file_id)
-            with _database_errors(), self._sessions() as session:
+            with _database_errors(), self._sessions.reading() as session:
                 record = session.scalar(wanted)
         if record is None:
             raise unknown_file(file_id)
         return Upload.of(record)
 
     def has(self, file_id: str) -> bool:
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             found = select(UploadRow.file_id).where(UploadRow.file_id == file_id)
             return session.scalar(found) is not None
 
     def file_ids(self) -> list[str]:
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             return list(session.scalars(select(UploadRow.file_id)))
 
     def used_bytes(self, owner: str) -> int:
         """The size of the uploads of an owner and of their results."""
         size = func.sum(UploadRow.size_bytes + UploadRow.result_bytes)
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             return int(session.scalar(select(size).where(UploadRow.owner == owner)) or 0)
 
     def add_result_bytes(self, file_id: str, size_bytes: int) -> None:
@@ -91,7 +91,7 @@ class UploadTable:
                 raise unknown_file(file_id)
 
     def used_at(self, file_id: str) -> float:
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             used_at = session.scalar(select(UploadRow.used_at).where(UploadRow.file_id == file_id))
         if used_at is None:
             raise unknown_file(file_id)

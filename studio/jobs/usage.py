@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 
 from sqlalchemy import Engine, delete, func, select
-from sqlalchemy.orm import Mapped, mapped_column, sessionmaker
+from sqlalchemy.orm import Mapped, mapped_column
 
+from studio.jobs.database import Sessions
 from studio.jobs.tables import Base
 from studio.jobs.totals import add_to
 
@@ -26,7 +27,7 @@ class Usage:
     """Processing seconds by client and hour. Thread-safe: each call has its own session."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
-        self._sessions = sessionmaker(engine)
+        self._sessions = Sessions(engine)
         self._clock = clock
 
     def add(self, client: str, worked_s: float) -> None:
@@ -37,7 +38,7 @@ class Usage:
 
     def worked_s(self, client: str) -> float:
         """Processing seconds in the last day, to the hour."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             # Later hours exist if the clock was set back.
             day = UsageRow.hour.between(self._hour() - HOURS + 1, self._hour())
             mine = (UsageRow.client == client, day)

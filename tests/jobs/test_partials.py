@@ -38,7 +38,7 @@ def begun(store: JobStore) -> Job:
 
 
 def count_rows(store: JobStore) -> int:
-    with store._sessions() as session:
+    with store._sessions.reading() as session:
         return session.scalar(select(func.count()).select_from(PartialRow)) or 0
 
 

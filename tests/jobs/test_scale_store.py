@@ -9,11 +9,11 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, event, make_url, text
 
 from scripts.services.postgres import Postgres
 from studio.errors import Interrupted
-from studio.jobs.database import connect
+from studio.jobs.database import MAX_CONNECTIONS, connect
 from studio.jobs.execution import describe
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import route
@@ -24,6 +24,7 @@ from studio.jobs.usage import Usage
 from tests.jobs.test_runner import Work, request
 from tests.support import job_backends
 from tests.support.server import ROOT, until
+from tests.support.statements import Statements
 
 pytestmark = pytest.mark.postgres
 STALLED_S = 0.2
@@ -148,6 +149,38 @@ def test_a_job_that_lost_its_entry_gets_another(open_store: Open) -> None:
     until(lambda: found(store, job).state is State.COMPLETED)
     worker.stop(30.0)
     assert found(store, job).attempts == 1
+
+
+def test_a_job_takes_few_round_trips(postgresql: Postgres) -> None:
+    """On a busy database each costs as much as a thousand rows."""
+    url = postgresql.new_database(f"test{uuid4().hex}")
+    statements = Statements(postgresql, url)
+    store = SharedJobStore(connect(url))
+    store.open()
+    job = submit(store, "first", "ann")
+    # A transaction with seven statements, on a connection that is tested first.
+    sent = statements.during(lambda: submit(store, "second", "ann"))
+    assert len(sent) <= 10, sent
+    # A test of the connection, the jobs, and their places.
+    sent = statements.during(lambda: store.of_file(job.request.file_id))
+    assert len(sent) <= 3, sent
+    sent = statements.during(lambda: store.begin(job.job_id, 1))
+    assert len(sent) <= 4, sent
+    store.close()
+
+
+def test_a_process_keeps_its_connections(postgresql: Postgres) -> None:
+    """More threads than connections wait for one; none opens its own."""
+    engine = connect(postgresql.new_database(f"test{uuid4().hex}"))
+    opened: list[object] = []
+    event.listen(engine, "connect", lambda *one: opened.append(one))
+    store = SharedJobStore(engine)
+    store.open()
+    with ThreadPoolExecutor(3 * MAX_CONNECTIONS) as pool:
+        for _ in range(3):
+            list(pool.map(lambda _: store.count(State.QUEUED), range(3 * MAX_CONNECTIONS)))
+    assert len(opened) <= MAX_CONNECTIONS
+    store.close()
 
 
 def test_a_route_sets_the_queue(open_store: Open) -> None:

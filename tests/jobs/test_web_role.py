@@ -16,6 +16,7 @@ from studio.jobs.scale.partials import SharedPartials
 from studio.jobs.scale.workers import Abilities, Workers
 from studio.jobs.store import JobStore
 from tests.support.server import Server, until
+from tests.support.statements import Statements
 
 pytestmark = pytest.mark.postgres
 ROUTES = (("demucs.mini", "gpu"),)
@@ -24,13 +25,18 @@ HOUR_AGO = text("UPDATE workers SET seen_at = now() - interval '1 hour'")
 
 
 @pytest.fixture(scope="module")
+def statements(postgresql: Postgres) -> Statements:
+    return Statements(postgresql, postgresql.new_database(f"test{uuid4().hex}"))
+
+
+@pytest.fixture(scope="module")
 def web(
-    postgresql: Postgres, tmp_path_factory: pytest.TempPathFactory, weights: Path
+    statements: Statements, tmp_path_factory: pytest.TempPathFactory, weights: Path
 ) -> Iterator[Server]:
     server = Server(
         tmp_path_factory.mktemp("web"),
         ROLE="web",
-        DATABASE_URL=postgresql.new_database(f"test{uuid4().hex}"),
+        DATABASE_URL=statements.url,
         MODEL_DIR=weights,
         DEMUCS_MODEL="tiny",
         ROUTES="demucs.mini=gpu",
@@ -94,6 +100,21 @@ def test_a_job_without_a_worker_says_so(web: Server, engine: Engine, short_wav: 
     until(lambda: web.get(f"/status/{file_id}").json()["jobs"][0]["note"] is None)
     web.post(f"/cancel/{file_id}")
     assert web.get(f"/status/{file_id}").json()["jobs"][0]["note"] is None
+
+
+def test_requests_take_few_round_trips(
+    web: Server, statements: Statements, short_wav: Path
+) -> None:
+    """Each of the two statements of `GET /status` comes with a test of its connection.
+
+    Once in a while a request also reads the living workers, after such a test.
+    """
+    file_id = web.upload(short_wav)
+    sent = statements.during(lambda: web.process(file_id, model_variant="tiny"))
+    assert 0 < len(sent) <= 14, sent
+    sent = statements.during(lambda: web.get(f"/status/{file_id}"))
+    assert 0 < len(sent) <= 5, sent
+    web.post(f"/cancel/{file_id}")
 
 
 def test_metrics_are_those_of_all_jobs(web: Server, engine: Engine) -> None:

@@ -180,7 +180,7 @@ def test_files_of_an_upload_that_is_being_deleted_are_not_shared(
 
     monkeypatch.setattr(storage, "share", share_late)
     again = Request(two.file_id, "demucs", "mini", {}, "the same")
-    assert completed_before(jobs, storage, again) is None
+    assert completed_before(jobs, storage, again, owner=None) is None
     assert jobs.of_file(two.file_id) == []
 
 
@@ -195,7 +195,7 @@ def test_a_sweep_leaves_no_object_without_a_row(store: ObjectStore, tmp_path: Pa
     one, two = upload_to(storage), upload_to(storage)
     first = jobs.add(job_of(one.file_id), result={"duration_s": 1.0})
     publish(storage, one, first.job_id, vocals=b"stem")
-    second = completed_before(jobs, storage, job_of(two.file_id))
+    second = completed_before(jobs, storage, job_of(two.file_id), owner=None)
     assert second is not None and second.shares == first.result_id.key
     failed = jobs.add(job_of(two.file_id))
     jobs.finish(failed, State.FAILED)

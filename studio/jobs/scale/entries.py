@@ -25,7 +25,7 @@ def create_tables(engine: Engine) -> None:
 
 
 def add(session: Session, rows: Sequence[JobRow]) -> None:
-    """Give each row an entry for its current attempt. The rows must have been flushed."""
+    """Give each row an entry for its current attempt. The rows need not be stored yet."""
     from procrastinate.exceptions import ConnectorException
     from procrastinate.jobs import Job
     from procrastinate.manager import JobManager

@@ -8,8 +8,9 @@ from threading import Event, Lock, Thread
 
 from sqlalchemy import ColumnElement, Engine, and_, delete, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
+from studio.jobs.database import Sessions
 from studio.jobs.job import Job, State
 from studio.jobs.partials import Item
 from studio.jobs.tables import JobRow, PartialRow
@@ -27,7 +28,7 @@ class SharedPartials:
     def __init__(
         self, engine: Engine, *, every_s: float = WRITE_EVERY_S, max_bytes: int = MAX_BYTES
     ) -> None:
-        self._sessions = sessionmaker(engine)
+        self._sessions = Sessions(engine)
         self._every_s = every_s
         self._max_bytes = max_bytes
 
@@ -52,7 +53,7 @@ class SharedPartials:
             )
             .order_by(PartialRow.first)
         )
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             found = session.scalars(rows).all()
         items = [item for row in found for item in row.items]
         return items[max(0, first - found[0].first) :] if found else []
@@ -71,9 +72,7 @@ def _is_of_job() -> ColumnElement[bool]:
 class _Writer:
     """Writes the items of an attempt on its own thread, which starts with the first item."""
 
-    def __init__(
-        self, sessions: "sessionmaker[Session]", job: Job, every_s: float, max_bytes: int
-    ) -> None:
+    def __init__(self, sessions: Sessions, job: Job, every_s: float, max_bytes: int) -> None:
         self._sessions = sessions
         self._job = job
         self._every_s = every_s

@@ -112,9 +112,10 @@ class SharedJobStore(JobStore):
     def _submit(
         self, session: Session, request: Request, client: str | None, webhook: str | None
     ) -> Job:
-        session.execute(select(func.pg_advisory_xact_lock_shared(FILES_LOCK)))
+        locks = [func.pg_advisory_xact_lock_shared(FILES_LOCK)]
         if client is not None:
-            session.execute(select(func.pg_advisory_xact_lock(CLIENT_LOCK, func.hashtext(client))))
+            locks.append(func.pg_advisory_xact_lock(CLIENT_LOCK, func.hashtext(client)))
+        session.execute(select(*locks))
         same = session.scalar(
             select(JobRow).where(
                 JobRow.file_id == request.file_id,
@@ -126,20 +127,14 @@ class SharedJobStore(JobStore):
             if webhook is not None:
                 add_message(session, same.job_id, webhook, client)
             return self._jobs(session, [same])[0]
-        of_client = 0 if client is None else self._count(session, JobRow.client == client)
-        check_bounds(
-            self._count(session, JobRow.state == State.QUEUED),
-            self._max_queued,
-            of_client,
-            self._max_per_client,
-        )
+        queued, of_client = self._counts(session, client)
+        check_bounds(queued, self._max_queued, of_client, self._max_per_client)
         row = new_row(request, self.new_id(), None, client)
         row.queue = self._route(request.model, request.variant)
         # The second job of a client waits for the first jobs of all others, and so on.
         row.priority = -of_client
-        job = self._insert(session, row, webhook)
         self._enqueue(session, [row])
-        return job
+        return self._insert(session, row, webhook)
 
     def begin(self, job_id: str, attempt: int) -> Job | None:
         """Mark a queued job as processing; None if this attempt was canceled or fenced."""
@@ -148,7 +143,7 @@ class SharedJobStore(JobStore):
 
     def owns(self, job: Job) -> bool:
         """Whether an attempt still owns its job."""
-        with self._sessions() as session:
+        with self._sessions.reading() as session:
             return session.scalar(select(JobRow.number).where(*is_run_by(job))) is not None
 
     def rescue(self, interrupted: dict[str, Any], stalled_s: float) -> list[str]:
@@ -190,6 +185,11 @@ class SharedJobStore(JobStore):
         return dict(session.execute(select(places).where(wanted)).all())
 
     @staticmethod
-    def _count(session: Session, condition: Any) -> int:
-        counted = select(func.count()).where(condition, JobRow.state.in_(ACTIVE))
-        return session.scalar(counted) or 0
+    def _counts(session: Session, client: str | None) -> tuple[int, int]:
+        """The numbers of all queued jobs, and of the unfinished jobs of a client."""
+        counted = select(
+            func.count().filter(JobRow.state == State.QUEUED),
+            func.count().filter(JobRow.client == client),
+        )
+        queued, of_client = session.execute(counted.where(JobRow.state.in_(ACTIVE))).one()
+        return queued, of_client if client is not None else 0

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import sessionmaker
 
 from studio.inference.variants import Where
+from studio.jobs.database import Sessions
 from studio.jobs.jobs import route
 from studio.jobs.tables import WorkerRow
 
@@ -52,7 +52,7 @@ class Workers:
     """
 
     def __init__(self, engine: Engine, routes: Sequence[tuple[str, str]], stalled_s: float) -> None:
-        self._sessions = sessionmaker(engine)
+        self._sessions = Sessions(engine)
         self._routes = routes
         self._stalled = timedelta(seconds=stalled_s)
         self._lock = Lock()
@@ -87,7 +87,7 @@ class Workers:
         with self._lock:
             if time.monotonic() - self._looked_s > KNOWN_FOR_S:
                 alive = select(WorkerRow).where(WorkerRow.seen_at >= func.now() - self._stalled)
-                with self._sessions() as session:
+                with self._sessions.reading() as session:
                     self._living = [
                         Abilities(row.queues, row.device, row.models)
                         for row in session.scalars(alive)
