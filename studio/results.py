@@ -124,8 +124,9 @@ class Track:
     is the name of its files without the extension. `variant` is the model variant that made it, if
     that is not the variant of the job, and `duration_s` its length; None for the length of the
     result. `channels` has the track of each channel if the file joins several tracks; `song`
-    returns what they are mixed from. `lyrics` returns the words of a transcript. `editing` is set
-    if the track may be edited. The song begins `starts_s` after the track.
+    returns what they are mixed from. `lyrics` returns the words of a transcript, and `delayed` a
+    format of it with all times later by milliseconds. `editing` is set if the track may be edited.
+    The song begins `starts_s` after the track.
     """
 
     name: str
@@ -143,6 +144,7 @@ class Track:
     starts_s: float = 0.0
     song: Callable[[TrackFolder], audio.Song] | None = None
     lyrics: Callable[[TrackFolder], Lyrics] | None = None
+    delayed: Callable[[TrackFolder, str, int], StoredFile] | None = None
 
     def file_name(self, file_format: str) -> str:
         return f"{self.file_stem}.{file_format}"

@@ -1,6 +1,11 @@
 """The words of a song in lines, with the times at which they are sung."""
 
+import re
 from dataclasses import dataclass
+
+from studio.errors import InvalidOption
+
+MAX_OFFSET_MS = 2000
 
 
 @dataclass(frozen=True)
@@ -38,3 +43,14 @@ class Lyrics:
 
     language: str | None
     lines: tuple[LyricLine, ...]
+
+
+def parse_offset_ms(text: str) -> int:
+    """How many milliseconds later words are shown than they are sung. Raises InvalidOption."""
+    found = re.fullmatch(r"-?[0-9]{1,4}", text)
+    if not found or abs(int(text)) > MAX_OFFSET_MS:
+        raise InvalidOption(
+            f"`offset_ms` is {text[:50]!r}; it must be a whole number of milliseconds between "
+            f"{-MAX_OFFSET_MS} and {MAX_OFFSET_MS}."
+        )
+    return int(text)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from studio import audio
+from studio.audio.lyrics import MAX_OFFSET_MS, parse_offset_ms
 from studio.audio.mix_options import parse_mix
 from studio.errors import InvalidOption
 
@@ -14,7 +15,6 @@ COVER = "cover"
 DEFAULT_BACKGROUND = "101828"
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 160, 1920, 1920 * 1080
 MAX_TITLE_CHARACTERS = 120
-MAX_OFFSET_MS = 2000
 HELP = {
     "size": f"Width and height of the video in pixels (default: {DEFAULT_SIZE}).",
     "vocals": "Level of the vocals, 0 to 2 or decibels such as -6dB (default: 0).",
@@ -56,7 +56,7 @@ def parse_video(values: Mapping[str, str], stems: Sequence[str]) -> VideoOptions
         height,
         _title(values.get("title")),
         _background(values),
-        _offset_ms(values.get("offset_ms", "0")),
+        parse_offset_ms(values.get("offset_ms", "0")),
     )
 
 
@@ -89,13 +89,3 @@ def _background(values: Mapping[str, str]) -> str:
             f"as {DEFAULT_BACKGROUND}, or {COVER} for the picture in the file."
         )
     return text.lower()
-
-
-def _offset_ms(text: str) -> int:
-    found = re.fullmatch(r"-?[0-9]{1,4}", text)
-    if not found or abs(int(text)) > MAX_OFFSET_MS:
-        raise InvalidOption(
-            f"`offset_ms` is {text[:50]!r}; it must be a whole number of milliseconds between "
-            f"{-MAX_OFFSET_MS} and {MAX_OFFSET_MS}."
-        )
-    return int(text)

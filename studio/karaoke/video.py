@@ -14,7 +14,7 @@ from studio.karaoke.fonts import Fonts
 from studio.karaoke.options import COVER, DEFAULT_BACKGROUND, VideoOptions
 from studio.karaoke.screen import Screen
 from studio.results import Track, TrackFolder
-from studio.storage.files import ResultFolder, StoredFile
+from studio.storage.files import StoredFile, remove_oldest
 from studio.storage.on_demand import check_wanted
 
 NAME, FORMAT, CONTENT_TYPE = "karaoke", "mp4", "video/mp4"
@@ -70,7 +70,7 @@ class KaraokeVideo:
             lambda path: self.write(path, check_wanted),
         )
         if name not in infos:
-            _remove_oldest(files, kept, identity)
+            remove_oldest(files, kept, identity, MAX_KEPT)
         return file
 
     def write(self, target: Path, on_wait: Callable[[], None]) -> None:
@@ -159,15 +159,3 @@ def place_fonts(fonts: Fonts, folder: Path) -> None:
             target.write_bytes(font.file)
         else:
             target.symlink_to(font.file.resolve())
-
-
-def _remove_oldest(files: ResultFolder, kept: str, newest: str) -> None:
-    """Keep MAX_KEPT videos: the one with the identity `newest`, and the latest of the others."""
-    times = {
-        name.split("/")[-2]: info.modified_at
-        for name, info in files.infos().items()
-        if name.startswith(kept)
-    }
-    times.pop(newest, None)
-    for identity in sorted(times, key=lambda one: -times[one])[MAX_KEPT - 1 :]:
-        files.remove(f"{kept}{identity}")

@@ -349,6 +349,21 @@ class Storage(ABC):
         """The size of an owner's uploads and results."""
 
 
+def remove_oldest(result: ResultFolder, folder: str, newest: str, most: int) -> None:
+    """Keep `most` inner folders: the one named `newest`, and the latest others.
+
+    `folder` ends with a slash.
+    """
+    times: dict[str, float] = {}
+    for name, info in result.infos().items():
+        if name.startswith(folder):
+            inner = name.removeprefix(folder).split("/")[0]
+            times[inner] = max(info.modified_at, times.get(inner, 0.0))
+    times.pop(newest, None)
+    for inner in sorted(times, key=lambda one: -times[one])[most - 1 :]:
+        result.remove(f"{folder}{inner}")
+
+
 def unknown_file(file_id: str) -> UnknownFile:
     return UnknownFile(
         f"The file {file_id!r} does not exist. Upload it first (POST /upload) and use the "

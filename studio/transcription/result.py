@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from studio.audio.lyrics import LyricLine, Lyrics, LyricWord
 from studio.audio.tags import NO_TAGS
 from studio.results import Editing, ModelResult, Result, Track, TrackFolder
-from studio.storage.files import StoredFile
+from studio.storage.files import StoredFile, remove_oldest
 from studio.transcription import editing
 from studio.transcription.cues import short_lines
 from studio.transcription.formats import FORMATS, PITCHED, TAGGED
@@ -20,6 +20,9 @@ from studio.transcription.transcript import Transcript
 TRACK = "transcription"
 TRANSCRIPT_FILE = editing.FILE
 DEFAULT_FORMAT = "txt"
+# The folder of transcripts with an offset, one inner folder for each; the latest ones are kept.
+DELAYED = "delayed"
+MAX_KEPT = 3
 # Styles and tags at the beginning of a file.
 MAX_HEADER_BYTES = 8 << 10
 CONTENT_TYPES = {name: content_type for name, (_, content_type) in FORMATS.items()}
@@ -70,6 +73,7 @@ def transcript_track() -> Track:
         _make,
         editing=by_hand,
         lyrics=_lyrics,
+        delayed=_make,
     )
 
 
@@ -89,8 +93,11 @@ def _transcript(folder: TrackFolder) -> Transcript:
     return Transcript.from_dict(json.loads(file.path.read_text("utf-8")))
 
 
-def _make(folder: TrackFolder, file_format: str) -> StoredFile:
-    """Write a format of the edited transcript, or of the original if there is none."""
+def _make(folder: TrackFolder, file_format: str, offset_ms: int = 0) -> StoredFile:
+    """Write a format of the edited transcript, or of the original if there is none.
+
+    All times are `offset_ms` later, or earlier if it is negative.
+    """
     begin = editing.current(folder.files.infos())
     transcript = folder.existing(f"{begin}{TRANSCRIPT_FILE}")
     write, _ = FORMATS[file_format]
@@ -99,6 +106,8 @@ def _make(folder: TrackFolder, file_format: str) -> StoredFile:
         read = Transcript.from_dict(json.loads(transcript.path.read_text("utf-8")))
         if file_format in PITCHED and (pitches := folder.files.file(PITCHES_FILE)).info():
             read = with_pitches(read, np.load(pitches.path))
+        if offset_ms:
+            read = read.delayed(offset_ms / 1000)
         tags = folder.tags() if file_format in TAGGED else NO_TAGS
         path.write_text(write(read, tags), "utf-8", newline="\n")
 
@@ -106,4 +115,9 @@ def _make(folder: TrackFolder, file_format: str) -> StoredFile:
         # No format says more than the transcript; marks and line ends may make some of it longer.
         return 2 * transcript.path.stat().st_size + MAX_HEADER_BYTES
 
-    return folder.files.add(f"{begin}{TRACK}.{file_format}", needed_bytes, make)
+    if not offset_ms:
+        return folder.files.add(f"{begin}{TRACK}.{file_format}", needed_bytes, make)
+    kept, inner = f"{begin}{DELAYED}/", str(offset_ms)
+    file = folder.files.add(f"{kept}{inner}/{TRACK}.{file_format}", needed_bytes, make)
+    remove_oldest(folder.files, kept, inner, MAX_KEPT)
+    return file

@@ -1,5 +1,6 @@
 """Transcripts: segments and words with times."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -49,6 +50,13 @@ class Segment:
         def place(time_s: float) -> float:
             return round(min(max(time_s, 0.0) + from_s, to_s), 3)
 
+        return self._placed_by(place)
+
+    def delayed(self, offset_s: float) -> "Segment":
+        """The segment `offset_s` later, or earlier if it is negative, but not before 0."""
+        return self._placed_by(lambda time_s: round(max(time_s + offset_s, 0.0), 3))
+
+    def _placed_by(self, place: Callable[[float], float]) -> "Segment":
         words = tuple(
             replace(word, start_s=place(word.start_s), end_s=place(word.end_s))
             for word in self.words
@@ -83,6 +91,11 @@ class Transcript:
     def placed_segments(self) -> tuple[Segment, ...]:
         """The segments with times: all but the lines of lyrics that could not be placed."""
         return tuple(segment for segment in self.segments if segment.placed)
+
+    def delayed(self, offset_s: float) -> "Transcript":
+        """The transcript with all times `offset_s` later; see `Segment.delayed`."""
+        segments = tuple(segment.delayed(offset_s) for segment in self.segments)
+        return replace(self, segments=segments)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; `from_dict` is the inverse."""

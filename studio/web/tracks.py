@@ -5,6 +5,7 @@ from zipstream import ZIP_STORED, ZipStream
 
 from studio import audio
 from studio.audio import FINE, PEAKS_FORMATS
+from studio.audio.lyrics import MAX_OFFSET_MS, parse_offset_ms
 from studio.errors import (
     DiskFull,
     InvalidLink,
@@ -39,6 +40,11 @@ SAMPLES_PER_PIXEL = Parameter(
     f"Samples for each pair of values of the format peaks; {FINE} if it is left out.",
     # Without a default, which generated clients would send for other formats, too.
     {"type": "integer", "enum": list(PEAKS_FORMATS)},
+)
+OFFSET = Parameter(
+    "offset_ms",
+    "Show the words this many milliseconds later, or earlier if negative; 0 if it is left out.",
+    {"type": "integer", "minimum": -MAX_OFFSET_MS, "maximum": MAX_OFFSET_MS},
 )
 ARCHIVE_FORMAT = Parameter(
     "format",
@@ -85,6 +91,22 @@ def samples_per_pixel(file_format: str) -> int:
     return zooms[asked]
 
 
+def offset_ms(track: Track) -> int:
+    """How much later the current request asks for the words of a transcript.
+
+    Raises InvalidOption, also if it asks for that of another track.
+    """
+    asked = request.args.get(OFFSET.name)
+    if asked is None:
+        return 0
+    if track.delayed is None:
+        raise InvalidOption(
+            f"`{OFFSET.name}` is {asked[:50]!r} for the track {track.name!r}, which has no words. "
+            "Leave it out, or download a transcript."
+        )
+    return parse_offset_ms(asked)
+
+
 class TrackViews(Views):
     """The views of results. They read the store and the disk, and make formats on demand."""
 
@@ -93,7 +115,7 @@ class TrackViews(Views):
         tag="tracks",
         summary="Download a track (audio or text); supports Range and ETag",
         answers={200: TRACK, 206: TRACK, 304: None},
-        parameters=(FORMAT, SAMPLES_PER_PIXEL, LINK, RANGE, IF_NONE_MATCH),
+        parameters=(FORMAT, SAMPLES_PER_PIXEL, OFFSET, LINK, RANGE, IF_NONE_MATCH),
         errors=(*TRACK_ERRORS, PreconditionFailed, RangeNotSatisfiable),
         rate="none",
     )
@@ -141,10 +163,10 @@ class TrackViews(Views):
 
     def _send(self, upload: Upload, job: Job, track: Track, file_format: str) -> Response:
         """The file of a track, or a part of it, made first if it does not exist."""
-        zoom = samples_per_pixel(file_format)
+        zoom, later_ms = samples_per_pixel(file_format), offset_ms(track)
         is_peaks = file_format == PEAKS
         extension = track.zooms[zoom] if is_peaks else file_format
-        file = self._file(upload, job, track, extension)
+        file = self._file(upload, job, track, extension, later_ms)
         name = answers.download_name(
             upload, track.name, f"{PEAKS}.json" if is_peaks else file_format
         )
@@ -176,10 +198,15 @@ class TrackViews(Views):
         response.headers["Content-Disposition"] = answers.disposition(name)
         return response
 
-    def _file(self, upload: Upload, job: Job, track: Track, file_format: str) -> StoredFile:
+    def _file(
+        self, upload: Upload, job: Job, track: Track, file_format: str, later_ms: int = 0
+    ) -> StoredFile:
         """The file of a track, made for the current request if it does not exist."""
+        folder = self._folder(upload, job)
         with self._request():
-            return track.make(self._folder(upload, job), file_format)
+            if later_ms and track.delayed is not None:
+                return track.delayed(folder, file_format, later_ms)
+            return track.make(folder, file_format)
 
     def _folder(self, upload: Upload, job: Job) -> TrackFolder:
         return TrackFolder.of(self._storage, upload, job)

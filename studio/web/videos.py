@@ -16,7 +16,6 @@ from studio.karaoke.options import (
     COVER,
     DEFAULT_BACKGROUND,
     DEFAULT_SIZE,
-    MAX_OFFSET_MS,
     MAX_TITLE_CHARACTERS,
     VOCALS,
     parse_video,
@@ -29,7 +28,7 @@ from studio.web.links import LINK
 from studio.web.mixes import GAIN, KEY, PAN, PEAK_SAFE, TEMPO, single_values
 from studio.web.operations import Parameter, operation
 from studio.web.services import Services
-from studio.web.tracks import IF_NONE_MATCH, RANGE, TRACK_ERRORS, TrackViews
+from studio.web.tracks import IF_NONE_MATCH, OFFSET, RANGE, TRACK_ERRORS, TrackViews
 
 SIZE = Parameter(
     "size",
@@ -55,11 +54,6 @@ BACKGROUND = Parameter(
         "maxLength": 6,
         "default": DEFAULT_BACKGROUND,
     },
-)
-OFFSET = Parameter(
-    "offset_ms",
-    "Show the words this many milliseconds later, or earlier if negative.",
-    {"type": "integer", "minimum": -MAX_OFFSET_MS, "maximum": MAX_OFFSET_MS, "default": 0},
 )
 _OTHERS = (SIZE, TITLE, BACKGROUND, OFFSET, KEY, TEMPO, PEAK_SAFE, LINK)
 # The option of models that listen to the vocals, and so give all that a video needs.

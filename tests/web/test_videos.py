@@ -120,6 +120,61 @@ def test_words_are_shown_later_or_earlier(
     assert sung_pixels(file, after_s) > 50
 
 
+def words(server: Server, file_id: str, file_format: str, offset_ms: int) -> requests.Response:
+    query = f"format={file_format}&offset_ms={offset_ms}"
+    return server.get(f"/download/{file_id}/transcription?{query}")
+
+
+@pytest.mark.parametrize(
+    ("file_format", "offset_ms", "start"),
+    [
+        ("srt", 50, "00:00:01,050 -->"),
+        ("vtt", -700, "00:00.300 -->"),
+        ("tsv", -50, "950\t"),
+        ("lrc", 50, "[00:01.05]"),
+        ("plain.lrc", -1500, "[00:00.00]"),
+        ("ass", 2000, "Dialogue: 0,0:00:03.00,"),
+        ("ultrastar.txt", 500, "F 60 20 "),
+        ("json", 50, '"start_s": 1.05'),
+        ("lrc", 0, "[00:01.00]"),
+    ],
+)
+def test_transcripts_have_the_offset(
+    live_server: Server, done: str, file_format: str, offset_ms: int, start: str
+) -> None:
+    """The first word begins at 1 s."""
+    answer = words(live_server, done, file_format, offset_ms)
+    assert answer.ok and start in answer.text, answer.text
+    plain = live_server.get(f"/download/{done}/transcription?format={file_format}")
+    assert (plain.text == answer.text) == (offset_ms == 0)
+
+
+def test_the_latest_offsets_are_kept_until_an_edit(live_server: Server, done: str) -> None:
+    for offset_ms in (100, 150, 200, 250):
+        assert words(live_server, done, "lrc", offset_ms).ok
+    delayed = [path.parent.name for path in (live_server.outputs / done).rglob("delayed/*/*.lrc")]
+    assert sorted(delayed) == ["150", "200", "250"]
+    edit(live_server, done, ("Later", " words"))
+    assert "Later" in words(live_server, done, "lrc", 250).text
+    edit(live_server, done, WORDS)
+
+
+@pytest.mark.parametrize(
+    ("track", "offset_ms", "message"),
+    [
+        ("transcription", "2001", "between -2000 and 2000"),
+        ("transcription", "", "whole number"),
+        ("vocals", "50", "'vocals', which has no words"),
+    ],
+)
+def test_offsets_are_checked(
+    live_server: Server, done: str, track: str, offset_ms: str, message: str
+) -> None:
+    answer = live_server.get(f"/download/{done}/{track}?offset_ms={offset_ms}")
+    problem = assert_problem(answer, "invalid_option")
+    assert message in problem["error"] and "offset_ms" in problem["error"]
+
+
 def test_the_cover_is_the_background(live_server: Server, done: str, tmp_path: Path) -> None:
     file = tmp_path / "video.mp4"
     file.write_bytes(video(live_server, done, f"{SMALL}&background=cover&title=").content)

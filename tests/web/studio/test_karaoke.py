@@ -38,6 +38,10 @@ def test_words_are_swept_in_time(page: Page, studio: Server, sung: Song) -> None
     page.keyboard.press("Space")
     until(page, "document.querySelector('.sung').textContent.trim() === 'three'")
 
+    with page.expect_download() as download:
+        page.get_by_role("link", name="LRC").first.click()
+    assert "[00:04.05]" in download.value.path().read_text("utf-8")
+
 
 @pytest.mark.slow
 def test_a_word_is_moved_with_the_mouse(page: Page, studio: Server, sung: Song) -> None:

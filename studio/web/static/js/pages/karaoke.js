@@ -112,7 +112,12 @@ function TakeAway({ id, files, store, settings }) {
     <h2 id="take-title">${t("karaoke.exports")}</h2>
     <div class="row">
       <${VideoLink} path=${`/download/${id}/karaoke.mp4?${settings.video()}`} store=${store} />
-      <${Exports} store=${store} files=${files} formats=${["lrc", "ass"]} />
+      <${Exports}
+        store=${store}
+        files=${files}
+        formats=${["lrc", "ass"]}
+        offsetMs=${settings.offsetMs.value}
+      />
     </div>
   </section>`;
 }

@@ -91,8 +91,13 @@ function chooseDoubtful(cursor) {
   document.querySelector(`[data-line="${place.line}"]`)?.scrollIntoView({ block: "nearest" });
 }
 
-/** @param {{ store: import("../data/transcript_store.js").TranscriptStore, files: any, formats?: string[] }} properties */
-export function Exports({ store, files, formats }) {
+/**
+ * Links to the formats of a transcript, with its words shown `offsetMs` later.
+ *
+ * @param {{ store: import("../data/transcript_store.js").TranscriptStore, files: any, formats?: string[],
+ *   offsetMs?: number }} properties
+ */
+export function Exports({ store, files, formats, offsetMs = 0 }) {
   /** @type {{ formats: Record<string, { url: string }> }} */
   const track = transcriptOf(files);
   const offered = Object.entries(track.formats).filter(([format]) => !formats || formats.includes(format));
@@ -104,9 +109,10 @@ export function Exports({ store, files, formats }) {
     await store.save();
     link.click();
   };
+  const suffix = offsetMs ? `&offset_ms=${offsetMs}` : "";
   return html`<div class="row" role="group" aria-label=${t("edit.exports")}>
     ${offered.map(
-      ([format, { url }]) => html`<a class="button" href=${url} download title=${format} onClick=${saveFirst}>
+      ([format, { url }]) => html`<a class="button" href=${url + suffix} download title=${format} onClick=${saveFirst}>
         ${named("format", format)}
       </a>`,
     )}
