@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
+from studio.transcription.languages import EARLIER_LANGUAGES, ENGLISH, LANGUAGES
 
 FASTER_WHISPER = "faster-whisper"
 OPENAI_WHISPER = "openai-whisper"
@@ -16,6 +17,8 @@ _PARAMETERS = {
     "tiny": 39, "tiny.en": 39, "base": 74, "base.en": 74, "small": 244, "small.en": 244,
     "medium": 769, "medium.en": 769, "large-v3": 1550, "large": 1550, "turbo": 809,
 }  # fmt: skip
+# The multilingual releases before large-v3.
+_EARLIER = ("tiny", "base", "small", "medium")
 _FULL_NAMES = {"turbo": "large-v3-turbo", "large": "large-v3"}
 RELEASES = tuple(_PARAMETERS)
 _PURPOSES = {
@@ -37,7 +40,14 @@ class WhisperVariant(Variant):
 
     @property
     def is_english_only(self) -> bool:
-        return self.name == BUNDLED or self.name.endswith(".en")
+        return self.languages == ENGLISH
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """The languages of a release; for other models, those that one may have."""
+        if self.name == BUNDLED or self.name.endswith(".en"):
+            return ENGLISH
+        return EARLIER_LANGUAGES if self.name in _EARLIER else LANGUAGES
 
 
 class _Store(Protocol):

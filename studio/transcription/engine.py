@@ -61,7 +61,8 @@ class SpeechEngine(Protocol):
         """Why it does not run on the requested device, if so."""
 
     @property
-    def is_multilingual(self) -> bool: ...
+    def languages(self) -> frozenset[str]:
+        """The codes of the languages that it can be told; English alone for English models."""
 
     def detect_language(self, speech: Speech) -> tuple[str, float]:
         """The code and probability of the language in the first 30 s."""

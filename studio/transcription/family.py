@@ -15,6 +15,7 @@ from studio.storage.files import Upload
 from studio.transcription.alignment.lyrics import is_file_id, lyrics_in, match_units, read_lyrics
 from studio.transcription.catalogue import WhisperCatalogue, WhisperVariant
 from studio.transcription.engine import SpeechEngine, rehearse
+from studio.transcription.languages import check_language
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import (
     CONTENT_TYPES,
@@ -95,6 +96,7 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
     ) -> TranscriptionResult:
         from studio.transcription.transcribe import transcribe
 
+        check_language(context.options.language, model.languages)
         if context.options.source == "mixture":
             result = transcribe(model, self._sources.upload(upload), context)
             return result.model_copy(update={"source": "mixture"})
@@ -149,6 +151,7 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
                 f"The variant {variant.name!r} supports English only. Leave out `language` and "
                 "`task`, or use a multilingual variant."
             )
+        check_language(options.language, variant.languages)
         if options.source == "vocals":
             self._vocals.check(options.separation_variant)
         if options.lyrics is None:

@@ -29,6 +29,7 @@ from studio.transcription.engine import (
 )
 from studio.transcription.faster_whisper_import import import_faster_whisper
 from studio.transcription.interruption import current_check, interruptible
+from studio.transcription.languages import ENGLISH, LANGUAGES
 from studio.transcription.openvino.conversion import COMPACT, fastest
 from studio.transcription.openvino.model import OpenVinoModel
 from studio.transcription.openvino.pipeline import without_ctranslate2
@@ -102,11 +103,18 @@ class FasterWhisper:
         return model
 
     @property
-    def is_multilingual(self) -> bool:
+    def _is_multilingual(self) -> bool:
         return bool(self._model.model.is_multilingual)
 
+    @property
+    def languages(self) -> frozenset[str]:
+        if not self._is_multilingual:
+            return ENGLISH
+        number = self._model.hf_tokenizer.token_to_id
+        return frozenset(code for code in LANGUAGES if number(f"<|{code}|>") is not None)
+
     def detect_language(self, speech: Speech) -> tuple[str, float]:
-        if not self.is_multilingual:
+        if not self._is_multilingual:
             return "en", 1.0
         language, probability, _ = self._model.detect_language(speech)
         return language, float(probability)
@@ -155,7 +163,7 @@ class FasterWhisper:
     def _start(self, language: str) -> list[int]:
         """The tokens before a transcript in a language."""
         names = ["startoftranscript"]
-        if self.is_multilingual:
+        if self._is_multilingual:
             names += [language, "transcribe"]
         return [int(self._model.hf_tokenizer.token_to_id(f"<|{name}|>")) for name in names]
 
@@ -185,7 +193,7 @@ class FasterWhisper:
         """
         if options.max_tokens is None:
             return None
-        prompt = START_TOKENS if self.is_multilingual else 1
+        prompt = START_TOKENS if self._is_multilingual else 1
         if given := [text for text in (options.hotwords, options.initial_prompt) if text]:
             # Of each, faster-whisper takes so much.
             most = int(self._model.max_length) // 2 - 1

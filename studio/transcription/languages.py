@@ -1,6 +1,9 @@
 """The languages of Whisper, by code (ISO 639-1, otherwise 639-3) and English name."""
 
 import re
+from collections.abc import Set
+
+from studio.errors import InvalidOption
 
 NAMES = {
     "af": "afrikaans", "am": "amharic", "ar": "arabic", "as": "assamese", "az": "azerbaijani",
@@ -31,6 +34,9 @@ ALIASES = {
     "sinhalese": "si", "valencian": "ca",
 }  # fmt: skip
 LANGUAGES = frozenset(NAMES)
+# Releases before large-v3 have no token for Cantonese.
+EARLIER_LANGUAGES = LANGUAGES - {"yue"}
+ENGLISH = frozenset({"en"})
 _CODES = {name: code for code, name in NAMES.items()} | ALIASES
 
 
@@ -46,3 +52,13 @@ def language_code(text: str) -> str | None:
     if tag := _TAG.fullmatch(wanted):
         wanted = tag[1]
     return wanted if wanted in LANGUAGES else _CODES.get(wanted)
+
+
+def check_language(language: str | None, known: Set[str]) -> None:
+    """Raise InvalidOption if a language is given that a model with the `known` ones has not."""
+    if language is not None and language not in known:
+        raise InvalidOption(
+            f"`language` is {language!r}, which this variant of Whisper does not support. Use "
+            "another variant, such as large-v3, or leave out `language`.",
+            param="language",
+        )

@@ -19,6 +19,7 @@ from studio.transcription.engine import (
     TimedText,
     is_silence,
 )
+from studio.transcription.languages import ENGLISH
 from studio.transcription.openai_weights import read_whisper
 from studio.transcription.token_times import fitting
 from studio.transcription.transcript import Segment, Word
@@ -52,11 +53,16 @@ class OpenaiWhisper:
         self.precision = "float16" if self._on_cuda else "float32"
 
     @property
-    def is_multilingual(self) -> bool:
-        return bool(self._model.is_multilingual)
+    def languages(self) -> frozenset[str]:
+        from whisper.tokenizer import LANGUAGES
+
+        if not self._model.is_multilingual:
+            return ENGLISH
+        # Each model has the first ones of the list.
+        return frozenset(list(LANGUAGES)[: self._model.num_languages])
 
     def detect_language(self, speech: Speech) -> tuple[str, float]:
-        if not self.is_multilingual:
+        if not self._model.is_multilingual:
             return "en", 1.0
         from whisper.audio import log_mel_spectrogram, pad_or_trim
 

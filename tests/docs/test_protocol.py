@@ -104,7 +104,8 @@ def test_every_error_code_is_described() -> None:
         for call in calls(path, "SessionError", "connection_refusal")
         if texts(call)
     }
-    codes |= {"idle", "internal_error", "weights_missing", "model_unusable", "server_stopping"}
+    codes |= {"idle", "internal_error", "server_stopping"}
+    codes |= {"invalid_option", "weights_missing", "model_unusable"}
     assert len(codes) >= 12
     assert codes == first_cells(section("Errors"))
 

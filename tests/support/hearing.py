@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine, TimedText
+from studio.transcription.languages import LANGUAGES
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.transcription.live.tasks import Task
@@ -35,12 +36,12 @@ class Hearing:
 
     name = "hearing"
     precision = "exact"
-    is_multilingual = True
+    languages = LANGUAGES
     note = None
 
     def __init__(self, spoken: Spoken) -> None:
         self.asked: list[DecodeOptions] = []
-        self.languages: list[tuple[str, float]] = []
+        self.detected: list[tuple[str, float]] = []
         self._words: list[tuple[str, int, Speech, int, Speech]] = []
         for text, start_s, end_s in spoken.words:
             length = (end_s - start_s) * RATE_HZ
@@ -49,7 +50,7 @@ class Hearing:
             self._words.append((text, round(length), prints[0], second - first, prints[1]))
 
     def detect_language(self, speech: Speech) -> tuple[str, float]:
-        return self.languages.pop(0) if self.languages else ("en", 1.0)
+        return self.detected.pop(0) if self.detected else ("en", 1.0)
 
     def transcribe(
         self, windows: Sequence[Speech], options: DecodeOptions

@@ -257,7 +257,7 @@ def test_the_language_is_kept_once_it_is_certain(
     recording: Spoken, engine: Hearing, probability: float
 ) -> None:
     """A guess from the first second is not kept, unless it is a sure one."""
-    engine.languages = [("cy", probability), ("de", 0.3)]
+    engine.detected = [("cy", probability), ("de", 0.3)]
     scheduler = Scheduler(lambda _: contextmanager(lambda: iter([engine]))())
     speaker = Speaker()
     speaker.say(recording.part(0, 1)[: 2 * RATE_HZ])

@@ -12,6 +12,7 @@ from threading import Condition, Thread
 
 from studio.errors import StudioError
 from studio.transcription.engine import DecodeOptions, SpeechEngine
+from studio.transcription.languages import check_language
 from studio.transcription.live.engines import Engines, Lease
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.session import Session
@@ -200,6 +201,7 @@ class Scheduler:
 
     def _segments(self, engine: SpeechEngine, session: Session, task: Task) -> list[Segment]:
         settings, language = session.settings, session.language
+        check_language(language, engine.languages)
         if language is None:
             language, probability = engine.detect_language(task.speech)
             if task.is_final or probability >= SURE:

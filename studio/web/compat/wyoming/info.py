@@ -6,7 +6,6 @@ from typing import Any
 from wyoming.info import AsrModel, AsrProgram, Attribution, Info
 
 from studio.inference.variants import Catalogue, Where
-from studio.transcription.languages import LANGUAGES
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
 
@@ -33,7 +32,7 @@ def info_of(speech: Speech) -> Info:
             installed=variant.where is not Where.AVAILABLE,
             description=variant.purpose,
             version=None,
-            languages=["en"] if variant.is_english_only else sorted(LANGUAGES),
+            languages=sorted(variant.languages),
         )
         for variant in map(catalogue.find, names)
     ]
