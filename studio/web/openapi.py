@@ -58,12 +58,7 @@ def described(app: Flask, models: Processors) -> Iterator[tuple[str, str, Operat
                 yield path, method.lower(), found
                 if found.options_of == ANY_MODEL:
                     for name in models.names():
-                        one = replace(
-                            found,
-                            name=found.name_of(name),
-                            summary=f"{found.summary} ({name})",
-                            options_of=name,
-                        )
+                        one = replace(found, model=name, options_of=name)
                         yield path.replace("{model}", name), method.lower(), one
 
 
@@ -182,9 +177,9 @@ def _operation(path: str, method: str, found: Operation, models: Processors) -> 
             names = [parameter.of_stem.format(stem=stem) for stem in models.mixed()]
         parameters += [_parameter(replace(parameter, name=name), models) for name in names]
     described: dict[str, Any] = {
-        "operationId": found.name,
+        "operationId": found.operation_id,
         "tags": [found.tag],
-        "summary": found.summary,
+        "summary": f"{found.summary} ({found.model})" if found.model else found.summary,
         "parameters": parameters,
         "responses": {
             **_answers(found, models),

@@ -44,14 +44,14 @@ class Parameter:
 class Operation:
     """The OpenAPI description of a view.
 
-    `name` is the operation ID, and `tag` one of TAGS. `answers` maps a status to a schema, media
-    types separated by commas, TRACK, or None for an empty body. `body` has the content by media
-    type, or the schema of JSON. An open operation requires no API key. `rate` is the rate limit
-    that applies: general, work, or none. If `query_is_options`, the view checks the query itself:
-    it may contain the options of the body, those of the model `options_of`, or of any model if that
-    is ANY_MODEL. An operation of any model is described once more for each model, as
-    `name_of(model)`. The protocols of other programs and the files of pages are not described in
-    the OpenAPI document.
+    `name` is the operation ID unless `model` is set, and `tag` one of TAGS. `answers` maps a status
+    to a schema, media types separated by commas, TRACK, or None for an empty body. `body` has the
+    content by media type, or the schema of JSON. An open operation requires no API key. `rate` is
+    the rate limit that applies: general, work, or none. If `query_is_options`, the view checks the
+    query itself: it may contain the options of the body, those of the model `options_of`, or of any
+    model if that is ANY_MODEL. An operation of any model is described once more for each `model`.
+    The protocols of other programs and the files of pages are not described in the OpenAPI
+    document.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: dict[str, Any] | type[BaseModel] = field(default_factory=dict)
     options_of: str | None = None
+    model: str = ""
     body_required: bool = True
     deprecated: bool = False
     is_open: bool = False
@@ -69,10 +70,11 @@ class Operation:
     rate: Literal["general", "work", "none"] = "general"
     is_described: bool = True
 
-    def name_of(self, model: str) -> str:
-        """The operation ID for one model: `start_job` becomes `start_demucs_job`."""
+    @property
+    def operation_id(self) -> str:
+        """For one model, `start_job` becomes `start_demucs_job`."""
         verb, _, noun = self.name.partition("_")
-        return f"{verb}_{model}_{noun}"
+        return f"{verb}_{self.model}_{noun}" if self.model else self.name
 
 
 def operation(**described: Any) -> Callable[[View], View]:

@@ -11,7 +11,7 @@ from flask import Flask, Response, jsonify, render_template, request, send_file
 
 from studio.errors import UnknownRoute, all_errors
 from studio.web.assets import STATIC, Assets
-from studio.web.openapi import document
+from studio.web.openapi import described, document
 from studio.web.operations import own_file
 from studio.web.remedies import REMEDIES
 from studio.web.samples import call_of, samples
@@ -81,6 +81,7 @@ def register(app: Flask, services: Services) -> None:
     def docs() -> Response:
         address = request.host_url.rstrip("/")
         api = openapi()
+        operations = {found.operation_id: found for _, _, found in described(app, services.models)}
         page = render_template(
             "docs.html",
             api=api,
@@ -89,6 +90,7 @@ def register(app: Flask, services: Services) -> None:
             codes=lambda path, method: samples(
                 call_of(method, path, api["paths"][path][method], api, address)
             ),
+            operations=operations,
             errors=all_errors(),
             remedies=REMEDIES,
             path=assets.path,

@@ -1,5 +1,6 @@
 """API keys: who is let in, and whose files are whose."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from studio.web.access import Access
 from tests.support.keys import ANN, BOB
 from tests.support.live_client import Client
 from tests.support.problems import assert_problem
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import ROOT, Server, noise, write_wav
 
 WRONG = "eve-0123456789abcdef"
 OPEN = ["/health", "/ready", "/docs", "/openapi.json", "/websocket-test.html"]
@@ -115,6 +116,12 @@ def test_the_page_of_the_documentation_tells_how_a_key_is_given(locked: Server) 
     paths = locked.get("/openapi.json").json()["paths"]
     secured = [op for methods in paths.values() for op in methods.values() if op["security"]]
     assert page.count('<span class="mark" data-word="docs.key">') == len(secured) >= len(CLOSED)
+
+
+def test_every_word_of_the_reference_has_a_translation(locked: Server) -> None:
+    used = set(re.findall(r'data-(?:word|label)="(docs\..*?)"', locked.get("/docs").text))
+    words = (ROOT / "studio/web/static/js/words/docs_de.js").read_text("utf-8")
+    assert used == set(re.findall(r'^  "(docs\..*?)":', words, re.M))
 
 
 def test_a_file_is_there_for_its_own_key_only(locked: Server, song: Path) -> None:

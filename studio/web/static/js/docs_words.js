@@ -1,6 +1,6 @@
 /**
- * The words of the API reference in another language than English, in which the page is written. What
- * the OpenAPI document says stays English.
+ * The words of the API reference in languages other than English, in which the page is written.
+ * Descriptions from the OpenAPI document stay English; the names of operations and tags are translated.
  */
 import { docsDe } from "./words/docs_de.js";
 import { KEY, LANGUAGES, TABLES, preferred } from "./words/tables.js";
