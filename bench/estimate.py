@@ -12,6 +12,8 @@ from bench.report import REPORT
 DAY_S = 86_400
 # Stems are stored as stereo at 44.1 kHz with 32-bit samples.
 STEMS, STEM_BYTES_PER_S = 4, 44_100 * 2 * 4
+# The objects that a store lists in one answer.
+LISTED_AT_ONCE = 1000
 SEPARATION = "Separation: one song"
 # The lengths of the songs that were measured.
 CPU_SONG_S, GPU_SONG_S = 120, 240
@@ -84,6 +86,7 @@ def estimate(load: Load, options: argparse.Namespace) -> list[str]:
     queue = measured(r"≥ 40 jobs/s \| (\d+) jobs/s", title="Many machines")
     row_bytes = measured(r"([\d,]+) bytes per job", title="Many machines")
     slowest, largest = min(queue.values()), max(row_bytes.values())
+    objects = load.kept_songs * (1 + STEMS)
     kept_bytes = load.kept_songs * (load.upload_bytes + load.stems_bytes)
     return [
         f"{load.songs:,} songs of {load.minutes:.0f} minutes a day are {rate:.1f} jobs/s, and "
@@ -101,7 +104,8 @@ def estimate(load: Load, options: argparse.Namespace) -> list[str]:
         f"{kept_bytes / 1e12:,.0f} TB | ${kept_bytes / 1e12 * options.tb_price / 30:,.0f} |",
         f"| traffic from workers to the store | {load.stems_bytes / 1e6:.0f} MB per song | "
         f"{peak * load.stems_bytes * 8 / 1e9:,.0f} Gbit/s at the peak | |",
-        f"| requests of a sweep | 1 per file | {load.kept_songs:,.0f} every 10 minutes | |",
+        f"| requests of a sweep | 1 per {LISTED_AT_ONCE:,} objects | "
+        f"{objects / LISTED_AT_ONCE:,.0f} every 10 minutes | |",
         "",
         f"Assumed prices: ${options.cpu_price:.2f} an hour for a machine with 2 cores, "
         f"${options.gpu_price:.2f} for one with a GPU, ${options.tb_price:.2f} a month for 1 TB.",

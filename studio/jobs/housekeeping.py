@@ -5,7 +5,7 @@ Runs at startup and then periodically, on its own thread.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event, Thread
 
@@ -14,7 +14,7 @@ from studio.jobs.job import State
 from studio.jobs.jobs import Jobs
 from studio.jobs.outbox import Outbox
 from studio.jobs.store import JobStore
-from studio.storage.files import Storage
+from studio.storage.files import ResultId, Storage
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,9 @@ class Housekeeper:
         """Delete old uploads, then orphans; nothing while the clock is not trusted."""
         if not self._clock_is_believed():
             return
-        for file_id in self._storage.file_ids():
+        now = self._clock()
+        kept_from = now - self._retention_s if self._retention_s else 0.0
+        for file_id in self._storage.arrived_before(kept_from, now - TEMPORARY_S):
             if self._stopping.is_set():
                 return
             self._remove_if_old(file_id)
@@ -110,33 +112,35 @@ class Housekeeper:
     def _remove_results_without_a_job(self) -> None:
         """Delete results whose job is unknown, failed or canceled, or completed by a later attempt.
 
-        A crash between publishing results and ending the job leaves such results. If the database
-        knows none of the results, it is new or a different one, and unknown results are kept. All
-        are kept if there is no upload.
+        A crash between publishing results and ending the job leaves such results. As long as the
+        database knows none of the results, it may be new or a different one, and unknown results
+        are kept. All are kept if there is no upload.
         """
-        # Read the disk first, so that jobs added in the meantime are known. The ages count from
-        # here: if this process is frozen below, jobs may complete that are not in `states`.
+        is_theirs = False
+
+        def choose(results: Sequence[ResultId]) -> list[ResultId]:
+            nonlocal is_theirs
+            # The storage has listed them before, so jobs added in the meantime are known.
+            states = self._store.states_by_result(results)
+            shared = self._store.shared_results(results)
+            is_theirs = is_theirs or State.COMPLETED in states.values()
+            useless = {State.FAILED, State.CANCELED, *([None] if is_theirs else [])}
+            return [
+                one for one in results if one.key not in shared and states.get(one.name) in useless
+            ]
+
+        # The ages count from here: if this process is frozen below, jobs may complete that were
+        # not in `states`.
         now = self._clock()
-        results = self._storage.orphans.results()
-        states = self._store.states_by_result()
-        shared = self._store.shared_results()
-        if not self._storage.file_ids():
-            return
-        is_theirs = any(states.get(one.name) is State.COMPLETED for one in results)
-        for result in results:
-            if result.key in shared:
-                continue
-            state = states.get(result.name)
-            if state in (State.FAILED, State.CANCELED) or (state is None and is_theirs):
-                self._storage.orphans.remove_result(result, now)
+        if not self._storage.is_empty():
+            self._storage.orphans.remove_results(choose, now)
 
     def _forget_files_that_are_gone(self) -> None:
         """Delete the jobs of deleted files, unless there is no upload at all."""
-        known = self._store.file_ids()
-        if not self._storage.file_ids():
-            return
-        for file_id in known:
-            if not self._storage.has(file_id):
+        for known in self._store.file_ids():
+            if self._storage.is_empty():
+                return
+            for file_id in set(known) - self._storage.existing(known):
                 self._runner.while_idle(file_id, partial(self._store.forget_file, file_id))
 
     def _remove_if_old(self, file_id: str) -> None:

@@ -84,3 +84,8 @@ class Job:
 def result_name(job_id: str, attempt: int) -> str:
     """The name of the result folder of an attempt; that of the first one is the job ID."""
     return job_id if attempt == 1 else f"{job_id}-{attempt}"
+
+
+def job_of_result(name: str) -> str:
+    """The ID of the job whose result folder has this name."""
+    return name.partition("-")[0]

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from studio.jobs import migration, totals
 from studio.jobs.database import Sessions
-from studio.jobs.job import Job, Request, State, result_name
+from studio.jobs.job import Job, Request, State, job_of_result, result_name
 from studio.jobs.rows import (
     ACTIVE,
     add_message,
@@ -35,6 +35,7 @@ from studio.storage.files import ResultId
 
 # The first attempt and two more after crashes.
 MAX_ATTEMPTS = 3
+IDS_AT_ONCE = 1000
 WAITING_AGAIN: dict[str, Any] = {
     "state": State.QUEUED,
     "stage": "waiting",
@@ -121,21 +122,30 @@ class JobStore:
             rows = session.scalars(select(JobRow).where(mine, wanted).order_by(JobRow.number))
             return self._jobs(session, rows.all())
 
-    def file_ids(self) -> list[str]:
-        """The IDs of all files that have jobs."""
-        with self._sessions.reading() as session:
-            return list(session.scalars(select(JobRow.file_id).distinct()))
+    def file_ids(self) -> Iterator[list[str]]:
+        """The IDs of all files that have jobs, in parts."""
+        after = ""
+        while True:
+            following = select(JobRow.file_id).where(JobRow.file_id > after).distinct()
+            with self._sessions.reading() as session:
+                part = session.scalars(following.order_by(JobRow.file_id).limit(IDS_AT_ONCE)).all()
+            if not part:
+                return
+            yield list(part)
+            after = part[-1]
 
-    def states_by_result(self) -> dict[str, State]:
-        """The state of every job by the name of its results."""
+    def states_by_result(self, results: Iterable[ResultId]) -> dict[str, State]:
+        """The states of the jobs that have these results, by the names of the results."""
+        mine = JobRow.job_id.in_({job_of_result(result.name) for result in results})
         with self._sessions.reading() as session:
-            rows = session.execute(select(JobRow.job_id, JobRow.attempt, JobRow.state))
+            rows = session.execute(select(JobRow.job_id, JobRow.attempt, JobRow.state).where(mine))
             return {result_name(job_id, attempt): State(state) for job_id, attempt, state in rows}
 
-    def shared_results(self) -> set[str]:
-        """The keys of results whose files other results have."""
+    def shared_results(self, results: Iterable[ResultId]) -> set[str]:
+        """The keys of those of the results whose files other results have."""
+        mine = JobRow.shares.in_([result.key for result in results])
         with self._sessions.reading() as session:
-            return set(session.scalars(select(JobRow.shares).where(JobRow.shares != "")))
+            return set(session.scalars(select(JobRow.shares).where(mine)))
 
     def is_shared(self, result: ResultId) -> bool:
         """Whether a job of another file has the files of a result."""

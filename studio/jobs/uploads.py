@@ -1,11 +1,11 @@
 """The records of uploads in the job database, for storages that have no folder of their own."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, and_, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from studio.jobs import faults
@@ -47,14 +47,25 @@ class UploadTable:
             raise unknown_file(file_id)
         return Upload.of(record)
 
-    def has(self, file_id: str) -> bool:
-        with self._sessions.reading() as session:
-            found = select(UploadRow.file_id).where(UploadRow.file_id == file_id)
-            return session.scalar(found) is not None
-
     def file_ids(self) -> list[str]:
         with self._sessions.reading() as session:
             return list(session.scalars(select(UploadRow.file_id)))
+
+    def existing(self, file_ids: Collection[str]) -> set[str]:
+        with self._sessions.reading() as session:
+            found = select(UploadRow.file_id).where(UploadRow.file_id.in_(file_ids))
+            return set(session.scalars(found))
+
+    def is_empty(self) -> bool:
+        with self._sessions.reading() as session:
+            return session.scalar(select(UploadRow.file_id).limit(1)) is None
+
+    def arrived_before(self, at: float, temporary_at: float) -> list[str]:
+        created_at = UploadRow.record["created_at"].as_float()
+        is_temporary = UploadRow.record["is_temporary"].as_boolean()
+        is_early = or_(created_at < at, and_(is_temporary, created_at < temporary_at))
+        with self._sessions.reading() as session:
+            return list(session.scalars(select(UploadRow.file_id).where(is_early)))
 
     def used_bytes(self, owner: str) -> int:
         """The size of the uploads of an owner and of their results."""
@@ -71,9 +82,15 @@ class UploadTable:
                 .values(result_bytes=UploadRow.result_bytes + size_bytes)
             )
 
-    def set_result_bytes(self, sizes: Mapping[str, int]) -> None:
-        """Correct the sizes of the results of all uploads, by their IDs."""
+    def set_result_bytes(self, sizes: Mapping[str, int], after: str, to: str | None) -> None:
+        """Correct the sizes of the results of the uploads with IDs from `after` to `to`.
+
+        `sizes` has those that are not 0. The upload `after` does not count; None means the last.
+        """
         counted = select(UploadRow.file_id, UploadRow.result_bytes)
+        counted = counted.where(UploadRow.file_id > after)
+        if to is not None:
+            counted = counted.where(UploadRow.file_id <= to)
         with self._sessions.begin() as session:
             for file_id, size_bytes in session.execute(counted).all():
                 if size_bytes != sizes.get(file_id, 0):

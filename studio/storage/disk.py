@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -50,10 +50,17 @@ class DiskUploads:
                 return Upload.of(data)
         raise unknown_file(file_id)
 
-    def has(self, file_id: str) -> bool:
-        return self._folders.has(file_id)
-
     def file_ids(self) -> list[str]:
+        return self._folders.file_ids()
+
+    def existing(self, file_ids: Collection[str]) -> set[str]:
+        return {file_id for file_id in file_ids if self._folders.has(file_id)}
+
+    def is_empty(self) -> bool:
+        return not self._folders.file_ids()
+
+    def arrived_before(self, _at: float, _temporary_at: float) -> list[str]:
+        # Each record is a file, which the caller reads anyway.
         return self._folders.file_ids()
 
     def touch(self, file_id: str) -> None:

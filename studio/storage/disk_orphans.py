@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from threading import Lock
 
-from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, ResultId
+from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, Choose, ResultId
 from studio.storage.folders import Folders, is_id, is_result
 
 log = logging.getLogger(__name__)
+
+# How many results are chosen from at once.
+PART = 1000
 
 
 class DiskOrphans:
@@ -40,14 +43,18 @@ class DiskOrphans:
                 if not self._folders.has(path.name):
                     _delete(path)
 
-    def results(self) -> list[ResultId]:
-        return [
+    def remove_results(self, choose: Choose, now: float) -> None:
+        found = [
             ResultId(path.parent.name, path.name)
             for path in self._folders.outputs.glob("*/*")
             if is_id(path.parent.name) and is_result(path.name) and path.is_dir()
         ]
+        for begin in range(0, len(found), PART):
+            for result in choose(found[begin : begin + PART]):
+                self._remove_result(result, now)
 
-    def remove_result(self, result: ResultId, now: float) -> None:
+    def _remove_result(self, result: ResultId, now: float) -> None:
+        """Delete a result atomically."""
         path = self._folders.result(result.file_id, result.name)
         if now - _changed_at(path) <= HALF_MADE_AFTER_S:
             return

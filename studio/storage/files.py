@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,10 +70,20 @@ class Uploads(Protocol):
     def read(self, file_id: str) -> Upload:
         """The upload with this ID. Raises UnknownFile or StorageUnavailable."""
 
-    def has(self, file_id: str) -> bool: ...
-
     def file_ids(self) -> list[str]:
         """The IDs of all uploads."""
+
+    def existing(self, file_ids: Collection[str]) -> set[str]:
+        """Those of the IDs that uploads have."""
+
+    def is_empty(self) -> bool:
+        """Whether there are no uploads."""
+
+    def arrived_before(self, at: float, temporary_at: float) -> list[str]:
+        """The IDs of uploads that arrived before a time, in Unix seconds; maybe of others too.
+
+        For temporary ones it is another time.
+        """
 
     def touch(self, file_id: str) -> None:
         """Record that an upload was used. Raises UnknownFile."""
@@ -161,6 +171,10 @@ class ResultFolder(Protocol):
         """Delete an inner folder, if it exists."""
 
 
+Choose = Callable[[Sequence["ResultId"]], Collection["ResultId"]]
+"""Chooses some of these results."""
+
+
 class Orphans(Protocol):
     """Finds and deletes what crashes left behind. Times are in Unix seconds."""
 
@@ -170,13 +184,11 @@ class Orphans(Protocol):
         If there is no upload at all, results are kept: the disk of the uploads may not be mounted.
         """
 
-    def results(self) -> Sequence[ResultId]:
-        """All results."""
+    def remove_results(self, choose: Choose, now: float) -> None:
+        """Delete the results that `choose` returns, unless they were written within the last hour.
 
-    def remove_result(self, result: ResultId, now: float) -> None:
-        """Delete a result atomically, unless it was written within the last hour.
-
-        Results exist for a moment before their job is stored.
+        It is called with a part of all results after the other. Results exist for a moment before
+        their job is stored.
         """
 
 
@@ -230,7 +242,22 @@ class Storage(ABC):
         return self._uploads.file_ids()
 
     def has(self, file_id: str) -> bool:
-        return self._uploads.has(file_id)
+        return bool(self.existing([file_id]))
+
+    def existing(self, file_ids: Collection[str]) -> set[str]:
+        """Those of the IDs that uploads have."""
+        return self._uploads.existing(file_ids)
+
+    def is_empty(self) -> bool:
+        """Whether there are no uploads."""
+        return self._uploads.is_empty()
+
+    def arrived_before(self, at: float, temporary_at: float) -> list[str]:
+        """The IDs of uploads that arrived before a time, in Unix seconds; maybe of others too.
+
+        For temporary ones it is another time.
+        """
+        return self._uploads.arrived_before(at, temporary_at)
 
     def touch(self, file_id: str) -> None:
         """Record that an upload was used. Raises UnknownFile."""

@@ -2,20 +2,36 @@
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby
 
 from studio.storage.bucket import Bucket
-from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, FileInfo, ResultId
-from studio.storage.folders import Folders, is_id
+from studio.storage.files import (
+    ABANDONED_AFTER_S,
+    HALF_MADE_AFTER_S,
+    Choose,
+    FileInfo,
+    ResultId,
+)
+from studio.storage.folders import Folders, is_id, is_result
 from studio.storage.owner import Owner
 from studio.storage.upload_records import UploadRecords
 
 log = logging.getLogger(__name__)
 
+# How many objects are looked at together, at least; they belong to whole files.
+PART = 1000
+
+Objects = dict[str, FileInfo]
+"""What a listing says of some objects, by key."""
+
 
 class ObjectOrphans:
-    """Finds and deletes orphaned objects, and local files of servers that no longer live."""
+    """Finds and deletes orphaned objects, and local files of servers that no longer live.
+
+    It lists a bucket once, in the order of the keys, and has the objects of some files in memory.
+    """
 
     def __init__(
         self, bucket: Bucket, uploads: UploadRecords, owner: Owner, folders: Folders
@@ -28,35 +44,68 @@ class ObjectOrphans:
     def remove(self, now: float) -> None:
         self._owner.clear_abandoned(self._folders.incoming, self._folders.work)
         self._bucket.abort_uploads_before(now - ABANDONED_AFTER_S)
-        # List the objects first, so that uploads added in the meantime have a record.
-        found = [name for name in self._bucket.folders("uploads/") if is_id(name)]
-        known = set(self._uploads.file_ids())
-        if not known:
+        if self._uploads.is_empty():
             return
-        for file_id in found:
-            if file_id not in known:
-                self._delete(f"uploads/{file_id}/", now)
+        for files in self._files("uploads/"):
+            # The objects have been listed before, so uploads added in the meantime have a record.
+            known = self._uploads.existing(files)
+            lost = [one for one in files if one not in known and is_id(one)]
+            self._delete((files[one] for one in lost), now)
 
-    def results(self) -> list[ResultId]:
-        """All results; their sizes are counted on the way."""
-        found: set[tuple[str, str]] = set()
-        sizes: Counter[str] = Counter()
-        for key, info in self._bucket.each("results/"):
-            _, file_id, name, _ = key.split("/", 3)
-            found.add((file_id, name))
-            sizes[file_id] += info.size_bytes
-        self._uploads.set_result_bytes(sizes)
-        return [ResultId(*one) for one in sorted(found)]
+    def remove_results(self, choose: Choose, now: float) -> None:
+        """The sizes of all results are counted on the way."""
+        last = ""
+        for files in self._files("results/"):
+            sizes = {
+                file_id: sum(info.size_bytes for info in objects.values())
+                for file_id, objects in files.items()
+            }
+            self._uploads.set_result_bytes(sizes, last, max(files))
+            last = max(files)
+            results = _results(files)
+            self._delete((results[one] for one in choose(list(results))), now)
+        self._uploads.set_result_bytes({}, last, None)
 
-    def remove_result(self, result: ResultId, now: float) -> None:
-        self._delete(f"results/{result.key}/", now)
+    def _files(self, prefix: str) -> Iterator[dict[str, Objects]]:
+        """All objects of some files after the others, by the IDs of the files."""
+        files: dict[str, Objects] = {}
+        count = 0
+        for file_id, found in groupby(self._bucket.each(prefix), lambda one: _names(one[0])[1]):
+            files[file_id] = dict(found)
+            count += len(files[file_id])
+            if count >= PART:
+                yield files
+                files, count = {}, 0
+        if files:
+            yield files
 
-    def _delete(self, prefix: str, now: float) -> None:
-        objects = self._bucket.infos(prefix)
-        if now - _changed_at(objects.values()) > HALF_MADE_AFTER_S:
-            log.info("deleting the orphaned objects %s", prefix)
-            self._bucket.delete(objects)
+    def _delete(self, folders: Iterable[Objects], now: float) -> None:
+        """Delete the objects of folders in which nothing was written within the last hour."""
+        keys = [
+            key
+            for objects in folders
+            if now - _changed_at(objects.values()) > HALF_MADE_AFTER_S
+            for key in objects
+        ]
+        if keys:
+            log.info("deleting %d orphaned objects, such as %s", len(keys), keys[0])
+            self._bucket.delete(keys)
 
 
-def _changed_at(infos: Iterable[FileInfo]) -> float:
+def _results(files: dict[str, Objects]) -> dict[ResultId, Objects]:
+    """The objects of each result of some files; those that are not the server's are left out."""
+    results: dict[ResultId, Objects] = defaultdict(dict)
+    for file_id, objects in files.items():
+        for key, info in objects.items():
+            _, _, name, *_ = [*_names(key), ""]
+            if is_id(file_id) and is_result(name):
+                results[ResultId(file_id, name)][key] = info
+    return results
+
+
+def _names(key: str) -> list[str]:
+    return key.split("/", 3)
+
+
+def _changed_at(infos: Collection[FileInfo]) -> float:
     return max((info.modified_at for info in infos), default=time.time())

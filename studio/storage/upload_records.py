@@ -21,5 +21,8 @@ class UploadRecords(Uploads, Protocol):
     def add_result_bytes(self, file_id: str, size_bytes: int) -> None:
         """Count results that were stored, or with a negative size, deleted."""
 
-    def set_result_bytes(self, sizes: Mapping[str, int]) -> None:
-        """Correct the sizes of the results of all uploads, by their IDs."""
+    def set_result_bytes(self, sizes: Mapping[str, int], after: str, to: str | None) -> None:
+        """Correct the sizes of the results of the uploads with IDs from `after` to `to`.
+
+        `sizes` has those that are not 0. The upload `after` does not count; None means the last.
+        """

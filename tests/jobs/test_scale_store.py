@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event, make_url, text
 
 from scripts.services.postgres import Postgres
 from studio.errors import Interrupted
+from studio.jobs import migration
 from studio.jobs.database import MAX_CONNECTIONS, connect
 from studio.jobs.execution import describe
 from studio.jobs.job import Job, Request, State
@@ -20,7 +21,9 @@ from studio.jobs.jobs import route
 from studio.jobs.presence import DatabaseInUse, presence
 from studio.jobs.scale.changes import conninfo
 from studio.jobs.scale.store import MAX_ATTEMPTS, SharedJobStore
+from studio.jobs.uploads import UploadTable
 from studio.jobs.usage import Usage
+from studio.storage.files import Upload
 from tests.jobs.test_runner import Work, request
 from tests.support import job_backends
 from tests.support.server import ROOT, until
@@ -181,6 +184,22 @@ def test_a_process_keeps_its_connections(postgresql: Postgres) -> None:
             list(pool.map(lambda _: store.count(State.QUEUED), range(3 * MAX_CONNECTIONS)))
     assert len(opened) <= MAX_CONNECTIONS
     store.close()
+
+
+def test_uploads_that_may_be_old_are_found_at_once(postgresql: Postgres) -> None:
+    engine = connect(postgresql.new_database(f"test{uuid4().hex}"))
+    migration.upgrade(engine)
+    uploads = UploadTable(engine)
+    for file_id, created_at, is_temporary in [
+        ("old", 100.0, False),
+        ("new", 300.0, False),
+        ("used", 300.0, True),
+        ("fresh", 500.0, True),
+    ]:
+        uploads.add(Upload(file_id, "", "wav", 1, "", None, None, created_at, is_temporary))
+    assert sorted(uploads.arrived_before(200.0, 400.0)) == ["old", "used"]
+    assert uploads.existing(["old", "gone"]) == {"old"}
+    engine.dispose()
 
 
 def test_a_route_sets_the_queue(open_store: Open) -> None:

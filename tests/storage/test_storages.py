@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -80,6 +80,18 @@ def publish(storage: Storage, upload: Upload, job_id: str = JOB, **files: bytes)
             (work / f"{name}.wav").write_bytes(content)
         storage.publish(work, result)
     return result
+
+
+def results_in(storage: Storage) -> list[ResultId]:
+    """All results that a sweep looks at."""
+    found: list[ResultId] = []
+
+    def choose(results: Sequence[ResultId]) -> list[ResultId]:
+        found.extend(results)
+        return []
+
+    storage.orphans.remove_results(choose, time.time())
+    return found
 
 
 def read(storage: Storage, result: ResultId, name: str) -> bytes:
@@ -190,7 +202,7 @@ class TestStorage:
         for server in (storage, open_one()):
             file = server.beside(upload).add("original.peaks", lambda: 9, lambda path: path.touch())
             assert file.info() is not None
-        assert list(storage.orphans.results()) == []
+        assert results_in(storage) == []
         storage.remove(upload.file_id)
         assert storage.beside(upload).file("original.peaks").info() is None
 
@@ -219,11 +231,13 @@ class TestStorage:
     def test_orphans_are_found_and_go_after_an_hour(self, storage: Storage) -> None:
         upload = upload_to(storage)
         result = publish(storage, upload, vocals=b"stem")
-        assert list(storage.orphans.results()) == [result]
-        storage.orphans.remove_result(result, time.time() + 3000)
+        other = publish(storage, upload, OTHER, drums=b"drums")
+        assert sorted(results_in(storage), key=lambda one: one.name) == [result, other]
+        storage.orphans.remove_results(lambda _: [result], time.time() + 3000)
         assert storage.result(result).exists()
-        storage.orphans.remove_result(result, time.time() + 4000)
+        storage.orphans.remove_results(lambda _: [result], time.time() + 4000)
         assert not storage.result(result).exists()
+        assert storage.result(other).exists()
         storage.orphans.remove(time.time() + 4000)
         assert storage.has(upload.file_id)
 
@@ -243,10 +257,43 @@ def test_results_are_counted_when_they_are_stored(swift: ObjectStore, tmp_path: 
     assert storage.used_bytes_of("ann") == 3_150
     (tmp_path / "lost").write_bytes(bytes(7))
     storage.bucket.put(f"results/{upload.file_id}/{OTHER}/drums.wav", tmp_path / "lost")
-    assert len(storage.orphans.results()) == 2
+    assert len(results_in(storage)) == 2
     assert storage.used_bytes_of("ann") == 3_157
     storage.discard_result(result)
     assert storage.used_bytes_of("ann") == 107
+
+
+@pytest.mark.s3
+def test_a_sweep_takes_few_requests(
+    swift: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many files there are: it lists all objects in pages, and deletes many at once."""
+    storage = in_bucket(swift, tmp_path)
+    (tmp_path / "lost").write_bytes(b"sound")
+    kept = upload_to(storage)
+    result = publish(storage, kept, vocals=b"stem")
+    for number in range(6):
+        lost = f"{number:032x}"
+        storage.bucket.put(f"uploads/{lost}/source.wav", tmp_path / "lost")
+        storage.bucket.put(f"results/{lost}/{JOB}/vocals.wav", tmp_path / "lost")
+    # It is not the server's.
+    storage.bucket.put("results/notes", tmp_path / "lost")
+    asked: list[str] = []
+    events = storage.bucket._client.meta.events
+    events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    # Files are looked at two by two.
+    monkeypatch.setattr("studio.storage.object_orphans.PART", 2)
+    storage.orphans.remove(time.time() + 3000)
+    assert sorted(asked) == ["ListMultipartUploads", "ListObjectsV2"]
+    asked.clear()
+    later = time.time() + 4000
+    storage.orphans.remove(later)
+    storage.orphans.remove_results(lambda some: [one for one in some if one != result], later)
+    source, stem = f"uploads/{kept.file_id}/source.wav", f"results/{result.key}/vocals.wav"
+    assert set(storage.bucket.infos("")) == {source, stem, "results/notes"}
+    assert asked.count("ListObjectsV2") == 3, "the last one is this test's"
+    assert 6 <= asked.count("DeleteObjects") <= 8
+    assert len(asked) <= 12
 
 
 @pytest.mark.s3
