@@ -17,8 +17,9 @@ from typing import Any, Literal, TypedDict, Unpack
 from config import Config
 from models import Models
 from studio.audio import AudioFormat
+from studio.audio.replacing import replacing
 from studio.cli.commands import COMMANDS, Choices, name_of
-from studio.cli.workshop import LocalDone, LocalWorkshop, open_workshop, unfinished
+from studio.cli.workshop import LocalDone, LocalWorkshop, open_workshop
 from studio.errors import InvalidOption, UnknownFormat
 from studio.generation.result import GenerationResult
 from studio.inference.registry import Registry
@@ -115,7 +116,7 @@ class Transcribed:
             )
         file_format = max(fitting, key=len)
         to_text, _ = FORMATS[file_format]
-        with unfinished(target) as new:
+        with replacing(target) as new:
             new.write_text(to_text(self.transcript), "utf-8", newline="\n")
         return target
 

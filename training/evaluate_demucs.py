@@ -25,6 +25,8 @@ import torch
 from demucs.apply import apply_model
 from demucs.hf import load_safetensors_model
 
+from studio.audio.replacing import replacing
+
 from .mix import RATE_HZ
 from .model import CARD_FOLDER, MODEL_FILE
 from .render import DATA, SOURCES, render_seed, render_to_disk, song_folder
@@ -213,9 +215,8 @@ def run(model_path: Path, names: Sequence[str], count: int | None = None) -> dic
 
 
 def _write(file: Path, result: dict[str, Any]) -> None:
-    unfinished = file.with_suffix(".part")
-    unfinished.write_text(json.dumps(result, indent=1) + "\n")
-    unfinished.replace(file)
+    with replacing(file) as new:
+        new.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def main() -> None:

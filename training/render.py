@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from studio.audio.replacing import replacing
+
 from .mix import RATE_HZ, add_room, mix
 from .songs import Part, Song, make_song
 from .voices import sing
@@ -107,15 +109,17 @@ def render_song(song: Song) -> npt.NDArray[np.int16]:
     return np.round(mix(stems, rng) * 32767).astype(np.int16)
 
 
+def save_whole(path: Path, samples: npt.NDArray[np.int16]) -> None:
+    """Save an array that appears at once: a training that runs may look for it at any time."""
+    with replacing(path) as new, new.open("wb") as file:
+        np.save(file, samples)
+
+
 def render_to_disk(seed: int, folder: Path, make: Callable[[int], npt.NDArray[np.int16]]) -> Path:
     """Write the stems that `make` returns for a seed, unless they are on disk already."""
     path = folder / f"{seed:04d}.npy"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".part")
-        with unfinished.open("wb") as file:
-            np.save(file, make(seed))
-        unfinished.replace(path)
+        save_whole(path, make(seed))
     return path
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import distributed, multiprocessing
 
+from studio.audio.replacing import replacing
+
 SAVE_EVERY_S = 150.0
 
 Weights = dict[str, torch.Tensor]
@@ -91,7 +93,5 @@ def save(
         "average": average,
         **counters,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    with replacing(path) as new:
+        torch.save(state, new)

@@ -1,5 +1,6 @@
-"""Rewrites a file as a whole."""
+"""Writes a file as a whole."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside another one, which replaces it if the block succeeds."""
+    """A new file beside `path`, which it replaces, or becomes, if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Files in progress belong to the server with whose name they begin.
-    new = path.with_name(f"{path.name}.new")
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         yield new
         new.replace(path)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from studio.cli.workshop import unfinished
+from studio.audio.replacing import replacing
 
 FILE = ".audio-studio.json"
 
@@ -46,5 +46,5 @@ class Record:
     def add(self, key: str, outputs: list[Path]) -> None:
         """Remember outputs; the file is replaced as a whole."""
         self._known[key] = [path.relative_to(self._folder).as_posix() for path in outputs]
-        with unfinished(self._path) as path:
+        with replacing(self._path) as path:
             path.write_text(json.dumps(self._known, indent=1, ensure_ascii=False), "utf-8")

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import httpx2
 
-from studio.cli.workshop import unfinished
+from studio.audio.replacing import replacing
 from studio.errors import InternalError, StudioError, all_errors
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
@@ -135,14 +135,14 @@ class RemoteDone:
         return str(self.result["format"])
 
     def write(self, track: str, file_format: str, target: Path) -> None:
-        with unfinished(target) as path:
+        with replacing(target) as path:
             address = f"/download/{self.file_id}/{quote(track, safe='')}?format={file_format}"
             self.api.download(address, path)
 
     def write_video(
         self, options: Mapping[str, str], target: Path, on_wait: Callable[[], None]
     ) -> None:
-        with unfinished(target) as path:
+        with replacing(target) as path:
             on_wait()
             query = urlencode(options)
             self.api.download(f"/download/{self.file_id}/karaoke.mp4?{query}", path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from studio import audio
+from studio.audio.replacing import replacing
 from studio.errors import UnsupportedFileType
 from studio.inference.process import prepare_process
 from studio.inference.transfer import OnTransfer
@@ -113,18 +114,6 @@ class Processors(Models, Protocol):
 MakeProcessors = Callable[[Storage, JobStore], Processors]
 
 
-@contextmanager
-def unfinished(target: Path) -> Iterator[Path]:
-    """A path beside `target` to write to; it is renamed to `target` at the end."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
-    try:
-        yield path
-        path.replace(target)
-    finally:
-        path.unlink(missing_ok=True)
-
-
 @dataclass(frozen=True)
 class LocalDone:
     """A job of this process: its result, and a folder with its tracks."""
@@ -140,7 +129,7 @@ class LocalDone:
 
     def write(self, track: str, file_format: str, target: Path) -> None:
         source = self.tracks[track].make(self.folder, file_format).path
-        with unfinished(target) as path:
+        with replacing(target) as path:
             try:
                 os.link(source, path)
             except OSError:
@@ -158,7 +147,7 @@ class LocalDone:
             parse_video(options, self.joined.channels),
             self.fonts,
         )
-        with unfinished(target) as path:
+        with replacing(target) as path:
             video.write(path, on_wait)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from studio import audio
 from studio.audio import Sound, SoundWriter
+from studio.audio.replacing import replacing
 from studio.family import JobContext
 from studio.generation import chroma
 from studio.generation.continuation import Continuation
@@ -199,9 +200,8 @@ def _level(
         return _Level(None if measured_lufs is None else round(measured_lufs, 2), peak)
     gain = float(10 ** ((wanted_lufs - measured_lufs) / 20))
     gain *= audio.shared_gain([peak * gain])
-    changed = path.with_name(f".{path.name}")
-    audio.encode(path, changed, "wav", gain, on_block)
-    changed.replace(path)
+    with replacing(path) as changed:
+        audio.encode(path, changed, "wav", gain, on_block)
     return _Level(round(measured_lufs + 20 * math.log10(gain), 2), peak * gain)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
+from studio.audio.replacing import replacing
+
 _held: ContextVar[list[str] | None] = ContextVar("held", default=None)
 
 
@@ -55,15 +57,10 @@ class Cache:
         copy = self._use(key)
         with copy.lock:
             if copy.size_bytes is None:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                unfinished = copy.path.with_name(f"{copy.path.name}.part")
-                try:
-                    fetch(unfinished)
-                    size_bytes = unfinished.stat().st_size
-                    unfinished.rename(copy.path)
-                    copy.size_bytes = size_bytes
-                finally:
-                    unfinished.unlink(missing_ok=True)
+                with replacing(copy.path) as new:
+                    fetch(new)
+                    size_bytes = new.stat().st_size
+                copy.size_bytes = size_bytes
         self._shrink()
         return copy.path
 

@@ -130,6 +130,8 @@ def test_a_folder_is_worked_through_interrupted_and_resumed(songs: Path, weights
     assert json.loads(rest.splitlines()[-1])["code"] == "interrupted"
     hidden = [path.name for path in (songs / "out").rglob(".*")]
     assert hidden in ([], [".audio-studio.json"])
+    types = {path.suffix for path in (songs / "out").rglob("*") if path.is_file()}
+    assert types <= {".flac", ".json"}
     lines, _ = run(songs, weights, *command, code=1)
     *each, summary = lines
     by_source = {line["source"]: line for line in each}

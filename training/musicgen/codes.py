@@ -13,6 +13,8 @@ import numpy.typing as npt
 import torch
 from transformers import EncodecModel
 
+from studio.audio.replacing import replacing
+
 from ..render import DATA
 from .codec import load_codec
 from .pieces import write_piece
@@ -31,11 +33,8 @@ def encode_pieces(count: int, codec: EncodecModel) -> None:
     combinations = split_combinations().train
     numbers = [number % len(combinations) for number in range(count)]
     codes = np.concatenate(list(_encoded(numbers, combinations, codec)))
-    CODES_FILE.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = CODES_FILE.with_suffix(".part")
-    with unfinished.open("wb") as file:
+    with replacing(CODES_FILE) as new, new.open("wb") as file:
         np.savez(file, allow_pickle=False, codes=codes, combinations=np.array(numbers))
-    unfinished.replace(CODES_FILE)
 
 
 def _encoded(

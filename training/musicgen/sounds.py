@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import resample_poly
 
+from studio.audio.replacing import replacing
+
 from ..mix import RATE_HZ as RENDER_RATE_HZ
 from ..render import DATA, play
 from ..songs import DRUM_CHANNEL, Note, Part
@@ -99,11 +101,8 @@ def render_sounds() -> None:
         for keys in _keys()
         for key, sound in zip(keys, _play(keys), strict=True)
     }
-    SOUNDS_FILE.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = SOUNDS_FILE.with_suffix(".part")
-    with unfinished.open("wb") as file:
+    with replacing(SOUNDS_FILE) as new, new.open("wb") as file:
         np.savez(file, allow_pickle=False, **sounds)
-    unfinished.replace(SOUNDS_FILE)
 
 
 class Player:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import resample_poly
 
-from ..render import song_folder
+from ..render import save_whole, song_folder
 from ..songs import make_song
 from ..voices import WORDS
-from .speech import FOLDER, save_whole, split_name
+from .speech import FOLDER, split_name
 from .words import WORD_IDS
 
 _MAX_LINE_WORDS = 8

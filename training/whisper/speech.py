@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import resample_poly
 
+from ..render import save_whole
 from .espeak import Manner, Speaker
 from .words import WORD_IDS, draw_sentence, draw_voice
 
@@ -122,14 +123,6 @@ def write_shard(path: Path, utterances: list[Utterance], names: str) -> None:
         names=names,
     )
     save_whole(path, np.concatenate([item.samples for item in utterances]))
-
-
-def save_whole(path: Path, samples: npt.NDArray[np.int16]) -> None:
-    """Save an array that appears at once: a training that runs may look for it at any time."""
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("wb") as file:
-        np.save(file, samples)
-    unfinished.replace(path)
 
 
 _speakers: list[Speaker] = []
