@@ -3,6 +3,7 @@
 A network is converted once from its weights (`torch` is needed only then) and kept on disk.
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ PACKAGES = ("openvino", "torch", "demucs")
 LAYERS = "graph"
 # Two cores compute one window as fast as two windows, with half of the memory.
 CORES_PER_WINDOW = 2
+# Periods of the remainders in the short window that is traced.
+SHORT_PERIODS = 2
 
 
 @dataclass(frozen=True)
@@ -74,17 +77,39 @@ def convert(module: Any) -> tuple[Graph, Any]:
         int(module.hop_length),
     )
     rearrange(module)
-    mixture = torch.zeros(1, graph.channels, segment)
+    shapes = _input_shapes(graph, segment)
+    # A trace computes the network. OpenVINO derives the sizes of a whole window from the shapes.
+    example = tuple(map(torch.zeros, _input_shapes(graph, _short_samples(module, segment))))
     with torch.no_grad(), warnings.catch_warnings(), _plain_attention():
-        # Shapes are fixed on purpose, and a trace is what OpenVINO's converter reads.
+        # Which branches are taken is fixed on purpose, and OpenVINO's converter reads a trace.
         warnings.simplefilter("ignore")
-        spectrum = module._magnitude(module._spec(mixture))
-        example = (mixture, spectrum)
         traced = torch.jit.trace(_core(module), example, check_trace=False)
-        shapes = [list(tensor.shape) for tensor in example]
         layers = openvino.convert_model(traced, example_input=example, input=shapes)
     halve_constants(layers)
     return graph, layers
+
+
+def _input_shapes(graph: Graph, samples: int) -> list[list[int]]:
+    """The shapes of a window of `samples` and of its spectrum."""
+    spectrogram = Spectrogram(samples, graph.hop)
+    spectrum = [1, 2 * graph.channels, spectrogram.bins, spectrogram.frames]
+    return [[1, graph.channels, samples], spectrum]
+
+
+def _short_samples(module: Any, segment: int) -> int:
+    """The length of a short window on which an HTDemucs takes the branches of a whole one.
+
+    A layer pads a length that is not a multiple of its stride, so in each layer both windows must
+    leave the same remainder.
+    """
+    from demucs.hdemucs import HEncLayer
+
+    in_time = math.prod(layer.stride for layer in module.tencoder)
+    in_frames = math.prod(
+        layer.stride for layer in module.encoder if isinstance(layer, HEncLayer) and not layer.freq
+    )
+    period = math.lcm(in_time, in_frames * module.hop_length)
+    return min(segment, SHORT_PERIODS * period + segment % period)
 
 
 @contextmanager
@@ -115,6 +140,8 @@ def _core(module: Any) -> Any:
             self.network = module
             self.last_layer = module.decoder[-1].forward
             module.decoder[-1].forward = self.keep
+            # Windows are as long as they have to be; this would fix the length in the trace.
+            module.use_train_segment = False
             module._spec = lambda _mixture: self.spectrum
             module._magnitude = lambda spectrum: spectrum
             module._mask = lambda _spectrum, spectra: spectra
