@@ -4,8 +4,7 @@
 """
 
 import time
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from flask import Flask
@@ -16,15 +15,15 @@ import background
 from config import MODELS, Config
 from models import FAMILIES, AnyFamily, MakeFamily, Models
 from studio import audio
-from studio.family import Family, JobContext
-from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
+from studio.family import JobContext
 from studio.jobs.body import JobOptions
-from studio.results import SOUND_FORMATS, SoundResult, Track, sound_track
+from studio.results import SoundResult
 from studio.settings.values import AUDIO_FILE_TYPES
 from studio.sources import Sources
 from studio.storage.files import Upload
+from tests.support.toy_family import RATE_HZ, Toy, mono
 
-RATE_HZ, SAMPLES = 16_000, 16_000
+SAMPLES = RATE_HZ
 TRACKS = ("left", "right")
 # Between reports; a canceled job ends at its next one.
 REPORT_EVERY_S = 0.1
@@ -35,25 +34,13 @@ class SleepOptions(JobOptions):
     number: Annotated[int, Field(description="Tells requests apart.")] = 0
 
 
-class SleepCatalogue(Catalogue[Variant]):
-    title = "Sleep"
-
-    def bundled(self) -> Variant:
-        return Variant(name=BUNDLED, purpose="Only one", where=Where.BUNDLED, licence=MIT)
-
-
-class Sleep(Family[SleepOptions, None, SoundResult]):
+class Sleep(Toy[SleepOptions]):
     name = "sleep"
     options = SleepOptions
-    result = SoundResult
-    formats: ClassVar[Mapping[str, str]] = SOUND_FORMATS
     tracks_help = "left, right"
-    catalogue = SleepCatalogue()
+    track_names = TRACKS
 
-    def load(self, variant: str) -> None:
-        return None
-
-    def work(self, model: None, upload: Upload, context: JobContext[SleepOptions]) -> SoundResult:
+    def work(self, model: float, upload: Upload, context: JobContext[SleepOptions]) -> SoundResult:
         seconds, began_s = context.options.seconds, time.monotonic()
         while (slept_s := time.monotonic() - began_s) < seconds:
             context.report("sleeping", slept_s / seconds)
@@ -61,17 +48,7 @@ class Sleep(Family[SleepOptions, None, SoundResult]):
         with audio.track_writers(context.work, TRACKS, RATE_HZ, 1, SAMPLES) as writers:
             for writer in writers:
                 writer.write(np.zeros((1, SAMPLES), np.float32))
-        return SoundResult(
-            duration_s=SAMPLES / RATE_HZ,
-            format="wav",
-            sample_rate_hz=RATE_HZ,
-            channels=1,
-            samples=SAMPLES,
-            gain=1.0,
-        )
-
-    def tracks(self, result: SoundResult) -> list[Track]:
-        return [sound_track(name, "sleep", result) for name in TRACKS]
+        return mono(SAMPLES)
 
 
 def sleep(_config: Config, _sources: Sources, _models: Models) -> Sleep:

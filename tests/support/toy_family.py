@@ -1,10 +1,10 @@
 """The server with a fourth model family, which turns sound upside down.
 
 It stands for whatever comes next: this module, one entry in `config.MODELS`, and one more family
-for `create_app` are all that it takes.
+for `create_app` are all that it takes. `bench.sleeping` has another one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Annotated, ClassVar
 
@@ -15,7 +15,7 @@ import app
 from config import MODELS, Config
 from models import FAMILIES, Models
 from studio import audio
-from studio.family import Family, JobContext
+from studio.family import Family, JobContext, OptionsT
 from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
 from studio.jobs.body import JobOptions
 from studio.results import SOUND_FORMATS, SoundResult, Track, sound_track
@@ -25,31 +25,53 @@ from studio.storage.files import Upload
 RATE_HZ = 16_000
 
 
-class InvertOptions(JobOptions):
-    passes: Annotated[int, Field(ge=1, le=10_000, description="How often to invert.")] = 1
-    format: str = "wav"
-
-
-class InvertCatalogue(Catalogue[Variant]):
-    title = "Invert"
+class ToyCatalogue(Catalogue[Variant]):
+    title = "Toy"
 
     def bundled(self) -> Variant:
         return Variant(name=BUNDLED, purpose="Only one", where=Where.BUNDLED, licence=MIT)
 
 
-class Invert(Family[InvertOptions, float, SoundResult]):
-    name = "invert"
-    options = InvertOptions
+class Toy(Family[OptionsT, float, SoundResult]):
+    """A family whose model is a number, and whose tracks are mono at RATE_HZ."""
+
     result = SoundResult
     formats: ClassVar[Mapping[str, str]] = SOUND_FORMATS
-    tracks_help = "inverted"
-    catalogue = InvertCatalogue()
-
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    catalogue = ToyCatalogue()
+    track_names: ClassVar[Sequence[str]]
 
     def load(self, variant: str) -> float:
         return -1.0
+
+    def tracks(self, result: SoundResult) -> list[Track]:
+        return [sound_track(name, self.name, result) for name in self.track_names]
+
+
+def mono(samples: int, audio_format: str = "wav", gain: float = 1.0) -> SoundResult:
+    """The result of a toy."""
+    return SoundResult(
+        duration_s=samples / RATE_HZ,
+        format=audio_format,
+        sample_rate_hz=RATE_HZ,
+        channels=1,
+        samples=samples,
+        gain=gain,
+    )
+
+
+class InvertOptions(JobOptions):
+    passes: Annotated[int, Field(ge=1, le=10_000, description="How often to invert.")] = 1
+    format: str = "wav"
+
+
+class Invert(Toy[InvertOptions]):
+    name = "invert"
+    options = InvertOptions
+    tracks_help = "inverted"
+    track_names = ("inverted",)
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
 
     def work(self, model: float, upload: Upload, context: JobContext[InvertOptions]) -> SoundResult:
         source = self._sources.upload(upload)
@@ -61,17 +83,7 @@ class Invert(Family[InvertOptions, float, SoundResult]):
                     for block in blocks:
                         if number == context.options.passes - 1:
                             writer.write(block * model)
-        return SoundResult(
-            duration_s=source.duration_s,
-            format=context.options.format,
-            sample_rate_hz=RATE_HZ,
-            channels=1,
-            samples=samples,
-            gain=audio.shared_gain([writer.peak]),
-        )
-
-    def tracks(self, result: SoundResult) -> list[Track]:
-        return [sound_track("inverted", "inversion", result)]
+        return mono(samples, context.options.format, audio.shared_gain([writer.peak]))
 
 
 def invert(_config: Config, sources: Sources, _models: Models) -> Invert:
