@@ -70,6 +70,7 @@ lint: dev  ## check style and types
 lock: dev  ## write the requirements files from pyproject.toml, and requirements.lock with hashes
 	$(BIN)/python -m scripts.requirements
 	$(BIN)/python -m scripts.env_example
+	$(BIN)/python -m scripts.address
 	$(BIN)/python -m scripts.nginx_site
 	$(BIN)/python -m scripts.lock
 

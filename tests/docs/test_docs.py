@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from config import Config
-from scripts import env_example
+from scripts import address, env_example
 from studio.analysis.options import AnalysisOptions
 from studio.errors import all_errors
 from studio.generation.catalogue import RELEASES as MUSICGEN_RELEASES
@@ -62,6 +62,13 @@ def test_every_setting_is_described(field: "dataclasses.Field[object]") -> None:
 
 def test_the_example_of_env_has_every_setting() -> None:
     assert env_example.FILE.read_text("utf-8") == env_example.content()
+
+
+def test_every_clone_command_has_the_address_of_pyproject() -> None:
+    texts = {page: page.read_text("utf-8") for page in PAGES}
+    cloning = {page for page, text in texts.items() if re.search(r"git clone https?://", text)}
+    assert cloning == set(address.DOCUMENTS)
+    assert all(address.with_address(texts[page]) == texts[page] for page in cloning)
 
 
 def test_every_error_code_is_described() -> None:
