@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
@@ -211,6 +211,9 @@ class Ledger:
         self._bucket = store.bucket(PREFIX)
         self._outcome = outcome
 
+    def close(self) -> None:
+        self._engine.dispose()
+
     def wait_for_webhooks(self) -> None:
         ends_s = time.monotonic() + END_WITHIN_S
         with Session(self._engine) as session:
@@ -346,11 +349,11 @@ def run(folder: Path, jobs: int, kills: int, seed: int) -> Outcome:
                 machines.kill(victim, moments)
             busy.join()
             clients.wait_and_download()
-            ledger = Ledger(postgres, store, outcome)
-            ledger.wait_for_webhooks()
-            machines.stop_background()
-            ledger.check(clients.started, received(receiver))
-            ledger.sweep(folder / "sweeper")
+            with closing(Ledger(postgres, store, outcome)) as ledger:
+                ledger.wait_for_webhooks()
+                machines.stop_background()
+                ledger.check(clients.started, received(receiver))
+                ledger.sweep(folder / "sweeper")
         finally:
             cluster.stop()
     outcome.seconds = time.monotonic() - began_s

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import standardwebhooks
@@ -27,9 +27,18 @@ class Delivery:
 
 
 class Receiver:
-    """Listens on loopback; `answers` are the statuses of its answers, the last one for ever."""
+    """Listens on loopback; `answers` are the statuses of its answers, the last one for ever.
 
-    def __init__(self, *answers: int, port: int | None = None, location: str = "") -> None:
+    It answers once `go` is set.
+    """
+
+    def __init__(
+        self,
+        *answers: int,
+        port: int | None = None,
+        location: str = "",
+        go: Event | None = None,
+    ) -> None:
         self.got: Queue[Delivery] = Queue()
         left = list(answers or (204,))
         got = self.got
@@ -40,6 +49,8 @@ class Receiver:
                 names = {name.lower(): text for name, text in self.headers.items()}
                 # Before the answer: who has been answered may look at once.
                 got.put(Delivery(names, body))
+                if go is not None:
+                    go.wait(WAIT_S)
                 self.send_response(left.pop(0) if len(left) > 1 else left[0])
                 if location:
                     self.send_header("Location", location)

@@ -1,17 +1,21 @@
 """Rates that several servers count together in a real Redis."""
 
 import shutil
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from scripts.services.children import free_port, is_open, spawn, stop, wait_until_ready
+from scripts.services.children import free_port, is_open, kill, spawn, stop, wait_until_ready
 from studio.web import rates
 from studio.web.rates import SharedRate
 from tests.support.server import Server
 
 pytestmark = pytest.mark.redis
+MAX_COUNT = 20
 
 
 class Redis:
@@ -32,6 +36,9 @@ class Redis:
 
     def stop(self) -> None:
         stop(self._process)
+
+    def kill(self) -> None:
+        kill(self._process)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,38 @@ def test_without_redis_each_server_counts_alone(
     assert rate.take("ann") > 3000
     redis.start()
     assert rate.take("ann") == 0.0
+
+
+@pytest.mark.slow
+def test_clients_notice_nothing_of_the_death_of_redis(redis: Redis, tmp_path: Path) -> None:
+    """It is killed while requests are counted. Later the servers count together again."""
+    servers: list[Server] = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        limits = {"RATE_LIMIT": f"{MAX_COUNT}/hour", "RATE_STORAGE": redis.url}
+        servers.append(Server(tmp_path / name, **limits).start())
+
+    def ask(number: int) -> int:
+        return servers[number % 2].get("/models").status_code
+
+    try:
+        with ThreadPoolExecutor(4) as clients:
+            before = list(clients.map(ask, range(MAX_COUNT // 2)))
+            during = clients.map(ask, range(4 * MAX_COUNT))
+            redis.kill()
+            # From now on each server counts alone, and begins anew.
+            after = clients.map(ask, range(4 * MAX_COUNT))
+            answered = Counter([*before, *during, *after])
+            redis.start()
+            time.sleep(rates.REDIS_AGAIN_S)
+            # Redis kept nothing, so the clients may ask as often as at first.
+            together = Counter(clients.map(ask, range(2 * MAX_COUNT)))
+    finally:
+        for server in servers:
+            server.stop()
+    assert answered.keys() == {200, 429}
+    assert len(before) + 2 * MAX_COUNT <= answered[200] <= 3 * MAX_COUNT
+    assert together == {200: MAX_COUNT, 429: MAX_COUNT}
 
 
 def test_a_server_starts_without_redis_and_limits_requests(tmp_path: Path) -> None:
