@@ -217,4 +217,5 @@ def _shared_store(config: Config, engine: Engine) -> SharedJobStore:
         partial(route, config.ROUTES),
         max_queued=config.MAX_QUEUED_JOBS,
         max_per_client=config.MAX_CLIENT_JOBS,
+        is_last=config.ROLE == "keeper",
     )

@@ -12,11 +12,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, text
 
 from scripts.services.postgres import Postgres
 from studio.jobs import migration, usage
 from studio.jobs.database import connect
 from studio.jobs.job import State
+from studio.jobs.scale.entries import UNNOTED
+from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.store import JobStore
 from studio.jobs.tables import Base
 from tests.jobs.test_runner import request
@@ -139,6 +142,50 @@ def either(request: pytest.FixtureRequest, database: str) -> str:
         return database
     postgres: Postgres = request.getfixturevalue("postgresql")
     return postgres.new_database(f"test{uuid4().hex}")
+
+
+OLD_QUEUE = "03.02.00_50_post_batch_defer_jobs.sql"
+FUNCTIONS = "SELECT proname FROM pg_proc WHERE proname LIKE 'procrastinate%' ORDER BY 1"
+NOTED = "SELECT obj_description('procrastinate_jobs'::regclass)"
+
+
+def queue_of_an_older_procrastinate(url: str) -> Engine:
+    """Its tables, as an earlier version of the server would have created them."""
+    from procrastinate.schema import SchemaManager
+
+    engine = connect(url)
+    for file in sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql")):
+        if file.name <= OLD_QUEUE:
+            with engine.begin() as connection:
+                statements = file.read_text("utf-8")
+                connection.exec_driver_sql(statements, execution_options={"no_parameters": True})
+    with engine.begin() as connection:
+        connection.execute(text(f"COMMENT ON TABLE procrastinate_jobs IS '{OLD_QUEUE}'"))
+    return engine
+
+
+@pytest.mark.postgres
+def test_the_queue_is_brought_up_to_date(postgresql: Postgres) -> None:
+    """In two steps: the first one suits processes with the older Procrastinate too."""
+    old = queue_of_an_older_procrastinate(postgresql.new_database(f"test{uuid4().hex}"))
+    new = connect(postgresql.new_database(f"test{uuid4().hex}"))
+    SharedJobStore(new).open()
+    for is_last, last in ((False, "03.04.00_01_pre"), (False, "03.04.00_01_pre"), (True, UNNOTED)):
+        store = SharedJobStore(old, is_last=is_last)
+        store.open()
+        store.submit(request(f"{uuid4().hex}"), None, None)
+        with old.connect() as connection:
+            assert connection.scalar(text(NOTED)).startswith(last)
+    with old.connect() as migrated, new.connect() as created:
+        assert migrated.scalar(text(NOTED)) == created.scalar(text(NOTED))
+        functions = migrated.scalars(text(FUNCTIONS)).all()
+        assert functions == created.scalars(text(FUNCTIONS)).all() != []
+    # Tables of the first versions of the server have no comment.
+    with new.begin() as connection:
+        connection.execute(text("COMMENT ON TABLE procrastinate_jobs IS NULL"))
+    SharedJobStore(new, is_last=True).open()
+    for engine in (old, new):
+        engine.dispose()
 
 
 def test_a_program_uses_newer_tables_that_suit_it(either: str, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class SharedJobStore(JobStore):
     """The job database of web servers, workers and keepers. Thread-safe.
 
     `route` names the queue of a model's variant. One client may have `max_per_client` unfinished
-    jobs (0: no limit).
+    jobs (0: no limit). `is_last` says that no processes of an older version run any more.
     """
 
     def __init__(
@@ -78,11 +78,13 @@ class SharedJobStore(JobStore):
         *,
         max_queued: int = 100,
         max_per_client: int = 0,
+        is_last: bool = False,
     ) -> None:
         super().__init__(engine)
         self._route = route
         self._max_queued = max_queued
         self._max_per_client = max_per_client
+        self._is_last = is_last
 
     @property
     def url(self) -> URL:
@@ -91,7 +93,7 @@ class SharedJobStore(JobStore):
 
     def open(self) -> None:
         super().open()
-        entries.create_tables(self._engine)
+        entries.upgrade_tables(self._engine, is_last=self._is_last)
 
     def submit(self, request: Request, client: str | None, webhook: str | None) -> Job:
         """Queue a job, or return the unfinished one for the same request.
