@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.server import ROOT, SONG, read_sound
 
 STEMS = ("drums", "bass", "other", "vocals")
 
 
+@pytest.mark.slow
 def test_demo_ends_well_and_shows_what_came_out(tmp_path: Path, graphs: Path) -> None:
     (tmp_path / ".graphs").symlink_to(graphs)
     done = subprocess.run(

@@ -37,6 +37,22 @@ def chunk(data: Any, mime_type: str | None = "audio/pcm;rate=16000") -> dict[str
     return {"payload": {"data": data, **kind}}
 
 
+class SocketClient(socketio.Client):  # type: ignore[misc]
+    """The official client, without its wait at the end of a long poll.
+
+    If it disconnects while it is sending, it does not tell the server, and its poll goes on until
+    the next ping of the server, up to 25 s later.
+    """
+
+    def disconnect(self) -> None:
+        if self.eio.state == "connected" and self.transport() == "polling":
+            self.reconnection = False
+            query = {"EIO": "4", "transport": "polling", "sid": self.eio.sid}
+            self.eio.http.post(f"{self.connection_url}/socket.io/", params=query, data="1")
+            self.eio.wait()
+        super().disconnect()
+
+
 class Client:
     """Connects, and notes every event in order. Over TLS it trusts the `certificate` alone."""
 
@@ -56,14 +72,13 @@ class Client:
         if certificate is not None:
             self._http.verify = str(certificate)
             self._http.trust_env = False
-        self.socket = socketio.Client(
+        self.socket = SocketClient(
             reconnection=reconnection,
             websocket_extra_options=options,
             http_session=self._http,
             # Its default, 5 s, is short for a busy machine.
             request_timeout=WAIT_S,
         )
-        self._url = server.url
         for name in EVENTS:
             self.socket.on(name, self._note(name), namespace=NAMESPACE)
         self.socket.on("connect_error", self._note("connect_error"), namespace=NAMESPACE)
@@ -87,12 +102,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the connection. A polling client that ends itself may first wait for its poll."""
+        """End the connection."""
         self.socket.reconnection = False
-        if self.socket.connected and self.socket.transport() == "polling":
-            query = {"EIO": "4", "transport": "polling", "sid": self.socket.eio.sid}
-            self._http.post(f"{self._url}/socket.io/", params=query, data="1", timeout=30)
-            self.socket.wait()
         self.socket.disconnect()
         self._http.close()
         # The package leaves a connection open that the server ended.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.keys import ANN, BOB, SECRET
+from tests.support.keys import ANN, BOB, METRICS_KEY, SECRET
 from tests.support.server import Server
 
 
@@ -18,6 +18,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
         DEMUCS_MODEL="swift",
         WHISPER_MODEL="mini",
         API_KEYS=f"{ANN},{BOB}",
+        METRICS_KEY=METRICS_KEY,
         SECRET_KEY=SECRET,
     ).start()
     yield server

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,16 +36,15 @@ def small(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def full(
-    tmp_path_factory: pytest.TempPathFactory, weights: Path, short_wav: Path
+    tmp_path_factory: pytest.TempPathFactory, weights: Path, server: Server, short_wav: Path
 ) -> Iterator[tuple[Server, str]]:
     """A server whose disk has too little room left, and a file from better days."""
     folder = tmp_path_factory.mktemp("full")
-    before = Server(folder, MODEL_DIR=weights, DEMUCS_MODEL="tiny").start()
-    file_id = before.upload(short_wav)
-    before.stop()
-    server = Server(folder, MODEL_DIR=weights, DEMUCS_MODEL="tiny", MIN_FREE_BYTES=2**60).start()
-    yield server, file_id
-    server.stop()
+    file_id = server.upload(short_wav)
+    shutil.copytree(server.uploads / file_id, folder / "uploads" / file_id)
+    filled = Server(folder, MODEL_DIR=weights, DEMUCS_MODEL="tiny", MIN_FREE_BYTES=2**60).start()
+    yield filled, file_id
+    filled.stop()
 
 
 @pytest.fixture(scope="module")

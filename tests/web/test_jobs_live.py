@@ -12,6 +12,7 @@ from socketio.exceptions import ConnectionError
 from studio.web.jobs_live import MAX_CONNECTIONS_PER_CLIENT, MAX_FILES
 from tests.support.hearing import silence
 from tests.support.keys import ANN, BOB
+from tests.support.live_client import SocketClient
 from tests.support.server import Server, noise, until, write_wav
 from tests.support.speech import Spoken
 
@@ -24,7 +25,7 @@ class Page:
 
     def __init__(self, server: Server, transport: str = "websocket", **more: Any) -> None:
         self.events: Queue[tuple[str, Any]] = Queue()
-        self.socket = socketio.Client(
+        self.socket = SocketClient(
             reconnection=False, websocket_extra_options={"suppress_origin": True}
         )
         for name in ("job", "partial", "error", "disconnect", "connect_error"):

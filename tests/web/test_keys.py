@@ -1,6 +1,8 @@
 """API keys: who is let in, and whose files are whose."""
 
+import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from socketio.exceptions import ConnectionError
 
 from studio.errors import Unauthorized
 from studio.web.access import Access
-from tests.support.keys import ANN, BOB
+from tests.support.keys import ANN, BOB, METRICS_KEY
 from tests.support.live_client import Client
 from tests.support.problems import assert_problem
 from tests.support.server import ROOT, Server, noise, write_wav
@@ -124,6 +126,15 @@ def test_every_word_of_the_reference_has_a_translation(locked: Server) -> None:
     assert used == set(re.findall(r'^  "(docs\..*?)":', words, re.M))
 
 
+def test_metrics_have_a_key_of_their_own(locked: Server) -> None:
+    assert_problem(locked.get(METRICS), "unauthorized", "METRICS_KEY")
+    assert_problem(locked.get(METRICS, headers=by_bearer(ANN)), "unauthorized", "METRICS_KEY")
+    answer = locked.get(METRICS, headers=by_bearer(METRICS_KEY))
+    assert answer.status_code == 200
+    assert "\nstudio_queue_depth 0.0\n" in answer.text
+    assert_problem(locked.get("/models", headers=by_bearer(METRICS_KEY)), "unauthorized", "key")
+
+
 def test_a_file_is_there_for_its_own_key_only(locked: Server, song: Path) -> None:
     """Others get what they get for an id that never was, to the letter."""
     file_id = upload(locked, song, ANN)
@@ -162,24 +173,18 @@ def test_answers_and_disk_hold_no_key(locked: Server, song: Path) -> None:
     assert "owner" not in listed
 
 
-def test_files_from_before_the_keys_are_closed(
-    tmp_path: Path, weights: Path, short_wav: Path
-) -> None:
-    server = Server(tmp_path, MODEL_DIR=weights, DEMUCS_MODEL="swift").start()
-    try:
-        before = server.upload(short_wav)
-        server.stop()
-        server.settings["API_KEYS"] = ANN
-        server.start()
-        assert_problem(server.get(f"/files/{before}", headers=by_bearer(ANN)), "unknown_file")
-        of_ann = upload(server, short_wav, ANN)
-        server.stop()
-        del server.settings["API_KEYS"]
-        server.start()
-        assert server.get(f"/files/{before}").status_code == 200
-        assert_problem(server.get(f"/files/{of_ann}"), "unknown_file")
-    finally:
-        server.stop()
+def test_files_from_before_the_keys_are_closed(locked: Server, server: Server, song: Path) -> None:
+    """And those from a time with keys are closed without them."""
+    before = server.upload(song)
+    shutil.copytree(server.uploads / before, locked.uploads / before)
+    assert_problem(locked.get(f"/files/{before}", headers=by_bearer(ANN)), "unknown_file")
+    of_ann = upload(locked, song, ANN)
+    shutil.copytree(locked.uploads / of_ann, server.uploads / of_ann)
+    assert_problem(server.get(f"/files/{of_ann}"), "unknown_file")
+    # Only the owner is to blame.
+    record = server.uploads / of_ann / "upload.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "owner": None}))
+    assert server.get(f"/files/{of_ann}").status_code == 200
 
 
 @pytest.mark.parametrize("auth", [{"token": ANN}, {"api_key": BOB}])

@@ -1,6 +1,7 @@
 """Signed links: an address for one track of one owner, for some minutes, without a key."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -129,17 +130,13 @@ def test_a_wrong_request_for_a_link(
     assert_problem(link(locked, file_id=song, **body), code, names)
 
 
-def test_a_link_ends_with_its_key(tmp_path: Path, short_wav: Path) -> None:
-    server = Server(tmp_path, API_KEYS=f"{ANN},{BOB}", SECRET_KEY=SECRET).start()
+def test_a_link_ends_with_its_key(locked: Server, song: str, tmp_path: Path) -> None:
+    """A server with the same file and the same secret, but without the key of the owner."""
+    address = url(locked, song, "original")
+    assert locked.get(address).status_code == 200
+    shutil.copytree(locked.uploads / song, tmp_path / "uploads" / song)
+    server = Server(tmp_path, API_KEYS=BOB, SECRET_KEY=SECRET).start()
     try:
-        with short_wav.open("rb") as file:
-            answer = server.post("/upload", files={"file": file}, headers=OF_ANN)
-        file_id = answer.json()["file_id"]
-        address = url(server, file_id, "all.zip")
-        assert_problem(server.get(address), "not_ready")
-        server.stop()
-        server.settings["API_KEYS"] = BOB
-        server.start()
         assert_problem(server.get(address), "invalid_link")
     finally:
         server.stop()

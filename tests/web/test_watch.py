@@ -11,23 +11,22 @@ from prometheus_client.registry import REGISTRY
 
 from studio.jobs.job import State
 from studio.web.metrics import Metrics, Present
+from tests.support.keys import SECRET
 from tests.support.live_client import Client
-from tests.support.problems import assert_problem
 from tests.support.server import LAUNCHER, Server
-
-KEY = "0123456789abcdef-key"
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
-    """A server of the test's own, whose log is JSON."""
+    """A server started by production.py, whose log is JSON."""
     server = Server(
         tmp_path_factory.mktemp("watched"),
         MODEL_DIR=weights,
         DEMUCS_MODEL="swift",
         WHISPER_MODEL="mini",
         LOG_FORMAT="json",
-    ).start()
+        SECRET_KEY=SECRET,
+    ).start(command=LAUNCHER)
     yield server
     server.stop()
 
@@ -109,19 +108,6 @@ def test_live_sessions_are_counted(watched: Server) -> None:
         assert scrape(watched).value("studio_live_lag_seconds") == 0
 
 
-def test_metrics_have_a_key_of_their_own(tmp_path: Path) -> None:
-    server = Server(tmp_path, API_KEYS=KEY, METRICS_KEY=KEY[::-1]).start()
-    try:
-        assert_problem(server.get("/metrics"), "unauthorized", "METRICS_KEY")
-        given = {"Authorization": f"Bearer {KEY}"}
-        assert_problem(server.get("/metrics", headers=given), "unauthorized", "METRICS_KEY")
-        given = {"Authorization": f"Bearer {KEY[::-1]}"}
-        assert scrape(server, headers=given).value("studio_queue_depth") == 0
-        assert_problem(server.get("/models", headers=given), "unauthorized", "key")
-    finally:
-        server.stop()
-
-
 def test_each_server_has_a_registry_of_its_own() -> None:
     def metrics() -> Metrics:
         present = Present(
@@ -187,27 +173,15 @@ def test_the_log_is_json_with_request_ids(watched: Server) -> None:
     assert found["forged"]["path"] == "/a%0Ab"
 
 
-def test_the_production_server_writes_one_log(tmp_path: Path, weights: Path) -> None:
+def test_the_production_server_writes_one_log(watched: Server) -> None:
     """gunicorn's own lines have the same format."""
-    server = Server(
-        tmp_path,
-        MODEL_DIR=weights,
-        DEMUCS_MODEL="swift",
-        WHISPER_MODEL="mini",
-        SECRET_KEY="0123456789abcdef0123456789abcdef",
-        LOG_FORMAT="json",
-    )
-    server.start(command=LAUNCHER)
-    try:
-        server.get("/nothing", headers={"X-Request-ID": "find-me"})
-    finally:
-        server.stop()
-    written = lines(server)
-    assert len(written) == len(server.log.read_text().splitlines())
+    watched.get("/nothing", headers={"X-Request-ID": "once"})
+    text = watched.log.read_text().splitlines()
+    written = [json.loads(line) for line in text]
     assert {"gunicorn.error", "studio.requests", "production"} <= {
         line["logger"] for line in written
     }
-    assert len([line for line in written if line.get("request_id") == "find-me"]) == 1
+    assert len([line for line in written if line.get("request_id") == "once"]) == 1
 
 
 def test_the_text_log_names_the_request(server: Server) -> None:
