@@ -174,14 +174,12 @@ def test_work_beyond_the_minutes_of_a_key_is_refused(
     server.start()
     try:
         file_id = server.separate(short_wav)
-        server.stop()
         # As if it had worked for the rest of the minute.
         engine = connect(f"sqlite:///{server.outputs / '.jobs.sqlite3'}")
         usage = Usage(engine)
         assert 0 < usage.worked_s("address:127.0.0.1") < 60
         usage.add("address:127.0.0.1", 60.0)
         engine.dispose()
-        server.start()
         assert server.process(file_id).status_code == 200
         answer = server.process(file_id, overlap=0.5)
         body = assert_problem(answer, "quota_exceeded", "24 hours")

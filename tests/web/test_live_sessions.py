@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 import pytest
 from socketio.exceptions import ConnectionError as RefusedError
@@ -89,11 +88,8 @@ def test_who_sends_nothing_is_told_and_disconnected(strict: Server) -> None:
     with Client(strict) as silent, Client(strict) as alive:
         silent.greeting()
         alive.greeting()
-        events: list[tuple[str, Any]] = []
-        while not events or events[-1][0] != "disconnect":
-            alive.call("keepalive")
-            if not silent.events.empty():
-                events.append(silent.next())
+        with kept_alive(alive):
+            events = silent.until("disconnect")
         assert [name for name, _ in events] == ["error", "disconnect"]
         assert events[0][1]["code"] == "idle"
         assert alive.socket.connected
