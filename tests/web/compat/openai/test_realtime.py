@@ -19,28 +19,17 @@ from socketio.exceptions import ConnectionError
 from studio.transcription.engine import RATE_HZ, Speech
 from tests.support.hearing import silence
 from tests.support.live_client import Client
+from tests.support.openai_audio import KEY
 from tests.support.server import Server, until
 from tests.support.speech import MAX_WRONG_ELSEWHERE, Spoken, wrong
 
 # The client uses `websockets` in a way that its newest version calls deprecated.
 pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used:DeprecationWarning")
 
-KEY = "realtime-0123456789abcdef"
 PCM_HZ = 24_000
 CHUNK_S = 0.1
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 ADDRESS = "/v1/realtime?intent=transcription"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("realtime")
-    server = Server(
-        folder, WHISPER_MODEL="mini", API_KEYS=KEY, LIVE_SESSIONS=3, LIVE_CLIENT_SESSIONS=2
-    )
-    server.start()
-    yield server
-    server.stop()
 
 
 @contextmanager
