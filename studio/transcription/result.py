@@ -98,7 +98,8 @@ def _make(folder: TrackFolder, file_format: str, offset_ms: int = 0) -> StoredFi
 
     All times are `offset_ms` later, or earlier if it is negative.
     """
-    begin = editing.current(folder.files.infos())
+    infos = folder.files.infos()
+    begin = editing.current(infos)
     transcript = folder.existing(f"{begin}{TRANSCRIPT_FILE}")
     write, _ = FORMATS[file_format]
 
@@ -118,6 +119,8 @@ def _make(folder: TrackFolder, file_format: str, offset_ms: int = 0) -> StoredFi
     if not offset_ms:
         return folder.files.add(f"{begin}{TRACK}.{file_format}", needed_bytes, make)
     kept, inner = f"{begin}{DELAYED}/", str(offset_ms)
-    file = folder.files.add(f"{kept}{inner}/{TRACK}.{file_format}", needed_bytes, make)
-    remove_oldest(folder.files, kept, inner, MAX_KEPT)
+    name = f"{kept}{inner}/{TRACK}.{file_format}"
+    file = folder.files.add(name, needed_bytes, make)
+    if name not in infos:
+        remove_oldest(folder.files, kept, inner, MAX_KEPT)
     return file
