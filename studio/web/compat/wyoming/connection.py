@@ -40,13 +40,15 @@ class _Limited:
         self._timeout_s = timeout_s
 
     async def readline(self) -> bytes:
-        return await asyncio.wait_for(self._reader.readline(), self._timeout_s)
+        async with asyncio.timeout(self._timeout_s):
+            return await self._reader.readline()
 
     async def readexactly(self, size: int) -> bytes:
         if size > self._max_bytes:
             sentence = f"A message has {size:,} bytes; the maximum is {self._max_bytes:,}."
             raise SessionError("chunk_too_large", f"{sentence} Send shorter chunks.")
-        return await asyncio.wait_for(self._reader.readexactly(size), self._timeout_s)
+        async with asyncio.timeout(self._timeout_s):
+            return await self._reader.readexactly(size)
 
     @property
     def is_closed(self) -> bool:
@@ -102,7 +104,8 @@ class Connection:
     async def _close(self) -> None:
         self._writer.close()
         try:
-            await asyncio.wait_for(self._writer.wait_closed(), WRITE_TIMEOUT_S)
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await self._writer.wait_closed()
         except OSError:
             self._writer.transport.abort()
 
@@ -120,7 +123,9 @@ class Connection:
         return event
 
     async def _write(self, event: Event) -> None:
-        await asyncio.wait_for(async_write_event(event, self._writer), WRITE_TIMEOUT_S)
+        # In Python 3.11, `wait_for` may swallow the cancellation of a server that stops.
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await async_write_event(event, self._writer)
 
     async def _answer(self, event: Event) -> None:
         """Answer an event; events of unknown types are ignored, as the protocol demands."""

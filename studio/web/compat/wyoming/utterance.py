@@ -70,7 +70,8 @@ class Utterance:
         self._scheduler.wake()
         while True:
             try:
-                name, data = await asyncio.wait_for(self._events.get(), LOOK_EVERY_S)
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    name, data = await self._events.get()
             except TimeoutError:
                 if has_left():
                     raise ConnectionError from None
