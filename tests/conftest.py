@@ -94,9 +94,11 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shared_graphs(graphs: Path) -> None:
-    """Servers keep their converted networks there too."""
+def shared_graphs(graphs: Path) -> Iterator[None]:
+    """Servers keep their converted networks there too. At the end no server is left."""
     Server.graphs = graphs
+    yield
+    Server.wait_for_stopped()
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +115,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
     )
     server.start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +123,7 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server, shared, that separates and understands with the bundled models."""
     server = Server(tmp_path_factory.mktemp("speaker"), WHISPER_MODEL="mini").start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +138,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iter
     )
     server.start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +161,7 @@ def player(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
     )
     server.start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="session")
@@ -192,7 +194,7 @@ def production(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Itera
     server.start(command=LAUNCHER)
     assert server.until_loaded().json()["ready"]
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ class Server:
     """
 
     graphs: ClassVar[Path | None] = None
+    _ending: ClassVar[list[subprocess.Popen[bytes]]] = []
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
@@ -121,6 +122,18 @@ class Server:
             self._process.terminate()
             self._process.wait(timeout=60)
             self._process = None
+
+    def stop_later(self) -> None:
+        """Like `stop`, but `wait_for_stopped` waits for its end."""
+        if self._process is not None:
+            self._process.terminate()
+            self._ending.append(self._process)
+            self._process = None
+
+    @classmethod
+    def wait_for_stopped(cls) -> None:
+        while cls._ending:
+            cls._ending.pop().wait(timeout=60)
 
     def kill(self) -> None:
         """End it as a power cut does: gunicorn and its worker at once."""

@@ -22,4 +22,4 @@ def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
         SECRET_KEY=SECRET,
     ).start()
     yield server
-    server.stop()
+    server.stop_later()

@@ -40,7 +40,7 @@ def bounded(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
         LIVE_CLIENT_SESSIONS=2,
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 def test_uploads_at_the_same_time(bounded: Server, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[S
         **without_network(folder),
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture

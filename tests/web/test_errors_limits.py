@@ -31,7 +31,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[S
         MAX_QUEUED_JOBS=1,
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="module")

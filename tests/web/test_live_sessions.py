@@ -30,7 +30,7 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> It
     )
     server.start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[S
     )
     server.start(application="tests.support.hasty:create_app()")
     yield server
-    server.stop()
+    server.stop_later()
 
 
 def begun(server: Server, length: str, address: str = "10.0.0.1") -> socket.socket:

@@ -35,7 +35,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
         API_KEYS=f"{ANN},{BOB},{CYD}",
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         WHISPER_MODEL="mini",
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 def of(key: str, address: str = "") -> dict[str, str]:

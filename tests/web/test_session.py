@@ -32,7 +32,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
         TRUSTED_PROXIES=1,
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 def sign_in(server: Server, headers: dict[str, str] | None = None) -> "Morsel[str]":

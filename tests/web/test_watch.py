@@ -28,7 +28,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
         SECRET_KEY=SECRET,
     ).start(command=LAUNCHER)
     yield server
-    server.stop()
+    server.stop_later()
 
 
 class Scrape:

@@ -20,7 +20,7 @@ KEY = "asr-0123456789abcdef"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("asr"), WHISPER_MODEL="mini", API_KEYS=KEY).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
         API_KEYS=f"{KEY},another-0123456789",
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 def client_of(server: Server, key: str = KEY) -> Any:

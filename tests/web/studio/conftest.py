@@ -45,7 +45,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Iterator[S
     (folder / "weights" / ".graphs").symlink_to(graphs)
     server = Server(folder, WHISPER_MODEL="mini").start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="package")

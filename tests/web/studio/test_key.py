@@ -17,7 +17,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("locked")
     server = Server(folder, API_KEYS=KEY, MAX_CLIENT_BYTES=10**9, MAX_CLIENT_MINUTES=60).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 def test_a_key_opens_the_page(locked: Server, chromium: Browser) -> None:

@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     )
     server.start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="package")
