@@ -40,15 +40,13 @@ class _Limited:
         self._timeout_s = timeout_s
 
     async def readline(self) -> bytes:
-        async with asyncio.timeout(self._timeout_s):
-            return await self._reader.readline()
+        return await asyncio.wait_for(self._reader.readline(), self._timeout_s)
 
     async def readexactly(self, size: int) -> bytes:
         if size > self._max_bytes:
             sentence = f"A message has {size:,} bytes; the maximum is {self._max_bytes:,}."
             raise SessionError("chunk_too_large", f"{sentence} Send shorter chunks.")
-        async with asyncio.timeout(self._timeout_s):
-            return await self._reader.readexactly(size)
+        return await asyncio.wait_for(self._reader.readexactly(size), self._timeout_s)
 
     @property
     def is_closed(self) -> bool:
@@ -77,6 +75,9 @@ class Connection:
         try:
             while (event := await self._read()) is not None:
                 await self._answer(event)
+                # In Python 3.11, `wait_for` may return a result in place of a cancellation.
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise asyncio.CancelledError
         except SessionError as error:
             await self.refuse(error.message, error.code)
         except asyncio.CancelledError:
@@ -104,8 +105,7 @@ class Connection:
     async def _close(self) -> None:
         self._writer.close()
         try:
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await self._writer.wait_closed()
+            await asyncio.wait_for(self._writer.wait_closed(), WRITE_TIMEOUT_S)
         except OSError:
             self._writer.transport.abort()
 
@@ -123,9 +123,7 @@ class Connection:
         return event
 
     async def _write(self, event: Event) -> None:
-        # In Python 3.11, `wait_for` may swallow the cancellation of a server that stops.
-        async with asyncio.timeout(WRITE_TIMEOUT_S):
-            await async_write_event(event, self._writer)
+        await asyncio.wait_for(async_write_event(event, self._writer), WRITE_TIMEOUT_S)
 
     async def _answer(self, event: Event) -> None:
         """Answer an event; events of unknown types are ignored, as the protocol demands."""

@@ -70,8 +70,7 @@ class Utterance:
         self._scheduler.wake()
         while True:
             try:
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    name, data = await self._events.get()
+                name, data = await asyncio.wait_for(self._events.get(), LOOK_EVERY_S)
             except TimeoutError:
                 if has_left():
                     raise ConnectionError from None
