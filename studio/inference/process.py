@@ -14,6 +14,8 @@ BLAS = "numpy.libs/libscipy_openblas*"
 MAX_ARENAS = 2
 # From glibc's malloc.h.
 _M_ARENA_MAX = -8
+# From mman.h.
+_MADV_DONTNEED = 4
 # From prctl.h.
 _PR_SET_DUMPABLE = 4
 
@@ -53,6 +55,22 @@ def release_free_memory() -> None:
         # Only glibc has this function.
         with suppress(AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def release_mapped_pages(path: Path) -> None:
+    """Return the pages of a mapped file to the system, which reads them again if they are used.
+
+    OpenVINO keeps graphs mapped, though it has made copies of their weights. Linux only.
+    """
+    if sys.platform != "linux":
+        return
+    library, mapped = ctypes.CDLL(None), os.fspath(path.resolve())
+    for line in Path("/proc/self/maps").read_text("utf-8", errors="surrogateescape").splitlines():
+        addresses, access, *_, name = line.split(maxsplit=5)
+        # Pages that were written to would be lost.
+        if name == mapped and access.startswith("r-"):
+            start, end = (int(address, 16) for address in addresses.split("-"))
+            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
 def send_nothing() -> None:

@@ -50,13 +50,18 @@ class WorkerThreads:
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
-            future, call, arguments = task
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(call(*arguments))
-            except BaseException as error:
-                future.set_exception(error)
+            _run(*task)
+            # While a thread waits, it would keep what the last call was given and what it returned.
+            del task
+
+
+def _run(future: Future[Any], call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call(*arguments))
+    except BaseException as error:
+        future.set_exception(error)
 
 
 def read_ahead(items: Generator[_Item, None, None], count: int) -> Generator[_Item, None, None]:

@@ -145,6 +145,8 @@ def _write(
                 threads.submit(_write_block, writer, mixture, part)
                 for writer, part in zip(writers, parts, strict=True)
             ]
+            # The block is freed when it is written, and not when the next one is there.
+            del mixture, parts
         _keep_peaks(residual_peaks, writing)
         for closed in [threads.submit(writer.close) for writer in writers]:
             closed.result()

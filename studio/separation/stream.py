@@ -101,10 +101,12 @@ class Lane:
     def add(self, segment: Segment, stems: Array) -> Array:
         """Add a segment's stems; what is final with them (stems, channels, samples)."""
         length = segment.length
-        stems = stems[self._chosen, :, segment.left : segment.left + length]
+        # A list of indices makes a copy, which is weighted in place.
+        weighted = stems[self._chosen, :, segment.left : segment.left + length]
+        weighted *= self._triangle[:length]
         if self._sum is None:
-            self._sum = self._arrays.zeros(*stems.shape[:2], self._segment)
-        self._sum[..., :length] += self._triangle[:length] * stems
+            self._sum = self._arrays.zeros(*weighted.shape[:2], self._segment)
+        self._sum[..., :length] += weighted
         self._weight[:length] += self._triangle[:length]
         return self._take_final()
 
@@ -201,12 +203,11 @@ class Separation:
                 while emitted < self._length:
                     self._launch(threads, flying, parallel + 1)
                     index, segments, result = flying.popleft()
-                    for segment, stems in zip(segments, result.result(), strict=True):
-                        piece = self._lanes[index].add(segment, stems)
-                        held = waiting[index]
-                        waiting[index] = (
-                            piece if held is None else self._arrays.concatenate([held, piece])
-                        )
+                    # The network's array is freed when its last segment has been added.
+                    batch = deque(result.result())
+                    del result
+                    for segment in segments:
+                        self._add(waiting, index, segment, batch.popleft())
                         done += 1
                         on_segment(done)
                         count = min(0 if part is None else part.shape[2] for part in waiting)
@@ -228,6 +229,14 @@ class Separation:
             segments, windows = self._lanes[index].cut(self._mixture)
             flying.append((index, segments, threads.submit(self._lanes[index].network, windows)))
 
+    def _add(
+        self, waiting: list[Array | None], index: int, segment: Segment, stems: Array
+    ) -> None:
+        """Add a segment of a lane; what is final with it waits for the other lanes."""
+        piece = self._lanes[index].add(segment, stems)
+        held = waiting[index]
+        waiting[index] = piece if held is None else self._arrays.concatenate([held, piece])
+
     def _forget(self, emitted: int) -> None:
         needs = [lane.needs_from for lane in self._lanes if not lane.all_cut]
         self._mixture.forget(min([emitted, *needs]))
@@ -236,9 +245,14 @@ class Separation:
         total: Array | None = None
         for i, part in enumerate(waiting):
             assert part is not None
-            scaled = part[..., :count] * self._shares[i]
-            total = scaled if total is None else total + scaled
-            waiting[i] = self._arrays.copy(part[..., count:])
+            rest = part[..., count:]
+            waiting[i] = self._arrays.copy(rest) if rest.shape[2] else None
+            scaled = part[..., :count]
+            scaled *= self._shares[i]
+            if total is None:
+                total = scaled
+            else:
+                total += scaled
         assert total is not None
         mixture = self._arrays.store(self._mixture.raw(start, start + count))
         return mixture, self._arrays.store(self._mixture.denormalise(total))

@@ -15,6 +15,7 @@ from typing import Any
 from studio.inference.graph_cache import NotConvertible, graph_key
 from studio.inference.hardware import cores
 from studio.inference.openvino_import import import_openvino
+from studio.inference.process import release_mapped_pages
 from studio.inference.quantization import halve_constants
 from studio.separation.network import Stems, Windows
 from studio.separation.openvino.channels_last import rearrange
@@ -183,6 +184,8 @@ class OpenVinoNetwork:
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         compiled = openvino.Core().compile_model(layers, "CPU", settings)
+        if isinstance(layers, Path):
+            release_mapped_pages(layers.with_suffix(".bin"))
         requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         # The transforms of one more window are computed meanwhile.
         self.parallel = requests + 1
@@ -205,7 +208,8 @@ class OpenVinoNetwork:
         try:
             self._infer([window[None], spectrum[None]], outputs)
             spectra, waves = (tensor.data for tensor in outputs)
-            stems: Stems = waves + self._spectrogram.inverse(spectra[0]).reshape(waves.shape)
+            stems: Stems = self._spectrogram.inverse(spectra[0]).reshape(waves.shape)
+            stems += waves
         finally:
             self._outputs.put(outputs)
         return stems
