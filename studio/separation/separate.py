@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
 ENCODING_SHARE = 0.1
+# So many samples and their copies fit into a processor's own cache.
+WRITTEN_AT_ONCE = 1 << 15
 
 
 def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -> SeparationResult:
@@ -155,8 +157,12 @@ def _write(
 
 def _write_block(writer: SoundWriter, mixture: Sound, part: Sound) -> float:
     """Write a block of one stem; the peak of what the mixture is without it."""
-    writer.write(part)
-    return float(np.abs(mixture - part).max(initial=0.0))
+    peak = 0.0
+    for start in range(0, part.shape[1], WRITTEN_AT_ONCE):
+        piece = slice(start, start + WRITTEN_AT_ONCE)
+        writer.write(part[:, piece])
+        peak = max(peak, float(np.abs(mixture[:, piece] - part[:, piece]).max()))
+    return peak
 
 
 def _keep_peaks(peaks: list[float], writing: list[Future[float]]) -> None:

@@ -101,12 +101,12 @@ class Lane:
     def add(self, segment: Segment, stems: Array) -> Array:
         """Add a segment's stems; what is final with them (stems, channels, samples)."""
         length = segment.length
-        # A list of indices makes a copy, which is weighted in place.
-        weighted = stems[self._chosen, :, segment.left : segment.left + length]
-        weighted *= self._triangle[:length]
+        inside = slice(segment.left, segment.left + length)
         if self._sum is None:
-            self._sum = self._arrays.zeros(*weighted.shape[:2], self._segment)
-        self._sum[..., :length] += weighted
+            self._sum = self._arrays.zeros(len(self._chosen), stems.shape[1], self._segment)
+        # All stems at once would take a copy of each.
+        for total, index in zip(self._sum, self._chosen, strict=True):
+            total[:, :length] += self._triangle[:length] * stems[index, :, inside]
         self._weight[:length] += self._triangle[:length]
         return self._take_final()
 

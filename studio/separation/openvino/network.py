@@ -203,10 +203,9 @@ class OpenVinoNetwork:
 
     def __call__(self, windows: Windows) -> Stems:
         (window,) = windows
-        spectrum = self._spectrogram.forward(window)
         outputs = self._outputs.get()
         try:
-            self._infer([window[None], spectrum[None]], outputs)
+            self._infer([window[None], self._spectrogram.forward(window)[None]], outputs)
             spectra, waves = (tensor.data for tensor in outputs)
             stems: Stems = self._spectrogram.inverse(spectra[0]).reshape(waves.shape)
             stems += waves
