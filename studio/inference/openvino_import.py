@@ -1,8 +1,11 @@
-"""The one place where OpenVINO is imported."""
+"""The one place where OpenVINO is imported and compiles graphs."""
 
 from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import Any
+
+from studio.inference.process import release_mapped_pages
 
 _first_import = Lock()
 
@@ -23,6 +26,17 @@ def _initialised() -> Any:
 
     openvino.Type.f32.to_dtype()
     return openvino
+
+
+def compile_graph(graph: Any, settings: dict[str, Any]) -> Any:
+    """A graph, or the stored graph at a path, compiled for the CPU.
+
+    OpenVINO copies the weights into an order of its own, and keeps the file mapped.
+    """
+    compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
+    if isinstance(graph, Path):
+        release_mapped_pages(graph.with_suffix(".bin"))
+    return compiled
 
 
 def compress_to_float16(model: Any) -> None:

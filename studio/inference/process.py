@@ -60,7 +60,7 @@ def release_free_memory() -> None:
 def release_mapped_pages(path: Path) -> None:
     """Return the pages of a mapped file to the system, which reads them again if they are used.
 
-    OpenVINO keeps graphs mapped, though it has made copies of their weights. Linux only.
+    Linux only.
     """
     if sys.platform != "linux":
         return

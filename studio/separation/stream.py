@@ -229,9 +229,7 @@ class Separation:
             segments, windows = self._lanes[index].cut(self._mixture)
             flying.append((index, segments, threads.submit(self._lanes[index].network, windows)))
 
-    def _add(
-        self, waiting: list[Array | None], index: int, segment: Segment, stems: Array
-    ) -> None:
+    def _add(self, waiting: list[Array | None], index: int, segment: Segment, stems: Array) -> None:
         """Add a segment of a lane; what is final with it waits for the other lanes."""
         piece = self._lanes[index].add(segment, stems)
         held = waiting[index]

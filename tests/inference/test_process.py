@@ -1,12 +1,15 @@
 """A process that models run in: it tells nobody, and leaves the cores to the models."""
 
+import mmap
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
+from studio.inference.process import release_mapped_pages
 from tests.support.server import ROOT
 
 CONVERT = """
@@ -87,3 +90,21 @@ print(before, count())
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True
     )
     assert done.stdout.split() == [b"2", b"1"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep the pages")
+def test_pages_of_a_mapped_file_are_returned_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a graph.bin"
+    content = os.urandom(1 << 20)
+    path.write_bytes(content)
+
+    def resident_bytes() -> int:
+        [mapping] = [one for one in psutil.Process().memory_maps() if one.path == str(path)]
+        return int(mapping.rss)
+
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert mapped[:] == content
+        assert resident_bytes() == len(content)
+        release_mapped_pages(path)
+        assert resident_bytes() == 0
+        assert mapped[:] == content

@@ -1,12 +1,14 @@
 """Threads that models run on."""
 
 import threading
+import weakref
 from collections.abc import Generator
 
 import pytest
 
 from studio.inference import worker_threads
 from studio.inference.worker_threads import WorkerThreads, read_ahead
+from tests.support.server import until
 
 
 def test_threads_that_started_end_where_the_system_gives_no_more(
@@ -26,6 +28,20 @@ def test_threads_that_started_end_where_the_system_gives_no_more(
         raise AssertionError("the block is not entered")
     assert len(started) == 3
     assert not any(thread.is_alive() for thread in started)
+
+
+def test_a_waiting_thread_keeps_nothing_of_its_last_call() -> None:
+    class Block:
+        pass
+
+    def given_and_made() -> list[weakref.ref[Block]]:
+        block = Block()
+        made = threads.submit(lambda _: Block(), block).result()
+        return [weakref.ref(block), weakref.ref(made)]
+
+    with WorkerThreads(1) as threads:
+        kept = given_and_made()
+        until(lambda: not any(one() for one in kept))
 
 
 def counted(stop: int, made: list[int], closed: list[bool]) -> Generator[int, None, None]:

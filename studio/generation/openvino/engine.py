@@ -14,7 +14,7 @@ from studio.generation.torch_engine import TorchCodec
 from studio.inference.convert_process import kept_or_converted
 from studio.inference.graph_cache import RELEASED_WHOLE
 from studio.inference.hardware import native_bf16
-from studio.inference.openvino_import import import_openvino
+from studio.inference.openvino_import import compile_graph, import_openvino
 from studio.inference.quantization import GROUP_SIZE
 
 BITS = {"int8": 8, "int4": 4, "bf16": 32, "f32": 32}
@@ -30,15 +30,11 @@ class OpenVinoDecoder:
     note: str | None = None
 
     def __init__(self, shape: Shape, networks: Networks, settings: dict[str, Any]) -> None:
-        openvino = import_openvino()
-        core = openvino.Core()
         self.shape = shape
-        self.network = core.compile_model(
-            networks("decoder"), "CPU", {**settings, **RELEASED_WHOLE}
-        )
+        self.network = compile_graph(networks("decoder"), {**settings, **RELEASED_WHOLE})
         self.cross_attention = None
         if not shape.is_prefixed:
-            self.cross_attention = core.compile_model(networks("cross_attention"), "CPU", settings)
+            self.cross_attention = compile_graph(networks("cross_attention"), settings)
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
         return _OpenVinoDecoding(self, np.repeat(states[: 1 + guided], rows, axis=0))
@@ -102,12 +98,10 @@ class OpenVinoCodec:
         memory: tuple[int, int],
         encoder: Callable[[], TorchCodec],
     ) -> None:
-        openvino = import_openvino()
-        core = openvino.Core()
         self._memory = memory
         self._load_encoder = encoder
         self._embed, self._recur, self._synthesise = (
-            core.compile_model(networks(name), "CPU", settings) for name in CODEC_PARTS
+            compile_graph(networks(name), settings) for name in CODEC_PARTS
         )
 
     @cached_property

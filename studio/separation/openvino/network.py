@@ -14,8 +14,7 @@ from typing import Any
 
 from studio.inference.graph_cache import NotConvertible, graph_key
 from studio.inference.hardware import cores
-from studio.inference.openvino_import import import_openvino
-from studio.inference.process import release_mapped_pages
+from studio.inference.openvino_import import compile_graph, import_openvino
 from studio.inference.quantization import halve_constants
 from studio.separation.network import Stems, Windows
 from studio.separation.openvino.channels_last import rearrange
@@ -183,9 +182,7 @@ class OpenVinoNetwork:
         }
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
-        compiled = openvino.Core().compile_model(layers, "CPU", settings)
-        if isinstance(layers, Path):
-            release_mapped_pages(layers.with_suffix(".bin"))
+        compiled = compile_graph(layers, settings)
         requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         # The transforms of one more window are computed meanwhile.
         self.parallel = requests + 1

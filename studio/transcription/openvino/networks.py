@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.inference.graph_cache import RELEASED_WHOLE
-from studio.inference.openvino_import import import_openvino
+from studio.inference.openvino_import import compile_graph, import_openvino
 from studio.transcription.openvino.alignment import alignment_heads, attention
 from studio.transcription.openvino.conversion import Precision, networks
 from studio.transcription.openvino.graph import STATES, cross_attention_name, query_name
@@ -93,7 +93,6 @@ class Networks:
     def _compiled(
         self, graph: Any, bits: int, kind: str, more: Mapping[str, Any] = MappingProxyType({})
     ) -> Any:
-        openvino = import_openvino()
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": kind,
             "KV_CACHE_PRECISION": kind,
@@ -104,7 +103,7 @@ class Networks:
         }
         if self._threads:
             settings["INFERENCE_NUM_THREADS"] = self._threads
-        return openvino.Core().compile_model(graph, "CPU", settings)
+        return compile_graph(graph, settings)
 
     def take_slot(self) -> "RequestSlot":
         """A slot for one run of the decoder; return it with `give_back`."""
