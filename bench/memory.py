@@ -1,9 +1,9 @@
-"""Peak memory of the server on a short and on a long file."""
+"""Peak memory of the server: on a short and on a long file, and with each engine."""
 
 from pathlib import Path
 
 from bench import material
-from bench.speed import MB, job
+from bench.speed import ENGINES, MB, convert, full_size_server, job
 from tests.support.server import Server
 
 
@@ -30,3 +30,17 @@ def short_and_long(folder: Path, short: float, long: float) -> list[str]:
         "|---|---|---|",
         f"| {peaks[0] / MB:,.0f} MB | {peaks[1] / MB:,.0f} MB | {peaks[1] / peaks[0]:.3f} |",
     ]
+
+
+def by_engine(folder: Path, weights: Path, minutes: float) -> list[str]:
+    """Fresh servers with the full-size htdemucs, whose graph is there."""
+    song = material.song(folder / "engines.wav", minutes * 60)
+    convert(folder, weights)
+    lines = [f"Length of the song: {minutes:g} min.", "", "| engine | peak memory |", "|---|---|"]
+    for engine, settings in ENGINES.items():
+        server = full_size_server(folder / f"peak-{engine.strip('`')}", weights, **settings)
+        try:
+            lines.append(f"| {engine} | {job(server, song).peak_bytes / MB:,.0f} MB |")
+        finally:
+            server.stop()
+    return lines

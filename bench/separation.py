@@ -19,6 +19,7 @@ PARTS = {
     "together": "Separation: two songs at once",
     "quality": "Separation: SDR of the bundled model",
     "memory": "Separation: peak memory of the server, bundled model",
+    "engines": "Separation: peak memory of the server, full-size htdemucs",
 }
 
 
@@ -28,6 +29,9 @@ def main() -> None:
     parser.add_argument("--pair-minutes", type=float, default=2.0, help="length of the two songs")
     parser.add_argument("--short-minutes", type=float, default=3.0, help="short file for memory")
     parser.add_argument("--long-minutes", type=float, default=60.0, help="long file for memory")
+    parser.add_argument(
+        "--engine-minutes", type=float, default=0.5, help="song for the memory of each engine"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts")
     parser.add_argument("--skip", nargs="+", choices=PARTS, default=[], help="not these parts")
     parser.add_argument(
@@ -45,6 +49,7 @@ def main() -> None:
             "memory": lambda: memory.short_and_long(
                 folder, options.short_minutes, options.long_minutes
             ),
+            "engines": lambda: memory.by_engine(folder, weights, options.engine_minutes),
         }
         machine = f"Machine: {measure.machine(PACKAGES)}."
         for part, title in PARTS.items():

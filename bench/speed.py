@@ -13,6 +13,11 @@ from studio.separation.openvino.network import LAYERS
 from tests.support.server import Server
 
 MB = 1e6
+ENGINES = {
+    "`auto`": {},
+    "f32": {"SEPARATION_PRECISION": "f32"},
+    "PyTorch": {"SEPARATION_ENGINE": "torch"},
+}
 DEMUCS = "`python -m demucs.separate -n htdemucs`"
 
 
@@ -22,7 +27,7 @@ def against_demucs(folder: Path, weights: Path, minutes: float) -> list[str]:
     command = [sys.executable, "-m", "demucs.separate", "-n", "htdemucs", "-d", "cpu"]
     command += ["--repo", str(weights / "demucs"), "-o", str(folder / "theirs"), str(song)]
     theirs = measure.run(command, folder / "theirs.log")
-    converted_s = _convert(folder, weights)
+    converted_s = convert(folder, weights)
     lines = [
         f"{minutes:g} minutes, full-size htdemucs, from the start of the upload to `completed`, on "
         "a freshly started server, so the times include loading the model. The graph had been "
@@ -33,12 +38,9 @@ def against_demucs(folder: Path, weights: Path, minutes: float) -> list[str]:
         "|---|---|---|---|---|---|",
         _row(DEMUCS, theirs, theirs),
     ]
-    for name, settings in (
-        ("this server, `auto`", {}),
-        ("this server, f32", {"SEPARATION_PRECISION": "f32"}),
-        ("this server, PyTorch", {"SEPARATION_ENGINE": "torch"}),
-    ):
-        server = _server(folder / name.replace(" ", "-").replace("`", ""), weights, **settings)
+    for engine, settings in ENGINES.items():
+        name = f"this server, {engine}"
+        server = full_size_server(folder / engine.strip("`"), weights, **settings)
         try:
             with measure.Latency(f"{server.url}/health") as health:
                 cost = job(server, song)
@@ -83,10 +85,10 @@ def two_songs(folder: Path, weights: Path, minutes: float) -> list[str]:
     songs = [
         material.song(folder / f"pair{start}.wav", minutes * 60, start_s=start) for start in (1, 2)
     ]
-    _convert(folder, weights)
+    convert(folder, weights)
     seconds = {}
     for workers in (1, 2):
-        server = _server(folder / f"pair-{workers}", weights, WORKERS=workers)
+        server = full_size_server(folder / f"pair-{workers}", weights, WORKERS=workers)
         try:
             file_ids = [server.upload(song) for song in songs]
             began_s = time.monotonic()
@@ -118,14 +120,14 @@ def job(server: Server, song: Path, model: str = "demucs") -> Cost:
     return Cost(wall_s, measure.cpu_s(worker) - cpu_before_s, measure.peak_bytes(worker))
 
 
-def _server(folder: Path, weights: Path, **settings: object) -> Server:
+def full_size_server(folder: Path, weights: Path, **settings: object) -> Server:
     folder.mkdir(parents=True, exist_ok=True)
     return Server(folder, MODEL_DIR=weights, DEMUCS_MODEL="htdemucs", **settings).start()
 
 
-def _convert(folder: Path, weights: Path) -> float:
+def convert(folder: Path, weights: Path) -> float:
     """Let a server make and keep the graph; seconds of its first job on three seconds of sound."""
-    server = _server(folder / f"convert-{time.monotonic_ns()}", weights)
+    server = full_size_server(folder / f"convert-{time.monotonic_ns()}", weights)
     try:
         return job(server, material.song(folder / "three.wav", 3.0)).wall_s
     finally:
