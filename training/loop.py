@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from . import together
 
@@ -134,7 +134,7 @@ def _work(
             task.open_data([plan.seed, progress.step, rank])
     if rank == 0 and os.getppid() == parent:
         _save(state_file, task, average, progress)
-    distributed.destroy_process_group()
+    together.leave()
 
 
 def _step(task: Task, plan: Plan, progress: Progress, start_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The network and its file: an HTDemucs small enough to train on two CPU cores."""
+"""The network and its file: a small HTDemucs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from .render import SOURCES
 SEGMENT_S = 3
 CARD_FOLDER = Path(__file__).parents[1] / "pretrained" / "demucs-mini"
 MODEL_FILE = CARD_FOLDER / "model.safetensors"
+TRAINING_FILE = CARD_FOLDER / "training.json"
 MAX_FILE_BYTES = 8_000_000
 
 KWARGS: dict[str, Any] = {
     "sources": list(SOURCES),
-    "channels": 20,
+    "channels": 24,
     "depth": 4,
-    "t_layers": 2,
-    "t_heads": 4,
-    "t_hidden_scale": 2.0,
-    "dconv_mode": 1,
+    "t_layers": 3,
+    "t_heads": 6,
+    "t_hidden_scale": 1.5,
+    "dconv_mode": 3,
     "dconv_depth": 1,
     "samplerate": RATE_HZ,
     "segment": SEGMENT_S,

@@ -29,9 +29,16 @@ def join(rank: int, processes: int, seed: int, meeting_point: str) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)
-    distributed.init_process_group(
-        "gloo", init_method=meeting_point, rank=rank, world_size=processes
-    )
+    if processes > 1:
+        distributed.init_process_group(
+            "gloo", init_method=meeting_point, rank=rank, world_size=processes
+        )
+
+
+def leave() -> None:
+    """End what `join` began."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def share_gradients(model: torch.nn.Module, elapsed_s: float) -> float:
@@ -40,9 +47,9 @@ def share_gradients(model: torch.nn.Module, elapsed_s: float) -> float:
     Returns the time that has passed, averaged too: the processes must use the same rate and stop
     together.
     """
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    if distributed.get_world_size() == 1:
+    if not distributed.is_initialized():
         return elapsed_s
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
     shared = torch.cat([*(g.flatten() for g in gradients), torch.tensor([elapsed_s])])
     distributed.all_reduce(shared)
     shared /= distributed.get_world_size()
@@ -58,9 +65,9 @@ def share_gradients(model: torch.nn.Module, elapsed_s: float) -> float:
 def update_average(average: Weights, model: torch.nn.Module, decay: float, step: int) -> None:
     """Move the averaged weights towards the model's; faster in the first steps."""
     keep = min(decay, (1 + step) / (10 + step))
+    weights = model.state_dict()
     with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            average[name].lerp_(tensor, 1.0 - keep)
+        torch._foreach_lerp_([average[name] for name in weights], list(weights.values()), 1 - keep)
 
 
 def restore(

@@ -1,4 +1,4 @@
-"""`training.gpu`, on the CPU: it starts from the bundled weights, learns, stops and continues."""
+"""`training.gpu`, on the CPU: it learns, stops in time and can be continued."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from training import gpu, loop
 from training.loop import Progress
 from training.mix import RATE_HZ
-from training.train_demucs import objective
+from training.separation import packed
 
 
 @pytest.fixture
@@ -20,7 +20,8 @@ def plan(tmp_path: Path) -> gpu.Plan:
     for seed in range(2):
         bursts = rng.random((4, 1, 4)) < 0.7
         noise = rng.normal(0.0, 1500.0, (4, 2, 4 * RATE_HZ))
-        np.save(tmp_path / f"{seed}.npy", (noise * bursts.repeat(RATE_HZ, 2)).astype(np.int16))
+        stems = (noise * bursts.repeat(RATE_HZ, 2)).astype(np.int16)
+        packed.write(stems, tmp_path / f"{seed}{packed.SUFFIX}")
     return gpu.Plan(minutes=0.05, batch=1, device="cpu", songs=str(tmp_path), bfloat16=False)
 
 
@@ -34,7 +35,7 @@ def test_the_loss_of_a_fixed_batch_falls(plan: gpu.Plan, monkeypatch: pytest.Mon
 
     def loss() -> float:
         with torch.no_grad():
-            return float(objective(batch, task.model(batch.sum(1))))
+            return float(gpu.objective(batch, task.model(batch.sum(1))))
 
     before = loss()
     for _ in range(5):

@@ -7,13 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
+import torch
 
 from tests.support.server import ROOT
 from training import card, evaluate_demucs
 from training.evaluate_demucs import SETS, SongSet
 from training.mix import RATE_HZ
-from training.separation import effects, make, new_sources, second_set
+from training.separation import make, new_sources, packed, second_set, synths
 from training.separation.drumkits import play_kit
+from training.separation.remix import Remixer, Songs
 from training.separation.sources import KNOWN, UNSEEN, Cast, draw_mixed
 from training.songs import Note
 
@@ -124,20 +126,75 @@ def test_the_card_is_the_one_that_is_generated() -> None:
     assert (ROOT / "pretrained/demucs-mini/README.md").read_text("utf-8") == card.card_text()
 
 
-def test_effects_keep_shape_level_and_silence() -> None:
-    rng = np.random.default_rng(0)
-    stem = rng.normal(0.0, 0.1, (2, RATE_HZ)).astype(np.float32)
-    for _ in range(6):
-        treated = effects.treat(stem, rng)
-        assert treated.shape == stem.shape
-        assert np.sqrt((treated**2).mean()) == pytest.approx(0.1, rel=0.05)
-    assert not effects.treat(np.zeros_like(stem), rng).any()
+def test_a_packed_song_keeps_length_and_sound(tmp_path: Path) -> None:
+    times_s = np.arange(2 * RATE_HZ) / RATE_HZ
+    tones = [np.sin(2 * np.pi * hertz * times_s) for hertz in (200, 60, 440, 900)]
+    stems = (np.repeat(np.stack(tones)[:, None], 2, 1) * 8000).astype(np.int16)
+    packed.write(stems, tmp_path / "song.zip")
+    audio = packed.read(tmp_path / "song.zip").astype(np.float64)
+    assert audio.shape == (sum(packed.CHANNELS), stems.shape[-1])
+    for channel, stem in ((0, 0), (2, 1), (3, 2), (5, 3)):
+        error = audio[channel, RATE_HZ // 2 :] - stems[stem, 0, RATE_HZ // 2 :]
+        assert np.sqrt((error**2).mean()) < 600
 
 
-def test_the_bus_does_not_clip() -> None:
+SHORT = 2000
+
+
+def remixer() -> Remixer:
     rng = np.random.default_rng(0)
-    stems = rng.normal(0.0, 0.3, (4, 2, RATE_HZ)).astype(np.float32)
+    audio = [
+        rng.normal(0.0, 2000.0, (sum(packed.CHANNELS), RATE_HZ)).astype(np.int16) for _ in range(3)
+    ]
+    return Remixer(Songs(audio, "cpu"), SHORT, seed=1)
+
+
+def test_remixed_stems_are_finite_do_not_clip_and_are_sometimes_silent() -> None:
+    stems = remixer().batch(200)
+    assert stems.shape == (200, 4, 2, SHORT)
+    assert torch.isfinite(stems).all()
+    peaks = stems.sum(1).abs().amax((1, 2))
+    assert (peaks <= 1.001).all()
+    assert (peaks > 0.1).all()
+    silent = (stems.abs().amax((2, 3)) == 0).float().mean()
+    assert 0.05 < silent < 0.15
+
+
+def test_a_seed_gives_the_same_batches() -> None:
+    assert torch.equal(remixer().batch(2), remixer().batch(2))
+
+
+def test_a_song_is_cut_at_a_speed() -> None:
+    times_s = np.arange(4 * RATE_HZ) / RATE_HZ
+    tone = (8000 * np.sin(2 * np.pi * 300 * times_s)).astype(np.int16)
+    songs = Songs([np.stack([tone] * sum(packed.CHANNELS))], "cpu")
+    place = torch.full((1, 4), 100.0)
+    slow = songs.cut(torch.zeros(1, 4).long(), place, torch.full((1, 4), 0.5), RATE_HZ)
+    spectrum = torch.fft.rfft(slow[0, 0, 0]).abs()
+    assert int(spectrum.argmax()) == 150
+    same = songs.cut(torch.zeros(1, 4).long(), place, torch.ones(1, 4), RATE_HZ)
+    assert torch.allclose(same[0, 2, 1] * 32768, torch.from_numpy(tone[100:][:RATE_HZ]).float())
+
+
+def test_synthesizers_play_what_is_written() -> None:
+    rng = np.random.default_rng(0)
+    note = Note(0.5, 1.0, 57, 100)
+    for _ in range(8):
+        sound = synths.play([[note]], [synths.draw_patch(rng, bass=True)], 2.0)
+        assert sound.shape == (2, 2 * RATE_HZ)
+        assert not sound[:, : RATE_HZ // 2 - 1].any()
+        assert np.abs(sound[:, RATE_HZ // 2 :]).max() > 1e-3
+        assert np.isfinite(sound).all()
+    drums = synths.play_drums([Note(0.1, 0.1, pitch, 90) for pitch in range(35, 60)], 1.0, rng)
+    assert drums.any()
+    assert np.isfinite(drums).all()
+
+
+def test_a_lossy_coder_keeps_the_level() -> None:
+    rng = np.random.default_rng(0)
+    times_s = np.arange(RATE_HZ) / RATE_HZ
+    stem = np.stack([0.1 * np.sin(2 * np.pi * 500 * times_s)] * 2).astype(np.float32)
     for _ in range(4):
-        mastered = effects.master(stems, rng)
-        assert np.abs(mastered.sum(0)).max() < 0.9
-        assert mastered.shape == stems.shape
+        coded = make.code(stem, rng)
+        assert coded.shape == stem.shape
+        assert np.sqrt((coded**2).mean()) == pytest.approx(0.0707, rel=0.1)
