@@ -42,17 +42,17 @@ parameters, stored as float16 ({size_mb:.1f} MB) in the format that
 
 ## Training
 
-The scripts in [`training/`](../../training/README.md) created everything; no recordings and no
-other models were used.
+The scripts in [`training/`](../../training/README.md) made all songs, from sounds that packages
+carry. No released songs and no other models were used.
 
 - Songs: {songs} of 24 s, written by a seeded generator (chords, bass lines, drum patterns,
   melodies; tempo 70 to 180; 4/4 and 3/4). The bass plays MIDI notes {bass_low} to {bass_high}; the
   other instruments start at {other_low}, and three in ten parts are an octave lower.
-- Sources: {known}. Synthesizers with random settings play 30% of the drums, 40% of the basses and
-  25% of the other parts. The singers are espeak-ng and people whose telephone prompts are moved
-  onto the melody with the WORLD vocoder; some prompts are left as they were spoken. Stems are stored
-  in Opus.
-- Steps: {steps}, with {examples:,} segments of {segment} s in all. Of six segments in ten, every
+- {known}
+- Synthesizers with random settings play 30% of the drums, 40% of the basses and 25% of the other
+  parts. The singers are espeak-ng and people whose telephone prompts are moved onto the melody with
+  the WORLD vocoder; some prompts stay as they were spoken. Stems are stored in Opus.
+- Steps: {steps}, with {examples:,} segments of {segment} s in all. In six of ten segments, every
   stem comes from another song. Each stem gets its own speed, equaliser, room, compression,
   saturation, width and place, and is sometimes silent; mixtures get compression and clipping
   ([`remix.py`](../../training/separation/remix.py)).
@@ -82,8 +82,9 @@ The test sets, from the most to the least similar to the training songs:
   kits, a computed drum machine, and the speech of four people, tuned to the key.
 {checks}
 The last three sets were made after the first model was trained and before this one was, and have not
-changed since. No training uses the reserved sources. The second maker's fonts, one of its two drum
-kits and two of its four people are known to the model; its composer and mixer are not.
+changed since. No training uses the reserved sources. Two of the second maker's three fonts, one of
+its two recorded kits and two of its four people are known to the model; its composer and mixer are
+not.
 
 The first model had 2.4 million parameters and was trained on one sound font. It reached (drums, bass,
 other, vocals) 8.2, 7.3, 6.6 and 7.5 dB on the held-out programs; 4.9, 1.2, 4.3 and 5.9 dB on the
@@ -153,11 +154,12 @@ def _names(sources: Sources) -> str:
 
 
 def _known() -> str:
-    """What training uses, in a few words."""
-    fonts = " and ".join(f"sound font {font.name}" for font in KNOWN.fonts)
+    """What training uses, as a list item."""
+    fonts = "sound fonts " + " and ".join(font.name for font in KNOWN.fonts)
     recorded = sum(kit.program is None for kit in KNOWN.kits)
     people = sum(bool(singer.language) for singer in KNOWN.singers)
-    return f"{fonts}; {recorded} recorded drum kits; prompts in {people} languages"
+    text = f"Sources: {fonts}; {recorded} recorded drum kits; prompts in {people} languages."
+    return textwrap.fill(text, 98, subsequent_indent="  ")
 
 
 def _unmeasured(result: dict[str, Any]) -> str:
