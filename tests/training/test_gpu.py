@@ -38,7 +38,7 @@ def test_the_loss_of_a_fixed_batch_falls(plan: gpu.Plan, monkeypatch: pytest.Mon
             return float(gpu.objective(batch, task.model(batch.sum(1))))
 
     before = loss()
-    for _ in range(5):
+    for _ in range(12):
         task.model.zero_grad()
         task.backward(Progress())
         task.optimisers[0].step()
