@@ -82,14 +82,14 @@ The test sets, from the most to the least similar to the training songs:
   kits, a computed drum machine, and the speech of four people, tuned to the key.
 {checks}
 The last three sets were made after the first model was trained and before this one was, and have
-not changed since. No training uses the reserved sources. Two of the second maker's three fonts, one of
-its two recorded kits and two of its four people are known to the model; its composer and mixer are
-not.
+not changed since. No training uses the reserved sources. Two of the second maker's three fonts, one
+of its two recorded kits and two of its four people are known to the model; its composer and mixer
+are not.
 
 The first model had 2.4 million parameters and was trained on one sound font. It reached (drums,
-bass, other, vocals) 8.2, 7.3, 6.6 and 7.5 dB on the held-out programs; 4.9, 1.2, 4.3 and 5.9 dB on the
-first four songs of unseen sources; and 2.4, 2.3, 1.8 and 4.6 dB on the first seven of the second
-maker. The weights cannot be reproduced exactly, because training ends after a given time.
+bass, other, vocals) 8.2, 7.3, 6.6 and 7.5 dB on the held-out programs; 4.9, 1.2, 4.3 and 5.9 dB on
+the first four songs of unseen sources; and 2.4, 2.3, 1.8 and 4.6 dB on the first seven of the
+second maker. The weights cannot be reproduced exactly, because training ends after a given time.
 
 ## Limitations
 
