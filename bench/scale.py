@@ -53,6 +53,7 @@ class Studio:
     engine: Engine
     store: SharedJobStore
     webs: list[Server]
+    song: Path
     files: list[str]
     workers: list[Process]
 
@@ -64,6 +65,10 @@ class Studio:
             source_address=(f"127.0.1.{number + 1}", 0),
             timeout=60,
         )
+
+    def upload_again(self) -> None:
+        """Files without jobs, as people have them: an answer lists all jobs of its file."""
+        self.files = [self.webs[0].upload(self.song) for _ in range(FILES)]
 
     def submit(self, number: int, seconds: float, client: str | None = None) -> Job:
         file_id = self.files[number % FILES]
@@ -177,6 +182,7 @@ def cancels(studio: Studio) -> list[str]:
 def wakes(studio: Studio) -> list[str]:
     """From the commit that ends a job until the answer to `?wait` has arrived."""
     studio.use_workers(0)
+    studio.upload_again()
     milliseconds = []
     with ThreadPoolExecutor(FILES) as clients:
         for _ in range(WAIT_ROUNDS):
@@ -216,6 +222,7 @@ def _answered_s(caller: http.client.HTTPConnection, file_id: str) -> float:
 def polling(studio: Studio, seconds: float) -> list[str]:
     """Many clients poll the status of a running job from two web servers."""
     studio.use_workers(1)
+    studio.upload_again()
     studio.submit(0, seconds + 30)
     path = f"/status/{studio.files[0]}"
     asked = steadily(studio.connect, path, POLLERS, float(POLLERS), seconds)
@@ -242,8 +249,9 @@ def start(folder: Path, started: ExitStack) -> Studio:
     store = SharedJobStore(engine, max_queued=10_000)
     started.callback(store.close)
     song = write_wav(folder / "song.wav", noise(1.0))
-    files = [webs[0].upload(song) for _ in range(FILES)]
-    return Studio(cluster, engine, store, webs, files, [])
+    studio = Studio(cluster, engine, store, webs, song, [], [])
+    studio.upload_again()
+    return studio
 
 
 def main() -> None:
