@@ -96,7 +96,7 @@ class Remixer:
         return self._master(stems)
 
     def _segments(self, size: int) -> Tensor:
-        """Half of the segments have one speed for all stems, and some have one place too."""
+        """In `COHERENT` of the segments, all stems come from one place of a song, at one speed."""
         together = self._chance(size, 1, part=COHERENT)
         speed = 2 ** (self._uniform(size, STEMS) * 0.7 - 0.35)
         speed = torch.where(self._chance(size, STEMS, part=0.35), 1.0, speed)
