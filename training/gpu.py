@@ -3,6 +3,7 @@
     python -m training.separation.make --count 400
     python -m training.gpu --minutes 9
     python -m training.gpu --minutes 9 --continue-from training/runs/demucs-mini/state.pt
+    python -m training.gpu --minutes 9 --weights pretrained/demucs-mini/model.safetensors
 
 All songs of the folder are kept in the memory of the GPU, which also mixes them. Songs that come
 into the folder later are used after the next save. The state is saved every 2.5 minutes and at the
@@ -22,6 +23,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
+from demucs.hf import load_safetensors_model
 
 from . import loop
 from .loop import Progress
@@ -39,12 +41,16 @@ READERS = 16
 
 @dataclass(frozen=True)
 class Plan(loop.Plan):
-    """How to train demucs-mini, from the packed songs in the folder `songs`."""
+    """How to train demucs-mini, from the packed songs in the folder `songs`.
+
+    `weights` is a model file to begin with, or empty.
+    """
 
     processes: int = 1
     batch: int = 24
     average_decay: float = 0.999
     songs: str = str(SONGS)
+    weights: str = ""
     device: str = "cuda"
     least: ClassVar[float] = 0.0
 
@@ -76,7 +82,11 @@ class Task:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
         self.plan = plan
-        self.model = build_model().train().to(plan.device)
+        self.model = build_model().train()
+        if plan.weights:
+            before = load_safetensors_model(plan.weights).state_dict()
+            self.model.load_state_dict({name: tensor.float() for name, tensor in before.items()})
+        self.model.to(plan.device)
         self.optimisers: list[torch.optim.Optimizer] = [
             torch.optim.Adam(
                 self.model.parameters(), lr=plan.peak_rate, betas=(0.9, 0.99), fused=True

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from demucs.hf import load_safetensors_model
 
 from training import gpu, loop
 from training.loop import Progress
 from training.mix import RATE_HZ
+from training.model import MODEL_FILE
 from training.separation import packed
 
 
@@ -55,3 +57,10 @@ def test_a_run_ends_in_time_and_can_be_continued(plan: gpu.Plan, tmp_path: Path)
     assert second["step"] > first["step"] >= 1
     assert second["total_s"] > first["total_s"]
     assert all(torch.isfinite(tensor).all() for tensor in second["average"].values())
+
+
+def test_a_run_can_begin_with_a_model_file(plan: gpu.Plan) -> None:
+    task = gpu.Task(replace(plan, weights=str(MODEL_FILE)))
+    expected = load_safetensors_model(MODEL_FILE).state_dict()
+    for name, tensor in task.model.state_dict().items():
+        assert torch.equal(tensor, expected[name].float()), name
