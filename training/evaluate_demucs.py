@@ -21,10 +21,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
+import soxr
 import torch
 from demucs.apply import apply_model
 from demucs.hf import load_safetensors_model
 
+from scripts import voices
 from studio.audio.replacing import replacing
 
 from .mix import RATE_HZ
@@ -39,6 +42,7 @@ VOCALS = SOURCES.index("vocals")
 OFFSET = 0.02
 CHECK_S = 12
 CHECK_SONGS = 4
+MUSIC_START_S, MUSIC_PIECES = 30, 16
 CHECKED = "second"
 
 Scores = dict[str, float]
@@ -149,6 +153,23 @@ def check(model: torch.nn.Module, songs: Iterable[torch.Tensor]) -> Scores:
     }
 
 
+def music_vocals_db(model: torch.nn.Module, pieces: Iterable[Path]) -> float:
+    """Vocals found in recordings of instrumental music, over the mixture; the median of the pieces.
+
+    `CHECK_S` seconds of each are separated, from `MUSIC_START_S` on.
+    """
+    levels = []
+    for piece in pieces:
+        with soundfile.SoundFile(piece) as file:
+            file.seek(MUSIC_START_S * file.samplerate)
+            sound = file.read(CHECK_S * file.samplerate, dtype="float32", always_2d=True)
+            wide = soxr.resample(sound, file.samplerate, RATE_HZ)
+        # A mono piece plays on both sides.
+        mixture = torch.from_numpy(np.ascontiguousarray(wide[:, [0, -1]].T))
+        levels.append(ratio_db(separate(model, mixture)[VOCALS], mixture))
+    return round(float(np.median(levels)), 1)
+
+
 def medians(scores: Sequence[Scores], percentile: float = 50) -> Scores:
     """The median, or another percentile, over the songs of each stem."""
     return {
@@ -227,7 +248,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if set(arguments.sets) - {"held_out"}:
         sources.require()
-    print(table(run(arguments.model, arguments.sets, arguments.count)))
+    result = run(arguments.model, arguments.sets, arguments.count)
+    if CHECKED in arguments.sets and "music_vocals_db" not in result["checks"]:
+        model = load_safetensors_model(arguments.model).eval()
+        result["checks"]["music_vocals_db"] = music_vocals_db(model, voices.music()[:MUSIC_PIECES])
+        _write(arguments.model.parent / SCORES_FILE.name, result)
+    print(table(result))
 
 
 if __name__ == "__main__":
