@@ -95,6 +95,8 @@ reproduced exactly, because training ends after a given time.
 ## Limitations
 
 - It was trained on synthetic music only; expect audible bleeding on real songs.
+- In mono songs, the stem "other" is poor (2.4 dB instead of 9.1 dB on the sample song), because
+  the network also uses the stereo position of the accompaniment.
 - The bass is the weakest stem: instruments that play below the usual range tend to end up in it.
 - Sustained solo wind or string instruments end up partly in the vocals.
 - Sung vocals contain nothing above 11 kHz and spoken ones nothing above 8 kHz in the training data.

@@ -1,9 +1,9 @@
 """Trains demucs-mini for a bounded time on a GPU, from songs that are already rendered.
 
     python -m training.separation.make --count 400
-    python -m training.gpu --minutes 9
-    python -m training.gpu --minutes 9 --continue-from training/runs/demucs-mini/state.pt
-    python -m training.gpu --minutes 9 --weights pretrained/demucs-mini/model.safetensors
+    python -m training.gpu --minutes 7
+    python -m training.gpu --minutes 7 --continue-from training/runs/demucs-mini/state.pt
+    python -m training.gpu --minutes 7 --weights pretrained/demucs-mini/model.safetensors
 
 All songs of the folder are kept in the memory of the GPU, which also mixes them. Songs that come
 into the folder later are used after the next save. The state is saved every 2.5 minutes and at the
@@ -97,6 +97,8 @@ class Task:
     def open_data(self, seeds: list[int]) -> None:
         """Read the songs that are not in memory yet."""
         paths = [path for path in read_folder(Path(self.plan.songs)) if path not in self.audio]
+        if not paths and not self.audio:
+            raise SystemExit(f"{self.plan.songs} has no songs. Run training.separation.make.")
         # Forked processes have what is imported; they do not touch the GPU.
         with ProcessPoolExecutor(READERS, get_context("fork")) as pool:
             self.audio.update(zip(paths, pool.map(packed.read, paths), strict=True))

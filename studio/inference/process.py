@@ -15,7 +15,8 @@ MAX_ARENAS = 2
 # From glibc's malloc.h.
 _M_ARENA_MAX = -8
 # From mman.h.
-_MADV_DONTNEED = 4
+# Never loses data, wherever a range is mapped by then.
+_MADV_PAGEOUT = 21
 # From prctl.h.
 _PR_SET_DUMPABLE = 4
 
@@ -60,17 +61,19 @@ def release_free_memory() -> None:
 def release_mapped_pages(path: Path) -> None:
     """Return the pages of a mapped file to the system, which reads them again if they are used.
 
-    Linux only.
+    Linux 5.4 only, and only if the process owns the file or may write to it.
     """
     if sys.platform != "linux":
         return
     library, mapped = ctypes.CDLL(None), os.fspath(path.resolve())
-    for line in Path("/proc/self/maps").read_text("utf-8", errors="surrogateescape").splitlines():
+    for line in (
+        Path("/proc/self/maps").read_text("utf-8", errors="surrogateescape").split("\n")[:-1]
+    ):
         addresses, access, *_, name = line.split(maxsplit=5)
         # Pages that were written to would be lost.
         if name == mapped and access.startswith("r-"):
             start, end = (int(address, 16) for address in addresses.split("-"))
-            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_PAGEOUT)
 
 
 def send_nothing() -> None:

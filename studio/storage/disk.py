@@ -57,7 +57,7 @@ class DiskUploads:
         return {file_id for file_id in file_ids if self._folders.has(file_id)}
 
     def is_empty(self) -> bool:
-        return not self._folders.file_ids()
+        return self._folders.is_empty()
 
     def arrived_before(self, _at: float, _temporary_at: float) -> list[str]:
         # Each record is a file, which the caller reads anyway.

@@ -80,9 +80,9 @@ class Uploads(Protocol):
         """Whether there are no uploads."""
 
     def arrived_before(self, at: float, temporary_at: float) -> list[str]:
-        """The IDs of uploads that arrived before a time, in Unix seconds; maybe of others too.
+        """The IDs of uploads that arrived before `at`, in Unix seconds; may include others.
 
-        For temporary ones it is another time.
+        `temporary_at` applies to temporary uploads.
         """
 
     def touch(self, file_id: str) -> None:
@@ -187,8 +187,8 @@ class Orphans(Protocol):
     def remove_results(self, choose: Choose, now: float) -> None:
         """Delete the results that `choose` returns, unless they were written within the last hour.
 
-        It is called with a part of all results after the other. Results exist for a moment before
-        their job is stored.
+        `choose` is called with one batch at a time. Results exist for a moment before their job is
+        stored.
         """
 
 
@@ -253,9 +253,9 @@ class Storage(ABC):
         return self._uploads.is_empty()
 
     def arrived_before(self, at: float, temporary_at: float) -> list[str]:
-        """The IDs of uploads that arrived before a time, in Unix seconds; maybe of others too.
+        """The IDs of uploads that arrived before `at`, in Unix seconds; may include others.
 
-        For temporary ones it is another time.
+        `temporary_at` applies to temporary uploads.
         """
         return self._uploads.arrived_before(at, temporary_at)
 

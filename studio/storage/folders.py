@@ -11,6 +11,7 @@ outputs/.work/<server>-*               results in progress
 outputs/.locks/<server>                locked while the server lives; see studio.storage.owner
 """
 
+import os
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -59,6 +60,11 @@ class Folders:
     def file_ids(self) -> list[str]:
         """The IDs of all uploads."""
         return [path.name for path in self.uploads.iterdir() if is_id(path.name)]
+
+    def is_empty(self) -> bool:
+        """Whether there are no uploads."""
+        with os.scandir(self.uploads) as entries:
+            return not any(is_id(entry.name) for entry in entries)
 
     def has(self, file_id: str) -> bool:
         """Whether there is an upload with this ID."""

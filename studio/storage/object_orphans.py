@@ -60,14 +60,16 @@ class ObjectOrphans:
                 file_id: sum(info.size_bytes for info in objects.values())
                 for file_id, objects in files.items()
             }
-            self._uploads.set_result_bytes(sizes, last, max(files))
-            last = max(files)
+            # Other names may be ordered in another way by the database.
+            end = max(filter(is_id, files), default=last)
+            self._uploads.set_result_bytes(sizes, last, end)
+            last = end
             results = _results(files)
             self._delete((results[one] for one in choose(list(results))), now)
         self._uploads.set_result_bytes({}, last, None)
 
     def _files(self, prefix: str) -> Iterator[dict[str, Objects]]:
-        """All objects of some files after the others, by the IDs of the files."""
+        """All objects, in batches of whole files, by the IDs of the files."""
         files: dict[str, Objects] = {}
         count = 0
         for file_id, found in groupby(self._bucket.each(prefix), lambda one: _names(one[0])[1]):

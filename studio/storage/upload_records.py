@@ -24,5 +24,5 @@ class UploadRecords(Uploads, Protocol):
     def set_result_bytes(self, sizes: Mapping[str, int], after: str, to: str | None) -> None:
         """Correct the sizes of the results of the uploads with IDs from `after` to `to`.
 
-        `sizes` has those that are not 0. The upload `after` does not count; None means the last.
+        `sizes` has those that are not 0. `after` is exclusive; `to` None means no upper bound.
         """

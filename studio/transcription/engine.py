@@ -62,7 +62,7 @@ class SpeechEngine(Protocol):
 
     @property
     def languages(self) -> frozenset[str]:
-        """The codes of the languages that it can be told; English alone for English models."""
+        """The language codes that the model accepts; English alone for English models."""
 
     def detect_language(self, speech: Speech) -> tuple[str, float]:
         """The code and probability of the language in the first 30 s."""

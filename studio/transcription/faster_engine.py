@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -106,7 +106,7 @@ class FasterWhisper:
     def _is_multilingual(self) -> bool:
         return bool(self._model.model.is_multilingual)
 
-    @property
+    @cached_property
     def languages(self) -> frozenset[str]:
         if not self._is_multilingual:
             return ENGLISH

@@ -55,7 +55,7 @@ def language_code(text: str) -> str | None:
 
 
 def check_language(language: str | None, known: Set[str]) -> None:
-    """Raise InvalidOption if a language is given that a model with the `known` ones has not."""
+    """Raise InvalidOption if a language is given that is not one of those the model knows."""
     if language is not None and language not in known:
         raise InvalidOption(
             f"`language` is {language!r}, which this variant of Whisper does not support. Use "

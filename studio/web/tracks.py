@@ -94,7 +94,7 @@ def samples_per_pixel(file_format: str) -> int:
 def offset_ms(track: Track) -> int:
     """How much later the current request asks for the words of a transcript.
 
-    Raises InvalidOption, also if it asks for that of another track.
+    Raises InvalidOption if the value is invalid or the track has no words.
     """
     asked = request.args.get(OFFSET.name)
     if asked is None:

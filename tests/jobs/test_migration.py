@@ -146,7 +146,7 @@ def either(request: pytest.FixtureRequest, database: str) -> str:
 
 OLD_QUEUE = "03.02.00_50_post_batch_defer_jobs.sql"
 FUNCTIONS = "SELECT proname FROM pg_proc WHERE proname LIKE 'procrastinate%' ORDER BY 1"
-NOTED = "SELECT obj_description('procrastinate_jobs'::regclass)"
+NOTED = "SELECT obj_description('procrastinate_jobs'::regclass, 'pg_class')"
 
 
 def queue_of_an_older_procrastinate(url: str) -> Engine:

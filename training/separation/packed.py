@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from studio.audio import ffmpeg_path
+from studio.audio.replacing import replacing
 from training.render import SOURCES
 
 OPUS_RATE_HZ = 48_000
@@ -28,12 +30,10 @@ SUFFIX = ".zip"
 
 def write(stems: npt.NDArray[np.int16], path: Path) -> None:
     """Write int16 stems of shape (4, 2, samples)."""
-    unfinished = path.with_suffix(".part")
-    with zipfile.ZipFile(unfinished, "w") as file:
+    with replacing(path) as new, zipfile.ZipFile(new, "w") as file:
         for name, stem, channels, rate_bps in zip(SOURCES, stems, CHANNELS, RATES_BPS, strict=True):
             sound = stem if channels == 2 else stem.mean(0, keepdims=True).astype(np.int16)
             file.writestr(f"{name}.opus", _encode(sound, rate_bps))
-    unfinished.replace(path)
 
 
 def read(path: Path) -> npt.NDArray[np.int16]:
@@ -48,9 +48,6 @@ def read(path: Path) -> npt.NDArray[np.int16]:
 
 
 def _encode(sound: npt.NDArray[np.int16], rate_bps: int) -> bytes:
-    # Only rendering needs ffmpeg, not the machine that trains.
-    from studio.audio import ffmpeg_path
-
     channels = sound.shape[0]
     command = [
         ffmpeg_path(), "-nostdin", "-v", "error",

@@ -37,8 +37,6 @@ class Songs:
     """Packed songs in the memory of a device, as int16 of shape (songs, channels, samples)."""
 
     def __init__(self, songs: Sequence[npt.NDArray[np.int16]], device: str) -> None:
-        if not songs:
-            raise FileNotFoundError("no rendered songs")
         self.samples = min(song.shape[1] for song in songs)
         self.count = len(songs)
         self.audio = torch.stack([
@@ -50,10 +48,11 @@ class Songs:
 
         All arguments are of shape (batch, STEMS); cubic interpolation (Catmull and Rom 1974).
         """
-        steps = torch.arange(length, device=song.device, dtype=torch.float32)
-        places = start[..., None].float() + steps * speed[..., None]
+        # In float32, places far into a song would be sixteenths of a sample.
+        steps = torch.arange(length, device=song.device, dtype=torch.float64)
+        places = start[..., None].double() + steps * speed[..., None].double()
         whole = places.floor().long().clamp(1, self.samples - 3)
-        part = (places - whole)[:, :, None]
+        part = (places - whole).float()[:, :, None]
         sides = torch.tensor([_LEFT, _RIGHT], device=song.device).T
         first = (song[..., None] * self.audio.shape[1] + sides) * self.samples
         index = first[..., None] + whole[:, :, None]

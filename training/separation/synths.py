@@ -1,8 +1,8 @@
 """Synthesizers whose sounds are drawn at random: for notes, and a machine for drums.
 
-Sound fonts hold few basses and leads. A patch here is either two oscillators with frequency
-modulation (Chowning 1973), as in the sound chips of early computers, or waveforms through a
-low-pass filter, as in analogue synthesizers.
+Sound fonts hold few basses and leads. A patch here has two oscillators, half of the time with
+frequency modulation (Chowning 1973), as in the sound chips of early computers, and a low-pass
+filter, as in analogue synthesizers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FADE_S = 0.004
 
 @dataclass(frozen=True)
 class Patch:
-    """One sound. `index` 0 means no modulation; a filter opens to `cutoff` times the pitch."""
+    """One sound. `index` 0 means no modulation; a filter closes to `cutoff` times the pitch."""
 
     waves: tuple[int, int]
     detune: float
@@ -42,7 +42,7 @@ class Patch:
     index: float
     index_decay_s: float
     cutoff: float
-    resonant_decay_s: float
+    filter_decay_s: float
     attack_s: float
     decay_s: float
     sustain: float
@@ -60,7 +60,7 @@ def draw_patch(rng: np.random.Generator, bass: bool) -> Patch:
         index=float(rng.uniform(0.3, 5.0)) if modulated else 0.0,
         index_decay_s=float(np.exp(rng.uniform(np.log(0.03), np.log(2.0)))),
         cutoff=float(np.exp(rng.uniform(np.log(1.5), np.log(12.0 if bass else 20.0)))),
-        resonant_decay_s=float(np.exp(rng.uniform(np.log(0.05), np.log(1.5)))),
+        filter_decay_s=float(np.exp(rng.uniform(np.log(0.05), np.log(1.5)))),
         attack_s=float(np.exp(rng.uniform(np.log(0.002), np.log(0.02 if bass else 0.2)))),
         decay_s=float(np.exp(rng.uniform(np.log(0.1), np.log(2.0)))),
         sustain=float(rng.uniform(0.0, 1.0)),
@@ -113,7 +113,7 @@ def _filtered(wave: Floats, times_s: Floats, pitch_hz: float, patch: Patch) -> F
     """A low-pass filter that closes: the unfiltered sound fades into the filtered one."""
     cutoff_hz = min(pitch_hz * patch.cutoff, 0.45 * RATE_HZ)
     dull = sosfilt(butter(2, cutoff_hz, fs=RATE_HZ, output="sos"), wave)
-    opened = 0.7 * np.exp(-times_s / patch.resonant_decay_s)
+    opened = 0.7 * np.exp(-times_s / patch.filter_decay_s)
     faded: Floats = dull + opened * (wave - dull)
     return faded
 

@@ -14,7 +14,7 @@ from studio.jobs.tables import JobRow
 log = logging.getLogger(__name__)
 
 TASK = "studio.jobs.run"
-# The last migration of tables on which none is noted.
+# The last migration of tables that have no comment.
 UNNOTED = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 
 
@@ -39,7 +39,9 @@ def _upgrade_once(engine: Engine, is_last: bool) -> bool:
         if not inspect(connection).has_table("procrastinate_jobs"):
             _apply(connection, SchemaManager.get_schema(), files[-1].name)
             return True
-        noted = connection.scalar(text("SELECT obj_description('procrastinate_jobs'::regclass)"))
+        noted = connection.scalar(
+            text("SELECT obj_description('procrastinate_jobs'::regclass, 'pg_class')")
+        )
         missing = [file for file in files if file.name > (noted or UNNOTED)]
         while missing and "_post_" in missing[-1].name and not is_last:
             missing.pop()

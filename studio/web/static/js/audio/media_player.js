@@ -20,7 +20,8 @@ export class MediaPlayer {
   _listen() {
     const { media } = this;
     media.addEventListener("loadedmetadata", () => {
-      this.durationS.value = media.duration;
+      // The length of a recording of a browser may be missing in its file.
+      if (Number.isFinite(media.duration)) this.durationS.value = media.duration;
       this.hasFailed.value = false;
     });
     media.addEventListener("play", () => {
