@@ -28,6 +28,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "stereo": {"channels": 2, "is_causal": True},
     "melody": {"is_melody": True},
 }
+PLAIN_UNLESS_SLOW = [
+    "plain", *(pytest.param(name, marks=pytest.mark.slow) for name in ("stereo", "melody")),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +86,7 @@ def theirs(model_dir: Path, name: str) -> npt.NDArray[np.float32]:
     return made
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["plain", *(pytest.param(one, marks=pytest.mark.slow) for one in ("stereo", "melody"))],
-)
+@pytest.mark.parametrize("name", PLAIN_UNLESS_SLOW)
 def test_the_likeliest_music_is_that_of_transformers(model_dir: Path, name: str) -> None:
     """Token by token, with guidance; the sound is decoded in pieces and equals theirs too."""
     expected = theirs(model_dir, name)
@@ -102,7 +102,7 @@ def test_the_likeliest_music_is_that_of_transformers(model_dir: Path, name: str)
         assert np.abs(sound - expected).max() < 1e-5, runtime
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", PLAIN_UNLESS_SLOW)
 def test_the_engines_agree_about_what_comes_next(model_dir: Path, name: str) -> None:
     """Logits behind a long beginning, then step by step, of two tracks with guidance."""
     models = [loaded(model_dir, name, engine) for engine in ("torch", "openvino")]

@@ -150,8 +150,8 @@ def remixer() -> Remixer:
 
 
 def test_remixed_stems_are_finite_do_not_clip_and_are_sometimes_silent() -> None:
-    stems = remixer().batch(200)
-    assert stems.shape == (200, 4, 2, SHORT)
+    stems = remixer().batch(60)
+    assert stems.shape == (60, 4, 2, SHORT)
     assert torch.isfinite(stems).all()
     peaks = stems.sum(1).abs().amax((1, 2))
     assert (peaks <= 1.001).all()
