@@ -17,6 +17,11 @@ LINE = {
     ],
 }
 NEXT = {**LINE, "start_s": 8.0, "end_s": 9.0, "text": " three", "words": []}
+# What is sung in the sample song.
+LYRICS = [
+    "yellow ever day shine", "ever now shine yellow", "now day now day", "luna slow",
+    "maybe day amor ever", "slow",
+]  # fmt: skip
 SWEPT = """[...document.querySelectorAll(".sung-word")]
   .map((word) => Number(word.style.getPropertyValue("--sung")))"""
 
@@ -72,10 +77,10 @@ def test_pasted_lyrics_are_put_in_time(page: Page, studio: Server, sung: Song) -
     studio.edit(sung.file_id, [LINE, NEXT])
     page.goto(f"/studio/{sung.file_id}/karaoke")
     page.get_by_text("Use the right words").click()
-    page.get_by_label("Lyrics").fill("over the river\nlow now maybe")
+    page.get_by_label("Lyrics").fill("\n".join(LYRICS))
     page.get_by_role("button", name="Put them in time").click()
-    expect(page.locator(".sung")).to_have_text("over the river")
-    expect(page.locator(".soon")).to_have_text("low now maybe")
+    expect(page.locator(".sung")).to_have_text(LYRICS[0])
+    expect(page.locator(".soon")).to_have_text(LYRICS[1])
 
 
 @pytest.mark.slow
