@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from scripts.services import nginx
 from scripts.services.children import free_port, is_open, spawn, stop, wait_until_ready
@@ -19,6 +21,7 @@ from studio.inference.variants import BUNDLED
 ROOT = Path(__file__).resolve().parents[2]
 HEARTBEAT_S, STALLED_S = 2, 8
 START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 60
 NGINX_CONFIGURATION = """pid {folder}/nginx.pid;
 error_log stderr warn;
 events {{}}
@@ -52,14 +55,29 @@ class Part:
         return text in self.log.read_text("utf-8", "replace")
 
 
+def _end_children() -> None:
+    """End the children of this program that no list has: a signal came while they were started."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    for child in psutil.wait_procs(children, STOP_TIMEOUT_S)[1]:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
 class Machines:
-    """Starts the parts, and stops them at the end of its context. Raises ServiceError."""
+    """Starts the parts, and stops them and all other children of this program at its end.
+
+    Raises ServiceError.
+    """
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._services = ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix="studio-machines-"))
         self._services.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self._services.callback(_end_children)
         self.settings = {
             # Settings of a server for the internet may be in .env.
             "API_KEYS": "",
