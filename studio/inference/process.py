@@ -15,8 +15,7 @@ MAX_ARENAS = 2
 # From glibc's malloc.h.
 _M_ARENA_MAX = -8
 # From mman.h.
-# Never loses data, wherever a range is mapped by then.
-_MADV_PAGEOUT = 21
+_MADV_DONTNEED = 4
 # From prctl.h.
 _PR_SET_DUMPABLE = 4
 
@@ -61,7 +60,8 @@ def release_free_memory() -> None:
 def release_mapped_pages(path: Path) -> None:
     """Return the pages of a mapped file to the system, which reads them again if they are used.
 
-    Linux 5.4 only, and only if the process owns the file or may write to it.
+    The file must stay mapped meanwhile. Linux only. MADV_PAGEOUT would need no such promise, but it
+    keeps pages that are not on the disk yet, and those of files in memory.
     """
     if sys.platform != "linux":
         return
@@ -73,7 +73,7 @@ def release_mapped_pages(path: Path) -> None:
         # Pages that were written to would be lost.
         if name == mapped and access.startswith("r-"):
             start, end = (int(address, 16) for address in addresses.split("-"))
-            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_PAGEOUT)
+            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
 def send_nothing() -> None:
