@@ -122,7 +122,10 @@ def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
     client = socketio.Client(reconnection=False)
     for name in ("connected", "error"):
         client.on(name, lambda data, name=name: events.put((name, data)), namespace="/transcribe")
-    client.connect(launched.url, namespaces=["/transcribe"], wait_timeout=30)
+    # A message may be lost while a client goes over from polling.
+    client.connect(
+        launched.url, namespaces=["/transcribe"], transports=["websocket"], wait_timeout=30
+    )
     assert events.get(timeout=30)[0] == "connected"
     os.kill(launched.pid, signal.SIGTERM)
     name, data = events.get(timeout=60)
