@@ -158,6 +158,13 @@ def _hit(pitch: int, rng: np.random.Generator) -> Floats:
     return np.stack([loud * (1 - pan), loud * (1 + pan)]).astype(np.float32)
 
 
+def _decay(rng: np.random.Generator, decay_s: tuple[float, float]) -> tuple[Floats, Floats]:
+    """The times of a sound that fades, in seconds, and its level at each."""
+    fades_s = float(rng.uniform(*decay_s))
+    times_s = np.arange(round(3 * fades_s * RATE_HZ)) / RATE_HZ
+    return times_s, np.exp(-times_s / fades_s)
+
+
 def _drop(
     rng: np.random.Generator,
     end_hz: tuple[float, float],
@@ -165,12 +172,11 @@ def _drop(
     click: float = 0.1,
 ) -> Floats:
     """A sine whose pitch falls, with a click at its start."""
-    fades_s = float(rng.uniform(*decay_s))
-    times_s = np.arange(round(3 * fades_s * RATE_HZ)) / RATE_HZ
+    times_s, fade = _decay(rng, decay_s)
     low_hz, sweep = float(rng.uniform(*end_hz)), float(rng.uniform(0.5, 6.0))
     glide_s = float(rng.uniform(0.01, 0.06))
     cycles = low_hz * (times_s + sweep * glide_s * (1 - np.exp(-times_s / glide_s)))
-    body = np.tanh(np.sin(2 * np.pi * cycles) * rng.uniform(0.5, 3.0)) * np.exp(-times_s / fades_s)
+    body = np.tanh(np.sin(2 * np.pi * cycles) * rng.uniform(0.5, 3.0)) * fade
     body += click * rng.random() * rng.normal(size=len(times_s)) * np.exp(-times_s / 0.003)
     return _without_clicks(body)
 
@@ -179,10 +185,9 @@ def _noise(
     rng: np.random.Generator, cut_hz: tuple[float, float], decay_s: tuple[float, float]
 ) -> Floats:
     """Noise above a frequency."""
-    fades_s = float(rng.uniform(*decay_s))
-    times_s = np.arange(round(3 * fades_s * RATE_HZ)) / RATE_HZ
+    times_s, fade = _decay(rng, decay_s)
     sections = butter(2, float(rng.uniform(*cut_hz)), "highpass", fs=RATE_HZ, output="sos")
-    hiss = sosfilt(sections, rng.normal(size=len(times_s))) * np.exp(-times_s / fades_s)
+    hiss = sosfilt(sections, rng.normal(size=len(times_s))) * fade
     return _without_clicks(hiss)
 
 
@@ -190,13 +195,12 @@ def _metal(
     rng: np.random.Generator, cut_hz: tuple[float, float], decay_s: tuple[float, float]
 ) -> Floats:
     """Six square waves without harmony, some noise, above a frequency."""
-    fades_s = float(rng.uniform(*decay_s))
-    times_s = np.arange(round(3 * fades_s * RATE_HZ)) / RATE_HZ
+    times_s, fade = _decay(rng, decay_s)
     pitches_hz = rng.uniform(300, 1100) * rng.uniform(1.0, 2.6, 6)
     ring = np.sign(np.sin(2 * np.pi * pitches_hz[:, None] * times_s)).sum(0)
     ring = ring * rng.uniform(0.0, 1.0) + rng.normal(size=len(times_s)) * rng.uniform(0.3, 2.0)
     sections = butter(3, float(rng.uniform(*cut_hz)), "highpass", fs=RATE_HZ, output="sos")
-    return _without_clicks(sosfilt(sections, ring) * np.exp(-times_s / fades_s))
+    return _without_clicks(sosfilt(sections, ring) * fade)
 
 
 def _without_clicks(sound: Floats) -> Floats:
