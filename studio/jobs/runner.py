@@ -117,8 +117,7 @@ class JobRunner:
         ends_s = time.monotonic() + timeout_s
         with self._changed:
             while (left_s := ends_s - time.monotonic()) > 0:
-                job = self._store.get(job_id)
-                if job is None or job.state.is_final or self._stopping:
+                if self._stopping or self._store.has_ended(job_id):
                     return
                 if until is not None and until():
                     return

@@ -105,6 +105,11 @@ class JobStore:
             row = session.scalar(select(JobRow).where(JobRow.job_id == job_id))
             return self._jobs(session, [row])[0] if row else None
 
+    def has_ended(self, job_id: str) -> bool:
+        """Whether a job is in a final state, or is gone."""
+        with self._sessions.reading() as session:
+            return session.scalar(select(JobRow.state).where(JobRow.job_id == job_id)) not in ACTIVE
+
     def of_file(self, file_id: str) -> list[Job]:
         """All jobs of a file, newest first."""
         with self._sessions.reading() as session:
@@ -341,7 +346,7 @@ class JobStore:
         """Add queued jobs to the queue of other processes; here the rows are the queue."""
 
     def _announce(self, session: Session, job_ids: Iterable[str]) -> None:
-        """Tell other processes, with this transaction, that jobs have changed; here are none."""
+        """Notify other processes, with this transaction, that jobs have ended; here are none."""
 
     def forget_file(self, file_id: str) -> None:
         """Delete all jobs of a file."""
@@ -381,5 +386,5 @@ class JobStore:
             .returning(JobRow)
         ).all()
         self._enqueue(session, waiting)
-        self._announce(session, [*failed, *(row.job_id for row in waiting)])
+        self._announce(session, failed)
         return failed

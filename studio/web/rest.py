@@ -40,6 +40,7 @@ from studio.errors import (
 from studio.inference.warm_up import READY
 from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.job import State
+from studio.storage.files import unknown_file
 from studio.web import answers, editing, receiving, schemas
 from studio.web.access import asked_operation
 from studio.web.editing import EditViews
@@ -318,8 +319,10 @@ class JobViews(Views):
         jobs = self._store.of_file(file_id)
         if wait_s and jobs and not jobs[0].state.is_final:
             self._wait(jobs[0].job_id, wait_s, partial_from)
-            upload = self._upload(file_id)
             jobs = self._store.of_file(file_id)
+            if not jobs:
+                # The file was deleted.
+                raise unknown_file(file_id)
         waiting = bool(jobs) and not jobs[0].state.is_final
         headers = {"Retry_After": POLL_AFTER_S} if waiting else {}
         before = request.args.get("before")

@@ -1,7 +1,7 @@
 """A web server without a worker: what it knows of the workers from the database."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,6 +13,7 @@ from scripts.services.postgres import Postgres
 from studio.jobs.database import connect
 from studio.jobs.job import Request, State
 from studio.jobs.scale.partials import SharedPartials
+from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.scale.workers import Abilities, Workers
 from studio.jobs.store import JobStore
 from tests.support.server import Server, until
@@ -21,6 +22,8 @@ from tests.support.statements import Statements
 pytestmark = pytest.mark.postgres
 ROUTES = (("demucs.mini", "gpu"),)
 STALLED_S = 600
+# Requests that wait for the same job.
+WAITING = 3
 HOUR_AGO = text("UPDATE workers SET seen_at = now() - interval '1 hour'")
 
 
@@ -116,6 +119,32 @@ def test_requests_take_few_round_trips(
     sent = statements.during(lambda: web.get(f"/status/{file_id}"))
     assert 0 < len(sent) <= 8, sent
     web.post(f"/cancel/{file_id}")
+
+
+def reads(sent: list[str], beginning: str) -> list[str]:
+    return [one for one in sent if one.startswith(beginning)]
+
+
+def test_the_end_of_a_job_wakes_those_who_wait_for_it(
+    web: Server, engine: Engine, statements: Statements, short_wav: Path
+) -> None:
+    """Each of them reads the jobs of the file once; those who wait for another job read nothing."""
+    files = [web.upload(short_wav) for _ in range(2)]
+    for file_id in files:
+        web.process(file_id, model_variant="tiny")
+    store, arrived = SharedJobStore(engine), statements.from_now()
+    with ThreadPoolExecutor(2 * WAITING) as pool:
+        first, second = (
+            [pool.submit(web.get, f"/status/{file_id}?wait=60") for _ in range(WAITING)]
+            for file_id in files
+        )
+        # Each looks once more before it waits.
+        until(lambda: len(reads(arrived(), "SELECT jobs.state")) >= 2 * WAITING)
+        sent = statements.during(lambda: [store.cancel(files[0]), *map(Future.result, first)])
+        assert not any(answer.done() for answer in second)
+        store.cancel(files[1])
+    assert {one.result().json()["status"] for one in (*first, *second)} == {"canceled"}
+    assert len(reads(sent, "SELECT jobs.number")) == WAITING, sent
 
 
 def test_metrics_are_those_of_all_jobs(web: Server, engine: Engine) -> None:

@@ -24,7 +24,15 @@ class Statements:
 
     def during(self, act: Callable[[], object]) -> list[str]:
         """The first lines of the statements that arrive while `act` runs."""
-        with open(self._log, encoding="utf-8") as log:
-            log.seek(0, 2)
-            act()
-            return RECEIVED.findall(log.read())
+        arrived = self.from_now()
+        act()
+        return arrived()
+
+    def from_now(self) -> Callable[[], list[str]]:
+        """A function that returns the first lines of the statements that have arrived since."""
+        begin = self._log.stat().st_size
+
+        def arrived() -> list[str]:
+            return RECEIVED.findall(self._log.read_bytes()[begin:].decode())
+
+        return arrived

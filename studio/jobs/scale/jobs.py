@@ -1,7 +1,7 @@
 """Jobs that workers on other machines run."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from threading import Condition, Event
 
 from studio.jobs.job import Job, Request
@@ -25,6 +25,7 @@ class SharedJobs:
         self._on_end = on_end
         self._changed = Condition()
         self._count = 0
+        # Those that wait for the end of a job, by its ID.
         self._waiters: dict[str, set[Event]] = {}
         self._stopping = False
         changes.add_listener(self._heard)
@@ -36,7 +37,8 @@ class SharedJobs:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-            self._wake(self._waiters)
+            for job_id in self._waiters:
+                self._wake(job_id)
         self._changes.stop()
 
     def submit(
@@ -73,13 +75,13 @@ class SharedJobs:
             self._waiters.setdefault(job_id, set()).add(woken)
         try:
             while (left_s := ends_s - time.monotonic()) > 0:
-                woken.clear()
-                job = self._store.get(job_id)
-                if job is None or job.state.is_final or self._stopping:
+                if self._stopping or self._store.has_ended(job_id):
                     return
                 if until is not None and until():
                     return
-                woken.wait(min(left_s, poll_every_s))
+                # The notification says that the job has ended: the caller reads it next.
+                if woken.wait(min(left_s, poll_every_s)):
+                    return
         finally:
             with self._changed:
                 self._waiters[job_id].remove(woken)
@@ -101,9 +103,9 @@ class SharedJobs:
         with self._changed:
             self._count += 1
             self._changed.notify_all()
-            self._wake(self._waiters if job_id is None else [job_id])
+            if job_id is not None:
+                self._wake(job_id)
 
-    def _wake(self, job_ids: Iterable[str]) -> None:
-        for job_id in job_ids:
-            for woken in self._waiters.get(job_id, ()):
-                woken.set()
+    def _wake(self, job_id: str) -> None:
+        for woken in self._waiters.get(job_id, ()):
+            woken.set()

@@ -17,7 +17,7 @@ from studio.jobs.tables import DEFAULT_QUEUE, JobRow, job_of
 
 # The first attempt and four more after crashes.
 MAX_ATTEMPTS = 5
-# Notified with the ID of every job that ends, and of every one that returns to the queue.
+# Notified with the ID of every job that ends.
 CHANNEL = "studio_jobs"
 # Advisory locks: held by submissions together, or by one deletion of a file alone.
 FILES_LOCK = 0x5354_5544_0002
