@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Thread
 
+from bench.measure import no_garbage_collection
+
 Connect = Callable[[int], http.client.HTTPConnection]
 """The connection of the client with this number."""
 
@@ -49,14 +51,15 @@ def ask(connect: Connect, number: int, path: str, times_s: list[float], asked: A
 def steadily(connect: Connect, path: str, clients: int, rate_s: float, seconds: float) -> Asked:
     """Ask `rate_s` times a second from so many clients in turn."""
     asked = Asked()
-    began_s = time.monotonic() + 0.5
-    times_s = [began_s + number / rate_s for number in range(round(seconds * rate_s))]
-    threads = [
-        Thread(target=ask, args=(connect, number, path, times_s[number::clients], asked))
-        for number in range(clients)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with no_garbage_collection():
+        began_s = time.monotonic() + 0.5
+        times_s = [began_s + number / rate_s for number in range(round(seconds * rate_s))]
+        threads = [
+            Thread(target=ask, args=(connect, number, path, times_s[number::clients], asked))
+            for number in range(clients)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     return asked

@@ -1,5 +1,6 @@
 """Measures whole processes: wall time, CPU time, peak memory, and latency of answers."""
 
+import gc
 import importlib.metadata
 import os
 import platform
@@ -7,6 +8,8 @@ import re
 import statistics
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -45,6 +48,17 @@ def run(command: list[str], log: Path) -> Cost:
     if child.returncode != 0:
         raise SystemExit(f"{command[0]} failed:\n{log.read_text()[-2000:]}")
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, peak)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Keep the collector, which stops all threads, from delaying the clients in this process."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def cpu_s(pid: int) -> float:

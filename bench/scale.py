@@ -35,7 +35,7 @@ PACKAGES = ["procrastinate", "psycopg", "sqlalchemy", "flask", "gunicorn"]
 WORKERS = (1, 2, 4)
 JOB_S, JOBS_PER_WORKER = 1.0, 12
 QUEUED = 1000
-POLLERS = 200
+POLLERS, POLLING_S = 200, 60.0
 WAIT_ROUNDS = 5
 MANY = 500
 BUSY = " Other programs kept the machine busy: an idle one has better rates and latencies."
@@ -184,7 +184,7 @@ def wakes(studio: Studio) -> list[str]:
     studio.use_workers(0)
     studio.upload_again()
     milliseconds = []
-    with ThreadPoolExecutor(FILES) as clients:
+    with ThreadPoolExecutor(FILES) as clients, measure.no_garbage_collection():
         for _ in range(WAIT_ROUNDS):
             for number in range(FILES):
                 studio.submit(number, JOB_S)
@@ -219,16 +219,19 @@ def _answered_s(caller: http.client.HTTPConnection, file_id: str) -> float:
     return answered_s
 
 
-def polling(studio: Studio, seconds: float) -> list[str]:
+def polling(studio: Studio) -> list[str]:
     """Many clients poll the status of a running job from two web servers."""
     studio.use_workers(1)
     studio.upload_again()
-    studio.submit(0, seconds + 30)
+    studio.submit(0, POLLING_S + 30)
     path = f"/status/{studio.files[0]}"
-    asked = steadily(studio.connect, path, POLLERS, float(POLLERS), seconds)
+    asked = steadily(studio.connect, path, POLLERS, float(POLLERS), POLLING_S)
     studio.store.cancel(studio.files[0])
-    name = f"{POLLERS} clients polling `/status` of two web servers every second, {seconds:.0f} s"
+    name = f"{POLLERS} clients polling `/status` of two web servers every second, {POLLING_S:.0f} s"
     return [asked.row(name, "no errors, p99 ≤ 100 ms")]
+
+
+PARTS = {part.__name__: part for part in (linear, queue, fair_share, cancels, wakes, polling)}
 
 
 def start(folder: Path, started: ExitStack) -> Studio:
@@ -256,9 +259,11 @@ def start(folder: Path, started: ExitStack) -> Studio:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--polling", type=float, default=60.0, help="seconds of polling")
+    parser.add_argument("parts", nargs="*", choices=PARTS, help="default: all")
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     options = parser.parse_args()
+    if options.write and options.parts:
+        parser.error("--write needs all parts")
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as started:
         studio = start(Path(name), started)
@@ -272,12 +277,10 @@ def main() -> None:
             "|---|---|---|",
         ]
         print("\n".join(lines), flush=True)
-        for part in (linear, queue, fair_share, cancels, wakes):
-            rows = part(studio)
+        for part in options.parts or PARTS:
+            rows = PARTS[part](studio)
             print("\n".join(rows), flush=True)
             lines += rows
-        lines += polling(studio, options.polling)
-        print(lines[-1], flush=True)
     if options.write:
         report.write("scale", "Many machines", lines)
 
