@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup dev run demo scale-demo page screenshots voices sounds test test-all coverage lint lock bench bench-quick
 BY_FILE := --dist loadfile --no-loadscope-reorder
-# The tests that `make test` runs, and those that `make test-all` adds: some of them one at a time,
-# because other tests would disturb what they measure, or make workers of a cluster miss a heartbeat.
-# Two cores serve three workers, because many tests wait for servers; slow ones wait less.
+# The tests that `make test` runs, and those that `make test-all` adds: clusters run alone, because
+# other tests would make their workers miss a heartbeat. Two cores serve three workers, because many
+# tests wait for servers; slow ones wait less.
 TESTS := --numprocesses 3 $(BY_FILE) -m "not voices and not slow"
-SLOW_TESTS := --numprocesses 2 $(BY_FILE) -m "slow and not voices and not memory and not postgres"
-SINGLE_TESTS := -m "voices or (slow and (memory or postgres))"
+SLOW_TESTS := --numprocesses 2 $(BY_FILE) -m "(slow or voices) and not postgres"
+CLUSTER_TESTS := -m "slow and postgres"
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,7 +53,7 @@ test: dev  ## run the tests; those of the pages need npm and Chromium
 
 test-all: test  ## run the slow tests too, and those on speech recordings (see `make voices`)
 	$(BIN)/python -m pytest $(SLOW_TESTS)
-	$(BIN)/python -m pytest $(SINGLE_TESTS)
+	$(BIN)/python -m pytest $(CLUSTER_TESTS)
 
 coverage: dev  ## run the tests and print the lines of `studio` that they miss
 	$(BIN)/coverage erase

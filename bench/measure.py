@@ -81,11 +81,38 @@ def peak_bytes(pid: int) -> int:
 
 
 def _peak_bytes_or_0(pid: int) -> int:
-    """The same; 0 where the process has ended, though nobody waited for it yet."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    """The same, or 0 if the process has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    # A process that nobody has waited for has no such line.
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+@dataclass
+class Peaks:
+    """Highest resident sizes of this process and of its largest child while it is entered."""
+
+    own_bytes: int = 0
+    child_bytes: int = 0
+    _stop: Event = field(default_factory=Event)
+
+    def __enter__(self) -> "Peaks":
+        self._thread = Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.own_bytes = peak_bytes(os.getpid())
+
+    def _look(self) -> None:
+        own = psutil.Process()
+        while not self._stop.wait(LOOK_EVERY_S):
+            for child in own.children():
+                self.child_bytes = max(self.child_bytes, _peak_bytes_or_0(child.pid))
 
 
 @dataclass

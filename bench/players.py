@@ -121,15 +121,16 @@ def measured(name: str, seconds: float) -> dict[str, Any]:
 def one(name: str, source: Path, seconds: float) -> dict[str, float]:
     import resource
 
-    began_s = time.monotonic()
-    MAKERS[name](source, seconds)
-    wall_s = time.monotonic() - began_s
+    with measure.Peaks() as peaks:
+        began_s = time.monotonic()
+        MAKERS[name](source, seconds)
+        wall_s = time.monotonic() - began_s
     users = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "wall_s": wall_s,
         "cpu_s": sum(user.ru_utime + user.ru_stime for user in users),
-        "own_bytes": 1024 * users[0].ru_maxrss,
-        "ffmpeg_bytes": 1024 * users[1].ru_maxrss,
+        "own_bytes": peaks.own_bytes,
+        "ffmpeg_bytes": peaks.child_bytes,
     }
 
 

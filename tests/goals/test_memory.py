@@ -18,8 +18,9 @@ MAX_USUAL_KIB = {"bf16": 1_000_000, "f32": 1_250_000}
 
 # Runs in a process of its own, so that the peak is that of one job and nothing else.
 JOB = """
-import json, resource, sys
+import json, os, sys
 from pathlib import Path
+from bench.measure import peak_bytes
 from studio.separation.catalogue import DemucsCatalogue
 from studio.inference.engine_settings import EngineSettings
 from studio.separation.options import SeparationOptions
@@ -33,7 +34,7 @@ catalogue = DemucsCatalogue(Path("pretrained/demucs-mini"), Path(weights) / "dem
 bag = load(catalogue, variant, EngineSettings(engine, "auto", 2, Path(weights) / ".graphs"))
 options = SeparationOptions(stems=["vocals"])
 result = separate(bag, Source(Path(source), float(seconds)), JobContext(options, Path(work)))
-peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak_kib = peak_bytes(os.getpid()) // 1024
 print(json.dumps({"samples": result.samples, "peak_kib": peak_kib}))
 """
 
@@ -64,7 +65,6 @@ def peak_kib(
     return int(found["peak_kib"])
 
 
-@pytest.mark.memory
 @pytest.mark.parametrize(
     ("short_s", "long_s"), [(30, 120), pytest.param(180, 1440, marks=pytest.mark.slow)]
 )
@@ -79,7 +79,6 @@ def test_memory_does_not_grow_with_the_song(
 
 
 @pytest.mark.slow
-@pytest.mark.memory
 def test_memory_of_the_usual_model_is_bounded(tmp_path: Path) -> None:
     """All that the process holds, on two cores: Python, OpenVINO, weights and two windows."""
     weights = full_size_weights(tmp_path / "weights")

@@ -15,8 +15,9 @@ from tests.support.speech import MINI, spoken
 
 # Runs in a process of its own, so that the peak is that of one job and nothing else.
 JOB = """
-import json, resource, sys
+import json, os, sys
 from pathlib import Path
+from bench.measure import peak_bytes
 from studio.family import JobContext
 from studio.sources import Source
 from studio.transcription.faster_engine import FasterWhisper
@@ -29,7 +30,7 @@ engine = FasterWhisper(Path(weights), 1)
 result = transcribe(
     engine, Source(Path(source), float(duration_s)), JobContext(options, Path(work))
 )
-peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak_kib = peak_bytes(os.getpid()) // 1024
 print(json.dumps({**result.to_dict(), "peak_kib": peak_kib}))
 """
 
@@ -61,7 +62,6 @@ def peak_kib(folder: Path, minutes: int, **options: object) -> int:
     return int(found["peak_kib"])
 
 
-@pytest.mark.memory
 @pytest.mark.parametrize(
     ("short", "long", "options"),
     [

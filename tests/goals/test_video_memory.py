@@ -7,7 +7,6 @@ from bench.players import measured
 WAITING_BYTES = 16e6
 
 
-@pytest.mark.memory
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_song() -> None:
     short, long = (measured("video, 320x180", seconds) for seconds in (180, 3600))
