@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 PROMPTS = 12
-LONG_PROMPTS = 5
+LONG_PROMPTS = 4
 # A beam that skips returns only the last two of the five sentences.
 SKIPPED = ("fr", "conf-adminmenu-menu8")
 # Points of word error rate, and runs of three words. Processors round differently, and one prompt
