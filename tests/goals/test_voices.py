@@ -61,9 +61,11 @@ def sound_of(prompt: voices.Prompt) -> Speech:
 def long_prompts(language: str) -> list[voices.Prompt]:
     """Those with the most words: a short prompt takes nearly as long to decode.
 
-    Some of them differ in a few words only, so every second one is left out.
+    Some of them differ in a few words only, so every second one is left out. SKIPPED has its own
+    test: the library misses so much of it that the other recordings would hardly count.
     """
-    ordered = sorted(voices.prompts(language), key=lambda one: len(one.text.split()), reverse=True)
+    prompts = [one for one in voices.prompts(language) if (language, one.name) != SKIPPED]
+    ordered = sorted(prompts, key=lambda one: len(one.text.split()), reverse=True)
     return ordered[: 2 * LONG_PROMPTS : 2]
 
 
