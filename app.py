@@ -30,10 +30,12 @@ from studio.jobs.quota import Quota
 from studio.jobs.runner import JobRunner
 from studio.jobs.scale.changes import Changes
 from studio.jobs.scale.jobs import SharedJobs
+from studio.jobs.scale.places import SharedPlaces, Slots
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from studio.storage.files import Storage
+from studio.storage.slots import Places
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
 from studio.web import application, compat, jobs_live, live, live_server, problems, rates
@@ -103,10 +105,12 @@ def create_app(
     with ExitStack() as started:
         core = open_core(config, started, families, store_type)
         storage, engine, store, models = core.storage, core.engine, core.store, core.models
-        scheduler = Scheduler(models.speech().lease)
+        changes = Changes(store.url) if isinstance(store, SharedJobStore) else None
+        places = _places(config, changes, started)
+        scheduler = Scheduler(models.speech().lease, places.live)
         metrics = _metrics(storage, store, scheduler)
         models.registry.on_load = metrics.model_loaded
-        jobs = _jobs(config, core, scheduler.give_way)
+        jobs = _jobs(config, core, changes, scheduler.give_way)
         readiness = Readiness()
         services = Services(
             storage=storage,
@@ -114,7 +118,7 @@ def create_app(
             runner=jobs.runner,
             intake=jobs.intake,
             models=models,
-            uploads=_upload_bounds(config),
+            uploads=_upload_bounds(config, places.uploads),
             upload_pace=upload_pace or Pace(),
             version=__version__,
             readiness=readiness,
@@ -162,7 +166,9 @@ class _Jobs:
     housekeeper: Housekeeper
 
 
-def _jobs(config: Config, core: Core, give_way: Callable[[], None]) -> _Jobs:
+def _jobs(
+    config: Config, core: Core, changes: Changes | None, give_way: Callable[[], None]
+) -> _Jobs:
     storage, store = core.storage, core.store
     outbox = Outbox(core.engine)
     webhooks = make_webhooks(config, outbox, core.models)
@@ -173,8 +179,8 @@ def _jobs(config: Config, core: Core, give_way: Callable[[], None]) -> _Jobs:
         webhooks.wake()
 
     runner: Jobs
-    if isinstance(store, SharedJobStore):
-        runner = SharedJobs(store, Changes(store.url), on_end)
+    if isinstance(store, SharedJobStore) and changes is not None:
+        runner = SharedJobs(store, changes, on_end)
     else:
         runner = JobRunner(
             store,
@@ -267,12 +273,34 @@ def _limits(config: Config) -> dict[str, rates.Limit]:
         raise ConfigError(f"RATE_STORAGE cannot be used: {error}.") from None
 
 
-def _upload_bounds(config: Config) -> UploadBounds:
+@dataclass(frozen=True)
+class _Places:
+    """How many uploads and live sessions there may be at the same time."""
+
+    uploads: Places
+    live: Places
+
+
+def _places(config: Config, changes: Changes | None, started: ExitStack) -> _Places:
+    """Servers that share the jobs count together."""
+    uploads = config.MAX_UPLOADS, config.MAX_CLIENT_UPLOADS
+    live = config.LIVE_SESSIONS, config.LIVE_CLIENT_SESSIONS
+    if changes is None:
+        return _Places(Places(*uploads), Places(*live))
+    slots = Slots(changes)
+    started.callback(slots.stop)
+    return _Places(
+        SharedPlaces("uploads", slots, *uploads, shares_total=True),
+        # Each session has a thread of its node.
+        SharedPlaces("live", slots, *live, shares_total=False),
+    )
+
+
+def _upload_bounds(config: Config, places: Places) -> UploadBounds:
     return UploadBounds(
         allowed_extensions=config.ALLOWED_EXTENSIONS,
         most_bytes=config.MAX_CONTENT_LENGTH,
-        most_at_once=config.MAX_UPLOADS,
-        most_at_once_of_a_client=config.MAX_CLIENT_UPLOADS,
+        places=places,
         longest_s=config.MAX_DURATION_S,
         most_decoded_bytes=config.MAX_DECODED_BYTES,
     )

@@ -19,14 +19,13 @@ class UploadBounds:
         *,
         allowed_extensions: frozenset[str],
         most_bytes: int,
-        most_at_once: int,
-        most_at_once_of_a_client: int,
+        places: Places,
         longest_s: float,
         most_decoded_bytes: int,
     ) -> None:
         self.allowed_extensions = allowed_extensions
         self.most_bytes = most_bytes
-        self._places = Places(most_at_once, most_at_once_of_a_client)
+        self._places = places
         self._longest_s = longest_s
         self._most_decoded_bytes = most_decoded_bytes
 

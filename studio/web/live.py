@@ -118,7 +118,7 @@ class Transcribe(StrictNamespace):
         )
         client = self._access.client(owner, request.remote_addr)
         try:
-            self._scheduler.add(sid, session, client, self._limits)
+            self._scheduler.add(sid, session, client)
         except SessionError as error:
             raise connection_refusal(error.code, error.message) from None
         self._incoming[sid] = _Incoming(session, began_s)

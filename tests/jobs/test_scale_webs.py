@@ -1,5 +1,6 @@
 """Two web servers with one PostgreSQL answer as one, also while they are started anew."""
 
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,11 +9,13 @@ from typing import Any
 
 import pytest
 import requests
+from socketio.exceptions import ConnectionError
 
 from bench.scale_kills import Clients, Outcome
 from scripts.services.postgres import Postgres
 from tests.support.cluster import Cluster
-from tests.support.problems import assert_problem
+from tests.support.live_client import Client
+from tests.support.problems import FORM, assert_problem, part
 from tests.support.server import Server, noise, until, write_wav
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -43,10 +46,10 @@ class Webs:
 def start(
     tmp_path_factory: pytest.TempPathFactory, postgresql: Postgres
 ) -> Iterator[Callable[..., Webs]]:
-    """Starts two web servers, with settings and a database of their own."""
+    """Starts two web servers or live `nodes`, with settings and a database of their own."""
     clusters: list[Cluster] = []
 
-    def start(**settings: object) -> Webs:
+    def start(*nodes: str, **settings: object) -> Webs:
         folder = tmp_path_factory.mktemp("webs")
         url = postgresql.new_database(f"webs{len(clusters)}")
         cluster = Cluster(
@@ -61,7 +64,8 @@ def start(
         )
         clusters.append(cluster)
         sound = write_wav(folder / "song.wav", noise(1.0)).read_bytes()
-        return Webs(cluster, cluster.web(), cluster.web(), sound)
+        one, two = map(cluster.live, nodes) if nodes else (cluster.web(), cluster.web())
+        return Webs(cluster, one, two, sound)
 
     yield start
     for cluster in clusters:
@@ -153,3 +157,41 @@ def test_owners_and_limits_hold_for_both_together(start: Callable[..., Webs]) ->
     others = webs.upload(webs.two, BOB).json()["file_id"]
     assert webs.sleep(webs.two, others, BOB).status_code == 202
     assert_problem(webs.upload(webs.two, ANN), "quota_exceeded")
+
+
+def test_uploads_and_live_sessions_of_a_client_are_counted_on_both(
+    start: Callable[..., Webs],
+) -> None:
+    """Those of a server that is killed no longer count."""
+    webs = start(
+        "live-1",
+        "live-2",
+        API_KEYS=",".join([*ANN.values(), *BOB.values()]),
+        MAX_CLIENT_UPLOADS=1,
+        LIVE_CLIENT_SESSIONS=1,
+        WHISPER_MODEL="mini",
+    )
+    ann, bob = ({"token": key} for key in (*ANN.values(), *BOB.values()))
+    head = (
+        f"POST /upload HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {ann['token']}\r\n"
+        f"Content-Length: 5000000\r\nContent-Type: {FORM['Content-Type']}\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", webs.one.port)) as slow:
+        slow.sendall(head + part("song.wav", b"RIFF" + bytes(300_000)))
+        until(lambda: any((webs.cluster.folder / "uploads" / ".incoming").iterdir()))
+        assert_problem(webs.upload(webs.two, ANN), "too_many_uploads", "1 uploads of yours")
+        assert webs.upload(webs.two, BOB).status_code == 201
+        with Client(webs.one, auth=ann), Client(webs.two, auth=bob):
+            with pytest.raises(ConnectionError, match="too_many_sessions"):
+                Client(webs.two, auth=ann)
+            webs.one.kill()
+    until(lambda: webs.upload(webs.two, ANN).status_code == 201)
+    until(lambda: _connects(webs.two, ann))
+
+
+def _connects(server: Server, auth: dict[str, str]) -> bool:
+    try:
+        Client(server, auth=auth).close()
+    except ConnectionError:
+        return False
+    return True

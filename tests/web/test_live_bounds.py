@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from studio.errors import WeightsMissing
+from studio.storage.slots import Places
 from studio.transcription.engine import RATE_HZ, Speech, SpeechEngine
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.scheduler import Scheduler
@@ -180,7 +181,7 @@ class Desk:
     def __init__(self, recording: Spoken) -> None:
         self.engine: Any = Hearing(recording)
         self.loads: dict[str, list[Exception | Event]] = {}
-        self.scheduler = Scheduler(self.lease)
+        self.scheduler = Scheduler(self.lease, Places(LIMITS.sessions, 0))
 
     @contextmanager
     def lease(self, variant: str) -> Iterator[SpeechEngine]:
@@ -198,7 +199,7 @@ class Desk:
         session = Session(settings, LIMITS, lambda *event: events.put(event), 0.0)
         session.feed(sound, 1e9)
         session.finish(1e9)
-        self.scheduler.add(name, session, name, LIMITS)
+        self.scheduler.add(name, session, name)
         return events
 
 
@@ -258,12 +259,12 @@ def test_the_language_is_kept_once_it_is_certain(
 ) -> None:
     """A guess from the first second is not kept, unless it is a sure one."""
     engine.detected = [("cy", probability), ("de", 0.3)]
-    scheduler = Scheduler(lambda _: contextmanager(lambda: iter([engine]))())
+    scheduler = Scheduler(lambda _: contextmanager(lambda: iter([engine]))(), Places(1, 0))
     speaker = Speaker()
     speaker.say(recording.part(0, 1)[: 2 * RATE_HZ])
     events: Queue[dict[str, Any]] = Queue()
     speaker.session._emit = lambda _, data: events.put(data)
-    scheduler.add("one", speaker.session, "one", LIMITS)
+    scheduler.add("one", speaker.session, "one")
     assert events.get(timeout=WAIT_S)["is_final"] is False
     speaker.session.feed(silence(1), 1e9)
     scheduler.wake()

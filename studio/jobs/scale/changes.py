@@ -30,7 +30,7 @@ class Changes:
     """
 
     def __init__(self, url: URL) -> None:
-        self._conninfo = conninfo(url)
+        self.conninfo = conninfo(url)
         self._listeners: list[Callable[[str | None], None]] = []
         self._stopping = Event()
         self._thread: Thread | None = None
@@ -60,7 +60,7 @@ class Changes:
     def _listen(self) -> None:
         import psycopg
 
-        with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(self.conninfo, autocommit=True, connect_timeout=5) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             self._tell(None)
             while not self._stopping.is_set():

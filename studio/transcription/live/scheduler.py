@@ -11,12 +11,12 @@ from collections.abc import Callable
 from threading import Condition, Thread
 
 from studio.errors import StudioError
+from studio.storage.slots import Places
 from studio.transcription.engine import DecodeOptions, SpeechEngine
 from studio.transcription.languages import check_language
 from studio.transcription.live.engines import Engines, Lease
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.session import Session
-from studio.transcription.live.settings import Limits
 from studio.transcription.live.tasks import Task
 from studio.transcription.transcript import Segment
 
@@ -37,15 +37,17 @@ SURE = 0.8
 
 
 class Scheduler:
-    """The live sessions by ID, and the thread that serves them."""
+    """The live sessions by ID, each of which takes a place, and the thread that serves them."""
 
     def __init__(
         self,
         lease: Lease,
+        places: Places,
         longest_way_s: float = LONGEST_WAY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engines = Engines(lease, self.wake)
+        self._places = places
         self._longest_way_s = longest_way_s
         self._clock = clock
         self._sessions: dict[str, Session] = {}
@@ -61,15 +63,20 @@ class Scheduler:
         self._at_rest = True
         self._mean_s = 0.2
 
-    def add(self, session_id: str, session: Session, client: str, limits: Limits) -> None:
+    def add(self, session_id: str, session: Session, client: str) -> None:
         """Serve a session. Raises SessionError if too many are open, in all or of this client."""
+        self._take_place(client)
         with self._changed:
-            self._check_room(client, limits)
-            self._sessions[session_id] = session
-            self._clients[session_id] = client
-            if self._thread is None:
-                self._thread = Thread(target=self._loop, name="live", daemon=True)
-                self._thread.start()
+            is_stopping = self._stopping
+            if not is_stopping:
+                self._sessions[session_id] = session
+                self._clients[session_id] = client
+                if self._thread is None:
+                    self._thread = Thread(target=self._loop, name="live", daemon=True)
+                    self._thread.start()
+        if is_stopping:
+            self._places.leave(client)
+            raise SessionError("server_stopping", "The server is shutting down. Try again later.")
         self.wake()
 
     def get(self, session_id: str) -> Session | None:
@@ -79,8 +86,10 @@ class Scheduler:
     def remove(self, session_id: str) -> None:
         with self._changed:
             self._sessions.pop(session_id, None)
-            self._clients.pop(session_id, None)
+            client = self._clients.pop(session_id, None)
             self._changed.notify_all()
+        if client is not None:
+            self._places.leave(client)
 
     def count(self) -> int:
         with self._changed:
@@ -114,21 +123,20 @@ class Scheduler:
             self._thread.join(10)
         self._engines.keep_only(set())
 
-    def _check_room(self, client: str, limits: Limits) -> None:
-        if self._stopping:
-            raise SessionError("server_stopping", "The server is shutting down. Try again later.")
-        if len(self._sessions) >= limits.sessions:
-            raise SessionError(
-                "too_many_sessions",
-                f"{limits.sessions} live sessions are open, which is the maximum. Try again later.",
-            )
-        opened = list(self._clients.values()).count(client)
-        if 0 < limits.sessions_of_a_client <= opened:
-            raise SessionError(
-                "too_many_sessions",
-                f"You have {limits.sessions_of_a_client} open live sessions, which is the maximum. "
-                "Close one and try again.",
-            )
+    def _take_place(self, client: str) -> None:
+        match self._places.take(client):
+            case "all":
+                raise SessionError(
+                    "too_many_sessions",
+                    f"{self._places.max_total} live sessions are open, which is the maximum. Try "
+                    "again later.",
+                )
+            case "client":
+                raise SessionError(
+                    "too_many_sessions",
+                    f"You have {self._places.max_per_client} open live sessions, which is the "
+                    "maximum. Close one and try again.",
+                )
 
     def _loop(self) -> None:
         swept_s = self._clock()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from studio.storage.slots import Places
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.scheduler import MAX_INTERVAL_S, Scheduler
@@ -56,12 +57,12 @@ class Slow(Hearing):
 class Room:
     """A scheduler with named speakers; each one's prompt is its name, which shows the turns."""
 
-    def __init__(self, recording: Spoken, **more: Any) -> None:
+    def __init__(self, recording: Spoken, places: Places | None = None, **more: Any) -> None:
         self.clock = Clock()
         self.engine = Slow(recording, self.clock)
         self.leased: list[str] = []
         self.released: Queue[str] = Queue()
-        self.scheduler = Scheduler(self.lease, clock=self.clock, **more)
+        self.scheduler = Scheduler(self.lease, places or Places(8, 0), clock=self.clock, **more)
         self.events: dict[str, Queue[tuple[str, dict[str, Any]]]] = {}
         self.sessions: dict[str, Session] = {}
 
@@ -80,7 +81,7 @@ class Room:
             self.clock.now_s,
         )
         self.events[name], self.sessions[name] = events, session
-        self.scheduler.add(name, session, name, LIMITS)
+        self.scheduler.add(name, session, name)
         return session
 
     def say(self, name: str, sound: Speech) -> None:
@@ -275,31 +276,36 @@ def test_the_engine_is_let_go_when_nobody_uses_it(room: Room, sentence: Speech) 
     assert room.leased == ["mini", "mini"]
 
 
-def test_more_than_the_bound_are_refused(room: Room) -> None:
+def test_more_than_the_bound_are_refused(recording: Spoken) -> None:
+    room = Room(recording, Places(2, 0))
     one, _ = room.enter("one"), room.enter("two")
-    limits = replace(LIMITS, sessions=2)
     with pytest.raises(SessionError, match="2 live sessions are open"):
-        room.scheduler.add("three", one, "three", limits)
+        room.scheduler.add("three", one, "three")
     room.scheduler.remove("one")
-    room.scheduler.add("three", one, "three", limits)
+    room.scheduler.remove("one")
+    room.scheduler.add("three", one, "three")
+    with pytest.raises(SessionError):
+        room.scheduler.add("four", one, "four")
     assert room.scheduler.count() == 2
+    room.scheduler.stop()
 
 
-def test_a_client_has_so_many_sessions(room: Room) -> None:
+def test_a_client_has_so_many_sessions(recording: Spoken) -> None:
+    room = Room(recording, Places(8, 1))
     one = room.enter("one")
-    limits = replace(LIMITS, sessions_of_a_client=1)
     with pytest.raises(SessionError, match="You have 1 open live sessions"):
-        room.scheduler.add("again", one, "one", limits)
-    room.scheduler.add("other", one, "other", limits)
+        room.scheduler.add("again", one, "one")
+    room.scheduler.add("other", one, "other")
     room.scheduler.remove("one")
-    room.scheduler.add("again", one, "one", limits)
+    room.scheduler.add("again", one, "one")
+    room.scheduler.stop()
 
 
 def test_a_stopping_server_takes_no_session(room: Room) -> None:
     one = room.enter("one")
     room.scheduler.stop()
     with pytest.raises(SessionError, match="shutting down") as error:
-        room.scheduler.add("two", one, "two", LIMITS)
+        room.scheduler.add("two", one, "two")
     assert error.value.code == "server_stopping"
 
 

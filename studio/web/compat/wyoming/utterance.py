@@ -34,7 +34,7 @@ class Utterance:
             loop.call_soon_threadsafe(self._events.put_nowait, (name, data))
 
         self.session = Session(settings, speech.limits, emit, time.monotonic())
-        self._scheduler.add(self._id, self.session, client_at(address), speech.limits)
+        self._scheduler.add(self._id, self.session, client_at(address))
 
     async def take(self, chunk: AudioChunk) -> None:
         """Add a chunk, as soon as there is room for it. Raises SessionError."""

@@ -43,7 +43,7 @@ class RealtimeView:
             raise UnknownVariant(error.message) from None
         client, scheduler = self._services.access.caller(), self._live.scheduler
         try:
-            scheduler.add(connection.session_id, connection.session, client, self._live.limits)
+            scheduler.add(connection.session_id, connection.session, client)
         except SessionError as error:
             raise TooManySessions(error.message, retry_after_s=RETRY_AFTER_S) from None
         try:
