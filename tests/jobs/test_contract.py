@@ -117,7 +117,7 @@ def test_an_overtaken_attempt_changes_nothing(backend: Backend) -> None:
 
     def act(job: Job, _report: Report) -> dict[str, Any]:
         if job.attempt == 1:
-            late.wait(30)
+            assert late.wait(120)
         return {"attempt": job.attempt}
 
     backend.work.act = act

@@ -21,6 +21,7 @@ from tests.support.server import until
 
 RESULT = {"stems": ["vocals"]}
 FILE = "f" * 32
+WAIT_S = 120
 
 
 def request(name: str = "a", file_id: str = FILE) -> Request:
@@ -85,7 +86,7 @@ def work() -> Work:
 
 
 def finished(store: JobStore, runner: JobRunner, job: Job) -> Job:
-    runner.wait(job.job_id, timeout_s=30)
+    runner.wait(job.job_id, timeout_s=WAIT_S)
     found = store.get(job.job_id)
     assert found is not None and found.state.is_final, found
     return found
@@ -129,7 +130,7 @@ def test_two_workers_do_two_jobs_at_once(store: JobStore, work: Work) -> None:
     both = threading.Barrier(2)
 
     def meet(_job: Job, _report: Report) -> dict[str, Any]:
-        both.wait(timeout=30)
+        both.wait(timeout=WAIT_S)
         return RESULT
 
     work.act = meet
@@ -305,12 +306,12 @@ def test_wait_returns_when_the_job_is_final_or_gone(store: JobStore, work: Work)
         assert not state(store, job).is_final
         timer = threading.Timer(0.1, work.go.set)
         timer.start()
-        runner.wait(job.job_id, timeout_s=60)
+        runner.wait(job.job_id, timeout_s=WAIT_S)
         assert state(store, job) is State.COMPLETED
-        runner.wait(job.job_id, timeout_s=60)
+        runner.wait(job.job_id, timeout_s=WAIT_S)
         store.forget_file(FILE)
         assert store.get(job.job_id) is None
-        runner.wait(job.job_id, timeout_s=60)
+        runner.wait(job.job_id, timeout_s=WAIT_S)
 
 
 def test_a_worker_survives_a_database_that_fails_for_a_while(
@@ -338,7 +339,7 @@ def test_other_work_is_given_way_between_the_steps_of_a_job(database: str) -> No
         try:
             runner.submit(request())
             for _ in range(3):
-                assert gave_way.acquire(timeout=30)
+                assert gave_way.acquire(timeout=WAIT_S)
         finally:
             work.go.set()
             runner.stop()

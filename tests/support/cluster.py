@@ -86,7 +86,7 @@ class Cluster:
         folder.mkdir()
         given = {**self._settings, **self._folders(folder), **settings}
         server = Server(folder, ROLE=role, **given)
-        self._servers.append(server.start(START_TIMEOUT_S, self.application))
+        self._servers.append(server.start(application=self.application))
         return server
 
     def start(self, role: str, *prefix: str, **settings: str) -> Process:

@@ -57,7 +57,7 @@ class Server:
 
     def start(
         self,
-        timeout_s: float = 60.0,
+        timeout_s: float = 120.0,
         application: str = "app:create_app()",
         command: list[str] | None = None,
     ) -> "Server":

@@ -23,7 +23,7 @@ from studio.transcription.transcript import Segment
 from tests.support.hearing import LIMITS, Hearing, Speaker, chunks, silence
 from tests.support.speech import Spoken
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from studio.transcription.transcript import Segment
 from tests.support.hearing import LIMITS, Hearing, chunks, silence
 from tests.support.speech import Spoken
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 IDLE_S = 100_000
 
 
