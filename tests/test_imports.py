@@ -125,6 +125,11 @@ def top(name: str) -> str:
     return name.partition(".")[0]
 
 
+def packages(module: str) -> set[str]:
+    """The packages of which a module imports anything."""
+    return {top(name) for name in imported(module)}
+
+
 def layer(module: str) -> int:
     """The number of a module's layer in LAYERS; only lower ones may be imported."""
     package = ".".join(module.split(".")[:2])
@@ -135,10 +140,11 @@ def layer(module: str) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_a_module_imports_its_own_layer_and_lower_ones(module: str) -> None:
-    upwards = {name for name in imported(module) if name in SOURCES and layer(name) > layer(module)}
-    assert not upwards
+def test_a_module_imports_its_own_layer_and_lower_ones() -> None:
+    for module in SOURCES:
+        known = imported(module) & SOURCES.keys()
+        upwards = {name for name in known if layer(name) > layer(module)}
+        assert not upwards, module
 
 
 def test_a_model_family_imports_no_other() -> None:
@@ -149,51 +155,55 @@ def test_a_model_family_imports_no_other() -> None:
                 assert name.split(".")[1] not in set(FAMILIES) - set(families), (module, name)
 
 
-@pytest.mark.parametrize(
-    "module", [n for n in SOURCES if top(n) == "studio" and n not in INNER_DOORS]
-)
-def test_the_engine_room_knows_no_front_door_and_no_environment(module: str) -> None:
-    assert not {top(name) for name in imported(module)} & (FRONT_DOORS | {"dotenv"})
-    from_os = set()
+def test_the_engine_room_knows_no_front_door_and_no_environment() -> None:
+    for module in SOURCES:
+        if top(module) != "studio" or module in INNER_DOORS:
+            continue
+        assert not packages(module) & (FRONT_DOORS | {"dotenv"}), module
+        # It sets a variable for a library.
+        allowed = {"environ"} if module == "studio.inference.process" else set()
+        found = used_of_os(module) & {"environ", "getenv", "environb", "putenv"}
+        assert not found - allowed, module
+
+
+def used_of_os(module: str) -> set[str]:
+    """Names of the module `os` that a module uses."""
+    names = set()
     for node in ast.walk(tree(module)):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os":
-            from_os.add(node.attr)
+        if isinstance(node, ast.Attribute):
+            if isinstance(node.value, ast.Name) and node.value.id == "os":
+                names.add(node.attr)
         elif isinstance(node, ast.ImportFrom) and node.module == "os":
-            from_os |= {alias.name for alias in node.names}
-    # It sets a variable for a library.
-    allowed = {"environ"} if module == "studio.inference.process" else set()
-    assert not from_os & {"environ", "getenv", "environb", "putenv"} - allowed
+            names |= {alias.name for alias in node.names}
+    return names
 
 
-@pytest.mark.parametrize("module", [n for n in SOURCES if top(n) not in ("app", "production")])
-def test_only_the_web_knows_flask(module: str) -> None:
-    if not module.startswith("studio.web"):
-        assert not {top(name) for name in imported(module)} & WEB_ONLY
+def test_only_the_web_knows_flask() -> None:
+    for module in SOURCES:
+        if top(module) not in ("app", "production") and not module.startswith("studio.web"):
+            assert not packages(module) & WEB_ONLY, module
 
 
 def test_the_web_knows_the_models_only_as_it_is_handed_them() -> None:
     for module in SOURCES:
         if module.startswith("studio.web"):
-            assert "models" not in {top(name) for name in imported(module)}
+            assert "models" not in packages(module), module
 
 
-@pytest.mark.parametrize("module", [name for name in SOURCES if name not in (GUARD, CONVERSION)])
-def test_one_module_runs_programs_and_one_this_python(module: str) -> None:
-    assert not {top(name) for name in imported(module)} & {
-        "subprocess",
-        "multiprocessing",
-        "pty",
-        "imageio_ffmpeg",
-    }
-    code = code_of(module)
-    for way in ("os.system", "os.popen", "os.exec", "os.spawn", "os.posix_spawn", "os.fork"):
-        assert way not in code
+def test_one_module_runs_programs_and_one_this_python() -> None:
+    for module in SOURCES.keys() - {GUARD, CONVERSION}:
+        found = packages(module) & {"subprocess", "multiprocessing", "pty", "imageio_ffmpeg"}
+        assert not found, module
+        code = code_of(module)
+        for way in ("os.system", "os.popen", "os.exec", "os.spawn", "os.posix_spawn", "os.fork"):
+            assert way not in code, module
 
 
-@pytest.mark.parametrize("module", [n for n in SOURCES if not n.startswith("studio.audio")])
-def test_only_the_audio_package_knows_ffmpeg_and_writes_sound(module: str) -> None:
-    assert not {top(name) for name in imported(module)} & {"soundfile", "torchaudio", "wave"}
-    assert "ffmpeg" not in code_of(module)
+def test_only_the_audio_package_knows_ffmpeg_and_writes_sound() -> None:
+    for module in SOURCES:
+        if not module.startswith("studio.audio"):
+            assert not packages(module) & {"soundfile", "torchaudio", "wave"}, module
+            assert "ffmpeg" not in code_of(module), module
 
 
 @cache
@@ -215,9 +225,9 @@ def without_docstrings(module: ast.Module) -> ast.Module:
     return module
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_no_model_library_is_imported_with_a_module(module: str) -> None:
-    assert not {top(name) for name in imported_at_once(tree(module))} & HEAVY
+def test_no_model_library_is_imported_with_a_module() -> None:
+    for module in SOURCES:
+        assert not {top(name) for name in imported_at_once(tree(module))} & HEAVY, module
 
 
 def run_at_import(node: ast.AST) -> Iterator[ast.stmt | ast.Call]:
@@ -250,17 +260,17 @@ def acts(node: ast.stmt | ast.Call) -> bool:
     return is_call or isinstance(node, ast.For | ast.While | ast.With | ast.Try)
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_one_module_imports_what_threads_must_not_import_at_once(module: str) -> None:
-    for package, own in IMPORTED_BY_ONE.items():
-        assert module == own or package not in {top(name) for name in imported(module)}
+def test_one_module_imports_what_threads_must_not_import_at_once() -> None:
+    for module in SOURCES:
+        for package, own in IMPORTED_BY_ONE.items():
+            assert module == own or package not in packages(module), module
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_importing_a_module_does_nothing(module: str) -> None:
+def test_importing_a_module_does_nothing() -> None:
     """On its top level, a module only defines."""
-    acting = [f"{module}:{node.lineno}" for node in run_at_import(tree(module)) if acts(node)]
-    assert acting == []
+    for module in SOURCES:
+        acting = [f"{module}:{node.lineno}" for node in run_at_import(tree(module)) if acts(node)]
+        assert acting == []
 
 
 @pytest.mark.parametrize(
