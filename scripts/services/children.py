@@ -7,8 +7,17 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 LOG_TAIL = 2000
+
+
+class Process(Protocol):
+    """What `kill` needs of `subprocess.Popen`."""
+
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> object: ...
 
 
 class ServiceError(Exception):
@@ -64,7 +73,7 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
+def kill(process: Process) -> None:
     """End a program and its children as a power cut does."""
     try:
         os.killpg(process.pid, signal.SIGKILL)

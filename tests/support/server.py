@@ -14,8 +14,9 @@ import numpy.typing as npt
 import requests
 import yaml
 
-from scripts.services.children import free_port, kill
+from scripts.services.children import free_port, kill, spawn
 from studio.inference.engine_settings import EngineSettings
+from tests.support.forks import Fork, Forks
 
 ROOT = Path(__file__).resolve().parents[2]
 SONG = ROOT / "samples" / "song"
@@ -43,7 +44,8 @@ class Server:
     """
 
     graphs: ClassVar[Path | None] = None
-    _ending: ClassVar[list[subprocess.Popen[bytes]]] = []
+    _forks: ClassVar[Forks] = Forks(ROOT)
+    _ending: ClassVar[list[subprocess.Popen[bytes] | Fork]] = []
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
@@ -53,7 +55,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Fork | None = None
 
     def start(
         self,
@@ -61,7 +63,10 @@ class Server:
         application: str = "app:create_app()",
         command: list[str] | None = None,
     ) -> "Server":
-        """Start gunicorn with the application, or the command, and wait until it answers."""
+        """Start gunicorn with the application, or the command, and wait until it answers.
+
+        gunicorn has the imports that most servers need already (see `forks.py`).
+        """
         environment = {
             **os.environ,
             "UPLOAD_FOLDER": str(self.uploads),
@@ -79,17 +84,12 @@ class Server:
             **self.settings,
         }
         self._share_graphs(Path(environment["MODEL_DIR"]) / ".graphs")
-        gunicorn = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1"]
-        gunicorn += ["--threads", "64", "-b", f"127.0.0.1:{self.port}", application]
-        with open(self.log, "ab") as log:
-            self._process = subprocess.Popen(
-                command or gunicorn,
-                cwd=ROOT,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        if command:
+            self._process = spawn(command, self.log, cwd=ROOT, env=environment)
+        else:
+            gunicorn = ["-k", "gthread", "-w", "1", "--threads", "64"]
+            gunicorn += ["-b", f"127.0.0.1:{self.port}", application]
+            self._process = self._forks.start(gunicorn, environment, self.log)
         ends_s = time.monotonic() + timeout_s
         while time.monotonic() < ends_s and self._process.poll() is None:
             try:
@@ -132,6 +132,7 @@ class Server:
 
     @classmethod
     def wait_for_stopped(cls) -> None:
+        cls._forks.close()
         while cls._ending:
             cls._ending.pop().wait(timeout=60)
 
