@@ -18,12 +18,13 @@ from studio.web.pages import SOCKETIO_CLIENT
 from tests.support import sandbox
 from tests.support.browser import BINARY as CHROMIUM
 from tests.support.browser import DESKTOP, TIMEOUT_S, chromium
+from tests.support.forks import Forks
 from tests.support.hearing import silence
 from tests.support.music import make_music_model
 from tests.support.page import heard
 from tests.support.problems import without_network
 from tests.support.proxy import Proxy, make_certificate
-from tests.support.server import LAUNCHER, Server, make_tiny_weights, noise, write_wav
+from tests.support.server import LAUNCHER, ROOT, Server, make_tiny_weights, noise, write_wav
 from tests.support.speech import Spoken, spoken
 
 # Threads of PyTorch that wait for each other sleep: the cores are shared with other workers.
@@ -106,10 +107,11 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shared_graphs(graphs: Path) -> Iterator[None]:
-    """Servers keep their converted networks there too. At the end no server is left."""
-    Server.graphs = graphs
+def shared_by_servers(graphs: Path) -> Iterator[None]:
+    """Converted networks, and the imports of the program. At the end no server is left."""
+    Server.graphs, Server.forks = graphs, Forks(ROOT)
     yield
+    Server.forks.close()
     Server.wait_for_stopped()
 
 

@@ -40,11 +40,12 @@ def until(true: Callable[[], object], within_s: float = 120.0) -> None:
 class Server:
     """The real server behind gunicorn on loopback, with folders of its own.
 
-    Networks are converted once for all servers of a test session: their graphs lie in `graphs`.
+    What the servers of a test session share: networks are converted once, and their graphs lie in
+    `graphs`; `forks` starts gunicorn with most imports done. Benchmarks have neither.
     """
 
     graphs: ClassVar[Path | None] = None
-    _forks: ClassVar[Forks] = Forks(ROOT)
+    forks: ClassVar[Forks | None] = None
     _ending: ClassVar[list[subprocess.Popen[bytes] | Fork]] = []
 
     def __init__(self, folder: Path, **settings: object) -> None:
@@ -63,10 +64,7 @@ class Server:
         application: str = "app:create_app()",
         command: list[str] | None = None,
     ) -> "Server":
-        """Start gunicorn with the application, or the command, and wait until it answers.
-
-        gunicorn has the imports that most servers need already (see `forks.py`).
-        """
+        """Start gunicorn with the application, or the command, and wait until it answers."""
         environment = {
             **os.environ,
             "UPLOAD_FOLDER": str(self.uploads),
@@ -84,12 +82,13 @@ class Server:
             **self.settings,
         }
         self._share_graphs(Path(environment["MODEL_DIR"]) / ".graphs")
-        if command:
-            self._process = spawn(command, self.log, cwd=ROOT, env=environment)
+        arguments = ["-k", "gthread", "-w", "1", "--threads", "64"]
+        arguments += ["-b", f"127.0.0.1:{self.port}", application]
+        if command is None and self.forks is not None:
+            self._process = self.forks.start(arguments, environment, self.log)
         else:
-            gunicorn = ["-k", "gthread", "-w", "1", "--threads", "64"]
-            gunicorn += ["-b", f"127.0.0.1:{self.port}", application]
-            self._process = self._forks.start(gunicorn, environment, self.log)
+            command = command or [sys.executable, "-m", "gunicorn", *arguments]
+            self._process = spawn(command, self.log, cwd=ROOT, env=environment)
         ends_s = time.monotonic() + timeout_s
         while time.monotonic() < ends_s and self._process.poll() is None:
             try:
@@ -132,7 +131,6 @@ class Server:
 
     @classmethod
     def wait_for_stopped(cls) -> None:
-        cls._forks.close()
         while cls._ending:
             cls._ending.pop().wait(timeout=60)
 
