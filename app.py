@@ -218,7 +218,7 @@ def _live_speech(config: Config, scheduler: Scheduler, models: Models) -> live_s
         scheduler,
         _live_limits(config),
         speech.default,
-        speech.family.catalogue.names,
+        speech.family.catalogue,
         node="" if config.ROLE == ALL else config.node,
     )
 

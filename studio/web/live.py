@@ -16,11 +16,13 @@ from flask_socketio import SocketIO
 from pydantic import ValidationError
 
 from studio import logs
+from studio.inference.variants import Catalogue
+from studio.transcription.catalogue import WhisperVariant
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.session import Session
-from studio.transcription.live.settings import Limits, LiveSettings
+from studio.transcription.live.settings import Limits, LiveSettings, check_settings
 from studio.web.access import Access
 from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid
 
@@ -83,7 +85,7 @@ class Transcribe(StrictNamespace):
     """The events of one server. The greeting is called `connected`, because `connect` is reserved
     and the official clients reject it as a message.
 
-    `variants` lists the Whisper variants; `default` is used unless a client chooses another.
+    `default` is the variant of Whisper unless a client chooses another one of `catalogue`.
     """
 
     def __init__(
@@ -93,14 +95,14 @@ class Transcribe(StrictNamespace):
         limits: Limits,
         *,
         default: str,
-        variants: Callable[[], list[str]],
+        catalogue: Catalogue[WhisperVariant],
         access: Access,
     ) -> None:
         super().__init__(PATH, socketio, access)
         self._scheduler = scheduler
         self._limits = limits
         self._default = default
-        self._variants = variants
+        self._catalogue = catalogue
         self._incoming: dict[str, _Incoming] = {}
 
     def on_connect(self, auth: Any = None) -> None:
@@ -203,12 +205,7 @@ class Transcribe(StrictNamespace):
             ) from None
         except TypeError:
             raise SessionError("invalid_setting", "`configure` requires an object.") from None
-        if settings.variant not in self._variants():
-            raise SessionError(
-                "unknown_variant",
-                f"Whisper has no variant {settings.variant!r}. Available: "
-                f"{', '.join(self._variants())}.",
-            )
+        check_settings(settings, self._catalogue)
         session.configure(settings)
         self._send(event_sid(), "configured", self._greeting(settings))
 

@@ -1,7 +1,6 @@
 """The Socket.IO server with live transcription, and limits on its connections and messages."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,6 +9,8 @@ from engineio.payload import Payload
 from flask import Flask
 from flask_socketio import SocketIO
 
+from studio.inference.variants import Catalogue
+from studio.transcription.catalogue import WhisperVariant
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
 from studio.web import jobs_live, live, messages, sockets
@@ -26,13 +27,13 @@ SPARE_SOCKETS = 12
 
 @dataclass(frozen=True)
 class Live:
-    """Where live speech is transcribed. `default` is the variant unless a client chooses one of
-    `variants`. `node` is the name of this server if it is one of several."""
+    """Where live speech is transcribed. `default` is the variant unless a client chooses another
+    one of `catalogue`. `node` is the name of this server if it is one of several."""
 
     scheduler: Scheduler
     limits: Limits
     default: str
-    variants: Callable[[], list[str]]
+    catalogue: Catalogue[WhisperVariant]
     node: str = ""
 
 
@@ -65,7 +66,7 @@ def add(app: Flask, live_speech: Live, access: Access) -> SocketIO:
             live_speech.scheduler,
             limits,
             default=live_speech.default,
-            variants=live_speech.variants,
+            catalogue=live_speech.catalogue,
             access=access,
         )
     )

@@ -36,7 +36,7 @@ def node_of(connection: str) -> str:
 def test_the_name_of_the_node_begins_connection_ids() -> None:
     app = Flask("node")
     scheduler = Scheduler(NotImplemented, Places(1, 0))
-    live = live_server.Live(scheduler, LIMITS, "mini", lambda: ["mini"], node="live-7")
+    live = live_server.Live(scheduler, LIMITS, "mini", NotImplemented, node="live-7")
     live_server.add(app, live, Access(frozenset(), "*"))
     answer = app.test_client().get(POLL)
     # The first character of a packet is its type.

@@ -101,6 +101,8 @@ def test_what_is_no_event_does_no_harm(
         ("text", "invalid_setting", "object"),
         ([1], "invalid_setting", "object"),
         ({"variant": "enormous"}, "unknown_variant", "mini"),
+        ({"language": "German"}, "invalid_option", "'de'"),
+        ({"variant": "base.en", "language": "fr"}, "invalid_option", "'fr'"),
     ],
 )
 def test_wrong_settings_are_refused(speaker: Client, message: Any, code: str, names: str) -> None:

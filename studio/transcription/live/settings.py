@@ -5,7 +5,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from studio.transcription.languages import language_code
+from studio.errors import StudioError
+from studio.inference.variants import Catalogue
+from studio.transcription.catalogue import WhisperVariant
+from studio.transcription.languages import check_language, language_code
+from studio.transcription.live.events import SessionError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +47,11 @@ class LiveSettings(BaseModel):
         if code is None:
             raise ValueError("use a code or English name, such as en, or null to detect it")
         return code
+
+
+def check_settings(settings: LiveSettings, catalogue: Catalogue[WhisperVariant]) -> None:
+    """Raise SessionError if the variant does not exist or does not support the language."""
+    try:
+        check_language(settings.language, catalogue.check(settings.variant).languages)
+    except StudioError as error:
+        raise SessionError(error.code, error.sentence) from None

@@ -141,6 +141,7 @@ def test_stereo_at_another_rate_is_understood(house: tuple[Server, int], recordi
     [
         ({"name": "enormous"}, "unknown_variant", "'enormous'"),
         ({"language": "Klingon"}, "invalid_setting", "'Klingon'"),
+        ({"language": "de-AT"}, "invalid_option", "'de'"),
         ({"transcript_terms": ["x" * 600]}, "invalid_setting", "500 characters"),
     ],
 )
@@ -225,7 +226,7 @@ async def answer_to(port: int, data: bytes) -> dict[str, Any]:
         (b"\xff\xfe\n", "bad_request"),
         (b'{"type": "audio-chunk", "payload_length": 1000000000000}\n', "chunk_too_large"),
         (b'{"type": "audio-chunk"}\n', "bad_request"),
-        (b'{"type": "transcribe", "data": {"name": [1]}}\n', "unknown_variant"),
+        (b'{"type": "transcribe", "data": {"name": [1]}}\n', "invalid_setting"),
         (b'{"type": "transcribe", "data": {"language": 1}}\n', "invalid_setting"),
         (b'{"type": "transcribe", "data": {"transcript_names": 1}}\n', "invalid_setting"),
         (START + b'{"type": "audio-chunk", "data": {}}\n', "bad_audio"),

@@ -15,7 +15,7 @@ from wyoming.ping import Ping, Pong
 from studio import logs
 from studio.transcription.languages import language_code
 from studio.transcription.live.events import SessionError
-from studio.transcription.live.settings import LiveSettings
+from studio.transcription.live.settings import LiveSettings, check_settings
 from studio.web.compat.wyoming.info import Speech, info_of
 from studio.web.compat.wyoming.utterance import Utterance
 
@@ -148,14 +148,10 @@ class Connection:
 
     def _settings_of(self, request: Transcribe) -> LiveSettings:
         """The settings for the next utterance. Raises SessionError."""
-        variant = request.name or self._speech.default
-        if variant not in (known := self._speech.catalogue.names()):
-            sentence = f"Whisper has no variant {variant!r:.80}. Available: {', '.join(known)}."
-            raise SessionError("unknown_variant", sentence)
         try:
             words = [*(request.transcript_names or []), *(request.transcript_terms or [])]
-            return LiveSettings(
-                variant=variant,
+            settings = LiveSettings(
+                variant=request.name or self._speech.default,
                 language=_language_of(request.language),
                 hotwords=", ".join(words),
                 interim_results=False,
@@ -167,6 +163,8 @@ class Connection:
                 "`transcribe` has a value of the wrong type, or more than 500 characters of names "
                 "and terms.",
             ) from None
+        check_settings(settings, self._speech.catalogue)
+        return settings
 
     def _begin_utterance(self) -> None:
         """Begin an utterance; one that has not ended is given up. Raises SessionError."""

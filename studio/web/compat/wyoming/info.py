@@ -1,11 +1,11 @@
 """What the server offers to clients, and where their speech is transcribed."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from wyoming.info import AsrModel, AsrProgram, Attribution, Info
 
 from studio.inference.variants import Catalogue, Where
+from studio.transcription.catalogue import WhisperVariant
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
 
@@ -16,7 +16,7 @@ class Speech:
 
     scheduler: Scheduler
     limits: Limits
-    catalogue: Catalogue[Any]
+    catalogue: Catalogue[WhisperVariant]
     default: str
     version: str
 

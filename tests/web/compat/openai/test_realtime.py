@@ -168,6 +168,8 @@ def test_wrong_events(server: Server) -> None:
             refused({"type": "input_audio_buffer.commit"})[0] == "input_audio_buffer_commit_empty"
         )
         assert refused(update)[0] == "model_not_found"
+        sound = {"transcription": {"language": "de"}}
+        assert refused(update | {"session": {"audio": {"input": sound}}})[0] == "invalid_option"
         for sound in (
             {"turn_detection": {"type": "psychic"}},
             {"turn_detection": {"type": "server_vad", "silence_duration_ms": 99}},

@@ -11,9 +11,11 @@ from typing import Any
 
 from simple_websocket import ConnectionClosed
 
+from studio.errors import UnknownVariant
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
 from studio.transcription.live.session import Session
+from studio.transcription.live.settings import check_settings
 from studio.web.compat.openai.realtime.channel import Channel
 from studio.web.compat.openai.realtime.configuration import PCM, Configuration
 from studio.web.compat.openai.realtime.items import Items
@@ -168,12 +170,16 @@ class Connection:
 
     def _checked_settings(self, configuration: Configuration) -> Any:
         settings = configuration.settings(self._live.default)
-        if settings.variant not in (known := self._live.variants()):
+        try:
+            check_settings(settings, self._live.catalogue)
+        except SessionError as error:
+            if error.code != UnknownVariant.code:
+                raise
             raise SessionError(
                 "model_not_found",
                 f"The model {configuration.model!r:.100} does not exist. Available: "
-                f"whisper-1, {', '.join(known)}.",
-            )
+                f"whisper-1, {', '.join(self._live.catalogue.names())}.",
+            ) from None
         return settings
 
     def _emit(self, event: str, data: dict[str, Any]) -> None:
