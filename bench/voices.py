@@ -2,16 +2,18 @@
 
 `make voices` fetches the recordings and the released `base` weights. In each language the
 recordings are transcribed one by one and all in one recording, with 0.9 s between them. Every
-engine runs in a process of its own for each language; the language is not given, it is detected.
 """
 
 import argparse
 import json
+import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import measure, report
 from bench.voices_score import Score, normaliser
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--languages", nargs="*", default=list(voices.LANGUAGES))
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=ENGINES)
     parser.add_argument("--count", type=int, help="prompts in each language (English 64, else 40)")
+    parser.add_argument("--keep", type=Path, help="where to keep texts, to continue later")
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -53,31 +56,58 @@ def main() -> None:
         return
     if not voices.is_fetched():
         raise SystemExit(f"bench.voices {voices.MISSING}.")
-    runs = []
-    for language in options.languages:
-        count = options.count or PROMPTS.get(language, PROMPTS_ELSE)
-        reference: Run | None = None
-        for engine in sorted(options.engines, key=lambda name: name != REFERENCE):
-            runs.append(_run(engine, language, count, reference))
-            if engine == REFERENCE:
-                reference = runs[-1]
-            print(_row(runs[-1]), flush=True)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        runs = _runs(options, options.keep or Path(name))
     lines = [f"Machine: {measure.machine(PACKAGES)}.", ""]
     for title, of in _TABLES.items():
         lines += [f"## {title}", "", *table(runs, options.languages, options.engines, of), ""]
     print("\n".join(lines))
     if options.write:
-        report.write("voices", "Speech to text: recordings of people", lines)
-
-
-def _run(engine: str, language: str, count: int, reference: Run | None) -> Run:
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        answer = Path(name) / "answer.json"
-        command = [sys.executable, "-m", "bench.voices", "--worker"]
-        cost = measure.run(
-            [*command, engine, language, str(count), str(answer)], Path(name) / "log"
+        report.write(
+            "voices",
+            "Speech to text: recordings of people",
+            lines,
+            options=shlex.join(sys.argv[1:]),
         )
-        made = json.loads(answer.read_text("utf-8"))
+
+
+def _runs(options: argparse.Namespace, folder: Path) -> list[Run]:
+    """All runs; those whose texts are in the folder are not repeated."""
+    runs = []
+    for language in options.languages:
+        count = options.count or PROMPTS.get(language, PROMPTS_ELSE)
+        reference: Run | None = None
+        for engine in sorted(options.engines, key=lambda name: name != REFERENCE):
+            answer = (
+                folder / f"{language}-{count}-{re.sub(r'[^a-z0-9]+', '-', engine.lower())}.json"
+            )
+            if not answer.exists():
+                _work(engine, language, count, answer)
+            runs.append(
+                _run(engine, language, count, json.loads(answer.read_text("utf-8")), reference)
+            )
+            if engine == REFERENCE:
+                reference = runs[-1]
+            print(_row(runs[-1]), flush=True)
+    return runs
+
+
+def _work(engine: str, language: str, count: int, answer: Path) -> None:
+    """Run an engine in a process of its own, and write its texts and peak memory into a file."""
+    answer.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = answer.with_suffix(".part")
+    command = [sys.executable, "-m", "bench.voices", "--worker"]
+    cost = measure.run(
+        [*command, engine, language, str(count), str(unfinished)], answer.with_suffix(".log")
+    )
+    made = {**json.loads(unfinished.read_text("utf-8")), "peak_bytes": cost.peak_bytes}
+    unfinished.write_text(json.dumps(made, ensure_ascii=False), "utf-8")
+    unfinished.replace(answer)
+
+
+def _run(
+    engine: str, language: str, count: int, made: dict[str, Any], reference: Run | None
+) -> Run:
     prompts = voices.prompts(language, count)
     normalise = normaliser(language)
     texts = [normalise(prompt.text) for prompt in prompts]
@@ -91,7 +121,7 @@ def _run(engine: str, language: str, count: int, reference: Run | None) -> Run:
         Score.of(texts, said, kept[0]),
         Score.of([whole], together, kept[1]),
         (made["alone_s"], made["together_s"]),
-        cost.peak_bytes / 1e6,
+        made["peak_bytes"] / 1e6,
     )
 
 
