@@ -185,7 +185,11 @@ def rounds(all_jobs: list[Job], folder: Path, count: int) -> dict[str, list[tupl
     seconds: dict[str, list[tuple[float, float]]] = {job.name: [] for job in all_jobs}
     for _ in range(count):
         for job in all_jobs:
-            seconds[job.name].append((theirs_s(job, folder), ours_s(job, folder)))
+            theirs, ours = theirs_s(job, folder), ours_s(job, folder)
+            print(
+                f"{job.name}: {job.peer_name} {theirs:.1f} s, this server {ours:.1f} s", flush=True
+            )
+            seconds[job.name].append((theirs, ours))
     return seconds
 
 
@@ -194,9 +198,9 @@ def table(all_jobs: list[Job], folder: Path, count: int) -> list[str]:
         # The first run of the server converts the network and keeps it.
         ours_s(job, folder)
     lines = [
-        "Wall time from the start of the program or server to the result as a file, medians of "
-        f"{count} rounds in which peers and server take turns. The server's networks had been "
-        "converted before. In the last three columns, another program keeps one core busy.",
+        "Wall time from the start of the program or server to the result as a file, the median of "
+        f"the rounds ({count}), in which peers and server take turns. The server's networks had "
+        "been converted before. In the last three columns, another program keeps one core busy.",
         "",
         "| | peer | its time | this server | ratio | its time, busy | this server | ratio |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
@@ -218,7 +222,7 @@ def _cells(pairs: list[tuple[float, float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--bundled", action="store_true", help="the bundled models, not usual ones")
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     parser.add_argument("--peer", nargs="+", help=argparse.SUPPRESS)
@@ -235,7 +239,7 @@ def main() -> None:
     print("\n".join([f"## {TITLE}", "", *lines]))
     print(f"\nAll in {time.monotonic() - began_s:.0f} s.")
     if options.write:
-        report.write("quick", TITLE, lines, options="--write" + " --bundled" * options.bundled)
+        report.write("quick", TITLE, lines)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ recordings are transcribed one by one and all in one recording, with 0.9 s betwe
 import argparse
 import json
 import re
-import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -63,12 +62,7 @@ def main() -> None:
         lines += [f"## {title}", "", *table(runs, options.languages, options.engines, of), ""]
     print("\n".join(lines))
     if options.write:
-        report.write(
-            "voices",
-            "Speech to text: recordings of people",
-            lines,
-            options=shlex.join(sys.argv[1:]),
-        )
+        report.write("voices", "Speech to text: recordings of people", lines)
 
 
 def _runs(options: argparse.Namespace, folder: Path) -> list[Run]:
