@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from bench.report import REPORT
+from studio.audio import PEAKS_FORMATS
 
 DAY_S = 86_400
 # Stems are stored as stereo at 44.1 kHz with 32-bit samples.
@@ -86,7 +87,7 @@ def estimate(load: Load, options: argparse.Namespace) -> list[str]:
     queue = measured(r"≥ 40 jobs/s \| (\d+) jobs/s", title="Many machines")
     row_bytes = measured(r"([\d,]+) bytes per job", title="Many machines")
     slowest, largest = min(queue.values()), max(row_bytes.values())
-    objects = load.kept_songs * (1 + STEMS)
+    objects = load.kept_songs * (1 + STEMS * (1 + len(PEAKS_FORMATS)))
     kept_bytes = load.kept_songs * (load.upload_bytes + load.stems_bytes)
     return [
         f"{load.songs:,} songs of {load.minutes:.0f} minutes a day are {rate:.1f} jobs/s, and "

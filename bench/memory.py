@@ -33,7 +33,7 @@ def short_and_long(folder: Path, short: float, long: float) -> list[str]:
 
 
 def by_engine(folder: Path, weights: Path, minutes: float) -> list[str]:
-    """Fresh servers with the full-size htdemucs, whose graph is there."""
+    """Fresh servers with the full-size htdemucs, which is already converted."""
     song = material.song(folder / "engines.wav", minutes * 60)
     convert(folder, weights)
     lines = [f"Length of the song: {minutes:g} min.", "", "| engine | peak memory |", "|---|---|"]

@@ -149,6 +149,12 @@ class Track:
     def file_name(self, file_format: str) -> str:
         return f"{self.file_stem}.{file_format}"
 
+    def in_format(self, folder: TrackFolder, file_format: str, offset_ms: int = 0) -> StoredFile:
+        """The file in a format, made if it does not exist. Words are shown `offset_ms` later."""
+        if self.delayed is not None:
+            return self.delayed(folder, file_format, offset_ms)
+        return self.make(folder, file_format)
+
     def version(self, infos: Mapping[str, FileInfo]) -> str:
         """What the names of the files of the version in use begin with; see `Editing.current`."""
         return self.editing.current(infos) if self.editing else ""

@@ -230,7 +230,10 @@ def run(model_path: Path, names: Sequence[str], count: int | None = None) -> dic
             _write(file, result)
     if CHECKED in names and not result["checks"]:
         paths = sorted(SETS[CHECKED].folder.glob("*.npy"))[:CHECK_SONGS]
-        result["checks"] = check(model, map(load_stems, paths))
+        result["checks"] = {
+            **check(model, map(load_stems, paths)),
+            "music_vocals_db": music_vocals_db(model, voices.music()[:MUSIC_PIECES]),
+        }
         _write(file, result)
     return result
 
@@ -249,10 +252,6 @@ def main() -> None:
     if set(arguments.sets) - {"held_out"}:
         sources.require()
     result = run(arguments.model, arguments.sets, arguments.count)
-    if CHECKED in arguments.sets and "music_vocals_db" not in result["checks"]:
-        model = load_safetensors_model(arguments.model).eval()
-        result["checks"]["music_vocals_db"] = music_vocals_db(model, voices.music()[:MUSIC_PIECES])
-        _write(arguments.model.parent / SCORES_FILE.name, result)
     print(table(result))
 
 

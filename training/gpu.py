@@ -29,13 +29,12 @@ from . import loop
 from .loop import Progress
 from .mix import RATE_HZ
 from .model import MODEL_FILE, SEGMENT_S, TRAINING_FILE, build_model, save_model
-from .render import DATA, SOURCES
+from .render import SOURCES
 from .separation import packed
-from .separation.remix import Remixer, Songs, read_folder
+from .separation.remix import Remixer, Songs
 
 RUN_FOLDER = Path(__file__).parent / "runs" / "demucs-mini"
 STATE_FILE = RUN_FOLDER / "state.pt"
-SONGS = DATA / "separation" / "train"
 READERS = 16
 
 
@@ -49,7 +48,7 @@ class Plan(loop.Plan):
     processes: int = 1
     batch: int = 24
     average_decay: float = 0.999
-    songs: str = str(SONGS)
+    songs: str = str(packed.SONGS)
     weights: str = ""
     device: str = "cuda"
     least: ClassVar[float] = 0.0
@@ -96,7 +95,7 @@ class Task:
 
     def open_data(self, seeds: list[int]) -> None:
         """Read the songs that are not in memory yet."""
-        paths = [path for path in read_folder(Path(self.plan.songs)) if path not in self.audio]
+        paths = [path for path in packed.songs_of(Path(self.plan.songs)) if path not in self.audio]
         if not paths and not self.audio:
             raise SystemExit(f"{self.plan.songs} has no songs. Run training.separation.make.")
         # Forked processes have what is imported; they do not touch the GPU.
@@ -140,7 +139,7 @@ def main() -> None:
     if plan.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("PyTorch finds no CUDA GPU here. Use --device cpu to train slowly.")
     state_file = loop.train(Task, plan, STATE_FILE, continue_from)
-    save(state_file, len(read_folder(Path(plan.songs))), RUN_FOLDER)
+    save(state_file, len(packed.songs_of(Path(plan.songs))), RUN_FOLDER)
     print(
         f"saved {state_file} and {MODEL_FILE.name} beside it; copy that and {TRAINING_FILE.name} "
         "to pretrained/demucs-mini, then run training.evaluate_demucs and training.card"

@@ -134,9 +134,10 @@ class RemoteDone:
     def default_format(self, track: str) -> str:
         return str(self.result["format"])
 
-    def write(self, track: str, file_format: str, target: Path) -> None:
+    def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
+        query = {"format": file_format} | ({"offset_ms": str(offset_ms)} if offset_ms else {})
+        address = f"/download/{self.file_id}/{quote(track, safe='')}?{urlencode(query)}"
         with replacing(target) as path:
-            address = f"/download/{self.file_id}/{quote(track, safe='')}?format={file_format}"
             self.api.download(address, path)
 
     def write_video(

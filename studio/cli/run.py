@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from studio.audio.lyrics import parse_offset_ms
 from studio.cli.commands import Choices, Command, default_folder, name_of
 from studio.cli.fetching import fetch
 from studio.cli.options import body_of
@@ -142,13 +143,15 @@ class Run:
             with self._screen.progress(item.name) as report:
                 done = workshop.run(request, report)
                 outputs = []
+                video = dict(choices.video)
+                offset_ms = parse_offset_ms(video.get("offset_ms", "0"))
                 for target, track, file_format in command.outputs(name, done, choices):
                     outputs.append(folder / target)
-                    done.write(track, file_format, outputs[-1])
+                    done.write(track, file_format, outputs[-1], offset_ms)
                 if command.video:
                     outputs.append(folder / f"{name}.{NAME}.{FORMAT}")
                     on_wait = partial(report, "making the video", 1.0)
-                    done.write_video(dict(choices.video), outputs[-1], on_wait)
+                    done.write_video(video, outputs[-1], on_wait)
             if request.fingerprint:
                 record.add(key, outputs)
             self._screen.done(item.label, outputs, request.variant, done.result)

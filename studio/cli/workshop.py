@@ -54,7 +54,7 @@ class Done(Protocol):
 
     def default_format(self, track: str) -> str: ...
 
-    def write(self, track: str, file_format: str, target: Path) -> None:
+    def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
         """Put a track at `target`; it appears complete, by rename."""
 
     def write_video(
@@ -127,8 +127,8 @@ class LocalDone:
     def default_format(self, track: str) -> str:
         return self.tracks[track].default_format
 
-    def write(self, track: str, file_format: str, target: Path) -> None:
-        source = self.tracks[track].make(self.folder, file_format).path
+    def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
+        source = self.tracks[track].in_format(self.folder, file_format, offset_ms).path
         with replacing(target) as path:
             try:
                 os.link(source, path)

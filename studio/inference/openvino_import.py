@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from studio.inference.process import release_mapped_pages
+from studio.inference.process import mappings, release_pages
 
 _first_import = Lock()
 
@@ -33,9 +33,14 @@ def compile_graph(graph: Any, settings: dict[str, Any]) -> Any:
 
     OpenVINO copies the weights into an order of its own, and keeps the file mapped.
     """
-    compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
-    if isinstance(graph, Path):
-        release_mapped_pages(graph.with_suffix(".bin"))
+    core = import_openvino().Core()
+    if not isinstance(graph, Path):
+        return core.compile_model(graph, "CPU", settings)
+    weights = graph.with_suffix(".bin")
+    # Another thread may be freeing an older graph of the same file.
+    before = mappings(weights)
+    compiled = core.compile_model(graph, "CPU", settings)
+    release_pages(mappings(weights) - before)
     return compiled
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,15 +58,12 @@ def release_free_memory() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def release_mapped_pages(path: Path) -> None:
-    """Return the pages of a mapped file to the system, which reads them again if they are used.
-
-    The file must stay mapped meanwhile. Linux only. MADV_PAGEOUT would need no such promise, but it
-    keeps pages that are not on the disk yet, and those of files in memory.
-    """
+def mappings(path: Path) -> set[tuple[int, int]]:
+    """The addresses where a file is mapped for reading, as (start, end). Linux only, else none."""
     if sys.platform != "linux":
-        return
-    library, mapped = ctypes.CDLL(None), os.fspath(path.resolve())
+        return set()
+    mapped = os.fspath(path.resolve())
+    found = set()
     for line in (
         Path("/proc/self/maps").read_text("utf-8", errors="surrogateescape").split("\n")[:-1]
     ):
@@ -73,7 +71,20 @@ def release_mapped_pages(path: Path) -> None:
         # Pages that were written to would be lost.
         if name == mapped and access.startswith("r-"):
             start, end = (int(address, 16) for address in addresses.split("-"))
-            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+            found.add((start, end))
+    return found
+
+
+def release_pages(mapped: Iterable[tuple[int, int]]) -> None:
+    """Return the pages of `mappings` to the system, which reads them again if they are used.
+
+    They must stay mapped meanwhile. MADV_PAGEOUT would need no such promise, but it keeps pages
+    that are not on the disk yet, and those of files in memory.
+    """
+    for start, end in mapped:
+        ctypes.CDLL(None).madvise(
+            ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED
+        )
 
 
 def send_nothing() -> None:

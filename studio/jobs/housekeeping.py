@@ -62,6 +62,8 @@ class Housekeeper:
         self._steady = steady
         self._offset_s = clock() - steady()
         self._set_s: float | None = None
+        # Whether the database knows a result of the storage.
+        self._is_theirs = False
         self._stopping = Event()
         self._thread: Thread | None = None
 
@@ -116,15 +118,13 @@ class Housekeeper:
         database knows none of the results, it may be new or a different one, and unknown results
         are kept. All are kept if there is no upload.
         """
-        is_theirs = False
 
         def choose(results: Sequence[ResultId]) -> list[ResultId]:
-            nonlocal is_theirs
             # The storage has listed them before, so jobs added in the meantime are known.
             states = self._store.states_by_result(results)
             shared = self._store.shared_results(results)
-            is_theirs = is_theirs or State.COMPLETED in states.values()
-            useless = {State.FAILED, State.CANCELED, *([None] if is_theirs else [])}
+            self._is_theirs = self._is_theirs or State.COMPLETED in states.values()
+            useless = {State.FAILED, State.CANCELED, *([None] if self._is_theirs else [])}
             return [
                 one for one in results if one.key not in shared and states.get(one.name) in useless
             ]

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # Share of the whole that encoding into the wanted format takes, roughly, of a job that needs it.
 ENCODING_SHARE = 0.1
-# So many samples and their copies fit into a processor's own cache.
+# This many samples and their copies fit into the cache of a core.
 WRITTEN_AT_ONCE = 1 << 15
 
 
@@ -147,7 +147,7 @@ def _write(
                 threads.submit(_write_block, writer, mixture, part)
                 for writer, part in zip(writers, parts, strict=True)
             ]
-            # The block is freed when it is written, and not when the next one is there.
+            # Free the block once it is written, not when the next one arrives.
             del mixture, parts
         _keep_peaks(residual_peaks, writing)
         for closed in [threads.submit(writer.close) for writer in writers]:

@@ -194,13 +194,22 @@ class Bucket:
             )
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects; those that do not exist are ignored."""
+        """Delete objects; those that do not exist are ignored. Refusals are logged."""
         names = [{"Key": self._full(key)} for key in keys]
         for begin in range(0, len(names), DELETED_AT_ONCE):
             part = names[begin : begin + DELETED_AT_ONCE]
             with _store_errors():
-                self._client.delete_objects(
+                answer = self._client.delete_objects(
                     Bucket=self._bucket, Delete={"Objects": part, "Quiet": True}
+                )
+            if refused := answer.get("Errors"):
+                first = refused[0]
+                log.warning(
+                    "the object store refused to delete %d of %d objects, such as %s: %s",
+                    len(refused),
+                    len(part),
+                    first.get("Key"),
+                    first.get("Message") or first.get("Code"),
                 )
 
     def abort_uploads_before(self, at: float) -> None:

@@ -36,7 +36,7 @@ class DiskOrphans:
             ):
                 _delete(path)
         results = [path for path in self._folders.outputs.iterdir() if is_id(path.name)]
-        if not self._folders.file_ids():
+        if self._folders.is_empty():
             return
         for path in results:
             with self._lock:

@@ -39,10 +39,6 @@ class WhisperVariant(Variant):
     path: Path | None = None
 
     @property
-    def is_english_only(self) -> bool:
-        return self.languages == ENGLISH
-
-    @property
     def languages(self) -> frozenset[str]:
         """The languages of a release; for other models, those that one may have."""
         if self.name == BUNDLED or self.name.endswith(".en"):

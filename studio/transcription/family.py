@@ -15,7 +15,7 @@ from studio.storage.files import Upload
 from studio.transcription.alignment.lyrics import is_file_id, lyrics_in, match_units, read_lyrics
 from studio.transcription.catalogue import WhisperCatalogue, WhisperVariant
 from studio.transcription.engine import SpeechEngine, rehearse
-from studio.transcription.languages import check_language
+from studio.transcription.languages import ENGLISH, check_language
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import (
     CONTENT_TYPES,
@@ -145,13 +145,13 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
     def check(
         self, upload: Upload, options: TranscriptionOptions, variant: WhisperVariant
     ) -> dict[str, Any]:
-        wanted = (options.language or "en", options.task)
-        if variant.is_english_only and wanted != ("en", "transcribe"):
-            raise InvalidOption(
-                f"The variant {variant.name!r} supports English only. Leave out `language` and "
-                "`task`, or use a multilingual variant."
-            )
         check_language(options.language, variant.languages)
+        if options.task != "transcribe" and variant.languages == ENGLISH:
+            raise InvalidOption(
+                f"`task` is {options.task!r}, but the variant {variant.name!r} supports English "
+                "only. Leave out `task`, or use a multilingual variant.",
+                param="task",
+            )
         if options.source == "vocals":
             self._vocals.check(options.separation_variant)
         if options.lyrics is None:

@@ -57,8 +57,13 @@ def language_code(text: str) -> str | None:
 def check_language(language: str | None, known: Set[str]) -> None:
     """Raise InvalidOption if a language is given that is not one of those the model knows."""
     if language is not None and language not in known:
+        remedy = (
+            "It supports English only. Use a multilingual variant"
+            if known == ENGLISH
+            else "Use another variant, such as large-v3"
+        )
         raise InvalidOption(
-            f"`language` is {language!r}, which this variant of Whisper does not support. Use "
-            "another variant, such as large-v3, or leave out `language`.",
+            f"`language` is {language!r}, which this variant of Whisper does not support. "
+            f"{remedy}, or leave out `language`.",
             param="language",
         )

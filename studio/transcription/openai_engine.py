@@ -1,6 +1,7 @@
 """Whisper with openai-whisper on PyTorch, the reference for the other engine."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -52,7 +53,7 @@ class OpenaiWhisper:
         self._on_cuda = self._model.device.type == "cuda"
         self.precision = "float16" if self._on_cuda else "float32"
 
-    @property
+    @cached_property
     def languages(self) -> frozenset[str]:
         from whisper.tokenizer import LANGUAGES
 

@@ -92,7 +92,7 @@ def samples_per_pixel(file_format: str) -> int:
 
 
 def offset_ms(track: Track) -> int:
-    """How much later the current request asks for the words of a transcript.
+    """The offset of the words that the current request asks for, in milliseconds.
 
     Raises InvalidOption if the value is invalid or the track has no words.
     """
@@ -204,9 +204,7 @@ class TrackViews(Views):
         """The file of a track, made for the current request if it does not exist."""
         folder = self._folder(upload, job)
         with self._request():
-            if later_ms and track.delayed is not None:
-                return track.delayed(folder, file_format, later_ms)
-            return track.make(folder, file_format)
+            return track.in_format(folder, file_format, later_ms)
 
     def _folder(self, upload: Upload, job: Job) -> TrackFolder:
         return TrackFolder.of(self._storage, upload, job)

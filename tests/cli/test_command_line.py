@@ -4,6 +4,7 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -279,12 +280,13 @@ def test_karaoke_makes_texts_and_a_video_beside_the_song(tmp_path: Path, weights
     sound, rate_hz = soundfile.read(SONG / "mixture.flac", frames=6 * 44_100)
     soundfile.write(tmp_path / "song.wav", sound, rate_hz)
     command = ["karaoke", "song.wav", "--separation-variant", "mini", "--size", "320x180"]
-    command += ["--vocals", "0.15", "--key", "-1", "--json"]
+    command += ["--vocals", "0.15", "--key", "-1", "--offset-ms", "2000", "--json"]
     lines, _ = run(tmp_path, weights, *command)
     assert lines[0]["outputs"] == ["song.lrc", "song.ass", "song.karaoke.mp4"]
     video = audio.probe(tmp_path / "song.karaoke.mp4")
     assert video.duration_s == pytest.approx(6.0, abs=0.05)
-    assert "[00:0" in (tmp_path / "song.lrc").read_text("utf-8")
+    times = re.findall(r"^\[(\d\d:\d\d)", (tmp_path / "song.lrc").read_text("utf-8"), re.MULTILINE)
+    assert times and min(times) >= "00:02"
     assert run(tmp_path, weights, *command)[0][0]["status"] == "skipped"
     assert (
         "`size` is '1x1'"

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from studio.inference.process import release_mapped_pages
+from studio.inference.process import mappings, release_pages
 from tests.support.server import ROOT
 
 CONVERT = """
@@ -105,6 +105,6 @@ def test_pages_of_a_mapped_file_are_returned_and_read_again(tmp_path: Path) -> N
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert mapped[:] == content
         assert resident_bytes() == len(content)
-        release_mapped_pages(path)
+        release_pages(mappings(path))
         assert resident_bytes() == 0
         assert mapped[:] == content

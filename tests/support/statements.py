@@ -26,7 +26,9 @@ class Statements:
         """The first lines of the statements that arrive while `act` runs."""
         arrived = self.from_now()
         act()
-        return arrived()
+        sent = arrived()
+        assert sent, "PostgreSQL logged no statement"
+        return sent
 
     def from_now(self) -> Callable[[], list[str]]:
         """A function that returns the first lines of the statements that have arrived since."""

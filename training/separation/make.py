@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.audio import ffmpeg_path
-from training.gpu import SONGS
 from training.mix import RATE_HZ, mix
 from training.palette import Palette
 from training.songs import Note, Part, Song, make_song
@@ -141,12 +140,14 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     require()
-    SONGS.mkdir(parents=True, exist_ok=True)
+    packed.SONGS.mkdir(parents=True, exist_ok=True)
     for seed in range(arguments.first, arguments.first + arguments.count):
-        size_mb = sum(path.stat().st_size for path in SONGS.glob(f"*{packed.SUFFIX}")) / 1e6
+        size_mb = sum(path.stat().st_size for path in packed.songs_of(packed.SONGS)) / 1e6
         if size_mb >= arguments.max_mb:
-            raise SystemExit(f"{SONGS} has {size_mb:.0f} MB, and --max-mb is {arguments.max_mb}.")
-        path = SONGS / f"{seed:04d}{packed.SUFFIX}"
+            raise SystemExit(
+                f"{packed.SONGS} has {size_mb:.0f} MB, and --max-mb is {arguments.max_mb}."
+            )
+        path = packed.SONGS / f"{seed:04d}{packed.SUFFIX}"
         if not path.exists():
             packed.write(render(seed), path)
         print(f"rendered {path.name}", flush=True)

@@ -18,7 +18,10 @@ import soundfile
 
 from studio.audio import ffmpeg_path
 from studio.audio.replacing import replacing
-from training.render import SOURCES
+from training.render import DATA, SOURCES
+
+SONGS = DATA / "separation" / "train"
+"""The folder of the training songs."""
 
 OPUS_RATE_HZ = 48_000
 CHANNELS = (2, 1, 2, 1)
@@ -26,6 +29,11 @@ CHANNELS = (2, 1, 2, 1)
 RATES_BPS = (48_000, 24_000, 56_000, 32_000)
 CODER_TIMEOUT_S = 60
 SUFFIX = ".zip"
+
+
+def songs_of(folder: Path) -> list[Path]:
+    """The songs in a folder and its folders, in the order of their names."""
+    return sorted(folder.rglob(f"*{SUFFIX}"))
 
 
 def write(stems: npt.NDArray[np.int16], path: Path) -> None:

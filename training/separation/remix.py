@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -213,8 +212,3 @@ class Remixer:
 def _level(stems: Tensor) -> Tensor:
     """RMS of each stem: (batch, STEMS)."""
     return stems.square().mean((2, 3)).sqrt()
-
-
-def read_folder(folder: Path) -> list[Path]:
-    """The packed songs of a folder and its folders, in the order of their names."""
-    return sorted(folder.rglob(f"*{packed.SUFFIX}"))
