@@ -15,6 +15,7 @@ from studio.sources import Source
 from studio.transcription import pitches
 from studio.transcription.alignment.align import aligned
 from studio.transcription.alignment.lyrics import read_lyrics
+from studio.transcription.alignment.onsets import LevelMeter
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
 from studio.transcription.interruption import interruptible
 from studio.transcription.line_breaks import count_words
@@ -112,7 +113,7 @@ def _in_time(
         read_lyrics(lyrics),
         heard,
         listener.language or "en",
-        is_voice_alone=context.options.source == "vocals",
+        levels=listener.meter.finish() if listener.meter else None,
     )
     return _collected(steps, "aligning", source, part(LISTENING_SHARE, 1.0), is_shown=True)
 
@@ -134,7 +135,7 @@ def _with_placed(result: TranscriptionResult, lines: list[Segment]) -> Transcrip
 class _Listener:
     """Passes the windows of a file to an engine in batches, and keeps the language.
 
-    Of vocals it also finds the `pitches`.
+    Of vocals it also finds the `pitches`, and the levels, if lyrics are put in time.
     """
 
     def __init__(
@@ -146,7 +147,9 @@ class _Listener:
         self.language: str | None = options.language
         self.language_probability: float | None = None
         self.speech_s = 0.0
-        self.pitches = pitches.PitchFinder() if options.source == "vocals" else None
+        is_voice = options.source == "vocals"
+        self.pitches = pitches.PitchFinder() if is_voice else None
+        self.meter = LevelMeter() if is_voice and options.lyrics is not None else None
         self._engine = engine
         self._options = options
         self._blocks = audio.decode(source.path, RATE_HZ, 1, source.duration_s)
@@ -176,6 +179,8 @@ class _Listener:
         for block in self._blocks:
             if self.pitches:
                 self.pitches.add(block[0])
+            if self.meter:
+                self.meter.add(block[0])
             yield block[0]
 
     def _decode(self, batch: list[Window]) -> Iterator[tuple[list[Segment], float]]:

@@ -7,6 +7,7 @@ import pytest
 
 from studio.transcription.alignment.lyrics import read_lyrics
 from studio.transcription.alignment.matching import Heard, matched
+from studio.transcription.alignment.voice_time import VoiceTime
 from studio.transcription.formats import FORMATS
 from studio.transcription.transcript import Segment, Transcript, Word
 from tests.support.problems import assert_problem
@@ -144,13 +145,15 @@ def test_lines_and_words() -> None:
 )
 def test_matching(lyrics: str, said: str, places: list[int]) -> None:
     heard = [Heard(word, word, n, n + 1) for n, word in enumerate(said.split())]
-    assert [pair.first for pair in matched(lyrics.split(), heard)] == places
+    assert [
+        pair.first for pair in matched(lyrics.split(), heard, VoiceTime(None, len(heard)))
+    ] == places
 
 
 def test_long_texts_match_across_blocks() -> None:
     words = [f"{number:03d}" for number in range(400)]
     heard = [Heard(word, word, n, n + 1) for n, word in enumerate(words) if n % 7]
-    pairs = matched(words, heard)
+    pairs = matched(words, heard, VoiceTime(None, 400))
     assert [heard[pair.first].key for pair in pairs if pair.is_equal] == [one.key for one in heard]
 
 

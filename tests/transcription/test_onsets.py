@@ -7,6 +7,7 @@ import numpy as np
 
 from studio.family import JobContext
 from studio.sources import Source
+from studio.transcription.alignment.lyrics import Line
 from studio.transcription.alignment.onsets import LevelMeter, on_onsets
 from studio.transcription.engine import RATE_HZ, TimedText
 from studio.transcription.faster_engine import FasterWhisper
@@ -24,6 +25,10 @@ VOCALS = SONG / "vocals.flac"
 LATE_S, MEDIAN_S = 0.3, 0.06
 
 
+def lines_of(*counts: int) -> list[Line]:
+    return [Line("la", (" la",) * count) for count in counts]
+
+
 def test_words_that_are_a_little_off_begin_on_their_notes() -> None:
     truth_s = np.array([note.start_s for note in melody()])
     off_s = np.resize([0.15, -0.2, 0.0, 0.1], len(truth_s))
@@ -32,7 +37,7 @@ def test_words_that_are_a_little_off_begin_on_their_notes() -> None:
     for block in np.array_split(decode_all(VOCALS, RATE_HZ, 1)[0], 7):
         meter.add(block)
     given = [None, *words, None]
-    moved = on_onsets(given, [" la"] * len(given), meter.finish())
+    moved = on_onsets(given, {}, lines_of(len(given)), meter.finish())
     assert moved[0] is moved[-1] is None
     found = [one for one in moved if one]
     starts_s = np.array([one.start_s for one in found])
@@ -45,8 +50,8 @@ def test_words_of_silence_stay_where_they_are() -> None:
     meter = LevelMeter()
     meter.add(np.zeros(2 * RATE_HZ, np.float32))
     words = [TimedText(0.5, 0.9, 0.5), None, TimedText(1.0, 1.4, 0.5)]
-    assert on_onsets(words, [" la"] * 3, meter.finish()) == words
-    assert on_onsets([None], [" la"], LevelMeter().finish()) == [None]
+    assert on_onsets(words, {}, lines_of(3), meter.finish()) == words
+    assert on_onsets([None], {}, lines_of(1), LevelMeter().finish()) == [None]
 
 
 def test_lyrics_of_vocals_begin_with_their_notes(tmp_path: Path) -> None:

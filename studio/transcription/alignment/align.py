@@ -11,8 +11,9 @@ from studio import audio
 from studio.sources import Source
 from studio.transcription.alignment.lyrics import Line, all_words
 from studio.transcription.alignment.matching import Heard, Pair, heard_words, matched
-from studio.transcription.alignment.onsets import LevelMeter, on_onsets
+from studio.transcription.alignment.onsets import Levels, on_onsets
 from studio.transcription.alignment.plan import Pass, Plan
+from studio.transcription.alignment.voice_time import VoiceTime
 from studio.transcription.engine import RATE_HZ, Speech, SpeechEngine, TimedText
 from studio.transcription.interruption import may_go_on
 from studio.transcription.transcript import Segment, Word
@@ -37,25 +38,26 @@ def aligned(
     segments: Sequence[Segment],
     language: str,
     *,
-    is_voice_alone: bool,
+    levels: Levels | None,
 ) -> Iterator[tuple[list[Segment], float]]:
     """Yield the lines of lyrics as segments, in order, and how far the recording is done.
 
-    `segments` are what the model heard in the recording, with the times of words. A singer without
-    accompaniment gets all lines at the end, because words may still be moved to other onsets.
+    `segments` are what the model heard in the recording, with the times of words. `levels` are those
+    of a singer without accompaniment, who gets all lines at the end, because words may still be
+    moved to other onsets.
     """
     words = all_words(lines)
     heard = heard_words(segments)
-    pairs = matched(words, heard)
+    voice = VoiceTime(levels, source.duration_s)
+    pairs = matched(words, heard, voice)
     writer = _Writer(lines)
     # Nothing is known of the times if nothing was heard.
     if not any(pair.first >= 0 for pair in pairs):
         yield writer.write([None] * len(words)), source.duration_s
         return
 
-    plan = Plan(lines, pairs, heard, source.duration_s)
-    meter = LevelMeter() if is_voice_alone else None
-    with closing(_Reader(source, meter)) as reader:
+    plan = Plan(lines, pairs, heard, voice)
+    with closing(_Reader(source)) as reader:
         aligner = _Aligner(engine, reader, plan, pairs, heard, language=language)
         begun_s: list[float] = []
         placed: list[Placed] = []
@@ -66,13 +68,16 @@ def aligned(
             for one in found:
                 begun_s.append(one.start_s if one else begun_s[-1] if begun_s else 0.0)
             placed += found
-            yield [] if meter else writer.write(found), part.end_s
-    if meter:
-        yield writer.write(on_onsets(placed, words, meter.finish())), source.duration_s
+            yield writer.write(found) if levels is None else [], part.end_s
+    if levels is not None:
+        yield writer.write(on_onsets(placed, aligner.doubtful, lines, levels)), source.duration_s
 
 
 class _Aligner:
-    """Aligns the words of a pass, and decides which of them were said."""
+    """Aligns the words of a pass, and decides which of them were said.
+
+    `doubtful` has the times of words that were left out because there is no room for them.
+    """
 
     def __init__(
         self,
@@ -90,6 +95,7 @@ class _Aligner:
         self._pairs = pairs
         self._heard = heard
         self._language = language
+        self.doubtful: dict[int, TimedText] = {}
 
     def run(self, part: Pass) -> list[Placed]:
         """The times of the words of a pass, at least of the first one."""
@@ -97,7 +103,10 @@ class _Aligner:
             return [None] * (part.last - part.first + 1)
         speech = self._reader.read(part.start_s, part.end_s)
         times = self._align(part, speech)
-        unsaid = self._unsaid(part, times)
+        cramped = self._cramped(times)
+        disproved = self._improbable_lines(part, times)
+        self.doubtful |= {place: times[place] for place in cramped - disproved}
+        unsaid = cramped | disproved
         # Words that were not said take the time of those around them.
         if unsaid:
             times = self._align(part.without(unsaid), speech)
@@ -132,18 +141,19 @@ class _Aligner:
             return found
         return replace(found, start_s=start_s, end_s=end_s)
 
-    def _unsaid(self, part: Pass, times: Mapping[int, TimedText]) -> set[int]:
-        """The words of a pass that were probably not said.
-
-        These are words of which nothing was heard, if there is no room for them between their
-        neighbours, and lines of which no word was heard, if they are improbable.
-        """
+    def _improbable_lines(self, part: Pass, times: Mapping[int, TimedText]) -> set[int]:
+        """The words of lines that are improbable, and of which no word was heard."""
         unsaid: set[int] = set()
         for line in self._plan.lines_of(part):
             known = [place for place in line if place in times]
             was_heard = any(self._pairs[place].is_equal for place in known)
             if known and not was_heard and self._mean(known, times) < MIN_LINE_PROBABILITY:
                 unsaid.update(known)
+        return unsaid
+
+    def _cramped(self, times: Mapping[int, TimedText]) -> set[int]:
+        """Words of which nothing was heard, without room between those that were."""
+        unsaid: set[int] = set()
         for is_heard, run in groupby(sorted(times), lambda place: self._pairs[place].first >= 0):
             places = list(run)
             if (
@@ -199,13 +209,9 @@ class _Writer:
 
 
 class _Reader:
-    """Reads parts of a recording in order; keeps the last half minute in memory.
+    """Reads parts of a recording in order; keeps the last half minute in memory."""
 
-    All that is read passes through the `meter`.
-    """
-
-    def __init__(self, source: Source, meter: LevelMeter | None) -> None:
-        self._meter = meter
+    def __init__(self, source: Source) -> None:
         self._blocks = audio.decode(source.path, RATE_HZ, 1, source.duration_s)
         self._held = np.zeros(0, np.float32)
         self._held_from = 0
@@ -223,8 +229,6 @@ class _Reader:
         while known < end and (block := next(self._blocks, None)) is not None:
             may_go_on()
             known += block.shape[1]
-            if self._meter:
-                self._meter.add(block[0])
             parts.append(block[0])
             if known <= keep_from:
                 parts, self._held_from = [], known

@@ -1,18 +1,21 @@
 """Finds the words of lyrics among the words that a model heard.
 
 The best monotone assignment (Needleman and Wunsch 1970) over all words: words that only one of the
-two has cost little, so that repetitions, ad-libs and left-out lines do not derail the rest.
+two has cost little, so that repetitions, ad-libs and left-out lines do not derail the rest. Time in
+which the voice was not understood counts as unknown words, so that what was heard is not matched
+with words of which there are too many, or too few, in the time before.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, repeat
 
 import numpy as np
 import numpy.typing as npt
 
 from studio.transcription.alignment.lyrics import match_units
+from studio.transcription.alignment.voice_time import VoiceTime
 from studio.transcription.interruption import may_go_on
 from studio.transcription.line_breaks import without_spaces
 from studio.transcription.transcript import Segment
@@ -20,7 +23,9 @@ from studio.transcription.transcript import Segment
 EQUAL = 2.0
 # For two words of which one stands for the other, from nothing alike to almost equal.
 DIFFERENT, ALIKE = -0.6, 1.0
-LEFT_OUT = -0.4
+LEFT_OUT = -0.8
+# For a word while nothing was understood, one in UNKNOWN_S.
+UNKNOWN, UNKNOWN_S = -0.1, 0.5
 # Rows of the table that are kept at the same time.
 BLOCK_ROWS = 64
 
@@ -70,17 +75,29 @@ def heard_words(segments: Sequence[Segment]) -> list[Heard]:
     return heard
 
 
-def matched(words: Sequence[str], heard: Sequence[Heard]) -> list[Pair]:
+def matched(words: Sequence[str], heard: Sequence[Heard], voice: VoiceTime) -> list[Pair]:
     """For each word of the lyrics, what was heard in its place."""
     # Scripts without spaces are compared by characters, since words are split differently.
     units = [list(key) if without_spaces(key) else [key] for key in map(match_units, words)]
     flat = [unit for parts in units for unit in parts]
-    found = _assigned(flat, [one.key for one in heard])
+    indices = [*_with_unknown(heard, voice), -1]
+    places = _assigned(flat, [heard[index].key if index >= 0 else "" for index in indices[:-1]])
+    found = [(indices[place], is_equal) for place, is_equal in places]
     ends = list(accumulate(map(len, units)))
     return [
         _pair([found[place] for place in range(end - len(parts), end)])
         for parts, end in zip(units, ends, strict=True)
     ]
+
+
+def _with_unknown(heard: Sequence[Heard], voice: VoiceTime) -> Iterator[int]:
+    """The indices of what was heard, and -1 for each unknown word between them."""
+    at_s = 0.0
+    for index, one in enumerate(heard):
+        yield from repeat(-1, int(voice.voice_s(at_s, one.start_s) / UNKNOWN_S))
+        yield index
+        at_s = max(at_s, one.end_s)
+    yield from repeat(-1, int(voice.voice_s(at_s, voice.duration_s) / UNKNOWN_S))
 
 
 def _pair(found: Sequence[tuple[int, bool]]) -> Pair:
@@ -119,7 +136,9 @@ class _Table:
     def __init__(self, first: Sequence[str], second: Sequence[str]) -> None:
         self._first = first
         self._similar = _Similarity(first, second)
-        self._gaps = LEFT_OUT * np.arange(len(second) + 1, dtype=np.float32)
+        # Unknown words may be left out.
+        gaps = [LEFT_OUT if word else 0.0 for word in second]
+        self._gaps = np.concatenate([[0.0], np.cumsum(gaps)]).astype(np.float32)
         self._kept: list[Floats] = []
         self._block = -1
         self._steps: list[Bytes] = []
@@ -190,6 +209,8 @@ class _Similarity:
         scores = (DIFFERENT + (ALIKE - DIFFERENT) * alike).astype(np.float32)
         if word in self._second_places:
             scores[self._second_places[word]] = EQUAL
+        if "" in self._second_places:
+            scores[self._second_places[""]] = UNKNOWN
         return scores
 
 

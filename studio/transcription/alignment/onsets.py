@@ -3,16 +3,18 @@
 The attention of a model tells which word is sung better than when it begins: after a rest, or in a
 long note, its times are often a note off. The onsets of a voice without accompaniment are exact,
 but do not tell the words apart. The best path through both has each word near its time, in order,
-and on a strong onset.
+and on a strong onset. Singers rest between lines rather than within them.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, dropwhile
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
+from studio.transcription.alignment.lyrics import Line, all_words
 from studio.transcription.engine import RATE_HZ, Speech, TimedText
 
 FRAME_SAMPLES = RATE_HZ // 200
@@ -20,6 +22,8 @@ FRAME_S = FRAME_SAMPLES / RATE_HZ
 SMOOTH_FRAMES = 3
 # Sound this far below the loudest is silence.
 FLOOR_DB = 45.0
+# This far below the loudest, a voice rests.
+REST_DB = 30.0
 # An onset rises by so much, from the least level in the frames before it to the most after it.
 MIN_RISE_DB, MAX_RISE_DB = 4.0, 30.0
 BEFORE_FRAMES, AFTER_FRAMES, APART_FRAMES = 40, 24, 33
@@ -29,15 +33,20 @@ COST_OF_DOUBTFUL, COST_OF_SURE = 0.5, 1.0
 FAR_S = 1.0
 # What the strongest onset is worth, and what it costs to begin without one.
 STRONGEST, NO_ONSET = 2.0, 0.25
+# For an onset after a rest of REST_FRAMES: what it costs within a line, and is worth to a new one.
+REST, REST_FRAMES = 1.5, 100
 # Words that begin together.
 CROWDED = 4.0
 # How far words are moved at most.
 REACH_S = 10.0
-SHORTEST_S, LETTER_S = 0.08, 0.03
+SHORTEST_S, LETTER_S = 0.12, 0.04
 
 Levels = npt.NDArray[np.float32]
 Times = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
+# In place of the index of a time.
+NOT_SUNG = -1
 
 
 class LevelMeter:
@@ -63,30 +72,75 @@ class LevelMeter:
         return found
 
 
+def is_voiced(levels: Levels) -> Flags:
+    """Whether a voice sounds in each frame."""
+    voiced: Flags = levels > np.percentile(levels, 95) - REST_DB
+    return voiced
+
+
 def on_onsets(
-    words: Sequence[TimedText | None], texts: Sequence[str], levels: Levels
+    words: Sequence[TimedText | None],
+    doubtful: Mapping[int, TimedText],
+    lines: Sequence[Line],
+    levels: Levels,
 ) -> list[TimedText | None]:
-    """Words without accompaniment, None where one is not sung, with their starts on onsets."""
+    """Words without accompaniment, None where one is not sung, with their starts on onsets.
+
+    Words that are `doubtful` are sung if there is an onset for them.
+    """
+    texts, begins = all_words(lines), _begins(lines)
     moved = list(words)
-    sung = [(place, one) for place, one in enumerate(words) if one]
+    known = ((place, one or doubtful.get(place)) for place, one in enumerate(words))
+    sung = [(place, one) for place, one in known if one]
+    sung = list(dropwhile(lambda item: item[0] in doubtful, sung))
     if not sung:
         return moved
-    starts_s = np.maximum.accumulate([one.start_s for _, one in sung])
-    costs = np.array([COST_OF_DOUBTFUL + COST_OF_SURE * one.probability for _, one in sung])
-    letters = [len(texts[place].strip()) for place, _ in sung]
-    shortest_s = np.maximum(SHORTEST_S, LETTER_S * np.array(letters))
-    found_s = _best_starts(starts_s, costs, shortest_s, *_onsets(levels))
-    ends_s = [*found_s[1:], np.inf]
-    for (place, one), start_s, end_s in zip(sung, found_s, ends_s, strict=True):
+    placed = _Sung(
+        np.maximum.accumulate([one.start_s for _, one in sung]),
+        np.array([COST_OF_DOUBTFUL + COST_OF_SURE * one.probability for _, one in sung]),
+        np.array([max(SHORTEST_S, LETTER_S * len(texts[place].strip())) for place, _ in sung]),
+        np.array([place in begins for place, _ in sung]),
+        np.array([place in doubtful for place, _ in sung]),
+    )
+    found_s = _best_starts(placed, _onsets(levels))
+    end_s = np.inf
+    for (place, one), start_s in zip(reversed(sung), reversed(found_s), strict=True):
+        if np.isnan(start_s):
+            continue
         # A word that begins after its old end lasts until the next one.
         length_s = one.end_s - one.start_s
         old_end_s = one.end_s if one.end_s > start_s else start_s + length_s
         moved[place] = replace(one, start_s=float(start_s), end_s=float(min(old_end_s, end_s)))
+        end_s = start_s
     return moved
 
 
-def _onsets(levels: Levels) -> tuple[Times, Times]:
-    """The times of onsets, and their strengths from 0 to 1."""
+def _begins(lines: Sequence[Line]) -> set[int]:
+    """The first words of lines."""
+    return {0, *accumulate(len(line.words) for line in lines)}
+
+
+@dataclass(frozen=True)
+class _Sung:
+    """Arrays with an item for each word; `costs` are those of moving it by a second."""
+
+    starts_s: Times
+    costs: Times
+    shortest_s: Times
+    begin_lines: Flags
+    are_doubtful: Flags
+
+
+@dataclass(frozen=True)
+class _Onsets:
+    """Arrays with an item for each onset; strengths are from 0 to 1."""
+
+    times_s: Times
+    strengths: Times
+    follow_rests: Flags
+
+
+def _onsets(levels: Levels) -> _Onsets:
     before = minimum_filter1d(levels, BEFORE_FRAMES, origin=BEFORE_FRAMES // 2 - 1)
     after = maximum_filter1d(levels, AFTER_FRAMES, origin=-(AFTER_FRAMES // 2))
     rises = after - np.maximum(before, levels)
@@ -94,42 +148,57 @@ def _onsets(levels: Levels) -> tuple[Times, Times]:
         (rises >= MIN_RISE_DB) & (rises == maximum_filter1d(rises, APART_FRAMES))
     )
     strengths = np.minimum(rises[places], MAX_RISE_DB) / MAX_RISE_DB
-    return (places * FRAME_S).astype(np.float64), strengths.astype(np.float64)
+    voiced = maximum_filter1d(is_voiced(levels), REST_FRAMES, origin=REST_FRAMES // 2 - 1)
+    # Smoothed levels rise a little before an onset.
+    follow_rests = ~voiced[np.maximum(places - SMOOTH_FRAMES, 0)]
+    return _Onsets(
+        (places * FRAME_S).astype(np.float64), strengths.astype(np.float64), follow_rests
+    )
 
 
-def _best_starts(
-    starts_s: Times, costs: Times, shortest_s: Times, onsets_s: Times, strengths: Times
-) -> Times:
+def _best_starts(words: _Sung, onsets: _Onsets) -> Times:
     """For each word, the time of an onset or its own, on the path of the least cost.
 
-    `costs` are those of moving a word by a second.
+    It is NaN for doubtful words that are cheaper left out.
     """
-    times_s = np.concatenate([onsets_s, starts_s])
+    starts_s = words.starts_s
+    times_s = np.concatenate([onsets.times_s, starts_s])
     order = np.argsort(times_s, kind="stable")
     times_s = times_s[order]
-    worth = np.concatenate([STRONGEST * strengths, np.full(len(starts_s), -NO_ONSET)])[order]
+    worth = np.concatenate([STRONGEST * onsets.strengths, np.full(len(starts_s), -NO_ONSET)])
+    rest = np.concatenate([REST * onsets.follow_rests, np.zeros(len(starts_s))])
+    within_line, new_line = (worth - rest)[order], (worth + rest)[order]
     firsts = np.searchsorted(times_s, starts_s - REACH_S)
     lasts = np.searchsorted(times_s, starts_s + REACH_S, "right")
     total = np.zeros(0)
     steps: list[Indices] = []
-    for number, (first, last) in enumerate(zip(firsts, lasts, strict=True)):
+    for number, last in enumerate(lasts):
+        if words.are_doubtful[number]:
+            firsts[number] = firsts[number - 1]
+        first = firsts[number]
         here_s = times_s[first:last]
-        own = costs[number] * np.minimum(np.abs(here_s - starts_s[number]), FAR_S)
-        own -= worth[first:last]
+        own = words.costs[number] * np.minimum(np.abs(here_s - starts_s[number]), FAR_S)
+        own -= (new_line if words.begin_lines[number] else within_line)[first:last]
         if number:
-            ready_s = here_s - shortest_s[number - 1]
-            ready = np.searchsorted(times_s, ready_s, "right") - firsts[number - 1]
-            same = np.arange(first, last) - firsts[number - 1]
-            before, step = _before(total, ready, same)
-            own += before
-            steps.append(step + firsts[number - 1])
+            offset = firsts[number - 1]
+            ready = np.searchsorted(times_s, here_s - words.shortest_s[number - 1], "right")
+            before, step = _before(total, ready - offset, np.arange(first, last) - offset)
+            own, step = own + before, step + offset
+            if words.are_doubtful[number]:
+                # Left out, it leaves the word before where it is.
+                total = np.pad(total, (0, len(own) - len(total)), constant_values=np.inf)
+                step = np.where(total < own, NOT_SUNG, step)
+                own = np.minimum(total, own)
+            steps.append(step)
         total = own
+    found_s = np.full(len(starts_s), np.nan)
     place = int(np.argmin(total)) + int(firsts[-1])
-    path = [place]
-    for number in range(len(steps) - 1, -1, -1):
-        place = int(steps[number][place - firsts[number + 1]])
-        path.append(place)
-    return times_s[path[::-1]]
+    for number in range(len(steps), 0, -1):
+        step = int(steps[number - 1][place - firsts[number]])
+        if step != NOT_SUNG:
+            found_s[number], place = times_s[place], step
+    found_s[0] = times_s[place]
+    return found_s
 
 
 def _before(total: Times, ready: Indices, same: Indices) -> tuple[Times, Indices]:

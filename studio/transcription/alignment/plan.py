@@ -3,17 +3,19 @@
 import string
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from studio.transcription.alignment.lyrics import Line, all_words
 from studio.transcription.alignment.matching import Heard, Pair
+from studio.transcription.alignment.voice_time import VoiceTime
 
 PASS_S = 27.0
 # Sound before the first word and after the last one.
 LEAD_S, TAIL_S = 0.5, 0.6
 # A pause of this length ends a pass: what is in it would be given to the words around it.
 PAUSE_S = 6.0
-# Length of a word of which nothing was heard.
-UNHEARD_S = 0.6
+# Greatest length of a word of which nothing was heard.
+UNHEARD_S = 1.2
 # Words before a pass that are aligned again, so that its first word has a beginning.
 CONTEXT_WORDS, CONTEXT_S = 8, 5.0
 # So many words that are only heard are sung besides the lyrics.
@@ -59,13 +61,13 @@ class Plan:
         lines: Sequence[Line],
         pairs: Sequence[Pair],
         heard: Sequence[Heard],
-        duration_s: float,
+        voice: VoiceTime,
     ) -> None:
         self._words = all_words(lines)
         self._line_ends = _ends(lines)
         self._heard = heard
         self._pairs = pairs
-        self._duration_s = duration_s
+        self._voice = voice
         self._starts_s, self._ends_s = self._rough_times()
 
     def _rough_times(self) -> tuple[list[float], list[float]]:
@@ -73,23 +75,26 @@ class Plan:
         starts: list[float] = []
         ends: list[float] = []
         at_s = 0.0
-        for pair in self._pairs:
-            if pair.first >= 0:
-                start_s = max(at_s, self._heard[pair.first].start_s)
-                end_s = max(start_s, self._heard[pair.last].end_s)
+        for was_heard, run in groupby(self._pairs, lambda pair: pair.first >= 0):
+            pairs = list(run)
+            if was_heard:
+                for pair in pairs:
+                    starts.append(max(at_s, self._heard[pair.first].start_s))
+                    ends.append(at_s := max(starts[-1], self._heard[pair.last].end_s))
             else:
-                start_s, end_s = at_s, at_s + UNHEARD_S
-            starts.append(start_s)
-            ends.append(end_s)
-            at_s = end_s
-        # Unheard words end before the next one that was heard.
-        limit_s = self._duration_s
-        for place in reversed(range(len(starts))):
-            ends[place] = min(ends[place], limit_s)
-            starts[place] = min(starts[place], ends[place])
-            if self._pairs[place].first >= 0:
-                limit_s = starts[place]
+                limits_s = self._spread(at_s, len(starts), len(pairs))
+                starts += limits_s[:-1]
+                ends += limits_s[1:]
         return starts, ends
+
+    def _spread(self, from_s: float, first: int, count: int) -> list[float]:
+        """The limits of adjacent words of which nothing was heard."""
+        after = next((pair for pair in self._pairs[first + count :] if pair.first >= 0), None)
+        to_s = max(from_s, self._heard[after.first].start_s if after else self._voice.duration_s)
+        each_s = min(UNHEARD_S, self._voice.voice_s(from_s, to_s) / count)
+        return [
+            min(to_s, self._voice.after(from_s, number * each_s)) for number in range(count + 1)
+        ]
 
     def next(self, first: int, begun_s: Sequence[float]) -> Pass:
         """The pass that begins with word `first`; `begun_s` has the starts of those before it."""
@@ -110,7 +115,7 @@ class Plan:
         end_s = self._ends_s[last] + TAIL_S
         if last + 1 < len(self._words):
             end_s = min(end_s, max(self._starts_s[last + 1], self._ends_s[last]))
-        end_s = min(end_s, self._duration_s, start_s + 29.9)
+        end_s = min(end_s, self._voice.duration_s, start_s + 29.9)
         is_known = context == first and self._pairs[first].is_equal
         heard_s = self._starts_s[first] if is_known else None
         texts = list(self._texts(context, last, start_s))
@@ -122,7 +127,7 @@ class Plan:
         after = range(places[-1] + 1, len(self._words))
         from_s = next((self._ends_s[n] for n in before if self._pairs[n].first >= 0), 0.0)
         to_s = next(
-            (self._starts_s[n] for n in after if self._pairs[n].first >= 0), self._duration_s
+            (self._starts_s[n] for n in after if self._pairs[n].first >= 0), self._voice.duration_s
         )
         letters = sum(len(self._words[place].strip()) for place in places)
         return to_s - from_s < LETTER_S * letters
