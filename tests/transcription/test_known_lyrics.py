@@ -145,9 +145,16 @@ def test_lines_and_words() -> None:
 )
 def test_matching(lyrics: str, said: str, places: list[int]) -> None:
     heard = [Heard(word, word, n, n + 1) for n, word in enumerate(said.split())]
-    assert [
-        pair.first for pair in matched(lyrics.split(), heard, VoiceTime(None, len(heard)))
-    ] == places
+    pairs = matched(lyrics.split(), heard, VoiceTime(None, len(heard)))
+    assert [pair.first for pair in pairs] == places
+
+
+def test_matching_leaves_time_for_words_that_were_not_heard() -> None:
+    verse = ["one", "two", "three", "four"]
+    for start_s, places in ((2, [-1, -1, 0, 1, -1, -1, -1, -1]), (7, [-1] * 6 + [0, 1])):
+        heard = [Heard(word, word, at_s, at_s + 1) for at_s, word in enumerate(verse[2:], start_s)]
+        pairs = matched(verse * 2, heard, VoiceTime(None, 9))
+        assert [pair.first for pair in pairs] == places
 
 
 def test_long_texts_match_across_blocks() -> None:

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from studio.family import JobContext
 from studio.sources import Source
 from studio.transcription.alignment.lyrics import Line
-from studio.transcription.alignment.onsets import LevelMeter, on_onsets
+from studio.transcription.alignment.onsets import FRAME_S, LevelMeter, on_onsets
+from studio.transcription.alignment.voice_time import VoiceTime
 from studio.transcription.engine import RATE_HZ, TimedText
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.options import TranscriptionOptions
@@ -37,7 +39,10 @@ def test_words_that_are_a_little_off_begin_on_their_notes() -> None:
     for block in np.array_split(decode_all(VOCALS, RATE_HZ, 1)[0], 7):
         meter.add(block)
     given = [None, *words, None]
-    moved = on_onsets(given, {}, lines_of(len(given)), meter.finish())
+    # A word that was taken as not said has an onset of its own.
+    doubtful = {5: words[4]}
+    given[5] = None
+    moved = on_onsets(given, doubtful, lines_of(len(given)), meter.finish())
     assert moved[0] is moved[-1] is None
     found = [one for one in moved if one]
     starts_s = np.array([one.start_s for one in found])
@@ -50,8 +55,20 @@ def test_words_of_silence_stay_where_they_are() -> None:
     meter = LevelMeter()
     meter.add(np.zeros(2 * RATE_HZ, np.float32))
     words = [TimedText(0.5, 0.9, 0.5), None, TimedText(1.0, 1.4, 0.5)]
-    assert on_onsets(words, {}, lines_of(3), meter.finish()) == words
+    doubtful = {1: TimedText(0.7, 0.8, 0.05)}
+    assert on_onsets(words, doubtful, lines_of(3), meter.finish()) == words
     assert on_onsets([None], {}, lines_of(1), LevelMeter().finish()) == [None]
+
+
+def test_time_of_voice_stands_still_in_rests() -> None:
+    levels = np.full(1000, -60, np.float32)
+    levels[200:400] = levels[800:] = -10
+    voice = VoiceTime(levels, 1000 * FRAME_S)
+    assert voice.voice_s(0.0, 5.0) == pytest.approx(2.0)
+    assert voice.voice_s(2.0, 4.5) == pytest.approx(0.5)
+    assert voice.after(0.5, 1.0) == pytest.approx(4.0)
+    assert voice.after(1.5, 0.25) == pytest.approx(1.75)
+    assert voice.after(4.9, 9.0) == pytest.approx(5.0)
 
 
 def test_lyrics_of_vocals_begin_with_their_notes(tmp_path: Path) -> None:

@@ -42,9 +42,9 @@ def aligned(
 ) -> Iterator[tuple[list[Segment], float]]:
     """Yield the lines of lyrics as segments, in order, and how far the recording is done.
 
-    `segments` are what the model heard in the recording, with the times of words. `levels` are those
-    of a singer without accompaniment, who gets all lines at the end, because words may still be
-    moved to other onsets.
+    `segments` are what the model heard in the recording, with the times of words. Give the `levels`
+    of the recording if it is a voice without accompaniment. Its lines all come at the end, because
+    words may still be moved to other onsets.
     """
     words = all_words(lines)
     heard = heard_words(segments)
