@@ -132,9 +132,13 @@ class _Aligner:
         return times
 
     def _as_heard(self, place: int, found: TimedText) -> TimedText:
-        """The time at which the model heard a word, if the alignment is far from it."""
+        """The time at which the model heard a word, if the alignment is far from it.
+
+        Where it heard another word, that is more reliable than an improbable alignment only.
+        """
         pair = self._pairs[place]
-        if not pair.is_equal:
+        is_improbable = pair.first >= 0 and found.probability < MIN_LINE_PROBABILITY
+        if not pair.is_equal and not is_improbable:
             return found
         start_s, end_s = self._heard[pair.first].start_s, self._heard[pair.last].end_s
         if abs(start_s - found.start_s) <= MAX_APART_S:

@@ -33,8 +33,8 @@ COST_OF_DOUBTFUL, COST_OF_SURE = 0.5, 1.0
 FAR_S = 1.0
 # What the strongest onset is worth, and what it costs to begin without one.
 STRONGEST, NO_ONSET = 2.0, 0.25
-# For an onset after a rest of REST_FRAMES: what it costs within a line, and is worth to a new one.
-REST, REST_FRAMES = 1.5, 100
+# What an onset after a rest of REST_FRAMES is worth to the first word of a line besides.
+AFTER_REST, REST_FRAMES = 1.0, 100
 # Words that begin together.
 CROWDED = 4.0
 # How far words are moved at most.
@@ -144,9 +144,9 @@ def _onsets(levels: Levels) -> _Onsets:
     before = minimum_filter1d(levels, BEFORE_FRAMES, origin=BEFORE_FRAMES // 2 - 1)
     after = maximum_filter1d(levels, AFTER_FRAMES, origin=-(AFTER_FRAMES // 2))
     rises = after - np.maximum(before, levels)
-    places = np.flatnonzero(
-        (rises >= MIN_RISE_DB) & (rises == maximum_filter1d(rises, APART_FRAMES))
-    )
+    steepest = (rises >= MIN_RISE_DB) & (rises == maximum_filter1d(rises, APART_FRAMES))
+    # The last of adjacent frames.
+    places = np.flatnonzero(steepest & ~np.append(steepest[1:], False))
     strengths = np.minimum(rises[places], MAX_RISE_DB) / MAX_RISE_DB
     voiced = maximum_filter1d(is_voiced(levels), REST_FRAMES, origin=REST_FRAMES // 2 - 1)
     # Smoothed levels rise a little before an onset.
@@ -166,8 +166,8 @@ def _best_starts(words: _Sung, onsets: _Onsets) -> Times:
     order = np.argsort(times_s, kind="stable")
     times_s = times_s[order]
     worth = np.concatenate([STRONGEST * onsets.strengths, np.full(len(starts_s), -NO_ONSET)])
-    rest = np.concatenate([REST * onsets.follow_rests, np.zeros(len(starts_s))])
-    within_line, new_line = (worth - rest)[order], (worth + rest)[order]
+    after_rest = np.concatenate([AFTER_REST * onsets.follow_rests, np.zeros(len(starts_s))])
+    worth_in_line, worth_of_line = worth[order], (worth + after_rest)[order]
     firsts = np.searchsorted(times_s, starts_s - REACH_S)
     lasts = np.searchsorted(times_s, starts_s + REACH_S, "right")
     total = np.zeros(0)
@@ -178,7 +178,7 @@ def _best_starts(words: _Sung, onsets: _Onsets) -> Times:
         first = firsts[number]
         here_s = times_s[first:last]
         own = words.costs[number] * np.minimum(np.abs(here_s - starts_s[number]), FAR_S)
-        own -= (new_line if words.begin_lines[number] else within_line)[first:last]
+        own -= (worth_of_line if words.begin_lines[number] else worth_in_line)[first:last]
         if number:
             offset = firsts[number - 1]
             ready = np.searchsorted(times_s, here_s - words.shortest_s[number - 1], "right")
