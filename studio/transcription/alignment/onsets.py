@@ -3,7 +3,7 @@
 The attention of a model tells which word is sung better than when it begins: after a rest, or in a
 long note, its times are often a note off. The onsets of a voice without accompaniment are exact,
 but do not tell the words apart. The best path through both has each word near its time, in order,
-and on a strong onset. Singers rest between lines rather than within them.
+and on a strong onset. After a rest, singers rather begin a line than go on with one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ COST_OF_DOUBTFUL, COST_OF_SURE = 0.5, 1.0
 FAR_S = 1.0
 # What the strongest onset is worth, and what it costs to begin without one.
 STRONGEST, NO_ONSET = 2.0, 0.25
-# What an onset after a rest of REST_FRAMES is worth to the first word of a line besides.
+# An onset after a rest of REST_FRAMES is worth so much more to the first word of a line.
 AFTER_REST, REST_FRAMES = 1.0, 100
 # Words that begin together.
 CROWDED = 4.0
@@ -194,9 +194,9 @@ def _best_starts(words: _Sung, onsets: _Onsets) -> Times:
     found_s = np.full(len(starts_s), np.nan)
     place = int(np.argmin(total)) + int(firsts[-1])
     for number in range(len(steps), 0, -1):
-        step = int(steps[number - 1][place - firsts[number]])
-        if step != NOT_SUNG:
-            found_s[number], place = times_s[place], step
+        place_before = int(steps[number - 1][place - firsts[number]])
+        if place_before != NOT_SUNG:
+            found_s[number], place = times_s[place], place_before
     found_s[0] = times_s[place]
     return found_s
 
