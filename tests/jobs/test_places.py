@@ -127,7 +127,7 @@ def test_without_an_answer_of_the_database_each_server_counts() -> None:
         port = silent.getsockname()[1]
         url = make_url(f"postgresql+psycopg://studio@127.0.0.1:{port}/studio")
         one, two = (
-            SharedPlaces("test", Slots(Changes(url)), 9, 1, shares_total=False) for _ in "12"
+            SharedPlaces("test", Slots(Changes(url)), 9, 1, shares_total=False) for _ in range(2)
         )
         assert [one.take("ann"), two.take("ann")] == [None, None]
         assert [one.take("ann"), two.take("ann")] == ["client", "client"]
