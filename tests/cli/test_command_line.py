@@ -169,9 +169,9 @@ def test_other_options_or_content_are_worked_on_again(songs: Path, call: Call) -
     assert call(songs, *command)[0]["status"] == "done"
 
 
-def test_speech_becomes_text_beside_the_file(tmp_path: Path, weights: Path) -> None:
+def test_speech_becomes_text_beside_the_file(tmp_path: Path, call: Call) -> None:
     (tmp_path / "talk.flac").write_bytes((SPOKEN / "spoken.flac").read_bytes())
-    lines, _ = run(tmp_path, weights, "transcribe", "talk.flac", "--format", "srt,txt", "--json")
+    lines = call(tmp_path, "transcribe", "talk.flac", "--format", "srt,txt", "--json")
     assert lines[0]["outputs"] == ["talk.srt", "talk.txt"]
     assert lines[0]["result"]["words"] > 10
     assert "-->" in (tmp_path / "talk.srt").read_text()
@@ -228,18 +228,18 @@ def test_a_terminal_shows_a_bar_and_results(
     assert "swift (default)" in shown and "bundled" in shown
 
 
-def test_a_file_whose_end_is_not_recorded_gets_a_remark(tmp_path: Path, weights: Path) -> None:
+def test_a_file_whose_end_is_not_recorded_gets_a_remark(tmp_path: Path, call: Call) -> None:
     """As a WAV that was written into a pipe."""
     song = bytearray(write_wav(tmp_path / "song.wav", noise(0.5)).read_bytes())
     song[4:8] = song[40:44] = b"\xff\xff\xff\xff"
     (tmp_path / "song.wav").write_bytes(song)
-    lines, _ = run(tmp_path, weights, "separate", "song.wav", "--stems", "bass", "--json")
+    lines = call(tmp_path, "separate", "song.wav", "--stems", "bass", "--json")
     assert [line["status"] for line in lines] == ["note", "done", "summary"]
     assert "does not record where it ends" in lines[0]["note"]
 
 
-def test_models_are_listed(tmp_path: Path, weights: Path) -> None:
-    [line], _ = run(tmp_path, weights, "models", "--json")
+def test_models_are_listed(tmp_path: Path, call: Call) -> None:
+    [line] = call(tmp_path, "models", "--json")
     assert line["models"]["demucs"]["variants"]["mini"]["weights"] == "bundled"
     assert list(tmp_path.iterdir()) == []
 
