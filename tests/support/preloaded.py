@@ -18,9 +18,9 @@ from gunicorn.app import wsgiapp
 
 import app
 
-# Libraries that read the environment when they are imported, such as huggingface_hub, are missing
-# here: each server has settings of its own.
 assert app and demucs and scipy and torch
+# It reads the environment when it is imported, and each server has settings of its own.
+assert "huggingface_hub" not in sys.modules
 
 
 def fork_servers() -> None:
