@@ -60,6 +60,15 @@ def test_words_of_silence_stay_where_they_are() -> None:
     assert on_onsets([None], {}, lines_of(1), LevelMeter().finish()) == [None]
 
 
+def test_lines_rather_begin_after_a_rest() -> None:
+    levels = np.full(600, -60, np.float32)
+    levels[40:195] = levels[200:240] = levels[400:] = -10
+    words = [TimedText(0.2, 0.9, 0.5), TimedText(1.45, 1.9, 0.5)]
+    for counts, start_s in (((2,), 1.0), ((1, 1), 2.0)):
+        _, second = on_onsets(words, {}, lines_of(*counts), levels)
+        assert second and second.start_s == pytest.approx(start_s, abs=2 * FRAME_S)
+
+
 def test_time_of_voice_stands_still_in_rests() -> None:
     levels = np.full(1000, -60, np.float32)
     levels[200:400] = levels[800:] = -10
