@@ -207,10 +207,13 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def run(model_path: Path, names: Sequence[str], count: int | None = None) -> dict[str, Any]:
+def run(
+    model_path: Path, names: Sequence[str], music: Sequence[Path], count: int | None = None
+) -> dict[str, Any]:
     """Measure the first `count` songs (None: all) of the named sets; return all scores.
 
-    They are also in `sdr.json`, with those of other sets that were measured before.
+    `music` are recordings of instrumental music, which are checked with the set `CHECKED`. Scores
+    are also in `sdr.json`, with those of other sets that were measured before.
     """
     file = model_path.parent / SCORES_FILE.name
     sha256 = hashlib.sha256(model_path.read_bytes()).hexdigest()
@@ -232,7 +235,7 @@ def run(model_path: Path, names: Sequence[str], count: int | None = None) -> dic
         paths = sorted(SETS[CHECKED].folder.glob("*.npy"))[:CHECK_SONGS]
         result["checks"] = {
             **check(model, map(load_stems, paths)),
-            "music_vocals_db": music_vocals_db(model, voices.music()[:MUSIC_PIECES]),
+            "music_vocals_db": music_vocals_db(model, music),
         }
         _write(file, result)
     return result
@@ -251,7 +254,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if set(arguments.sets) - {"held_out"}:
         sources.require()
-    result = run(arguments.model, arguments.sets, arguments.count)
+    result = run(arguments.model, arguments.sets, voices.music()[:MUSIC_PIECES], arguments.count)
     print(table(result))
 
 

@@ -145,7 +145,7 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
     def check(
         self, upload: Upload, options: TranscriptionOptions, variant: WhisperVariant
     ) -> dict[str, Any]:
-        check_language(options.language, variant.languages)
+        check_language(options.language, variant.languages, f"the variant {variant.name!r}")
         if options.task != "transcribe" and variant.languages == ENGLISH:
             raise InvalidOption(
                 f"`task` is {options.task!r}, but the variant {variant.name!r} supports English "

@@ -54,7 +54,9 @@ def language_code(text: str) -> str | None:
     return wanted if wanted in LANGUAGES else _CODES.get(wanted)
 
 
-def check_language(language: str | None, known: Set[str]) -> None:
+def check_language(
+    language: str | None, known: Set[str], variant: str = "this variant of Whisper"
+) -> None:
     """Raise InvalidOption if a language is given that is not one of those the model knows."""
     if language is not None and language not in known:
         remedy = (
@@ -63,7 +65,7 @@ def check_language(language: str | None, known: Set[str]) -> None:
             else "Use another variant, such as large-v3"
         )
         raise InvalidOption(
-            f"`language` is {language!r}, which this variant of Whisper does not support. "
+            f"`language` is {language!r}, which {variant} does not support. "
             f"{remedy}, or leave out `language`.",
             param="language",
         )

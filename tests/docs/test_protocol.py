@@ -105,7 +105,7 @@ def test_every_error_code_is_described() -> None:
         if texts(call)
     }
     codes |= {"idle", "internal_error", "server_stopping"}
-    codes |= {"invalid_option", "weights_missing", "model_unusable"}
+    codes |= {"invalid_option", "unknown_variant", "weights_missing", "model_unusable"}
     assert len(codes) >= 12
     assert codes == first_cells(section("Errors"))
 

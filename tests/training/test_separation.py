@@ -110,9 +110,12 @@ def test_songs_are_measured_once_with_a_model(
     monkeypatch.setitem(SETS, "second", SongSet("noise", 2, songs, render, str))
     model = tmp_path / "model.safetensors"
     shutil.copy(ROOT / "pretrained" / "demucs-mini" / "model.safetensors", model)
-    evaluate_demucs.run(model, ["second"], count=1)
+    music = tmp_path / "music.ogg"
+    noise = np.random.default_rng(0).normal(0.0, 0.1, 31 * 8000)
+    soundfile.write(music, noise, 8000, format="OGG", subtype="VORBIS")
+    evaluate_demucs.run(model, ["second"], [music], count=1)
     shutil.rmtree(songs)
-    result = evaluate_demucs.run(model, ["second"])
+    result = evaluate_demucs.run(model, ["second"], [music])
     assert rendered == [0, 1]
     scores = result["sets"]["second"]
     assert [song["song"] for song in scores["songs"]] == ["0", "1"]
@@ -120,6 +123,7 @@ def test_songs_are_measured_once_with_a_model(
     assert scores["mixture"]["drums"] == pytest.approx(-3.0, abs=0.2)
     assert result["checks"]["silence_peak"] < 1e-4
     assert result["checks"]["instrumental_vocals_db"] < 0
+    assert result["checks"]["music_vocals_db"] < 0
 
 
 def test_the_card_is_the_one_that_is_generated() -> None:

@@ -114,7 +114,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("invalid_option", "'language'", {"language": ""}),
     ("invalid_option", "'language'", {"language": 1}),
     ("invalid_option", "English", {"language": "de"}),
-    ("invalid_option", "English only", {"model_variant": "tiny.en", "language": "de"}),
+    ("invalid_option", "'tiny.en'", {"model_variant": "tiny.en", "language": "de"}),
     ("invalid_option", "'tiny.en'", {"model_variant": "tiny.en", "task": "translate"}),
     ("invalid_option", "'task'", {"task": "sing"}),
     ("invalid_option", "'source'", {"source": "drums"}),

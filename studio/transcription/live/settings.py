@@ -52,6 +52,7 @@ class LiveSettings(BaseModel):
 def check_settings(settings: LiveSettings, catalogue: Catalogue[WhisperVariant]) -> None:
     """Raise SessionError if the variant does not exist or does not support the language."""
     try:
-        check_language(settings.language, catalogue.check(settings.variant).languages)
+        variant = catalogue.check(settings.variant)
+        check_language(settings.language, variant.languages, f"the variant {variant.name!r}")
     except StudioError as error:
         raise SessionError(error.code, error.sentence) from None
