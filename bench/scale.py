@@ -259,10 +259,10 @@ def start(folder: Path, started: ExitStack) -> Studio:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=PARTS, help="default: all")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to measure (default: all)")
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     options = parser.parse_args()
-    if options.write and options.parts:
+    if options.write and options.only:
         parser.error("--write needs all parts")
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as started:
@@ -277,7 +277,7 @@ def main() -> None:
             "|---|---|---|",
         ]
         print("\n".join(lines), flush=True)
-        for part in options.parts or PARTS:
+        for part in options.only or PARTS:
             rows = PARTS[part](studio)
             print("\n".join(rows), flush=True)
             lines += rows
