@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
+from typing import Self
 
 import psutil
 import requests
@@ -90,25 +91,35 @@ def _peak_bytes_or_0(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
-@dataclass
-class Peaks:
-    """Highest resident sizes of this process and of its largest child while it is entered."""
+class _Watcher:
+    """Runs `_watch` on a thread while it is entered; that ends when `_stop` is set."""
 
-    own_bytes: int = 0
-    child_bytes: int = 0
-    _stop: Event = field(default_factory=Event)
-
-    def __enter__(self) -> "Peaks":
-        self._thread = Thread(target=self._look, daemon=True)
+    def __enter__(self) -> Self:
+        self._stop = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+
+    def _watch(self) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Peaks(_Watcher):
+    """Highest resident sizes of this process and of its largest child while it is entered."""
+
+    own_bytes: int = 0
+    child_bytes: int = 0
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
         self.own_bytes = peak_bytes(os.getpid())
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         own = psutil.Process()
         while not self._stop.wait(LOOK_EVERY_S):
             for child in own.children():
@@ -116,23 +127,13 @@ class Peaks:
 
 
 @dataclass
-class Latency:
+class Latency(_Watcher):
     """Asks an address again and again on a thread; the latencies in milliseconds."""
 
     url: str
     milliseconds: list[float] = field(default_factory=list)
-    _stop: Event = field(default_factory=Event)
 
-    def __enter__(self) -> "Latency":
-        self._thread = Thread(target=self._probe, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _probe(self) -> None:
+    def _watch(self) -> None:
         with requests.Session() as session:
             while not self._stop.wait(PROBE_EVERY_S):
                 began_s = time.monotonic()

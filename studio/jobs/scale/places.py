@@ -183,9 +183,9 @@ class SharedPlaces(Places):
         self._shares_total = shares_total
 
     def take(self, client: str) -> str | None:
-        taken_by = super().take(client)
-        if taken_by is not None:
-            return taken_by
+        reached = super().take(client)
+        if reached is not None:
+            return reached
         taken: list[str] = []
         for who, group, limit in self._groups(client):
             if not self._slots.take(group, limit):

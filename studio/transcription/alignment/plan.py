@@ -88,9 +88,11 @@ class Plan:
         return starts, ends
 
     def _spread(self, from_s: float, first: int, count: int) -> list[float]:
-        """The limits of adjacent words of which nothing was heard."""
-        after = next((pair for pair in self._pairs[first + count :] if pair.first >= 0), None)
-        to_s = max(from_s, self._heard[after.first].start_s if after else self._voice.duration_s)
+        """The limits of adjacent words of which nothing was heard; the one after them was."""
+        to_s = self._voice.duration_s
+        if first + count < len(self._pairs):
+            to_s = self._heard[self._pairs[first + count].first].start_s
+        to_s = max(from_s, to_s)
         each_s = min(UNHEARD_S, self._voice.voice_s(from_s, to_s) / count)
         return [
             min(to_s, self._voice.after(from_s, number * each_s)) for number in range(count + 1)
