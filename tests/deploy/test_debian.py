@@ -87,7 +87,7 @@ def test_the_unit_has_the_settings_of_the_containers() -> None:
 def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) -> None:
     for program in ("nginx", "systemd-analyze", "ip", "curl"):
         if shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
-            pytest.skip(f"{program} is not installed")
+            pytest.skip(f"{program} is not installed; .ci/run installs it")
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, text in {

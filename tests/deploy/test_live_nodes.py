@@ -19,9 +19,9 @@ from studio.web import jobs_live, live_server
 from studio.web.access import Access
 from tests.support.cluster import Cluster
 from tests.support.hearing import LIMITS
-from tests.support.live_client import WAIT_S, Client, finals
+from tests.support.live_client import Client, finals
 from tests.support.proxy import Proxy, before_several
-from tests.support.server import Server
+from tests.support.server import WAIT_S, Server
 from tests.support.speech import MAX_WRONG_ELSEWHERE, Spoken, wrong
 
 CLIENTS = 12

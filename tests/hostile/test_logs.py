@@ -13,7 +13,7 @@ import pytest
 from studio.jobs import webhooks
 from studio.logs import Limited, OneLine, TextFormatter
 from tests.hostile.test_webhooks import Desk
-from tests.support.receiver import WAIT_S
+from tests.support.server import WAIT_S
 
 FORGED = "2026-01-01 00:00:00,000 INFO production: all is well"
 

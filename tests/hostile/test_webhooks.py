@@ -15,8 +15,8 @@ from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import AT_ONCE, Webhooks, WebhookSettings
-from tests.support.receiver import SECRET, WAIT_S, Receiver
-from tests.support.server import until
+from tests.support.receiver import SECRET, Receiver
+from tests.support.server import WAIT_S, until
 
 
 class Desk:

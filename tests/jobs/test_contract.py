@@ -12,7 +12,7 @@ from studio.jobs.job import Job, Report, State
 from tests.jobs.test_runner import FILE, RESULT, request
 from tests.support import job_backends
 from tests.support.job_backends import MAX_PER_CLIENT, MAX_QUEUED, Backend
-from tests.support.server import until
+from tests.support.server import WAIT_S, until
 
 
 @pytest.fixture(params=["threads", pytest.param("workers", marks=pytest.mark.postgres)])
@@ -117,7 +117,7 @@ def test_an_overtaken_attempt_changes_nothing(backend: Backend) -> None:
 
     def act(job: Job, _report: Report) -> dict[str, Any]:
         if job.attempt == 1:
-            assert late.wait(120)
+            assert late.wait(WAIT_S)
         return {"attempt": job.attempt}
 
     backend.work.act = act

@@ -17,11 +17,10 @@ from studio.jobs.execution import Executor
 from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
-from tests.support.server import until
+from tests.support.server import WAIT_S, until
 
 RESULT = {"stems": ["vocals"]}
 FILE = "f" * 32
-WAIT_S = 120
 
 
 def request(name: str = "a", file_id: str = FILE) -> Request:

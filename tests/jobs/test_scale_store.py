@@ -26,7 +26,7 @@ from studio.jobs.usage import Usage
 from studio.storage.files import Upload
 from tests.jobs.test_runner import Work, request
 from tests.support import job_backends
-from tests.support.server import ROOT, until
+from tests.support.server import ROOT, WAIT_S, until
 from tests.support.statements import Statements
 
 pytestmark = pytest.mark.postgres
@@ -238,7 +238,7 @@ def test_the_first_times_of_an_hour_add_up(open_store: Open) -> None:
             added = pool.submit(usage.add, "bob", 5.0)
             with engine.connect() as looking:
                 until(lambda: looking.scalar(text("SELECT true FROM pg_locks WHERE NOT granted")))
-        added.result(120)
+        added.result(WAIT_S)
     assert usage.worked_s("bob") == 15.0
 
 

@@ -15,14 +15,13 @@ from socketio.exceptions import ConnectionError
 from studio.transcription.engine import RATE_HZ, Speech
 from tests.support.hearing import chunks
 from tests.support.proxy import Proxy
-from tests.support.server import Server
+from tests.support.server import WAIT_S, Server
 
 NAMESPACE = "/transcribe"
 EVENTS = (
     "connect", "disconnect", "connected", "configured", "error", "transcription", "lagging",
     "finished",
 )  # fmt: skip
-WAIT_S = 120
 # The Python client, too, refuses more than 16 packets that were polled at once.
 Payload.max_decode_packets = 10_000
 

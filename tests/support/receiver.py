@@ -9,9 +9,9 @@ from typing import Any
 import standardwebhooks
 
 from scripts.services.children import free_port
+from tests.support.server import WAIT_S
 
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-WAIT_S = 120
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from scripts.services.children import free_port, kill, spawn
 from studio.inference.engine_settings import EngineSettings
 from tests.support.forks import Fork, Forks
 
+# Longer than a loaded machine needs, shorter than anybody waits for a test that fails.
+WAIT_S = 120.0
 ROOT = Path(__file__).resolve().parents[2]
 SONG = ROOT / "samples" / "song"
 RATE_HZ = 44_100
@@ -29,7 +31,7 @@ Sound = npt.NDArray[np.float32]
 TORCH = EngineSettings("torch", "f32", 0, Path("unused"))
 
 
-def until(true: Callable[[], object], within_s: float = 120.0) -> None:
+def until(true: Callable[[], object], within_s: float = WAIT_S) -> None:
     """Wait until something holds."""
     ends_s = time.monotonic() + within_s
     while not true():
@@ -60,7 +62,7 @@ class Server:
 
     def start(
         self,
-        timeout_s: float = 120.0,
+        timeout_s: float = WAIT_S,
         application: str = "app:create_app()",
         command: list[str] | None = None,
     ) -> "Server":

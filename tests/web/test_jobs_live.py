@@ -13,11 +13,10 @@ from studio.web.jobs_live import MAX_CONNECTIONS_PER_CLIENT, MAX_FILES
 from tests.support.hearing import silence
 from tests.support.keys import ANN, BOB
 from tests.support.live_client import SocketClient
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import WAIT_S, Server, noise, until, write_wav
 from tests.support.speech import Spoken
 
 PATH = "/jobs"
-WAIT_S = 120
 
 
 class Page:

@@ -21,9 +21,8 @@ from studio.transcription.live.session import Session
 from studio.transcription.live.settings import LiveSettings
 from studio.transcription.transcript import Segment
 from tests.support.hearing import LIMITS, Hearing, Speaker, chunks, silence
+from tests.support.server import WAIT_S
 from tests.support.speech import Spoken
-
-WAIT_S = 120.0
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from studio.transcription.live.session import Session
 from studio.transcription.live.settings import LiveSettings
 from studio.transcription.transcript import Segment
 from tests.support.hearing import LIMITS, Hearing, chunks, silence
+from tests.support.server import WAIT_S
 from tests.support.speech import Spoken
 
-WAIT_S = 120.0
 IDLE_S = 100_000
 
 
