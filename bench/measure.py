@@ -91,6 +91,14 @@ def _peak_bytes_or_0(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
+def _arguments(pid: int) -> bytes:
+    """What a process was started with; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 class _Watcher:
     """Runs `_watch` on a thread while it is entered; that ends when `_stop` is set."""
 
@@ -123,7 +131,9 @@ class Peaks(_Watcher):
         own = psutil.Process()
         while not self._stop.wait(LOOK_EVERY_S):
             for child in own.children():
-                self.child_bytes = max(self.child_bytes, _peak_bytes_or_0(child.pid))
+                # Until it starts its program, a child has the memory of this process.
+                if _arguments(child.pid) not in (b"", _arguments(own.pid)):
+                    self.child_bytes = max(self.child_bytes, _peak_bytes_or_0(child.pid))
 
 
 @dataclass
