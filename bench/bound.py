@@ -27,10 +27,10 @@ def products(layers: Any) -> float:
     import openvino
 
     model = openvino.Core().read_model(layers) if isinstance(layers, Path) else layers
-    return sum(_of(node) for node in model.get_ordered_ops())
+    return sum(products_of(node) for node in model.get_ordered_ops())
 
 
-def _of(node: Any) -> float:
+def products_of(node: Any) -> float:
     """Those of one operation; 0 where it multiplies no matrices."""
     if node.get_type_name() not in PRODUCTS:
         return 0.0
