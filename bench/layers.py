@@ -57,17 +57,26 @@ def executed(layers: Path, precision: str) -> list[Layer]:
 
 
 def _layers(compiled: Any, operations: dict[str, float]) -> Iterator[Layer]:
-    for node in compiled.get_runtime_model().get_ordered_ops():
-        info = {name: value.astype(str) for name, value in node.get_rt_info().items()}
-        if not info["execTimeMcs"].isdigit():
-            continue
-        fused = info["originalLayersNames"].split(",")
-        yield Layer(
-            f"{info['layerType']}, {info['runtimePrecision']}",
-            node.get_friendly_name(),
-            int(info["execTimeMcs"]) / 1e6,
-            sum(operations.get(name, 0.0) for name in fused),
-        )
+    nodes = [
+        (node.get_friendly_name(), {key: text.astype(str) for key, text in info.items()})
+        for node in compiled.get_runtime_model().get_ordered_ops()
+        if (info := node.get_rt_info())
+    ]
+    fused = {name: info["originalLayersNames"].split(",") for name, info in nodes}
+    counted = {name: sum(operations.pop(one, 0.0) for one in of) for name, of in fused.items()}
+    # OpenVINO forgets the product of some layers and names them by what follows in their module.
+    modules = {_module(name): name for name, count in counted.items() if not count}
+    for name, count in operations.items():
+        if count:
+            counted[modules[_module(name)]] += count
+    for name, info in nodes:
+        if info["execTimeMcs"].isdigit():
+            kind = f"{info['layerType']}, {info['runtimePrecision']}"
+            yield Layer(kind, name, int(info["execTimeMcs"]) / 1e6, counted[name])
+
+
+def _module(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def table(layers: list[Layer], limit: float) -> list[str]:

@@ -178,6 +178,7 @@ def health_command() -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_every_step_of_the_dockerfile_runs_and_its_server_starts(tmp_path: Path) -> None:
     if shutil.which("npm") is None:

@@ -12,7 +12,7 @@ import soundfile
 from pydantic import TypeAdapter
 
 from models import OPTIONS
-from studio import library
+from studio.cli import library
 from tests.support.server import ROOT, convert, noise, write_wav
 
 PAGE = (ROOT / "docs" / "library.md").read_text("utf-8")

@@ -1,16 +1,28 @@
 """The measures that other tests rely on."""
 
+import json
 import subprocess
-import time
+import sys
 
+from tests.support.server import ROOT
+
+# Runs in a process of its own, which has no other children.
+PEAKS = """
+import json, subprocess, time
 from bench.measure import LOOK_EVERY_S, Peaks
+
+ballast = b"x" * 200_000_000
+pause_s = 10 * LOOK_EVERY_S
+with Peaks() as peaks:
+    # Before its program starts, a child shares the memory of this process.
+    subprocess.run(["sleep", str(pause_s)], preexec_fn=lambda: time.sleep(pause_s), check=True)
+print(json.dumps([peaks.own_bytes, peaks.child_bytes]))
+"""
 
 
 def test_the_peak_of_a_child_is_that_of_its_program() -> None:
-    ballast = b"x" * 200_000_000
-    command = ["sleep", str(10 * LOOK_EVERY_S)]
-    with Peaks() as peaks:
-        # Before its program starts, a child shares the memory of this process.
-        subprocess.run(command, check=True, preexec_fn=lambda: time.sleep(10 * LOOK_EVERY_S))
-    assert peaks.own_bytes > len(ballast)
-    assert 0 < peaks.child_bytes < 50_000_000
+    command = [sys.executable, "-c", PEAKS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    own_bytes, child_bytes = json.loads(done.stdout)
+    assert own_bytes > 200_000_000
+    assert 0 < child_bytes < 50_000_000

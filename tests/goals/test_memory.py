@@ -65,9 +65,8 @@ def peak_kib(
     return int(found["peak_kib"])
 
 
-@pytest.mark.parametrize(
-    ("short_s", "long_s"), [(30, 120), pytest.param(180, 1440, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("short_s", "long_s"), [(30, 120), (180, 1440)])
 def test_memory_does_not_grow_with_the_song(
     tmp_path: Path, weights: Path, short_s: int, long_s: int
 ) -> None:

@@ -35,7 +35,7 @@ CI_VARIABLES = {"CI", "TF_BUILD", "JENKINS_URL"}
     [
         pytest.param("from openvino import convert_model", True, id="without preparation"),
         pytest.param(USE, False, id="the server"),
-        pytest.param(CONVERT, False, id="a conversion"),
+        pytest.param(CONVERT, False, id="a conversion", marks=pytest.mark.slow),
     ],
 )
 def test_openvino_sends_no_telemetry(

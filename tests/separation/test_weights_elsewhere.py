@@ -135,6 +135,11 @@ def test_what_the_hub_cache_holds_becomes_a_graph(tmp_path: Path, weights: Path)
     assert (found["where"], found["engine"]) == ("downloaded", "openvino")
 
 
+ENGINES = pytest.mark.parametrize(
+    "engine", ["torch", pytest.param("openvino", marks=pytest.mark.slow)]
+)
+
+
 class Runs:
     """Makes a folder when it is unpickled."""
 
@@ -145,7 +150,7 @@ class Runs:
         return os.mkdir, (str(self.folder),)
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@ENGINES
 def test_a_pickle_under_the_name_of_safetensors_is_not_run(tmp_path: Path, engine: str) -> None:
     bag = bag_file(tmp_path / "a", "evil", models=["x"])
     network = tmp_path / "a" / "x.safetensors"
@@ -158,7 +163,7 @@ def test_a_pickle_under_the_name_of_safetensors_is_not_run(tmp_path: Path, engin
     assert (tmp_path / "was run").exists(), "it runs where nobody looks first"
 
 
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@ENGINES
 def test_a_hub_model_with_a_foreign_class_is_refused(tmp_path: Path, engine: str) -> None:
     bag = bag_file(tmp_path / "a", "evil", models=["x"])
     network = tmp_path / "a" / "x.safetensors"

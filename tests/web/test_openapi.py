@@ -296,6 +296,7 @@ def test_any_request_is_answered_as_described(
     assert described.get("/health").status_code == 200
 
 
+@pytest.mark.slow
 @EXAMPLES
 def test_requests_for_real_files_are_answered_as_described(
     described: Server, tmp_path: Path, examples: int
