@@ -132,8 +132,9 @@ _TABLES: dict[str, Callable[[Run], str]] = {
     "Peak memory": lambda run: f"{run.peak_mb:,.0f} MB",
 }
 NOTE = (
-    "Word error rate after Whisper's own text normalisation. In brackets: runs of three or more "
-    "consecutive words that the engine lost{}."
+    "Word error rate after Whisper's own text normalisation; in addition, words for the numbers 0 "
+    "to 9 equal their digits in all languages. In brackets: runs of three or more consecutive "
+    "words that the engine lost{}."
 )
 KEPT = " but openai-whisper in float32 has"
 

@@ -7,16 +7,27 @@ from dataclasses import dataclass
 from scripts.scores import edits
 
 LOST_RUN = 3
+# Whisper's normaliser writes numbers in digits in English only.
+DIGITS = {
+    "fr": "zéro un deux trois quatre cinq six sept huit neuf",
+    "it": "zero uno due tre quattro cinque sei sette otto nove",
+    "es": "cero uno dos tres cuatro cinco seis siete ocho nueve",
+    "ru": "ноль один два три четыре пять шесть семь восемь девять",
+}
 
 Words = list[str]
 
 
 def normaliser(language: str) -> Callable[[str], Words]:
-    """The words of a text as Radford et al. 2022 compare them, appendix C."""
+    """The words of a text as Radford et al. 2022 compare them, appendix C.
+
+    Words for the numbers 0 to 9 equal their digits in all languages, not only in English.
+    """
     from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
     normalise = EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
-    return lambda text: normalise(text).split()
+    digits = {word: str(digit) for digit, word in enumerate(DIGITS.get(language, "").split())}
+    return lambda text: [digits.get(word, word) for word in normalise(text).split()]
 
 
 def lost_runs(true: Words, said: Words, kept: Words | None = None) -> list[Words]:

@@ -218,3 +218,14 @@ def test_live_every_prompt_has_its_words(openvino: FasterWhisper) -> None:
     ]
     true = [word for prompt in prompts for word in normalise(prompt.text)]
     assert lost_runs(true, normalise(speaker.text), alone) == []
+
+
+def test_words_for_numbers_equal_their_digits() -> None:
+    for language, text in (
+        ("en", "Press two."),
+        ("fr", "Press deux."),
+        ("it", "Press due."),
+        ("es", "Press dos."),
+        ("ru", "Press два."),
+    ):
+        assert normaliser(language)(text) == ["press", "2"]
