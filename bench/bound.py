@@ -1,18 +1,24 @@
-"""How fast a separation could be at most: the time that its products alone take.
+"""How fast a network could be at most: the time that its products alone take.
 
-What a graph multiplies is counted; how fast this processor multiplies is measured, on products of
-the size of the network's largest ones.
+What a graph multiplies is counted. How fast this processor multiplies is measured, on products of
+the size of the separation network's largest ones, and on products of two rows, which are limited by
+how fast their matrices are read.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from studio.inference.quantization import GROUP_SIZE, Matrix, constant
+
 # The network's widest layers: rows, inputs and outputs.
 ROWS, NARROW, WIDE = 2688, 512, 2048
 PAIRS, ROUNDS = 4, 10
+# The matrices of two rows do not fit into the cache of a processor together.
+FEW_ROWS, LARGE, LARGE_PAIRS = 2, 4096, 32
 PRODUCTS = {
     "MatMul",
     "Convolution",
@@ -64,21 +70,49 @@ def _sizes(output: Any) -> list[int]:
 def per_second(precision: str) -> float:
     """Additions and multiplications a second that OpenVINO reaches on all cores."""
     import openvino
+
+    def matrix(weight: Matrix) -> Any:
+        return openvino.opset15.constant(weight)
+
+    shape = ROWS, NARROW, WIDE
+    least_s = _least_s(shape, PAIRS, matrix, {"INFERENCE_PRECISION_HINT": precision})
+    return 2 * PAIRS * 2 * ROWS * NARROW * WIDE / least_s
+
+
+def bytes_per_second() -> float:
+    """Bytes a second of 8-bit matrices that OpenVINO multiplies two rows with, on all cores."""
+    shape = FEW_ROWS, NARROW, LARGE
+    settings = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE}
+    least_s = _least_s(shape, LARGE_PAIRS, lambda weight: constant(weight, 8), settings)
+    return 2 * LARGE_PAIRS * NARROW * LARGE / least_s
+
+
+def _least_s(
+    shape: tuple[int, int, int],
+    pairs: int,
+    matrix: Callable[[Matrix], Any],
+    settings: dict[str, Any],
+) -> float:
+    """The shortest time of rows through pairs of matrices, to another width and back."""
+    import openvino
     from openvino import opset15 as ops
 
+    rows, narrow, wide = shape
     rng = np.random.default_rng(0)
-    x = given = ops.parameter([1, ROWS, NARROW], np.float32)
-    for _ in range(PAIRS):
-        for outputs, inputs in ((WIDE, NARROW), (NARROW, WIDE)):
+    x = given = ops.parameter([1, rows, narrow], np.float32)
+    for _ in range(pairs):
+        for outputs, inputs in ((wide, narrow), (narrow, wide)):
             weight = rng.normal(0, inputs**-0.5, (outputs, inputs)).astype(np.float32)
-            x = ops.matmul(x, ops.constant(weight), False, True)
-    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+            x = ops.matmul(x, matrix(weight), False, True)
     model = openvino.Model([ops.result(x)], [given], "products")
-    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
-    sound = rng.normal(size=(1, ROWS, NARROW)).astype(np.float32)
+    compiled = openvino.Core().compile_model(
+        model, "CPU", {"PERFORMANCE_HINT": "LATENCY", **settings}
+    )
+    request = compiled.create_infer_request()
+    sound = rng.normal(size=(1, rows, narrow)).astype(np.float32)
     seconds = []
     for _ in range(ROUNDS):
         began_s = time.perf_counter()
         request.infer([sound])
         seconds.append(time.perf_counter() - began_s)
-    return 2 * PAIRS * 2 * ROWS * NARROW * WIDE / min(seconds)
+    return min(seconds)

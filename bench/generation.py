@@ -16,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from bench import measure, report
+from bench import bound, measure, report
 from bench.material import ROOT, random_musicgen
 from studio.family import JobContext
+from studio.generation import parts
 from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.generate import Prompt, generate
 from studio.generation.load import load
 from studio.generation.model import Logits, MusicModel
+from studio.generation.openvino import conversion
 from studio.generation.options import GenerationOptions
 from studio.inference.engine_settings import EngineSettings
 
@@ -90,7 +92,22 @@ def against_transformers(models: Path, seconds: float) -> list[str]:
         lines.append(
             _row(name, wall_s, steps=steps, seconds=seconds, peak_mb=peak_mb, theirs_s=theirs_s)
         )
-    return lines
+    return [*lines, "", _bound(models)]
+
+
+def _bound(models: Path) -> str:
+    """The lower bound on the time of a step with weights of 8 bits."""
+    folder = models / "musicgen" / "small"
+    config = parts.read_config(folder)
+    shape = conversion.shape_of(config, parts.read_codec_spec(folder, config))
+    graph = models / "graphs" / conversion.key(folder, shape, 8) / "decoder.bin"
+    weights = graph.stat().st_size
+    rate = bound.bytes_per_second()
+    return (
+        f"Each step reads all weights of the decoder, {weights / 1e6:,.0f} MB in 8 bits. OpenVINO "
+        f"multiplies matrices of 8 bits with two rows at {rate / 1e9:.1f} GB/s on this machine, so "
+        f"a step takes at least {1e3 * weights / rate:.1f} ms."
+    )
 
 
 def _row(

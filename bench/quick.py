@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench import material, measure, report
 from bench.voices_work import one_recording
 from scripts import voices
@@ -155,16 +157,34 @@ def ours_s(job: Job, folder: Path) -> float:
     began_s = time.monotonic()
     server = Server(home, **job.settings).start()
     try:
-        file_id = server.upload(job.source)
-        server.process(file_id, job.model, **job.options).raise_for_status()
-        status = server.wait(file_id)
-        if status["status"] != "completed":
-            raise SystemExit(f"the job {status['status']}: {status['error']}")
-        for track in job.tracks:
-            answer = server.get(f"/download/{file_id}/{track}")
-            answer.raise_for_status()
-            (home / track).write_bytes(answer.content)
+        run(job, server, home)
         return time.monotonic() - began_s
+    finally:
+        server.stop()
+
+
+def run(job: Job, server: Server, folder: Path) -> None:
+    """Upload the source, wait for the job, and download its tracks into the folder."""
+    file_id = server.upload(job.source)
+    server.process(file_id, job.model, **job.options).raise_for_status()
+    status = server.wait(file_id)
+    if status["status"] != "completed":
+        raise SystemExit(f"the job {status['status']}: {status['error']}")
+    for track in job.tracks:
+        answer = server.get(f"/download/{file_id}/{track}")
+        answer.raise_for_status()
+        (folder / track).write_bytes(answer.content)
+
+
+def peak_bytes(all_jobs: list[Job], folder: Path) -> int:
+    """Peak memory of one server that does all jobs, one after the other."""
+    home = Path(tempfile.mkdtemp(prefix="server-", dir=folder))
+    settings = {key: value for job in all_jobs for key, value in job.settings.items()}
+    server = Server(home, **settings).start()
+    try:
+        for job in all_jobs:
+            run(job, server, home)
+        return measure.peak_bytes(psutil.Process(server.pid).children()[0].pid)
     finally:
         server.stop()
 
@@ -215,7 +235,12 @@ def table(all_jobs: list[Job], folder: Path, count: int) -> list[str]:
         cells = " | ".join(map(_cells, (idle[job.name], busy[job.name])))
         first = f"{first_s[job.name]:.1f} s"
         lines.append(f"| {job.name} | {first} | {job.peer_name} | {cells} |")
-    return lines
+    peak_mb = peak_bytes(all_jobs, folder) / 1e6
+    return [
+        *lines,
+        "",
+        f"One server that does the three jobs, one after the other, takes up to {peak_mb:,.0f} MB.",
+    ]
 
 
 def _cells(pairs: list[tuple[float, float]]) -> str:

@@ -1,0 +1,164 @@
+"""`python -m bench.eight_bits`: a trial of separation with 8-bit products, by NNCF.
+
+It needs `pip install nncf==3.4.0` and the held-out songs (`python -m training.render --count 16
+--held-out`). Activations are quantised with fixed scales, which are measured on the sample song.
+Speed is that of the full-size htdemucs, and the loss that of the bundled model.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import importlib.util
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import material, measure, report
+from studio.audio import Sound
+from studio.inference.engine_settings import EngineSettings
+from studio.inference.graph_cache import GraphCache
+from studio.inference.openvino_import import import_openvino
+from studio.separation.catalogue import DemucsCatalogue
+from studio.separation.load import load
+from studio.separation.mixture import Statistics
+from studio.separation.network import Bag, Stems
+from studio.separation.openvino.conversion import keep_graph
+from studio.separation.openvino.network import LAYERS, Graph, OpenVinoNetwork, described, key
+from studio.separation.openvino.spectrum import Spectrogram
+from studio.separation.stream import Separation
+from tests.support.server import SONG, read_sound
+from training.evaluate_demucs import load_stems
+from training.render import song_folder
+
+TITLE = "Separation: a trial with 8 bits"
+MINI = material.ROOT / "pretrained" / "demucs-mini"
+# What stays in bf16.
+VARIANTS = {
+    "all products": {},
+    "matrix products and attention, no convolutions": {"types": ["Convolution"]},
+    "convolutions only": {"types": ["MatMul", "ScaledDotProductAttention"]},
+}
+ROUNDS = 7
+
+
+def quantised(layers: Path, inputs: list[list[Any]], ignored: dict[str, list[str]]) -> Any:
+    """A kept graph with products of 8 bits; `inputs` are windows to measure scales on."""
+    # This process does not let OpenVINO send telemetry; NNCF brings a package that asks first.
+    sys.modules.pop("openvino_telemetry", None)
+    nncf = importlib.import_module("nncf")
+    return nncf.quantize(
+        import_openvino().Core().read_model(layers),
+        nncf.Dataset(inputs),
+        subset_size=len(inputs),
+        ignored_scope=nncf.IgnoredScope(**ignored) if ignored else None,
+        preset=nncf.QuantizationPreset.MIXED,
+        model_type=nncf.ModelType.TRANSFORMER,
+    )
+
+
+def speed_ups(layers: Path) -> list[float]:
+    """How many times as fast as bf16 each variant computes a window, in turns."""
+    core = import_openvino().Core()
+    exact = core.read_model(layers)
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=tuple(one.shape)).astype(np.float32) for one in exact.inputs]
+    models = [exact, *(quantised(layers, [inputs], ignored) for ignored in VARIANTS.values())]
+    settings = {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY"}
+    requests = [core.compile_model(one, "CPU", settings).create_infer_request() for one in models]
+    seconds = np.zeros((ROUNDS, len(requests)))
+    for row in seconds:
+        for number, request in enumerate(requests):
+            began_s = time.perf_counter()
+            request.infer(inputs)
+            row[number] = time.perf_counter() - began_s
+    return [float(np.median(seconds[:, 0] / own)) for own in seconds[:, 1:].T]
+
+
+def windows_of(song: Sound, graph: Graph) -> Iterator[list[Any]]:
+    """Inputs of the network from windows of a song, which overlap by two thirds."""
+    mono = song.mean(0)
+    normalised = (song - mono.mean()) / mono.std()
+    spectrogram = Spectrogram(graph.segment_samples, graph.hop)
+    last = song.shape[1] - graph.segment_samples
+    for start in range(0, last, graph.segment_samples // 3):
+        window = np.ascontiguousarray(normalised[:, start : start + graph.segment_samples])
+        yield [window[None], spectrogram.forward(window)[None]]
+
+
+def separated(bag: Bag, song: Sound) -> Stems:
+    separation = Separation(bag, iter([song]), Statistics.of([song]), range(len(bag.sources)))
+    return np.concatenate([stems for _, stems in separation.run(lambda _done: None)], axis=2)
+
+
+def sdr_db(true: Stems, found: Stems) -> Any:
+    """Signal over error of each stem, NaN for one that does not sound."""
+    signal, error = ((x**2).sum((1, 2)) for x in (true, true - found))
+    return 10 * np.log10(np.where(signal > 0, signal, np.nan) / error)
+
+
+def losses(folder: Path, songs: list[Path]) -> list[Any]:
+    """What each variant loses against bf16, in dB, (songs, stems)."""
+    graphs, model = folder / "graphs", MINI / "model.safetensors"
+    kept = GraphCache(graphs).find_or_make(
+        key(model, None), lambda: keep_graph(model, None, graphs)
+    )
+    if kept is None:
+        raise SystemExit(f"the graph could not be stored in {graphs}")
+    graph, layers = described(kept[0]), kept[1] / f"{LAYERS}.xml"
+    settings = EngineSettings("openvino", "bf16", 0, graphs)
+    bag = load(DemucsCatalogue(MINI, folder / "none"), "mini", settings)
+    [member] = bag.members
+    inputs = list(windows_of(read_sound(SONG / "mixture.flac"), graph))
+    bags = [bag]
+    for ignored in VARIANTS.values():
+        network = OpenVinoNetwork(graph, quantised(layers, inputs, ignored), "bf16", 0)
+        bags.append(
+            dataclasses.replace(bag, members=(dataclasses.replace(member, network=network),))
+        )
+    found = np.array(
+        [
+            [sdr_db(true, separated(one, true.sum(0))) for one in bags]
+            for true in (load_stems(song).numpy() for song in songs)
+        ]
+    )
+    return [found[:, 0] - found[:, number] for number in range(1, len(bags))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
+    options = parser.parse_args()
+    songs = sorted(song_folder(held_out=True).glob("*.npy"))
+    if not songs or importlib.util.find_spec("nncf") is None:
+        raise SystemExit(__doc__)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        weights = material.full_size_weights(folder / "full") / "demucs"
+        keep_graph(weights / f"{material.SIGNATURE}.safetensors", None, folder / "full")
+        ratios = speed_ups(next((folder / "full").rglob(f"{LAYERS}.xml")))
+        lost = losses(folder, songs)
+    lines = [
+        f"Machine: {measure.machine(['openvino', 'nncf'])}.",
+        "",
+        "Speed of a window of the full-size htdemucs, the others in bf16, medians of "
+        f"{ROUNDS} rounds; loss of SDR of the bundled model on {len(songs)} held-out songs, "
+        "against bf16.",
+        "",
+        "| in 8 bits | speed-up | largest loss of a stem of a song | mean loss |",
+        "|---|---:|---:|---:|",
+    ]
+    for title, ratio, loss in zip(VARIANTS, ratios, lost, strict=True):
+        most, mean = np.nanmax(loss), np.nanmean(loss)
+        lines.append(f"| {title} | {ratio:.2f} | {most:.3f} dB | {mean:.3f} dB |")
+    print("\n".join([f"## {TITLE}", "", *lines]))
+    if options.write:
+        report.write("eight_bits", TITLE, lines)
+
+
+if __name__ == "__main__":
+    main()
