@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import measure, report
-from bench.voices_score import Score, normaliser
+from bench.voices_score import Score, normaliser, total
 from bench.voices_work import SERVERS, work
 from scripts import voices
 
@@ -126,10 +126,10 @@ def _row(run: Run) -> str:
     )
 
 
-_TABLES: dict[str, Callable[[Run], str]] = {
-    "WER, each recording separately": lambda run: run.alone.text,
-    "WER, all in one recording": lambda run: run.together.text,
-    "Peak memory": lambda run: f"{run.peak_mb:,.0f} MB",
+_TABLES: dict[str, Callable[[Sequence[Run]], str]] = {
+    "WER, each recording separately": lambda runs: total(run.alone for run in runs).text,
+    "WER, all in one recording": lambda runs: total(run.together for run in runs).text,
+    "Peak memory": lambda runs: f"{max(run.peak_mb for run in runs):,.0f} MB",
 }
 NOTE = (
     "Word error rate after Whisper's own text normalisation; in addition, words for the numbers 0 "
@@ -140,17 +140,22 @@ KEPT = " but openai-whisper in float32 has"
 
 
 def table(
-    runs: Sequence[Run], languages: Sequence[str], engines: Sequence[str], of: Callable[[Run], str]
+    runs: Sequence[Run],
+    languages: Sequence[str],
+    engines: Sequence[str],
+    of: Callable[[Sequence[Run]], str],
 ) -> list[str]:
-    """One row an engine, one column a language."""
+    """One row an engine, one column a language, and one for all languages."""
     by_key = {(run.engine, run.language): run for run in runs}
     words = {run.language: run.alone.words for run in runs}
-    head = " | ".join(f"{NAMES[language]}, {words[language]} words" for language in languages)
+    columns = [f"{NAMES[language]}, {words[language]} words" for language in languages]
+    head = " | ".join([*columns, f"all, {sum(words.values()):,} words"])
     note = NOTE.format(KEPT if REFERENCE in engines else "")
     lines = [note, ""] if of is not _TABLES["Peak memory"] else []
-    lines += [f"| | {head} |", "|---|" + "---:|" * len(languages)]
+    lines += [f"| | {head} |", "|---|---:|" + "---:|" * len(languages)]
     for engine in engines:
-        cells = " | ".join(of(by_key[engine, language]) for language in languages)
+        own = [by_key[engine, language] for language in languages]
+        cells = " | ".join([*(of([run]) for run in own), of(own)])
         lines.append(f"| {engine} | {cells} |")
     return lines
 

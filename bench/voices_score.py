@@ -1,7 +1,7 @@
 """Words wrong, and runs of words lost, by Whisper's own normaliser of texts."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from scripts.scores import edits
@@ -75,3 +75,12 @@ class Score:
     @property
     def text(self) -> str:
         return f"{self.percent:.1f} % ({self.lost})"
+
+
+def total(scores: Iterable[Score]) -> Score:
+    """The score of several texts together, without their words."""
+    every = list(scores)
+    wrong, words, lost = (
+        sum(numbers) for numbers in zip(*((s.wrong, s.words, s.lost) for s in every), strict=True)
+    )
+    return Score(wrong, words, lost, [])
