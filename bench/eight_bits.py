@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from bench import material, measure, report
+from bench.layers import full_size_graph
+from bench.operations import kept
 from studio.audio import Sound
 from studio.inference.engine_settings import EngineSettings
-from studio.inference.graph_cache import GraphCache
 from studio.inference.openvino_import import import_openvino
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
@@ -32,7 +34,7 @@ from studio.separation.openvino.network import LAYERS, Graph, OpenVinoNetwork, d
 from studio.separation.openvino.spectrum import Spectrogram
 from studio.separation.stream import Separation
 from tests.support.server import SONG, read_sound
-from training.evaluate_demucs import load_stems
+from training.evaluate_demucs import load_stems, sdr_db
 from training.render import song_folder
 
 TITLE = "Separation: a trial with 8 bits"
@@ -95,21 +97,19 @@ def separated(bag: Bag, song: Sound) -> Stems:
     return np.concatenate([stems for _, stems in separation.run(lambda _done: None)], axis=2)
 
 
-def sdr_db(true: Stems, found: Stems) -> Any:
+def sdrs_db(true: torch.Tensor, found: Stems) -> list[float]:
     """Signal over error of each stem, NaN for one that does not sound."""
-    signal, error = ((x**2).sum((1, 2)) for x in (true, true - found))
-    return 10 * np.log10(np.where(signal > 0, signal, np.nan) / error)
+    return [
+        sdr_db(stem, part) if stem.any() else float("nan")
+        for stem, part in zip(true, torch.from_numpy(found), strict=True)
+    ]
 
 
 def losses(folder: Path, songs: list[Path]) -> list[Any]:
     """What each variant loses against bf16, in dB, (songs, stems)."""
     graphs, model = folder / "graphs", MINI / "model.safetensors"
-    kept = GraphCache(graphs).find_or_make(
-        key(model, None), lambda: keep_graph(model, None, graphs)
-    )
-    if kept is None:
-        raise SystemExit(f"the graph could not be stored in {graphs}")
-    graph, layers = described(kept[0]), kept[1] / f"{LAYERS}.xml"
+    description, place = kept(graphs, key(model, None), lambda: keep_graph(model, None, graphs))
+    graph, layers = described(description), place / f"{LAYERS}.xml"
     settings = EngineSettings("openvino", "bf16", 0, graphs)
     bag = load(DemucsCatalogue(MINI, folder / "none"), "mini", settings)
     [member] = bag.members
@@ -122,8 +122,8 @@ def losses(folder: Path, songs: list[Path]) -> list[Any]:
         )
     found = np.array(
         [
-            [sdr_db(true, separated(one, true.sum(0))) for one in bags]
-            for true in (load_stems(song).numpy() for song in songs)
+            [sdrs_db(true, separated(one, true.sum(0).numpy())) for one in bags]
+            for true in map(load_stems, songs)
         ]
     )
     return [found[:, 0] - found[:, number] for number in range(1, len(bags))]
@@ -138,9 +138,7 @@ def main() -> None:
         raise SystemExit(__doc__)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        weights = material.full_size_weights(folder / "full") / "demucs"
-        keep_graph(weights / f"{material.SIGNATURE}.safetensors", None, folder / "full")
-        ratios = speed_ups(next((folder / "full").rglob(f"{LAYERS}.xml")))
+        ratios = speed_ups(full_size_graph(folder / "full"))
         lost = losses(folder, songs)
     lines = [
         f"Machine: {measure.machine(['openvino', 'nncf'])}.",

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from bench import bound, material, measure, report
+from bench.operations import kept
 from studio.inference.hardware import native_bf16
 from studio.inference.openvino_import import import_openvino
 from studio.separation.openvino.conversion import keep_graph
-from studio.separation.openvino.network import LAYERS
+from studio.separation.openvino.network import LAYERS, key
 
 TITLE = "Separation: time by kind of layer"
 ROUNDS = 8
@@ -35,6 +36,13 @@ class Layer:
     name: str
     seconds: float
     operations: float
+
+
+def full_size_graph(folder: Path) -> Path:
+    """The layers of a full-size htdemucs with random weights, converted into the folder."""
+    weights = material.full_size_weights(folder) / "demucs" / f"{material.SIGNATURE}.safetensors"
+    _, graph = kept(folder, key(weights, None), lambda: keep_graph(weights, None, folder))
+    return graph / f"{LAYERS}.xml"
 
 
 def executed(layers: Path, precision: str) -> list[Layer]:
@@ -112,10 +120,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write it into docs/benchmarks.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        weights = material.full_size_weights(Path(name)) / "demucs"
-        if not keep_graph(weights / f"{material.SIGNATURE}.safetensors", None, Path(name)):
-            raise SystemExit(f"the graph could not be stored in {name}")
-        layers = executed(next(Path(name).rglob(f"{LAYERS}.xml")), options.precision)
+        layers = executed(full_size_graph(Path(name)), options.precision)
     limit = bound.per_second(options.precision)
     lines = [
         f"Machine: {measure.machine(['openvino'])}.",

@@ -8,6 +8,7 @@ import re
 import statistics
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ def _arguments(pid: int) -> bytes:
         return b""
 
 
-class _Watcher:
+class _Watcher(ABC):
     """Runs `_watch` on a thread while it is entered; that ends when `_stop` is set."""
 
     def __enter__(self) -> Self:
@@ -112,8 +113,8 @@ class _Watcher:
         self._stop.set()
         self._thread.join()
 
-    def _watch(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _watch(self) -> None: ...
 
 
 @dataclass

@@ -59,9 +59,7 @@ def of_graph(model: Any) -> dict[str, int]:
 
 
 def _separation(graphs: Path) -> Iterator[tuple[str, Any]]:
-    _, folder = _kept(
-        graphs, key(DEMUCS, None), lambda: separation.keep_graph(DEMUCS, None, graphs)
-    )
+    _, folder = kept(graphs, key(DEMUCS, None), lambda: separation.keep_graph(DEMUCS, None, graphs))
     yield "separation", _read(folder, LAYERS)
 
 
@@ -89,7 +87,7 @@ def _transcription() -> Iterator[tuple[str, Any]]:
 def _generation(graphs: Path) -> Iterator[tuple[str, Any]]:
     config = parts.read_config(MUSICGEN)
     shape = generation.shape_of(config, parts.read_codec_spec(MUSICGEN, config))
-    described, folder = _kept(
+    described, folder = kept(
         graphs,
         generation.key(MUSICGEN, shape, BITS),
         lambda: generation.keep_graphs(MUSICGEN, BITS, graphs),
@@ -113,7 +111,8 @@ def _generation(graphs: Path) -> Iterator[tuple[str, Any]]:
         yield f"musicgen {name}", _shaped(_read(folder, name), given, cached)
 
 
-def _kept(graphs: Path, name: str, keep: Callable[[], object]) -> tuple[dict[str, Any], Path]:
+def kept(graphs: Path, name: str, keep: Callable[[], object]) -> tuple[dict[str, Any], Path]:
+    """What describes a stored graph and its folder; `keep` converts and stores it."""
     kept = GraphCache(graphs).find_or_make(name, keep)
     if kept is None:
         raise RuntimeError(f"the graphs could not be stored in {graphs}")

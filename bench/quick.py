@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from bench import material, measure, report
+from bench.speed import completed
 from bench.voices_work import one_recording
 from scripts import voices
 from studio.transcription.engine import RATE_HZ
@@ -157,19 +158,17 @@ def ours_s(job: Job, folder: Path) -> float:
     began_s = time.monotonic()
     server = Server(home, **job.settings).start()
     try:
-        run(job, server, home)
+        run_job(job, server, home)
         return time.monotonic() - began_s
     finally:
         server.stop()
 
 
-def run(job: Job, server: Server, folder: Path) -> None:
+def run_job(job: Job, server: Server, folder: Path) -> None:
     """Upload the source, wait for the job, and download its tracks into the folder."""
     file_id = server.upload(job.source)
     server.process(file_id, job.model, **job.options).raise_for_status()
-    status = server.wait(file_id)
-    if status["status"] != "completed":
-        raise SystemExit(f"the job {status['status']}: {status['error']}")
+    completed(server.wait(file_id))
     for track in job.tracks:
         answer = server.get(f"/download/{file_id}/{track}")
         answer.raise_for_status()
@@ -183,7 +182,7 @@ def peak_bytes(all_jobs: list[Job], folder: Path) -> int:
     server = Server(home, **settings).start()
     try:
         for job in all_jobs:
-            run(job, server, home)
+            run_job(job, server, home)
         return measure.peak_bytes(psutil.Process(server.pid).children()[0].pid)
     finally:
         server.stop()

@@ -95,7 +95,7 @@ def two_songs(folder: Path, weights: Path, minutes: float) -> list[str]:
             for file_id in file_ids:
                 server.process(file_id).raise_for_status()
             for file_id in file_ids:
-                _completed(server.wait(file_id, timeout_s=6 * 3600))
+                completed(server.wait(file_id, timeout_s=6 * 3600))
             seconds[workers] = time.monotonic() - began_s
         finally:
             server.stop()
@@ -115,7 +115,7 @@ def job(server: Server, song: Path, model: str = "demucs") -> Cost:
     began_s = time.monotonic()
     file_id = server.upload(song)
     server.process(file_id, model).raise_for_status()
-    _completed(server.wait(file_id, timeout_s=6 * 3600))
+    completed(server.wait(file_id, timeout_s=6 * 3600))
     wall_s = time.monotonic() - began_s
     return Cost(wall_s, measure.cpu_s(worker) - cpu_before_s, measure.peak_bytes(worker))
 
@@ -134,7 +134,8 @@ def convert(folder: Path, weights: Path) -> float:
         server.stop()
 
 
-def _completed(status: dict[str, object]) -> None:
+def completed(status: dict[str, object]) -> None:
+    """Raises SystemExit if a job has another status."""
     if status["status"] != "completed":
         raise SystemExit(f"the job {status['status']}: {status['error']}")
 
