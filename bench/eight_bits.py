@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import importlib
 import importlib.util
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from bench.operations import kept
 from studio.audio import Sound
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.openvino_import import import_openvino
+from studio.inference.process import send_nothing
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
@@ -50,8 +50,6 @@ ROUNDS = 7
 
 def quantised(layers: Path, inputs: list[list[Any]], ignored: dict[str, list[str]]) -> Any:
     """A kept graph with products of 8 bits; `inputs` are windows to measure scales on."""
-    # This process does not let OpenVINO send telemetry; NNCF brings a package that asks first.
-    sys.modules.pop("openvino_telemetry", None)
     nncf = importlib.import_module("nncf")
     return nncf.quantize(
         import_openvino().Core().read_model(layers),
@@ -136,6 +134,8 @@ def main() -> None:
     songs = sorted(song_folder(held_out=True).glob("*.npy"))
     if not songs or importlib.util.find_spec("nncf") is None:
         raise SystemExit(__doc__)
+    # NNCF has the telemetry of OpenVINO.
+    send_nothing()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         ratios = speed_ups(full_size_graph(folder / "full"))
