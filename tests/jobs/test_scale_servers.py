@@ -54,7 +54,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
     try:
         one, two = cluster.web(), cluster.web()
         cluster.start("keeper")
-        song = write_wav(folder / "song.wav", noise(12.0))
+        # Workers report every two seconds, and the job outlasts several reports.
+        song = write_wav(folder / "song.wav", noise(90.0))
         yield Studio(cluster, one, two, cluster.start("worker"), song)
     finally:
         cluster.stop()
