@@ -251,6 +251,11 @@ class JobStore:
         if all(row.state != State.QUEUED for row in rows):
             return [job_of(row) for row in rows]
         places = self._places(session, rows)
+        left = [one.number for one in rows if one.state == State.QUEUED and one.number not in places]
+        if left:
+            # They left the queue between the two statements.
+            again = select(JobRow).where(JobRow.number.in_(left))
+            session.scalars(again, execution_options={"populate_existing": True}).all()
         return [job_of(row, places.get(row.number)) for row in rows]
 
     def _places(self, session: Session, rows: Sequence[JobRow]) -> dict[int, int]:

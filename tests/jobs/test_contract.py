@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from studio.errors import NotAudio, NothingToCancel, QueueFull, TooManyJobs
 from studio.jobs.job import Job, Report, State
@@ -87,6 +88,32 @@ def test_canceling_ends_waiting_and_running_jobs(backend: Backend) -> None:
     backend.work.go.set()
     assert ended(backend, other).state is State.COMPLETED
     assert backend.work.began == [running.job_id, other.job_id]
+
+
+def test_a_job_that_is_canceled_while_it_is_read_is_not_queued(backend: Backend) -> None:
+    """The state and the place in the queue are read by two statements."""
+    running = backend.jobs.submit(request("running"))
+    until(lambda: backend.work.began)
+    waiting = backend.jobs.submit(request("waiting", file_id="e" * 32))
+
+    reader = threading.get_ident()
+    canceled: list[str] = []
+
+    def cancel(*_: Any) -> None:
+        """After the first statement of the reading thread."""
+        if threading.get_ident() == reader and not canceled:
+            canceled.append(waiting.job_id)
+            backend.jobs.cancel(waiting.request.file_id)
+
+    event.listen(Engine, "after_cursor_execute", cancel)
+    try:
+        read = backend.store.get(waiting.job_id)
+    finally:
+        event.remove(Engine, "after_cursor_execute", cancel)
+    assert canceled
+    assert read is not None and (read.state, read.place) == (State.CANCELED, None)
+    backend.work.go.set()
+    ended(backend, running)
 
 
 def test_a_failure_has_its_cause(backend: Backend) -> None:
