@@ -53,11 +53,17 @@ def test_every_heading_is_a_route(server: Server) -> None:
 def test_every_setting_is_described(field: "dataclasses.Field[object]") -> None:
     row = re.search(rf"^\| `{field.name}` \| `(.*?)` \| (.*?) \|$", SETTINGS, re.M)
     assert row, f"{field.name} is missing in docs/settings.md"
-    default = field.default
-    if isinstance(default, frozenset | tuple):
-        default = ",".join(sorted(default))
-    assert row[1] == (str(default) if default != "" else "(empty)")
+    assert row[1] == (env_example.shown(field.default) or "(empty)")
     assert row[2] == field.metadata["help"]
+
+
+def test_the_settings_are_described_by_section() -> None:
+    headings_and_rows = re.findall(r"^(?:## (.*)|\| `([A-Z_]+)` \|.*)$", SETTINGS, re.M)
+    described = [heading or name for heading, name in headings_and_rows]
+    sections = env_example.sections()
+    assert described == [
+        part for title, fields in sections for part in (title, *[field.name for field in fields])
+    ]
 
 
 def test_the_example_of_env_has_every_setting() -> None:

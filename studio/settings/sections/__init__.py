@@ -1,0 +1,1 @@
+"""The settings by subject; `config.Config` has them all."""
