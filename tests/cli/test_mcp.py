@@ -80,6 +80,7 @@ def test_an_agent_finds_the_commands_and_gets_errors_for_mistakes(
     assert [path.name for path in tmp_path.iterdir() if path.suffix] == ["song.wav"]
 
 
+@pytest.mark.slow
 def test_an_agent_transcribes_and_generates_on_this_machine(tmp_path: Path, weights: Path) -> None:
     recording = tmp_path / "留言.flac"
     recording.write_bytes((SPOKEN / "spoken.flac").read_bytes())

@@ -126,6 +126,7 @@ def test_one_prompt_and_seed_give_the_same_codes_on_both_engines(model_dir: Path
     assert (exact == fast).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_the_default_engine_repeats_a_seed_and_a_track_is_its_own(model_dir: Path) -> None:
     """The same whether it is made again, or as one of several."""
     model = loaded(model_dir, "plain", "openvino", "int8")

@@ -11,6 +11,7 @@ MOST_CHANGED = 0.02
 REMEDY = "If this is intended, run `python -m bench.operations --write`."
 
 
+@pytest.mark.slow
 def test_operations_are_those_that_were_counted(graphs: Path) -> None:
     expected, found = json.loads(NUMBERS.read_text("utf-8")), count(graphs)
     assert found.keys() == expected.keys()

@@ -118,7 +118,7 @@ def files(server: Server) -> set[Path]:
     }
 
 
-@pytest.mark.parametrize("steps", [60, pytest.param(220, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [40, pytest.param(220, marks=pytest.mark.slow)])
 def test_a_random_walk_ends_where_it_began(
     server: Server, sounds: dict[str, bytes], steps: int
 ) -> None:

@@ -51,6 +51,7 @@ def test_openvino_equals_pytorch(weights: Path, graphs: Path, name: str) -> None
     assert np.abs(separated(fast, sound) - expected).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_openvino_equals_pytorch_on_the_bundled_model(weights: Path, graphs: Path) -> None:
     sound = read_sound(SONG / "mixture.flac")[:, : 44_100 * 8]
     fast = separated(bag_of(weights, "mini", graphs, "openvino"), sound)

@@ -128,6 +128,7 @@ def test_what_the_hub_cache_holds_is_used(tmp_path: Path, weights: Path) -> None
         assert (found[name]["where"], found[name]["code"]) == ("available", "weights_missing")
 
 
+@pytest.mark.slow
 def test_what_the_hub_cache_holds_becomes_a_graph(tmp_path: Path, weights: Path) -> None:
     bag = bag_file(tmp_path / "a", "my_model", models=["tiny0"])
     in_hub_cache(tmp_path, "someone/Demucs-my_model", bag, weights / "demucs" / "tiny0.safetensors")

@@ -222,7 +222,7 @@ def test_damaged_weights_do_not_hide_the_others(faster: Server, openai: Server) 
     assert engines == ["faster-whisper", "openai-whisper"]
 
 
-@pytest.mark.parametrize("variant", ["mini", "mine"])
+@pytest.mark.parametrize("variant", [pytest.param("mini", marks=pytest.mark.slow), "mine"])
 def test_weights_of_either_engine_are_used(
     faster: Server, openai: Server, recording: Spoken, variant: str
 ) -> None:

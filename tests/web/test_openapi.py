@@ -267,7 +267,7 @@ def test_the_start_page_leads_to_the_documentation(described: Server) -> None:
     assert 'href="/docs"' in described.get("/").text
 
 
-EXAMPLES = pytest.mark.parametrize("examples", [4, pytest.param(20, marks=pytest.mark.slow)])
+EXAMPLES = pytest.mark.parametrize("examples", [2, pytest.param(20, marks=pytest.mark.slow)])
 """Requests of each kind for each operation."""
 
 

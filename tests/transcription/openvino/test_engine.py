@@ -236,6 +236,7 @@ def test_what_is_drawn_is_as_probable_as_what_ctranslate2_draws(
     assert min(ours) > min(theirs) - 0.5
 
 
+@pytest.mark.slow
 def test_the_same_request_draws_the_same_text(reference: Floats, exact: OpenVinoModel) -> None:
     """Also beside other windows, and on CTranslate2's runtime, which has no seeds of its own."""
     alone = drawn(exact, reference[0], 0.8, 5)

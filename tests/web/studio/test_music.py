@@ -24,6 +24,7 @@ def make(page: Page) -> None:
     page.get_by_role("button", name="Make music").click()
 
 
+@pytest.mark.slow
 def test_a_sentence_becomes_music_and_the_music_a_song(page: Page) -> None:
     describe(page, "a slow piano tune, with drums")
     page.get_by_label("Variations").select_option("2")
