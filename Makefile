@@ -76,7 +76,6 @@ lock: dev  ## write the requirements files from pyproject.toml, and requirements
 
 bench: dev  ## measure speed and memory against other programs, and the deployed server (needs nginx)
 	$(BIN)/python -m bench.separation
-	$(BIN)/python -m bench.transcription
 	test ! -e data/voices/complete || $(BIN)/python -m bench.voices
 	test ! -e data/voices/complete || $(BIN)/python -m bench.voices_speed
 	$(BIN)/python -m bench.generation

@@ -134,25 +134,10 @@ def random_musicgen(folder: Path) -> Path:
     return folder
 
 
-def random_whisper(folder: Path) -> Path:
-    """A folder with a CTranslate2 directory of a base-size Whisper with random weights."""
-    import torch
-    from whisper.model import ModelDimensions, Whisper
-
-    from training.whisper.export import write_ctranslate2
-
-    torch.manual_seed(0)
-    sizes = ModelDimensions(80, 1500, 512, 8, 6, 51_865, 448, 512, 8, 6)
-    model = Whisper(sizes).eval()
-    torch.nn.init.normal_(model.decoder.positional_embedding, std=0.02)
-    write_ctranslate2(model, folder / "ctranslate2", range(3, 6))
-    return folder
-
-
 def random_whisper_ctranslate2(folder: Path, size: str) -> Path:
     """A CTranslate2 directory of a size with random weights in float16.
 
-    Vocabulary and tokenizer are those of the bundled model; openai-whisper is not needed.
+    Vocabulary and tokenizer are those of the bundled model.
     """
     import torch
     from ctranslate2.specs import whisper_spec

@@ -162,6 +162,7 @@ def test_the_cpu_build_comes_from_its_index_and_demucs_comes_alone(
     assert machine.set_up() == ""
 
 
+@pytest.mark.slow
 def test_without_that_index_pip_looks_where_it_always_does(machine: Machine) -> None:
     told = machine.set_up()
     assert "from the indexes that pip is configured with" in told

@@ -59,6 +59,7 @@ def silent_form(folder: Path) -> tuple[int, Iterator[bytes]]:
     return len(begin) + len(head) + 4 * frames + len(end), blocks()
 
 
+@pytest.mark.slow
 def test_an_upload_of_500_mb_passes_through(
     proxy: Proxy, production: Server, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def test_the_sample_song_is_the_sum_of_its_stems(
     assert sum(path.stat().st_size for path in SONG.iterdir()) <= 6 * 1024 * 1024
 
 
+@pytest.mark.slow
 def test_the_stems_of_a_song(
     mini: Server, mixture: Sound, true_stems: dict[str, Sound], tmp_path: Path
 ) -> None:

@@ -211,6 +211,7 @@ def test_a_full_disk_is_told_and_recovered_from(tiny: Server, short_wav: Path) -
 
 
 @pytest.mark.root
+@pytest.mark.slow
 def test_a_read_only_disk_is_told_and_recovered_from(tiny: Server, short_wav: Path) -> None:
     assert mount(tiny.uploads, "-o", "remount,ro")
     with open(short_wav, "rb") as file:

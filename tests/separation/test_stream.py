@@ -269,7 +269,9 @@ def test_spread_group_norms_are_those_of_pytorch(shape: tuple[int, ...], groups:
 
 
 @pytest.mark.parametrize("level", [0.0, -0.9])
-@pytest.mark.parametrize("name", ["tiny", "tiny_mixed", "mini"])
+@pytest.mark.parametrize(
+    "name", ["tiny", pytest.param("tiny_mixed", marks=pytest.mark.slow), "mini"]
+)
 def test_silence_and_a_constant_give_numbers(weights: Path, name: str, level: float) -> None:
     sound = np.full((2, 100_000), level, np.float32)
     stems = streamed(bag_of(weights, name), sound)

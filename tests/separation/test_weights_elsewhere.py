@@ -207,7 +207,7 @@ def test_what_the_torch_cache_holds_is_used_if_its_checksum_is_right(
 FT = ["f7e0c4bc", "d12395a8", "92cfc3b6", "04573f0d"]
 
 
-@pytest.mark.parametrize("offline", ["", "1"])
+@pytest.mark.parametrize("offline", ["", pytest.param("1", marks=pytest.mark.slow)])
 def test_without_a_network_the_missing_files_are_named(tmp_path: Path, offline: str) -> None:
     names = ("htdemucs", "htdemucs_ft", "hf://someone/thing", "mini")
     found = ask(tmp_path, *names, HF_HUB_OFFLINE=offline)

@@ -97,6 +97,7 @@ def short_song(seed: int) -> npt.NDArray[np.int16]:
     return stems.astype(np.int16)
 
 
+@pytest.mark.slow
 def test_songs_are_measured_once_with_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from studio.separation.openvino.spectrum import Spectrogram
 GRAPH_VERSION = 6
 PACKAGES = ("openvino", "torch", "demucs")
 LAYERS = "graph"
-# Two cores compute one window as fast as two windows, with half of the memory.
+# Two cores compute two windows at most 8 % faster than one after the other, with twice the memory.
 CORES_PER_WINDOW = 2
 # Periods of the remainders in the short window that is traced.
 SHORT_PERIODS = 2

@@ -122,7 +122,7 @@ def test_in_f32_the_encoder_equals_ctranslate2s(
     assert np.abs(found - reference).max() < 1e-4
 
 
-@pytest.mark.parametrize("kind", ["f32", "bf16"])
+@pytest.mark.parametrize("kind", ["f32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_in_8_bits_the_encoder_is_as_near_as_ctranslate2s(
     features: Floats, reference: Floats, plain: WhisperModel, kind: str
 ) -> None:
@@ -322,12 +322,11 @@ def test_the_text_stays_and_the_precision_tells(recording: Spoken) -> None:
 @pytest.mark.parametrize(
     "precision",
     [
-        Precision(8, "bf16", 8, "bf16"),
-        Precision(8, "f32", 8, "f32"),
-        Precision(32, "bf16", 8, "f32"),
-        EXACT,
+        pytest.param(Precision(8, "bf16", 8, "bf16"), marks=pytest.mark.slow, id="with bf16"),
+        pytest.param(Precision(8, "f32", 8, "f32"), marks=pytest.mark.slow, id="without"),
+        pytest.param(Precision(32, "bf16", 8, "f32"), id="with AMX"),
+        pytest.param(EXACT, id="exact"),
     ],
-    ids=["with bf16", "without", "with AMX", "exact"],
 )
 def test_what_any_processor_takes_understands_the_recording(
     recording: Spoken, monkeypatch: pytest.MonkeyPatch, precision: Precision
