@@ -251,8 +251,8 @@ class JobStore:
         if all(row.state != State.QUEUED for row in rows):
             return [job_of(row) for row in rows]
         places = self._places(session, rows)
-        left = [one.number for one in rows if one.state == State.QUEUED and one.number not in places]
-        if left:
+        queued = {row.number for row in rows if row.state == State.QUEUED}
+        if left := queued - places.keys():
             # They left the queue between the two statements.
             again = select(JobRow).where(JobRow.number.in_(left))
             session.scalars(again, execution_options={"populate_existing": True}).all()
