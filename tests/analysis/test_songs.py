@@ -54,6 +54,7 @@ def analysed(folder: Path, sound: Sound, **options: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_tempo_beats_key_and_chords_of_songs(tmp_path: Path) -> None:
     reached = []
     for seed in SEEDS:

@@ -118,6 +118,7 @@ def line_of(descriptor: int) -> bytes:
     return line
 
 
+@pytest.mark.slow
 def test_a_folder_is_worked_through_interrupted_and_resumed(songs: Path, weights: Path) -> None:
     command = ("separate", "songs", "-o", "out", "--stems", "vocals", "--format", "flac", "--json")
     process = start(songs, weights, *command)

@@ -81,6 +81,7 @@ def machine(tmp_path: Path, weights: Path) -> Iterator[Machine]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_what_was_backed_up_comes_back(machine: Machine, short_wav: Path, tmp_path: Path) -> None:
     if not sandbox.is_possible():
         pytest.skip("folders cannot be mounted here; run as root")

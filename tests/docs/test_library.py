@@ -106,6 +106,7 @@ def test_a_module_of_the_same_name_is_reported(tmp_path: Path) -> None:
     assert f"{tmp_path / 'config.py'} has the name of a module of Audio Studio" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_call_can_be_canceled_and_leaves_nothing(tmp_path: Path) -> None:
     write_wav(tmp_path / "song.wav", noise(1.0))
     code = """

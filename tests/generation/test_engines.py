@@ -156,6 +156,7 @@ def test_graphs_are_converted_elsewhere_and_here_only_where_they_cannot_be_kept(
     assert np.array_equal(codes_of(elsewhere, Sampling()), codes_of(here, Sampling()))
 
 
+@pytest.mark.slow
 def test_a_graph_is_kept_and_its_weights_may_have_8_bits(model_dir: Path) -> None:
     """8-bit weights cost a little accuracy, and are chosen by default."""
     exact = loaded(model_dir, "plain", "openvino", "f32")

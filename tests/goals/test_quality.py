@@ -87,6 +87,7 @@ def test_the_stems_of_a_song(
     assert_separated(true_stems, mixture, stems)
 
 
+@pytest.mark.slow
 def test_the_stems_of_an_mp3(
     mini: Server, mixture: Sound, true_stems: dict[str, Sound], tmp_path: Path
 ) -> None:

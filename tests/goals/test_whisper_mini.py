@@ -62,7 +62,13 @@ def in_a_room(speech: Speech) -> Speech:
     return in_room
 
 
-@pytest.mark.parametrize("kind", ["noise", "music", "room", "noise in a room"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "noise in a room",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("noise", "music", "room")),
+    ],
+)
 def test_a_disturbed_recording_is_understood(recording: Spoken, kind: str) -> None:
     sound = in_a_room(recording.sound) if "room" in kind else recording.sound
     if "noise" in kind:

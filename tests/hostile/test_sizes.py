@@ -166,6 +166,7 @@ def test_forged_headers_of_wav(tmp_path: Path) -> None:
     assert {TAKEN, "audio_unsupported", "not_audio", "audio_truncated"} <= outcomes
 
 
+@pytest.mark.slow
 def test_forged_headers_of_other_kinds(tmp_path: Path, kinds: dict[str, bytes]) -> None:
     """Rate, channels and length of FLAC; of Vorbis and Opus; of an M4A's sound and its tables."""
     path = tmp_path / "song"

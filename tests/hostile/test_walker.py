@@ -20,7 +20,7 @@ from tests.support.walker import Walker
 
 SEED = "16"
 # Steps of a walk before the first measurement, which fill caches and pools.
-FIRST_STEPS = 40
+FIRST_STEPS, STEPS = 40, 220
 LONGEST_S = 50.0
 MEMORY_BYTES = 200 * 1024**2
 # Threads of the pool (32) that come when many ask at once, and connections that are kept.
@@ -118,10 +118,8 @@ def files(server: Server) -> set[Path]:
     }
 
 
-@pytest.mark.parametrize("steps", [40, pytest.param(220, marks=pytest.mark.slow)])
-def test_a_random_walk_ends_where_it_began(
-    server: Server, sounds: dict[str, bytes], steps: int
-) -> None:
+@pytest.mark.slow
+def test_a_random_walk_ends_where_it_began(server: Server, sounds: dict[str, bytes]) -> None:
     use_every_model(server, sounds)
     for walker in walk(server, sounds, f"{SEED} first", FIRST_STEPS):
         assert walker.wrong == []
@@ -131,7 +129,7 @@ def test_a_random_walk_ends_where_it_began(
     threads, descriptors = process.num_threads(), process.num_fds()
     memory_bytes = process.memory_info().rss
 
-    for walker in walk(server, sounds, SEED, steps):
+    for walker in walk(server, sounds, SEED, STEPS):
         assert walker.wrong == []
         assert walker.steps > 20
 

@@ -237,6 +237,7 @@ def test_windows_in_batches_come_back_in_order(weights: Path, graphs: Path) -> N
     assert np.abs(found - expected).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_many_threads_share_one_compiled_network(weights: Path, graphs: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

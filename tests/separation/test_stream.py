@@ -231,12 +231,13 @@ def test_each_network_of_a_bag_runs_once_a_segment(weights: Path) -> None:
     assert separation.segments == sum(n.calls for n in networks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stems", "options"),
     [
-        pytest.param(ALL, {}, marks=pytest.mark.slow),
+        (ALL, {}),
         ([1, 3], {"overlap": 0.5}),
-        pytest.param(ALL, {"shifts": 2}, marks=pytest.mark.slow),
+        (ALL, {"shifts": 2}),
     ],
 )
 def test_sums_in_pytorch_are_those_in_numpy(

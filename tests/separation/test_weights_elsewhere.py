@@ -164,6 +164,7 @@ def test_a_pickle_under_the_name_of_safetensors_is_not_run(tmp_path: Path, engin
     assert (tmp_path / "was run").exists(), "it runs where nobody looks first"
 
 
+@pytest.mark.slow
 @ENGINES
 def test_a_hub_model_with_a_foreign_class_is_refused(tmp_path: Path, engine: str) -> None:
     bag = bag_file(tmp_path / "a", "evil", models=["x"])
@@ -186,6 +187,7 @@ def checkpoint(path: Path) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_what_the_torch_cache_holds_is_used_if_its_checksum_is_right(
     tmp_path: Path, weights: Path
 ) -> None:

@@ -154,6 +154,7 @@ def remixer() -> Remixer:
     return Remixer(Songs(audio, "cpu"), SHORT, seed=1)
 
 
+@pytest.mark.slow
 def test_remixed_stems_are_finite_do_not_clip_and_are_sometimes_silent() -> None:
     stems = remixer().batch(60)
     assert stems.shape == (60, 4, 2, SHORT)

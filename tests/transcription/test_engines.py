@@ -112,15 +112,14 @@ def test_tokens_are_bounded_as_asked(
     assert max(counting.counts) == 12
 
 
-@pytest.fixture
-def engine(name: str, request: pytest.FixtureRequest) -> SpeechEngine:
-    engine: SpeechEngine = request.getfixturevalue(name)
-    return engine
-
-
-@pytest.mark.parametrize("name", ["faster", "openai"])
+@pytest.mark.parametrize("name", ["faster", pytest.param("openai", marks=pytest.mark.slow)])
 class TestEngine:
     """What holds for each engine."""
+
+    @pytest.fixture
+    def engine(self, name: str, request: pytest.FixtureRequest) -> SpeechEngine:
+        engine: SpeechEngine = request.getfixturevalue(name)
+        return engine
 
     def test_the_recording_is_understood(self, engine: SpeechEngine, recording: Spoken) -> None:
         (segments,) = heard(engine, recording.sound)
@@ -156,6 +155,31 @@ class TestEngine:
         assert language == "en"
         assert 0.5 < probability <= 1.0
 
+    def test_windows_together_are_as_one_by_one(
+        self, engine: SpeechEngine, recording: Spoken
+    ) -> None:
+        windows = [recording.part(first, first + 2) for first in (0, 2, 4)]
+        windows.insert(1, silence(3.0))
+        together = heard(engine, *windows)
+        assert [text_of(segments) for segments in together] == alone(engine, *windows)
+        assert together[1] == []
+        for window, segments in zip(windows, together, strict=True):
+            for segment, single in zip(segments, heard(engine, window)[0], strict=True):
+                assert segment.start_s == pytest.approx(single.start_s, abs=0.1)
+                assert segment.end_s == pytest.approx(single.end_s, abs=0.1)
+                assert [word.text for word in segment.words] == [w.text for w in single.words]
+                assert [word.start_s for word in segment.words] == pytest.approx(
+                    [word.start_s for word in single.words], abs=0.1
+                )
+
+    def test_a_window_may_be_longer_than_the_model_hears_at_once(
+        self, engine: SpeechEngine, recording: Spoken
+    ) -> None:
+        twice = np.concatenate([recording.sound, silence(1.0), recording.sound])
+        (segments,) = heard(engine, twice)
+        assert wrong(f"{recording.text} {recording.text}", text_of(segments)) <= MAX_WRONG_ELSEWHERE
+        assert segments[-1].end_s > 35.0
+
     @pytest.mark.parametrize("samples", [1, 160, 3200])
     def test_a_sound_that_is_too_short_for_a_word(
         self, engine: SpeechEngine, recording: Spoken, samples: int
@@ -190,49 +214,6 @@ class TestEngine:
         (segments,) = heard(engine, recording.sound, options=greedy)
         assert wrong(recording.text, text_of(segments)) <= MAX_WRONG
 
-    def test_the_engine_names_itself(self, engine: SpeechEngine, name: str) -> None:
-        assert engine.name == {"faster": "faster-whisper", "openai": "openai-whisper"}[name]
-        precisions = (
-            "int8",
-            "int8 (OpenVINO)",
-            "int8, encoder bf16 (OpenVINO)",
-            "float16",
-            "float32",
-        )
-        assert engine.precision in precisions
-        # The vocabulary of releases before large-v3.
-        assert engine.languages == EARLIER_LANGUAGES
-
-
-@pytest.mark.parametrize("name", ["faster", pytest.param("openai", marks=pytest.mark.slow)])
-class TestEngineAtLength:
-    """The same of long or many windows, where openai-whisper takes its time."""
-
-    def test_windows_together_are_as_one_by_one(
-        self, engine: SpeechEngine, recording: Spoken
-    ) -> None:
-        windows = [recording.part(first, first + 2) for first in (0, 2, 4)]
-        windows.insert(1, silence(3.0))
-        together = heard(engine, *windows)
-        assert [text_of(segments) for segments in together] == alone(engine, *windows)
-        assert together[1] == []
-        for window, segments in zip(windows, together, strict=True):
-            for segment, single in zip(segments, heard(engine, window)[0], strict=True):
-                assert segment.start_s == pytest.approx(single.start_s, abs=0.1)
-                assert segment.end_s == pytest.approx(single.end_s, abs=0.1)
-                assert [word.text for word in segment.words] == [w.text for w in single.words]
-                assert [word.start_s for word in segment.words] == pytest.approx(
-                    [word.start_s for word in single.words], abs=0.1
-                )
-
-    def test_a_window_may_be_longer_than_the_model_hears_at_once(
-        self, engine: SpeechEngine, recording: Spoken
-    ) -> None:
-        twice = np.concatenate([recording.sound, silence(1.0), recording.sound])
-        (segments,) = heard(engine, twice)
-        assert wrong(f"{recording.text} {recording.text}", text_of(segments)) <= MAX_WRONG_ELSEWHERE
-        assert segments[-1].end_s > 35.0
-
     def test_hints_may_be_longer_than_the_model_reads(
         self, engine: SpeechEngine, recording: Spoken
     ) -> None:
@@ -254,3 +235,16 @@ class TestEngineAtLength:
             for _ in range(2):
                 found = list(pool.map(lambda some: heard(engine, *some), asked))
                 assert found == expected
+
+    def test_the_engine_names_itself(self, engine: SpeechEngine, name: str) -> None:
+        assert engine.name == {"faster": "faster-whisper", "openai": "openai-whisper"}[name]
+        precisions = (
+            "int8",
+            "int8 (OpenVINO)",
+            "int8, encoder bf16 (OpenVINO)",
+            "float16",
+            "float32",
+        )
+        assert engine.precision in precisions
+        # The vocabulary of releases before large-v3.
+        assert engine.languages == EARLIER_LANGUAGES

@@ -149,7 +149,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-QUICK = ("language", "batch_size", "variant")
+QUICK = ("batch_size",)
 
 
 @pytest.mark.parametrize(

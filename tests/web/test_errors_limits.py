@@ -140,6 +140,7 @@ def test_a_full_disk_refuses_an_upload_of_unknown_length(full: tuple[Server, str
     assert left_on(server) == before
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_a_job_and_leaves_nothing(full: tuple[Server, str]) -> None:
     server, file_id = full
     before = left_on(server)

@@ -62,7 +62,9 @@ def test_the_page_knows_the_client_of_the_cdn(client: Path) -> None:
         assert version == VERSIONS[1]
 
 
-@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@pytest.mark.parametrize(
+    "transport", ["websocket", pytest.param("polling", marks=pytest.mark.slow)]
+)
 def test_the_official_client_runs_the_contract(
     client: Path, live_server: Server, transport: str, speech: Path
 ) -> None:

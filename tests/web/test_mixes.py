@@ -197,7 +197,8 @@ def test_what_is_wrong(server: Server, done: str, query: str, code: str, words: 
     assert_problem(server.get(f"/download/{done}/mix.wav?{query}"), code, words)
 
 
-@pytest.mark.parametrize("count_in_bars", [pytest.param(0, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("count_in_bars", [0, 2])
 def test_a_click_is_on_the_beats(server: Server, tmp_path: Path, count_in_bars: int) -> None:
     """A count-in before the song is left out."""
     truth, sound = tune(0)

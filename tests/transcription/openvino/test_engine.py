@@ -134,7 +134,9 @@ def test_in_8_bits_the_encoder_is_as_near_as_ctranslate2s(
     assert error < 1.1 * most
 
 
-@pytest.mark.parametrize("beam_size", [1, 2, 5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "beam_size", [1, 5, *(pytest.param(size, marks=pytest.mark.slow) for size in (2, 20))]
+)
 def test_in_f32_the_text_and_its_probability_equal_ctranslate2s(
     reference: Floats, plain: WhisperModel, exact: OpenVinoModel, beam_size: int
 ) -> None:
@@ -182,7 +184,7 @@ def test_languages_have_the_probabilities_that_ctranslate2_gives(
     assert dict(ours) == {name: pytest.approx(expected[name], abs=1e-5) for name, _ in ours}
 
 
-@pytest.mark.parametrize("beam_size", [1, 5])
+@pytest.mark.parametrize("beam_size", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_a_batch_says_what_each_window_says_alone(
     reference: Floats, exact: OpenVinoModel, beam_size: int
 ) -> None:
@@ -246,9 +248,8 @@ def test_the_same_request_draws_the_same_text(reference: Floats, exact: OpenVino
     assert alone.sequences_ids == beside[1].sequences_ids
 
 
-@pytest.mark.parametrize(
-    "runtime", ["openvino", pytest.param("ctranslate2", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["openvino", "ctranslate2"])
 def test_three_equal_requests_have_three_equal_answers(recording: Spoken, runtime: str) -> None:
     engine = FasterWhisper(FOLDER, 0, runtime)
     noise = np.random.default_rng(3).normal(0, 0.3, len(recording.sound)).astype(np.float32)
