@@ -154,47 +154,47 @@ def theirs_s(job: Job, folder: Path) -> float:
 
 def ours_s(job: Job, folder: Path) -> float:
     """Seconds of this server."""
-    home = Path(tempfile.mkdtemp(prefix="server-", dir=folder))
     began_s = time.monotonic()
-    server = Server(home, **job.settings).start()
-    try:
-        run_job(job, server, home)
+    with running(folder, job.settings) as server:
+        run_job(job, server)
         return time.monotonic() - began_s
-    finally:
-        server.stop()
 
 
 def start_s(folder: Path) -> float:
     """Seconds until a server that has been started answers."""
     began_s = time.monotonic()
-    server = Server(Path(tempfile.mkdtemp(prefix="server-", dir=folder))).start()
-    took_s = time.monotonic() - began_s
-    server.stop()
-    return took_s
+    with running(folder, {}):
+        return time.monotonic() - began_s
 
 
-def run_job(job: Job, server: Server, folder: Path) -> None:
-    """Upload the source, wait for the job, and download its tracks into the folder."""
+@contextmanager
+def running(folder: Path, settings: dict[str, object]) -> Iterator[Server]:
+    """A server with a folder of its own."""
+    server = Server(Path(tempfile.mkdtemp(prefix="server-", dir=folder)), **settings).start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def run_job(job: Job, server: Server) -> None:
+    """Upload the source, wait for the job, and download its tracks into the server's folder."""
     file_id = server.upload(job.source)
     server.process(file_id, job.model, **job.options).raise_for_status()
     completed(server.wait(file_id))
     for track in job.tracks:
         answer = server.get(f"/download/{file_id}/{track}")
         answer.raise_for_status()
-        (folder / track).write_bytes(answer.content)
+        (server.folder / track).write_bytes(answer.content)
 
 
 def peak_bytes(all_jobs: list[Job], folder: Path) -> int:
     """Peak memory of one server that does all jobs, one after the other."""
-    home = Path(tempfile.mkdtemp(prefix="server-", dir=folder))
     settings = {key: value for job in all_jobs for key, value in job.settings.items()}
-    server = Server(home, **settings).start()
-    try:
+    with running(folder, settings) as server:
         for job in all_jobs:
-            run_job(job, server, home)
+            run_job(job, server)
         return measure.peak_bytes(psutil.Process(server.pid).children()[0].pid)
-    finally:
-        server.stop()
 
 
 @contextmanager
