@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 from demucs.hf import load_safetensors_model
 
-from . import loop
+from . import loop, together
 from .loop import Progress
 from .mix import RATE_HZ
 from .model import MODEL_FILE, SEGMENT_S, TRAINING_FILE, build_model, save_model
@@ -42,7 +42,8 @@ READERS = 16
 class Plan(loop.Plan):
     """How to train demucs-mini, from the packed songs in the folder `songs`.
 
-    `weights` is a model file to begin with, or empty.
+    `weights` is a model file to begin with, or empty. `bass_weight` is that of the bass's error,
+    where the other sources have 1.
     """
 
     processes: int = 1
@@ -50,12 +51,17 @@ class Plan(loop.Plan):
     average_decay: float = 0.999
     songs: str = str(packed.SONGS)
     weights: str = ""
+    bass_weight: float = 1.0
     device: str = "cuda"
     least: ClassVar[float] = 0.0
 
 
-def objective(stems: torch.Tensor, estimate: torch.Tensor) -> torch.Tensor:
-    """Mean over items and sources of error over mixture, as amplitudes; (batch, 4, 2, samples).
+def objective(
+    stems: torch.Tensor, estimate: torch.Tensor, bass_weight: float = 1.0
+) -> torch.Tensor:
+    """Weighted mean over items and sources of error over mixture, as amplitudes.
+
+    Both are of shape (batch, 4, 2, samples).
 
     Within an item this is a squared error, whose best estimate is the mean of what is possible, as
     SDR wants it. The mean absolute error of Demucs's own training wants the median instead, which
@@ -63,7 +69,9 @@ def objective(stems: torch.Tensor, estimate: torch.Tensor) -> torch.Tensor:
     """
     error = (stems - estimate).square().mean((2, 3))
     mixture = stems.sum(1).square().mean((1, 2))[:, None] + 1e-8
-    return (error / mixture + 1e-4).sqrt().mean()
+    weights = torch.ones(len(SOURCES), device=stems.device)
+    weights[SOURCES.index("bass")] = bass_weight
+    return (error / mixture + 1e-4).sqrt().mean(0) @ (weights / weights.sum())
 
 
 def error_ratio_db(stems: torch.Tensor, estimate: torch.Tensor) -> torch.Tensor:
@@ -94,8 +102,9 @@ class Task:
         self.audio: dict[Path, npt.NDArray[np.int16]] = {}
 
     def open_data(self, seeds: list[int]) -> None:
-        """Read the songs that are not in memory yet."""
-        paths = [path for path in packed.songs_of(Path(self.plan.songs)) if path not in self.audio]
+        """Read the songs of this process that are not in memory yet."""
+        songs = packed.songs_of(Path(self.plan.songs))
+        paths = [path for path in together.share(songs) if path not in self.audio]
         if not paths and not self.audio:
             raise SystemExit(f"{self.plan.songs} has no songs. Run training.separation.make.")
         # Forked processes have what is imported; they do not touch the GPU.
@@ -115,7 +124,7 @@ class Task:
         with torch.autocast(self.plan.device, torch.bfloat16, enabled=self.plan.bfloat16):
             estimate = self.model(stems.sum(1))
         estimate = estimate.float()
-        objective(stems, estimate).backward()
+        objective(stems, estimate, self.plan.bass_weight).backward()
         return error_ratio_db(stems, estimate.detach()), self.plan.batch
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, multiprocessing
@@ -15,6 +15,7 @@ from studio.audio.replacing import replacing
 SAVE_EVERY_S = 150.0
 
 Weights = dict[str, torch.Tensor]
+T = TypeVar("T")
 
 
 def run(work: Callable[..., None], processes: int, *arguments: Any) -> None:
@@ -39,6 +40,13 @@ def leave() -> None:
     """End what `join` began."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def share(items: Sequence[T]) -> Sequence[T]:
+    """The items that this process reads; all of them if it trains alone."""
+    if not distributed.is_initialized():
+        return items
+    return items[distributed.get_rank() :: distributed.get_world_size()]
 
 
 def share_gradients(model: torch.nn.Module, elapsed_s: float) -> float:

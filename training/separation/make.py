@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +34,8 @@ CODECS = {"mp3": "libmp3lame", "adts": "aac"}
 CODEC_TIMEOUT_S = 60
 CODED = 0.15
 MACHINE = 0.3
-SYNTH_BASS = 0.4
+SYNTH_BASS = 0.6
+BASS_CHANGES_S = 6.0
 SYNTH_OTHER = 0.25
 LOW_OTHER = 0.3
 PERSON = 0.5
@@ -72,7 +74,7 @@ def perform(song: Song, cast: Cast, rng: np.random.Generator) -> list[Floats]:
         synths.play_drums(song.drums.notes, duration_s, rng)
         if rng.random() < MACHINE
         else play_drums(song.drums, cast.kit, duration_s),
-        synths.play([song.bass.notes], [synths.draw_patch(rng, bass=True)], duration_s)
+        _computed_bass(song.bass.notes, duration_s, rng)
         if rng.random() < SYNTH_BASS
         else play([song.bass], cast.bass, duration_s),
         synths.play(
@@ -86,6 +88,15 @@ def perform(song: Song, cast: Cast, rng: np.random.Generator) -> list[Floats]:
         if cast.singer.language and rng.random() < SPOKEN
         else sung(song, cast.singer, RATE_HZ, rng),
     ]
+
+
+def _computed_bass(notes: Sequence[Note], duration_s: float, rng: np.random.Generator) -> Floats:
+    """A bass whose sound changes every `BASS_CHANGES_S`, for more variety in few songs."""
+    parts: dict[int, list[Note]] = {}
+    for note in notes:
+        parts.setdefault(int(note.start_s // BASS_CHANGES_S), []).append(note)
+    patches = [synths.draw_patch(rng, bass=True) for _ in parts]
+    return synths.play(list(parts.values()), patches, duration_s)
 
 
 def _lower(part: Part) -> Part:

@@ -2,11 +2,13 @@
 
 Sound fonts hold few basses and leads. A patch here has two oscillators, half of the time with
 frequency modulation (Chowning 1973), as in the sound chips of early computers, and a low-pass
-filter, as in analogue synthesizers.
+filter, as in analogue synthesizers. Most basses with frequency modulation have no filter, as in
+those chips: their harmonics, and not their fundamental, can carry most of the sound.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,8 @@ from training.songs import Note
 
 Floats = npt.NDArray[np.floating[Any]]
 
+CARRIERS = {True: (0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 3.0), False: (1.0,)}
+"""Frequencies of oscillators, as multiples of the pitch, by whether they play a bass."""
 RATIOS = (0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 7.0, 1.41)
 WAVES: tuple[Callable[[Floats], Floats], ...] = (
     np.sin,
@@ -30,13 +34,20 @@ WAVES: tuple[Callable[[Floats], Floats], ...] = (
     lambda phase: 2.0 * np.abs((phase / np.pi) % 2.0 - 1.0) - 1.0,
 )
 FADE_S = 0.004
+UNFILTERED = 0.6
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One sound. `index` 0 means no modulation; a filter closes to `cutoff` times the pitch."""
+    """One sound. `index` 0 means no modulation; a filter closes to `cutoff` times the pitch.
+
+    `carriers` are the frequencies of the two oscillators over the pitch, `ratio` that of their
+    modulator over theirs. `waves` and `modulator` are places in `WAVES`.
+    """
 
     waves: tuple[int, int]
+    carriers: tuple[float, float]
+    modulator: int
     detune: float
     ratio: float
     index: float
@@ -51,15 +62,20 @@ class Patch:
 
 
 def draw_patch(rng: np.random.Generator, bass: bool) -> Patch:
-    """A random patch; those for basses are mono and have little noise above the pitch."""
-    modulated = rng.random() < 0.5
+    """A random patch; those for basses are mono."""
+    modulated = rng.random() < (0.65 if bass else 0.5)
+    filtered = not (bass and modulated and rng.random() < UNFILTERED)
     return Patch(
         waves=(int(rng.integers(len(WAVES))), int(rng.integers(len(WAVES)))),
+        carriers=(float(rng.choice(CARRIERS[bass])), float(rng.choice(CARRIERS[bass]))),
+        modulator=int(rng.integers(len(WAVES))) if rng.random() < 0.5 else 0,
         detune=float(rng.uniform(0.0, 0.012)) * float(rng.random() < 0.5),
         ratio=float(rng.choice(RATIOS)),
         index=float(rng.uniform(0.3, 5.0)) if modulated else 0.0,
         index_decay_s=float(np.exp(rng.uniform(np.log(0.03), np.log(2.0)))),
-        cutoff=float(np.exp(rng.uniform(np.log(1.5), np.log(12.0 if bass else 20.0)))),
+        cutoff=float(np.exp(rng.uniform(np.log(1.5), np.log(12.0 if bass else 20.0))))
+        if filtered
+        else math.inf,
         filter_decay_s=float(np.exp(rng.uniform(np.log(0.05), np.log(1.5)))),
         attack_s=float(np.exp(rng.uniform(np.log(0.002), np.log(0.02 if bass else 0.2)))),
         decay_s=float(np.exp(rng.uniform(np.log(0.1), np.log(2.0)))),
@@ -89,11 +105,12 @@ def _note(note: Note, patch: Patch) -> Floats:
     times_s = np.arange(round((note.duration_s + patch.release_s) * RATE_HZ) + 1) / RATE_HZ
     envelope = _envelope(times_s, note.duration_s, patch) * (note.velocity / 127) ** 1.5 * 0.2
     voices = []
-    for wave, detune in zip(patch.waves, (-patch.detune, patch.detune), strict=True):
-        phase = 2 * np.pi * pitch_hz * 2**detune * times_s
+    detunes = (-patch.detune, patch.detune)
+    for wave, carrier, detune in zip(patch.waves, patch.carriers, detunes, strict=True):
+        phase = 2 * np.pi * pitch_hz * carrier * 2**detune * times_s
         if patch.index:
             depth = patch.index * np.exp(-times_s / patch.index_decay_s)
-            phase = phase + depth * np.sin(phase * patch.ratio)
+            phase = phase + depth * WAVES[patch.modulator](phase * patch.ratio)
         voices.append(_filtered(WAVES[wave](phase), times_s, pitch_hz, patch) * envelope)
     left, right = voices
     near, far = 1.0 - patch.spread / 2, patch.spread / 2
