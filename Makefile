@@ -37,7 +37,7 @@ scale-demo: dev  ## run several servers with PostgreSQL and an object store, and
 page:  ## install the JavaScript packages of the studio page (needs npm)
 	@$(PYTHON) scripts/page.py
 
-screenshots: dev  ## make a picture of each page, into outputs/pictures (needs Chromium)
+screenshots: dev  ## take a screenshot of each page, into outputs/pictures (needs Chromium)
 	@$(PYTHON) scripts/page.py
 	$(BIN)/python -m scripts.screenshots
 
@@ -88,5 +88,5 @@ bench: dev  ## measure speed and memory against other programs, and the deployed
 	$(BIN)/python -m bench.page
 	if command -v initdb > /dev/null || test -d /usr/lib/postgresql; then $(BIN)/python -m bench.scale; fi
 
-bench-quick: dev  ## measure each of the three jobs against its peer in five minutes, as people use them
+bench-quick: dev  ## compare each of the three jobs with its reference program, in five minutes
 	$(BIN)/python -m bench.quick

@@ -91,8 +91,9 @@ def estimate(load: Load, options: argparse.Namespace) -> list[str]:
     kept_bytes = load.kept_songs * (load.upload_bytes + load.stems_bytes)
     return [
         f"{load.songs:,} songs of {load.minutes:.0f} minutes a day are {rate:.1f} jobs/s, and "
-        f"{peak:.0f} jobs/s at a peak of {load.peak:.0f} times the mean. Machines are "
-        f"{load.busy:.0%} busy then. Uploads have {load.kbit_s} kbit/s and are kept for "
+        f"{peak:.0f} jobs/s at a peak of {load.peak:.0f} times the mean. At the "
+        f"peak, machines are {load.busy:.0%} busy. Uploads are encoded at {load.kbit_s} kbit/s and "
+        "kept for "
         f"{load.retention_h:.0f} h (`RETENTION_HOURS`).",
         "",
         "| what | each | number | cost a day |",

@@ -38,7 +38,8 @@ REMEDIES = {
     ),
     "empty_file": "The file has 0 bytes.",
     "file_too_large": (
-        "The request exceeds `MAX_CONTENT_LENGTH`. JSON bodies are limited to 64 kB."
+        "The request exceeds `MAX_CONTENT_LENGTH`. JSON bodies are limited to 64 kB, and "
+        "edited transcripts to 16 MB."
     ),
     "font_missing": (
         "A karaoke video would show boxes. `error` lists some of the characters. Add a font "
@@ -46,8 +47,8 @@ REMEDIES = {
     ),
     "internal_error": "A bug in the server. The server log has the cause.",
     "interrupted": (
-        "The server stopped three times while the job was running. Check the server log, then"
-        " start the job again."
+        "The server stopped three times while the job was running (on several machines, a "
+        "worker five times). Check the server log, then start the job again."
     ),
     "invalid_json": "The request body must be a JSON object.",
     "invalid_link": (
@@ -76,8 +77,9 @@ REMEDIES = {
     ),
     "not_ready": (
         "The job is still queued or processing, or none was started; or `source`, "
-        "`continue_from` or `melody_from` refers to music that has not been generated. Check "
-        "`GET /status/<file_id>`."
+        "`continue_from` or `melody_from` refers to music that has not been generated. A mix "
+        "with a click needs an analysis, and a karaoke video a transcript and separated "
+        "vocals. Check `GET /status/<file_id>`."
     ),
     "nothing_to_cancel": "All jobs of the file have ended.",
     "origin_refused": (
@@ -112,8 +114,8 @@ REMEDIES = {
         " characters."
     ),
     "too_many_conversions": (
-        "8 downloads of one client, or 32 in all, are waiting for a format to be made. Retry "
-        "after `Retry-After` seconds."
+        "8 downloads of one client, or 32 in all, are waiting for a format to be made, or 2 "
+        "mixes of one client, or 4 in all, are being made. Retry after `Retry-After` seconds."
     ),
     "too_many_jobs": (
         "A client may have `MAX_CLIENT_JOBS` queued or processing jobs. Wait until one ends, "
