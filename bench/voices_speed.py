@@ -40,7 +40,8 @@ def speed(count: int, rounds: int) -> list[str]:
                 seconds[row].append(took_s)
     lines = [
         f"{audio_s / 60:.1f} minutes of English in one recording; beam 5 unless noted, word times, "
-        f"int8, all cores; medians of {rounds} interleaved rounds, with models already loaded.",
+        f"int8, all cores; medians of {rounds} interleaved rounds, with models already loaded. "
+        "The speed-up is the median of the ratios of the rounds.",
         "",
         "| | time | speed-up |",
         "|---|---:|---:|",
