@@ -190,11 +190,11 @@ class LocalWorkshop:
             raise UnsupportedFileType(
                 f"{path.name!r} does not end in one of {', '.join('.' + one for one in known)}."
             )
-        if path.stat().st_size == 0:
-            raise EmptyFile(f"{path.name!r} is empty. Check the file and try again.")
         if file_type == TEXT:
             self.models.check_text(path)
             return self._storage.refer(path, file_type, None)
+        if path.stat().st_size == 0:
+            raise EmptyFile(f"{path.name!r} is empty. Check the file and try again.")
         return self._storage.refer(path, file_type, sound_info(audio.probe(path)))
 
     def text(self, content: str) -> Path:
