@@ -185,8 +185,11 @@ def settings_of(port: int, folder: str, *, is_offline: bool) -> dict[str, str]:
 
 
 @contextmanager
-def server(*, is_offline: bool) -> Iterator[str]:
-    """A server with folders of its own on a free port; its address."""
+def server(*, is_offline: bool = True) -> Iterator[str]:
+    """A server with folders of its own on a free port; its address.
+
+    It downloads nothing if it `is_offline`.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
