@@ -89,8 +89,6 @@ class Run:
         self._order = order
         self._screen = screen
         self._extensions = models.file_types_of(command.model)
-        # Separation accepts every kind of audio file.
-        self._sound_types = models.file_types_of("demucs")
         self._body = self._options(models)
 
     def _options(self, models: Models) -> dict[str, Any]:
@@ -129,7 +127,8 @@ class Run:
             for option, path in self._order.sounds.items():
                 if not path.is_file():
                     raise UnknownFile(f"There is no file {str(path)!r} for `{flag_of(option)}`.")
-                upload = workshop.upload(path, self._sound_types)
+                # Separation accepts every kind of audio file.
+                upload = workshop.upload(path, workshop.models.file_types_of("demucs"))
                 uploaded.callback(workshop.forget, upload)
                 self._body[option] = upload.file_id
             yield
