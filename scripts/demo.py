@@ -4,6 +4,7 @@ It uses the bundled models; with `--real`, htdemucs and Whisper base if they can
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import socket
@@ -13,15 +14,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import requests
 import soundfile
 
-from config import Config
+from config import Config, ConfigError
 from models import Models
+from scripts import env_example
 from scripts.scores import sdr_db, word_errors
 from studio.cli.fetching import fetch
 from studio.cli.show import Screen
@@ -36,6 +37,18 @@ PROMPT = "fast happy piano in the high register, with drums"
 MUSIC_S = 5
 MUSIC_SEED = 1
 TARGET = ROOT / "outputs" / "demo"
+# The machine's: where and how models run, and where their weights are.
+KEPT = {
+    "DEVICE",
+    "TORCH_THREADS",
+    "SEPARATION_ENGINE",
+    "SEPARATION_PRECISION",
+    "WHISPER_ENGINE",
+    "WHISPER_RUNTIME",
+    "MUSICGEN_ENGINE",
+    "MUSICGEN_PRECISION",
+    "MODEL_DIR",
+}
 START_TIMEOUT_S = 120
 ANSWER_TIMEOUT_S = 120
 
@@ -47,7 +60,7 @@ def main() -> None:
     is_real = parser.parse_args().real
     TARGET.mkdir(parents=True, exist_ok=True)
     demucs, whisper = fetch_real() if is_real else (BUNDLED, BUNDLED)
-    with server() as url, requests.Session() as session:
+    with server(is_offline=not is_real) as url, requests.Session() as session:
         separate(url, session, demucs)
         transcribe(url, session, whisper)
         make_music(url, session)
@@ -61,16 +74,16 @@ def main() -> None:
 
 def fetch_real() -> tuple[str, str]:
     """Download htdemucs and base. Returns the variants to use: the bundled ones as a fallback."""
-    config = replace(Config.load(), DEMUCS_MODEL="htdemucs", WHISPER_MODEL="base")
     screen = Screen()
     try:
+        config = dataclasses.replace(Config.load(), DEMUCS_MODEL="htdemucs", WHISPER_MODEL="base")
         with open_workshop(lambda *parts: Models(config, *parts), TARGET) as workshop:
             demucs, whisper = (
                 fetch(workshop, screen, name, None) for name in ("demucs", "whisper")
             )
             return demucs or config.DEMUCS_MODEL, whisper or config.WHISPER_MODEL
-    except StudioError as error:
-        raise SystemExit(error.sentence) from error
+    except (ConfigError, StudioError) as error:
+        raise SystemExit(str(error)) from error
 
 
 def separate(url: str, session: requests.Session, variant: str) -> None:
@@ -151,33 +164,43 @@ def process(
     return wait(url, session, file_id)
 
 
+def settings_of(port: int, folder: str, *, is_offline: bool) -> dict[str, str]:
+    """The environment of the demo's server.
+
+    The environment and `.env` may have the settings of a server for the internet, or of one of many
+    machines. Here they have their defaults, except those of KEPT.
+    """
+    fields = [field for field in dataclasses.fields(Config) if field.name not in KEPT]
+    settings = {field.name: env_example.shown(field.default) for field in fields}
+    own = {
+        "PORT": str(port),
+        "HOST": "127.0.0.1",
+        "UPLOAD_FOLDER": f"{folder}/uploads",
+        "OUTPUT_FOLDER": f"{folder}/outputs",
+        # The server loads its default variants at the start; these need no network.
+        "DEMUCS_MODEL": BUNDLED,
+        "WHISPER_MODEL": BUNDLED,
+    }
+    return settings | own | ({"HF_HUB_OFFLINE": "1"} if is_offline else {})
+
+
 @contextmanager
-def server() -> Iterator[str]:
-    """A server with folders of its own on a free port; its address."""
+def server(*, is_offline: bool = True) -> Iterator[str]:
+    """A server with folders of its own on a free port; its address.
+
+    It downloads nothing if it `is_offline`.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="demo-") as folder, step("start server") as say:
-        settings = {
-            "PORT": str(port),
-            "HOST": "127.0.0.1",
-            "UPLOAD_FOLDER": f"{folder}/uploads",
-            "OUTPUT_FOLDER": f"{folder}/outputs",
-            "DATABASE_URL": "",
-            # The server loads its default variants at the start; these need no network.
-            "DEMUCS_MODEL": BUNDLED,
-            "WHISPER_MODEL": BUNDLED,
-            # The settings of a server for the internet may stand in .env.
-            "API_KEYS": "",
-            "WEBHOOK_URL": "",
-        }
         log_path = Path(folder) / "server.log"
         with open(log_path, "wb") as log:
             child = subprocess.Popen(
                 [sys.executable, "app.py"],
                 cwd=ROOT,
-                env={**os.environ, **settings},
+                env={**os.environ, **settings_of(port, folder, is_offline=is_offline)},
                 stdout=log,
                 stderr=log,
             )

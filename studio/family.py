@@ -48,7 +48,8 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
 
     `name` is the name of the model in URLs. `formats` maps the formats of its tracks to content
     types. `tracks_help` describes its tracks in the OpenAPI document, and `mixed` lists well-known
-    tracks that can be mixed. A model that `loads_at_start` is loaded and warmed up when the server
+    tracks that can be mixed. `references` are options that name other files, whose content is part
+    of `identity`. A model that `loads_at_start` is loaded and warmed up when the server
     starts.
     """
 
@@ -59,6 +60,7 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
     tracks_help: ClassVar[str]
     mixed: ClassVar[Sequence[str]] = ()
     loads_at_start: ClassVar[bool] = False
+    references: ClassVar[frozenset[str]] = frozenset()
     catalogue: Catalogue[Any]
 
     def fetch(self, variant: str, on_transfer: OnTransfer) -> None:

@@ -114,7 +114,9 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         kept = family.check(upload, options, variant)
         values = {**options.model_dump(exclude={"model_variant"}), **kept}
         identity = family.identity(upload, options)
-        key = [identity, self.name, name, variant.fingerprint(), family.settings(), values]
+        # The identity has their content, which may be uploaded again under another ID.
+        contents = values | dict.fromkeys(family.references)
+        key = [identity, self.name, name, variant.fingerprint(), family.settings(), contents]
         return Request(upload.file_id, self.name, name, values, fingerprint(key))
 
     @contextmanager

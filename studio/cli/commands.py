@@ -139,7 +139,6 @@ COMMANDS = (
         "generate music from descriptions",
         "folder for the music (default: the current folder)",
         _music,
-        without=frozenset({"continue_from", "melody_from"}),
         reads_files=False,
     ),
 )

@@ -19,6 +19,7 @@ from models import Models
 from studio.audio import AudioFormat
 from studio.audio.replacing import replacing
 from studio.cli.commands import COMMANDS, Choices, name_of
+from studio.cli.options import SOUNDS
 from studio.cli.workshop import LocalDone, LocalWorkshop, open_workshop
 from studio.errors import InvalidOption, UnknownFormat
 from studio.generation.result import GenerationResult
@@ -194,7 +195,7 @@ def generate(
     folder = Path(output)
     with _workshop(folder) as workshop:
         body: dict[str, Any] = dict(options)
-        for option in ("continue_from", "melody_from"):
+        for option in SOUNDS:
             if option in body:
                 sounds = workshop.models.file_types_of("demucs")
                 body[option] = workshop.upload(Path(body[option]), sounds).file_id

@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from studio import __version__
 from studio.cli.commands import COMMANDS, Command
 from studio.cli.options import add_options, flag_of
-from studio.cli.run import FAILED, Run, order_of
+from studio.cli.run import FAILED, FILE_ERROR, Run, file_sentence, order_of
 from studio.cli.show import Display, Records, Screen, write_line
 from studio.cli.tools import Tools
-from studio.cli.workshop import MakeProcessors, Workshop, open_workshop
+from studio.cli.workshop import MakeProcessors, Workshop, describe_models, open_workshop
 from studio.errors import StudioError
 from studio.jobs.body import JobOptions
 
@@ -45,22 +46,33 @@ def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
     if given.command == "mcp":
         return _serve_agents(interface)
     screen: Display = Records(write_line) if given.json else Screen()
-    folder = getattr(given, "output", None) or Path.cwd()
     try:
-        with open_workshop(interface.make_processors, folder, interface.fonts) as workshop:
-            if given.command == "models":
-                screen.models(workshop.models.describe())
-                return 0
-            command = next(one for one in COMMANDS if one.name == given.command)
-            order = order_of(command, given, workshop.models)
-            return Run(command, order, workshop.models, screen).over(workshop)
+        return _run(interface, given, screen)
     except StudioError as error:
         screen.failed("audio-studio", error.code, error.sentence)
+        return FAILED
+    except BrokenPipeError:
+        # Nobody reads the output any more, so no error can be shown there.
+        raise
+    except OSError as error:
+        screen.failed("audio-studio", FILE_ERROR, file_sentence(error))
         return FAILED
     except KeyboardInterrupt:
         sentence = "Interrupted. Run the same command again to continue."
         screen.failed("audio-studio", "interrupted", sentence)
         return INTERRUPTED
+
+
+def _run(interface: Interface, given: argparse.Namespace, screen: Display) -> int:
+    """Run a command that shows something; its exit code. Raises a StudioError or OSError."""
+    if given.command == "models":
+        screen.models(describe_models(interface.make_processors))
+        return 0
+    folder = given.output or Path.cwd()
+    with open_workshop(interface.make_processors, folder, interface.fonts) as workshop:
+        command = next(one for one in COMMANDS if one.name == given.command)
+        order = order_of(command, given, workshop.models)
+        return Run(command, order, workshop.models, screen).over(workshop)
 
 
 def _serve_agents(interface: Interface) -> int:
@@ -74,13 +86,22 @@ def _serve_agents(interface: Interface) -> int:
     def workshop(folder: Path) -> AbstractContextManager[Workshop]:
         if not interface.server_url:
             return open_workshop(interface.make_processors, folder, interface.fonts)
+        return remote()
+
+    def remote() -> AbstractContextManager[Workshop]:
         from studio.cli.remote import open_remote
 
         return open_remote(
             interface.server_url, interface.server_key, interface.options, interface.formats
         )
 
-    mcp_server.serve(Tools(interface.options, interface.formats, workshop))
+    def describe() -> dict[str, Any]:
+        if not interface.server_url:
+            return describe_models(interface.make_processors)
+        with remote() as opened:
+            return opened.models.describe()
+
+    mcp_server.serve(Tools(interface.options, interface.formats, workshop, describe))
     return 0
 
 

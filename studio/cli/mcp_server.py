@@ -15,7 +15,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from studio import __version__
-from studio.cli.run import UNREACHABLE
+from studio.cli.run import FILE_ERROR, UNREACHABLE, Canceled, file_sentence
 from studio.cli.tools import Tools
 from studio.errors import StudioError
 from studio.jobs.job import Report
@@ -32,10 +32,6 @@ INSTRUCTIONS = (
     "of what they wrote. A file takes seconds to minutes; progress is reported."
 )
 REPORT_EVERY_S = 0.5
-
-
-class Canceled(Exception):
-    """Ends a job if its caller has canceled it or has disconnected."""
 
 
 def is_installed() -> bool:
@@ -142,7 +138,7 @@ def _call(
     except ConnectionError as error:
         return {"code": UNREACHABLE, "error": str(error)}, True
     except OSError as error:
-        return {"code": "file_error", "error": f"{error}."}, True
+        return {"code": FILE_ERROR, "error": file_sentence(error)}, True
     except Canceled:
         return {"code": "canceled", "error": "The call was canceled."}, True
     return answer, bool(answer.get("failed")) and not (answer["done"] or answer["skipped"])

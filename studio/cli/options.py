@@ -16,6 +16,11 @@ from studio.storage.texts import read_text
 FLAGS = {"model_variant": "model"}
 # Texts that are read from a file.
 FILES = {"lyrics": "UTF-8 text file with the words that are sung: they are put in time"}
+# Sounds that are files here, and IDs of uploads in the API.
+SOUNDS = {
+    "continue_from": "audio file: the music begins with it, and continues from its end",
+    "melody_from": "audio file whose melody the music follows; for the melody variants",
+}
 MAX_CHARACTERS = 1_000_000
 
 
@@ -35,14 +40,14 @@ def add_options(
 def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
     default = field.get_default()
     known = default not in (None, PydanticUndefined)
-    if name in FILES:
+    if about := FILES.get(name) or SOUNDS.get(name):
         parser.add_argument(
             flag_of(name),
             dest=name,
             metavar="FILE",
             type=Path,
             default=argparse.SUPPRESS,
-            help=FILES[name],
+            help=about,
         )
         return
     help_text = f"{field.description or ''}{f' (default: {default})' if known else ''}"
@@ -68,7 +73,7 @@ def body_of(
     query: dict[str, list[str]] = {}
     for name, field in schema.model_fields.items():
         value = getattr(arguments, name, None)
-        if name in without or value is None:
+        if name in without or name in SOUNDS or value is None:
             continue
         if isinstance(value, Path):
             query[name] = [_content(value, name)]
@@ -78,6 +83,12 @@ def body_of(
             is_list = "list[" in str(field.annotation)
             query[name] = value.split(",") if is_list else [value]
     return with_query(schema, {}, query)
+
+
+def sounds_of(arguments: argparse.Namespace) -> dict[str, Path]:
+    """The sounds that were given, by option."""
+    given = vars(arguments)
+    return {name: given[name] for name in SOUNDS if name in given}
 
 
 def _content(path: Path, name: str) -> str:

@@ -35,12 +35,14 @@ class Record:
         lists = [names for names in self._known.values() if isinstance(names, list)]
         return [self._folder / str(name) for names in lists for name in names]
 
+    def recorded(self, key: str) -> list[Path]:
+        """The outputs of work that was done, which may have been deleted since."""
+        names = self._known.get(key)
+        return [self._folder / str(name) for name in names] if isinstance(names, list) else []
+
     def outputs(self, key: str) -> list[Path]:
         """The outputs of work that was done; empty if it was not, or one of them is gone."""
-        names = self._known.get(key)
-        if not isinstance(names, list):
-            return []
-        paths = [self._folder / str(name) for name in names]
+        paths = self.recorded(key)
         return paths if all(path.is_file() for path in paths) else []
 
     def add(self, key: str, outputs: list[Path]) -> None:

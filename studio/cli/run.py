@@ -2,37 +2,57 @@
 
 import argparse
 import json
+import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from studio.audio.lyrics import parse_offset_ms
 from studio.cli.commands import Choices, Command, default_folder, name_of
 from studio.cli.fetching import fetch
-from studio.cli.options import body_of
+from studio.cli.options import body_of, flag_of, sounds_of
 from studio.cli.record import Record
 from studio.cli.show import Display
-from studio.cli.sources import Item, items_of
-from studio.cli.workshop import Models, Workshop
-from studio.errors import InvalidOption, StudioError, UnknownFormat
+from studio.cli.sources import Item, items_of, numbered
+from studio.cli.workshop import Done, Models, Workshop
+from studio.errors import InternalError, InvalidOption, StudioError, UnknownFile, UnknownFormat
 from studio.karaoke.options import VOCALS, parse_video
 from studio.karaoke.video import FORMAT, NAME
 
 FAILED = 1
 UNREACHABLE = "server_unreachable"
+FILE_ERROR = "file_error"
+
+log = logging.getLogger(__name__)
+
+
+class Canceled(Exception):
+    """A report raises it to end the whole command, and not only the job of one source."""
+
+
+def file_sentence(error: OSError) -> str:
+    """What the operating system says about a file, and which file it is."""
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}." if error.filename else f"{reason}."
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to do: sources, the options of the model, formats, and the output folder."""
+    """What to do: sources, the options of the model, formats, and the output folder.
+
+    `sounds` are the files that options of the model refer to.
+    """
 
     sources: Sequence[str]
     body: dict[str, Any]
     choices: Choices
     output: Path | None
+    sounds: Mapping[str, Path] = field(default_factory=dict)
 
 
 def order_of(command: Command, arguments: argparse.Namespace, models: Models) -> Order:
@@ -44,6 +64,7 @@ def order_of(command: Command, arguments: argparse.Namespace, models: Models) ->
         body_of(arguments, models.options_of(command.model), excluded),
         Choices(formats, getattr(arguments, "karaoke", False), _video_of(command, arguments)),
         arguments.output,
+        sounds_of(arguments),
     )
 
 
@@ -51,6 +72,13 @@ def _video_of(command: Command, arguments: argparse.Namespace) -> tuple[tuple[st
     """The options of a video that were given."""
     given = ((name, getattr(arguments, name)) for name in command.video)
     return tuple((name, value) for name, value in given if value is not None)
+
+
+def _unexpected(error: Exception) -> str:
+    return (
+        f"The job failed because of an unexpected error ({type(error).__name__}). The log on "
+        "standard error has the details."
+    )
 
 
 class Run:
@@ -85,11 +113,25 @@ class Run:
         """Work on all sources; the exit code."""
         counts = Counter[str]()
         items = self._items()
-        self._fetch(workshop)
-        for item in items:
-            counts[self._one(workshop, item)] += 1
+        with self._sounds(workshop):
+            self._fetch(workshop)
+            for item in items:
+                counts[self._one(workshop, item)] += 1
         self._screen.summary(counts["done"], counts["skipped"], counts["failed"])
         return FAILED if counts["failed"] else 0
+
+    @contextmanager
+    def _sounds(self, workshop: Workshop) -> Iterator[None]:
+        """Upload the sounds that options refer to, for all sources. Raises a StudioError."""
+        with ExitStack() as uploaded:
+            for option, path in self._order.sounds.items():
+                if not path.is_file():
+                    raise UnknownFile(f"There is no file {str(path)!r} for `{flag_of(option)}`.")
+                # Separation accepts every kind of audio file.
+                upload = workshop.upload(path, workshop.models.file_types_of("demucs"))
+                uploaded.callback(workshop.forget, upload)
+                self._body[option] = upload.file_id
+            yield
 
     def _fetch(self, workshop: Workshop) -> None:
         """Download what the models of this command need. Raises a StudioError."""
@@ -121,7 +163,12 @@ class Run:
         except FileNotFoundError:
             self._screen.failed(item.label, "unknown_file", "The file does not exist.")
         except OSError as error:
-            self._screen.failed(item.label, "file_error", f"{error.strerror or error}.")
+            self._screen.failed(item.label, FILE_ERROR, file_sentence(error))
+        except Canceled:
+            raise
+        except Exception as error:
+            log.error("%s failed", item.label, exc_info=error)
+            self._screen.failed(item.label, InternalError.code, _unexpected(error))
         return "failed"
 
     def _work(self, workshop: Workshop, item: Item) -> str:
@@ -142,6 +189,8 @@ class Run:
                 return "skipped"
             with self._screen.progress(item.name) as report:
                 done = workshop.run(request, report)
+                if not command.reads_files:
+                    name = self._free_name(name, done, folder, record.recorded(key))
                 outputs = []
                 video = dict(choices.video)
                 offset_ms = parse_offset_ms(video.get("offset_ms", "0"))
@@ -158,3 +207,17 @@ class Run:
             return "done"
         finally:
             workshop.forget(upload)
+
+    def _free_name(self, name: str, done: Done, folder: Path, own: Sequence[Path]) -> str:
+        """The name of music, with a number if files of other music have it.
+
+        Several prompts may have the same name, and without a seed each run makes other music.
+        `own` are the files of an earlier run with the same prompt and options.
+        """
+        for times in count(1):
+            free = numbered(name, times)
+            targets = self._command.outputs(free, done, self._order.choices)
+            paths = [folder / target for target, _, _ in targets]
+            if all(path in own or not path.exists() for path in paths):
+                break
+        return free

@@ -86,6 +86,10 @@ def _unique_names(files: Sequence[_Found]) -> list[str]:
         way = next(unique, len(ways) - 1)
         name = ways[way][number].as_posix()
         used[name.casefold()] += 1
-        times = used[name.casefold()]
-        names.append(name if times == 1 else f"{name} ({times})")
+        names.append(numbered(name, used[name.casefold()]))
     return names
+
+
+def numbered(name: str, times: int) -> str:
+    """A name that is used for the first, second, ... time."""
+    return name if times == 1 else f"{name} ({times})"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.commands import COMMANDS, Choices, Command, default_folder
+from studio.cli.options import SOUNDS
 from studio.cli.run import Order, Run
 from studio.cli.show import Records
 from studio.cli.workshop import Workshop
@@ -45,10 +46,13 @@ class Tools:
         options: Mapping[str, type[JobOptions]],
         formats: Mapping[str, Mapping[str, str]],
         open_workshop: OpenWorkshop,
+        describe: Callable[[], dict[str, Any]],
     ) -> None:
+        """`describe()` lists the models, for the tool of that name."""
         self._options = options
         self._formats = formats
         self._open_workshop = open_workshop
+        self._describe = describe
 
     def all(self) -> list[Tool]:
         models = Tool(
@@ -91,13 +95,14 @@ class Tools:
             }
         options = self._options[command.model].model_json_schema()["properties"]
         left_out = command.excluded | ({"format"} if command.formats else set())
+        sounds = {name: _text(f"Path of an {SOUNDS[name]}.") for name in SOUNDS if name in options}
+        options |= sounds
         return properties | {name: one for name, one in options.items() if name not in left_out}
 
     def call(self, name: str, arguments: Mapping[str, Any], report: Report) -> dict[str, Any]:
         """Call a tool. Raises a StudioError, or OSError."""
         if name == MODELS:
-            with self._open_workshop(Path.cwd()) as workshop:
-                return {"models": workshop.models.describe()}
+            return {"models": self._describe()}
         command = {one.name: one for one in COMMANDS}.get(name)
         if command is None:
             known = ", ".join(tool.name for tool in self.all())
@@ -115,7 +120,8 @@ class Tools:
                 raise UnknownOption(f"Unknown argument {name!r}. Known: {', '.join(properties)}.")
         body = dict(arguments)
         source = _string(body, "path" if command.reads_files else "prompt")
-        output = Path(_string(body, "output")).expanduser().absolute() if "output" in body else None
+        output = _path(body, "output") if "output" in body else None
+        sounds = {name: _path(body, name) for name in SOUNDS if name in body}
         video = tuple((name, _string(body, name)) for name in command.video if name in body)
         choices = Choices(_formats(body, command), bool(body.pop("karaoke", False)), video)
         if command.reads_files:
@@ -127,7 +133,7 @@ class Tools:
                 output = _folder_of(path) / default_folder(command, path)
         elif output is None:
             raise InvalidOption("`output` is missing: name the folder for the music.")
-        return Order([source], body, choices, output)
+        return Order([source], body, choices, output, sounds)
 
 
 class _Collected(Records):
@@ -199,6 +205,11 @@ def _string(arguments: dict[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InvalidOption(f"`{name}` is {value!r}; it must be a text that is not empty.")
     return value
+
+
+def _path(arguments: dict[str, Any], name: str) -> Path:
+    """Take a path from the arguments. Raises InvalidOption."""
+    return Path(_string(arguments, name)).expanduser().absolute()
 
 
 def _formats(arguments: dict[str, Any], command: Command) -> tuple[str, ...]:

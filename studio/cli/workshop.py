@@ -1,5 +1,6 @@
 """Where jobs run; by default in this process: no server, no HTTP, the same processors."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -12,7 +13,14 @@ from typing import Any, Protocol
 
 from studio import audio
 from studio.audio.replacing import replacing
-from studio.errors import UnsupportedFileType
+from studio.errors import (
+    DiskFull,
+    EmptyFile,
+    InvalidOption,
+    StorageUnavailable,
+    StudioError,
+    UnsupportedFileType,
+)
 from studio.inference.process import prepare_process
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
@@ -29,6 +37,7 @@ from studio.storage.folders import Folders
 from studio.storage.space import DiskSpace
 
 TEXT = "txt"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Models(Protocol):
@@ -184,6 +193,8 @@ class LocalWorkshop:
         if file_type == TEXT:
             self.models.check_text(path)
             return self._storage.refer(path, file_type, None)
+        if path.stat().st_size == 0:
+            raise EmptyFile(f"{path.name!r} is empty. Check the file and try again.")
         return self._storage.refer(path, file_type, sound_info(audio.probe(path)))
 
     def text(self, content: str) -> Path:
@@ -214,12 +225,11 @@ def open_workshop(
 ) -> Iterator[LocalWorkshop]:
     """A workshop whose files are in a hidden folder inside `folder`, removed at the end.
 
-    `fonts` is a folder with more fonts for videos.
+    `fonts` is a folder with more fonts for videos. Raises InvalidOption, StorageUnavailable or
+    DiskFull if the hidden folder cannot be made.
     """
     prepare_process()
-    folder.mkdir(parents=True, exist_ok=True)
-    own = folder / f".audio-studio-{secrets.token_hex(4)}"
-    own.mkdir()
+    own = _own_folder(folder)
     store: JobStore | None = None
     try:
         folders = Folders(own / "uploads", own / "outputs")
@@ -232,3 +242,38 @@ def open_workshop(
         if store is not None:
             store.close()
         shutil.rmtree(own, ignore_errors=True)
+
+
+def _own_folder(folder: Path) -> Path:
+    """A new hidden folder inside `folder`, which is made if it does not exist."""
+    own = folder / f".audio-studio-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        own.mkdir()
+    except OSError as error:
+        raise _unusable(folder.absolute(), error) from error
+    return own
+
+
+def _unusable(folder: Path, error: OSError) -> StudioError:
+    """Why a folder cannot be written, and what to do."""
+    if error.errno in FULL:
+        return DiskFull(
+            f"The disk of the folder {str(folder)!r} is full. Free some space and try again."
+        )
+    if file := next(filter(os.path.isfile, (folder, *folder.parents)), None):
+        return InvalidOption(
+            f"The folder {str(folder)!r} cannot be used, because {str(file)!r} is a file. Choose "
+            "another output folder (`--output` on the command line)."
+        )
+    return StorageUnavailable(
+        f"The folder {str(folder)!r} cannot be written ({error.strerror}). Choose an output folder "
+        "that you can write (`--output` on the command line)."
+    )
+
+
+def describe_models(make_processors: MakeProcessors) -> dict[str, Any]:
+    """The models and their variants. It writes nothing, so that it works in any folder."""
+    folders = Folders(Path("uploads"), Path("outputs"))
+    storage = DiskStorage(folders, DiskSpace(folders.uploads, folders.outputs))
+    return make_processors(storage, JobStore(connect("sqlite://"))).describe()

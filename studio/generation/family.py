@@ -28,6 +28,7 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
     result = GenerationResult
     formats: ClassVar[Mapping[str, str]] = SOUND_FORMATS
     tracks_help = "music, music_2"
+    references = frozenset({"continue_from", "melody_from"})
 
     def __init__(
         self, catalogue: MusicGenCatalogue, settings: EngineSettings, sources: Sources

@@ -52,6 +52,8 @@ def load(
             f"which is not there. Put it into that folder (a {variant.missing[0][:-12]}.th of the "
             f"Demucs release serves too), or use the bundled variant {BUNDLED!r}.",
             missing=list(variant.missing),
+            variant=name,
+            reason=f"{', '.join(variant.missing)} is missing",
         )
     if variant.damage:
         mend = (
@@ -151,9 +153,12 @@ def _fetch_from_hub(
     except DownloadFailed as error:
         if not isinstance(error.__cause__, HfHubHTTPError):
             raise
+        cause = type(error.__cause__).__name__
         raise WeightsMissing(
             f"The hub repository {repository} has no bag {bag_file} with safetensors, or it "
-            f"is not public ({type(error.__cause__).__name__}). Check the name{or_bundled(name)}."
+            f"is not public ({cause}). Check the name{or_bundled(name)}.",
+            variant=name,
+            reason=f"{repository} has no {bag_file} on the hub, or is not public ({cause})",
         ) from error
 
 

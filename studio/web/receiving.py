@@ -62,7 +62,7 @@ def _receive(services: Services, form: UploadForm) -> Upload:
         )
     incoming.close()
     if incoming.size_bytes == 0:
-        raise EmptyFile(f"{filename!r} is empty. Check the file and upload it again.")
+        raise EmptyFile(f"{filename!r} is empty. Check the file and try again.")
     services.quota.check_bytes(g.owner, incoming.size_bytes)
     sound = _checked_content(incoming, file_type, services)
     upload = services.storage.accept(incoming, filename, file_type, sound, g.owner)

@@ -20,8 +20,13 @@ from models import FORMATS, OPTIONS, Models
 from studio import audio
 from studio.cli.commands import COMMANDS
 from studio.cli.main import Interface, main, parser_of
-from studio.cli.options import FILES, FLAGS, flag_of
-from tests.support.server import ROOT, SONG, noise, write_wav
+from studio.cli.options import FILES, FLAGS, SOUNDS, flag_of
+from studio.separation.family import Separation
+from studio.separation.network import Bag
+from studio.separation.result import SeparationResult
+from studio.storage.files import Upload
+from tests.support.music import make_music_model
+from tests.support.server import ROOT, SONG, Server, noise, write_wav
 from tests.support.tunes import tune
 
 SPOKEN = ROOT / "samples" / "speech"
@@ -73,8 +78,8 @@ def show(
 ) -> Show:
     """Run a command in this process, which saves the imports; what it prints."""
 
-    def show(folder: Path, *arguments: str, code: int = 0) -> str:
-        for name, value in environment(weights).items():
+    def show(folder: Path, *arguments: str, code: int = 0, **settings: str) -> str:
+        for name, value in {**environment(weights), **settings}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(folder)
         config = Config.load()
@@ -91,6 +96,14 @@ def show(
 def call(show: Show) -> Call:
     """Like `show`, but returns the lines of JSON that it prints."""
     return lambda *given, **more: list(map(json.loads, show(*given, **more).splitlines()))
+
+
+@pytest.fixture(scope="module")
+def musicians(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings with a small melody model as the default for music."""
+    folder = tmp_path_factory.mktemp("musicians")
+    make_music_model(folder / "musicgen" / "tune", is_melody=True)
+    return {"MODEL_DIR": str(folder), "MUSICGEN_MODEL": "tune", "MUSICGEN_ENGINE": "torch"}
 
 
 def unused() -> None:
@@ -187,21 +200,140 @@ def test_music_is_generated_from_a_sentence(tmp_path: Path, weights: Path) -> No
     assert run(tmp_path, weights, *command, "--variations", "2")[0][0]["status"] == "skipped"
 
 
-def test_errors_are_those_of_the_api(tmp_path: Path, call: Call) -> None:
-    write_wav(tmp_path / "song.wav", noise(0.5))
-    for arguments, code in (
-        (("separate", "song.wav", "--model", "none"), "unknown_variant"),
-        (("separate", "song.wav", "--stems", "flute"), "unknown_stem"),
-        (("separate", "song.wav", "--overlap", "2"), "invalid_option"),
-        (("separate", "absent.wav"), "unknown_file"),
-        (("separate", "song.wav", "--karaoke", "--stems", "bass"), "invalid_option"),
-        (("transcribe", "song.wav", "--format", "doc"), "unknown_format"),
-        (("separate", "."), "not_audio"),
-    ):
-        if arguments[-1] == ".":
-            (tmp_path / "song.wav").write_bytes(b"")
-        assert call(tmp_path, *arguments, "--json", code=1)[0]["code"] == code, arguments
+def test_prompts_of_the_same_name_get_different_files(
+    tmp_path: Path, call: Call, musicians: dict[str, str]
+) -> None:
+    prompts = ("sad piano!", "Sad, piano")
+    command = ("generate", *prompts, "--duration", "1", "--variations", "2", "--json")
+
+    def outputs(*more: str) -> list[list[str]]:
+        lines = call(tmp_path, *command, *more, **musicians)
+        return [line["outputs"] for line in lines if line["status"] == "done"]
+
+    def names(number: str = "") -> list[str]:
+        return [f"sad-piano{number}.wav", f"sad-piano{number}_2.wav"]
+
+    assert outputs("--seed", "7") == [names(), names(" (2)")]
+    first = (tmp_path / "sad-piano.wav").read_bytes()
+    assert first != (tmp_path / "sad-piano (2).wav").read_bytes()
+    assert outputs("--seed", "7") == [], "already done"
+    assert outputs("--seed", "8") == [names(" (3)"), names(" (4)")]
+    assert outputs() == [names(" (5)"), names(" (6)")]
+    assert (tmp_path / "sad-piano.wav").read_bytes() == first
+    (tmp_path / "sad-piano (4)_2.wav").unlink()
+    assert outputs("--seed", "8") == [names(" (4)")], "its own files are replaced"
+
+
+def test_music_continues_from_a_file_and_follows_a_melody(
+    tmp_path: Path, call: Call, musicians: dict[str, str]
+) -> None:
+    write_wav(tmp_path / "start.wav", noise(2.0, channels=1))
+    command = ("generate", "piano", "--duration", "1", "--seed", "7", "--json")
+    longer = (*command, "--continue-from", "start.wav", "--melody-from", "start.wav")
+    assert call(tmp_path, *command, **musicians)[0]["outputs"] == ["piano.wav"]
+    assert call(tmp_path, *longer, **musicians)[0]["outputs"] == ["piano (2).wav"]
+    assert soundfile.info(tmp_path / "piano (2).wav").duration == pytest.approx(3.0, abs=0.1)
+    assert call(tmp_path, *longer, **musicians)[0]["status"] == "skipped"
+    write_wav(tmp_path / "start.wav", noise(2.0, channels=1, seed=1))
+    assert call(tmp_path, *longer, **musicians)[0]["outputs"] == ["piano (3).wav"]
+    for path, code in (("absent.wav", "unknown_file"), ("broken.wav", "not_audio")):
+        (tmp_path / "broken.wav").write_bytes(b"no audio")
+        [line] = call(tmp_path, *command, "--melody-from", path, code=1, **musicians)
+        assert (line["source"], line["code"]) == ("audio-studio", code)
+    assert {path.name for path in tmp_path.glob(".*")} == {".audio-studio.json"}
+
+
+MISTAKES: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
+    (("separate", "--model", "none"), "demucs", {"model_variant": "none"}),
+    (("separate", "--stems", "flute"), "demucs", {"stems": ["flute"]}),
+    (("separate", "--overlap", "2"), "demucs", {"overlap": 2.0}),
+    (("separate", "--shifts", "many"), "demucs", {"shifts": "many"}),
+    (("separate", "--format", "doc"), "demucs", {"format": "doc"}),
+    (("transcribe", "--model", "none"), "whisper", {"model_variant": "none"}),
+    (("transcribe", "--language", "xx"), "whisper", {"language": "xx"}),
+    (("transcribe", "--source", "voice"), "whisper", {"source": "voice"}),
+    (
+        ("transcribe", "--source", "vocals", "--separation-variant", "none"),
+        "whisper",
+        {"source": "vocals", "separation_variant": "none"},
+    ),
+    (("lyrics", "--beam-size", "0"), "whisper", {"source": "vocals", "beam_size": 0}),
+    (("analyse", "--count-in-bars", "99"), "analysis", {"count_in_bars": 99}),
+    (("generate", "--duration", "0"), "musicgen", {"duration": 0.0}),
+    (("generate", "--seed", "first"), "musicgen", {"seed": "first"}),
+    (("generate", "--model", "none"), "musicgen", {"model_variant": "none"}),
+]
+"""Commands with a mistake, and the request that makes the same one on a server."""
+
+
+def test_errors_are_those_of_the_api(tmp_path: Path, call: Call, server: Server) -> None:
+    song = write_wav(tmp_path / "song.wav", noise(0.5))
+    (tmp_path / "prompt.txt").write_text("piano", "utf-8")
+    heard, read = server.upload(song), server.upload(tmp_path / "prompt.txt")
+    for (command, *options), model, body in MISTAKES:
+        source, file_id = ("piano", read) if command == "generate" else ("song.wav", heard)
+        # With the default variant of the server.
+        given = (command, source, *options, "--json")
+        line = call(tmp_path, *given, code=1, DEMUCS_MODEL="tiny")[0]
+        answer = server.process(file_id, model, **body).json()
+        assert (line["code"], line["error"]) == (answer["code"], answer["error"]), body
+    for content in (b"", b"no audio"):
+        song.write_bytes(content)
+        line = call(tmp_path, "separate", "song.wav", "--json", code=1)[0]
+        with open(song, "rb") as file:
+            answer = server.post("/upload", files={"file": file}).json()
+        assert (line["code"], line["error"]) == (answer["code"], answer["error"])
     assert not (tmp_path / "separated").exists()
+
+
+def test_mistakes_that_the_api_does_not_know(tmp_path: Path, call: Call) -> None:
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    for arguments, code, named in (
+        (("separate", "absent.wav"), "unknown_file", "does not exist"),
+        (("separate", "song.wav", "--karaoke", "--stems", "bass"), "invalid_option", "--karaoke"),
+        (("transcribe", "song.wav", "--format", "doc"), "unknown_format", "'doc'"),
+    ):
+        line = call(tmp_path, *arguments, "--json", code=1)[0]
+        assert line["code"] == code, arguments
+        assert named in line["error"]
+    assert not (tmp_path / "separated").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, call: Call) -> None:
+    song = str(write_wav(tmp_path / "song.wav", noise(0.5)))
+    for output in (song, f"{song}/stems"):
+        [line] = call(tmp_path, "separate", song, "-o", output, "--json", code=1)
+        assert line["code"] == "invalid_option"
+        assert f"{output!r} cannot be used, because {song!r} is a file" in line["error"]
+        assert "`--output`" in line["error"]
+    # Nobody can write there, not even root.
+    [line] = call(Path("/proc"), "transcribe", song, "--json", code=1)
+    assert line["code"] == "storage_unavailable"
+    assert line["error"].startswith("The folder '/proc' cannot be written (")
+    [line] = call(Path("/proc"), "models", "--json")
+    assert "demucs" in line["models"]
+
+
+def test_an_unexpected_error_fails_one_file_only(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.wav", "b.wav", "c.wav"):
+        write_wav(tmp_path / name, noise(0.5))
+    work = Separation.work
+
+    def broken(self: Separation, model: Bag, upload: Upload, context: Any) -> SeparationResult:
+        if upload.filename == "b.wav":
+            raise MemoryError("no memory for b.wav")
+        return work(self, model, upload, context)
+
+    monkeypatch.setattr(Separation, "work", broken)
+    command = ("separate", "a.wav", "b.wav", "c.wav", "--stems", "bass", "--json")
+    *files, summary = call(tmp_path, *command, code=1)
+    assert [line["status"] for line in files] == ["done", "failed", "done"]
+    assert (files[1]["source"], files[1]["code"]) == ("b.wav", "internal_error")
+    assert "MemoryError" in files[1]["error"]
+    assert summary == {"status": "summary", "done": 2, "skipped": 0, "failed": 1}
+    assert "no memory for b.wav" in caplog.text, "the log has the traceback"
 
 
 def test_without_a_terminal_it_prints_results_only(tmp_path: Path, weights: Path) -> None:
@@ -256,8 +388,8 @@ def test_every_option_of_the_api_has_a_flag() -> None:
                 assert flag_of(name) not in flags
                 continue
             assert flag_of(name) in flags, f"{command.name} has no {flag_of(name)}"
-            if name in FILES:
-                assert flags[flag_of(name)].help == FILES[name]
+            if about := FILES.get(name) or SOUNDS.get(name):
+                assert flags[flag_of(name)].help == about
             elif name != "format":
                 shown = str(flags[flag_of(name)].help).replace("%%", "%")
                 assert shown.startswith(field.description or "")

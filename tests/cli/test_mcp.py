@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,15 @@ import soundfile
 from mcp import Client, StdioServerParameters, stdio_client
 from mcp.types import CallToolResult
 
-from models import OPTIONS
+from config import Config
+from models import FORMATS, OPTIONS, Models
 from studio.cli.commands import COMMANDS
 from studio.cli.main import main
+from studio.cli.run import Canceled
+from studio.cli.tools import Tools
+from studio.cli.workshop import open_workshop
+from studio.jobs.store import JobStore
+from studio.storage.files import Storage
 from tests.cli.test_command_line import SPOKEN, environment
 from tests.support.server import Server, noise, write_wav
 
@@ -115,6 +122,12 @@ async def mistakes(client: Client, song: str) -> None:
         ("separate", {"path": song, "source": "music"}, "unknown_option", "'source'"),
         ("transcribe", {"path": song, "formats": ["doc"]}, "unknown_format", "'doc'"),
         ("generate", {"prompt": "piano"}, "invalid_option", "`output`"),
+        (
+            "generate",
+            {"prompt": "piano", "output": str(Path(song).parent), "continue_from": "absent.wav"},
+            "unknown_file",
+            "absent.wav",
+        ),
         ("mix", {"path": song}, "unknown_option", "'mix'"),
     ):
         result = await client.call_tool(name, arguments)
@@ -155,6 +168,28 @@ def test_a_call_reports_its_progress_and_can_be_canceled(tmp_path: Path, weights
     with_agent(act, tmp_path, weights)
     assert 0 < told[0] < 1
     assert not (tmp_path / "separated" / "long").exists()
+    assert hidden(tmp_path) == []
+
+
+def test_a_canceled_call_ends_the_whole_folder(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(weights).items():
+        monkeypatch.setenv(name, value)
+    config = Config.load()
+
+    def make(storage: Storage, store: JobStore) -> Models:
+        return Models(config, storage, store)
+
+    def report(stage: str, _progress: float) -> None:
+        if stage.endswith(": separating"):
+            raise Canceled
+
+    for name in ("a.wav", "b.wav"):
+        write_wav(tmp_path / name, noise(0.5))
+    tools = Tools(OPTIONS, FORMATS, partial(open_workshop, make), dict)
+    with pytest.raises(Canceled):
+        tools.call("separate", {"path": str(tmp_path)}, report)
     assert hidden(tmp_path) == []
 
 

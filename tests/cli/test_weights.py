@@ -74,6 +74,22 @@ def test_a_variant_that_was_named_is_not_replaced(tmp_path: Path) -> None:
     assert json.loads(output)["code"] == "weights_missing"
 
 
+def test_a_default_that_the_hub_does_not_have_is_replaced(tmp_path: Path, hub: Hub) -> None:
+    name = "hf://someone/absent"
+    command = ("separate", "song.wav", "--stems", "bass", "--json")
+    process = start(tmp_path, *command, DEMUCS_MODEL=name, HF_ENDPOINT=hub.url)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    note, done, _ = map(json.loads, output.splitlines())
+    assert note["note"].startswith(f"The bundled variant 'mini' is used, because {name!r} is not")
+    assert "someone/Demucs-absent has no absent.yaml on the hub" in note["note"]
+    assert done["variant"] == "mini"
+    process = start(tmp_path, *command, DEMUCS_MODEL=name, HF_HUB_OFFLINE="1")
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert json.loads(output.splitlines()[0])["note"].endswith("cannot be downloaded: no network.")
+
+
 def test_an_interrupted_download_is_resumed_and_shown(tmp_path: Path, hub: Hub) -> None:
     command = ("separate", "song.wav", "--stems", "bass")
     hub.paused.set()

@@ -136,6 +136,9 @@ def test_a_track_goes_on_from_a_sound(player: Server, tmp_path: Path) -> None:
     jumps = np.abs(np.diff(music[0]))
     around = slice(kept - 10, begins + 10)
     assert jumps[around].max() <= 1.5 * jumps.max(initial=0.0, where=_outside(jumps, around))
+    same = player.upload(tmp_path / "song.wav")
+    again = make(player, file_id, continue_from=same, seed=2)
+    assert again["job_id"] == job["job_id"], "the same content under another ID"
 
 
 def _outside(values: Any, inside: slice) -> Any:

@@ -4,13 +4,68 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from config import Config
+from scripts.demo import settings_of
 from tests.support.server import ROOT, SONG, read_sound
 
 STEMS = ("drums", "bass", "other", "vocals")
+
+
+# Settings of a server for the internet, or of one of several machines.
+ELSEWHERE = {
+    "ROLE": "web",
+    "DATABASE_URL": "postgresql+psycopg://studio@127.0.0.1:9/studio",
+    "STORAGE_URL": "s3://bucket/prefix",
+    "RATE_STORAGE": "redis://127.0.0.1:9",
+    "RATE_LIMIT": "1/minute",
+    "ALLOWED_EXTENSIONS": "mp3",
+    "MAX_CONTENT_LENGTH": "1000",
+    "API_KEYS": "0123456789abcdef",
+    "WEBHOOK_URL": "https://127.0.0.1:9/",
+    "WEBHOOK_SECRET": "whsec_" + "A" * 32,
+}
+
+
+def test_the_server_of_the_demo_has_only_the_models_in_common_with_the_settings(
+    tmp_path: Path,
+) -> None:
+    own = settings_of(8000, str(tmp_path), is_offline=True)
+    models = {"DEVICE": "cpu", "MODEL_DIR": str(tmp_path)}
+    config = Config.load({**ELSEWHERE, **models, **own}, None)
+    assert Config.load({**ELSEWHERE, **models}, None).ROLE == "web", "they can be used"
+    assert config == replace(
+        Config(),
+        DEVICE="cpu",
+        MODEL_DIR=str(tmp_path),
+        HOST="127.0.0.1",
+        PORT=8000,
+        UPLOAD_FOLDER=f"{tmp_path}/uploads",
+        OUTPUT_FOLDER=f"{tmp_path}/outputs",
+        DEMUCS_MODEL="mini",
+        WHISPER_MODEL="mini",
+    )
+    assert own["HF_HUB_OFFLINE"] == "1"
+    assert "HF_HUB_OFFLINE" not in settings_of(8000, str(tmp_path), is_offline=False)
+
+
+def test_a_setting_that_cannot_be_used_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.demo", "--real"],
+        cwd=ROOT,
+        env={**os.environ, "DEVICE": "toaster"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("DEVICE='toaster' cannot be used: ")
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 @pytest.mark.slow
@@ -19,7 +74,7 @@ def test_demo_ends_well_and_shows_what_came_out(tmp_path: Path, graphs: Path) ->
     done = subprocess.run(
         [sys.executable, "-m", "scripts.demo"],
         cwd=ROOT,
-        env={**os.environ, "MODEL_DIR": str(tmp_path)},
+        env={**os.environ, **ELSEWHERE, "MODEL_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=600,

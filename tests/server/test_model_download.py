@@ -11,9 +11,10 @@ from tests.support.server import Server, noise, until, write_wav
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Hub]:
-    """A hub that stops in the middle of the weights of `htdemucs`."""
+    """A hub that stops after a quarter of the weights of `htdemucs`."""
     with serving(Hub()) as hub:
         publish_htdemucs(hub, weights, tmp_path_factory.mktemp("hub"))
+        hub.paused_at = 0.25
         hub.paused.set()
         yield hub
 
@@ -40,10 +41,14 @@ def test_a_download_is_a_stage_of_the_job(server: Server, hub: Hub, tmp_path: Pa
     song = write_wav(tmp_path / "song.wav", noise(1.0, seed=5))
     first = server.upload(song)
     server.process(first)
+    until(lambda: server.get(f"/status/{first}").json()["progress"] > 0.2)
+    hub.paused_at = 0.5
     until(lambda: server.get(f"/status/{first}").json()["progress"] > 0.4)
     status = server.get(f"/status/{first}").json()
     assert status["stage"] == "downloading model"
     assert status["progress"] < 0.6
+    assert isinstance(status["eta_s"], float), "the speed is known after two reports"
+    assert status["eta_s"] >= 0
     assert server.get("/models").json()["models"]["demucs"]["variants"]["htdemucs"]["weights"] == (
         "available"
     )

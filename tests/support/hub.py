@@ -21,7 +21,8 @@ class Hub:
 
     `files` maps `NAMESPACE/NAME/FILE` to content. `sizes` are declared sizes that differ from the
     real ones. Each connection breaks off after `break_after_bytes`. While `paused` is set, sending
-    stops in the middle of a file. `sent_bytes` counts the content that was sent, by file.
+    stops once the part `paused_at` of a file was sent. `sent_bytes` counts the content that was
+    sent, by file.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Hub:
     break_after_bytes: int | None = None
     takes_ranges: bool = True
     paused: Event = field(default_factory=Event)
+    paused_at: float = 0.5
     downloaded: list[str] = field(default_factory=list)
     sent_bytes: dict[str, int] = field(default_factory=dict)
     url: str = ""
@@ -119,7 +121,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 if hub.break_after_bytes is not None and sent_bytes >= hub.break_after_bytes:
                     self.close_connection = True
                     return
-                while hub.paused.is_set() and sent_bytes >= len(body) // 2:
+                while hub.paused.is_set() and sent_bytes >= len(body) * hub.paused_at:
                     time.sleep(0.02)
                 block = body[sent_bytes : sent_bytes + BLOCK_BYTES]
                 try:
