@@ -36,8 +36,8 @@ from threading import Thread
 ROOT = Path(__file__).resolve().parent.parent
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_S = 5.0
-# The downloads as `python -m scripts.platforms` measures them, on Linux without PyTorch, whose build
-# is chosen. Below, those that `--dev` adds; on Linux x86_64 they include Triton.
+# The downloads as `python -m scripts.platforms` measures them, on Linux without PyTorch, which has
+# several builds there. Below, those that `--dev` adds; on Linux x86_64 they include Triton.
 OTHERS_MB = {
     ("Linux", "x86_64"): 350,
     ("Linux", "aarch64"): 283,
