@@ -186,6 +186,7 @@ def test_readiness_says_why_the_models_run_on_the_cpu(tmp_path: Path) -> None:
         DEVICE="cuda",
         DEMUCS_MODEL="mini",
         WHISPER_MODEL="mini",
+        MUSICGEN_MODEL="mini",
         # Which need no conversion.
         SEPARATION_ENGINE="torch",
         WHISPER_RUNTIME="ctranslate2",
@@ -200,9 +201,52 @@ def test_readiness_says_why_the_models_run_on_the_cpu(tmp_path: Path) -> None:
         answer = client.get("/ready").get_json()
     finally:
         app.extensions["parts"].stop()
-    assert set(answer["notes"]) == {"demucs/mini", "whisper/mini"}
+    # MusicGen is loaded by its first job.
+    assert set(answer["models"]) == {"demucs/mini", "whisper/mini"}
+    assert set(answer["notes"]) == {"demucs/mini", "whisper/mini", "musicgen/mini"}
     for note in answer["notes"].values():
         assert note.startswith("The CUDA device was not used: ")
+
+
+@pytest.mark.usefixtures("with_driver")
+@NO_DEVICE
+@pytest.mark.parametrize("whisper", ["faster-whisper", "openai-whisper"])
+def test_a_server_that_loads_no_models_at_the_start_says_why_too(
+    tmp_path: Path, whisper: str
+) -> None:
+    config = Config(
+        DEMUCS_MODEL="mini",
+        WHISPER_MODEL="mini",
+        MUSICGEN_MODEL="mini",
+        WHISPER_ENGINE=whisper,
+        UPLOAD_FOLDER=str(tmp_path / "in"),
+        OUTPUT_FOLDER=str(tmp_path / "out"),
+        MODEL_DIR=str(tmp_path / "weights"),
+    )
+    app = create_app(config)
+    names = {"demucs/mini", "whisper/mini", "musicgen/mini"}
+    try:
+        client = app.test_client()
+        until(lambda: set(client.get("/ready").get_json()["notes"]) == names)
+        answer = client.get("/ready").get_json()
+    finally:
+        app.extensions["parts"].stop()
+    assert answer["ready"] is True
+    assert answer["models"] == {}
+    for note in answer["notes"].values():
+        assert note.startswith("The CUDA device was not used: ")
+
+
+@pytest.mark.usefixtures("without_driver")
+@pytest.mark.parametrize("engine", ["faster-whisper", "openai-whisper"])
+def test_whisper_has_nothing_to_say_without_a_driver(engine: str) -> None:
+    from studio.transcription.load import device_note
+
+    assert device_note(engine, "auto") is None
+    assert device_note(engine, "cpu") is None
+    assert device_note(engine, "mps") == (
+        "The GPU of this Mac was not used: Whisper has no engine for it."
+    )
 
 
 @pytest.mark.parametrize("value", ["gpu", "cuda:", "cuda:x", "", "0", "mps:0"])
