@@ -14,7 +14,7 @@ from tests.support.server import Server
 
 
 def start(
-    folder: Path, *, program: Path = ROOT, script: str = "app.py", **settings: str
+    folder: Path, script: str = "app.py", program: Path = ROOT, /, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """`python app.py` as a person starts it, expected to end by itself."""
     environment = {
@@ -62,7 +62,7 @@ def test_settings_that_cannot_be_read_stop_the_start(tmp_path: Path, script: str
     """PowerShell writes UTF-16 by default."""
     program = copy_program(tmp_path / "program")
     (program / ".env").write_text("PORT=8001\n", "utf-16")
-    done = start(tmp_path, program=program, script=script)
+    done = start(tmp_path, script, program)
     sentence = f"The server cannot start: The settings cannot be read: {program / '.env'} is UTF-16"
     assert_ends_with(done, sentence)
     assert [path.name for path in tmp_path.iterdir()] == ["program"]
