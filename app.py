@@ -146,9 +146,10 @@ def create_app(
         )
         _start(started, config, jobs, scheduler, readiness)
         wyoming = _wyoming(config, scheduler, models, started) if live_speech else None
-        if warm_up and live_speech:
-            loaded = models.all() if config.ROLE == ALL else [models.speech()]
-            readiness.warm_up(models.at_start(loaded))
+        if live_speech:
+            own = models.all() if config.ROLE == ALL else [models.speech()]
+            at_start = models.at_start(own) if warm_up else {}
+            readiness.warm_up(at_start, models.device_notes(own, at_start))
         parts = Parts(jobs.runner, scheduler, store, socketio, wyoming, started.pop_all())
     app.extensions["parts"] = parts
     atexit.register(parts.stop)

@@ -1,6 +1,6 @@
 """The model processors: what each model family is given of the configuration."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from studio.inference.downloads import Downloads
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.registry import Registry
 from studio.inference.variants import BUNDLED
-from studio.inference.warm_up import Leases, warmed_up
+from studio.inference.warm_up import Leases, Remarks, warmed_up
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.partials import LocalPartials, Partials
@@ -172,6 +172,11 @@ class Models:
             for one in processors
             if one.family.loads_at_start
         }
+
+    def device_notes(self, processors: Iterable[AnyProcessor], but: Container[str]) -> Remarks:
+        """Why variants other than those of `but` will not run on a GPU, by model and variant."""
+        notes = {f"{one.name}/{one.default}": one.family.device_note for one in processors}
+        return {name: note for name, note in notes.items() if name not in but}
 
     def options(self) -> dict[str, type[JobOptions]]:
         """The options of each model, for the API's description."""

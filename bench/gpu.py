@@ -1,8 +1,8 @@
 """`python -m bench.gpu`: the three models on a CUDA device against the programs they replace.
 
-For a machine with a GPU, PyTorch for it, and nothing else: what is missing is installed with pip,
-from wherever pip is configured to look. Each part has a time limit of its own, so that one that
-fails loses none of the others; all together take eight minutes at most.
+For a machine with a GPU and a Python with pip: what is missing is installed from wherever pip is
+configured to look. Each part has a time limit of its own, so that one that fails loses none of the
+others; all together, with the installation, take eight minutes at most.
 """
 
 import argparse
@@ -12,19 +12,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from bench.gpu_bench import THEIR_LIBRARIES, Bench, PartFailed, Result
 from bench.gpu_parts import PARTS, PREPARATION
+from scripts.install import name_of, requirements
 
-INSTALL_S = 150.0
+# PyTorch and the libraries of CUDA are 3 GB.
+INSTALL_S = 240.0
 ROUNDS = 3
 MUSIC_S = 30.0
-# Import name and requirement of what the parts need besides PyTorch.
+# Import name and package of what all parts need.
 COMMON = {
+    "torch": "torch",
     "numpy": "numpy",
     "scipy": "scipy",
     "safetensors": "safetensors",
@@ -37,18 +41,52 @@ COMMON = {
     "soxr": "soxr",
     "imageio_ffmpeg": "imageio-ffmpeg",
 }
+CUBLAS = "nvidia.cublas"
 NEEDED = {
-    "separation": {"demucs": "demucs==4.1.0"},
+    "separation": {"demucs": "demucs"},
     "generation": {"transformers": "transformers"},
     "transcription": {
-        "ctranslate2": "ctranslate2==4.8.5",
-        "faster_whisper": "faster-whisper==1.2.1",
+        "ctranslate2": "ctranslate2",
+        "faster_whisper": "faster-whisper",
+        CUBLAS: "nvidia-cublas-cu12",
     },
 }
 NEEDED["memory"] = {**NEEDED["separation"], **NEEDED["generation"], **NEEDED["transcription"]}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    began_s = time.monotonic()
+    options = parse(arguments)
+    if options.worker:
+        # What it needs may have to be installed first.
+        from bench.gpu_workers import WORKERS
+
+        name, given = options.worker
+        print("\n" + json.dumps(WORKERS[name](options.folder, **json.loads(given))))
+        return
+    if options.source:
+        lines = (options.source / "gpu.md").read_text("utf-8").splitlines()
+        results = json.loads((options.source / "gpu.json").read_text("utf-8"))
+        write(lines, results, options)
+        return
+    names = options.only or list(PARTS)
+    missing = install(needed_by(names, options.cublas_13))
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        environment = stand_in_for_cublas_12(folder) if options.cublas_13 else {}
+        bench = Bench(folder, environment, options.rounds, options.music, began_s)
+        lines = []
+        for line in _lines(bench, names, missing, bool(environment)):
+            lines.append(line)
+            if options.out:
+                # What was found stays if the machine is taken away.
+                _keep(options.out, lines, bench.results)
+    print("\n".join(lines), flush=True)
+    if options.write:
+        write(lines, bench.results, options)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), help="some of the parts")
     parser.add_argument("--out", type=Path, help="folder for gpu.md and gpu.json")
@@ -66,34 +104,7 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        # What it needs may have to be installed first.
-        from bench.gpu_workers import WORKERS
-
-        name, given = options.worker
-        print("\n" + json.dumps(WORKERS[name](options.folder, **json.loads(given))))
-        return
-    if options.source:
-        lines = (options.source / "gpu.md").read_text("utf-8").splitlines()
-        results = json.loads((options.source / "gpu.json").read_text("utf-8"))
-        write(lines, results, options)
-        return
-    names = options.only or list(PARTS)
-    missing = install(names)
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        environment = stand_in_for_cublas_12(folder) if options.cublas_13 else {}
-        bench = Bench(folder, environment, options.rounds, options.music)
-        lines = []
-        for line in _lines(bench, names, missing, bool(environment)):
-            lines.append(line)
-            if options.out:
-                # What was found stays if the machine is taken away.
-                _keep(options.out, lines, bench.results)
-    print("\n".join(lines), flush=True)
-    if options.write:
-        write(lines, bench.results, options)
+    return parser.parse_args(arguments)
 
 
 def _keep(folder: Path, lines: list[str], results: dict[str, list[Result]]) -> None:
@@ -146,14 +157,23 @@ def _lines(bench: Bench, names: list[str], missing: list[str], stands_in: bool) 
             yield f"Not measured: {error}."
 
 
-def install(names: list[str]) -> list[str]:
-    """Install what the parts lack; what could not be installed."""
+def needed_by(names: Sequence[str], cublas_13: bool) -> dict[str, str]:
+    """Import name and requirement of what the parts need, in the versions that the server pins."""
     needed = {**COMMON}
     for name in names:
         needed |= NEEDED[name]
+    if cublas_13:
+        needed.pop(CUBLAS, None)
+    lines = requirements("requirements-gpu.txt") + requirements("requirements.txt")
+    pins = {name_of(line): line.partition(";")[0].strip() for line in lines}
+    return {module: pins.get(name, name) for module, name in needed.items()}
+
+
+def install(needed: dict[str, str]) -> list[str]:
+    """Install what is missing, within INSTALL_S; what could not be installed."""
     ends_s = time.monotonic() + INSTALL_S
     for module, requirement in needed.items():
-        if find_spec(module) is not None:
+        if is_installed(module):
             continue
         print(f"installing {requirement}", flush=True)
         command = [sys.executable, "-m", "pip", "install", "-q", "--retries", "0", requirement]
@@ -163,7 +183,16 @@ def install(names: list[str]) -> list[str]:
             # pip finds no index, most likely, and would look for it in vain each time.
             print(f"{requirement} cannot be installed: {error}", flush=True)
             break
-    return [name for module, name in needed.items() if find_spec(module) is None]
+    invalidate_caches()
+    return [name for module, name in needed.items() if not is_installed(module)]
+
+
+def is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        # Its parent is missing.
+        return False
 
 
 def stand_in_for_cublas_12(folder: Path) -> dict[str, str]:

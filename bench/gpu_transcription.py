@@ -22,7 +22,7 @@ def transcription_prepare(home: Path, size: str) -> Result:
     return {}
 
 
-def transcription_theirs(home: Path, size: str, rounds: int, tokens: int) -> Result:
+def transcription_theirs(home: Path, size: str, tokens: int, together: bool) -> Result:
     """faster-whisper as a library."""
     before = free_bytes()
     began_s = time.monotonic()
@@ -51,10 +51,10 @@ def transcription_theirs(home: Path, size: str, rounds: int, tokens: int) -> Res
         )
         list(found)
 
-    return {"precision": "float16", "load_s": load_s, **_timed(single, batch, rounds, before)}
+    return {"precision": "float16", "load_s": load_s, **_timed(single, batch, together, before)}
 
 
-def transcription_ours(home: Path, size: str, rounds: int, tokens: int) -> Result:
+def transcription_ours(home: Path, size: str, tokens: int, together: bool) -> Result:
     from studio.transcription.engine import DecodeOptions
     from studio.transcription.faster_engine import FasterWhisper
 
@@ -74,7 +74,7 @@ def transcription_ours(home: Path, size: str, rounds: int, tokens: int) -> Resul
     def batch() -> None:
         list(engine.transcribe(windows, options))
 
-    cost = _timed(single, batch, rounds, before)
+    cost = _timed(single, batch, together, before)
     return {"precision": engine.precision, "note": engine.note, "load_s": load_s, **cost}
 
 
@@ -101,16 +101,15 @@ def noise_windows() -> list[Any]:
 
 
 def _timed(
-    single: Callable[[], None], batch: Callable[[], None], rounds: int, free_before: int
+    single: Callable[[], None], batch: Callable[[], None], together: bool, free_before: int
 ) -> Result:
-    """Medians of both, four of the second at once, and the device memory that was used."""
-    costs: dict[str, list[float]] = {"single_s": [], "batch_s": []}
+    """What both take, four of the second at once, and the device memory that was used."""
+    found: Result = {}
     batch()
-    for _ in range(rounds):
-        for name, call in (("single_s", single), ("batch_s", batch)):
-            began_s = time.monotonic()
-            call()
-            costs[name].append(time.monotonic() - began_s)
-    together_s = at_once_s([batch] * TOGETHER)
-    found: Result = {name: float(np.median(values)) for name, values in costs.items()}
-    return {**found, "together_s": together_s, "device_bytes": free_before - free_bytes()}
+    for name, call in (("single_s", single), ("batch_s", batch)):
+        began_s = time.monotonic()
+        call()
+        found[name] = time.monotonic() - began_s
+    if together:
+        found["together_s"] = at_once_s([batch] * TOGETHER)
+    return {**found, "device_bytes": free_before - free_bytes()}

@@ -7,8 +7,9 @@ Linux include gigabytes of CUDA libraries, which a computer without an NVIDIA GP
 variables of the environment choose the build:
 
     TORCH_INDEX   the index with CPU builds; empty: use only the indexes that pip is configured with
-    GPU           1: the CUDA build, and cuBLAS for Whisper; 0: the CPU build. Without it the build
-                  that is installed stays; the first time, it is the CPU build
+    GPU           1: the CUDA build, and cuBLAS for Whisper; 0: the CPU build. Without it, and
+                  without TORCH_INDEX, the build that is installed stays; the first time, it is the
+                  CPU build
 
 With `--image`, SCALE=1 adds the packages for PostgreSQL and object stores.
 """
@@ -28,15 +29,26 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_S = 5.0
-# What `python -m scripts.platforms` measures: everything but PyTorch, and PyTorch's CUDA build.
-OTHERS_MB = 350
+# The downloads as `python -m scripts.platforms` measures them, on Linux without PyTorch, which has
+# several builds there. Below, those that `--dev` adds; on Linux x86_64 they include Triton.
+OTHERS_MB = {
+    ("Linux", "x86_64"): 350,
+    ("Linux", "aarch64"): 283,
+    ("Darwin", "arm64"): 295,
+    ("Windows", "AMD64"): 419,
+}
+DEV_MB = {("Linux", "x86_64"): 440}
+DEV_ELSEWHERE_MB = 245
+# PyTorch's CUDA build, and cuBLAS 12 for Whisper.
 CUDA_MB = 2700
+CUBLAS_MB = 580
 NEEDED = "Python 3.11, 3.12, 3.13 or 3.14"
 
 # Demucs requires packages that only its command line uses. One of them, sphn, has no build for
@@ -129,7 +141,9 @@ def install_venv(venv: Path, dev: bool, gpu: str) -> None:
     wants_gpu = gpu == "1" or (gpu == "" and stamp.gpu)
     level = "dev" if dev else "setup"
     digest = digest_of(level, wants_gpu)
-    if stamp.levels.get(level) == digest and python_of(venv).exists():
+    # An empty TORCH_INDEX asks for no build in particular.
+    explicit = gpu != "" or bool(os.environ.get("TORCH_INDEX"))
+    if stamp.levels.get(level) == digest and is_set_up(venv, wants_gpu, explicit):
         return
     stamp.write(wants_gpu, {})
     python, site = make_venv(venv)
@@ -137,10 +151,12 @@ def install_venv(venv: Path, dev: bool, gpu: str) -> None:
     installer = choose_installer(python)
     wanted = requirements("requirements-dev.txt" if dev else "requirements.txt")
     version = torch_version(wanted)
-    install_torch(installer, version, wants_gpu, site, explicit=gpu != "")
+    install_torch(installer, version, wants_gpu, site, explicit)
     if wants_gpu:
         wanted += requirements("requirements-gpu.txt", nested=False)
-    print(f"Installing the other packages (about {OTHERS_MB} MB).", flush=True)
+    has_setup = stamp.levels.get("setup") == digest_of("setup", wants_gpu)
+    size_mb = packages_mb(wants_gpu, dev, has_setup)
+    print(f"Installing the other packages (about {size_mb} MB).", flush=True)
     bare = [one for one in wanted if name_of(one) in WITHOUT_DEPENDENCIES]
     installer.install([one for one in wanted if one not in bare])
     # On every machine: the marker in the file is for commands that install dependencies.
@@ -148,6 +164,18 @@ def install_venv(venv: Path, dev: bool, gpu: str) -> None:
     levels = {"setup": digest_of("setup", wants_gpu)}
     stamp.write(wants_gpu, levels if not dev else {**levels, "dev": digest})
     print(f"Installed {len(list(site.glob('*.dist-info')))} packages into {venv}.", flush=True)
+
+
+def is_set_up(venv: Path, wants_gpu: bool, explicit: bool) -> bool:
+    """Whether nothing is left to do. The build of PyTorch is checked only if it was asked for."""
+    python = python_of(venv)
+    if not python.exists():
+        return False
+    # If no CPU build could be had, the CUDA build was installed in its place.
+    if explicit and platform.system() == "Linux":
+        version = torch_version(requirements("requirements.txt"))
+        return installed_torch(packages_of(python)).fits(version, wants_gpu)
+    return True
 
 
 class Stamp:
@@ -186,6 +214,14 @@ def requirements(name: str, nested: bool = True) -> list[str]:
         elif text and not text.startswith("#"):
             found.append(text)
     return found
+
+
+def packages_mb(gpu: bool, dev: bool, has_setup: bool = False) -> int:
+    """The download of all packages but PyTorch on Linux; `has_setup`: only what `--dev` adds."""
+    computer = (platform.system(), platform.machine())
+    setup_mb = OTHERS_MB.get(computer, max(OTHERS_MB.values())) + gpu * CUBLAS_MB
+    dev_mb = DEV_MB.get(computer, DEV_ELSEWHERE_MB)
+    return (not has_setup) * setup_mb + dev * dev_mb
 
 
 def name_of(requirement: str) -> str:
@@ -245,10 +281,10 @@ class Installer:
         """Install from the indexes that pip is configured with."""
         self.run(*self._sources, *options, *wanted)
 
-    def install_from(self, index: str, wanted: str) -> None:
+    def install_from(self, index: str, wanted: str, *options: str) -> None:
         """Install one package from an index, without its dependencies."""
         # Otherwise pip would not ask the index, if it is configured to ask none.
-        self.run("--index-url", index, "--no-deps", wanted, PIP_NO_INDEX="0")
+        self.run("--index-url", index, "--no-deps", *options, wanted, PIP_NO_INDEX="0")
 
     def run(self, *arguments: str, **variables: str) -> None:
         environment = {**self._environment, **variables}
@@ -275,13 +311,17 @@ def choose_installer(python: Path) -> Installer:
     if sources:
         # As pip does it: the best version of all indexes, and not the first index.
         sources += ["--index-strategy", "unsafe-best-match"]
-    if configured.get("no-index", "") in ("1", "true", "yes", "on"):
+    if asks_no_index(configured):
         sources.append("--no-index")
     variables = {
         UV_VARIABLES[key]: value for key, value in configured.items() if key in UV_VARIABLES
     }
     command = [uv, "pip", "install", "--python", str(python)]
     return Installer(command, configured, sources, variables)
+
+
+def asks_no_index(configured: dict[str, str]) -> bool:
+    return configured.get("no-index", "").lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def pip_settings(pip: list[str]) -> dict[str, str]:
@@ -295,39 +335,84 @@ def pip_settings(pip: list[str]) -> dict[str, str]:
     return settings
 
 
+@dataclass(frozen=True)
+class Torch:
+    """The installed build of PyTorch; its version is empty if there is none."""
+
+    version: str = ""
+    has_cuda: bool = False
+
+    def is_release(self, version: str) -> bool:
+        return self.version.partition("+")[0] == version
+
+    def fits(self, version: str, gpu: bool) -> bool:
+        if gpu:
+            return self.version == version
+        return self.is_release(version) and not self.has_cuda
+
+
+def installed_torch(site: Path) -> Torch:
+    """The build of PyTorch in a folder of packages."""
+    for metadata in site.glob("torch-*.dist-info"):
+        text = (metadata / "METADATA").read_text("utf-8")
+        needs_cuda = re.search(r"^Requires-Dist: (nvidia|cuda)-", text, re.M)
+        return Torch(metadata.stem.partition("-")[2], needs_cuda is not None)
+    return Torch()
+
+
 def install_torch(
     installer: Installer, version: str, gpu: bool, site: Path, explicit: bool = True
 ) -> None:
-    """Install PyTorch, unless the right build is there. Only Linux has builds to choose from."""
+    """Install PyTorch, unless the right build is there. Only Linux has builds to choose from.
+
+    If the build was not asked for explicitly, one with CUDA may stay in the place of a CPU build.
+    """
     if platform.system() != "Linux":
         return
-    present = next((path.stem.partition("-")[2] for path in site.glob("torch-*.dist-info")), "")
-    fits = present == version if gpu else present.startswith(f"{version}+")
-    if fits or (present == version and not explicit):
-        print(f"torch {present} is installed.", flush=True)
+    present = installed_torch(site)
+    stays = not gpu and not explicit and present.is_release(version)
+    if stays or present.fits(version, gpu):
+        print(f"torch {present.version} is installed.", flush=True)
         return
     if gpu:
         print(f"Installing torch {version} with CUDA (about {CUDA_MB} MB).", flush=True)
         # `==` would also take a CPU build, if pip finds one.
         installer.install([f"torch==={version}"])
         return
-    index = os.environ.get("TORCH_INDEX", CPU_INDEX)
-    reason = "TORCH_INDEX is empty"
-    if index:
-        probe = Probe(index, version, installer.configured)
-        probe.run()
-        reason = probe.reason
-        if probe.build:
-            size = f" ({probe.megabytes} MB)" if probe.megabytes else ""
-            print(f"Installing torch {probe.build}{size} from {index}.", flush=True)
-            installer.install_from(index, f"torch==={probe.build}")
-            return
+    probe = find_cpu_build(version, installer.configured)
+    if probe.build:
+        size = f" ({probe.megabytes} MB)" if probe.megabytes else ""
+        print(f"Installing torch {probe.build}{size} from {probe.index}.", flush=True)
+        # A CPU build may have the same version as the build with CUDA.
+        again = ["--force-reinstall"] if probe.build == present.version else []
+        installer.install_from(probe.index, f"torch==={probe.build}", *again)
+        return
+    if present.is_release(version):
+        print(
+            f"torch {present.version} is installed. It includes CUDA, and no CPU build can replace "
+            f"it: {probe.reason}.",
+            flush=True,
+        )
+        return
     print(
-        f"Installing torch {version} from the indexes that pip is configured with: {reason}.\n"
-        f"From PyPI, this includes CUDA libraries (about {CUDA_MB} MB).",
+        f"Installing torch {version} from the indexes that pip is configured with: {probe.reason}."
+        f"\nFrom PyPI, this includes CUDA libraries (about {CUDA_MB} MB).",
         flush=True,
     )
     installer.install([f"torch=={version}"])
+
+
+def find_cpu_build(version: str, configured: dict[str, str]) -> Probe:
+    """What the index with CPU builds has; it is not asked if pip must ask none."""
+    index = os.environ.get("TORCH_INDEX")
+    probe = Probe(CPU_INDEX if index is None else index, version, configured)
+    if index == "":
+        probe.reason = "TORCH_INDEX is empty"
+    elif index is None and asks_no_index(configured):
+        probe.reason = "pip is configured with no-index"
+    else:
+        probe.run()
+    return probe
 
 
 class Probe:
@@ -336,8 +421,8 @@ class Probe:
     def __init__(self, index: str, version: str, configured: dict[str, str]) -> None:
         self.build = ""
         self.megabytes = 0
+        self.index = index
         self.reason = f"{index} did not answer within {PROBE_S:.0f} s"
-        self._index = index
         self._version = version
         self._configured = configured
 
@@ -348,7 +433,7 @@ class Probe:
         thread.join(PROBE_S)
 
     def _ask(self) -> None:
-        page = f"{self._index.rstrip('/')}/torch/"
+        page = f"{self.index.rstrip('/')}/torch/"
         try:
             opener = self._opener()
             text = opener.open(page, timeout=PROBE_S).read().decode("utf-8", "replace")
@@ -367,7 +452,7 @@ class Probe:
             self.build = urllib.parse.unquote(found[2])
         except (OSError, ValueError) as error:
             cause = getattr(error, "reason", None) or error
-            self.reason = f"{self._index} cannot be reached ({cause})"
+            self.reason = f"{self.index} cannot be reached ({cause})"
 
     def _opener(self) -> urllib.request.OpenerDirector:
         """With pip's proxy and certificates."""

@@ -92,6 +92,13 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
         """Why a loaded model does not run on the best device or engine; None if it does."""
         return None
 
+    def device_note(self) -> str | None:
+        """Why models that are not loaded yet will not run on a GPU; None if they will, or need not.
+
+        PyTorch may be imported to find out.
+        """
+        return None
+
     def engine(self, variant: Any) -> str | None:
         """The engine of a variant; None if unknown before it is loaded."""
         return None

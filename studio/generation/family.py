@@ -47,6 +47,9 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
 
         return load(self.catalogue, variant, self._settings)
 
+    def device_note(self) -> str | None:
+        return self._settings.device_note()
+
     def work(
         self, model: MusicModel, upload: Upload, context: JobContext[GenerationOptions]
     ) -> GenerationResult:

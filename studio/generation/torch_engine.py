@@ -18,14 +18,16 @@ log = logging.getLogger(__name__)
 class TorchDecoder:
     """The decoder of a MusicGen behind the `Decoder` protocol; half precision on CUDA."""
 
-    note: str | None = None
-
     def __init__(self, folder: Path, config: Any, device: str) -> None:
         import torch
 
+        self.note: str | None = None
         self.module = parts.read_part(folder, "decoder", config).to(device)
         self.is_prefixed = config.model_type == parts.MELODY
         self.device = device
+        self._load_on_cpu: Callable[[], TorchDecoder] = lambda: TorchDecoder(folder, config, "cpu")
+        self._on_cpu: TorchDecoder | None = None
+        self._lock = Lock()
         if Device(device).is_cuda:
             self.module = self.module.to(torch.float16)
 
@@ -36,6 +38,14 @@ class TorchDecoder:
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
         return _TorchDecoding(self, np.repeat(states[: 1 + guided], rows, axis=0))
+
+    def on_cpu(self, note: str) -> "TorchDecoder":
+        log.warning("%s The CPU goes on.", note)
+        release_memory()
+        with self._lock:
+            self.note = note
+            self._on_cpu = self._on_cpu or self._load_on_cpu()
+            return self._on_cpu
 
 
 class _TorchDecoding:

@@ -15,6 +15,7 @@ import numpy as np
 
 from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, States
 from studio.generation.sampling import Sampler
+from studio.inference.devices import fallback_note, is_device_failure
 
 KEPT_SHARE = 0.4
 
@@ -65,6 +66,16 @@ class Filling(Decoding, Protocol):
         """
 
 
+@runtime_checkable
+class OnDevice(Decoder, Protocol):
+    """A decoder that a device runs, which may fail in the middle of a window."""
+
+    device: str
+
+    def on_cpu(self, note: str) -> Decoder:
+        """The same decoder on the CPU. Releases memory of the device, and keeps the note."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The inputs of a run of windows; `given` are the last frames of the preceding music."""
@@ -95,19 +106,41 @@ class Run:
         for codebook, delay in enumerate(delays):
             grid[:, codebook, 1 + delay : first + delay] = kept[:, codebook]
         start_s = window.start / self.kind.frames_per_s
-        decoding = self.decoder.begin(self.conditioning(start_s), kept.shape[0], self.guided)
+        states = self.conditioning(start_s)
         starts = first + np.array(delays)
         positions = np.arange(last)
         is_code = (starts[:, None] <= positions) & (positions < starts[:, None] + window.frames)
-        for position in self._filled(decoding, grid, is_code, first):
+        for position in self._filled(states, grid, is_code, first):
             on_step()
             frame = position - 1 - max(delays)
             if frame >= window.kept:
                 places = frame + 1 + np.array(delays)
                 yield grid[:, np.arange(len(delays)), places][:, :, None]
 
-    def _filled(self, decoding: Decoding, grid: Codes, is_code: Flags, first: int) -> Iterator[int]:
-        """Sample the codes of `grid` from `first` on, in place; yield finished positions."""
+    def _filled(self, states: States, grid: Codes, is_code: Flags, first: int) -> Iterator[int]:
+        """Sample the codes of `grid` from `first` on, in place; yield finished positions.
+
+        If the device of the decoder fails, the CPU goes on from the last finished position.
+        """
+        decoder, rows = self.decoder, grid.shape[0]
+        try:
+            for position in self._sampled(
+                decoder.begin(states, rows, self.guided), grid, is_code, first
+            ):
+                first = position + 1
+                yield position
+            return
+        except RuntimeError as error:
+            if not isinstance(decoder, OnDevice) or not is_device_failure(error):
+                raise
+            note = fallback_note(error, decoder.device)
+        # Outside of the handler: the error holds the tensors of the failed run.
+        decoding = decoder.on_cpu(note).begin(states, rows, self.guided)
+        yield from self._sampled(decoding, grid, is_code, first)
+
+    def _sampled(
+        self, decoding: Decoding, grid: Codes, is_code: Flags, first: int
+    ) -> Iterator[int]:
         if isinstance(decoding, Filling):
             yield from decoding.fill(grid, is_code, first, self.sampler)
             return

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.inference.devices import choose_device
+
 
 @dataclass(frozen=True)
 class EngineSettings:
@@ -19,3 +21,7 @@ class EngineSettings:
     def identity(self) -> list[str]:
         """The settings that affect results."""
         return [self.engine, self.precision, self.device]
+
+    def device_note(self) -> str | None:
+        """Why networks that are not loaded yet will not run on a GPU."""
+        return None if self.engine == "openvino" else choose_device(self.device).note

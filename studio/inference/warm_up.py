@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain, repeat
 from threading import Event, Lock, Thread
+from types import MappingProxyType
 from typing import TypeVar
 
 from studio.errors import StudioError
@@ -26,6 +27,8 @@ AGAIN = "The server retries automatically."
 Model = TypeVar("Model")
 Leases = Mapping[str, Callable[[], AbstractContextManager[str | None]]]
 """For each model name, a function that leases the model and returns its remark."""
+Remarks = Mapping[str, Callable[[], str | None]]
+"""For each model name, a function that returns why the model will not run on the best device."""
 
 
 @contextmanager
@@ -80,10 +83,10 @@ class Readiness:
         self._lock = Lock()
         self._stopping = Event()
 
-    def warm_up(self, leases: Leases) -> None:
-        """Load the models in sequence, in the background."""
+    def warm_up(self, leases: Leases, later: Remarks = MappingProxyType({})) -> None:
+        """Load the models in sequence, in the background. Those of `later` are only asked."""
         self._states = dict.fromkeys(leases, LOADING)
-        Thread(target=self._run, args=(leases,), name="warm-up", daemon=True).start()
+        Thread(target=self._run, args=(leases, later), name="warm-up", daemon=True).start()
 
     def stop(self) -> None:
         """Stop retrying."""
@@ -97,7 +100,7 @@ class Readiness:
 
     @property
     def notes(self) -> dict[str, str]:
-        """For each model that does not run on the best device or engine, the reason."""
+        """For each model that does not or will not run on the best device, the reason."""
         with self._lock:
             return dict(self._notes)
 
@@ -105,7 +108,11 @@ class Readiness:
     def is_ready(self) -> bool:
         return all(state == READY for state in self.states.values())
 
-    def _run(self, leases: Leases) -> None:
+    def _run(self, leases: Leases, later: Remarks) -> None:
+        for name, remark in later.items():
+            if note := remark():
+                with self._lock:
+                    self._notes[name] = note
         missing = self._load(leases)
         for delay_s in chain(self._delays_s, repeat(self._delays_s[-1])):
             if not missing or self._stopping.wait(delay_s):

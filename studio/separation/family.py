@@ -62,6 +62,9 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
     def remark(self, model: Bag) -> str | None:
         return model.remark
 
+    def device_note(self) -> str | None:
+        return self._settings.device_note()
+
     def work(
         self, model: Bag, upload: Upload, context: JobContext[SeparationOptions]
     ) -> SeparationResult:

@@ -91,6 +91,11 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
     def remark(self, model: SpeechEngine) -> str | None:
         return model.note
 
+    def device_note(self) -> str | None:
+        from studio.transcription.load import device_note
+
+        return device_note(self.catalogue.engine, self._settings.device)
+
     def work(
         self, model: SpeechEngine, upload: Upload, context: JobContext[TranscriptionOptions]
     ) -> TranscriptionResult:

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 from studio.errors import ModelUnusable, WeightsMissing
 from studio.inference import hub
+from studio.inference.devices import MPS, choose_device, fallback_note
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.reachable import any_reachable, hub_address
 from studio.inference.transfer import DownloadFailed, OnTransfer, RemoteFile, download
@@ -42,6 +43,21 @@ def load(catalogue: WhisperCatalogue, name: str, settings: EngineSettings) -> Sp
             f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
             f"{variant.path}{or_bundled(name)}."
         ) from error
+
+
+def device_note(engine: str, device: str) -> str | None:
+    """Why an engine that is not loaded yet will not run on a GPU; None if it will, or need not."""
+    from studio.transcription.cuda import NOT_ON_MPS, device_index
+
+    if engine != FASTER_WHISPER and device != MPS:
+        return choose_device(device).note
+    try:
+        if device == MPS:
+            raise RuntimeError(NOT_ON_MPS)
+        device_index(device)
+    except (RuntimeError, ImportError) as error:
+        return fallback_note(error, device)
+    return None
 
 
 def _build(

@@ -36,7 +36,8 @@ class Ready(BaseModel):
         description="For each startup model: loading, ready, or why it cannot be loaded."
     )
     notes: dict[str, str] = Field(
-        description="For each startup model that does not run on the best device: the reason.",
+        description="For each default variant that does not, or will not, run on the best device: "
+        "the reason.",
         examples=[{"whisper/base": "The CUDA device was not used: CTranslate2 finds none."}],
     )
     storage: dict[str, str] = Field(

@@ -177,6 +177,61 @@ def test_without_that_index_pip_looks_where_it_always_does(machine: Machine) -> 
     assert machine.installed() == {**installed, "tests_only": "2.0"}
 
 
+@pytest.mark.parametrize("asked_for", [{"GPU": "0"}, {}], ids=["GPU=0", "TORCH_INDEX"])
+def test_the_cpu_build_replaces_the_cuda_build_once_it_can_be_had(
+    machine: Machine, cpu_index: Index, tmp_path: Path, asked_for: dict[str, str]
+) -> None:
+    """The index could not be reached at first, so PyPI's build with CUDA was installed."""
+    machine.give_uv(tmp_path)
+    closed = machine.environment.pop("TORCH_INDEX")
+    machine.set_up(TORCH_INDEX=closed)
+    assert machine.installed()["torch"] == "2.13.0"
+    # Without any wish, nothing is done, and nothing is asked.
+    assert machine.set_up() == ""
+    told = machine.set_up(TORCH_INDEX=closed, **asked_for)
+    assert "torch 2.13.0 is installed. It includes CUDA, and no CPU build can replace it" in told
+    assert f"{closed} cannot be reached" in told
+    told = machine.set_up(TORCH_INDEX=cpu_index.url, **asked_for)
+    assert f"Installing torch 2.13.0+cpu (2 MB) from {cpu_index.url}." in told
+    assert machine.installed()["torch"] == "2.13.0+cpu"
+    assert machine.set_up(TORCH_INDEX=cpu_index.url, **asked_for) == ""
+
+
+@pytest.mark.parametrize("program", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
+def test_a_cpu_build_may_have_the_version_of_the_cuda_build(
+    machine: Machine, tmp_path: Path, program: str
+) -> None:
+    """As in a mirror whose builds were made there."""
+    if program == "uv":
+        machine.give_uv(tmp_path)
+    machine.set_up()
+    own = make_wheel(tmp_path / "own", "torch", "2.13.0", ["small"], NATIVE)
+    with index_of([own]) as index:
+        machine.set_up(TORCH_INDEX=index.url)
+        assert not install.installed_torch(
+            next(machine.venv.glob("lib/python3*/site-packages"))
+        ).has_cuda
+        assert machine.set_up(TORCH_INDEX=index.url) == ""
+
+
+@pytest.mark.parametrize("value", ["1", "True"])
+def test_no_index_is_asked_if_pip_is_to_ask_none(
+    monkeypatch: pytest.MonkeyPatch, cpu_index: Index, value: str
+) -> None:
+    """A computer without a network would wait for it in vain."""
+    monkeypatch.setattr(install, "CPU_INDEX", cpu_index.url)
+    monkeypatch.delenv("TORCH_INDEX", raising=False)
+    monkeypatch.setenv("PIP_NO_INDEX", value)
+    settings = install.pip_settings([sys.executable, "-m", "pip"])
+    probe = install.find_cpu_build("2.13.0", settings)
+    assert not probe.build
+    assert probe.reason == "pip is configured with no-index"
+    assert cpu_index.asked == []
+    # An index that is named is asked.
+    monkeypatch.setenv("TORCH_INDEX", cpu_index.url)
+    assert install.find_cpu_build("2.13.0", settings).build == "2.13.0+cpu"
+
+
 def asked(url: str) -> install.Probe:
     probe = install.Probe(url, "2.13.0", {})
     probe.run()

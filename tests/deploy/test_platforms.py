@@ -53,12 +53,44 @@ def test_the_document_has_all_platforms() -> None:
     assert "not possible" not in TABLE
 
 
-def test_set_up_prints_the_size_in_the_table() -> None:
-    found = re.search(rf"^\| {LINUX.title} \| 3.11 \| (\d+) MB \| (\d+) MB", TABLE, re.M)
+@pytest.mark.parametrize(
+    ("row", "system", "machine"),
+    [
+        (LINUX, "Linux", "x86_64"),
+        (ARM, "Linux", "aarch64"),
+        (MAC, "Darwin", "arm64"),
+        (WINDOWS, "Windows", "AMD64"),
+    ],
+    ids=lambda one: getattr(one, "uv", one),
+)
+def test_set_up_prints_the_size_in_the_table(
+    monkeypatch: pytest.MonkeyPatch, row: platforms.Platform, system: str, machine: str
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    found = re.search(rf"^\| {row.title} \| 3.11 \| (\d+) MB \|.*?\| (?:(\d+) MB)? \|", TABLE, re.M)
     assert found is not None
-    assert int(found[1]) == pytest.approx(install.OTHERS_MB, rel=0.05)
-    # The goal for a computer without a GPU.
-    assert int(found[1]) + int(found[2]) <= 600
+    # Only on Linux is PyTorch installed by a command of its own.
+    own = found[1] if system == "Linux" else found[2]
+    assert int(own) == pytest.approx(install.packages_mb(gpu=False, dev=False), rel=0.05)
+
+
+def test_sizes_grow_with_what_is_chosen() -> None:
+    setup_mb = install.packages_mb(gpu=False, dev=False)
+    dev_mb = install.packages_mb(gpu=False, dev=True)
+    assert install.packages_mb(gpu=True, dev=False) == setup_mb + install.CUBLAS_MB
+    assert install.packages_mb(gpu=False, dev=True, has_setup=True) == dev_mb - setup_mb > 0
+    document = platforms.DOCUMENT.read_text("utf-8")
+    found = re.search(r"cuBLAS 12 for Whisper \(([\d.]+) GB in all\)", document)
+    assert found is not None
+    in_all_mb = install.OTHERS_MB["Linux", "x86_64"] + install.CUDA_MB + install.CUBLAS_MB
+    assert float(found[1]) == pytest.approx(in_all_mb / 1000, rel=0.05)
+
+
+def test_a_computer_without_a_gpu_downloads_little() -> None:
+    found = re.search(rf"^\| {LINUX.title} \| 3.11 \|.*\| (\d+) MB \|", TABLE, re.M)
+    assert found is not None
+    assert int(found[1]) <= 600
 
 
 @pytest.mark.slow

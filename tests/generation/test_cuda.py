@@ -3,6 +3,8 @@
 What only a device can show (recorded graphs, half precision) is measured by `bench.gpu`.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,15 @@ import numpy as np
 import pytest
 
 from studio.generation import parts
+from studio.generation.cuda.decoder import CudaDecoder
 from studio.generation.cuda.network import Network
 from studio.generation.cuda.run import Run, choose
-from studio.generation.model import States
+from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, States
 from studio.generation.openvino.conversion import shape_of
 from studio.generation.sampling import Sampler, Sampling
 from studio.generation.torch_engine import TorchCodec, TorchDecoder
+from studio.generation.windows import Run as Windows
+from studio.generation.windows import plan
 from tests.support.music import make_music_model
 
 torch = pytest.importorskip("torch")
@@ -154,3 +159,89 @@ def test_the_codec_goes_on_where_the_device_has_no_memory(
 
 def out_of_memory(_values: Any) -> Any:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+
+class ShortOfMemory:
+    """A run on a device that draws so many codes, and then has no memory left."""
+
+    def __init__(self, decoding: Decoding, most: int) -> None:
+        self._decoding, self._most = decoding, most
+
+    def __call__(self, tokens: Codes) -> Any:
+        return self._decoding(tokens)
+
+    def fill(self, grid: Codes, is_code: Flags, first: int, sampler: Sampler) -> Iterator[int]:
+        tokens = grid[:, :, :first]
+        for position in range(first, min(first + self._most, grid.shape[2])):
+            drawn = is_code[:, position]
+            grid[:, drawn, position] = sampler(self._decoding(tokens))[:, drawn]
+            yield position
+            tokens = grid[:, :, position : position + 1]
+        out_of_memory(None)
+
+
+def short_windows(folder: Path) -> CodecSpec:
+    kind = parts.read_codec_spec(folder, parts.read_config(folder))
+    return replace(kind, window_frames=40)
+
+
+def codes_of(decoder: Decoder, kind: CodecSpec, hidden: int) -> Codes:
+    """Two windows of the likeliest codes."""
+    states = np.random.default_rng(3).normal(size=(2, TOKENS, hidden)).astype(np.float32)
+    nothing = np.zeros((2, kind.codebooks, 0), np.int64)
+    sampler = Sampler(Sampling(temperature=0.0), 0, 2)
+    windows = plan(kind, kind.window_frames + 5)
+    assert len(windows) == 2
+    run = Windows(kind, decoder, lambda _: states, windows, nothing, sampler, True)
+    steps: list[int] = []
+    found = np.concatenate(list(run.frames(lambda: steps.append(1))), axis=2)
+    assert len(steps) == sum(window.frames + max(kind.delays) for window in windows)
+    return found
+
+
+@pytest.mark.parametrize("most", [0, 1, 30])
+def test_music_goes_on_where_the_device_runs_out_of_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Every window fails after so many codes; those are kept, and the CPU draws the others."""
+    exact, network = decoders(folder)
+    kind = short_windows(folder)
+    expected = codes_of(exact, kind, network.shape.hidden)
+    decoder = CudaDecoder(folder, network.shape, kind, "cpu", lambda: exact)
+    monkeypatch.setattr(decoder, "_begin", lambda *run: ShortOfMemory(exact.begin(*run), most))
+    assert np.array_equal(codes_of(decoder, kind, network.shape.hidden), expected)
+    assert "out of memory" in (decoder.note or "")
+
+
+@pytest.mark.parametrize("most", [0, 30])
+def test_a_network_of_transformers_goes_on_on_the_cpu(folder: Path, most: int) -> None:
+    """As on the GPU of a Mac, or with weights that cannot be converted."""
+    exact, network = decoders(folder)
+    kind = short_windows(folder)
+    decoder = TorchDecoder(folder, parts.read_config(folder), "cpu")
+    calls: list[int] = []
+
+    def check(*_: object) -> None:
+        calls.append(1)
+        if len(calls) > most:
+            out_of_memory(None)
+
+    decoder.module.model.register_forward_pre_hook(check)
+    found = codes_of(decoder, kind, network.shape.hidden)
+    assert np.array_equal(found, codes_of(exact, kind, network.shape.hidden))
+    assert "out of memory" in (decoder.note or "")
+    assert exact.note is None
+
+
+def test_errors_that_no_device_made_end_the_music(folder: Path) -> None:
+    _, network = decoders(folder)
+    kind = short_windows(folder)
+    decoder = TorchDecoder(folder, parts.read_config(folder), "cpu")
+    decoder.module.model.register_forward_pre_hook(wrong_shape)
+    with pytest.raises(RuntimeError, match="shapes"):
+        codes_of(decoder, kind, network.shape.hidden)
+    assert decoder.note is None
+
+
+def wrong_shape(*_: object) -> None:
+    raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

@@ -17,6 +17,7 @@ from studio.inference.engine_settings import EngineSettings
 from studio.separation.torch_engine import TorchNetwork
 from studio.transcription import cuda
 from tests.support.server import ROOT, until
+from tests.support.speech import RECORDING, TRACK
 
 torch = pytest.importorskip("torch")
 MINI = ROOT / "pretrained"
@@ -186,6 +187,7 @@ def test_readiness_says_why_the_models_run_on_the_cpu(tmp_path: Path) -> None:
         DEVICE="cuda",
         DEMUCS_MODEL="mini",
         WHISPER_MODEL="mini",
+        MUSICGEN_MODEL="mini",
         # Which need no conversion.
         SEPARATION_ENGINE="torch",
         WHISPER_RUNTIME="ctranslate2",
@@ -200,9 +202,52 @@ def test_readiness_says_why_the_models_run_on_the_cpu(tmp_path: Path) -> None:
         answer = client.get("/ready").get_json()
     finally:
         app.extensions["parts"].stop()
-    assert set(answer["notes"]) == {"demucs/mini", "whisper/mini"}
+    # MusicGen is loaded by its first job.
+    assert set(answer["models"]) == {"demucs/mini", "whisper/mini"}
+    assert set(answer["notes"]) == {"demucs/mini", "whisper/mini", "musicgen/mini"}
     for note in answer["notes"].values():
         assert note.startswith("The CUDA device was not used: ")
+
+
+@pytest.mark.usefixtures("with_driver")
+@NO_DEVICE
+@pytest.mark.parametrize("whisper", ["faster-whisper", "openai-whisper"])
+def test_a_server_that_loads_no_models_at_the_start_says_why_too(
+    tmp_path: Path, whisper: str
+) -> None:
+    config = Config(
+        DEMUCS_MODEL="mini",
+        WHISPER_MODEL="mini",
+        MUSICGEN_MODEL="mini",
+        WHISPER_ENGINE=whisper,
+        UPLOAD_FOLDER=str(tmp_path / "in"),
+        OUTPUT_FOLDER=str(tmp_path / "out"),
+        MODEL_DIR=str(tmp_path / "weights"),
+    )
+    app = create_app(config)
+    names = {"demucs/mini", "whisper/mini", "musicgen/mini"}
+    try:
+        client = app.test_client()
+        until(lambda: set(client.get("/ready").get_json()["notes"]) == names)
+        answer = client.get("/ready").get_json()
+    finally:
+        app.extensions["parts"].stop()
+    assert answer["ready"] is True
+    assert answer["models"] == {}
+    for note in answer["notes"].values():
+        assert note.startswith("The CUDA device was not used: ")
+
+
+@pytest.mark.usefixtures("without_driver")
+@pytest.mark.parametrize("engine", ["faster-whisper", "openai-whisper"])
+def test_whisper_has_nothing_to_say_without_a_driver(engine: str) -> None:
+    from studio.transcription.load import device_note
+
+    assert device_note(engine, "auto") is None
+    assert device_note(engine, "cpu") is None
+    assert device_note(engine, "mps") == (
+        "The GPU of this Mac was not used: Whisper has no engine for it."
+    )
 
 
 @pytest.mark.parametrize("value", ["gpu", "cuda:", "cuda:x", "", "0", "mps:0"])
@@ -221,14 +266,14 @@ def test_devices_are_read_from_the_settings() -> None:
 MISSING = "Library libcublas.so.12 is not found or cannot be loaded"
 
 
-@pytest.mark.usefixtures("with_driver")
-def test_whisper_goes_on_where_its_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library is looked for at the first product, after the model was loaded."""
+@pytest.fixture
+def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA device that CTranslate2 finds, without cuBLAS; the model is on the CPU.
+
+    The library is looked for at the first product, after the model was loaded.
+    """
     import ctranslate2
     import faster_whisper
-
-    from studio.transcription.engine import DecodeOptions
-    from studio.transcription.faster_engine import FasterWhisper
 
     class WithoutLibrary(faster_whisper.WhisperModel):  # type: ignore[misc]
         def __init__(self, folder: str, device: str, **settings: Any) -> None:
@@ -243,10 +288,46 @@ def test_whisper_goes_on_where_its_library_is_missing(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
     monkeypatch.setattr(faster_whisper, "WhisperModel", WithoutLibrary)
+
+
+@pytest.mark.usefixtures("with_driver", "without_library")
+def test_whisper_goes_on_where_its_library_is_missing() -> None:
+    from studio.transcription.engine import DecodeOptions
+    from studio.transcription.faster_engine import FasterWhisper
+
     engine = FasterWhisper(MINI / "whisper-mini" / "ctranslate2", 0)
     assert engine.note == f"The CUDA device was not used: {MISSING}."
     assert engine.precision.startswith("int8")
     assert list(engine.transcribe([np.zeros(16_000, np.float32)], DecodeOptions("en"))) == [[]]
+
+
+@pytest.mark.usefixtures("with_driver", "without_library")
+def test_a_job_says_why_the_device_was_not_used(tmp_path: Path) -> None:
+    """A job with the bundled model, from the upload to the text and the note of the result."""
+    config = Config(
+        WHISPER_MODEL="mini",
+        WHISPER_RUNTIME="ctranslate2",
+        UPLOAD_FOLDER=str(tmp_path / "in"),
+        OUTPUT_FOLDER=str(tmp_path / "out"),
+        MODEL_DIR=str(tmp_path / "weights"),
+        MIN_FREE_BYTES=0,
+    )
+    app = create_app(config)
+    try:
+        client = app.test_client()
+        with open(RECORDING, "rb") as file:
+            answer = client.post("/upload", data={"file": (file, RECORDING.name)})
+        file_id = answer.get_json()["file_id"]
+        answer = client.post(f"/process/whisper/{file_id}", json={"temperature": 0.0})
+        assert answer.status_code == 202, answer.get_json()
+        until(lambda: client.get(f"/status/{file_id}").get_json()["status"] == "completed")
+        result = client.get(f"/status/{file_id}").get_json()["jobs"][0]["result"]
+        with client.get(TRACK.format(file_id)) as download:
+            text = download.get_data(as_text=True)
+    finally:
+        app.extensions["parts"].stop()
+    assert result["note"] == f"The CUDA device was not used: {MISSING}."
+    assert len(text.split()) > 10
 
 
 # Any small library, with the name of cuBLAS written into it in the place of its own.

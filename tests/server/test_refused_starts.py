@@ -1,6 +1,7 @@
 """What keeps a server from starting, and how that is said."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ from scripts.services.children import free_port
 from tests.support.server import Server
 
 
-def start(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def start(
+    folder: Path, script: str = "app.py", program: Path = ROOT, /, **settings: str
+) -> subprocess.CompletedProcess[str]:
     """`python app.py` as a person starts it, expected to end by itself."""
     environment = {
         **os.environ,
@@ -22,8 +25,8 @@ def start(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
         **settings,
     }
     return subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=ROOT,
+        [sys.executable, script],
+        cwd=program,
         env=environment,
         capture_output=True,
         text=True,
@@ -42,6 +45,37 @@ def test_a_bad_value_stops_the_start(tmp_path: Path) -> None:
     done = start(tmp_path, PORT="abc")
     assert_ends_with(done, "The server cannot start: PORT='abc' cannot be used: use a whole number")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelled_setting_is_reported_before_the_start(tmp_path: Path) -> None:
+    """The start itself fails, so that the process ends."""
+    (tmp_path / "file").write_text("not a folder")
+    done = start(tmp_path, UPLOAD_FOLDER=str(tmp_path / "file" / "uploads"), API_KEY="secret")
+    warning = "API_KEY is not a setting and has no effect. Did you mean API_KEYS?"
+    assert_ends_with(done, warning)
+    assert done.stderr.index(warning) < done.stderr.index("The server cannot start: ")
+    assert "secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("script", ["app.py", "production.py"])
+def test_settings_that_cannot_be_read_stop_the_start(tmp_path: Path, script: str) -> None:
+    """PowerShell writes UTF-16 by default."""
+    program = copy_program(tmp_path / "program")
+    (program / ".env").write_text("PORT=8001\n", "utf-16")
+    done = start(tmp_path, script, program)
+    sentence = f"The server cannot start: The settings cannot be read: {program / '.env'} is UTF-16"
+    assert_ends_with(done, sentence)
+    assert [path.name for path in tmp_path.iterdir()] == ["program"]
+
+
+def copy_program(folder: Path) -> Path:
+    """The program in a folder of its own, where it looks for `.env`; without models and pages."""
+    shutil.copytree(
+        ROOT / "studio", folder / "studio", ignore=shutil.ignore_patterns("__pycache__", "static")
+    )
+    for path in ROOT.glob("*.py"):
+        shutil.copy(path, folder)
+    return folder
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,22 @@
 """Whisper on a CUDA device with little memory, shown by a real model on the CPU that lacks it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import ctranslate2
 import numpy as np
 import pytest
 
+from studio.errors import ModelUnusable
+from studio.inference import devices
+from studio.inference.engine_settings import EngineSettings
+from studio.transcription import load, openai_engine
+from studio.transcription.catalogue import WhisperCatalogue
 from studio.transcription.cuda import CudaModel
+from studio.transcription.engine import DecodeOptions
+from studio.transcription.openai_engine import OpenaiWhisper
+from studio.transcription.openai_weights import read_whisper
 from tests.support.server import ROOT
 
 FOLDER = ROOT / "pretrained" / "whisper-mini" / "ctranslate2"
@@ -70,3 +79,86 @@ def test_other_failures_are_those_of_the_work(model: Any) -> None:
     with pytest.raises(RuntimeError, match="too long"):
         decoded(broken)
     assert broken.note is None
+
+
+# openai-whisper leaves the file of its tokens to the garbage collector, and sees that the device is
+# the CPU.
+WARNS = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:FP16 is not supported on CPU"
+)
+SPEECH = np.random.default_rng(1).normal(0, 0.1, 32_000).astype(np.float32)
+GREEDY = DecodeOptions("en", temperatures=(0.0,), max_tokens=8)
+
+
+def on_a_device(monkeypatch: pytest.MonkeyPatch, loads: bool, message: str) -> list[str]:
+    """A CUDA device on which openai-whisper cannot be loaded, or used; the devices that it asks.
+
+    The model is on the CPU all the time.
+    """
+    asked: list[str] = []
+
+    def read(folder: Path, device: str) -> Any:
+        asked.append(device)
+        model = read_whisper(folder)
+        if device != "cpu":
+            if not loads:
+                raise RuntimeError(message)
+            for name in ("encoder", "decoder"):
+                getattr(model, name).register_forward_pre_hook(fail)
+        return model
+
+    def fail(*_: object) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(openai_engine, "choose_device", lambda _: devices.Device("cuda"))
+    monkeypatch.setattr(openai_engine, "read_whisper", read)
+    return asked
+
+
+@WARNS
+@pytest.mark.parametrize("call", ["load", "transcribe", "align"])
+def test_openai_whisper_goes_on_where_its_device_fails(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    calls: dict[str, Callable[[OpenaiWhisper], object]] = {
+        "load": lambda engine: engine.precision,
+        "transcribe": lambda engine: list(engine.transcribe([SPEECH], GREEDY)),
+        "align": lambda engine: engine.align(SPEECH, [" one", " two"], "en"),
+    }
+    exact = OpenaiWhisper(FOLDER, "mini", "cpu")
+    asked = on_a_device(monkeypatch, call != "load", OUT_OF_MEMORY)
+    engine = OpenaiWhisper(FOLDER, "mini")
+    assert (engine.note is None) == (call != "load")
+    assert calls[call](engine) == calls[call](exact)
+    assert engine.note == f"The CUDA device was not used: {OUT_OF_MEMORY}."
+    assert engine.precision == "float32"
+    assert asked == ["cuda", "cpu"]
+
+
+@WARNS
+def test_other_failures_of_openai_whisper_are_those_of_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_a_device(monkeypatch, True, "the prompt is too long")
+    engine = OpenaiWhisper(FOLDER, "mini")
+    with pytest.raises(RuntimeError, match="too long"):
+        list(engine.transcribe([SPEECH], GREEDY))
+    assert engine.note is None
+
+
+@WARNS
+def test_a_device_that_fails_is_not_blamed_on_the_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    catalogue = WhisperCatalogue(FOLDER.parent, tmp_path, tmp_path, "openai-whisper")
+    settings = EngineSettings("auto", "auto", 0, tmp_path)
+    on_a_device(monkeypatch, False, "CUDA error: no kernel image is available")
+    engine = load.load(catalogue, "mini", settings)
+    assert "no kernel image" in (engine.note or "")
+    monkeypatch.setattr(openai_engine, "read_whisper", mismatch)
+    with pytest.raises(ModelUnusable, match=r"weights of 'mini' cannot be loaded.*Replace"):
+        load.load(catalogue, "mini", settings)
+
+
+def mismatch(*_: object) -> None:
+    raise RuntimeError("size mismatch for encoder.conv1.weight")

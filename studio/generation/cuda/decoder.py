@@ -34,8 +34,8 @@ KEPT_RUNS = 2
 class CudaDecoder:
     """The decoder behind the `Decoder` protocol, in half precision. Any number of runs at once.
 
-    Where the device has no memory for a run, the decoder that `fallback` gives takes over; `note`
-    then says so.
+    If the device has no memory for a run, at its start or later, the decoder that `fallback` gives
+    takes over; `note` then says so.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class CudaDecoder:
         import torch
 
         self.network = Network(folder, shape, device, torch.float16)
+        self.device = device
         self.note: str | None = None
         self._fallback = fallback
         self._on_cpu: Decoder | None = None
@@ -63,19 +64,27 @@ class CudaDecoder:
             if not is_device_failure(error):
                 raise
             reason = fallback_note(error)
-        with self._lock:
-            self._idle.clear()
-            release_memory()
+        self._release()
         try:
             return self._begin(states, rows, guided)
         except RuntimeError as error:
             if not is_device_failure(error):
                 raise
-            log.warning("%s The CPU goes on.", reason)
+        return self.on_cpu(reason).begin(states, rows, guided)
+
+    def on_cpu(self, note: str) -> Decoder:
+        log.warning("%s The CPU goes on.", note)
+        self._release()
         with self._lock:
-            self.note = reason
+            self.note = note
             self._on_cpu = self._on_cpu or self._fallback()
-            return self._on_cpu.begin(states, rows, guided)
+            return self._on_cpu
+
+    def _release(self) -> None:
+        with self._lock:
+            self._idle.clear()
+        # Without the lock: runs that are collected as garbage are given back, which takes it.
+        release_memory()
 
     def rehearse(self, kind: CodecSpec) -> None:
         """Draw a few codes, so that what does not work on the device shows."""
