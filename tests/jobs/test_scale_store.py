@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from scripts.services.postgres import Postgres
-from studio.errors import Interrupted
-from studio.jobs import migration
+from studio.errors import Interrupted, StorageUnavailable
+from studio.jobs import database, faults, migration
 from studio.jobs.database import MAX_CONNECTIONS, connect
 from studio.jobs.execution import describe
 from studio.jobs.job import Job, Request, State
@@ -183,6 +184,37 @@ def test_a_process_keeps_its_connections(postgresql: Postgres) -> None:
         for _ in range(3):
             list(pool.map(lambda _: store.count(State.QUEUED), range(3 * MAX_CONNECTIONS)))
     assert len(opened) <= MAX_CONNECTIONS
+    store.close()
+
+
+def test_a_lack_of_connections_means_that_the_database_does_not_respond(
+    postgresql: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(database, "POOL_TIMEOUT_S", 0.01)
+    engine = connect(postgresql.new_database(f"test{uuid4().hex}"))
+    store = SharedJobStore(engine)
+    store.open()
+    with engine.connect(), pytest.raises(OperationalError) as raised:
+        store.count(State.QUEUED)
+    assert faults.as_studio_error(raised.value).extra["retry_after_s"]
+    assert store.count(State.QUEUED) == 0
+    store.close()
+
+
+def test_a_read_only_standby_is_waited_for(postgresql: Postgres) -> None:
+    url = postgresql.new_database(f"test{uuid4().hex}")
+    primary = SharedJobStore(connect(url))
+    primary.open()
+    primary.close()
+    standby = connect(f"{url}?options=-c%20default_transaction_read_only%3Don")
+    store = SharedJobStore(standby)
+    assert store.count(State.QUEUED) == 0
+    with pytest.raises(OperationalError) as raised:
+        store.cancel("f" * 32)
+    error = faults.as_studio_error(raised.value)
+    assert isinstance(error, StorageUnavailable) and error.extra["retry_after_s"]
+    assert "read-only" in error.sentence
     store.close()
 
 
