@@ -19,7 +19,7 @@ from studio.storage.folders import Folders
 from studio.storage.incoming import IncomingFile
 from studio.storage.on_demand import OnDemand
 from studio.storage.owner import Owner
-from studio.storage.space import DiskSpace, disk_errors
+from studio.storage.space import DiskSpace, check_writable, disk_errors, folder_errors
 
 # The database may not know younger uploads and results yet.
 HALF_MADE_AFTER_S = 3600.0
@@ -242,7 +242,8 @@ class Storage(ABC):
 
     def check_writable(self) -> None:
         """Raise DiskFull or StorageUnavailable if uploads and results cannot be written."""
-        self._space.check_writable()
+        for probe in (self._folders.new_incoming(), self._folders.new_work("probe")):
+            check_writable(probe)
 
     def free_bytes(self) -> int:
         return self._space.free_bytes()
@@ -329,7 +330,7 @@ class Storage(ABC):
     def work(self, job_id: str) -> Iterator[Path]:
         """A temporary folder for the results of a job in progress."""
         folder = self._folders.new_work(job_id)
-        with disk_errors():
+        with folder_errors():
             folder.mkdir()
         try:
             yield folder
