@@ -20,6 +20,7 @@ from studio.jobs.execution import describe
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import route
 from studio.jobs.presence import DatabaseInUse, presence
+from studio.jobs.scale import store as scale_store
 from studio.jobs.scale.changes import conninfo
 from studio.jobs.scale.store import MAX_ATTEMPTS, SharedJobStore
 from studio.jobs.uploads import UploadTable
@@ -185,6 +186,41 @@ def test_a_process_keeps_its_connections(postgresql: Postgres) -> None:
             list(pool.map(lambda _: store.count(State.QUEUED), range(3 * MAX_CONNECTIONS)))
     assert len(opened) <= MAX_CONNECTIONS
     store.close()
+
+
+WAITING = text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def waiting_for_locks(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(WAITING))
+
+
+def test_one_server_edits_a_job_at_a_time(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = open_store(), open_store()
+    order: list[str] = []
+
+    def edit() -> None:
+        with two.editing("song"):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with one.editing("song"):
+            with two.editing("other song"):
+                order.append("other")
+            editing = pool.submit(edit)
+            until(lambda: waiting_for_locks(one._engine) == 1)
+            order.append("first")
+        editing.result()
+    assert order == ["other", "first", "second"]
+    monkeypatch.setattr(scale_store, "EDITING_TIMEOUT", "1ms")
+    with one.editing("song"), pytest.raises(OperationalError), two.editing("song"):
+        pass
 
 
 def test_a_lack_of_connections_means_that_the_database_does_not_respond(
