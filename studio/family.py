@@ -12,7 +12,7 @@ from studio.inference.variants import Catalogue, Variant
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report
 from studio.results import Result, Track
-from studio.storage.files import Upload
+from studio.storage.files import StoredFile, Upload
 
 OptionsT = TypeVar("OptionsT", bound=JobOptions)
 ModelT = TypeVar("ModelT")
@@ -115,8 +115,11 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
         """Whether a job can use a text file. Raises TextUnreadable with the reason if not."""
         return False
 
-    def options_in(self, path: Path) -> dict[str, Any]:
-        """Options in the file itself; those of the request take precedence."""
+    def options_in(self, file: StoredFile) -> dict[str, Any]:
+        """Options in the file itself; those of the request take precedence.
+
+        `file.path` may download it, so this reads only what must be read before the job.
+        """
         return {}
 
     def check(self, upload: Upload, options: OptionsT, variant: Any) -> dict[str, Any]:

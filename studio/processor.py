@@ -107,7 +107,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
                 f"{self.name} accepts {', '.join(sorted(self.accepted_types))} files; "
                 f"{upload.filename!r} is {upload.file_type}."
             )
-        given = family.options_in(self._storage.source(upload).path) if reads_upload else {}
+        given = family.options_in(self._storage.source(upload)) if reads_upload else {}
         options = parse_options(family.options, {**given, **body})
         name = options.model_variant or self.default
         variant = family.check_variant(name)

@@ -17,7 +17,7 @@ from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
 from studio.results import SOUND_FORMATS, Track
 from studio.sources import Source, Sources
-from studio.storage.files import Upload
+from studio.storage.files import StoredFile, Upload
 
 
 class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
@@ -71,8 +71,8 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
         read_prompt(path)
         return True
 
-    def options_in(self, path: Path) -> dict[str, Any]:
-        return read_prompt(path).options
+    def options_in(self, file: StoredFile) -> dict[str, Any]:
+        return read_prompt(file.path).options
 
     def check(
         self, upload: Upload, options: GenerationOptions, variant: MusicGenVariant

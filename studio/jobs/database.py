@@ -2,8 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.exc import OperationalError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+
+from studio.jobs import faults
 
 # A PostgreSQL server whose machine has vanished is noticed within 30 s, and not after minutes.
 POSTGRESQL_OPTIONS = {
@@ -15,6 +19,18 @@ POSTGRESQL_OPTIONS = {
 }
 # Of one process to PostgreSQL. All are kept: a new one takes longer than most statements.
 MAX_CONNECTIONS = 15
+# How long a thread waits for one of them. If all are busy for longer, PostgreSQL is stalled.
+POOL_TIMEOUT_S = 5.0
+
+
+class Connections(QueuePool):
+    """A pool that reports a lack of connections as any other failure to reach the database."""
+
+    def connect(self) -> PoolProxiedConnection:
+        try:
+            return super().connect()
+        except TimeoutError as error:
+            raise OperationalError("connect", None, error) from error
 
 
 def connect(address: str) -> Engine:
@@ -22,14 +38,22 @@ def connect(address: str) -> Engine:
 
     SQLite gets a write-ahead log and a busy timeout. PostgreSQL gets POSTGRESQL_OPTIONS that the
     URL does not have, and its connections are tested before they are used again.
+
+    If a database does not respond or is read-only, all errors are OperationalErrors.
     """
     url = make_url(address)
     if url.get_backend_name() == "postgresql":
         url = url.update_query_dict({**POSTGRESQL_OPTIONS, **url.query})
-        pool = {"pool_pre_ping": True, "pool_size": MAX_CONNECTIONS, "max_overflow": 0}
+        pool = {
+            "pool_pre_ping": True,
+            "pool_size": MAX_CONNECTIONS,
+            "max_overflow": 0,
+            "pool_timeout": POOL_TIMEOUT_S,
+        }
     else:
         pool = {}
-    engine = create_engine(url, **pool)
+    engine = create_engine(url, poolclass=Connections, **pool)
+    event.listen(engine, "handle_error", _as_operational_error)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -41,6 +65,14 @@ def connect(address: str) -> Engine:
             cursor.close()
 
     return engine
+
+
+def _as_operational_error(context: ExceptionContext) -> OperationalError | None:
+    """A standby of PostgreSQL is read-only: after a failover, until it is the primary."""
+    cause = context.original_exception
+    if not faults.is_read_only(cause):
+        return None
+    return OperationalError(context.statement, None, cause)
 
 
 class Sessions:

@@ -12,6 +12,13 @@ from studio.jobs.tables import ProbeRow
 # More than a page, so that the probe needs disk space.
 PROBE_BYTES = 1 << 14
 RETRY_AFTER_S = 5
+# PostgreSQL's read_only_sql_transaction.
+READ_ONLY = "25006"
+
+
+def is_read_only(cause: BaseException | None) -> bool:
+    """Whether an error of psycopg says that PostgreSQL is read-only."""
+    return getattr(cause, "sqlstate", None) == READ_ONLY
 
 
 def as_studio_error(error: SQLAlchemyError) -> StudioError:
@@ -22,8 +29,10 @@ def as_studio_error(error: SQLAlchemyError) -> StudioError:
         return DiskFull("The disk with the job database is full. Try again later.")
     if code == sqlite3.SQLITE_READONLY:
         return StorageUnavailable("The job database is read-only. Try again later.")
+    # After a failover, a standby soon becomes the primary.
+    problem = "is read-only" if is_read_only(cause) else "does not respond"
     return StorageUnavailable(
-        f"The job database does not respond. Retry after {RETRY_AFTER_S} s.",
+        f"The job database {problem}. Retry after {RETRY_AFTER_S} s.",
         retry_after_s=RETRY_AFTER_S,
     )
 

@@ -14,7 +14,7 @@ from studio.jobs.job import State
 from studio.jobs.jobs import Jobs
 from studio.jobs.outbox import Outbox
 from studio.jobs.store import JobStore
-from studio.storage.files import ResultId, Storage
+from studio.storage.files import ResultId, Storage, UnreadableRecord
 
 log = logging.getLogger(__name__)
 
@@ -154,12 +154,18 @@ class Housekeeper:
         try:
             if self._is_old(file_id):
                 self._runner.while_idle(file_id, remove)
-        except (UnknownFile, ValueError):
-            # Its owner has deleted it, or its record is damaged.
+        except UnknownFile:
+            # Its owner has deleted it.
             return
+        except (UnreadableRecord, OSError) as error:
+            # The other files are still cleaned up.
+            log.error("cannot clean up the file %s: %s", file_id, error.__cause__ or error)
 
     def _is_old(self, file_id: str) -> bool:
-        """Whether an upload has been unused for the retention time. Raises UnknownFile."""
+        """Whether an upload has been unused for the retention time.
+
+        Raises UnknownFile or UnreadableRecord.
+        """
         upload = self._storage.upload(file_id)
         limits_s = [self._retention_s] if self._retention_s else []
         last = upload.created_at

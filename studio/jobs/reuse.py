@@ -3,7 +3,7 @@
 from studio.errors import UnknownFile
 from studio.jobs.job import Job, Request, State
 from studio.jobs.store import JobStore
-from studio.storage.files import ResultId, Storage
+from studio.storage.files import ResultId, Storage, UnreadableRecord
 
 
 def completed_before(
@@ -60,5 +60,5 @@ def completed_before(
 def _belongs_to(storage: Storage, job: Job, owner: str | None) -> bool:
     try:
         return storage.upload(job.request.file_id).owner == owner
-    except UnknownFile:
+    except (UnknownFile, UnreadableRecord):
         return False

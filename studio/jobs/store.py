@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -54,6 +55,7 @@ class JobStore:
         self._engine = engine
         self._turns = Turns()
         self._turns_lock = Lock()
+        self._editing_lock = Lock()
 
     def open(self) -> None:
         """Create the tables, or bring those of an older version up to date."""
@@ -99,6 +101,12 @@ class JobStore:
         """Add a message to a URL about an existing job, unless one is already pending."""
         with self._sessions.begin() as session:
             add_message(session, job_id, webhook, client)
+
+    @contextmanager
+    def editing(self, _job_id: str) -> Iterator[None]:
+        """Let nobody else edit the results of a job until the block ends."""
+        with self._editing_lock:
+            yield
 
     def get(self, job_id: str) -> Job | None:
         with self._sessions.reading() as session:

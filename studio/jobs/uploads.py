@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from studio.jobs import faults
 from studio.jobs.database import Sessions
 from studio.jobs.tables import UploadRow
-from studio.storage.files import Upload, unknown_file
+from studio.storage.files import Upload, record_errors, unknown_file
 from studio.storage.folders import is_id
 
 
@@ -45,7 +45,8 @@ class UploadTable:
                 record = session.scalar(wanted)
         if record is None:
             raise unknown_file(file_id)
-        return Upload.of(record)
+        with record_errors(file_id):
+            return Upload.of(record)
 
     def file_ids(self) -> list[str]:
         with self._sessions.reading() as session:

@@ -19,7 +19,9 @@ from studio.storage.files import (
     ResultId,
     SoundInfo,
     Storage,
+    UnreadableRecord,
     Upload,
+    record_errors,
     unknown_file,
 )
 from studio.storage.folders import Folders, is_id
@@ -39,16 +41,13 @@ class DiskUploads:
         (folder / RECORD).write_text(json.dumps(asdict(upload)), encoding="utf-8")
 
     def read(self, file_id: str) -> Upload:
-        if is_id(file_id):
-            path = self._record(file_id)
-            try:
-                data = json.loads(path.read_text("utf-8"))
-                data.setdefault("created_at", path.stat().st_mtime)
-            except FileNotFoundError:
-                pass
-            else:
-                return Upload.of(data)
-        raise unknown_file(file_id)
+        if not is_id(file_id):
+            raise unknown_file(file_id)
+        path = self._record(file_id)
+        with record_errors(file_id):
+            data = json.loads(path.read_text("utf-8"))
+            data.setdefault("created_at", path.stat().st_mtime)
+            return Upload.of(data)
 
     def file_ids(self) -> list[str]:
         return self._folders.file_ids()
@@ -147,7 +146,7 @@ class DiskStorage(Storage):
             try:
                 if self.upload(file_id).owner == owner:
                     folders += [self._folders.uploads / file_id, self._folders.outputs / file_id]
-            except UnknownFile:
+            except (UnknownFile, UnreadableRecord):
                 continue
         return size_bytes(*folders)
 

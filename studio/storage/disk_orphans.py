@@ -64,6 +64,9 @@ class DiskOrphans:
                 path.rename(gone)
             except FileNotFoundError:
                 return
+            except OSError as error:
+                log.error("cannot delete %s: %s", path, error)
+                return
         log.info("deleting %s, which belongs to no job", path)
         shutil.rmtree(gone, ignore_errors=True)
 
@@ -79,8 +82,11 @@ def _delete(path: Path) -> None:
 def _is_whole_upload(folder: Path) -> bool:
     try:
         json.loads((folder / "upload.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
+    except OSError:
+        # The record is there, and an operator may make it readable again.
+        return True
     return any(folder.glob("source.*"))
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from studio.errors import DiskFull, UnknownFile
+from studio.errors import DiskFull, StorageUnavailable, UnknownFile
 from studio.storage.folders import Folders
 from studio.storage.incoming import IncomingFile
 from studio.storage.on_demand import OnDemand
 from studio.storage.owner import Owner
-from studio.storage.space import DiskSpace, disk_errors
+from studio.storage.space import DiskSpace, check_writable, disk_errors, folder_errors
 
 # The database may not know younger uploads and results yet.
 HALF_MADE_AFTER_S = 3600.0
@@ -64,11 +64,28 @@ class Upload:
         return cls(**{**record, "sound": sound})
 
 
+class UnreadableRecord(StorageUnavailable):
+    """The record of one upload cannot be read. Those of others can, so lists leave it out."""
+
+
+@contextmanager
+def record_errors(file_id: str) -> Iterator[None]:
+    """Convert errors in reading a record, which may be that of a newer version, for callers."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise unknown_file(file_id) from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UnreadableRecord(
+            f"The record of the file {file_id!r} cannot be read ({type(error).__name__})."
+        ) from error
+
+
 class Uploads(Protocol):
     """The records of all uploads. An upload exists if it has a record."""
 
     def read(self, file_id: str) -> Upload:
-        """The upload with this ID. Raises UnknownFile or StorageUnavailable."""
+        """The upload with this ID. Raises UnknownFile, UnreadableRecord or StorageUnavailable."""
 
     def file_ids(self) -> list[str]:
         """The IDs of all uploads."""
@@ -225,7 +242,8 @@ class Storage(ABC):
 
     def check_writable(self) -> None:
         """Raise DiskFull or StorageUnavailable if uploads and results cannot be written."""
-        self._space.check_writable()
+        for probe in (self._folders.new_incoming(), self._folders.new_work("probe")):
+            check_writable(probe)
 
     def free_bytes(self) -> int:
         return self._space.free_bytes()
@@ -234,7 +252,7 @@ class Storage(ABC):
         return self._space.used_bytes()
 
     def upload(self, file_id: str) -> Upload:
-        """The upload with this ID. Raises UnknownFile."""
+        """The upload with this ID. Raises UnknownFile, UnreadableRecord or StorageUnavailable."""
         return self._uploads.read(file_id)
 
     def file_ids(self) -> list[str]:
@@ -312,7 +330,7 @@ class Storage(ABC):
     def work(self, job_id: str) -> Iterator[Path]:
         """A temporary folder for the results of a job in progress."""
         folder = self._folders.new_work(job_id)
-        with disk_errors():
+        with folder_errors():
             folder.mkdir()
         try:
             yield folder

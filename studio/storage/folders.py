@@ -17,6 +17,8 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studio.storage.space import folder_errors
+
 _ID = re.compile(r"[0-9a-f]{32}")
 _RESULT = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
 
@@ -59,7 +61,8 @@ class Folders:
 
     def file_ids(self) -> list[str]:
         """The IDs of all uploads."""
-        return [path.name for path in self.uploads.iterdir() if is_id(path.name)]
+        with folder_errors():
+            return [path.name for path in self.uploads.iterdir() if is_id(path.name)]
 
     def is_empty(self) -> bool:
         """Whether there are no uploads."""

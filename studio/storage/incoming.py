@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from studio.storage.space import disk_errors
+from studio.storage.space import disk_errors, folder_errors
 
 
 class IncomingFile:
@@ -20,7 +20,7 @@ class IncomingFile:
         self._hash = hashlib.sha256()
         self._check_space = check_space
         self._next_check_bytes = 0
-        with disk_errors():
+        with folder_errors():
             self._file: IO[bytes] = open(path, "wb")  # noqa: SIM115 - closed by close()
 
     def write(self, data: bytes) -> int:

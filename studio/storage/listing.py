@@ -3,7 +3,7 @@
 from threading import Lock
 
 from studio.errors import UnknownFile
-from studio.storage.files import Storage
+from studio.storage.files import Storage, UnreadableRecord
 
 Entry = tuple[float, str]
 """When an upload arrived (Unix seconds), and its ID."""
@@ -30,7 +30,7 @@ class Listing:
     def _read(self, file_id: str) -> tuple[str | None, Entry] | None:
         try:
             upload = self._storage.upload(file_id)
-        except UnknownFile:
+        except (UnknownFile, UnreadableRecord):
             return None
         owner = None if upload.is_temporary else upload.owner
         return owner, (upload.created_at, file_id)

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,6 +14,20 @@ from studio.errors import DiskFull, StorageUnavailable, StudioError
 # Minimum time between two measurements of the used space.
 MEASURE_EVERY_S = 1.0
 PROBE_BYTES = 4096
+FULL = (errno.ENOSPC, errno.EDQUOT)
+UNAVAILABLE = (
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    # The server of a shared folder is away, or the device is.
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.EHOSTDOWN,
+    errno.ETIMEDOUT,
+    errno.ENODEV,
+    errno.ENXIO,
+)
 
 
 @contextmanager
@@ -28,15 +41,39 @@ def disk_errors() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def folder_errors() -> Iterator[None]:
+    """As `disk_errors`, for the server's own folders: any other OSError says that one is gone."""
+    try:
+        with disk_errors():
+            yield
+    except OSError as error:
+        raise _unavailable(error) from error
+
+
 def as_studio_error(error: OSError) -> StudioError | None:
     """The error for callers if the disk cannot be written; None for other errors."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return DiskFull("The server's disk is full. Free some space and try again.")
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
-        return StorageUnavailable(
-            f"The server's disk cannot be written ({error.strerror}). Try again later."
-        )
-    return None
+    return _unavailable(error) if error.errno in UNAVAILABLE else None
+
+
+def _unavailable(error: OSError) -> StorageUnavailable:
+    return StorageUnavailable(
+        f"The server's disk cannot be written ({error.strerror or error}). Try again later."
+    )
+
+
+def check_writable(probe: Path) -> None:
+    """Raise DiskFull or StorageUnavailable if the file `probe` cannot be written.
+
+    This ignores the limits: a server that is full for clients is still available.
+    """
+    with folder_errors():
+        try:
+            probe.write_bytes(bytes(PROBE_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 class DiskSpace:
@@ -77,22 +114,10 @@ class DiskSpace:
                 "(DELETE /cleanup/<file_id>) and try again."
             )
 
-    def check_writable(self) -> None:
-        """Raise DiskFull or StorageUnavailable if a folder cannot be written.
-
-        This ignores the limits: a server that is full for clients is still available.
-        """
-        for folder in self._folders:
-            probe = folder / f".probe-{secrets.token_hex(8)}"
-            with disk_errors():
-                try:
-                    probe.write_bytes(bytes(PROBE_BYTES))
-                finally:
-                    probe.unlink(missing_ok=True)
-
     def free_bytes(self) -> int:
         """Free bytes on the disk of the uploads or of the results, whichever is less."""
-        return min(shutil.disk_usage(folder).free for folder in self._folders)
+        with folder_errors():
+            return min(shutil.disk_usage(folder).free for folder in self._folders)
 
     def used_bytes(self) -> int:
         """Bytes used by uploads and results, including unfinished ones; at most a second old."""

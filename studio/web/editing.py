@@ -1,6 +1,5 @@
 """`PUT` and `DELETE /files/<file_id>/<track>`: edited tracks, kept beside the original."""
 
-from threading import Lock
 from typing import Any
 
 from flask import Response, g, request
@@ -28,7 +27,6 @@ from studio.results import Track
 from studio.storage.files import StoredFile, Upload
 from studio.web import receiving, schemas, sending
 from studio.web.operations import Parameter, operation
-from studio.web.services import Services
 from studio.web.tracks import TrackViews
 from studio.web.views import answer
 
@@ -57,10 +55,6 @@ EDIT_ERRORS = (
 
 class EditViews(TrackViews):
     """Editing tracks. One edit at a time, so that none overwrites another unseen."""
-
-    def __init__(self, services: Services) -> None:
-        super().__init__(services)
-        self._editing = Lock()
 
     @operation(
         name="edit_track",
@@ -107,7 +101,7 @@ class EditViews(TrackViews):
                 f"/download/{file_id}/{name}?format={FORMAT}) as `If-Match`."
             )
         folder = self._folder(upload, job)
-        with self._editing:
+        with self._store.editing(job.job_id):
             self._check_unchanged(self._json(upload, job, track))
             if body is None:
                 track.editing.restore(folder)

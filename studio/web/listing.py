@@ -5,6 +5,7 @@ import re
 from flask import Response, g, request
 
 from studio.errors import InvalidOption, NotListed, UnknownFile
+from studio.storage.files import UnreadableRecord
 from studio.storage.listing import Entry, Listing
 from studio.web import answers, schemas
 from studio.web.operations import Parameter, operation
@@ -73,8 +74,8 @@ class ListViews(Views):
         for file_id in file_ids:
             try:
                 upload = self._storage.upload(file_id)
-            except UnknownFile:
-                # It has been deleted meanwhile.
+            except (UnknownFile, UnreadableRecord):
+                # It has been deleted or damaged meanwhile.
                 continue
             job = jobs.get(file_id)
             found.append(

@@ -39,6 +39,7 @@ from studio.errors import (
 )
 from studio.inference.warm_up import READY
 from studio.jobs.body import WEBHOOK, with_query
+from studio.jobs.counts import JobCounts
 from studio.jobs.job import State
 from studio.storage.files import unknown_file
 from studio.web import answers, editing, receiving, schemas
@@ -147,6 +148,10 @@ def register(app: Flask, services: Services) -> None:
 class JobViews(Views):
     """The views of uploads and jobs. They read the store and the disk, or queue jobs."""
 
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._counts = JobCounts(services.store)
+
     @operation(
         name="check_health",
         tag="server",
@@ -156,6 +161,7 @@ class JobViews(Views):
         rate="none",
     )
     def health(self) -> Response:
+        queued, processing = self._counts.latest() or (None, None)
         return answer(
             schemas.Health(
                 status="healthy",
@@ -164,8 +170,8 @@ class JobViews(Views):
                 websocket_support=True,
                 transcription_endpoint="/transcribe",
                 version=self._services.version,
-                jobs_queued=self._store.count(State.QUEUED),
-                jobs_processing=self._store.count(State.PROCESSING),
+                jobs_queued=queued,
+                jobs_processing=processing,
             )
         )
 

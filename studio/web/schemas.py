@@ -26,8 +26,12 @@ class Health(BaseModel):
         description="Socket.IO namespace of live transcription.", examples=["/transcribe"]
     )
     version: str
-    jobs_queued: int = Field(examples=[0])
-    jobs_processing: int = Field(examples=[1])
+    jobs_queued: int | None = Field(
+        description="Null if the job database does not respond.", examples=[0]
+    )
+    jobs_processing: int | None = Field(
+        description="Null if the job database does not respond.", examples=[1]
+    )
 
 
 class Ready(BaseModel):

@@ -79,6 +79,9 @@ class _Sockets:
         self._most_strangers = most_strangers
         self._open: dict[str, _Connection] = {}
         self._asked: dict[str, list[_Asked]] = {}
+        # How many messages of a connection are being handled, and why it has ended meanwhile.
+        self._handling: Counter[str] = Counter()
+        self._left: dict[str, str] = {}
         self._lock = Lock()
         self._enter = server.eio.handlers["connect"]
         self._leave = server.eio.handlers["disconnect"]
@@ -137,9 +140,11 @@ class _Sockets:
 
     def _on_message(self, connection: str, data: Any) -> None:
         """Handle a Socket.IO message; close the connection if that fails."""
-        about = self._open.get(connection)
-        if about is None:
-            return
+        with self._lock:
+            about = self._open.get(connection)
+            if about is None:
+                return
+            self._handling[connection] += 1
         try:
             if not self._has_joined(connection):
                 about.connects += 1
@@ -152,6 +157,19 @@ class _Sockets:
                 self._refuse(connection, f"an event with {pending.attachment_count} attachments")
         except Exception as error:
             self._refuse(connection, describe(error))
+        finally:
+            self._handled(connection)
+
+    def _handled(self, connection: str) -> None:
+        """Tell Socket.IO the end of a connection that ended while its messages were handled."""
+        with self._lock:
+            self._handling[connection] -= 1
+            if self._handling[connection]:
+                return
+            del self._handling[connection]
+            reason = self._left.pop(connection, None)
+        if reason is not None:
+            self._leave(connection, reason)
 
     def _refuse(self, connection: str, reason: str) -> None:
         """Close a connection because of what it sent."""
@@ -175,7 +193,7 @@ class _Sockets:
             if one.kind != "poll" and one.tcp is not None and one.thread != get_ident():
                 stop_reading(one.tcp)
 
-    def _on_disconnect(self, connection: str, reason: str) -> Any:
+    def _on_disconnect(self, connection: str, reason: str) -> None:
         with self._lock:
             self._open.pop(connection, None)
             is_read = any(one.kind != "poll" for one in self._asked.get(connection, []))
@@ -189,7 +207,13 @@ class _Sockets:
             timer = Timer(LINGER_S, self._stop, (connection,))
             timer.daemon = True
             timer.start()
-        return self._leave(connection, reason)
+        with self._lock:
+            if self._handling[connection]:
+                # Socket.IO would not tell a namespace that the client is just joining, and the
+                # client's place would be lost.
+                self._left[connection] = reason
+                return
+        self._leave(connection, reason)
 
     def _handle_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         """Handle a request, unless its connection has too many of its type in progress."""

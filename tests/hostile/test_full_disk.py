@@ -223,6 +223,31 @@ def test_a_read_only_disk_is_told_and_recovered_from(tiny: Server, short_wav: Pa
     assert tiny.upload(short_wav)
 
 
+def test_a_disk_that_is_gone_is_told_and_recovered_from(
+    tmp_path: Path, weights: Path, short_wav: Path
+) -> None:
+    """As when it is unmounted: the folder is empty then, or does not exist."""
+    server = Server(tmp_path, MODEL_DIR=weights, DEMUCS_MODEL="swift", SEPARATION_ENGINE="torch")
+    mounted = tmp_path / "mounted"
+    try:
+        server.start()
+        assert server.upload(short_wav)
+        server.uploads.rename(mounted)
+        for is_empty in (False, True):
+            if is_empty:
+                server.uploads.mkdir()
+            with open(short_wav, "rb") as file:
+                answer = server.post("/upload", files={"file": file})
+            assert_problem(answer, "storage_unavailable", "No such file or directory")
+            until(lambda: "No such file or directory" in storage(server)["disk"])
+        server.uploads.rmdir()
+        mounted.rename(server.uploads)
+        until(lambda: storage(server) == {"disk": "ready", "database": "ready"})
+        assert server.upload(short_wav)
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [

@@ -1,10 +1,12 @@
 """What is old or belongs to nothing is removed, and nothing else is; the test turns the clock."""
 
+import errno
+import json
 import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
@@ -18,7 +20,15 @@ from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
-from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, ResultId, Upload
+from studio.storage.files import (
+    ABANDONED_AFTER_S,
+    HALF_MADE_AFTER_S,
+    ResultId,
+    UnreadableRecord,
+    Upload,
+)
+from studio.storage.listing import Listing
+from studio.storage.space import size_bytes
 from tests.support.server import Server, until
 from tests.support.storage import disk_storage
 
@@ -52,10 +62,10 @@ class House:
             steady=lambda: self.now,
         )
 
-    def upload(self) -> Upload:
+    def upload(self, owner: str | None = None) -> Upload:
         incoming = self.storage.receive()
         incoming.write(b"sound")
-        return self.storage.accept(incoming, "song.wav", "wav", None)
+        return self.storage.accept(incoming, "song.wav", "wav", None, owner)
 
     def job(self, upload: Upload, **options: str) -> Job:
         return self.store.add(Request(upload.file_id, "demucs", "mini", options, upload.file_id))
@@ -280,6 +290,56 @@ def test_half_made_uploads_go_after_an_hour(house: House, missing: str) -> None:
     house.sweep(0.2)
     assert not folder.exists()
     assert house.has(whole)
+
+
+def replace_by_a_folder(record: Path) -> None:
+    """Reading it fails for root too, whom permissions do not stop."""
+    record.unlink()
+    record.mkdir()
+
+
+def add_a_field(record: Path) -> None:
+    """As a newer version may."""
+    record.write_text(json.dumps({**json.loads(record.read_text()), "mood": "calm"}))
+
+
+@pytest.mark.parametrize("spoil", [replace_by_a_folder, add_a_field])
+def test_an_unreadable_record_concerns_its_own_file_only(
+    house: House, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], None]
+) -> None:
+    owner = "ann"
+    spoilt, first, second = (house.upload(owner) for _ in range(3))
+    folder = house.uploads / spoilt.file_id
+    spoil(folder / "upload.json")
+    with pytest.raises(UnreadableRecord, match=spoilt.file_id):
+        house.storage.upload(spoilt.file_id)
+    listed = [file_id for _, file_id in Listing(house.storage).of(owner)]
+    assert sorted(listed) == sorted([first.file_id, second.file_id])
+    folders = [house.uploads / one.file_id for one in (first, second)]
+    assert house.storage.used_bytes_of(owner) == size_bytes(*folders)
+    house.sweep(1000)
+    assert not house.has(first) and not house.has(second)
+    assert (folder / "source.wav").is_file(), "an operator may make the record readable again"
+    assert caplog.text.count(f"cannot clean up the file {spoilt.file_id}") == 1
+
+
+def test_a_result_that_cannot_be_deleted_holds_up_no_others(
+    house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = house.upload()
+    house.finish(house.job(upload))
+    held, other = (leave_result(house, upload, letter * 32) for letter in "ef")
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path == held:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    house.sweep(1.5)
+    assert held.is_dir() and not other.exists()
+    assert f"cannot delete {held}" in caplog.text
 
 
 def test_what_is_on_its_way_stays_until_it_is_abandoned(house: House) -> None:

@@ -10,15 +10,17 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from scripts.services.postgres import Postgres
-from studio.errors import Interrupted
-from studio.jobs import migration
+from studio.errors import Interrupted, StorageUnavailable
+from studio.jobs import database, faults, migration
 from studio.jobs.database import MAX_CONNECTIONS, connect
 from studio.jobs.execution import describe
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import route
 from studio.jobs.presence import DatabaseInUse, presence
+from studio.jobs.scale import store as scale_store
 from studio.jobs.scale.changes import conninfo
 from studio.jobs.scale.store import MAX_ATTEMPTS, SharedJobStore
 from studio.jobs.uploads import UploadTable
@@ -183,6 +185,72 @@ def test_a_process_keeps_its_connections(postgresql: Postgres) -> None:
         for _ in range(3):
             list(pool.map(lambda _: store.count(State.QUEUED), range(3 * MAX_CONNECTIONS)))
     assert len(opened) <= MAX_CONNECTIONS
+    store.close()
+
+
+WAITING = text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def waiting_for_locks(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(WAITING))
+
+
+def test_one_server_edits_a_job_at_a_time(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = open_store(), open_store()
+    order: list[str] = []
+
+    def edit() -> None:
+        with two.editing("song"):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with one.editing("song"):
+            with two.editing("other song"):
+                order.append("other")
+            editing = pool.submit(edit)
+            until(lambda: waiting_for_locks(one._engine) == 1)
+            order.append("first")
+        editing.result()
+    assert order == ["other", "first", "second"]
+    monkeypatch.setattr(scale_store, "EDITING_TIMEOUT", "1ms")
+    with one.editing("song"), pytest.raises(OperationalError), two.editing("song"):
+        pass
+
+
+def test_a_lack_of_connections_means_that_the_database_does_not_respond(
+    postgresql: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(database, "POOL_TIMEOUT_S", 0.01)
+    engine = connect(postgresql.new_database(f"test{uuid4().hex}"))
+    store = SharedJobStore(engine)
+    store.open()
+    with engine.connect(), pytest.raises(OperationalError) as raised:
+        store.count(State.QUEUED)
+    assert faults.as_studio_error(raised.value).extra["retry_after_s"]
+    assert store.count(State.QUEUED) == 0
+    store.close()
+
+
+def test_a_read_only_standby_is_waited_for(postgresql: Postgres) -> None:
+    url = postgresql.new_database(f"test{uuid4().hex}")
+    primary = SharedJobStore(connect(url))
+    primary.open()
+    primary.close()
+    standby = connect(f"{url}?options=-c%20default_transaction_read_only%3Don")
+    store = SharedJobStore(standby)
+    assert store.count(State.QUEUED) == 0
+    with pytest.raises(OperationalError) as raised:
+        store.cancel("f" * 32)
+    error = faults.as_studio_error(raised.value)
+    assert isinstance(error, StorageUnavailable) and error.extra["retry_after_s"]
+    assert "read-only" in error.sentence
     store.close()
 
 

@@ -13,6 +13,9 @@ from socketio.exceptions import ConnectionError
 
 from bench.scale_kills import Clients, Outcome
 from scripts.services.postgres import Postgres
+from studio.jobs.database import connect
+from studio.jobs.scale.store import SharedJobStore
+from tests.jobs.test_scale_store import waiting_for_locks
 from tests.support.cluster import Cluster
 from tests.support.live_client import Client
 from tests.support.problems import FORM, assert_problem, part
@@ -105,6 +108,32 @@ def test_equal_requests_to_both_at_once_make_one_job(webs: Webs) -> None:
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["job_id"] for answer in answers}) == 1
     assert len(webs.two.wait(file_id)["jobs"]) == 1
+
+
+def test_an_edit_at_one_does_not_overwrite_that_at_the_other(webs: Webs) -> None:
+    """Both wait for a third server that edits the same transcript."""
+    file_id = webs.upload(webs.one).json()["file_id"]
+    job_id = webs.one.process(file_id, "whisper", model_variant="mini").json()["job_id"]
+    assert webs.one.wait(file_id)["status"] == "completed"
+    read = webs.one.get(f"/download/{file_id}/transcription?format=json")
+    store = SharedJobStore(connect(webs.one.settings["DATABASE_URL"]))
+
+    def edit(web: Server) -> requests.Response:
+        url = f"{web.url}/files/{file_id}/transcription"
+        body = {"segments": [{"start_s": 0.1, "end_s": 0.9, "text": f"By {web.port}."}]}
+        return requests.put(url, json=body, headers={"If-Match": read.headers["ETag"]}, timeout=60)
+
+    with ThreadPoolExecutor(2) as pool:
+        with store.editing(job_id):
+            edits = [pool.submit(edit, web) for web in (webs.one, webs.two)]
+            until(lambda: waiting_for_locks(store._engine) == 2)
+        answers = dict(zip((webs.one, webs.two), (one.result() for one in edits), strict=True))
+    store.close()
+    assert sorted(answer.status_code for answer in answers.values()) == [200, 412]
+    kept = next(web for web, answer in answers.items() if answer.status_code == 200)
+    for web in answers:
+        text = web.get(f"/download/{file_id}/transcription?format=txt").text
+        assert text == f"By {kept.port}.\n"
 
 
 def test_a_restart_of_one_after_the_other_loses_no_request(webs: Webs) -> None:

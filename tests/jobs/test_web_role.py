@@ -1,7 +1,7 @@
 """A web server without a worker: what it knows of the workers from the database."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy import Engine, text
 
 from scripts.services.postgres import Postgres
-from studio.jobs.database import connect
+from studio.jobs.database import MAX_CONNECTIONS, connect
 from studio.jobs.job import Request, State
 from studio.jobs.scale.partials import SharedPartials
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.scale.workers import Abilities, Workers
 from studio.jobs.store import JobStore
+from tests.support.problems import assert_problem
 from tests.support.server import Server, until
 from tests.support.statements import Statements
 
@@ -185,6 +186,27 @@ def test_readiness_counts_workers(web: Server, engine: Engine) -> None:
     assert web.get("/ready").json()["ready"]
     announced(engine, "cpu")
     until(lambda: web.get("/ready").json()["workers"] == 1)
+
+
+def test_a_stalled_database_is_told_and_the_server_lives(
+    web: Server, engine: Engine, short_wav: Path
+) -> None:
+    """As when a migration locks the jobs: requests hold all connections of the server."""
+    file_id = web.upload(short_wav)
+    with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
+        with engine.begin() as stalled:
+            stalled.execute(text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
+            health = web.get("/health")
+            assert (health.status_code, health.json()["status"]) == (200, "healthy")
+            assert health.json()["jobs_queued"] is health.json()["jobs_processing"] is None
+            asked = [pool.submit(web.get, f"/status/{file_id}") for _ in range(MAX_CONNECTIONS)]
+            refused = next(as_completed(asked)).result()
+            assert web.get("/health").status_code == 200
+        answers = [one.result() for one in asked]
+    assert_problem(refused, "storage_unavailable", "does not respond")
+    assert refused.headers["Retry-After"]
+    assert {answer.status_code for answer in answers} == {200, 503}
+    until(lambda: web.get("/health").json()["jobs_queued"] is not None)
 
 
 def test_a_worker_that_comes_back_is_counted_again(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,31 @@ def test_a_full_disk_has_a_name(code: int) -> None:
         raise PermissionError(errno.EACCES, "no")
     with pytest.raises(FileNotFoundError), disk_errors():
         raise FileNotFoundError(errno.ENOENT, "no")
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ETIMEDOUT])
+def test_a_disk_that_is_away_is_unavailable(code: int) -> None:
+    with pytest.raises(StorageUnavailable, match=os.strerror(code)), disk_errors():
+        raise OSError(code, os.strerror(code))
+
+
+def test_folders_that_are_gone_are_unavailable(tmp_path: Path) -> None:
+    """As when their disk is not mounted; the server made them when it started."""
+    storage = disk_storage(tmp_path / "uploads", tmp_path / "outputs")
+    storage.open()
+    storage.check_writable()
+    assert storage.free_bytes() and storage.file_ids() == []
+    for folder in (tmp_path / "uploads", tmp_path / "outputs"):
+        shutil.rmtree(folder)
+        with pytest.raises(StorageUnavailable):
+            storage.check_writable()
+        with pytest.raises(StorageUnavailable):
+            storage.check_space()
+        storage.open()
+    shutil.rmtree(tmp_path / "uploads")
+    for read in (storage.receive, storage.file_ids):
+        with pytest.raises(StorageUnavailable):
+            read()
 
 
 def test_a_really_full_disk_is_reported() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from config import Config
+from models import Models
 from scripts.services.object_store import ObjectStore
 from studio.errors import UnknownFile
 from studio.jobs.database import connect
@@ -71,6 +73,12 @@ def upload_to(storage: Storage, content: bytes = b"sound", owner: str | None = N
     incoming = storage.receive()
     incoming.write(content)
     return storage.accept(incoming, "歌 1.wav", "wav", SOUND, owner)
+
+
+def prompt_to(storage: Storage) -> Upload:
+    incoming = storage.receive()
+    incoming.write(b'{"duration": 3}\na calm piano')
+    return storage.accept(incoming, "prompt.txt", "txt", None)
 
 
 def publish(storage: Storage, upload: Upload, job_id: str = JOB, **files: bytes) -> ResultId:
@@ -322,3 +330,29 @@ def test_files_go_to_the_store_and_come_back(swift: ObjectStore, tmp_path: Path)
     storage.remove(upload.file_id)
     assert storage.bucket.infos("") == {}
     assert list((tmp_path / "uploads" / ".incoming").iterdir()) == []
+
+
+@pytest.mark.s3
+def test_a_request_fetches_only_what_it_reads(
+    swift: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server has taken the uploads. A worker, and not this server, reads the sound."""
+    song, prompt = upload_to(in_bucket(swift, tmp_path)), prompt_to(in_bucket(swift, tmp_path))
+    storage = in_bucket(swift, tmp_path)
+    fetched: list[str] = []
+    fetch = storage.bucket.fetch
+
+    def noted(key: str, path: Path) -> None:
+        fetched.append(key)
+        fetch(key, path)
+
+    monkeypatch.setattr(storage.bucket, "fetch", noted)
+    store = JobStore(connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}"))
+    models = Models(Config.load({}, dotenv=None), storage, store)
+    with storage.hold():
+        for name in ("demucs", "whisper", "analysis"):
+            models.request(name, song, {})
+        assert fetched == []
+        asked = models.request("musicgen", prompt, {})
+    assert asked.options["duration"] == 3
+    assert fetched == [f"uploads/{prompt.file_id}/source.txt"]

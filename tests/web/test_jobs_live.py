@@ -1,5 +1,8 @@
 """The namespace /jobs: what a page receives while its jobs run, and what it does not."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -178,6 +181,29 @@ def test_a_client_has_a_few_connections(server: Server) -> None:
         return True
 
     until(is_let_in)
+
+
+def test_a_client_that_leaves_while_it_joins_keeps_no_place(tmp_path: Path) -> None:
+    server = Server(tmp_path).start(application="tests.support.slow_joining:create_app()")
+    poll = "/socket.io/?EIO=4&transport=polling"
+    joining = range(MAX_CONNECTIONS_PER_CLIENT)
+    try:
+        opened = [json.loads(server.get(poll).text[1:])["sid"] for _ in joining]
+        with ThreadPoolExecutor(len(joining)) as pool:
+            joins = [
+                pool.submit(server.post, f"{poll}&sid={sid}", data=f"40{PATH},") for sid in opened
+            ]
+            until(lambda: len([*server.outputs.glob("joining-*")]) == len(joining))
+            for sid in opened:
+                assert server.post(f"{poll}&sid={sid}", data="1").status_code == 200
+            (server.outputs / "go").touch()
+            for one in joins:
+                one.result()
+        with ExitStack() as pages:
+            for _ in joining:
+                pages.enter_context(Page(server))
+    finally:
+        server.stop()
 
 
 def test_segments_are_told_as_they_are_decoded(

@@ -1,6 +1,7 @@
 """The job database of many machines, in PostgreSQL."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Engine, func, select, text
@@ -23,6 +24,10 @@ CHANNEL = "studio_jobs"
 FILES_LOCK = 0x5354_5544_0002
 # The first half of the advisory lock of a client.
 CLIENT_LOCK = 0x5354
+# The first half of the advisory lock of a job whose results are edited.
+EDITING_LOCK = 0x5355
+# How long to wait for it; the server that holds it may be frozen.
+EDITING_TIMEOUT = "10s"
 # How often to try when another server submits the same request at the same time.
 TRIES = 3
 
@@ -168,6 +173,19 @@ class SharedJobStore(JobStore):
             rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
             if not any(uses(job_of(row), file_id) for row in rows):
                 act()
+
+    @contextmanager
+    def editing(self, job_id: str) -> Iterator[None]:
+        """Let nobody else edit the results of a job until the block ends, on any server.
+
+        Raises OperationalError if another server does not end its edit.
+        """
+        # Edits need more connections. If each thread held one, there might be none left.
+        with super().editing(job_id), self._sessions.begin() as session:
+            session.execute(select(func.set_config("lock_timeout", EDITING_TIMEOUT, True)))
+            lock = func.pg_advisory_xact_lock(EDITING_LOCK, func.hashtext(job_id))
+            session.execute(select(lock))
+            yield
 
     def _enqueue(self, session: Session, rows: Sequence[JobRow]) -> None:
         entries.add(session, rows)
