@@ -1,5 +1,6 @@
 """audio-separator's remote API, under `/audio-separator`, for its client and karaoke generators."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -46,9 +47,9 @@ def register(app: Flask, services: Services, shapes: Shapes) -> None:
 
 def render(error: StudioError) -> Response:
     """An error as this API shows it."""
-    answer = jsonify({"detail": error.sentence, "code": error.code})
-    answer.status_code = error.status
-    return answer
+    # Unlike `jsonify`, this works before Flask has the request.
+    body = {"detail": error.sentence, "code": error.code}
+    return Response(json.dumps(body), error.status, mimetype="application/json")
 
 
 class Views(OwnViews):
