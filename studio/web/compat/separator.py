@@ -62,7 +62,8 @@ class Views(OwnViews):
     @other_protocol("work")
     def separate(self) -> Response:
         desk = self._desk
-        with desk.receive_form() as received:
+        # Until the job is queued: the file is examined after it has arrived.
+        with desk.work.place(desk.client), desk.receive_form() as received:
             wish = Wish.of(received, self._demucs()["variants"])
             task = Task.of(wish, received.filename)
             if wish.refusal is None:
