@@ -214,7 +214,7 @@ def test_so_many_files_of_a_client_are_examined(
     """One more is refused before it is received."""
     examined, go_on = Semaphore(0), Event()
 
-    def probe(path: Path) -> Probe:
+    def probe(_path: Path) -> Probe:
         examined.release()
         assert go_on.wait(60)
         raise NotAudio("The file is not examined in this test.")
