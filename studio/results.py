@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from studio import audio
 from studio.audio.lyrics import Lyrics
-from studio.errors import ResultsGone
+from studio.errors import ResultsGone, UnknownFile
 from studio.jobs.job import Job
 from studio.storage.files import FileInfo, ResultFolder, Storage, StoredFile, Upload
 from studio.storage.on_demand import check_wanted
@@ -96,6 +96,8 @@ PEAKS = audio.PEAKS_FORMATS[audio.FINE]
 SOUND_FORMATS = {**audio.CONTENT_TYPES, PEAKS: audio.PEAKS_TYPE}
 """The formats of audio tracks, with content types. `PEAKS` is waveform data for players."""
 
+Made = TypeVar("Made")
+
 MakeTrack = Callable[[TrackFolder, str], StoredFile]
 """Returns the file of a track in a format, and writes it if it does not exist."""
 
@@ -112,6 +114,25 @@ class Editing:
     current: Callable[[Mapping[str, FileInfo]], str]
     save: Callable[[TrackFolder, dict[str, Any]], None]
     restore: Callable[[TrackFolder], None]
+
+
+def for_current(
+    current: Callable[[Mapping[str, FileInfo]], str],
+    files: ResultFolder,
+    make: Callable[[ResultFolder], Made],
+) -> Made:
+    """What `make` returns for the files of the version in use; see `Editing.current`.
+
+    If an edit deletes this version meanwhile, the new one is tried, once.
+    """
+    version = current(files.infos())
+    try:
+        return make(files.within(version))
+    except (FileNotFoundError, ResultsGone, UnknownFile):
+        newer = current(files.infos())
+        if newer == version:
+            raise
+        return make(files.within(newer))
 
 
 @dataclass(frozen=True)

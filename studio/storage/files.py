@@ -167,6 +167,12 @@ class ResultFolder(Protocol):
         errors of `OnDemand.make`.
         """
 
+    def within(self, folder: str) -> "ResultFolder":
+        """The files of an inner folder, which ends with a slash; empty: these files.
+
+        If it was deleted, nothing can be added to it.
+        """
+
     def remove(self, folder: str) -> None:
         """Delete an inner folder, if it exists."""
 
