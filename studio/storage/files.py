@@ -365,7 +365,8 @@ class Storage(ABC):
     def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> ResultId:
         """Make a result that has the files of another one, without copying them if possible.
 
-        Inner folders contain edited versions; they are copied if `with_edits`. Returns `target`
+        Files in inner folders are left out: edited versions, and formats with the name of the
+        upload. With `with_edits`, for the same upload, edited versions are copied. Returns `target`
         with its `shares`. Raises FileNotFoundError if the other one was deleted, and UnknownFile.
         """
 

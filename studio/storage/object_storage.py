@@ -105,7 +105,7 @@ class ObjectResult:
             for prefix in self._prefixes:
                 for key, info in self._storage.bucket.infos(prefix).items():
                     name = key.removeprefix(prefix)
-                    # Edited versions belong to one job.
+                    # Edited versions and formats with the name of the upload belong to one job.
                     if prefix == self._own or "/" not in name:
                         self._listed[name] = (key, info)
         return self._listed

@@ -72,6 +72,7 @@ def transcript_track() -> Track:
         formats,
         TRACK,
         _make,
+        tagged=TAGGED,
         editing=by_hand,
         lyrics=_lyrics,
         delayed=_make,
@@ -125,7 +126,7 @@ def _add(folder: TrackFolder, files: ResultFolder, file_format: str, offset_ms: 
         return 2 * transcript.path.stat().st_size + MAX_HEADER_BYTES
 
     if not offset_ms:
-        return files.add(f"{TRACK}.{file_format}", needed_bytes, make)
+        return files.add(transcript_track().file_name(file_format), needed_bytes, make)
     kept, inner = f"{DELAYED}/", str(offset_ms)
     name = f"{kept}{inner}/{TRACK}.{file_format}"
     is_new = files.file(name).info() is None

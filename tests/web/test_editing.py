@@ -129,6 +129,26 @@ def test_an_edit_survives_reuse_by_its_file_only(
     assert read(live_server, other)[0] == original
 
 
+def test_a_reused_transcript_has_the_name_of_its_own_upload(
+    live_server: Server, spoken_id: str, recording: Spoken, tmp_path: Path
+) -> None:
+    """Formats with a title would tell others how the first upload was called."""
+    formats = ("lrc", "plain.lrc", "ass", "ultrastar.txt")
+    for file_format in formats:
+        assert "speech" in text_of(live_server, spoken_id, file_format)
+    path = write_wav(tmp_path / "Queen - Song.wav", recording.sound[None], RATE_HZ)
+    other = live_server.upload(path)
+    answer = live_server.process(other, "whisper")
+    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+    [track] = live_server.get(f"/files/{other}").json()["tracks"]
+    assert {one for one in formats if track["formats"][one]["ready"]} == set()
+    for file_format in formats:
+        text = text_of(live_server, other, file_format)
+        assert "Song" in text and "speech" not in text, file_format
+    [track] = live_server.get(f"/files/{other}").json()["tracks"]
+    assert {one for one in formats if track["formats"][one]["ready"]} == set(formats)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> TrackFolder:
     """A job's results: a transcript that was edited once."""
