@@ -47,7 +47,7 @@ class StrictNamespace(ABC, Namespace):  # type: ignore[misc]
                 else "The API key is not valid for this server. Check it.",
             ) from None
         except TooManyRequests as error:
-            raise connection_refusal(error.code, error.sentence) from None
+            raise connection_refusal("too_many_requests", error.sentence) from None
 
 
 def connection_refusal(code: str, sentence: str) -> ConnectionRefusedError:
