@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from studio import audio
 from studio.audio.lyrics import Lyrics
-from studio.errors import ResultsGone
+from studio.errors import ResultsGone, UnknownFile
 from studio.jobs.job import Job
 from studio.storage.files import FileInfo, ResultFolder, Storage, StoredFile, Upload
 from studio.storage.on_demand import check_wanted
@@ -92,9 +92,13 @@ class TrackFolder:
         return audio.read_all_tags(self.upload.path).completed(self.filename)
 
 
+# Storages share no inner folders; see `Storage.share`.
+TAGGED_FOLDER = "tagged/"
 PEAKS = audio.PEAKS_FORMATS[audio.FINE]
 SOUND_FORMATS = {**audio.CONTENT_TYPES, PEAKS: audio.PEAKS_TYPE}
 """The formats of audio tracks, with content types. `PEAKS` is waveform data for players."""
+
+Made = TypeVar("Made")
 
 MakeTrack = Callable[[TrackFolder, str], StoredFile]
 """Returns the file of a track in a format, and writes it if it does not exist."""
@@ -114,6 +118,25 @@ class Editing:
     restore: Callable[[TrackFolder], None]
 
 
+def for_current(
+    current: Callable[[Mapping[str, FileInfo]], str],
+    files: ResultFolder,
+    make: Callable[[ResultFolder], Made],
+) -> Made:
+    """What `make` returns for the files of the version in use; see `Editing.current`.
+
+    If an edit deletes this version meanwhile, the new one is tried, once.
+    """
+    version = current(files.infos())
+    try:
+        return make(files.within(version))
+    except (FileNotFoundError, ResultsGone, UnknownFile):
+        newer = current(files.infos())
+        if newer == version:
+            raise
+        return make(files.within(newer))
+
+
 @dataclass(frozen=True)
 class Track:
     """A track of a completed job.
@@ -121,7 +144,9 @@ class Track:
     `group` identifies tracks that belong together in an archive. `formats` maps formats to content
     types; `zooms` are the formats of waveform data by samples per pixel. `archived` are the formats
     that an archive contains by default; empty if the track can be derived from others. `file_stem`
-    is the name of its files without the extension. `variant` is the model variant that made it, if
+    is the name of its files without the extension. `tagged` are the formats that contain the name
+    of the upload; they are in an inner folder, because other files may be shared with an upload of
+    another name. `variant` is the model variant that made it, if
     that is not the variant of the job, and `duration_s` its length; None for the length of the
     result. `channels` has the track of each channel if the file joins several tracks; `song`
     returns what they are mixed from. `lyrics` returns the words of a transcript, and `delayed` a
@@ -137,6 +162,7 @@ class Track:
     file_stem: str
     make: MakeTrack
     variant: str | None = None
+    tagged: tuple[str, ...] = ()
     zooms: Mapping[int, str] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
     editing: Editing | None = None
@@ -147,7 +173,8 @@ class Track:
     delayed: Callable[[TrackFolder, str, int], StoredFile] | None = None
 
     def file_name(self, file_format: str) -> str:
-        return f"{self.file_stem}.{file_format}"
+        folder = TAGGED_FOLDER if file_format in self.tagged else ""
+        return f"{folder}{self.file_stem}.{file_format}"
 
     def in_format(self, folder: TrackFolder, file_format: str, offset_ms: int = 0) -> StoredFile:
         """The file in a format, made if it does not exist. Words are shown `offset_ms` later."""

@@ -4,6 +4,7 @@ Audio in memory is float32 `(channels, samples)` with full scale 1.0. Nothing he
 recording: decoding yields blocks, and writing takes blocks.
 """
 
+from studio.audio.accepted import MEDIA_TYPES
 from studio.audio.child import ffmpeg_path
 from studio.audio.decoding import decode
 from studio.audio.loudness import LoudnessMeter, integrated_lufs
@@ -40,6 +41,7 @@ __all__ = [
     "FLAC_CHANNELS",
     "FONTS",
     "MAX_PICTURE_BYTES",
+    "MEDIA_TYPES",
     "NO_TAGS",
     "PEAKS_FORMATS",
     "PEAKS_TYPE",

@@ -27,6 +27,28 @@ FILE_TYPES = {
     "w64": ("wav",),
     "wav": ("wav",),
 }
+# By extension. The system's own table lacks most of them in small containers.
+MEDIA_TYPES = {
+    "aac": "audio/aac",
+    "aif": "audio/aiff",
+    "aiff": "audio/aiff",
+    "amr": "audio/amr",
+    "flac": "audio/flac",
+    "m4a": "audio/mp4",
+    "mka": "audio/x-matroska",
+    "mkv": "video/x-matroska",
+    "mov": "video/quicktime",
+    "mp3": "audio/mpeg",
+    "mp4": "video/mp4",
+    "mpeg": "video/mpeg",
+    "mpg": "video/mpeg",
+    "mpga": "audio/mpeg",
+    "oga": "audio/ogg",
+    "ogg": "audio/ogg",
+    "opus": "audio/ogg",
+    "wav": "audio/wav",
+    "webm": "video/webm",
+}
 _PCM = (
     "pcm_u8,pcm_s8,pcm_alaw,pcm_mulaw,pcm_s16le,pcm_s16be,pcm_u16le,pcm_u16be,pcm_s24le,pcm_s24be,"
     "pcm_u24le,pcm_u24be,pcm_s32le,pcm_s32be,pcm_u32le,pcm_u32be,pcm_s64le,pcm_s64be,pcm_f16le,"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from studio.audio.accepted import MEDIA_TYPES
 from studio.audio.id3 import id3, prepend
 from studio.audio.pictures import add_flac_picture, add_ogg_picture
 from studio.audio.sound import BLOCK_SAMPLES, Sound
@@ -35,12 +36,7 @@ ENCODINGS: dict[str, dict[str, Any]] = {
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 FLAC_CHANNELS = 8
 
-CONTENT_TYPES = {
-    "wav": "audio/wav",
-    "flac": "audio/flac",
-    "mp3": "audio/mpeg",
-    "ogg": "audio/ogg",
-}
+CONTENT_TYPES = {audio_format: MEDIA_TYPES[audio_format] for audio_format in ENCODINGS}
 
 # What a file takes at most, as a share of the same track as WAV: of 32 bits a sample FLAC keeps 24,
 # and MP3, the larger of the lossy ones, has at most 320 kbit/s, as mono of 32 kHz too.

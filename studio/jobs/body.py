@@ -5,7 +5,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from studio.errors import InvalidOption, UnknownFormat, UnknownOption
 
@@ -18,10 +25,28 @@ WEBHOOK = "webhook"
 VariantName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class JobOptions(BaseModel):
-    """The options of a job: checked once, frozen afterwards."""
+class StrictBody(BaseModel):
+    """A request body, or an object in one: checked once, frozen afterwards.
+
+    Lists that are much longer than those of options need `FailFast`, because pydantic keeps about
+    1 kB for each error of a body.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_one_unknown(cls, fields: Any) -> Any:
+        """Keep the first unknown field only, because each would be an error."""
+        if not isinstance(fields, dict):
+            return fields
+        kept = {name: fields[name] for name in cls.model_fields if name in fields}
+        unknown = next((name for name in fields if name not in kept), None)
+        return kept if unknown is None else {**kept, unknown: fields[unknown]}
+
+
+class JobOptions(StrictBody):
+    """The options of a job."""
 
     model_variant: str | None = None
 
@@ -40,7 +65,7 @@ def parse_options(kind: type[Options], body: dict[str, Any]) -> Options:
 def parse_body(kind: type[Body], body: dict[str, Any], *also_known: str) -> Body:
     """A request body. Raises UnknownOption, UnknownFormat or InvalidOption."""
     try:
-        return kind(**body)
+        return kind.model_validate(body)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])[:MAX_SHOWN_CHARACTERS]

@@ -13,8 +13,8 @@ from studio.errors import AudioTooLong, InvalidOption, NotReady
 from studio.karaoke.fonts import Fonts
 from studio.karaoke.options import COVER, DEFAULT_BACKGROUND, VideoOptions
 from studio.karaoke.screen import Screen
-from studio.results import Track, TrackFolder
-from studio.storage.files import StoredFile, remove_oldest
+from studio.results import Track, TrackFolder, for_current
+from studio.storage.files import ResultFolder, StoredFile, remove_oldest
 from studio.storage.on_demand import check_wanted
 
 NAME, FORMAT, CONTENT_TYPE = "karaoke", "mp4", "video/mp4"
@@ -59,17 +59,23 @@ class KaraokeVideo:
                 f"The video would last {duration_s:,.0f} s; at most {MAX_S:,.0f} s are possible "
                 "here. The command `audio-studio karaoke` has no limit."
             )
-        files = self._words.folder.files
-        infos = files.infos()
-        kept = f"{self._words.track.version(infos)}{FOLDER}/"
-        identity = self._identity()
+
+        def of_version(files: ResultFolder) -> StoredFile:
+            return self._add(files, duration_s)
+
+        return for_current(self._words.track.version, self._words.folder.files, of_version)
+
+    def _add(self, files: ResultFolder, duration_s: float) -> StoredFile:
+        """The video among `files`, which are those of one version of the words."""
+        kept, identity = f"{FOLDER}/", self._identity()
         name = f"{kept}{identity}/{FILE}"
+        is_new = files.file(name).info() is None
         file = files.add(
             name,
             lambda: audio.most_video_bytes(self._frame(), duration_s),
             lambda path: self.write(path, check_wanted),
         )
-        if name not in infos:
+        if is_new:
             remove_oldest(files, kept, identity, MAX_KEPT)
         return file
 

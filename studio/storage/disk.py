@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import Lock
 
 from studio.errors import UnknownFile
@@ -98,9 +98,11 @@ class DiskResult:
     """The files of a result or those beside an upload, in a folder."""
 
     def __init__(
-        self, path: Path, make: Callable[[Path, Callable[[], int], Callable[[Path], None]], None]
+        self,
+        path: Path,
+        make: Callable[[Path, str, Callable[[], int], Callable[[Path], None]], None],
     ) -> None:
-        """`make(target, needed_bytes, write)` makes a file that does not exist."""
+        """`make(path, name, needed_bytes, write)` makes a file that does not exist."""
         self.path = path
         self._make = make
 
@@ -120,12 +122,12 @@ class DiskResult:
     def add(
         self, name: str, needed_bytes: Callable[[], int], make: Callable[[Path], None]
     ) -> DiskFile:
-        target = self.path / name
-        if not target.exists():
-            if "/" in name and self.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-            self._make(target, needed_bytes, make)
-        return DiskFile(target)
+        if not (self.path / name).exists():
+            self._make(self.path, name, needed_bytes, make)
+        return self.file(name)
+
+    def within(self, folder: str) -> "DiskResult":
+        return DiskResult(self.path / folder, self._make)
 
     def remove(self, folder: str) -> None:
         shutil.rmtree(self.path / folder, ignore_errors=True)
@@ -243,26 +245,39 @@ class DiskStorage(Storage):
                     self._share(path, target, with_edits=True)
 
     def _add(
-        self, target: Path, needed_bytes: Callable[[], int], make: Callable[[Path], None]
+        self,
+        folder: Path,
+        name: str,
+        needed_bytes: Callable[[], int],
+        make: Callable[[Path], None],
     ) -> None:
+        target = folder / name
         self._on_demand.make(
-            str(target), target.exists, lambda: self._make(target, needed_bytes(), make)
+            str(target), target.exists, lambda: self._make(folder, name, needed_bytes, make)
         )
 
-    def _make(self, target: Path, needed_bytes: int, make: Callable[[Path], None]) -> None:
-        folder = target.parent
+    def _make(
+        self,
+        folder: Path,
+        name: str,
+        needed_bytes: Callable[[], int],
+        make: Callable[[Path], None],
+    ) -> None:
+        """Make a file in `folder`, which may have been deleted while the request waited."""
+        target = folder / name
         unfinished = self._folders.unfinished(target)
         try:
-            with self._space.promise(needed_bytes), disk_errors():
+            _check_exists(folder)
+            with self._space.promise(needed_bytes()), disk_errors():
                 make(unfinished)
                 size_bytes = unfinished.stat().st_size
                 sync_content(unfinished)
+                _make_folders(folder, name)
                 unfinished.rename(target)
-                sync_names(folder)
+                sync_names(target.parent)
                 self._space.count(size_bytes)
         except Exception:
-            if not folder.is_dir():
-                raise UnknownFile("The file has been deleted.") from None
+            _check_exists(folder)
             raise
         finally:
             unfinished.unlink(missing_ok=True)
@@ -280,6 +295,17 @@ class DiskStorage(Storage):
                 except FileNotFoundError:
                     continue
                 shutil.rmtree(gone, ignore_errors=True)
+
+
+def _check_exists(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UnknownFile("The file has been deleted.") from None
+
+
+def _make_folders(folder: Path, name: str) -> None:
+    """Make the inner folders of a file, but not `folder` itself, which may have been deleted."""
+    for inner in [*PurePath(name).parents][-2::-1]:
+        (folder / inner).mkdir(exist_ok=True)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -184,6 +184,12 @@ class ResultFolder(Protocol):
         errors of `OnDemand.make`.
         """
 
+    def within(self, folder: str) -> "ResultFolder":
+        """The files of an inner folder, which ends with a slash; empty: these files.
+
+        If it was deleted, nothing can be added to it.
+        """
+
     def remove(self, folder: str) -> None:
         """Delete an inner folder, if it exists."""
 
@@ -377,7 +383,8 @@ class Storage(ABC):
     def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> ResultId:
         """Make a result that has the files of another one, without copying them if possible.
 
-        Inner folders contain edited versions; they are copied if `with_edits`. Returns `target`
+        Files in inner folders are left out: edited versions, and formats with the name of the
+        upload. With `with_edits`, for the same upload, edited versions are copied. Returns `target`
         with its `shares`. Raises FileNotFoundError if the other one was deleted, and UnknownFile.
         """
 

@@ -7,6 +7,7 @@ uploads/.incoming/<server>-*           uploads in progress
 outputs/<file_id>/<job_id>/            the results of one completed job
 outputs/<file_id>/<job_id>-<attempt>/  those of a later attempt than the first
 outputs/<file_id>/<job_id>/edited/     an edited version of a track, if there is one
+outputs/<file_id>/<job_id>/tagged/     formats that contain the name of the upload
 outputs/.work/<server>-*               results in progress
 outputs/.locks/<server>                locked while the server lives; see studio.storage.owner
 """

@@ -90,6 +90,11 @@ class ObjectResult:
             self._listed = None
         return self.file(name)
 
+    def within(self, folder: str) -> "ObjectResult":
+        # The folder may be replaced at any time, so list anew afterwards.
+        self._listed = None
+        return ObjectResult(self._storage, self._own + folder) if folder else self
+
     def remove(self, folder: str) -> None:
         self._storage.delete(f"{self._own}{folder}/")
         self._listed = None
@@ -100,7 +105,7 @@ class ObjectResult:
             for prefix in self._prefixes:
                 for key, info in self._storage.bucket.infos(prefix).items():
                     name = key.removeprefix(prefix)
-                    # Edited versions belong to one job.
+                    # Edited versions and formats with the name of the upload belong to one job.
                     if prefix == self._own or "/" not in name:
                         self._listed[name] = (key, info)
         return self._listed
@@ -228,13 +233,15 @@ class ObjectStorage(Storage):
         self._on_demand.make(
             key,
             lambda: self.bucket.info(key) is not None,
-            lambda: self._make(key, needed_bytes(), make),
+            lambda: self._make(key, needed_bytes, make),
         )
 
-    def _make(self, key: str, needed_bytes: int, make: Callable[[Path], None]) -> None:
+    def _make(
+        self, key: str, needed_bytes: Callable[[], int], make: Callable[[Path], None]
+    ) -> None:
         unfinished = self._folders.new_work(key.rpartition("/")[2])
         try:
-            with self._space.promise(needed_bytes), disk_errors():
+            with self._space.promise(needed_bytes()), disk_errors():
                 make(unfinished)
                 self.bucket.put_if_new(key, unfinished)
                 self._count(key, unfinished.stat().st_size)

@@ -11,12 +11,12 @@ import time
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, FailFast, Field
 
 from studio.errors import InvalidOption
-from studio.jobs.body import parse_body
+from studio.jobs.body import StrictBody, parse_body
 from studio.results import TrackFolder
 from studio.storage.files import FileInfo, ResultFolder
 from studio.transcription.alignment.lyrics import MAX_BLANK_LINES
@@ -28,8 +28,8 @@ MAX_SEGMENTS, MAX_WORDS, MAX_CHARACTERS = 100_000, 10_000, 10_000
 SPARE_S = 1.0
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+class _Part(StrictBody):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class EditedWord(_Part):
@@ -44,7 +44,7 @@ class EditedSegment(_Part):
     start_s: float = Field(ge=0)
     end_s: float = Field(ge=0)
     text: str = Field(max_length=MAX_CHARACTERS)
-    words: list[EditedWord] = Field(
+    words: Annotated[list[EditedWord], FailFast()] = Field(
         default_factory=list,
         max_length=MAX_WORDS,
         description="The words of `text` with times; leave them out if they are unknown.",
@@ -53,7 +53,7 @@ class EditedSegment(_Part):
     no_speech_probability: float = 0.0
     compression_ratio: float = 1.0
     placed: bool = Field(True, description="False for a line of lyrics that has no time.")
-    tokens: list[int] = Field(
+    tokens: Annotated[list[int], FailFast()] = Field(
         default_factory=list,
         max_length=MAX_WORDS,
         description="Ignored; an edited segment has none.",
@@ -64,7 +64,7 @@ class EditedSegment(_Part):
 class EditedTranscript(_Part):
     """A transcript as the format json has it. Only `segments` is required."""
 
-    segments: list[EditedSegment] = Field(max_length=MAX_SEGMENTS)
+    segments: Annotated[list[EditedSegment], FailFast()] = Field(max_length=MAX_SEGMENTS)
     language: str | None = Field(None, max_length=20)
     language_probability: float | None = None
     duration_s: float | None = Field(None, description="Ignored; the duration of the file is kept.")

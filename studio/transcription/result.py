@@ -1,6 +1,7 @@
 """What a transcription produced, and its track `transcription`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ from pydantic import ConfigDict, Field
 
 from studio.audio.lyrics import LyricLine, Lyrics, LyricWord
 from studio.audio.tags import NO_TAGS
-from studio.results import Editing, ModelResult, Result, Track, TrackFolder
-from studio.storage.files import StoredFile, remove_oldest
+from studio.results import Editing, ModelResult, Result, Track, TrackFolder, for_current
+from studio.storage.files import ResultFolder, StoredFile, remove_oldest
 from studio.transcription import editing
 from studio.transcription.cues import short_lines
 from studio.transcription.formats import FORMATS, PITCHED, TAGGED
@@ -71,6 +72,7 @@ def transcript_track() -> Track:
         formats,
         TRACK,
         _make,
+        tagged=TAGGED,
         editing=by_hand,
         lyrics=_lyrics,
         delayed=_make,
@@ -98,9 +100,16 @@ def _make(folder: TrackFolder, file_format: str, offset_ms: int = 0) -> StoredFi
 
     All times are `offset_ms` later, or earlier if it is negative.
     """
-    infos = folder.files.infos()
-    begin = editing.current(infos)
-    transcript = folder.existing(f"{begin}{TRANSCRIPT_FILE}")
+
+    def of_version(files: ResultFolder) -> StoredFile:
+        return _add(folder, files, file_format, offset_ms)
+
+    return for_current(editing.current, folder.files, of_version)
+
+
+def _add(folder: TrackFolder, files: ResultFolder, file_format: str, offset_ms: int) -> StoredFile:
+    """A format of the transcript in `files`, which are those of one version."""
+    transcript = replace(folder, files=files).existing(TRANSCRIPT_FILE)
     write, _ = FORMATS[file_format]
 
     def make(path: Path) -> None:
@@ -117,10 +126,11 @@ def _make(folder: TrackFolder, file_format: str, offset_ms: int = 0) -> StoredFi
         return 2 * transcript.path.stat().st_size + MAX_HEADER_BYTES
 
     if not offset_ms:
-        return folder.files.add(f"{begin}{TRACK}.{file_format}", needed_bytes, make)
-    kept, inner = f"{begin}{DELAYED}/", str(offset_ms)
+        return files.add(transcript_track().file_name(file_format), needed_bytes, make)
+    kept, inner = f"{DELAYED}/", str(offset_ms)
     name = f"{kept}{inner}/{TRACK}.{file_format}"
-    file = folder.files.add(name, needed_bytes, make)
-    if name not in infos:
-        remove_oldest(folder.files, kept, inner, MAX_KEPT)
+    is_new = files.file(name).info() is None
+    file = files.add(name, needed_bytes, make)
+    if is_new:
+        remove_oldest(files, kept, inner, MAX_KEPT)
     return file

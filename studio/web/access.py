@@ -19,6 +19,8 @@ CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
 
 Credential = Callable[[], str | None]
 """Returns the owner that the current request proves without a key, or None."""
+CountGuess = Callable[[str], None]
+"""Counts a refused connection of a client. Raises TooManyRequests."""
 
 
 class Access:
@@ -32,6 +34,7 @@ class Access:
         self._metrics_digest = _digest(metrics_key) if metrics_key else None
         self._origins = origins
         self._credentials: list[Credential] = []
+        self._count_guess: CountGuess = lambda _client: None
 
     @property
     def needs_key(self) -> bool:
@@ -64,6 +67,20 @@ class Access:
         """Accept another proof of an owner besides keys. It may raise a StudioError."""
         self._credentials.append(credential)
 
+    def limit_guesses(self, count: CountGuess) -> None:
+        """Call `count` for each Socket.IO connection that is refused; it may have guessed a key."""
+        self._count_guess = count
+
+    def refuses(self) -> bool:
+        """Whether the current request needs a key and has no valid one; it may have guessed it."""
+        try:
+            self.owner()
+        except Unauthorized:
+            return True
+        except StudioError:
+            pass
+        return False
+
     def owner(self) -> str | None:
         """The owner that sends the current request; None if no keys are set.
 
@@ -79,10 +96,14 @@ class Access:
     def owner_of_socket(self, auth: Any) -> str | None:
         """The owner that opens a Socket.IO connection, by `auth` or like a request.
 
-        Raises Unauthorized.
+        Raises Unauthorized, or TooManyRequests after too many of these.
         """
         key = key_of(auth)
-        return self.owner() if key is None else self.owner_of(key)
+        try:
+            return self.owner() if key is None else self.owner_of(key)
+        except Unauthorized:
+            self._count_guess(client_at(request.remote_addr))
+            raise
 
     def check_metrics(self, key: str | None, environ: Mapping[str, Any]) -> None:
         """Raise Unauthorized unless a request may read the metrics."""

@@ -1,7 +1,5 @@
 """`PUT` and `DELETE /files/<file_id>/<track>`: edited tracks, kept beside the original."""
 
-from typing import Any
-
 from flask import Response, g, request
 
 from studio.errors import (
@@ -74,9 +72,7 @@ class EditViews(TrackViews):
         ),
     )
     def edit(self, file_id: str, track: str) -> Response:
-        body = receiving.json_body()
-        self._services.quota.check_bytes(g.owner, request.content_length or 0)
-        return self._change(file_id, track, body)
+        return self._change(file_id, track, is_edit=True)
 
     @operation(
         name="restore_track",
@@ -87,10 +83,10 @@ class EditViews(TrackViews):
         errors=EDIT_ERRORS,
     )
     def restore(self, file_id: str, track: str) -> Response:
-        return self._change(file_id, track, None)
+        return self._change(file_id, track, is_edit=False)
 
-    def _change(self, file_id: str, name: str, body: dict[str, Any] | None) -> Response:
-        """Save an edited version, or with None delete it."""
+    def _change(self, file_id: str, name: str, *, is_edit: bool) -> Response:
+        """Save the body as an edited version, or delete the edited version."""
         upload = self._upload(file_id)
         job, track = self._track(upload, name)
         if track.editing is None:
@@ -101,16 +97,19 @@ class EditViews(TrackViews):
                 f"/download/{file_id}/{name}?format={FORMAT}) as `If-Match`."
             )
         folder = self._folder(upload, job)
+        data = b""
+        if is_edit:
+            self._services.quota.check_bytes(g.owner, request.content_length or 0)
+            data = receiving.body_bytes()
         with self._store.editing(job.job_id):
             self._check_unchanged(self._json(upload, job, track))
-            if body is None:
-                track.editing.restore(folder)
+            if is_edit:
+                # One at a time, because a parsed body is large.
+                track.editing.save(folder, receiving.parsed_json(data))
             else:
-                track.editing.save(folder, body)
+                track.editing.restore(folder)
             etag = sending.etag_of(self._json(upload, job, track))
-        changed = schemas.Edited(
-            file_id=file_id, track=name, job_id=job.job_id, edited=body is not None
-        )
+        changed = schemas.Edited(file_id=file_id, track=name, job_id=job.job_id, edited=is_edit)
         return answer(changed, ETag=f'"{etag}"')
 
     def _json(self, upload: Upload, job: Job, track: Track) -> StoredFile:

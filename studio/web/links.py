@@ -7,7 +7,7 @@ of the file. Other parameters, such as the format, may be added to it.
 from urllib.parse import quote
 
 from flask import Response, current_app, request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from werkzeug.exceptions import HTTPException
 
 from studio.errors import (
@@ -20,7 +20,7 @@ from studio.errors import (
     UnknownTrack,
     UnsupportedMediaType,
 )
-from studio.jobs.body import parse_body
+from studio.jobs.body import StrictBody, parse_body
 from studio.storage.files import Storage
 from studio.web import receiving, schemas
 from studio.web.access import Access, asked_operation
@@ -46,10 +46,8 @@ _INVALID = (
 )
 
 
-class LinkOptions(BaseModel):
+class LinkOptions(StrictBody):
     """The download that a link leads to. Links to files of others cannot be made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     file_id: str = Field(max_length=64, description="ID of an upload.")
     track: str = Field(

@@ -1,7 +1,7 @@
 """The route for mixes: a song with other levels of its stems, in another key and tempo."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
 from flask import Response, request
@@ -133,16 +133,39 @@ class MixViews(TrackViews):
                 f"A mix is not available as {file_format!r}, only as "
                 f"{', '.join(audio.CONTENT_TYPES)}."
             )
-        folder = self._folder(upload, job)
-        song = track.song(folder)
-        if click:
-            song = replace(song, added=[self._click(upload, jobs, click)])
-        tags = folder.all_tags()
-        mix = replace(asked, tags=replace(tags, title=f"{tags.title} ({MIX})"))
-        response = self._streamed(mix, song, file_format)
-        name = answers.download_name(upload, MIX, file_format)
-        response.headers["Content-Disposition"] = answers.disposition(name)
-        return response
+        with ExitStack() as held:
+            # Before the song is fetched and its tags are read.
+            held.enter_context(self._place())
+            folder = self._folder(upload, job)
+            song = track.song(folder)
+            if click:
+                song = replace(song, added=[self._click(upload, jobs, click)])
+            tags = folder.all_tags()
+            mix = replace(asked, tags=replace(tags, title=f"{tags.title} ({MIX})"))
+            pieces = held.enter_context(closing(audio.mixed_file(mix, song, file_format)))
+            response = _streamed(pieces, audio.CONTENT_TYPES[file_format])
+            length_bytes = audio.mix_bytes(mix, song, file_format)
+            if length_bytes is not None:
+                response.content_length = length_bytes
+            name = answers.download_name(upload, MIX, file_format)
+            response.headers["Content-Disposition"] = answers.disposition(name)
+            response.call_on_close(held.pop_all().close)
+            return response
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Reserve a place for a mix. Raises TooManyConversions."""
+        client = self._services.access.caller()
+        if self._places.take(client) is not None:
+            raise TooManyConversions(
+                f"{MAX_MIXES_PER_CLIENT} of your mixes, or {MAX_MIXES} in all, are being made. "
+                f"Retry after {RETRY_AFTER_S} s.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        try:
+            yield
+        finally:
+            self._places.leave(client)
 
     def _click(self, upload: Upload, jobs: list[Job], gain: float) -> audio.Added:
         """The click. Raises NotReady."""
@@ -158,35 +181,14 @@ class MixViews(TrackViews):
             f"{advice} out `{CLICK.name}`."
         )
 
-    def _streamed(self, mix: audio.Mix, song: audio.Song, file_format: str) -> Response:
-        """The answer with a mix; its first bytes are made before, so that errors are answered."""
-        client = self._services.access.caller()
-        if self._places.take(client) is not None:
-            raise TooManyConversions(
-                f"{MAX_MIXES_PER_CLIENT} of your mixes, or {MAX_MIXES} in all, are being made. "
-                f"Retry after {RETRY_AFTER_S} s.",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        pieces = audio.mixed_file(mix, song, file_format)
-        try:
-            first = next(pieces)
-        except BaseException:
-            pieces.close()
-            self._places.leave(client)
-            raise
 
-        def stream() -> Iterator[bytes]:
-            with closing(pieces):
-                yield first
-                yield from pieces
+def _streamed(pieces: Generator[bytes, None, None], content_type: str) -> Response:
+    """The answer with a file; its first bytes are made before, so that errors are answered."""
+    first = next(pieces)
 
-        def end() -> None:
-            pieces.close()
-            self._places.leave(client)
+    def stream() -> Iterator[bytes]:
+        with closing(pieces):
+            yield first
+            yield from pieces
 
-        response = Response(stream(), mimetype=audio.CONTENT_TYPES[file_format])
-        length_bytes = audio.mix_bytes(mix, song, file_format)
-        if length_bytes is not None:
-            response.content_length = length_bytes
-        response.call_on_close(end)
-        return response
+    return Response(stream(), mimetype=content_type)

@@ -6,7 +6,7 @@ from typing import Any
 from flask import request
 from flask_socketio import ConnectionRefusedError, Namespace, SocketIO
 
-from studio.errors import Unauthorized
+from studio.errors import TooManyRequests, Unauthorized
 from studio.web.access import Access, key_of
 
 
@@ -46,6 +46,8 @@ class StrictNamespace(ABC, Namespace):  # type: ignore[misc]
                 if key_of(auth) is None
                 else "The API key is not valid for this server. Check it.",
             ) from None
+        except TooManyRequests as error:
+            raise connection_refusal("too_many_requests", error.sentence) from None
 
 
 def connection_refusal(code: str, sentence: str) -> ConnectionRefusedError:

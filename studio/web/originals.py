@@ -1,11 +1,10 @@
 """`GET /download/<file_id>/original`: the upload itself and its waveform, for players."""
 
-import mimetypes
 from pathlib import PurePath
 
 from flask import Response, request
 
-from studio.audio import PEAKS_TYPE
+from studio.audio import MEDIA_TYPES, PEAKS_TYPE
 from studio.errors import (
     DiskFull,
     InvalidLink,
@@ -21,7 +20,6 @@ from studio.errors import (
 )
 from studio.results import PEAKS
 from studio.sources import upload_peaks
-from studio.storage.files import Upload
 from studio.web import answers, sending
 from studio.web.links import LINK
 from studio.web.operations import Parameter, operation
@@ -35,6 +33,8 @@ FORMAT = Parameter(
     {"type": "string", "enum": [PEAKS]},
 )
 BYTES = "application/octet-stream"
+# None that browsers take for a page or a script.
+TYPES = {**MEDIA_TYPES, "txt": "text/plain"}
 # An upload has the type of its extension.
 ANY_TYPE = f"*/*, {PEAKS_TYPE}"
 
@@ -69,7 +69,8 @@ class OriginalViews(Views):
         zoom = samples_per_pixel(file_format or upload.file_type)
         if file_format is None:
             name = PurePath(upload.filename).name
-            return sending.send(self._storage.source(upload), _media_type(upload), name)
+            media_type = TYPES.get(upload.file_type, BYTES)
+            return sending.send(self._storage.source(upload), media_type, name)
         if file_format != PEAKS or upload.sound is None:
             raise UnknownFormat(
                 f"The upload is not available as {file_format!r}. Leave out `{FORMAT.name}` to get "
@@ -79,9 +80,3 @@ class OriginalViews(Views):
             file = upload_peaks(self._storage, upload, zoom)
         name = answers.download_name(upload, NAME, f"{PEAKS}.json")
         return sending.send(file, PEAKS_TYPE, name)
-
-
-def _media_type(upload: Upload) -> str:
-    """The type of the extension, if browsers do not take it for a page or a script."""
-    guessed = mimetypes.guess_type(f"source.{upload.file_type}")[0] or BYTES
-    return guessed if guessed.startswith(("audio/", "video/")) or guessed == "text/plain" else BYTES

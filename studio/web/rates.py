@@ -9,6 +9,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from threading import Lock
 from typing import Protocol
 
@@ -131,18 +132,29 @@ def make_limits(general: str, work: str, redis_url: str = "") -> dict[str, Limit
 
 
 def register(app: Flask, access: Access, limits: Mapping[str, Limit]) -> None:
-    """Limit the requests of each client; the operation of a request determines the limit."""
+    """Limit the requests of each client; the operation of a request determines the limit.
+
+    What lacks a valid key counts towards the general limit of its address, whatever it asks for.
+    """
+    if "general" in limits:
+        access.limit_guesses(partial(_take, limits["general"]))
 
     @app.before_request
     def count() -> None:
         operation = asked_operation()
-        rate = limits.get(operation.rate if operation is not None else "general")
-        if rate is None or request.method == "OPTIONS":
-            return
-        wait_s = rate.take(access.caller())
-        if wait_s > 0:
-            retry_after_s = max(1, math.ceil(wait_s))
-            raise TooManyRequests(
-                f"Rate limit of {rate} exceeded. Retry after {retry_after_s} s.",
-                retry_after_s=retry_after_s,
-            )
+        name = operation.rate if operation is not None else "general"
+        if operation is not None and not operation.is_open and access.refuses():
+            name = "general"
+        if name in limits and request.method != "OPTIONS":
+            _take(limits[name], access.caller())
+
+
+def _take(rate: Limit, client: str) -> None:
+    """Count a request. Raises TooManyRequests."""
+    wait_s = rate.take(client)
+    if wait_s > 0:
+        retry_after_s = max(1, math.ceil(wait_s))
+        raise TooManyRequests(
+            f"Rate limit of {rate} exceeded. Retry after {retry_after_s} s.",
+            retry_after_s=retry_after_s,
+        )

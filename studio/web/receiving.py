@@ -132,7 +132,14 @@ def _body_errors() -> Iterator[None]:
 
 def json_body() -> dict[str, Any]:
     """The JSON object of the current request; empty if there is no body."""
-    data = _whole_body()
+    return parsed_json(body_bytes())
+
+
+def parsed_json(data: bytes) -> dict[str, Any]:
+    """The JSON object in a body of the current request; empty if there is no body.
+
+    It takes up to 24 times as much memory as the body.
+    """
     if not data:
         return {}
     if not request.is_json:
@@ -149,7 +156,7 @@ def json_body() -> dict[str, Any]:
     return body
 
 
-def _whole_body() -> bytes:
+def body_bytes() -> bytes:
     """The body of the current request. Raises BadRequest if it is incomplete."""
     try:
         with _body_errors():

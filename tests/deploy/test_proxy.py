@@ -282,8 +282,14 @@ def test_downloads_of_one_client_at_the_same_time_are_few(
         assert_problem(refused, 429, "too_many_requests")
         assert f"{DOWNLOADS} downloads" in json.loads(refused.body)["error"]  # type: ignore[attr-defined]
         assert refused.headers.get_all("Retry-After") == ["5"]
+        # Those of audio-separator's protocol count, too.
+        refused = at_once(proxy, "/audio-separator/download/x/y", "127.0.0.4", 1)[0]
+        assert (refused.status, refused.headers.get_all("Retry-After")) == (429, ["5"])
+        assert f"{DOWNLOADS} downloads" in json.loads(refused.body)["detail"]  # type: ignore[attr-defined]
         assert at_once(proxy, f"/status/{file_id}", "127.0.0.4", 1)[0].status == 200
         assert at_once(proxy, path, "127.0.0.5", 1)[0].status == 200
+        elsewhere = at_once(proxy, "/audio-separator/download/x/y", "127.0.0.5", 1)[0]
+        assert elsewhere.status == 404
     finally:
         for caller in slow:
             caller.close()

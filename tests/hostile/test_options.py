@@ -1,11 +1,15 @@
 """Options that ask for more than makes sense: each text, list and number has a bound."""
 
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from studio.errors import InvalidOption, UnknownOption
+from studio.jobs.body import parse_body
+from studio.transcription.editing import EditedTranscript
 from studio.transcription.live.settings import LiveSettings
 from tests.support.problems import assert_problem
 from tests.support.server import Server
@@ -108,3 +112,31 @@ def test_a_long_list_of_temperatures_is_refused(server: Server, short_wav: Path)
     assert len(body["error"]) < 1000
     answer = server.process(file_id, "whisper", **{"x" * 50_000: 1})
     assert len(assert_problem(answer, "unknown_option")["error"]) < 1000
+
+
+MANY = 100_000
+VALID = {"start_s": 0, "end_s": 1, "text": "", "words": []}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"segments": [{}] * MANY},
+        {"segments": [{**VALID, "words": [{}] * 1000}] * (MANY // 1000)},
+        {"segments": [{**VALID, "tokens": ["x"] * 10_000}] * 10},
+        {"segments": [{**VALID, **{f"x{number}": 0 for number in range(MANY)}}]},
+        {f"x{number}": 0 for number in range(MANY)},
+    ],
+    ids=["segments", "words", "tokens", "fields of a segment", "fields"],
+)
+def test_a_body_with_many_errors_takes_no_memory(body: dict[str, Any]) -> None:
+    """Only the first error is told, so the others are not collected: each takes about 1 kB."""
+    tracemalloc.start()
+    try:
+        with pytest.raises((InvalidOption, UnknownOption)) as caught:
+            parse_body(EditedTranscript, body)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1 << 20
+    assert len(caught.value.sentence) < 500

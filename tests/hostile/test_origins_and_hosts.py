@@ -41,7 +41,10 @@ def test_an_origin_with_brackets_is_no_pattern(closed: Server, origin: str) -> N
     assert answer.headers["Access-Control-Allow-Origin"] == IPV6_ORIGIN
 
 
-@pytest.mark.parametrize("path", ["/health", "/models", "/docs", POLLING, "/no/such/path"])
+@pytest.mark.parametrize(
+    "path",
+    ["/health", "/models", "/docs", POLLING, "/no/such/path", "/audio-separator/health"],
+)
 def test_a_rebound_name_reaches_nothing(closed: Server, path: str) -> None:
     for host in (
         "evil.test",

@@ -3,8 +3,12 @@
 import itertools
 import struct
 import subprocess
+import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from studio.audio import child as guarded
 from studio.audio import probing
 from studio.audio.decoding import LONGEST_S
 from studio.errors import AudioTooLong, NotAudio
+from studio.web import receiving
 from tests.support.hostile_files import (
     TAKEN,
     box,
@@ -313,3 +318,65 @@ def test_a_file_that_does_not_tell_its_end_is_taken_with_a_note(
     assert "0.4 s" in answer["note"]
     assert door.get(f"/files/{answer['file_id']}").get_json()["note"] == answer["note"]
     assert send(door, kinds[kind], f"song.{kind}").get_json()["note"] is None
+
+
+def test_an_edit_is_parsed_last(door: FlaskClient, kinds: dict[str, bytes]) -> None:
+    """What is wrong besides the body is told first: a parsed body takes 24 times its size."""
+    file_id = send(door, kinds["wav"], "song.wav").get_json()["file_id"]
+    for path, headers, code in (
+        (f"/files/{'0' * 32}/transcription", {"If-Match": "*"}, "unknown_file"),
+        (f"/files/{file_id}/transcription", {"If-Match": "*"}, "not_ready"),
+    ):
+        answer = door.put(path, data=b"{", headers=headers, content_type="application/json")
+        assert answer.get_json()["code"] == code
+    url = transcribed(door, file_id)
+    for headers, code in (
+        ({}, "precondition_required"),
+        ({"If-Match": '"old"'}, "precondition_failed"),
+        ({"If-Match": "*"}, "invalid_json"),
+    ):
+        answer = door.put(url, data=b"{", headers=headers, content_type="application/json")
+        assert answer.get_json()["code"] == code
+
+
+def test_edits_are_parsed_one_by_one(
+    door: FlaskClient, kinds: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = transcribed(door, send(door, kinds["wav"], "song.wav").get_json()["file_id"])
+    meeting = Barrier(2)
+
+    def parsed_json(_data: bytes) -> dict[str, Any]:
+        with pytest.raises(BrokenBarrierError):
+            meeting.wait(0.5)
+        return {"segments": []}
+
+    monkeypatch.setattr(receiving, "parsed_json", parsed_json)
+
+    def put(_: int) -> int:
+        with door.application.test_client() as client:
+            return client.put(url, json={}, headers={"If-Match": "*"}).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(put, range(2))) == [200, 200]
+
+
+def transcribed(door: FlaskClient, file_id: str) -> str:
+    """The address of the transcript of an upload."""
+    door.post(f"/process/whisper/{file_id}", json={"model_variant": "mini"})
+    assert door.get(f"/status/{file_id}?wait=60").get_json()["status"] == "completed"
+    return f"/files/{file_id}/transcription"
+
+
+@pytest.mark.parametrize("many", [b"[],", b"{},", b"0,", b"["])
+def test_json_with_many_values_is_refused_unparsed(door: FlaskClient, many: bytes) -> None:
+    """Bodies with audio may be large, but have one long text."""
+    body = b'{"input_audio":{"data":"AAAA"},"x":[' + many * (1 << 20) + b"0]}"
+    tracemalloc.start()
+    try:
+        answer = door.post("/v1/audio/transcriptions", data=body, content_type="application/json")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.status_code == 400
+    assert "commas and brackets" in answer.get_json()["error"]["message"]
+    assert peak_bytes < 6 * len(body)

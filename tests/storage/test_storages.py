@@ -193,6 +193,19 @@ class TestStorage:
         folder.remove("edited/1")
         assert sorted(folder.infos()) == ["vocals.wav"]
 
+    def test_an_inner_folder_is_a_folder_of_its_own(self, storage: Storage) -> None:
+        folder = storage.result(publish(storage, upload_to(storage), vocals=b"stem"))
+        folder.add("edited/1/text.json", lambda: 9, lambda path: path.touch())
+        version = folder.within("edited/1/")
+        version.add("made/text.txt", lambda: 9, lambda path: path.touch())
+        assert sorted(version.infos()) == ["made/text.txt", "text.json"]
+        assert sorted(folder.infos()) == [
+            "edited/1/made/text.txt",
+            "edited/1/text.json",
+            "vocals.wav",
+        ]
+        assert sorted(folder.within("").infos()) == sorted(folder.infos())
+
     def test_a_result_has_the_files_of_another(self, storage: Storage) -> None:
         one, two = upload_to(storage), upload_to(storage)
         first = publish(storage, one, vocals=b"stem")

@@ -1,9 +1,11 @@
 """Downloads: every track in every format, parts of it, its name, and all stems in one ZIP."""
 
 import io
+import mimetypes
 import uuid
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +15,10 @@ import requests
 import soundfile
 from werkzeug.http import parse_options_header
 
-from tests.support.server import Server, noise, read_sound, sound_of, write_wav
+from studio.audio import MEDIA_TYPES
+from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
+from tests.support.hostile_files import open_door, send
+from tests.support.server import Server, convert, noise, read_sound, sound_of, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 TRACKS = [*STEMS, "no_drums", "no_bass", "no_other", "no_vocals", "instrumental"]
@@ -308,3 +313,22 @@ def test_an_upload_can_be_played_as_it_was_sent(server: Server, short_wav: Path)
     assert name_of(answer) == "shört.wav"
     part = server.get(f"/download/{file_id}/original", headers={"Range": "bytes=4-7"})
     assert (part.status_code, part.content) == (206, answer.content[4:8])
+
+
+def test_an_upload_has_the_type_of_its_extension_on_every_system(
+    short_wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small containers have no table of media types."""
+    monkeypatch.setattr(mimetypes, "guess_type", lambda *_: (None, None))
+    kinds = {"wav": "audio/wav", "flac": "audio/flac", "m4a": "audio/mp4", "ogg": "audio/ogg"}
+    with contextmanager(open_door)(tmp_path / "door") as door:
+        for file_type, media_type in kinds.items():
+            path = convert(short_wav, tmp_path / f"short.{file_type}")
+            file_id = send(door, path.read_bytes(), path.name).get_json()["file_id"]
+            with door.get(f"/download/{file_id}/original") as answer:
+                assert answer.headers["Content-Type"] == media_type
+
+
+def test_every_extension_has_a_type_that_players_know() -> None:
+    for file_type in AUDIO_FILE_TYPES | MORE_FILE_TYPES:
+        assert MEDIA_TYPES[file_type].startswith(("audio/", "video/"))

@@ -2,16 +2,27 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from studio.karaoke.options import parse_video
+from studio.karaoke.video import JobTrack, KaraokeVideo
+from studio.results import TrackFolder
+from studio.storage.disk import DiskResult
+from studio.storage.files import ResultId, SoundInfo
+from studio.storage.on_demand import OnDemand
+from studio.transcription import editing
+from studio.transcription.result import transcript_track
+from studio.transcription.transcript import Transcript
 from tests.support.keys import ANN, BOB
 from tests.support.problems import assert_problem
 from tests.support.server import Server, noise, write_wav
 from tests.support.speech import Spoken
+from tests.support.storage import disk_storage
 
 RATE_HZ = 16_000
 
@@ -116,6 +127,92 @@ def test_an_edit_survives_reuse_by_its_file_only(
     other = live_server.upload(path)
     assert live_server.process(other, "whisper").status_code == 200
     assert read(live_server, other)[0] == original
+
+
+def test_a_reused_transcript_has_the_name_of_its_own_upload(
+    live_server: Server, spoken_id: str, recording: Spoken, tmp_path: Path
+) -> None:
+    """Formats with a title would tell others how the first upload was called."""
+    formats = ("lrc", "plain.lrc", "ass", "ultrastar.txt")
+    for file_format in formats:
+        assert "speech" in text_of(live_server, spoken_id, file_format)
+    path = write_wav(tmp_path / "Queen - Song.wav", recording.sound[None], RATE_HZ)
+    other = live_server.upload(path)
+    answer = live_server.process(other, "whisper")
+    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+    [track] = live_server.get(f"/files/{other}").json()["tracks"]
+    assert {one for one in formats if track["formats"][one]["ready"]} == set()
+    for file_format in formats:
+        text = text_of(live_server, other, file_format)
+        assert "Song" in text and "speech" not in text, file_format
+    [track] = live_server.get(f"/files/{other}").json()["tracks"]
+    assert {one for one in formats if track["formats"][one]["ready"]} == set(formats)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> TrackFolder:
+    """A job's results: a transcript that was edited once."""
+    storage = disk_storage(tmp_path / "uploads", tmp_path / "outputs")
+    storage.open()
+    incoming = storage.receive()
+    incoming.write(b"sound")
+    upload = storage.accept(incoming, "song.wav", "wav", SoundInfo(3.0, RATE_HZ, 1))
+    result = ResultId(upload.file_id, "a" * 32)
+    with storage.work(result.name) as work:
+        transcript = Transcript("en", 1.0, 3.0, ()).to_dict()
+        (work / editing.FILE).write_text(json.dumps(transcript))
+        storage.publish(work, result)
+    folder = TrackFolder(storage.result(result), storage.source(upload), upload.filename)
+    editing.save(folder, {"segments": [segment("Old words.")]})
+    return folder
+
+
+def versions(folder: TrackFolder) -> list[Path]:
+    assert isinstance(folder.files, DiskResult)
+    return list((folder.files.path / editing.FOLDER).iterdir())
+
+
+@pytest.mark.parametrize("offset_ms", [0, 100])
+def test_a_format_that_waits_while_an_edit_is_saved_has_the_new_words(
+    folder: TrackFolder, monkeypatch: pytest.MonkeyPatch, offset_ms: int
+) -> None:
+    wait = OnDemand.make
+
+    def make(self: OnDemand, *given: Any) -> None:
+        monkeypatch.undo()
+        editing.save(folder, {"segments": [segment("New words.")]})
+        wait(self, *given)
+
+    monkeypatch.setattr(OnDemand, "make", make)
+    file = transcript_track().in_format(folder, "srt", offset_ms)
+    assert "New words." in file.path.read_text()
+    assert len(versions(folder)) == 1
+
+
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_a_video_that_is_made_while_an_edit_is_saved_has_the_new_words(
+    folder: TrackFolder, monkeypatch: pytest.MonkeyPatch, is_restored: bool
+) -> None:
+    track = transcript_track()
+    assert track.lyrics is not None
+    read_lyrics, made = track.lyrics, list[int]()
+
+    def write(_video: KaraokeVideo, path: Path, _on_wait: Any) -> None:
+        path.write_text(repr(read_lyrics(folder)))
+        made.append(1)
+        if len(made) == 1 and is_restored:
+            editing.restore(folder)
+        elif len(made) == 1:
+            editing.save(folder, {"segments": [segment("New words.")]})
+
+    monkeypatch.setattr(KaraokeVideo, "write", write)
+    words = JobTrack(track, folder)
+    sound = JobTrack(replace(track, duration_s=3.0), folder)
+    file = KaraokeVideo(words, sound, parse_video({}, ["vocals"]), None).make()
+    assert ("New" in file.path.read_text()) is not is_restored
+    assert "Old" not in file.path.read_text()
+    assert len(versions(folder)) == (0 if is_restored else 1)
+    assert len(made) == 2
 
 
 WORD = {"text": " Hi", "start_s": 0.5, "end_s": 0.7}

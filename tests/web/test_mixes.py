@@ -1,17 +1,23 @@
 """Mixes: levels of stems, key and tempo, streamed."""
 
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
 import soundfile
+from flask.testing import FlaskClient
 
 from studio import audio
 from studio.audio.piped import stretched
 from studio.errors import NotAudio
+from studio.results import TrackFolder
+from studio.web.mixes import MAX_MIXES_PER_CLIENT
+from tests.support.hostile_files import open_door
+from tests.support.hostile_files import send as send_file
 from tests.support.problems import assert_problem
 from tests.support.server import (
     Server,
@@ -238,6 +244,37 @@ def test_clients_that_leave_free_their_places(server: Server, done: str) -> None
         next(answer.iter_content(1000))
         answer.close()
     until(lambda: server.get(f"/download/{done}/mix.ogg").status_code == 200)
+
+
+@pytest.fixture
+def door(tmp_path: Path, weights: Path) -> Iterator[FlaskClient]:
+    """A client of the application in this process."""
+    (tmp_path / "weights").symlink_to(weights)
+    yield from open_door(tmp_path)
+
+
+def test_a_mix_without_a_place_reads_nothing_of_the_song(
+    door: FlaskClient, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = send_file(door, song.read_bytes(), song.name).get_json()["file_id"]
+    door.post(f"/process/demucs/{file_id}", json={"model_variant": "swift"})
+    assert door.get(f"/status/{file_id}?wait=60").get_json()["status"] == "completed"
+    url = f"/download/{file_id}/mix.wav"
+    with monkeypatch.context() as patch, ExitStack() as open_mixes:
+        for _ in range(MAX_MIXES_PER_CLIENT):
+            assert open_mixes.enter_context(door.get(url)).status_code == 200
+        patch.setattr(TrackFolder, "all_tags", lambda _: pytest.fail("the tags were read"))
+        assert door.get(url).status_code == 429
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackFolder, "all_tags", fail)
+        for _ in range(MAX_MIXES_PER_CLIENT + 1):
+            assert door.get(url).get_json()["code"] == "not_audio"
+    with door.get(url) as answer:
+        assert answer.status_code == 200
+
+
+def fail(_folder: TrackFolder) -> audio.Tags:
+    raise NotAudio("The tags cannot be read in this test.")
 
 
 def long_song(folder: Path, seconds: float) -> audio.Song:

@@ -13,10 +13,12 @@ from tests.support.keys import ANN, BOB
 from tests.support.live_client import Client
 from tests.support.problems import FORM, assert_problem
 from tests.support.server import Server
+from tests.web.test_jobs_live import Page
 
 CYD = "cyd-0123456789abcdef"
 PER_HOUR = 20
 NOWHERE = "/process/demucs/" + "0" * 32
+NOWHERE_TO_POLL = "/status/" + "0" * 32
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,37 @@ def test_guessing_keys_is_counted_by_address(strict: Server) -> None:
     ]
     assert guesses == [401] * 5 + [429] * 2
     assert strict.get("/models", headers=of("guess", "192.0.2.8")).status_code == 401
+
+
+def test_guesses_are_counted_where_requests_are_not(strict: Server) -> None:
+    """Polling has no rate, but a wrong key has."""
+    guesses = [
+        strict.get(NOWHERE_TO_POLL, headers=of(f"guess-{number:020}", "192.0.2.10")).status_code
+        for number in range(7)
+    ]
+    assert guesses == [401] * 5 + [429] * 2
+    for _ in range(7):
+        answer = strict.get(NOWHERE_TO_POLL, headers=of(BOB, "192.0.2.10"))
+        assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("connect", "address"), [(Client, "192.0.2.11"), (Page, "192.0.2.12")], ids=["live", "jobs"]
+)
+def test_guesses_of_connections_are_counted(
+    strict: Server, connect: type[Client | Page], address: str
+) -> None:
+    for number in range(7):
+        code = "unauthorized" if number < 5 else "too_many_requests"
+        with pytest.raises(ConnectionError, match=code):
+            connect(
+                strict,
+                "polling",
+                headers={"X-Forwarded-For": address},
+                auth={"token": f"guess-{number:020}"},
+            )
+    with connect(strict, "polling", headers={"X-Forwarded-For": address}, auth={"token": BOB}):
+        pass
 
 
 def test_only_what_the_trusted_proxy_added_is_believed(strict: Server) -> None:

@@ -1,5 +1,6 @@
 """audio-separator's remote API, under `/audio-separator`, for its client and karaoke generators."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -46,9 +47,9 @@ def register(app: Flask, services: Services, shapes: Shapes) -> None:
 
 def render(error: StudioError) -> Response:
     """An error as this API shows it."""
-    answer = jsonify({"detail": error.sentence, "code": error.code})
-    answer.status_code = error.status
-    return answer
+    # Unlike `jsonify`, this works before Flask has the request.
+    body = {"detail": error.sentence, "code": error.code}
+    return Response(json.dumps(body), error.status, mimetype="application/json")
 
 
 class Views(OwnViews):
@@ -61,7 +62,8 @@ class Views(OwnViews):
     @other_protocol("work")
     def separate(self) -> Response:
         desk = self._desk
-        with desk.receive_form() as received:
+        # Until the job is queued: the file is examined after it has arrived.
+        with desk.work.place(desk.client), desk.receive_form() as received:
             wish = Wish.of(received, self._demucs()["variants"])
             task = Task.of(wish, received.filename)
             if wish.refusal is None:

@@ -5,7 +5,11 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -13,8 +17,12 @@ import requests
 import soundfile
 from audio_separator.remote import AudioSeparatorAPIClient
 
-from studio import __version__
+from studio import __version__, audio
+from studio.audio import Probe
+from studio.errors import NotAudio
 from studio.web.compat.separator_task import Task
+from studio.web.services import MAX_WAITING_PER_CLIENT
+from tests.support.hostile_files import open_door
 from tests.support.server import Server, noise, write_wav
 
 KEY = "separator-0123456789"
@@ -198,3 +206,36 @@ def test_the_client_lists_models_and_reads_the_version(client: Any) -> None:
     assert "swift.yaml" in {model["filename"] for model in listed.values()}
     assert re.search(r"^swift\.yaml +Demucs", client.list_models()["text"], re.M)
     assert "tiny" not in client.list_models(filter_by="swift")["text"]
+
+
+def test_so_many_files_of_a_client_are_examined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more is refused before it is received."""
+    examined, go_on = Semaphore(0), Event()
+
+    def probe(_path: Path) -> Probe:
+        examined.release()
+        assert go_on.wait(60)
+        raise NotAudio("The file is not examined in this test.")
+
+    monkeypatch.setattr(audio, "probe", probe)
+    with contextmanager(open_door)(tmp_path) as door:
+
+        def send(number: int) -> int:
+            files = {"file": (BytesIO(bytes([number])), "song.wav")}
+            with door.application.test_client() as client:
+                return client.post(f"{PREFIX}/separate", data=files).status_code
+
+        with ThreadPoolExecutor(MAX_WAITING_PER_CLIENT + 1) as pool:
+            try:
+                started = []
+                for number in range(MAX_WAITING_PER_CLIENT):
+                    started.append(pool.submit(send, number))
+                    assert examined.acquire(timeout=60)
+                one_more = pool.submit(send, MAX_WAITING_PER_CLIENT)
+                assert one_more.result(60) == 429
+            finally:
+                go_on.set()
+            assert {one.result() for one in started} == {400}
+        assert send(MAX_WAITING_PER_CLIENT) == 400

@@ -7,14 +7,17 @@ from contextlib import contextmanager
 
 from flask import request
 
-from studio.errors import InvalidOption, NoFile
+from studio.errors import InvalidJson, InvalidOption, NoFile
 from studio.web.compat.desk import Desk, Received
 from studio.web.compat.openai.fields import fields_of
-from studio.web.receiving import check_size, json_body
+from studio.web.receiving import body_bytes, check_size, parsed_json
 from studio.web.services import Services
 
 # Such a body is in memory as a whole; OpenAI's service takes 25 MB of audio.
 MAX_JSON_BYTES = 40 << 20
+# What separates values in JSON; a prompt may contain some, too.
+STRUCTURE = (b",", b"[", b"{")
+MAX_STRUCTURE = 10_000
 # Characters of base64 that are decoded at a time, a multiple of four.
 PIECE_CHARACTERS = 1 << 20
 
@@ -35,18 +38,32 @@ def _from_json(desk: Desk, services: Services) -> Iterator[Received]:
     most_bytes = min(MAX_JSON_BYTES, services.uploads.most_bytes)
     check_size(most_bytes)
     request.max_content_length = most_bytes
-    body = json_body()
+    data = body_bytes()
+    _check_structure(data)
+    body = parsed_json(data)
     sent = body.pop("input_audio", None)
-    if not isinstance(sent, dict) or not isinstance(data := sent.get("data"), str):
+    if not isinstance(sent, dict) or not isinstance(text := sent.get("data"), str):
         raise NoFile(
             'The body has no audio. Send {"input_audio": {"data": BASE64, "format": "wav"}}, or '
             "the file as multipart/form-data in the field 'file'.",
             param="input_audio",
         )
     with desk.new_file() as incoming:
-        for start in range(0, len(data), PIECE_CHARACTERS):
-            incoming.write(_decoded(data[start : start + PIECE_CHARACTERS]))
+        for start in range(0, len(text), PIECE_CHARACTERS):
+            incoming.write(_decoded(text[start : start + PIECE_CHARACTERS]))
         yield Received(incoming, f"audio.{sent.get('format') or 'wav'}", fields_of(body))
+
+
+def _check_structure(data: bytes) -> None:
+    """Raise InvalidJson if a body has many values, which take much more memory than the body.
+
+    A request has one long text and few other values, and base64 contains none of these characters.
+    """
+    if sum(data.count(mark) for mark in STRUCTURE) > MAX_STRUCTURE:
+        raise InvalidJson(
+            f"The body contains more than {MAX_STRUCTURE:,} commas and brackets. Send the audio in "
+            "base64 and only the fields of the API, or the file as multipart/form-data."
+        )
 
 
 def _decoded(text: str) -> bytes:
