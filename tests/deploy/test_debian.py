@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import nginx_site
+from scripts import nginx_site, page
 from tests.support import sandbox
 from tests.support.server import ROOT
 
@@ -28,7 +28,10 @@ GIT = """#!/bin/sh
 [ "$1" = clone ] && mkdir -p "$3" && cp -r "$SOURCE/." "$3"
 """
 MAKE = """#!/bin/sh
-[ "$1" = setup ] && ln -s "$VENV" .venv
+case "$1" in
+  setup) ln -s "$VENV" .venv ;;
+  page) cp -r "$VENDOR" studio/web/static/ ;;
+esac
 """
 SYSTEMCTL = """#!/bin/sh -e
 case "$*" in
@@ -88,6 +91,8 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     for program in ("nginx", "systemd-analyze", "ip", "curl"):
         if shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
             pytest.skip(f"{program} is not installed; .ci/run installs it")
+    if not page.VENDOR.is_dir():
+        pytest.skip("the packages of the pages are not installed; `make page` installs them")
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, text in {
@@ -117,7 +122,7 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
         "ip link set lo up",
         *(f"chmod o+rx {path}" for path in sorted(opened)),
         f"export PATH={programs}:/usr/sbin:/usr/bin:/sbin:/bin SOURCE={source}",
-        f"export VENV={Path(sys.prefix).resolve()}",
+        f"export VENV={Path(sys.prefix).resolve()} VENDOR={page.VENDOR}",
         "unset PYTHONPATH PYTHONHOME",
         "ls /etc/nginx/sites-enabled",
     ]
@@ -128,6 +133,7 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     lines += blocks()[:2]
     lines += [
         "echo && curl -sk -o /dev/null -w '%{http_code} %{http_version}\\n' https://localhost/docs",
+        "curl -sk https://localhost/ | grep -o importmap",
         "curl -sk -o /dev/null -w 'other name %{http_code}\\n' -H 'Host: evil.test' https://localhost/",
         "curl -sk -o /dev/null -w 'own name %{http_code}\\n' "
         "--resolve your-domain.com:443:127.0.0.1 https://your-domain.com/health",
@@ -145,6 +151,7 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     assert done.returncode == 0, told[-3000:]
     assert '"status":"healthy"' in told
     assert "200 2\n" in told
+    assert "importmap\n" in told
     assert "other name 421" in told
     assert "own name 200" in told
     assert "audio-studio" in told.split("own name 200\n")[1].splitlines()[0]
