@@ -1,12 +1,14 @@
 """The command line: `audio-studio`, or `python -m studio`. A front door like `app.py`."""
 
 import logging
+import os
 import sys
 
 from config import Config, ConfigError
 from models import FORMATS, OPTIONS, Models
 from studio import logs
 from studio.cli.main import Interface, main
+from studio.cli.run import FAILED
 from studio.inference.registry import Registry
 
 
@@ -30,7 +32,14 @@ def run() -> None:
         config.MCP_SERVER,
         config.MCP_KEY,
     )
-    sys.exit(main(interface))
+    try:
+        code = main(interface)
+    except BrokenPipeError:
+        # The program that read the output has ended, as `| head` does. What Python would still
+        # write at its exit must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    sys.exit(code)
 
 
 def serve() -> None:

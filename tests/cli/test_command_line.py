@@ -68,6 +68,14 @@ def run(
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")], errors
 
 
+def test_a_reader_that_ends_early_ends_the_command(tmp_path: Path, weights: Path) -> None:
+    with start(tmp_path, weights, "models", "--json") as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 Call = Callable[..., list[dict[str, Any]]]
 Show = Callable[..., str]
 
