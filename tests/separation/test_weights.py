@@ -152,7 +152,12 @@ def test_a_missing_file_is_named(folder: Path) -> None:
         loaded(folder, "tiny_ft")
     for part in ("tiny2.safetensors", "tiny2.th", str(folder), "'mini'"):
         assert part in caught.value.sentence
-    assert caught.value.extra == {"missing": ["tiny2.safetensors"]}
+    missing = "tiny2.safetensors"
+    assert caught.value.extra == {
+        "variant": "tiny_ft",
+        "missing": [missing],
+        "reason": f"{missing} is missing",
+    }
 
 
 DAMAGE = {

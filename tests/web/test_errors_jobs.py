@@ -1,7 +1,9 @@
 """Jobs that fail say why; results that are gone, and defects, are answered with a code too."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +152,14 @@ def test_results_that_somebody_removed(alone: Server, tmp_path: Path) -> None:
 def test_a_defect_in_a_request(alone: Server, short_wav: Path) -> None:
     """Something that must not happen: the answer says so, and shows nothing of the inside."""
     file_id = alone.upload(short_wav)
-    (alone.uploads / file_id / "upload.json").write_text("{ broken")
+    assert alone.process(file_id, model_variant="mini").status_code == 202
+    alone.wait(file_id)
+    with closing(sqlite3.connect(alone.outputs / ".jobs.sqlite3")) as database, database:
+        changed = "UPDATE jobs SET state = 'broken' WHERE file_id = ?"
+        assert database.execute(changed, (file_id,)).rowcount == 1
     body = assert_problem(alone.get(f"/status/{file_id}"), "internal_error", "log")
     assert "broken" not in str(body)
-    assert "JSONDecodeError" in alone.log.read_text()
+    assert "'broken' is not a valid State" in alone.log.read_text()
     assert alone.get("/health").status_code == 200
 
 
