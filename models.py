@@ -173,10 +173,10 @@ class Models:
             if one.family.loads_at_start
         }
 
-    def device_notes(self, processors: Iterable[AnyProcessor], but: Container[str]) -> Remarks:
-        """Why variants other than those of `but` will not run on a GPU, by model and variant."""
+    def device_notes(self, processors: Iterable[AnyProcessor], loaded: Container[str]) -> Remarks:
+        """Why default variants that are not in `loaded` will not run on a GPU, by name."""
         notes = {f"{one.name}/{one.default}": one.family.device_note for one in processors}
-        return {name: note for name, note in notes.items() if name not in but}
+        return {name: note for name, note in notes.items() if name not in loaded}
 
     def options(self) -> dict[str, type[JobOptions]]:
         """The options of each model, for the API's description."""

@@ -171,7 +171,7 @@ def is_set_up(venv: Path, wants_gpu: bool, explicit: bool) -> bool:
     python = python_of(venv)
     if not python.exists():
         return False
-    # If no CPU build could be had, the CUDA build was installed in its place.
+    # If no CPU build was available, the CUDA build was installed in its place.
     if explicit and platform.system() == "Linux":
         version = torch_version(requirements("requirements.txt"))
         return installed_torch(packages_of(python)).fits(version, wants_gpu)

@@ -121,20 +121,20 @@ class Editing:
 def for_current(
     current: Callable[[Mapping[str, FileInfo]], str],
     files: ResultFolder,
-    make: Callable[[ResultFolder], Made],
+    make: Callable[[ResultFolder, str], Made],
 ) -> Made:
-    """What `make` returns for the files of the version in use; see `Editing.current`.
+    """What `make` returns for the files of the version in use, and its name: `Editing.current`.
 
-    If an edit deletes this version meanwhile, the new one is tried, once.
+    If an edit replaces this version meanwhile, the new one is tried, once.
     """
     version = current(files.infos())
     try:
-        return make(files.within(version))
+        return make(files.within(version), version)
     except (FileNotFoundError, ResultsGone, UnknownFile):
         newer = current(files.infos())
         if newer == version:
             raise
-        return make(files.within(newer))
+        return make(files.within(newer), newer)
 
 
 @dataclass(frozen=True)

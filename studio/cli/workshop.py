@@ -1,6 +1,5 @@
 """Where jobs run; by default in this process: no server, no HTTP, the same processors."""
 
-import errno
 import os
 import secrets
 import shutil
@@ -34,10 +33,9 @@ from studio.sources import sound_info
 from studio.storage.disk import DiskStorage
 from studio.storage.files import Storage, Upload
 from studio.storage.folders import Folders
-from studio.storage.space import DiskSpace
+from studio.storage.space import FULL, DiskSpace
 
 TEXT = "txt"
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Models(Protocol):

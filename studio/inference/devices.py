@@ -144,9 +144,13 @@ def release_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is None:
         return
-    if torch.cuda.is_initialized():
-        gc.collect()
-        torch.cuda.empty_cache()
-    elif torch.backends.mps.is_available():
-        gc.collect()
-        torch.mps.empty_cache()
+    try:
+        if torch.cuda.is_initialized():
+            gc.collect()
+            torch.cuda.empty_cache()
+        elif torch.backends.mps.is_available():
+            gc.collect()
+            torch.mps.empty_cache()
+    except RuntimeError as error:
+        # After some failures, such as an illegal access, every call to the device fails.
+        log.warning("GPU memory cannot be released: %s", first_line(error))

@@ -84,7 +84,10 @@ class Readiness:
         self._stopping = Event()
 
     def warm_up(self, leases: Leases, later: Remarks = MappingProxyType({})) -> None:
-        """Load the models in sequence, in the background. Those of `later` are only asked."""
+        """Load the models in sequence, in the background.
+
+        Models in `later` are not loaded; only their device notes are recorded.
+        """
         self._states = dict.fromkeys(leases, LOADING)
         Thread(target=self._run, args=(leases, later), name="warm-up", daemon=True).start()
 

@@ -33,7 +33,7 @@ class JobCounts:
         """None if the database does not respond."""
         try:
             return self._started().result(WAIT_S)
-        except (TimeoutError, SQLAlchemyError) as error:
+        except (TimeoutError, SQLAlchemyError, RuntimeError) as error:
             log.warning("cannot count jobs: %s", str(error) or "the database does not respond")
             return None
 
@@ -41,9 +41,10 @@ class JobCounts:
         """The reading in progress, or a new one."""
         with self._lock:
             if self._reading is None or self._reading.done():
-                self._reading = Future()
-                arguments = (self._reading,)
+                reading: Future[Counts] = Future()
+                arguments = (reading,)
                 Thread(target=self._read, args=arguments, name="counts", daemon=True).start()
+                self._reading = reading
             return self._reading
 
     def _read(self, reading: Future[Counts]) -> None:

@@ -68,7 +68,7 @@ def connect(address: str) -> Engine:
 
 
 def _as_operational_error(context: ExceptionContext) -> OperationalError | None:
-    """A standby of PostgreSQL is read-only: after a failover, until it is the primary."""
+    """After a failover, a standby of PostgreSQL is read-only until it is promoted."""
     cause = context.original_exception
     if not faults.is_read_only(cause):
         return None

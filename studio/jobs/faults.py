@@ -14,11 +14,26 @@ PROBE_BYTES = 1 << 14
 RETRY_AFTER_S = 5
 # PostgreSQL's read_only_sql_transaction.
 READ_ONLY = "25006"
+# Its lock_not_available.
+LOCK_TIMEOUT = "55P03"
 
 
 def is_read_only(cause: BaseException | None) -> bool:
     """Whether an error of psycopg says that PostgreSQL is read-only."""
     return getattr(cause, "sqlstate", None) == READ_ONLY
+
+
+def is_lock_timeout(cause: BaseException | None) -> bool:
+    """Whether an error of psycopg says that a lock was not free within `lock_timeout`."""
+    return getattr(cause, "sqlstate", None) == LOCK_TIMEOUT
+
+
+def edit_in_progress() -> StorageUnavailable:
+    """The error of an edit that has waited too long for another one."""
+    return StorageUnavailable(
+        f"Another edit has not ended yet. Retry after {RETRY_AFTER_S} s.",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def as_studio_error(error: SQLAlchemyError) -> StudioError:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from studio.jobs import migration, totals
+from studio.jobs import faults, migration, totals
 from studio.jobs.database import Sessions
 from studio.jobs.job import Job, Request, State, job_of_result, result_name
 from studio.jobs.rows import (
@@ -36,6 +36,8 @@ from studio.storage.files import ResultId
 
 # The first attempt and two more after crashes.
 MAX_ATTEMPTS = 3
+# How long an edit waits for another one, whose server may be frozen.
+EDITING_WAIT_S = 10.0
 IDS_AT_ONCE = 1000
 WAITING_AGAIN: dict[str, Any] = {
     "state": State.QUEUED,
@@ -104,9 +106,16 @@ class JobStore:
 
     @contextmanager
     def editing(self, _job_id: str) -> Iterator[None]:
-        """Let nobody else edit the results of a job until the block ends."""
-        with self._editing_lock:
+        """Let nobody else edit the results of a job until the block ends.
+
+        Raises StorageUnavailable if another edit does not end.
+        """
+        if not self._editing_lock.acquire(timeout=EDITING_WAIT_S):
+            raise faults.edit_in_progress()
+        try:
             yield
+        finally:
+            self._editing_lock.release()
 
     def get(self, job_id: str) -> Job | None:
         with self._sessions.reading() as session:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from studio import audio
 from studio.audio.lyrics import LyricLine, Lyrics
-from studio.errors import AudioTooLong, InvalidOption, NotReady
+from studio.errors import AudioTooLong, InvalidOption, NotReady, ResultsGone
 from studio.karaoke.fonts import Fonts
 from studio.karaoke.options import COVER, DEFAULT_BACKGROUND, VideoOptions
 from studio.karaoke.screen import Screen
@@ -60,20 +60,27 @@ class KaraokeVideo:
                 "here. The command `audio-studio karaoke` has no limit."
             )
 
-        def of_version(files: ResultFolder) -> StoredFile:
-            return self._add(files, duration_s)
+        def of_version(files: ResultFolder, version: str) -> StoredFile:
+            return self._add(files, version, duration_s)
 
         return for_current(self._words.track.version, self._words.folder.files, of_version)
 
-    def _add(self, files: ResultFolder, duration_s: float) -> StoredFile:
+    def _add(self, files: ResultFolder, version: str, duration_s: float) -> StoredFile:
         """The video among `files`, which are those of one version of the words."""
+
+        def write(path: Path) -> None:
+            self.write(path, check_wanted)
+            # The words were read when the video's turn came, perhaps after an edit.
+            if self._words.track.version(self._words.folder.files.infos()) != version:
+                raise ResultsGone("The transcript was edited while the video was made. Try again.")
+
         kept, identity = f"{FOLDER}/", self._identity()
         name = f"{kept}{identity}/{FILE}"
         is_new = files.file(name).info() is None
         file = files.add(
             name,
             lambda: audio.most_video_bytes(self._frame(), duration_s),
-            lambda path: self.write(path, check_wanted),
+            write,
         )
         if is_new:
             remove_oldest(files, kept, identity, MAX_KEPT)

@@ -187,7 +187,7 @@ class ResultFolder(Protocol):
     def within(self, folder: str) -> "ResultFolder":
         """The files of an inner folder, which ends with a slash; empty: these files.
 
-        If it was deleted, nothing can be added to it.
+        On disk, nothing can be added to a folder that was deleted.
         """
 
     def remove(self, folder: str) -> None:

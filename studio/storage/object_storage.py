@@ -5,6 +5,7 @@
     results/<file_id>/<name>/                the results of one attempt of a job; they exist if the
                                              job has been completed by this attempt
     results/<file_id>/<name>/edited/         an edited version of a track, if there is one
+    results/<file_id>/<name>/tagged/         formats that contain the name of the upload
 
 So nothing is ever renamed: a transaction of the database makes objects visible.
 """
@@ -62,7 +63,7 @@ class ObjectFile:
 class ObjectResult:
     """The objects whose keys begin with `own`, and those of the result that it shares.
 
-    Listed once.
+    Listed once, and again after `within`.
     """
 
     def __init__(self, storage: "ObjectStorage", own: str, shared: str = "") -> None:

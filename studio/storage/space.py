@@ -20,7 +20,7 @@ UNAVAILABLE = (
     errno.EACCES,
     errno.EPERM,
     errno.EIO,
-    # The server of a shared folder is away, or the device is.
+    # The file server or the device cannot be reached.
     errno.ESTALE,
     errno.ENOTCONN,
     errno.EHOSTDOWN,
@@ -60,7 +60,7 @@ def as_studio_error(error: OSError) -> StudioError | None:
 
 def _unavailable(error: OSError) -> StorageUnavailable:
     return StorageUnavailable(
-        f"The server's disk cannot be written ({error.strerror or error}). Try again later."
+        f"The server's disk cannot be used ({error.strerror or error}). Try again later."
     )
 
 

@@ -101,7 +101,7 @@ def _make(folder: TrackFolder, file_format: str, offset_ms: int = 0) -> StoredFi
     All times are `offset_ms` later, or earlier if it is negative.
     """
 
-    def of_version(files: ResultFolder) -> StoredFile:
+    def of_version(files: ResultFolder, _version: str) -> StoredFile:
         return _add(folder, files, file_format, offset_ms)
 
     return for_current(editing.current, folder.files, of_version)

@@ -16,7 +16,7 @@ from flask_socketio import SocketIO
 from studio import logs
 from studio.errors import UnknownFile
 from studio.jobs.job import Job, State
-from studio.storage.files import unknown_file
+from studio.storage.files import UnreadableRecord, unknown_file
 from studio.storage.slots import Places
 from studio.web.answers import JobAnswers
 from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid
@@ -197,7 +197,7 @@ class Jobs(StrictNamespace):
             )
         try:
             self._check_owner(file_ids, self._clients[sid][0])
-        except UnknownFile as error:
+        except (UnknownFile, UnreadableRecord) as error:
             return self._error(sid, error.code, error.sentence)
         self.feed.watch(sid, file_ids)
         if sid not in self._clients:

@@ -21,7 +21,7 @@ from studio.errors import (
     UnsupportedMediaType,
 )
 from studio.jobs.body import StrictBody, parse_body
-from studio.storage.files import Storage
+from studio.storage.files import Storage, UnreadableRecord
 from studio.web import receiving, schemas
 from studio.web.access import Access, asked_operation
 from studio.web.answers import time_of
@@ -77,7 +77,7 @@ class Links:
         file_id = (request.view_args or {}).get("file_id", "")
         try:
             owner = self._storage.upload(file_id).owner
-        except UnknownFile:
+        except (UnknownFile, UnreadableRecord):
             # Strangers must not find out which files exist.
             owner = None
         if owner is None or owner not in self._access.owners:

@@ -202,7 +202,7 @@ def _errors_at_the_door(method: str, found: Operation) -> list[type[StudioError]
             errors.append(InvalidOption)
     if method.upper() not in CHANGES_NOTHING:
         errors.append(OriginRefused)
-    # Those without a rate limit it only for requests without a valid key.
+    # Operations without a rate are limited only for requests without a valid key.
     if found.rate != "none" or not found.is_open:
         errors.append(TooManyRequests)
     return errors

@@ -134,7 +134,8 @@ def make_limits(general: str, work: str, redis_url: str = "") -> dict[str, Limit
 def register(app: Flask, access: Access, limits: Mapping[str, Limit]) -> None:
     """Limit the requests of each client; the operation of a request determines the limit.
 
-    What lacks a valid key counts towards the general limit of its address, whatever it asks for.
+    Requests without a valid key count towards the general limit of their address, on every route
+    that needs a key.
     """
     if "general" in limits:
         access.limit_guesses(partial(_take, limits["general"]))
@@ -143,7 +144,7 @@ def register(app: Flask, access: Access, limits: Mapping[str, Limit]) -> None:
     def count() -> None:
         operation = asked_operation()
         name = operation.rate if operation is not None else "general"
-        if operation is not None and not operation.is_open and access.refuses():
+        if "general" in limits and operation and not operation.is_open and access.refuses():
             name = "general"
         if name in limits and request.method != "OPTIONS":
             _take(limits[name], access.caller())

@@ -223,7 +223,7 @@ def test_a_read_only_disk_is_told_and_recovered_from(tiny: Server, short_wav: Pa
     assert tiny.upload(short_wav)
 
 
-def test_a_disk_that_is_gone_is_told_and_recovered_from(
+def test_a_disk_that_is_gone_gives_503_until_it_is_back(
     tmp_path: Path, weights: Path, short_wav: Path
 ) -> None:
     """As when it is unmounted: the folder is empty then, or does not exist."""

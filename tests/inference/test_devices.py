@@ -395,6 +395,17 @@ def test_too_little_memory_means_smaller_batches_and_then_the_cpu(most: int) -> 
     assert (network.note is None) == (most == 8)
 
 
+def test_memory_of_a_device_that_is_lost_is_not_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job that it failed goes on on the CPU."""
+
+    def fail() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", fail)
+    devices.release_memory()
+
+
 def test_unloading_does_not_import_pytorch() -> None:
     code = (
         "import sys; from studio.inference.devices import release_memory, choose_device\n"

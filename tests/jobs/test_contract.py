@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from studio.errors import NotAudio, NothingToCancel, QueueFull, TooManyJobs
+from studio.errors import (
+    NotAudio,
+    NothingToCancel,
+    QueueFull,
+    StorageUnavailable,
+    TooManyJobs,
+)
+from studio.jobs import store
 from studio.jobs.job import Job, Report, State
 from tests.jobs.test_runner import FILE, RESULT, request
 from tests.support import job_backends
@@ -41,6 +48,17 @@ def test_a_job_from_beginning_to_end(backend: Backend) -> None:
     assert (done.state, done.stage, done.progress) == (State.COMPLETED, "done", 1.0)
     assert (done.result, done.attempts, done.place) == (RESULT, 1, None)
     assert done.result_id.name == job.job_id
+
+
+def test_an_edit_does_not_wait_for_another_one_for_ever(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "EDITING_WAIT_S", 0.05)
+    unavailable = pytest.raises(StorageUnavailable, match="edit")
+    with backend.store.editing("song"), unavailable, backend.store.editing("other song"):
+        pass
+    with backend.store.editing("song"):
+        pass
 
 
 def test_equal_requests_at_once_make_one_job(backend: Backend) -> None:

@@ -218,8 +218,9 @@ def test_one_server_edits_a_job_at_a_time(
             order.append("first")
         editing.result()
     assert order == ["other", "first", "second"]
-    monkeypatch.setattr(scale_store, "EDITING_TIMEOUT", "1ms")
-    with one.editing("song"), pytest.raises(OperationalError), two.editing("song"):
+    monkeypatch.setattr(scale_store, "EDITING_WAIT_S", 1.0)
+    unavailable = pytest.raises(StorageUnavailable, match="edit")
+    with one.editing("song"), unavailable, two.editing("song"):
         pass
 
 

@@ -188,7 +188,7 @@ def test_readiness_counts_workers(web: Server, engine: Engine) -> None:
     until(lambda: web.get("/ready").json()["workers"] == 1)
 
 
-def test_a_stalled_database_is_told_and_the_server_lives(
+def test_a_stalled_database_gives_503_and_the_server_stays_alive(
     web: Server, engine: Engine, short_wav: Path
 ) -> None:
     """As when a migration locks the jobs: requests hold all connections of the server."""

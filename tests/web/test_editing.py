@@ -149,6 +149,9 @@ def test_a_reused_transcript_has_the_name_of_its_own_upload(
     assert {one for one in formats if track["formats"][one]["ready"]} == set(formats)
 
 
+OPTIONS = parse_video({}, ["vocals"])
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> TrackFolder:
     """A job's results: a transcript that was edited once."""
@@ -208,11 +211,36 @@ def test_a_video_that_is_made_while_an_edit_is_saved_has_the_new_words(
     monkeypatch.setattr(KaraokeVideo, "write", write)
     words = JobTrack(track, folder)
     sound = JobTrack(replace(track, duration_s=3.0), folder)
-    file = KaraokeVideo(words, sound, parse_video({}, ["vocals"]), None).make()
+    file = KaraokeVideo(words, sound, OPTIONS, None).make()
     assert ("New" in file.path.read_text()) is not is_restored
     assert "Old" not in file.path.read_text()
     assert len(versions(folder)) == (0 if is_restored else 1)
     assert len(made) == 2
+
+
+def test_a_video_that_waits_while_the_first_edit_is_saved_is_not_that_of_the_original(
+    folder: TrackFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of the original stays: only the words show that an edit has replaced it."""
+    editing.restore(folder)
+    track = transcript_track()
+    assert track.lyrics is not None
+    read_lyrics = track.lyrics
+
+    def write(_video: KaraokeVideo, path: Path, _on_wait: Any) -> None:
+        if not versions(folder):
+            editing.save(folder, {"segments": [segment("New words.")]})
+        path.write_text(repr(read_lyrics(folder)))
+
+    monkeypatch.setattr(KaraokeVideo, "write", write)
+    words = JobTrack(track, folder)
+    video = KaraokeVideo(words, JobTrack(replace(track, duration_s=3.0), folder), OPTIONS, None)
+    assert "New" in video.make().path.read_text()
+    editing.restore(folder)
+    monkeypatch.setattr(
+        KaraokeVideo, "write", lambda _video, path, _on_wait: path.write_text("original")
+    )
+    assert video.make().path.read_text() == "original"
 
 
 WORD = {"text": " Hi", "start_s": 0.5, "end_s": 0.7}

@@ -97,6 +97,15 @@ def test_guessing_keys_is_counted_by_address(strict: Server) -> None:
     assert strict.get("/models", headers=of("guess", "192.0.2.8")).status_code == 401
 
 
+def test_guesses_count_as_work_if_only_that_has_a_rate(tmp_path: Path) -> None:
+    server = Server(tmp_path, RATE_LIMIT="", RATE_LIMIT_WORK="2/hour", API_KEYS=ANN).start()
+    try:
+        answers = [server.post(NOWHERE, headers=of("guess")).status_code for _ in range(3)]
+    finally:
+        server.stop()
+    assert answers == [401, 401, 429]
+
+
 def test_guesses_are_counted_where_requests_are_not(strict: Server) -> None:
     """Polling has no rate, but a wrong key has."""
     guesses = [

@@ -55,6 +55,7 @@ class CudaDecoder:
         self._on_cpu: Decoder | None = None
         self._most_frames = kind.window_frames + max(kind.delays) + 1
         self._lock = Lock()
+        self._loading = Lock()
         self._idle: list[Run] = []
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
@@ -75,7 +76,8 @@ class CudaDecoder:
     def on_cpu(self, note: str) -> Decoder:
         log.warning("%s The CPU goes on.", note)
         self._release()
-        with self._lock:
+        # Not `_lock`, which runs that are collected as garbage meanwhile take.
+        with self._loading:
             self.note = note
             self._on_cpu = self._on_cpu or self._fallback()
             return self._on_cpu

@@ -5,15 +5,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Engine, func, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
+from studio.jobs import faults
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import check_bounds, uses
 from studio.jobs.rows import ACTIVE, add_message, is_run_by, new_row
 from studio.jobs.scale import entries
 from studio.jobs.scale.partials import forget_lost
-from studio.jobs.store import JobStore
+from studio.jobs.store import EDITING_WAIT_S, JobStore
 from studio.jobs.tables import DEFAULT_QUEUE, JobRow, job_of
 
 # The first attempt and four more after crashes.
@@ -26,8 +27,6 @@ FILES_LOCK = 0x5354_5544_0002
 CLIENT_LOCK = 0x5354
 # The first half of the advisory lock of a job whose results are edited.
 EDITING_LOCK = 0x5355
-# How long to wait for it; the server that holds it may be frozen.
-EDITING_TIMEOUT = "10s"
 # How often to try when another server submits the same request at the same time.
 TRIES = 3
 
@@ -178,13 +177,19 @@ class SharedJobStore(JobStore):
     def editing(self, job_id: str) -> Iterator[None]:
         """Let nobody else edit the results of a job until the block ends, on any server.
 
-        Raises OperationalError if another server does not end its edit.
+        Raises StorageUnavailable if another edit does not end.
         """
+        timeout = f"{EDITING_WAIT_S:.0f}s"
+        lock = func.pg_advisory_xact_lock(EDITING_LOCK, func.hashtext(job_id))
         # Edits need more connections. If each thread held one, there might be none left.
         with super().editing(job_id), self._sessions.begin() as session:
-            session.execute(select(func.set_config("lock_timeout", EDITING_TIMEOUT, True)))
-            lock = func.pg_advisory_xact_lock(EDITING_LOCK, func.hashtext(job_id))
-            session.execute(select(lock))
+            session.execute(select(func.set_config("lock_timeout", timeout, True)))
+            try:
+                session.execute(select(lock))
+            except OperationalError as error:
+                if faults.is_lock_timeout(error.orig):
+                    raise faults.edit_in_progress() from error
+                raise
             yield
 
     def _enqueue(self, session: Session, rows: Sequence[JobRow]) -> None:
