@@ -57,7 +57,7 @@ def test_files_that_are_made_in_the_same_second_all_count(tmp_path: Path) -> Non
 def test_a_full_disk_has_a_name(code: int) -> None:
     with pytest.raises(DiskFull), disk_errors():
         raise OSError(code, os.strerror(code))
-    with pytest.raises(StorageUnavailable, match="cannot be written"), disk_errors():
+    with pytest.raises(StorageUnavailable, match="cannot be used"), disk_errors():
         raise PermissionError(errno.EACCES, "no")
     with pytest.raises(FileNotFoundError), disk_errors():
         raise FileNotFoundError(errno.ENOENT, "no")
