@@ -70,12 +70,7 @@ def prices(_folder: Path) -> list[str]:
         lost = " | ".join(f"{v:.4f}" for v in (base - found).max(0))
         lines.append(f"| {name} | {values} | {took_s / base_s:.2f} |")
         lines.append(f"| largest loss of any song | {lost} | |")
-    return [
-        *lines,
-        "",
-        "These values may be lower than those in the model card: some rendered songs have a DC "
-        "offset in one stem, and separation adds the mean of the song back to all stems.",
-    ]
+    return lines
 
 
 def separated(bag: Bag, sound: Sound, overlap: float = 0.25) -> Stems:
