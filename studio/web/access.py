@@ -72,9 +72,12 @@ class Access:
         self._count_guess = count
 
     def refuses(self) -> bool:
-        """Whether the current request needs a key and has no valid one; it may have guessed it."""
+        """Whether the current request has no valid key; it may have guessed one.
+
+        Otherwise its owner is kept, because proving it may read the record of an upload.
+        """
         try:
-            self.owner()
+            g.owner = self.owner()
         except Unauthorized:
             return True
         except StudioError:
@@ -198,7 +201,8 @@ def register(app: Flask, access: Access) -> None:
         operation = asked_operation()
         if operation is None or operation.is_open or request.method == "OPTIONS":
             return
-        g.owner = access.owner()
+        if "owner" not in g:
+            g.owner = access.owner()
 
 
 def _is_local(environ: Mapping[str, Any]) -> bool:
