@@ -36,6 +36,7 @@ from studio.jobs.scale.jobs import SharedJobs
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.tables import JobRow, MessageRow
 from studio.jobs.uploads import UploadTable
+from studio.storage.bucket_owner import OWNER
 from studio.storage.folders import Folders
 from studio.storage.object_storage import ObjectSettings, ObjectStorage
 from studio.storage.space import DiskSpace
@@ -267,12 +268,12 @@ class Ledger:
         )
         storage.open()
         jobs = SharedJobs(store, Changes(store.url), lambda _: None)
-        before = set(self._bucket.infos(""))
+        before = self._objects()
         Housekeeper(
             storage, store, jobs, Outbox(self._engine), 0, clock=lambda: time.time() + 2 * HOUR_S
         ).sweep()
         storage.close()
-        after = set(self._bucket.infos(""))
+        after = self._objects()
         self._outcome.swept = len(before - after)
         known = {f"uploads/{file_id}" for file_id in UploadTable(self._engine).file_ids()}
         for row in self._jobs().values():
@@ -281,6 +282,9 @@ class Ledger:
         for key in after:
             if key.rpartition("/")[0] not in known:
                 self._problem(f"The object {key} belongs to nothing.")
+
+    def _objects(self) -> set[str]:
+        return set(self._bucket.infos("")) - {OWNER}
 
     def _jobs(self) -> dict[str, JobRow]:
         with Session(self._engine) as session:

@@ -142,6 +142,14 @@ class ProbeRow(Base):
     data: Mapped[str]
 
 
+class InstallationRow(Base):
+    """Names the database, in one row; see studio.storage.bucket_owner."""
+
+    __tablename__ = "installation"
+
+    installation_id: Mapped[str] = mapped_column(primary_key=True)
+
+
 class OldestProgramRow(Base):
     """The oldest version whose programs can use the tables, in one row; see `migration`."""
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from studio.jobs import faults
 from studio.jobs.database import Sessions
-from studio.jobs.tables import UploadRow
+from studio.jobs.tables import InstallationRow, UploadRow
 from studio.storage.files import Upload, record_errors, unknown_file
 from studio.storage.folders import is_id
 
@@ -20,6 +20,11 @@ class UploadTable:
 
     def __init__(self, engine: Engine) -> None:
         self._sessions = Sessions(engine)
+
+    def installation_id(self) -> str:
+        """The name of the database."""
+        with _database_errors(), self._sessions.reading() as session:
+            return session.scalars(select(InstallationRow.installation_id)).one()
 
     def add(self, upload: Upload) -> bool:
         """Returns False if there is one with this ID."""
@@ -53,7 +58,7 @@ class UploadTable:
             return list(session.scalars(select(UploadRow.file_id)))
 
     def existing(self, file_ids: Collection[str]) -> set[str]:
-        with self._sessions.reading() as session:
+        with _database_errors(), self._sessions.reading() as session:
             found = select(UploadRow.file_id).where(UploadRow.file_id.in_(file_ids))
             return set(session.scalars(found))
 

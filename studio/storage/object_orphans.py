@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 
 from studio.storage.bucket import Bucket
+from studio.storage.bucket_owner import BucketOwner
 from studio.storage.files import (
     ABANDONED_AFTER_S,
     HALF_MADE_AFTER_S,
@@ -34,15 +35,23 @@ class ObjectOrphans:
     """
 
     def __init__(
-        self, bucket: Bucket, uploads: UploadRecords, owner: Owner, folders: Folders
+        self,
+        bucket: Bucket,
+        uploads: UploadRecords,
+        bucket_owner: BucketOwner,
+        owner: Owner,
+        folders: Folders,
     ) -> None:
         self._bucket = bucket
         self._uploads = uploads
+        self._bucket_owner = bucket_owner
         self._owner = owner
         self._folders = folders
 
     def remove(self, now: float) -> None:
         self._owner.clear_abandoned(self._folders.incoming, self._folders.work)
+        if not self._bucket_owner.is_ours():
+            return
         self._bucket.abort_uploads_before(now - ABANDONED_AFTER_S)
         if self._uploads.is_empty():
             return
@@ -54,6 +63,8 @@ class ObjectOrphans:
 
     def remove_results(self, choose: Choose, now: float) -> None:
         """The sizes of all results are counted on the way."""
+        if not self._bucket_owner.is_ours():
+            return
         last = ""
         for files in self._files("results/"):
             sizes = {

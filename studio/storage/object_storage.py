@@ -6,6 +6,7 @@
                                              job has been completed by this attempt
     results/<file_id>/<name>/edited/         an edited version of a track, if there is one
     results/<file_id>/<name>/tagged/         formats that contain the name of the upload
+    .owner                                   the name of the database that has the records
 
 So nothing is ever renamed: a transaction of the database makes objects visible.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from studio.errors import StorageUnavailable, UnknownFile
 from studio.storage.bucket import Bucket
+from studio.storage.bucket_owner import BucketOwner
 from studio.storage.cache import Cache
 from studio.storage.files import FileInfo, ResultId, Storage, Upload
 from studio.storage.folders import Folders
@@ -140,11 +142,13 @@ class ObjectStorage(Storage):
         self._records = records
         self._is_shared = is_shared
         self._cache = Cache(folders.new_work("cache"), settings.cache_bytes)
-        self.orphans = ObjectOrphans(bucket, records, self._owner, folders)
+        self._bucket_owner = BucketOwner(bucket, records, folders)
+        self.orphans = ObjectOrphans(bucket, records, self._bucket_owner, self._owner, folders)
 
     def check_writable(self) -> None:
         super().check_writable()
         self.bucket.check()
+        self._bucket_owner.check()
 
     def used_bytes_of(self, owner: str) -> int:
         return self._records.used_bytes(owner)
@@ -153,6 +157,7 @@ class ObjectStorage(Storage):
         return self._cache.hold()
 
     def _keep(self, upload: Upload, path: Path) -> Upload:
+        self._bucket_owner.check()
         # Temporary uploads with the same ID have the same content.
         self.bucket.put(_source_key(upload), path)
         if not self._records.add(upload):

@@ -9,6 +9,9 @@ from studio.storage.files import Upload, Uploads
 class UploadRecords(Uploads, Protocol):
     """Records of uploads that are stored apart from them."""
 
+    def installation_id(self) -> str:
+        """A name that no other table of uploads has."""
+
     def add(self, upload: Upload) -> bool:
         """Returns False if there is one with this ID."""
 

@@ -102,7 +102,7 @@ def test_a_file_that_has_no_row_yet_is_swept(studio: Studio, tmp_path: Path) -> 
     with closing(studio.ledger(outcome)) as ledger:
         ledger.sweep(tmp_path)
     assert (outcome.problems, outcome.swept) == ([], 1)
-    assert list(bucket.infos("")) == [f"uploads/{again}/source.wav"]
+    assert list(bucket.infos("uploads/")) == [f"uploads/{again}/source.wav"]
 
 
 def test_a_webhook_is_sent_again_with_its_id(studio: Studio) -> None:

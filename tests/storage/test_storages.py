@@ -10,10 +10,11 @@ import pytest
 from config import Config
 from models import Models
 from scripts.services.object_store import ObjectStore
-from studio.errors import UnknownFile
+from studio.errors import StorageUnavailable, UnknownFile
 from studio.jobs.database import connect
 from studio.jobs.store import JobStore
 from studio.jobs.uploads import UploadTable
+from studio.storage.bucket_owner import OWNER
 from studio.storage.files import ResultId, SoundInfo, Storage, Upload
 from studio.storage.folders import Folders
 from studio.storage.object_storage import ObjectSettings, ObjectStorage
@@ -284,6 +285,53 @@ def test_results_are_counted_when_they_are_stored(swift: ObjectStore, tmp_path: 
     assert storage.used_bytes_of("ann") == 107
 
 
+def with_another_database(store: ObjectStore, folder: Path) -> ObjectStorage:
+    """A server with the same prefix as those of `folder`, and one upload that only it knows."""
+    other = folder / "other" / folder.name
+    other.mkdir(parents=True, exist_ok=True)
+    storage = in_bucket(store, other)
+    upload = Upload(OTHER, "song.wav", "wav", 5, "", SOUND)
+    UploadTable(connect(f"sqlite:///{other / 'jobs.sqlite3'}")).add(upload)
+    return storage
+
+
+@pytest.mark.s3
+def test_a_server_with_another_database_deletes_nothing(
+    swift: ObjectStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with a copy of `.env`, or after the database was lost."""
+    storage, later = in_bucket(swift, tmp_path), time.time() + 4000
+    result = publish(storage, upload_to(storage), vocals=b"stem")
+    objects = set(storage.bucket.infos(""))
+    other = with_another_database(swift, tmp_path)
+    for accept in (other.check_writable, lambda: upload_to(other)):
+        with pytest.raises(StorageUnavailable, match="DATABASE_URL"):
+            accept()
+    other.orphans.remove(later)
+    other.orphans.remove_results(lambda _: [result], later)
+    assert set(storage.bucket.infos("")) == objects
+    assert caplog.text.count("another database") == 2
+    storage.check_writable()
+
+
+@pytest.mark.s3
+def test_a_bucket_of_an_earlier_version_belongs_to_the_database_of_its_uploads(
+    swift: ObjectStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage, later = in_bucket(swift, tmp_path), time.time() + 4000
+    known = {upload_to(storage).file_id for _ in range(2)}
+    storage.bucket.delete([OWNER])
+    (tmp_path / "lost").write_bytes(b"sound")
+    storage.bucket.put(f"uploads/{JOB}/source.wav", tmp_path / "lost")
+    objects = set(storage.bucket.infos(""))
+    with_another_database(swift, tmp_path).orphans.remove(later)
+    assert set(storage.bucket.infos("")) == objects
+    assert "no record of most uploads" in caplog.text
+    in_bucket(swift, tmp_path).orphans.remove(later)
+    sources = {f"uploads/{file_id}/source.wav" for file_id in known}
+    assert set(storage.bucket.infos("")) == {OWNER, *sources}
+
+
 @pytest.mark.s3
 def test_a_sweep_takes_few_requests(
     swift: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -305,16 +353,16 @@ def test_a_sweep_takes_few_requests(
     # Files are looked at two by two.
     monkeypatch.setattr("studio.storage.object_orphans.PART", 2)
     storage.orphans.remove(time.time() + 3000)
-    assert sorted(asked) == ["ListMultipartUploads", "ListObjectsV2"]
+    assert sorted(asked) == ["GetObject", "ListMultipartUploads", "ListObjectsV2"]
     asked.clear()
     later = time.time() + 4000
     storage.orphans.remove(later)
     storage.orphans.remove_results(lambda some: [one for one in some if one != result], later)
     source, stem = f"uploads/{kept.file_id}/source.wav", f"results/{result.key}/vocals.wav"
-    assert set(storage.bucket.infos("")) == {source, stem, "results/notes"}
+    assert set(storage.bucket.infos("")) == {OWNER, source, stem, "results/notes"}
     assert asked.count("ListObjectsV2") == 3, "the last one is this test's"
     assert 6 <= asked.count("DeleteObjects") <= 8
-    assert len(asked) <= 12
+    assert len(asked) <= 14
 
 
 @pytest.mark.s3
@@ -341,7 +389,7 @@ def test_files_go_to_the_store_and_come_back(swift: ObjectStore, tmp_path: Path)
     remote = storage.result(result).file("vocals.wav").remote
     assert b"".join(remote.read(1, 2)) == b"te"
     storage.remove(upload.file_id)
-    assert storage.bucket.infos("") == {}
+    assert set(storage.bucket.infos("")) == {OWNER}
     assert list((tmp_path / "uploads" / ".incoming").iterdir()) == []
 
 
