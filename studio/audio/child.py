@@ -279,4 +279,6 @@ def _start(
         bufsize=0,
         cwd=workplace.folder if workplace else None,
         env=ENVIRONMENT,
+        # Ctrl-C ends the server, which returns its jobs to the queue; ffmpeg would report damage.
+        process_group=0,
     )

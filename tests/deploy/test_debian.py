@@ -82,6 +82,7 @@ def test_the_unit_has_the_settings_of_the_containers() -> None:
     for name in ("UPLOAD_FOLDER", "OUTPUT_FOLDER", "MODEL_DIR", "HOME"):
         assert settings[name].startswith(f"/var/lib/{state[1]}")
     assert re.search(r"^MemoryMax=4G$", text, re.M)
+    assert re.search(r"^KillMode=mixed$", text, re.M), "SIGTERM must not reach ffmpeg"
 
 
 @pytest.mark.root

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from studio.audio import decode
 from studio.audio.child import RECORDING, Child
 from studio.errors import DecoderEnded
 from studio.web.answers import disposition
-from tests.support.server import ffmpeg_children, noise, write_wav
+from tests.support.server import ROOT, ffmpeg_children, noise, write_wav
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,34 @@ def test_a_probe_that_is_killed_is_the_servers_trouble(song: Path) -> None:
         while child.receive():
             pass
         child.wait()
+
+
+# Decodes a file, and after the first samples interrupts its own process group, as Ctrl-C does.
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from studio.audio import decode
+
+signal.signal(signal.SIGINT, lambda *_: None)
+blocks = decode(Path(sys.argv[1]), 44_100, 2, 60.0)
+count = next(blocks).shape[1]
+os.killpg(0, signal.SIGINT)
+print(count + sum(block.shape[1] for block in blocks))
+"""
+
+
+def test_ctrl_c_does_not_reach_the_decoder(song: Path) -> None:
+    """The job would fail instead of returning to the queue."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, song],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.returncode) == (f"{60 * 44_100}\n", 0), done.stderr
 
 
 @pytest.mark.parametrize(
