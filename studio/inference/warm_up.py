@@ -7,6 +7,7 @@ add missing weights.
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain, repeat
 from threading import Event, Lock, Thread
@@ -14,6 +15,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from studio.errors import StudioError
+from studio.inference.shared_call import SharedCall
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,8 @@ LOADING, READY = "loading", "ready"
 DELAYS_S = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 # The check writes to the disk and the database.
 CHECK_STORAGE_EVERY_S = 5.0
+# How long a busy disk may take.
+STORAGE_WAIT_S = 4.0
 AGAIN = "The server retries automatically."
 
 Model = TypeVar("Model")
@@ -47,29 +51,34 @@ def warmed_up(
 
 
 class StorageCheck:
-    """Whether each kind of storage can be written; checked at most every few seconds."""
+    """Whether each kind of storage can be written; checked at most every few seconds.
+
+    A storage that blocks, such as a stalled database, keeps no caller longer than a few seconds.
+    """
 
     def __init__(self, checks: Mapping[str, Callable[[], None]]) -> None:
         """Each check raises a StudioError if its storage cannot be written."""
-        self._checks = checks
+        self._checks = {name: SharedCall(check, f"check-{name}") for name, check in checks.items()}
         self._states: dict[str, str] = {}
         self._checked_s = float("-inf")
-        self._lock = Lock()
 
     def states(self) -> dict[str, str]:
         """For each kind of storage, `ready`, or why it cannot be written."""
-        with self._lock:
-            if time.monotonic() - self._checked_s > CHECK_STORAGE_EVERY_S:
-                self._states = {name: _state(check) for name, check in self._checks.items()}
-                self._checked_s = time.monotonic()
-            return dict(self._states)
+        if time.monotonic() - self._checked_s > CHECK_STORAGE_EVERY_S:
+            ends_s = time.monotonic() + STORAGE_WAIT_S
+            running = {name: check.start() for name, check in self._checks.items()}
+            self._states = {name: _state(check, ends_s) for name, check in running.items()}
+            self._checked_s = time.monotonic()
+        return dict(self._states)
 
 
-def _state(check: Callable[[], None]) -> str:
+def _state(check: Future[None], ends_s: float) -> str:
     try:
-        check()
+        check.result(max(0.0, ends_s - time.monotonic()))
     except StudioError as error:
         return error.sentence
+    except TimeoutError:
+        return f"It has not responded for {STORAGE_WAIT_S:.0f} s."
     return READY
 
 

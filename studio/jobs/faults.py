@@ -45,7 +45,11 @@ def as_studio_error(error: SQLAlchemyError) -> StudioError:
     if code == sqlite3.SQLITE_READONLY:
         return StorageUnavailable("The job database is read-only. Try again later.")
     # After a failover, a standby soon becomes the primary.
-    problem = "is read-only" if is_read_only(cause) else "does not respond"
+    return no_response("is read-only" if is_read_only(cause) else "does not respond")
+
+
+def no_response(problem: str = "does not respond") -> StorageUnavailable:
+    """The error of a database that will probably be back soon."""
     return StorageUnavailable(
         f"The job database {problem}. Retry after {RETRY_AFTER_S} s.",
         retry_after_s=RETRY_AFTER_S,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,8 +11,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from scripts.services.postgres import Postgres
+from studio.errors import StorageUnavailable
+from studio.inference import warm_up
+from studio.jobs import faults
 from studio.jobs.database import MAX_CONNECTIONS, connect
 from studio.jobs.job import Request, State
+from studio.jobs.scale import workers
 from studio.jobs.scale.partials import SharedPartials
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.scale.workers import Abilities, Workers
@@ -207,6 +212,29 @@ def test_a_stalled_database_gives_503_and_the_server_stays_alive(
     assert refused.headers["Retry-After"]
     assert {answer.status_code for answer in answers} == {200, 503}
     until(lambda: web.get("/health").json()["jobs_queued"] is not None)
+
+
+def test_a_stalled_database_keeps_no_readiness_check_waiting(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would hold a thread of the server until there are none left."""
+    monkeypatch.setattr(warm_up, "CHECK_STORAGE_EVERY_S", 0.0)
+    monkeypatch.setattr(workers, "KNOWN_FOR_S", 0.0)
+    check = warm_up.StorageCheck({"database": partial(faults.check_writable, engine)})
+    known, unknown = Workers(engine, (), STALLED_S), Workers(engine, (), STALLED_S)
+    announced(engine, "cpu")
+    assert [one.device for one in known.living()] == ["cpu"]
+    monkeypatch.setattr(warm_up, "STORAGE_WAIT_S", 0.2)
+    monkeypatch.setattr(workers, "WAIT_S", 0.2)
+    with ThreadPoolExecutor() as pool:
+        with engine.begin() as stalled:
+            stalled.execute(text("LOCK TABLE probes, workers IN ACCESS EXCLUSIVE MODE"))
+            states = [pool.submit(check.states) for _ in range(2)]
+            assert all("not responded" in one.result(30)["database"] for one in states)
+            assert [one.device for one in pool.submit(known.living).result(30)] == ["cpu"]
+            with pytest.raises(StorageUnavailable, match="does not respond"):
+                pool.submit(unknown.living).result(30)
+        until(lambda: check.states() == {"database": warm_up.READY})
 
 
 def test_a_worker_that_comes_back_is_counted_again(engine: Engine) -> None:

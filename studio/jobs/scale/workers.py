@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from studio.inference.shared_call import SharedCall
 from studio.inference.variants import Where
+from studio.jobs import faults
 from studio.jobs.database import Sessions
 from studio.jobs.jobs import route
 from studio.jobs.tables import WorkerRow
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # How long an answer about the living workers is used again.
 KNOWN_FOR_S = 2.0
+# How long to wait for the database.
+WAIT_S = 2.0
 # Of several workers, the one whose weights need no download.
 PREFERRED = tuple(Where)
 
@@ -55,8 +59,8 @@ class Workers:
         self._sessions = Sessions(engine)
         self._routes = routes
         self._stalled = timedelta(seconds=stalled_s)
-        self._lock = Lock()
-        self._living: list[Abilities] = []
+        self._reading = SharedCall(self._read_living, "workers")
+        self._living: list[Abilities] | None = None
         self._looked_s = float("-inf")
 
     def announce(self, worker_id: str, abilities: Abilities) -> None:
@@ -83,17 +87,24 @@ class Workers:
             session.execute(delete(WorkerRow).where(WorkerRow.worker_id == worker_id))
 
     def living(self) -> list[Abilities]:
-        """The living workers, as they were at most KNOWN_FOR_S ago."""
-        with self._lock:
-            if time.monotonic() - self._looked_s > KNOWN_FOR_S:
-                alive = select(WorkerRow).where(WorkerRow.seen_at >= func.now() - self._stalled)
-                with self._sessions.reading() as session:
-                    self._living = [
-                        Abilities(row.queues, row.device, row.models)
-                        for row in session.scalars(alive)
-                    ]
-                self._looked_s = time.monotonic()
-            return self._living
+        """The living workers, as they were KNOWN_FOR_S ago or when the database last responded.
+
+        Raises StorageUnavailable if it never has.
+        """
+        if time.monotonic() - self._looked_s > KNOWN_FOR_S:
+            try:
+                self._living = self._reading.start().result(WAIT_S)
+            except TimeoutError:
+                log.warning("cannot read the workers: the database does not respond")
+            self._looked_s = time.monotonic()
+        if self._living is None:
+            raise faults.no_response()
+        return self._living
+
+    def _read_living(self) -> list[Abilities]:
+        alive = select(WorkerRow).where(WorkerRow.seen_at >= func.now() - self._stalled)
+        with self._sessions.reading() as session:
+            return [Abilities(row.queues, row.device, row.models) for row in session.scalars(alive)]
 
     def queue(self, model: str, variant: str) -> str:
         """The queue of the jobs of a variant."""
