@@ -1,10 +1,12 @@
-"""Keeps a server that runs jobs on its own threads apart from others with the same database."""
+"""Keeps servers apart that would run the jobs of each other, because they have one database."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from threading import Event, Thread
 
+from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,6 +15,8 @@ log = logging.getLogger(__name__)
 LOCK = 0x5354_5544_0004
 # How often to check that the connection still holds the lock.
 LOOK_EVERY_S = 5.0
+# How long a server that stops may keep the file of its database.
+FILE_TIMEOUT_S = 5.0
 
 
 class DatabaseInUse(Exception):
@@ -25,10 +29,11 @@ def presence(
 ) -> Iterator[None]:
     """Hold the database alone, or together with others that do not, while the block runs.
 
-    Does nothing for SQLite, whose file lies in a folder with a lock. Raises DatabaseInUse.
+    A file of SQLite has one server, whatever its role. Raises DatabaseInUse.
     """
     if engine.dialect.name != "postgresql":
-        yield
+        with _file_lock(engine):
+            yield
         return
     connection = _take(engine, is_alone)
     ended = Event()
@@ -40,6 +45,28 @@ def presence(
     finally:
         ended.set()
         keeping.join(10)
+
+
+@contextmanager
+def _file_lock(engine: Engine) -> Iterator[None]:
+    """Hold a lock beside the file of the database. Raises DatabaseInUse."""
+    # Paths that are links to the same file have the same lock.
+    path = Path(engine.url.database or "").resolve()
+    if not path.is_file():
+        # The database is not a file.
+        yield
+        return
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=FILE_TIMEOUT_S)
+    except Timeout:
+        raise DatabaseInUse(
+            "another server uses it. Stop that server, or give this one a database of its own"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _take(engine: Engine, is_alone: bool) -> Connection:

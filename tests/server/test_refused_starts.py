@@ -131,3 +131,12 @@ def test_a_second_server_on_the_same_results_is_refused(tmp_path: Path, server: 
     done = start(tmp_path, OUTPUT_FOLDER=str(server.outputs))
     assert_ends_with(done, f"OUTPUT_FOLDER={server.outputs} is in use by another server")
     assert server.get("/health").status_code == 200
+
+
+def test_a_second_server_on_the_same_database_is_refused(tmp_path: Path, server: Server) -> None:
+    """It would queue the running jobs again. Its folders are its own."""
+    link = tmp_path / "jobs.sqlite3"
+    link.symlink_to(server.outputs / ".jobs.sqlite3")
+    done = start(tmp_path, DATABASE_URL=f"sqlite:///{link}")
+    assert_ends_with(done, f"DATABASE_URL='sqlite:///{link}' cannot be used: another server uses")
+    assert server.get("/health").status_code == 200
