@@ -144,16 +144,21 @@ class Housekeeper:
                 self._runner.while_idle(file_id, partial(self._store.forget_file, file_id))
 
     def _remove_if_old(self, file_id: str) -> None:
-        def remove() -> None:
+        hidden: list[Callable[[], None]] = []
+
+        def hide() -> None:
             # A job may have ended since the first check.
             if self._is_old(file_id):
-                self._storage.remove(file_id)
+                hidden.append(self._storage.hide(file_id))
                 self._store.forget_file(file_id)
                 log.info("deleted the unused file %s", file_id)
 
         try:
             if self._is_old(file_id):
-                self._runner.while_idle(file_id, remove)
+                self._runner.while_idle(file_id, hide)
+            # No job can begin or be canceled during `while_idle`, so it must not wait for a disk.
+            for delete in hidden:
+                delete()
         except UnknownFile:
             # Its owner has deleted it.
             return

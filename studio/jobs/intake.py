@@ -60,8 +60,9 @@ class Intake:
                 self._runner.cancel(file_id)
             except NothingToCancel:
                 pass
-            self._storage.remove(file_id)
+            delete = self._storage.hide(file_id)
             self._store.forget_file(file_id)
+        delete()
 
     def _lock(self, file_id: str) -> Lock:
         return self._locks[hash(file_id) % LOCKS]

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from threading import Lock
@@ -211,17 +212,21 @@ class DiskStorage(Storage):
     def publish(
         self, work: Path, result: ResultId, go_on: Callable[[], None] = lambda: None
     ) -> None:
-        with self._lock:
-            self.upload(result.file_id)
-            target = self._folders.result(result.file_id, result.name)
-            with disk_errors():
-                sync(work)
+        target = self._folders.result(result.file_id, result.name)
+        replaced = self._folders.new_work("gone")
+        with disk_errors():
+            # It may take long, and deletions wait for the lock.
+            sync(work)
+            with self._lock:
+                self.upload(result.file_id)
                 target.parent.mkdir(exist_ok=True)
-                shutil.rmtree(target, ignore_errors=True)
+                with suppress(FileNotFoundError):
+                    target.rename(replaced)
                 work.rename(target)
                 sync_names(target.parent)
                 # The first result of a file creates its folder.
                 sync_names(self._folders.outputs)
+        shutil.rmtree(replaced, ignore_errors=True)
         self._space.measure_anew()
 
     def discard_result(self, result: ResultId) -> None:
@@ -282,19 +287,21 @@ class DiskStorage(Storage):
         finally:
             unfinished.unlink(missing_ok=True)
 
-    def remove(self, file_id: str) -> None:
-        """They disappear atomically."""
+    def hide(self, file_id: str) -> Callable[[], None]:
         self.upload(file_id)
+        hidden = self._folders.new_incoming(), self._folders.new_work("gone")
         with self._lock:
-            for path, gone in (
-                (self._folders.uploads / file_id, self._folders.new_incoming()),
-                (self._folders.outputs / file_id, self._folders.new_work("gone")),
+            for folder, aside in zip(
+                (self._folders.uploads, self._folders.outputs), hidden, strict=True
             ):
-                try:
-                    path.rename(gone)
-                except FileNotFoundError:
-                    continue
-                shutil.rmtree(gone, ignore_errors=True)
+                with suppress(FileNotFoundError):
+                    (folder / file_id).rename(aside)
+
+        def delete() -> None:
+            for aside in hidden:
+                shutil.rmtree(aside, ignore_errors=True)
+
+        return delete
 
 
 def _check_exists(folder: Path) -> None:

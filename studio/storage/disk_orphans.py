@@ -40,8 +40,10 @@ class DiskOrphans:
             return
         for path in results:
             with self._lock:
-                if not self._folders.has(path.name):
-                    _delete(path)
+                gone = None if self._folders.has(path.name) else self._set_aside(path)
+            if gone is not None:
+                log.info("deleting %s, whose upload does not exist", path)
+                shutil.rmtree(gone, ignore_errors=True)
 
     def remove_results(self, choose: Choose, now: float) -> None:
         found = [
@@ -58,17 +60,23 @@ class DiskOrphans:
         path = self._folders.result(result.file_id, result.name)
         if now - _changed_at(path) <= HALF_MADE_AFTER_S:
             return
-        gone = self._folders.new_work("gone")
         with self._lock:
-            try:
-                path.rename(gone)
-            except FileNotFoundError:
-                return
-            except OSError as error:
-                log.error("cannot delete %s: %s", path, error)
-                return
-        log.info("deleting %s, which belongs to no job", path)
-        shutil.rmtree(gone, ignore_errors=True)
+            gone = self._set_aside(path)
+        if gone is not None:
+            log.info("deleting %s, which belongs to no job", path)
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def _set_aside(self, path: Path) -> Path | None:
+        """Rename results that are to be deleted; None if that failed."""
+        gone = self._folders.new_work("gone")
+        try:
+            path.rename(gone)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.error("cannot delete %s: %s", path, error)
+            return None
+        return gone
 
 
 def _delete(path: Path) -> None:

@@ -392,9 +392,17 @@ class Storage(ABC):
     def discard_result(self, result: ResultId) -> None:
         """Delete a result, if it exists."""
 
-    @abstractmethod
     def remove(self, file_id: str) -> None:
         """Delete an upload and all its results. Raises UnknownFile."""
+        self.hide(file_id)()
+
+    @abstractmethod
+    def hide(self, file_id: str) -> Callable[[], None]:
+        """Make an upload and all its results disappear at once. Raises UnknownFile.
+
+        The returned function deletes their content, which may take long. If it is not called, a
+        later sweep does it.
+        """
 
     @abstractmethod
     def used_bytes_of(self, owner: str) -> int:

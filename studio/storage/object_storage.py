@@ -211,11 +211,13 @@ class ObjectStorage(Storage):
     def discard_result(self, result: ResultId) -> None:
         self.delete(f"results/{result.key}/")
 
-    def remove(self, file_id: str) -> None:
-        """The objects that cannot be deleted now are deleted by the next sweep."""
+    def hide(self, file_id: str) -> Callable[[], None]:
         if not self._records.remove(file_id):
             self.upload(file_id)
-        # From now on the file is gone, whether or not the store responds.
+        return partial(self._delete_objects, file_id)
+
+    def _delete_objects(self, file_id: str) -> None:
+        """The objects that cannot be deleted now are deleted by the next sweep."""
         with suppress(StorageUnavailable):
             self.delete(f"uploads/{file_id}/")
             for name in self.bucket.folders(f"results/{file_id}/"):

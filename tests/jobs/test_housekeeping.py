@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -136,6 +137,27 @@ def test_an_old_upload_goes_with_its_results(house: House) -> None:
     house.sweep(0.2)
     assert not house.has(old)
     assert house.outbox.clients(house.now) == []
+
+
+def test_jobs_begin_while_an_old_file_is_deleted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large file on a slow disk takes a while."""
+    house.finish(house.job(house.upload()))
+    rmtree = shutil.rmtree
+    begun: list[bool] = []
+
+    def delete(*arguments: Any, **more: Any) -> None:
+        request = Request("f" * 32, "demucs", "mini", {}, f"{len(begun)}")
+        beginning = threading.Thread(target=house.runner.submit, args=(request,), daemon=True)
+        beginning.start()
+        beginning.join(30)
+        begun.append(not beginning.is_alive())
+        rmtree(*arguments, **more)
+
+    monkeypatch.setattr(shutil, "rmtree", delete)
+    house.sweep(RETENTION_H + 1)
+    assert begun and all(begun)
 
 
 def test_the_end_of_the_latest_job_keeps_an_upload(

@@ -3,10 +3,12 @@
 import hashlib
 import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from studio.errors import UnknownFile
+from studio.storage import disk
 from studio.storage.disk import DiskResult, DiskStorage
 from studio.storage.files import ResultId, SoundInfo, Upload
 from tests.support.storage import disk_storage
@@ -148,6 +150,23 @@ def test_a_job_that_runs_again_replaces_its_results(folders: Folders) -> None:
     folders.publish(upload, vocals=b"old", drums=b"old")
     result = folders.publish(upload, vocals=b"new")
     assert {path.name: path.read_bytes() for path in result.iterdir()} == {"vocals.wav": b"new"}
+
+
+def test_files_are_deleted_while_results_are_flushed(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, other = folders.upload(), folders.upload()
+    removed: list[bool] = []
+
+    def flush(_: Path) -> None:
+        removing = Thread(target=folders.storage.remove, args=(other.file_id,), daemon=True)
+        removing.start()
+        removing.join(30)
+        removed.append(not removing.is_alive())
+
+    monkeypatch.setattr(disk, "sync", flush)
+    folders.publish(upload, vocals=b"stem")
+    assert removed == [True]
 
 
 def test_results_of_a_removed_upload_are_not_published(folders: Folders) -> None:

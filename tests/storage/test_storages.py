@@ -242,6 +242,19 @@ class TestStorage:
         assert storage.has(kept.file_id)
         assert read(storage, result, "vocals.wav") == b"kept"
 
+    def test_a_hidden_upload_is_gone_before_its_content(self, storage: Storage) -> None:
+        upload = upload_to(storage, bytes(1_000), "ann")
+        result = publish(storage, upload, vocals=b"stem")
+        delete = storage.hide(upload.file_id)
+        for look in (storage.upload, storage.hide, storage.remove):
+            with pytest.raises(UnknownFile):
+                look(upload.file_id)
+        assert not storage.has(upload.file_id)
+        assert storage.used_bytes_of("ann") == 0
+        delete()
+        assert storage.source(upload).info() is None
+        assert not storage.result(result).exists()
+
     def test_the_bytes_of_an_owner(self, storage: Storage) -> None:
         upload_to(storage, bytes(1_000), "bob")
         upload = upload_to(storage, bytes(100), "ann")
