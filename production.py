@@ -134,7 +134,6 @@ class Launcher(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        process.hide()
         try:
             return create_app(self._config, warm_up=True)
         except ConfigError as error:
@@ -157,6 +156,8 @@ def drain_on_sigterm(worker: Any) -> None:
 
 
 def main() -> None:
+    # Also gunicorn's first process has the settings; its worker inherits this.
+    process.hide()
     try:
         config = Config.load()
     except ConfigError as error:
@@ -171,7 +172,6 @@ def main() -> None:
     if config.ROLE not in background.ROLES:
         Launcher(config).run()
         return
-    process.hide()
     try:
         background.run(config)
     except ConfigError as error:

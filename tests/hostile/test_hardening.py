@@ -125,10 +125,26 @@ subprocess.run([sys.executable, "-c", {READ_PARENT!r}], check=True)
 """
 
 
+# gunicorn's first process, from which it forks the one that serves.
+ARBITER = f"""
+import subprocess, sys
+import production
+command = [sys.executable, "-c", {READ_PARENT!r}]
+production.Launcher.run = lambda _: subprocess.run(command, check=True)
+production.main()
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-def test_a_child_of_the_same_user_reads_nothing_of_the_server() -> None:
+@pytest.mark.parametrize("parent", [PARENT, ARBITER], ids=["server", "arbiter"])
+def test_a_child_of_the_same_user_reads_nothing_of_the_server(
+    parent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without capabilities, as in the container: with them, root may read everything."""
-    command = [sys.executable, "-c", PARENT]
+    monkeypatch.setenv("SECRET_KEY", "0123456789abcdef")
+    for key in ("UPLOAD_FOLDER", "OUTPUT_FOLDER", "MODEL_DIR"):
+        monkeypatch.setenv(key, str(tmp_path / key))
+    command = [sys.executable, "-c", parent]
     if os.geteuid() == 0:
         command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
