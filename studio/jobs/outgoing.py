@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 MAX_URL_CHARACTERS = 2000
 CONNECT_S = 5.0
+# A name may have any number of addresses. So many are tried, together for so long.
+MAX_ADDRESSES, CONNECT_ALL_S = 4, 10.0
 # For the whole exchange, however slow the other side is.
 EXCHANGE_S = 15.0
 
@@ -157,21 +159,23 @@ def post(url: str, body: bytes, headers: Mapping[str, str], allow_private: bool)
 
 
 def _connect(target: Target, allow_private: bool) -> socket.socket:
-    """Connect to the first allowed address of the host that accepts a connection."""
+    """Connect to the first of a few allowed addresses of the host that accepts a connection."""
     addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     allowed = [one for one in addresses if allow_private or is_public(str(one[4][0]))]
     if not allowed:
         raise OutgoingRefused(f"{target.host} resolves to a private or local address")
+    tried = allowed[:MAX_ADDRESSES]
     failure: OSError | None = None
-    for family, kind, protocol, _, address in allowed:
+    for family, kind, protocol, _, address in tried:
         connecting = socket.socket(family, kind, protocol)
         try:
-            connecting.settimeout(CONNECT_S)
+            connecting.settimeout(min(CONNECT_S, CONNECT_ALL_S / len(tried)))
             connecting.connect(address)
         except OSError as error:
             connecting.close()
             failure = error
         else:
+            connecting.settimeout(CONNECT_S)
             return connecting
     assert failure is not None
     raise failure

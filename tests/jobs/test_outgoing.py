@@ -72,6 +72,26 @@ def test_of_several_addresses_only_public_ones_are_tried(monkeypatch: pytest.Mon
     assert tried == ["93.184.215.14"]
 
 
+def test_a_name_with_many_dead_addresses_is_left_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold one of the few places for minutes."""
+    waited_s: list[float] = []
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"93.184.215.{number}", 80))
+        for number in range(200)
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    class Silent(socket.socket):
+        def connect(self, _: Any) -> None:
+            waited_s.append(self.gettimeout() or 0.0)
+            raise TimeoutError("no answer")
+
+    monkeypatch.setattr(socket, "socket", Silent)
+    with pytest.raises(TimeoutError, match="no answer"):
+        post("http://receiver.example/", b"", {}, allow_private=False)
+    assert len(waited_s) > 1 and sum(waited_s) <= 10.0
+
+
 def test_a_receiver_that_never_ends_its_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """It sends byte by byte, each within the time for one; together it is too long."""
     monkeypatch.setattr(outgoing, "EXCHANGE_S", 1.0)
