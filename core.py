@@ -1,7 +1,6 @@
 """What every role has: the settings put into practice, storage, database and models."""
 
 import logging
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from config import Config, ConfigError
 from models import FAMILIES, AnyFamily, MakeFamily, Models
@@ -195,6 +194,7 @@ def _check_defaults(models: Models) -> None:
 def _job_store(
     config: Config, started: ExitStack, store_type: type[JobStore]
 ) -> tuple[Engine, JobStore]:
+    shown = _without_password(config.database_url)
     try:
         engine = connect(config.database_url)
         started.callback(engine.dispose)
@@ -205,10 +205,25 @@ def _job_store(
     except integrity.DamagedDatabase as error:
         raise ConfigError(str(error)) from None
     except (SQLAlchemyError, ImportError, migration.NewerDatabase, DatabaseInUse) as error:
-        shown = re.sub("://[^/@]*@", "://***@", config.database_url)
         cause = str(getattr(error, "orig", None) or error).rstrip(".")
         raise ConfigError(f"DATABASE_URL={shown!r} cannot be used: {cause}.") from None
     return engine, store
+
+
+def _without_password(database_url: str) -> str:
+    """The URL as the log may show it. Raises ConfigError if it is none."""
+    try:
+        url = make_url(database_url)
+        # It would be the rest of a password.
+        if "@" in (url.host or ""):
+            raise ValueError
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            "DATABASE_URL cannot be used: it is not a URL such as "
+            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE. In the password, write @ as %40, / "
+            "as %2F, : as %3A and % as %25."
+        ) from None
+    return url.difference_update_query(["password"]).render_as_string(hide_password=True)
 
 
 def _shared_store(config: Config, engine: Engine) -> SharedJobStore:

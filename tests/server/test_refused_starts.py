@@ -4,12 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from config import ROOT
+import core
+from config import ROOT, Config, ConfigError
 from scripts.services.children import free_port
+from studio.jobs.store import JobStore
 from tests.support.server import Server
 
 
@@ -101,8 +104,10 @@ def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        pytest.param("nonsense", "nonsense", marks=pytest.mark.slow),
-        ("oracle+nothing://me:secret@host/jobs", "oracle+nothing://***@host/jobs"),
+        (
+            "oracle+nothing://me:secret/secret@host/jobs?password=secret",
+            "oracle+nothing://me:***@host/jobs",
+        ),
         pytest.param(
             "sqlite:////no/such/folder/jobs.sqlite3",
             "sqlite:////no/such/folder/jobs.sqlite3",
@@ -117,6 +122,20 @@ def test_a_database_that_cannot_be_used_stops_the_start(
     done = start(tmp_path, DATABASE_URL=address)
     assert_ends_with(done, f"DATABASE_URL={shown!r} cannot be used: ")
     assert "secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "postgresql://me:p@secret@host/jobs", "postgresql://me:p@x:secret@h/j"]
+)
+def test_what_is_no_address_of_a_database_is_not_shown(address: str) -> None:
+    """It may contain a password whose special characters are not encoded."""
+    config = Config.load({"DATABASE_URL": address}, dotenv=None)
+    with (
+        ExitStack() as started,
+        pytest.raises(ConfigError, match=r"In the password, .* %40") as raised,
+    ):
+        core._job_store(config, started, JobStore)
+    assert "secret" not in str(raised.value)
 
 
 def test_a_port_in_use_stops_the_start(tmp_path: Path, server: Server) -> None:
