@@ -1,8 +1,9 @@
 """What every role has: the settings put into practice, storage, database and models."""
 
 import logging
-from collections.abc import Mapping
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -68,11 +69,12 @@ def open_core(
     if config.ROLE in (*LIVE, "worker"):
         _check_device(config)
     _make_folders(config)
-    if config.ROLE == ALL:
-        started.callback(_own_folders(config).release)
-    engine, store = _job_store(config, started, store_type)
-    storage = _storage(config, engine, store)
-    started.callback(storage.close)
+    with _file_errors():
+        if config.ROLE == ALL:
+            started.callback(_own_folders(config).release)
+        engine, store = _job_store(config, started, store_type)
+        storage = _storage(config, engine, store)
+        started.callback(storage.close)
     workers = partials = None
     if config.ROLE != ALL:
         workers = Workers(engine, config.ROUTES, config.WORKER_STALLED_S)
@@ -125,6 +127,20 @@ def _make_folders(config: Config) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{key}={folder} cannot be created: {error.strerror}.") from None
+
+
+@contextmanager
+def _file_errors() -> Iterator[None]:
+    """Raise ConfigError for a file that cannot be opened, such as a lock that root has made."""
+    try:
+        yield
+    except OSError as error:
+        user = f" (uid {os.getuid()})" if hasattr(os, "getuid") else ""
+        raise ConfigError(
+            f"{error.filename} cannot be opened: {error.strerror or error}. Make its folder, with "
+            f"all files in it, writable for the user that runs the server{user}, for example with "
+            "chown -R."
+        ) from None
 
 
 def _own_folders(config: Config) -> FileLock:

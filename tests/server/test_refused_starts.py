@@ -102,6 +102,23 @@ def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [".lock", ".locks", pytest.param(".jobs.sqlite3.lock", marks=pytest.mark.slow)],
+)
+def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path, name: str) -> None:
+    """As when root has made it. The wrong kind of file stops root too."""
+    path = tmp_path / "outputs" / name
+    path.parent.mkdir()
+    if name == ".locks":
+        path.touch()
+    else:
+        path.mkdir()
+    done = start(tmp_path)
+    assert_ends_with(done, f"The server cannot start: {path} cannot be opened: ")
+    assert "chown" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("address", "shown"),
     [
         (
