@@ -17,6 +17,7 @@ import yaml
 from config import Config
 from production import refusals
 from scripts import nginx_site
+from studio.jobs.database import MAX_CONNECTIONS
 from tests.support.object_store import object_store
 from tests.support.proxy import before_several
 from tests.support.server import ROOT
@@ -89,6 +90,15 @@ def test_the_services_fit_each_other() -> None:
     assert all(settings(name)["NODE"] == name for name in nginx_site.LIVE)
     assert "./nginx/scale.conf:/etc/nginx/nginx.conf:ro" in SERVICES["nginx"]["volumes"]
     assert [name for name, one in SERVICES.items() if "ports" in one] == ["nginx"]
+
+
+def test_the_database_takes_the_connections_of_all_processes() -> None:
+    """Also with the worker for a GPU and twice as many others; the default is 100."""
+    *_, option = SERVICES["postgres"]["command"]
+    replicas = [SERVICES[name].get("deploy", {}).get("replicas", 1) for name in ROLES]
+    processes = sum(replicas) + 2
+    # Besides its pool, a worker has those of Procrastinate, and each process listens.
+    assert int(option.removeprefix("max_connections=")) > processes * (MAX_CONNECTIONS + 5)
 
 
 def test_the_nginx_configuration_is_made_from_the_other() -> None:
