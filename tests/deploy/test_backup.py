@@ -1,7 +1,7 @@
 """The commands of docs/operations.md bring everything back: files, jobs, weights, configuration.
 
 Each line runs as it stands. Replaced are the two programs that need a Docker engine:
-`docker-compose exec` runs its command here, `stop` and `start` act on the server of the test, and
+`docker-compose exec` runs its command here, `stop` and `up` act on the server of the test, and
 `docker run ... alpine` runs its command here with folders in the place of its volumes. The lines of
 the host run as by a user of it who does not own the folders: root without its power over files.
 """
@@ -21,6 +21,7 @@ from tests.support.server import ROOT, Server, noise, write_wav
 
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
 USER = 1000
+LOST = ("nginx", "volume", "weights")
 INSIDE = "docker-compose exec -T ai-backend "
 VOLUME = 'docker run --rm -v aimusicseparator-backend_ai_models:/data -v "$(pwd)":/backup alpine '
 HOST = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "sh", "-c"]
@@ -41,6 +42,8 @@ class Machine:
         self.runs = 0
         for owned in (server.uploads, server.outputs):
             shutil.chown(owned, USER)
+        (folder / "weights").mkdir()
+        (folder / "weights" / "own.safetensors").write_bytes(b"own")
         (folder / "volume").mkdir()
         (folder / "volume" / "model.safetensors").write_bytes(b"weights")
         shutil.copy(ROOT / "docker-compose.yml", folder)
@@ -52,7 +55,7 @@ class Machine:
         for number, line in enumerate(commands(section)):
             if line == "docker-compose stop ai-backend":
                 self.server.stop()
-            elif line == "docker-compose start ai-backend":
+            elif line == "docker-compose up -d":
                 self.server.start()
             elif line.startswith(VOLUME):
                 volumes = {"/data": self.folder / "volume", "/backup": self.folder}
@@ -98,7 +101,7 @@ def test_what_was_backed_up_comes_back(machine: Machine, short_wav: Path, tmp_pa
     later = server.upload(short_wav)
     server.stop()
 
-    for path in (server.uploads, server.outputs, folder / "nginx", folder / "volume"):
+    for path in (server.uploads, server.outputs, *map(folder.joinpath, LOST)):
         shutil.rmtree(path)
         path.mkdir()
     (server.outputs / ".jobs.sqlite3").write_bytes(b"damaged" * 1000)
@@ -113,6 +116,7 @@ def test_what_was_backed_up_comes_back(machine: Machine, short_wav: Path, tmp_pa
         assert {path.stat().st_uid for path in (owned, *owned.rglob("*"))} == {USER}
     assert server.get(f"/status/{later}").json()["code"] == "unknown_file"
     assert (folder / "volume" / "model.safetensors").read_bytes() == b"weights"
+    assert (folder / "weights" / "own.safetensors").read_bytes() == b"own"
     assert "SECRET_KEY" in (folder / ".env").read_text()
     assert (folder / "nginx" / "nginx.conf").read_text() == (ROOT / "nginx/nginx.conf").read_text()
     assert not (server.outputs / ".jobs.backup").exists()

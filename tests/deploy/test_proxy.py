@@ -186,6 +186,9 @@ def test_what_is_too_large_is_refused_before_it_is_sent(proxy: Proxy) -> None:
         assert_of_protocol(other, path, 413, "file_too_large")
     options = ask(proxy, "POST", "/process/demucs/0", Content_Length=str(2_000_000))
     assert_problem(options, 413, "file_too_large")
+    edit = ask(proxy, "PUT", "/files/0/transcription", Content_Length=str(20_000_000))
+    assert_problem(edit, 413, "file_too_large")
+    assert b"16 MB for edited transcripts" in edit.body  # type: ignore[attr-defined]
 
 
 def test_a_server_that_is_down_is_told(tmp_path: Path, certificate: Path) -> None:
