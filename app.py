@@ -348,7 +348,7 @@ def main() -> None:
     except ConfigError as error:
         raise SystemExit(f"The server cannot start: {error}") from None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    print(f"Listening on http://{config.HOST}:{config.PORT} (documentation: /docs)", flush=True)
+    print(f"Listening on http://{config.address} (documentation: /docs)", flush=True)
     app.run(host=config.HOST, port=config.PORT, threaded=True, use_reloader=False)
 
 

@@ -118,7 +118,7 @@ class Launcher(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         options: dict[str, Any] = {
-            "bind": f"{self._config.HOST}:{self._config.PORT}",
+            "bind": self._config.address,
             "worker_class": "gthread",
             # Live sessions and the jobs live in one process.
             "workers": 1,

@@ -3,8 +3,8 @@
     python -m scripts.nginx_site
 
 deploy/nginx-site.conf shares `http` with other sites: what nginx.conf sets there for all servers
-goes into the servers, and names of formats and zones begin with `studio`. nginx 1.22 does not know
-`http2 on;`. nginx/scale.conf is for docker-compose.scale.yml.
+goes into the servers, and names of formats and zones begin with `studio`. It also listens on IPv6.
+nginx 1.22 does not know `http2 on;`. nginx/scale.conf is for docker-compose.scale.yml.
 """
 
 import re
@@ -92,7 +92,8 @@ def content() -> str:
     for old, new in RENAMED.items():
         assert old in text, old
         text = text.replace(old, new)
-    return text
+    # As Debian's own site does. Docker passes IPv6 on to the IPv4 of containers.
+    return re.sub(r"^( *)listen (\d.*)$", r"\1listen \2\n\1listen [::]:\2", text, flags=re.M)
 
 
 def content_for_several() -> str:

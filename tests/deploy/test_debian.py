@@ -71,6 +71,13 @@ def test_the_site_has_every_directive_of_that_configuration() -> None:
     }
 
 
+def test_the_site_listens_on_ipv6_as_well() -> None:
+    listens = re.findall(r"^ *listen (.*);$", nginx_site.content(), re.M)
+    assert len(listens) == 8
+    for four, six in zip(listens[::2], listens[1::2], strict=True):
+        assert six == f"[::]:{four}"
+
+
 def test_the_unit_has_the_settings_of_the_containers() -> None:
     text = UNIT.read_text("utf-8")
     settings = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, re.M))
@@ -92,6 +99,8 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     for program in ("nginx", "systemd-analyze", "ip", "curl"):
         if shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
             pytest.skip(f"{program} is not installed; .ci/run installs it")
+    if not Path("/proc/net/if_inet6").exists():
+        pytest.skip("the kernel has no IPv6")
     if not page.VENDOR.is_dir():
         pytest.skip("the packages of the pages are not installed; `make page` installs them")
     programs = tmp_path / "programs"
@@ -135,6 +144,7 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     lines += [
         "echo && curl -sk -o /dev/null -w '%{http_code} %{http_version}\\n' https://localhost/docs",
         "curl -sk https://localhost/ | grep -o importmap",
+        "curl -skg -o /dev/null -w 'ipv6 %{http_code}\\n' 'https://[::1]/health'",
         "curl -sk -o /dev/null -w 'other name %{http_code}\\n' -H 'Host: evil.test' https://localhost/",
         "curl -sk -o /dev/null -w 'own name %{http_code}\\n' "
         "--resolve your-domain.com:443:127.0.0.1 https://your-domain.com/health",
@@ -153,6 +163,7 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     assert '"status":"healthy"' in told
     assert "200 2\n" in told
     assert "importmap\n" in told
+    assert "ipv6 200" in told
     assert "other name 421" in told
     assert "own name 200" in told
     assert "audio-studio" in told.split("own name 200\n")[1].splitlines()[0]

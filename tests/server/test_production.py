@@ -171,6 +171,12 @@ def test_one_process_has_threads_for_every_session_and_more() -> None:
     assert launcher.cfg.worker_connections > launcher.cfg.threads
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "::"])
+def test_the_address_may_be_of_ipv6(host: str) -> None:
+    launcher = Launcher(Config(**SAFE, HOST=host, PORT=8001))
+    assert launcher.cfg.address == [(host, 8001)]
+
+
 @pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_named(launched: Server) -> None:
     launched.settings["WHISPER_MODEL"] = "small"

@@ -55,6 +55,12 @@ class Access:
         return "*" if "*" in origins else origins
 
     @property
+    def address(self) -> str:
+        """The address and port to listen on, as in a URL."""
+        host = f"[{self.HOST}]" if ":" in self.HOST else self.HOST
+        return f"{host}:{self.PORT}"
+
+    @property
     def allowed_hosts(self) -> frozenset[str] | None:
         """Host names the server answers to, besides localhost and IP addresses; None: any."""
         if self.ALLOWED_HOSTS == "*" or (self.ALLOWED_HOSTS == "auto" and self.API_KEYS):
