@@ -10,6 +10,7 @@ from itertools import islice
 from studio.errors import StorageUnavailable
 from studio.storage.bucket import Bucket
 from studio.storage.folders import Folders
+from studio.storage.space import disk_errors
 from studio.storage.upload_records import UploadRecords
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ class BucketOwner:
     def _write(self) -> None:
         path = self._folders.new_work("owner")
         try:
-            path.write_text(self._uploads.installation_id(), "ascii")
+            with disk_errors():
+                path.write_text(self._uploads.installation_id(), "ascii")
             self._bucket.put_if_new(OWNER, path)
         finally:
             path.unlink(missing_ok=True)
