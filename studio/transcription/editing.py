@@ -24,6 +24,8 @@ from studio.transcription.transcript import Segment, Transcript, Word
 
 FOLDER, FILE = "edited", "transcript.json"
 MAX_SEGMENTS, MAX_WORDS, MAX_CHARACTERS = 100_000, 10_000, 10_000
+# Of all segments together; a day of speech has about as many.
+MAX_TOTAL_CHARACTERS = 1_000_000
 # Times are rounded, and the last word may end with the file.
 SPARE_S = 1.0
 
@@ -117,6 +119,7 @@ def _versions(result: ResultFolder) -> set[str]:
 
 def _parsed(body: dict[str, Any], duration_s: float) -> Transcript:
     edited = parse_body(EditedTranscript, body)
+    _check_length(edited.segments)
     _check_order(edited.segments, "segments", duration_s)
     for number, segment in enumerate(edited.segments):
         name = f"segments.{number}"
@@ -136,6 +139,15 @@ def _segment(edited: EditedSegment) -> Segment:
     values = edited.model_dump(exclude={"words", "tokens"})
     words = tuple(Word(**word.model_dump()) for word in edited.words)
     return Segment(**values, words=words)
+
+
+def _check_length(segments: Sequence[EditedSegment]) -> None:
+    total = sum(len(segment.text) for segment in segments)
+    if total > MAX_TOTAL_CHARACTERS:
+        raise InvalidOption(
+            f"The `text` of all `segments` together has {total:,} characters; it may have up to "
+            f"{MAX_TOTAL_CHARACTERS:,}. Shorten it."
+        )
 
 
 def _check_order(parts: Sequence[EditedSegment | EditedWord], name: str, duration_s: float) -> None:

@@ -9,7 +9,9 @@ import wcwidth
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from studio.storage.on_demand import Abandoned, OnDemand, Requester, requested_by
 from studio.transcription.cues import (
+    LINE_CHARACTERS,
     LINE_COLUMNS,
     MAX_CUE_S,
     MAX_LINES,
@@ -232,6 +234,31 @@ def test_words_that_begin_inside_a_character_are_not_parted(text: str, shift: in
     assert [line.strip() for _, line in read_lrc(to_lrc(spoken))] == characters
     marked = re.findall(r"<[\d:.]+>([^<\n]+)", to_lrc(spoken))
     assert [part.strip() for part in marked if part.strip()] == characters
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\u200e"])
+@pytest.mark.parametrize("has_words", [True, False])
+def test_a_line_has_few_characters_even_if_they_have_no_width(sign: str, has_words: bool) -> None:
+    whole = "a" * 43 + sign * 1000
+    given = words(*whole).segments[0].words if has_words else ()
+    transcript = Transcript("en", 1.0, 60.0, (Segment(0.0, 60.0, whole, given),))
+    lines = [line for _, _, cue in read_srt(to_srt(transcript)) for line in cue]
+    assert "".join(lines) == whole
+    assert max(map(len, lines)) <= LINE_CHARACTERS
+
+
+@pytest.mark.parametrize("write", [to_srt, to_lrc, to_ass])
+def test_a_format_is_not_finished_for_a_client_that_has_left(
+    write: Callable[[Transcript], str],
+) -> None:
+    begun: list[bool] = []
+
+    def make() -> None:
+        begun.append(True)
+        write(SPOKEN)
+
+    with pytest.raises(Abandoned), requested_by(Requester("a client", lambda: bool(begun))):
+        OnDemand().make("a format", lambda: False, make)
 
 
 @pytest.mark.parametrize(("text", "width"), [("春", 2), ("あ", 2), ("한", 2), ("😀", 2), ("ก", 1)])

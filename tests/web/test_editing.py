@@ -263,6 +263,7 @@ WORD = {"text": " Hi", "start_s": 0.5, "end_s": 0.7}
         ({"segments": [segment("Hello", words=[WORD])]}, "invalid_option", "words"),
         ({"segments": [segment("Hi", words=[{**WORD, "end_s": 0.1}])]}, "invalid_option", "words"),
         ({"segments": [segment("x" * 10_001)]}, "invalid_option", "segments.0.text"),
+        ({"segments": [segment("x" * 10_000)] * 101}, "invalid_option", "1,010,000 characters"),
     ],
 )
 def test_a_wrong_edit_changes_nothing(
