@@ -71,6 +71,7 @@ class EditedTranscript(_Part):
     segments: Annotated[list[EditedSegment], FailFast()] = Field(max_length=MAX_SEGMENTS)
     language: str | None = Field(None, max_length=20)
     language_probability: float | None = None
+    translated_into: str | None = Field(None, description="Ignored; that of the original is kept.")
     duration_s: float | None = Field(None, description="Ignored; the duration of the file is kept.")
     text: str | None = Field(None, description="Ignored; the text of the segments is used.")
 
@@ -93,7 +94,7 @@ def save(folder: TrackFolder, body: dict[str, Any]) -> None:
     """
     original = _read(folder, FILE)
     edited = _read(folder, f"{current(folder.files.infos())}{FILE}")
-    transcript = _parsed(body, original.duration_s, _Stored.of(original, edited))
+    transcript = _parsed(body, original, _Stored.of(original, edited))
     text = json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1)
     earlier = _versions(folder.files)
     # Storages that round times still have the later version last.
@@ -159,9 +160,9 @@ def _text_of(words: Iterable[Word | EditedWord]) -> str:
     return "".join(word.text for word in words)
 
 
-def _parsed(body: dict[str, Any], duration_s: float, stored: _Stored) -> Transcript:
+def _parsed(body: dict[str, Any], original: Transcript, stored: _Stored) -> Transcript:
     edited = parse_body(EditedTranscript, body)
-    end_s = max(duration_s, stored.end_s)
+    end_s = max(original.duration_s, stored.end_s)
     _check_length(edited.segments)
     _check_order(edited.segments, "segments", end_s, stored)
     for number, segment in enumerate(edited.segments):
@@ -173,8 +174,9 @@ def _parsed(body: dict[str, Any], duration_s: float, stored: _Stored) -> Transcr
     return Transcript(
         edited.language,
         edited.language_probability,
-        duration_s,
+        original.duration_s,
         tuple(_segment(segment) for segment in edited.segments),
+        original.translated_into,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from studio.transcription.transcript import Segment
+from studio.transcription.transcript import Segment, Word
 
 RATE_HZ = 16_000
 
@@ -88,6 +88,26 @@ def rehearse(engine: SpeechEngine) -> None:
     silence = np.zeros(RATE_HZ, np.float32)
     for _ in engine.transcribe([silence], DecodeOptions("en", temperatures=(0.0,))):
         pass
+
+
+def whole_words(words: Sequence[Word]) -> tuple[Word, ...]:
+    """Join the pieces of English words, each of which begins with a space.
+
+    In a translation from Chinese, Japanese or Thai, engines take each token for a word.
+    """
+    groups: list[list[Word]] = []
+    for word in words:
+        if groups and not word.text.startswith(" "):
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    return tuple(map(_joined, groups))
+
+
+def _joined(parts: Sequence[Word]) -> Word:
+    probability = sum(part.probability for part in parts) / len(parts)
+    text = "".join(part.text for part in parts)
+    return Word(text, parts[0].start_s, parts[-1].end_s, round(probability, 4))
 
 
 def is_silence(segment: Segment, min_log_probability: float = MIN_AVERAGE_LOG_PROBABILITY) -> bool:

@@ -27,6 +27,7 @@ from studio.transcription.engine import (
     Speech,
     TimedText,
     is_silence,
+    whole_words,
 )
 from studio.transcription.languages import ENGLISH
 from studio.transcription.openai_weights import read_whisper
@@ -116,7 +117,8 @@ class OpenaiWhisper:
         prompt = " ".join(text for text in (options.hotwords, options.initial_prompt) if text)
         for window in windows:
             result = self._run(partial(self._transcribed, window, prompt, options))
-            yield [s for s in map(_segment, result["segments"]) if not is_silence(s)]
+            segments = (_segment(one, options.task) for one in result["segments"])
+            yield [segment for segment in segments if not is_silence(segment)]
 
     def _transcribed(
         self, window: Speech, prompt: str, options: DecodeOptions, model: Any
@@ -188,7 +190,7 @@ def _joined(lengths: Sequence[int], words: Sequence[Any]) -> list[TimedText]:
     return found
 
 
-def _segment(segment: dict[str, Any]) -> Segment:
+def _segment(segment: dict[str, Any], task: str) -> Segment:
     words = tuple(
         Word(
             word["word"],
@@ -202,7 +204,7 @@ def _segment(segment: dict[str, Any]) -> Segment:
         round(float(segment["start"]), 3),
         round(float(segment["end"]), 3),
         segment["text"],
-        words,
+        whole_words(words) if task == "translate" else words,
         round(float(segment["avg_logprob"]), 4),
         round(float(segment["no_speech_prob"]), 4),
         round(float(segment["compression_ratio"]), 4),

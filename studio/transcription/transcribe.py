@@ -48,7 +48,11 @@ def transcribe(
         else:
             segments = _in_time(engine, source, listener, lyrics, context)
     transcript = Transcript(
-        listener.language, listener.language_probability, duration_s, tuple(segments)
+        listener.language,
+        listener.language_probability,
+        duration_s,
+        tuple(segments),
+        translated_into="en" if context.options.task == "translate" else None,
     )
     target = context.work / TRANSCRIPT_FILE
     target.write_text(json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1), "utf-8")

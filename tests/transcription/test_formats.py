@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import wcwidth
@@ -18,7 +19,7 @@ from studio.transcription.cues import (
     READABLE_CUE_S,
 )
 from studio.transcription.formats import FORMATS, to_json, to_lrc, to_srt, to_tsv, to_txt, to_vtt
-from studio.transcription.karaoke import to_ass
+from studio.transcription.karaoke import to_ass, to_ultrastar
 from studio.transcription.line_breaks import columns
 from studio.transcription.transcript import Segment, Transcript, Word
 from tests.support.subtitles import read_ass, read_lrc, read_srt, read_vtt
@@ -234,6 +235,16 @@ def test_words_that_begin_inside_a_character_are_not_parted(text: str, shift: in
     assert [line.strip() for _, line in read_lrc(to_lrc(spoken))] == characters
     marked = re.findall(r"<[\d:.]+>([^<\n]+)", to_lrc(spoken))
     assert [part.strip() for part in marked if part.strip()] == characters
+
+
+def test_a_translation_is_not_in_the_language_of_the_recording() -> None:
+    translated = replace(SPOKEN, language="de", translated_into="en")
+    assert "[la:en]" in to_lrc(translated)
+    assert "#LANGUAGE:English" in to_ultrastar(translated)
+    data = json.loads(to_json(translated))
+    assert (data["language"], data["translated_into"]) == ("de", "en")
+    assert "translated_into" not in json.loads(to_json(SPOKEN))
+    assert Transcript.from_dict(data) == translated
 
 
 @pytest.mark.parametrize("sign", ["\u200b", "\u200e"])

@@ -207,6 +207,15 @@ def test_what_a_model_wrote_can_be_saved_with_corrections(odd_folder: TrackFolde
     assert "Better" in transcript_track().in_format(odd_folder, "srt").path.read_text()
 
 
+def test_a_translation_stays_one(folder: TrackFolder) -> None:
+    path = folder.existing(editing.FILE).path
+    path.write_text(json.dumps({**json.loads(path.read_text()), "translated_into": "en"}))
+    editing.save(folder, {"segments": [segment()], "language": "de"})
+    track = transcript_track()
+    assert "[la:en]" in track.in_format(folder, "lrc").path.read_text()
+    assert track.lyrics is not None and track.lyrics(folder).language == "en"
+
+
 @pytest.mark.parametrize(
     ("segments", "names"),
     [
