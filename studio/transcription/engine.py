@@ -21,9 +21,14 @@ MIN_AVERAGE_LOG_PROBABILITY = -1.0
 MAX_NO_SPEECH_PROBABILITY = 0.6
 
 
+def plain_text(text: str) -> str:
+    """The text without special tokens such as `<|notimestamps|>`, which vocabularies encode."""
+    return text.replace("<|", "< |")
+
+
 @dataclass(frozen=True)
 class DecodeOptions:
-    """Decoding options. `temperatures` are tried in order.
+    """Decoding options. `temperatures` are tried in order. The texts are made `plain_text`.
 
     `max_tokens` limits the text of one window; None: the limit of the model.
     """
@@ -36,6 +41,11 @@ class DecodeOptions:
     beam_size: int = 5
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("initial_prompt", "hotwords"):
+            if text := getattr(self, name):
+                object.__setattr__(self, name, plain_text(text))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from studio.transcription.engine import (
     Speech,
     TimedText,
     is_silence,
+    plain_text,
     whole_words,
 )
 from studio.transcription.faster_whisper_import import import_faster_whisper
@@ -154,7 +155,9 @@ class FasterWhisper:
         frames = features.shape[1]
         features = np.pad(features, ((0, 0), (0, extractor.nb_max_frames - frames)))
         vocabulary = self._model.hf_tokenizer
-        encoded = (vocabulary.encode(text, add_special_tokens=False).ids for text in texts)
+        encoded = (
+            vocabulary.encode(plain_text(text), add_special_tokens=False).ids for text in texts
+        )
         tokens = fitting(encoded, int(self._model.max_length))
         states = self._model.encode(features)
         together = [token for one in tokens for token in one]

@@ -27,6 +27,7 @@ from studio.transcription.engine import (
     Speech,
     TimedText,
     is_silence,
+    plain_text,
     whole_words,
 )
 from studio.transcription.languages import ENGLISH
@@ -152,7 +153,8 @@ class OpenaiWhisper:
             language=language,
             task="transcribe",
         )
-        tokens = fitting(map(tokenizer.encode, texts), self._model.dims.n_text_ctx)
+        encoded = (tokenizer.encode(plain_text(text)) for text in texts)
+        tokens = fitting(encoded, self._model.dims.n_text_ctx)
         mel = log_mel_spectrogram(pad_or_trim(speech), self._model.dims.n_mels)
         together = [token for one in tokens for token in one]
         frames = len(speech) // HOP_LENGTH

@@ -39,6 +39,8 @@ ENGLISH = DecodeOptions("en")
 # Without a second try at another temperature, whose draws are random.
 PLAIN = DecodeOptions("en", temperatures=(0.0,))
 TIME_OFF_S = 0.25
+# The token of the time 0.
+FIRST_TIME = 50_364
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,30 @@ def test_a_translation_says_into_which_language(
     transcribe(faster, Source(path, 3.0), JobContext(options, tmp_path))
     found = json.loads((tmp_path / TRANSCRIPT_FILE).read_text())
     assert found["segments"] and (found["language"], found["translated_into"]) == ("de", "en")
+
+
+SPECIAL = "<|notimestamps|><|endoftext|>"
+
+
+@pytest.mark.parametrize("runtime", ["faster", "openai"])
+@pytest.mark.parametrize("texts", [{"initial_prompt": SPECIAL}, {"hotwords": SPECIAL}])
+def test_special_tokens_in_a_text_are_text(
+    request: pytest.FixtureRequest, recording: Spoken, runtime: str, texts: dict[str, Any]
+) -> None:
+    engine: SpeechEngine = request.getfixturevalue(runtime)
+    options = replace(PLAIN, max_tokens=12, word_timestamps=False, **texts)
+    [segments] = heard(engine, recording.sound[: 8 * RATE_HZ], options=options)
+    assert segments and segments[0].tokens[0] >= FIRST_TIME
+
+
+@pytest.mark.parametrize("runtime", ["faster", "openai"])
+def test_special_tokens_in_lyrics_are_text(
+    request: pytest.FixtureRequest, recording: Spoken, runtime: str
+) -> None:
+    engine: SpeechEngine = request.getfixturevalue(runtime)
+    texts = [" song", f" {SPECIAL}", " november"]
+    *_, last = engine.align(recording.sound[: 8 * RATE_HZ], texts, "en")
+    assert 0.0 < last.start_s < last.end_s
 
 
 class Counting:
