@@ -77,6 +77,9 @@ class SpeechEngine(Protocol):
     def detect_language(self, speech: Speech) -> tuple[str, float]:
         """The code and probability of the language in the first 30 s."""
 
+    def max_windows(self, beam_size: int) -> int:
+        """How many windows are decoded together; more are decoded in several batches."""
+
     def transcribe(
         self, windows: Sequence[Speech], options: DecodeOptions
     ) -> Iterator[list[Segment]]:

@@ -121,6 +121,9 @@ class FasterWhisper:
         language, probability, _ = self._model.detect_language(speech)
         return language, float(probability)
 
+    def max_windows(self, beam_size: int) -> int:
+        return int(self._batched.max_windows(beam_size))
+
     def transcribe(
         self, windows: Sequence[Speech], options: DecodeOptions
     ) -> Iterator[list[Segment]]:
@@ -139,7 +142,7 @@ class FasterWhisper:
             "condition_on_previous_text": False,
             "vad_filter": False,
         }
-        count = self._batched.max_windows(options.beam_size)
+        count = self.max_windows(options.beam_size)
         for start in range(0, len(windows), count):
             part = windows[start : start + count]
             if len(part) == 1:

@@ -112,6 +112,9 @@ class OpenaiWhisper:
         language = max(probabilities, key=lambda code: float(probabilities[code]))
         return language, float(probabilities[language])
 
+    def max_windows(self, beam_size: int) -> int:
+        return 1
+
     def transcribe(
         self, windows: Sequence[Speech], options: DecodeOptions
     ) -> Iterator[list[Segment]]:
