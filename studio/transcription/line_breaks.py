@@ -21,6 +21,11 @@ _LETTERS_WITHOUT_SPACES = (
 )
 _WITHOUT_SPACES = re.compile(f"[{_LETTERS_WITHOUT_SPACES}]")
 _WITHOUT_DICTIONARY = re.compile("[\u0e80-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f]")
+# Chinese and Japanese, with their punctuation; Thai has spaces between sentences.
+_WITHOUT_SPACE_BEFORE = re.compile(
+    "[\u2e80-\u312f\u31a0-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01-\uff9f"
+    "\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
+)
 # uniseg needs time by the square of the length of some texts.
 _PIECE_CHARACTERS = 200
 # Words before and after which lines may end, and not inside.
@@ -93,6 +98,12 @@ def split_words(text: str) -> list[str]:
             parts = list(iter_graphemes(token)) if with_dictionary else units(token)
         words += [f" {parts[0]}", *parts[1:]]
     return words
+
+
+def with_space(text: str) -> str:
+    """The text of a segment with the space before it, if its script has one there."""
+    plain = text.strip()
+    return plain if _WITHOUT_SPACE_BEFORE.match(plain) else f" {plain}"
 
 
 def without_spaces(text: str) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from studio.transcription.line_breaks import with_space
+
 
 @dataclass(frozen=True)
 class Word:
@@ -109,7 +111,7 @@ class Transcript:
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; `from_dict` is the inverse."""
         data = {
-            "text": " ".join(segment.text.strip() for segment in self.segments),
+            "text": "".join(with_space(one.text) for one in self.segments).removeprefix(" "),
             "language": self.language,
             "translated_into": self.translated_into,
             "language_probability": self.language_probability,

@@ -22,6 +22,7 @@ from studio.transcription.formats import FORMATS, to_json, to_lrc, to_srt, to_ts
 from studio.transcription.karaoke import to_ass, to_ultrastar
 from studio.transcription.line_breaks import columns
 from studio.transcription.transcript import Segment, Transcript, Word
+from studio.web.compat.openai.answers import deltas
 from tests.support.subtitles import read_ass, read_lrc, read_srt, read_vtt
 
 SPOKEN = Transcript(
@@ -235,6 +236,25 @@ def test_words_that_begin_inside_a_character_are_not_parted(text: str, shift: in
     assert [line.strip() for _, line in read_lrc(to_lrc(spoken))] == characters
     marked = re.findall(r"<[\d:.]+>([^<\n]+)", to_lrc(spoken))
     assert [part.strip() for part in marked if part.strip()] == characters
+
+
+@pytest.mark.parametrize(
+    ("texts", "whole"),
+    [
+        ((" Go up", " now."), "Go up now."),
+        (("Go up", "now."), "Go up now."),
+        (("今天天气", "很好。", "「对」", "，ＡＩ"), "今天天气很好。「对」，ＡＩ"),
+        (("きょうは", "いい", "テンキ"), "きょうはいいテンキ"),
+        (("한국어", "문장"), "한국어 문장"),
+        (("สวัสดี", "วันนี้"), "สวัสดี วันนี้"),
+    ],
+)
+def test_the_text_has_the_spaces_of_its_script(texts: tuple[str, ...], whole: str) -> None:
+    segments = [Segment(at_s, at_s + 1, text) for at_s, text in enumerate(texts)]
+    data = Transcript("en", 1.0, 9.0, tuple(segments)).to_dict()
+    assert data["text"] == whole
+    first, *rest = data["segments"]
+    assert "".join([*deltas([first], True), *deltas(rest, False)]) == whole
 
 
 def test_a_translation_is_not_in_the_language_of_the_recording() -> None:
