@@ -18,6 +18,9 @@ from studio.transcription.interruption import may_go_on
 
 Floats = npt.NDArray[np.float32]
 
+# faster-whisper asks for the words of less, in which models find no path, or a wrong one.
+MIN_ALIGNED_FRAMES = 4
+
 
 class WindowModel(Protocol):
     """The methods of a model that batches use; all others are passed through.
@@ -34,6 +37,9 @@ class WindowModel(Protocol):
 
     @property
     def generate(self) -> Callable[..., Sequence[Any]]: ...
+
+    @property
+    def align(self) -> Callable[..., Sequence[Any]]: ...
 
     def max_windows(self, beam_size: int) -> int:
         """The number of windows to decode at the same time."""
@@ -161,6 +167,20 @@ class BatchedModel:
             (states,), (prompt,) = features, prompts
             return [barrier.ask(number, _Generate(states, tuple(prompt), settings))]
         return self._model.generate(features, prompts, **settings)
+
+    def align(
+        self,
+        features: Any,
+        start_sequence: Sequence[int],
+        text_tokens: Sequence[Sequence[int]],
+        num_frames: int,
+        **settings: Any,
+    ) -> Sequence[Any]:
+        frames = max(MIN_ALIGNED_FRAMES, num_frames)
+        aligned: Sequence[Any] = self._model.align(
+            features, start_sequence, text_tokens, frames, **settings
+        )
+        return aligned
 
     def _reply(self, requests: Sequence[Any]) -> list[Any]:
         """The states for each `_Encode` and the result for each `_Generate`, in order."""

@@ -12,10 +12,13 @@ from itertools import accumulate, pairwise
 
 from wcwidth import iter_graphemes
 
+from studio.storage.on_demand import check_wanted
 from studio.transcription.line_breaks import columns, line_ends, units
 from studio.transcription.transcript import Segment, Transcript, Word
 
 LINE_COLUMNS = 42
+# Characters without a width, such as accents, count too.
+LINE_CHARACTERS = 200
 MAX_LINES = 2
 MAX_CUE_S = 7.0
 # A pause of this length starts a new cue.
@@ -94,6 +97,7 @@ def short_lines(transcript: Transcript) -> Iterator[tuple[Row, bool]]:
 
 def phrases(segment: Segment, most_lines: int) -> Iterator[list[Row]]:
     """Group the words of a segment into cues, each as its lines, split at pauses."""
+    check_wanted()
     rows: list[Row] = []
     for chunk in _chunks(timed_words(segment)):
         added = _with_chunk(rows, chunk)
@@ -110,9 +114,14 @@ def phrases(segment: Segment, most_lines: int) -> Iterator[list[Row]]:
 
 
 def _with_chunk(rows: list[Row], chunk: Row) -> list[Row]:
-    if not rows or columns(text_of([*rows[-1], *chunk])) > LINE_COLUMNS:
+    if not rows or not _fits(text_of([*rows[-1], *chunk])):
         return [*rows, chunk]
     return [*rows[:-1], [*rows[-1], *chunk]]
+
+
+def _fits(text: str) -> bool:
+    """Whether a line has room for a text."""
+    return len(text) <= LINE_CHARACTERS and columns(text) <= LINE_COLUMNS
 
 
 def _chunks(words: Sequence[Word]) -> Iterator[Row]:
@@ -125,7 +134,7 @@ def _chunks(words: Sequence[Word]) -> Iterator[Row]:
         if chunk and (
             place + spaces in ends
             or word.start_s - chunk[-1].end_s > PAUSE_S
-            or columns(text_of([*chunk, word])) > LINE_COLUMNS
+            or not _fits(text_of([*chunk, word]))
         ):
             yield chunk
             chunk = []
@@ -185,6 +194,8 @@ def _whole(words: Iterable[Word]) -> list[Word]:
 
 
 def _splits_character(before: str, after: str) -> bool:
+    # The end of a text decides, and measuring all of it for each word would take long.
+    before = before[-LINE_CHARACTERS:]
     place = 0
     for character in iter_graphemes(before + after):
         if place >= len(before):
@@ -197,16 +208,19 @@ def _parts(word: Word) -> list[Word]:
     """A word, or its parts if it is wider than a line."""
     text = " ".join(word.text.split())
     space = " " if word.text[:1].isspace() else ""
-    if columns(text) <= LINE_COLUMNS:
+    if _fits(text):
         return [replace(word, text=space + text)]
-    lines = [""]
+    lines, width = [""], 0
     for unit in units(text):
         # A unit that is wider than a line may be cut at any character.
-        is_narrow = columns(unit.rstrip()) <= LINE_COLUMNS
-        for piece in [unit] if is_narrow else iter_graphemes(unit):
-            if lines[-1] and columns((lines[-1] + piece).rstrip()) > LINE_COLUMNS:
+        for piece in [unit] if _fits(unit.rstrip()) else iter_graphemes(unit):
+            length = len(lines[-1]) + len(piece)
+            is_full = width + columns(piece.rstrip()) > LINE_COLUMNS or length > LINE_CHARACTERS
+            if lines[-1] and is_full:
                 lines.append("")
+                width = 0
             lines[-1] += piece
+            width += columns(piece)
     first, *rest = _spread(word, lines)
     return [replace(first, text=space + first.text), *rest]
 

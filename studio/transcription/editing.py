@@ -9,7 +9,9 @@ format of a later version.
 import json
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +26,8 @@ from studio.transcription.transcript import Segment, Transcript, Word
 
 FOLDER, FILE = "edited", "transcript.json"
 MAX_SEGMENTS, MAX_WORDS, MAX_CHARACTERS = 100_000, 10_000, 10_000
+# Of all segments together; a day of speech has about as many.
+MAX_TOTAL_CHARACTERS = 1_000_000
 # Times are rounded, and the last word may end with the file.
 SPARE_S = 1.0
 
@@ -67,6 +71,7 @@ class EditedTranscript(_Part):
     segments: Annotated[list[EditedSegment], FailFast()] = Field(max_length=MAX_SEGMENTS)
     language: str | None = Field(None, max_length=20)
     language_probability: float | None = None
+    translated_into: str | None = Field(None, description="Ignored; that of the original is kept.")
     duration_s: float | None = Field(None, description="Ignored; the duration of the file is kept.")
     text: str | None = Field(None, description="Ignored; the text of the segments is used.")
 
@@ -87,8 +92,9 @@ def save(folder: TrackFolder, body: dict[str, Any]) -> None:
 
     Raises InvalidOption, UnknownOption or DiskFull.
     """
-    original = json.loads(folder.existing(FILE).path.read_text("utf-8"))
-    transcript = _parsed(body, original["duration_s"])
+    original = _read(folder, FILE)
+    edited = _read(folder, f"{current(folder.files.infos())}{FILE}")
+    transcript = _parsed(body, original, _Stored.of(original, edited))
     text = json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1)
     earlier = _versions(folder.files)
     # Storages that round times still have the later version last.
@@ -105,6 +111,10 @@ def restore(folder: TrackFolder) -> None:
         folder.files.remove(one)
 
 
+def _read(folder: TrackFolder, name: str) -> Transcript:
+    return Transcript.from_dict(json.loads(folder.existing(name).path.read_text("utf-8")))
+
+
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
@@ -115,20 +125,58 @@ def _versions(result: ResultFolder) -> set[str]:
     return {f"{FOLDER}/{names[1]}" for names in parts if names[0] == FOLDER}
 
 
-def _parsed(body: dict[str, Any], duration_s: float) -> Transcript:
+@dataclass(frozen=True)
+class _Stored:
+    """What an edit may keep of the stored transcripts: models do not always obey the rules below.
+
+    `early_s` are the starts of parts that begin before the one in front of them, `texts` those of
+    segments and of their words, and `end_s` is the end of the last part.
+    """
+
+    early_s: frozenset[float]
+    texts: frozenset[tuple[str, str]]
+    end_s: float
+
+    @classmethod
+    def of(cls, original: Transcript, edited: Transcript) -> "_Stored":
+        segments = original.segments + edited.segments
+        early_s = {*_early(original.segments), *_early(edited.segments)}
+        return cls(
+            frozenset(early_s.union(*(_early(one.words) for one in segments))),
+            frozenset((one.text, _text_of(one.words)) for one in segments),
+            max((end_s for one in original.segments for end_s in _ends(one)), default=0.0),
+        )
+
+
+def _early(parts: Iterable[Segment | Word]) -> Iterator[float]:
+    return (later.start_s for one, later in pairwise(parts) if later.start_s < one.start_s)
+
+
+def _ends(segment: Segment) -> list[float]:
+    return [segment.end_s, *(word.end_s for word in segment.words)]
+
+
+def _text_of(words: Iterable[Word | EditedWord]) -> str:
+    return "".join(word.text for word in words)
+
+
+def _parsed(body: dict[str, Any], original: Transcript, stored: _Stored) -> Transcript:
     edited = parse_body(EditedTranscript, body)
-    _check_order(edited.segments, "segments", duration_s)
+    end_s = max(original.duration_s, stored.end_s)
+    _check_length(edited.segments)
+    _check_order(edited.segments, "segments", end_s, stored)
     for number, segment in enumerate(edited.segments):
         name = f"segments.{number}"
-        _check_text(segment.text, name)
-        if segment.words:
-            _check_order(segment.words, f"{name}.words", duration_s)
+        _check_order(segment.words, f"{name}.words", end_s, stored)
+        if (segment.text, _text_of(segment.words)) not in stored.texts:
+            _check_text(segment.text, name)
             _check_words(segment, name)
     return Transcript(
         edited.language,
         edited.language_probability,
-        duration_s,
+        original.duration_s,
         tuple(_segment(segment) for segment in edited.segments),
+        original.translated_into,
     )
 
 
@@ -138,14 +186,27 @@ def _segment(edited: EditedSegment) -> Segment:
     return Segment(**values, words=words)
 
 
-def _check_order(parts: Sequence[EditedSegment | EditedWord], name: str, duration_s: float) -> None:
+def _check_length(segments: Sequence[EditedSegment]) -> None:
+    total = sum(len(segment.text) for segment in segments)
+    if total > MAX_TOTAL_CHARACTERS:
+        raise InvalidOption(
+            f"The `text` of all `segments` together has {total:,} characters; it may have up to "
+            f"{MAX_TOTAL_CHARACTERS:,}. Shorten it."
+        )
+
+
+def _check_order(
+    parts: Sequence[EditedSegment | EditedWord], name: str, end_s: float, stored: _Stored
+) -> None:
     """Raise InvalidOption unless parts begin one after the other, within the recording."""
     from_s = 0.0
     for number, part in enumerate(parts):
-        if not from_s <= part.start_s <= part.end_s <= duration_s + SPARE_S:
+        if part.start_s in stored.early_s:
+            from_s = part.start_s
+        if not from_s <= part.start_s <= part.end_s <= end_s + SPARE_S:
             raise InvalidOption(
                 f"`{name}.{number}` lasts from {part.start_s} s to {part.end_s} s; it must begin "
-                f"at {from_s} s or later and end within the {duration_s:.1f} s of the recording."
+                f"at {from_s} s or later and end within the {end_s:.1f} s of the recording."
             )
         from_s = part.start_s
 
@@ -160,8 +221,8 @@ def _check_text(text: str, name: str) -> None:
 
 def _check_words(segment: EditedSegment, name: str) -> None:
     """Raise InvalidOption if the words differ from the text: formats use one or the other."""
-    words = "".join(word.text for word in segment.words)
-    if "".join(words.split()) != "".join(segment.text.split()):
+    words = _text_of(segment.words)
+    if segment.words and "".join(words.split()) != "".join(segment.text.split()):
         raise InvalidOption(
             f"`{name}.words` are not the words of `{name}.text`. Change both, or leave out `words`."
         )

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from studio.transcription.transcript import Segment
+from studio.transcription.transcript import Segment, Word
 
 RATE_HZ = 16_000
 
@@ -21,9 +21,14 @@ MIN_AVERAGE_LOG_PROBABILITY = -1.0
 MAX_NO_SPEECH_PROBABILITY = 0.6
 
 
+def plain_text(text: str) -> str:
+    """The text without special tokens such as `<|notimestamps|>`, which vocabularies encode."""
+    return text.replace("<|", "< |")
+
+
 @dataclass(frozen=True)
 class DecodeOptions:
-    """Decoding options. `temperatures` are tried in order.
+    """Decoding options. `temperatures` are tried in order. The texts are made `plain_text`.
 
     `max_tokens` limits the text of one window; None: the limit of the model.
     """
@@ -36,6 +41,11 @@ class DecodeOptions:
     beam_size: int = 5
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("initial_prompt", "hotwords"):
+            if text := getattr(self, name):
+                object.__setattr__(self, name, plain_text(text))
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,9 @@ class SpeechEngine(Protocol):
     def detect_language(self, speech: Speech) -> tuple[str, float]:
         """The code and probability of the language in the first 30 s."""
 
+    def max_windows(self, beam_size: int) -> int:
+        """How many windows are decoded together; more are decoded in several batches."""
+
     def transcribe(
         self, windows: Sequence[Speech], options: DecodeOptions
     ) -> Iterator[list[Segment]]:
@@ -88,6 +101,26 @@ def rehearse(engine: SpeechEngine) -> None:
     silence = np.zeros(RATE_HZ, np.float32)
     for _ in engine.transcribe([silence], DecodeOptions("en", temperatures=(0.0,))):
         pass
+
+
+def whole_words(words: Sequence[Word]) -> tuple[Word, ...]:
+    """Join the pieces of English words, each of which begins with a space.
+
+    In a translation from Chinese, Japanese or Thai, engines take each token for a word.
+    """
+    groups: list[list[Word]] = []
+    for word in words:
+        if groups and not word.text.startswith(" "):
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    return tuple(map(_joined, groups))
+
+
+def _joined(parts: Sequence[Word]) -> Word:
+    probability = sum(part.probability for part in parts) / len(parts)
+    text = "".join(part.text for part in parts)
+    return Word(text, parts[0].start_s, parts[-1].end_s, round(probability, 4))
 
 
 def is_silence(segment: Segment, min_log_probability: float = MIN_AVERAGE_LOG_PROBABILITY) -> bool:

@@ -26,6 +26,8 @@ from studio.transcription.engine import (
     Speech,
     TimedText,
     is_silence,
+    plain_text,
+    whole_words,
 )
 from studio.transcription.faster_whisper_import import import_faster_whisper
 from studio.transcription.interruption import current_check, interruptible
@@ -119,6 +121,9 @@ class FasterWhisper:
         language, probability, _ = self._model.detect_language(speech)
         return language, float(probability)
 
+    def max_windows(self, beam_size: int) -> int:
+        return int(self._batched.max_windows(beam_size))
+
     def transcribe(
         self, windows: Sequence[Speech], options: DecodeOptions
     ) -> Iterator[list[Segment]]:
@@ -137,12 +142,12 @@ class FasterWhisper:
             "condition_on_previous_text": False,
             "vad_filter": False,
         }
-        count = self._batched.max_windows(options.beam_size)
+        count = self.max_windows(options.beam_size)
         for start in range(0, len(windows), count):
             part = windows[start : start + count]
             if len(part) == 1:
                 found, _ = self._model.transcribe(part[0], **settings)
-                yield _segments(found)
+                yield _segments(found, options.task)
             else:
                 yield from self._together(part, settings)
 
@@ -153,7 +158,9 @@ class FasterWhisper:
         frames = features.shape[1]
         features = np.pad(features, ((0, 0), (0, extractor.nb_max_frames - frames)))
         vocabulary = self._model.hf_tokenizer
-        encoded = (vocabulary.encode(text, add_special_tokens=False).ids for text in texts)
+        encoded = (
+            vocabulary.encode(plain_text(text), add_special_tokens=False).ids for text in texts
+        )
         tokens = fitting(encoded, int(self._model.max_length))
         states = self._model.encode(features)
         together = [token for one in tokens for token in one]
@@ -177,7 +184,7 @@ class FasterWhisper:
                 # Spectra are made at once, the text when it is read.
                 with self._extracting:
                     found, _ = self._model.transcribe(window, **settings)
-                return _segments(found)
+                return _segments(found, str(settings["task"]))
 
         with WorkerThreads(len(windows)) as threads:
             results = [threads.submit(decode, *one) for one in enumerate(windows)]
@@ -253,27 +260,29 @@ def _takes_openvino(runtime: str) -> bool:
     return runtime == "openvino"
 
 
-def _segments(found: Any) -> list[Segment]:
+def _segments(found: Any, task: str) -> list[Segment]:
     """The segments that faster-whisper found, without those that the model takes for silence."""
-    segments = [
-        Segment(
-            round(float(one.start), 3),
-            round(float(one.end), 3),
-            one.text,
-            tuple(
-                Word(
-                    word.word,
-                    round(float(word.start), 3),
-                    round(float(word.end), 3),
-                    round(float(word.probability), 4),
-                )
-                for word in one.words or ()
-            ),
-            round(float(one.avg_logprob), 4),
-            round(float(one.no_speech_prob), 4),
-            round(float(one.compression_ratio), 4),
-            tokens=tuple(one.tokens),
-        )
-        for one in found
-    ]
+    segments = [_segment(one, task) for one in found]
     return [segment for segment in segments if not is_silence(segment)]
+
+
+def _segment(found: Any, task: str) -> Segment:
+    words = tuple(
+        Word(
+            word.word,
+            round(float(word.start), 3),
+            round(float(word.end), 3),
+            round(float(word.probability), 4),
+        )
+        for word in found.words or ()
+    )
+    return Segment(
+        round(float(found.start), 3),
+        round(float(found.end), 3),
+        found.text,
+        whole_words(words) if task == "translate" else words,
+        round(float(found.avg_logprob), 4),
+        round(float(found.no_speech_prob), 4),
+        round(float(found.compression_ratio), 4),
+        tokens=tuple(found.tokens),
+    )

@@ -108,7 +108,7 @@ def _lrc(transcript: Transcript, tags: Tags, *, has_words: bool) -> str:
         "ar": tags.artist,
         "al": tags.album,
         "length": f"{minutes:02d}:{seconds:02d}",
-        "la": transcript.language,
+        "la": transcript.text_language,
     }
     rows = [f"[{name}:{text}]" for name, text in header.items() if text]
     from_s = 0.0

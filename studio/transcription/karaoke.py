@@ -62,7 +62,7 @@ def _ass_text(cue: Cue) -> str:
 
 def to_ultrastar(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
     """UltraStar: a note for each word; one without a pitch is not scored (F)."""
-    language = NAMES.get(transcript.language or "")
+    language = NAMES.get(transcript.text_language or "")
     header = {
         "TITLE": tags.title or _UNKNOWN,
         "ARTIST": tags.artist or _UNKNOWN,

@@ -21,6 +21,13 @@ _LETTERS_WITHOUT_SPACES = (
 )
 _WITHOUT_SPACES = re.compile(f"[{_LETTERS_WITHOUT_SPACES}]")
 _WITHOUT_DICTIONARY = re.compile("[\u0e80-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f]")
+# Chinese and Japanese, with their punctuation; Thai has spaces between sentences.
+_WITHOUT_SPACE_BEFORE = re.compile(
+    "[\u2e80-\u312f\u31a0-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01-\uff9f"
+    "\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
+)
+# uniseg needs time by the square of the length of some texts.
+_PIECE_CHARACTERS = 200
 # Words before and after which lines may end, and not inside.
 _PLAIN = re.compile(r"[^\W_][\w'\u2019.,?!;:\u2026]*")
 
@@ -38,12 +45,33 @@ def units(text: str) -> tuple[str, ...]:
     """The parts of a text between which a line may end; each has the spaces that follow it."""
     if _is_plain(text):
         return tuple(re.findall(r"\s*\S+\s*|\s+", text))
-    from uniseg.linebreak import line_break_units
-
     parts: list[str] = []
-    for unit in line_break_units(text):
+    for unit in _line_break_units(text):
         parts += _words_of_thai(unit) if _THAI.search(unit) else [unit]
     return tuple(parts)
+
+
+def _line_break_units(text: str) -> Iterator[str]:
+    """The parts of a text between which a line may end by UAX #14, found piece by piece.
+
+    The last part of a piece may go on in the next one, which therefore begins with it.
+    """
+    from uniseg.linebreak import line_break_units
+
+    place, begun = 0, ""
+    while place < len(text):
+        piece = text[place : place + _PIECE_CHARACTERS]
+        found = list(line_break_units(piece))
+        if place + len(piece) < len(text):
+            last = found.pop()
+            if not found:
+                begun += last
+                place += len(piece)
+                continue
+        place += sum(map(len, found))
+        yield begun + found[0]
+        yield from found[1:]
+        begun = ""
 
 
 def line_ends(text: str) -> set[int]:
@@ -70,6 +98,12 @@ def split_words(text: str) -> list[str]:
             parts = list(iter_graphemes(token)) if with_dictionary else units(token)
         words += [f" {parts[0]}", *parts[1:]]
     return words
+
+
+def with_space(text: str) -> str:
+    """The text of a segment with the space before it, if its script has one there."""
+    plain = text.strip()
+    return plain if _WITHOUT_SPACE_BEFORE.match(plain) else f" {plain}"
 
 
 def without_spaces(text: str) -> bool:

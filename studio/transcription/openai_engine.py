@@ -27,6 +27,8 @@ from studio.transcription.engine import (
     Speech,
     TimedText,
     is_silence,
+    plain_text,
+    whole_words,
 )
 from studio.transcription.languages import ENGLISH
 from studio.transcription.openai_weights import read_whisper
@@ -110,13 +112,17 @@ class OpenaiWhisper:
         language = max(probabilities, key=lambda code: float(probabilities[code]))
         return language, float(probabilities[language])
 
+    def max_windows(self, beam_size: int) -> int:
+        return 1
+
     def transcribe(
         self, windows: Sequence[Speech], options: DecodeOptions
     ) -> Iterator[list[Segment]]:
         prompt = " ".join(text for text in (options.hotwords, options.initial_prompt) if text)
         for window in windows:
             result = self._run(partial(self._transcribed, window, prompt, options))
-            yield [s for s in map(_segment, result["segments"]) if not is_silence(s)]
+            segments = (_segment(one, options.task) for one in result["segments"])
+            yield [segment for segment in segments if not is_silence(segment)]
 
     def _transcribed(
         self, window: Speech, prompt: str, options: DecodeOptions, model: Any
@@ -150,7 +156,8 @@ class OpenaiWhisper:
             language=language,
             task="transcribe",
         )
-        tokens = fitting(map(tokenizer.encode, texts), self._model.dims.n_text_ctx)
+        encoded = (tokenizer.encode(plain_text(text)) for text in texts)
+        tokens = fitting(encoded, self._model.dims.n_text_ctx)
         mel = log_mel_spectrogram(pad_or_trim(speech), self._model.dims.n_mels)
         together = [token for one in tokens for token in one]
         frames = len(speech) // HOP_LENGTH
@@ -188,7 +195,7 @@ def _joined(lengths: Sequence[int], words: Sequence[Any]) -> list[TimedText]:
     return found
 
 
-def _segment(segment: dict[str, Any]) -> Segment:
+def _segment(segment: dict[str, Any], task: str) -> Segment:
     words = tuple(
         Word(
             word["word"],
@@ -202,7 +209,7 @@ def _segment(segment: dict[str, Any]) -> Segment:
         round(float(segment["start"]), 3),
         round(float(segment["end"]), 3),
         segment["text"],
-        words,
+        whole_words(words) if task == "translate" else words,
         round(float(segment["avg_logprob"]), 4),
         round(float(segment["no_speech_prob"]), 4),
         round(float(segment["compression_ratio"]), 4),

@@ -86,7 +86,7 @@ def _lyrics(folder: TrackFolder) -> Lyrics:
         LyricLine(tuple(LyricWord(one.text, one.start_s, one.end_s) for one in row), has_times)
         for row, has_times in short_lines(transcript)
     )
-    return Lyrics(transcript.language, tuple(found))
+    return Lyrics(transcript.text_language, tuple(found))
 
 
 def _transcript(folder: TrackFolder) -> Transcript:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,7 +49,11 @@ def transcribe(
         else:
             segments = _in_time(engine, source, listener, lyrics, context)
     transcript = Transcript(
-        listener.language, listener.language_probability, duration_s, tuple(segments)
+        listener.language,
+        listener.language_probability,
+        duration_s,
+        tuple(segments),
+        translated_into="en" if context.options.task == "translate" else None,
     )
     target = context.work / TRANSCRIPT_FILE
     target.write_text(json.dumps(transcript.to_dict(), ensure_ascii=False, indent=1), "utf-8")
@@ -160,20 +165,25 @@ class _Listener:
     def run(self) -> Iterator[tuple[list[Segment], float]]:
         """Yield the segments of each window, in the time of the recording, and the position.
 
-        Without speech it yields empty lists, so that progress and cancellation continue to work.
+        Without speech, and while a batch fills, it yields empty lists, so that progress and
+        cancellation continue to work.
         """
         find = voiced_windows if self._options.vad else all_windows
         waiting: list[Window] = []
         for window in find(self._heard()):
             if len(window.speech) > 0:
-                waiting.append(window)
-            elif not waiting:
-                yield [], window.start_s
-            if len(waiting) >= self._options.batch_size:
+                # A copy, because a view keeps the minute that it was cut from in memory.
+                waiting.append(replace(window, speech=window.speech.copy()))
+            yield [], (waiting or [window])[0].start_s
+            if len(waiting) >= self._batch_size():
                 yield from self._decode(waiting)
                 waiting = []
         if waiting:
             yield from self._decode(waiting)
+
+    def _batch_size(self) -> int:
+        options = self._options
+        return min(options.batch_size, self._engine.max_windows(options.beam_size))
 
     def _heard(self) -> Iterator[Speech]:
         for block in self._blocks:

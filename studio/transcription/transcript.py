@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from studio.transcription.line_breaks import with_space
+
 
 @dataclass(frozen=True)
 class Word:
@@ -72,12 +74,21 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """The transcript of a recording. `language` is a code such as `en`, or None without speech."""
+    """The transcript of a recording.
+
+    `language`, that of the recording, is a code such as `en`, or None without speech.
+    `translated_into` is that of the text, if it was translated.
+    """
 
     language: str | None
     language_probability: float | None
     duration_s: float
     segments: tuple[Segment, ...]
+    translated_into: str | None = None
+
+    @property
+    def text_language(self) -> str | None:
+        return self.translated_into or self.language
 
     @property
     def text(self) -> str:
@@ -99,19 +110,25 @@ class Transcript:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; `from_dict` is the inverse."""
-        return {
-            "text": " ".join(segment.text.strip() for segment in self.segments),
+        data = {
+            "text": "".join(with_space(one.text) for one in self.segments).removeprefix(" "),
             "language": self.language,
+            "translated_into": self.translated_into,
             "language_probability": self.language_probability,
             "duration_s": self.duration_s,
             "segments": [segment.to_dict() for segment in self.segments],
         }
+        return _without_defaults(data, translated_into=None)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Transcript":
         segments = [_segment(segment) for segment in data["segments"]]
         return cls(
-            data["language"], data["language_probability"], data["duration_s"], tuple(segments)
+            data["language"],
+            data["language_probability"],
+            data["duration_s"],
+            tuple(segments),
+            data.get("translated_into"),
         )
 
 

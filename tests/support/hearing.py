@@ -52,6 +52,9 @@ class Hearing:
     def detect_language(self, speech: Speech) -> tuple[str, float]:
         return self.detected.pop(0) if self.detected else ("en", 1.0)
 
+    def max_windows(self, beam_size: int) -> int:
+        return 1
+
     def transcribe(
         self, windows: Sequence[Speech], options: DecodeOptions
     ) -> Iterator[list[Segment]]:

@@ -1,18 +1,26 @@
 """Both engines of Whisper keep the same promises on the same weights."""
 
 import itertools
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from studio.family import JobContext
+from studio.sources import Source
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.languages import EARLIER_LANGUAGES
 from studio.transcription.openai_engine import OpenaiWhisper
+from studio.transcription.options import TranscriptionOptions
+from studio.transcription.result import TRANSCRIPT_FILE
+from studio.transcription.transcribe import transcribe
 from studio.transcription.transcript import Segment, Word
+from tests.support.server import write_wav
 from tests.support.speech import (
     MAX_WRONG,
     MAX_WRONG_ELSEWHERE,
@@ -31,6 +39,8 @@ ENGLISH = DecodeOptions("en")
 # Without a second try at another temperature, whose draws are random.
 PLAIN = DecodeOptions("en", temperatures=(0.0,))
 TIME_OFF_S = 0.25
+# The token of the time 0.
+FIRST_TIME = 50_364
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +90,57 @@ def test_both_engines_understand_the_same(
     ]
     assert len(differences) >= 0.9 * len(said)
     assert np.median(differences) <= 0.1
+
+
+@pytest.mark.filterwarnings("ignore:Word-level timestamps on translations")
+@pytest.mark.parametrize("runtime", ["faster", "openai"])
+def test_the_words_of_a_translation_are_whole(
+    request: pytest.FixtureRequest, recording: Spoken, runtime: str
+) -> None:
+    """Of Chinese, engines time the tokens, and English words have several."""
+    engine: SpeechEngine = request.getfixturevalue(runtime)
+    options = replace(PLAIN, language="zh", task="translate", max_tokens=12)
+    [segments] = heard(engine, recording.sound[: 8 * RATE_HZ], options=options)
+    assert " november" in [word.text for word in words(segments)]
+    assert all(word.text.startswith(" ") for word in words(segments))
+    assert "".join(word.text for word in words(segments)).strip() == text_of(segments)
+    assert all(word.start_s <= word.end_s for word in words(segments))
+
+
+def test_a_translation_says_into_which_language(
+    faster: SpeechEngine, recording: Spoken, tmp_path: Path
+) -> None:
+    path = write_wav(tmp_path / "speech.wav", recording.sound[None, : 3 * RATE_HZ], RATE_HZ)
+    options = TranscriptionOptions(
+        language="de", task="translate", beam_size=1, temperature=0.0, vad=False
+    )
+    transcribe(faster, Source(path, 3.0), JobContext(options, tmp_path))
+    found = json.loads((tmp_path / TRANSCRIPT_FILE).read_text())
+    assert found["segments"] and (found["language"], found["translated_into"]) == ("de", "en")
+
+
+SPECIAL = "<|notimestamps|><|endoftext|>"
+
+
+@pytest.mark.parametrize("runtime", ["faster", "openai"])
+@pytest.mark.parametrize("texts", [{"initial_prompt": SPECIAL}, {"hotwords": SPECIAL}])
+def test_special_tokens_in_a_text_are_text(
+    request: pytest.FixtureRequest, recording: Spoken, runtime: str, texts: dict[str, Any]
+) -> None:
+    engine: SpeechEngine = request.getfixturevalue(runtime)
+    options = replace(PLAIN, max_tokens=12, word_timestamps=False, **texts)
+    [segments] = heard(engine, recording.sound[: 8 * RATE_HZ], options=options)
+    assert segments and segments[0].tokens[0] >= FIRST_TIME
+
+
+@pytest.mark.parametrize("runtime", ["faster", "openai"])
+def test_special_tokens_in_lyrics_are_text(
+    request: pytest.FixtureRequest, recording: Spoken, runtime: str
+) -> None:
+    engine: SpeechEngine = request.getfixturevalue(runtime)
+    texts = [" song", f" {SPECIAL}", " november"]
+    *_, last = engine.align(recording.sound[: 8 * RATE_HZ], texts, "en")
+    assert 0.0 < last.start_s < last.end_s
 
 
 class Counting:

@@ -3,22 +3,26 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import wcwidth
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from studio.storage.on_demand import Abandoned, OnDemand, Requester, requested_by
 from studio.transcription.cues import (
+    LINE_CHARACTERS,
     LINE_COLUMNS,
     MAX_CUE_S,
     MAX_LINES,
     READABLE_CUE_S,
 )
 from studio.transcription.formats import FORMATS, to_json, to_lrc, to_srt, to_tsv, to_txt, to_vtt
-from studio.transcription.karaoke import to_ass
+from studio.transcription.karaoke import to_ass, to_ultrastar
 from studio.transcription.line_breaks import columns
 from studio.transcription.transcript import Segment, Transcript, Word
+from studio.web.compat.openai.answers import deltas
 from tests.support.subtitles import read_ass, read_lrc, read_srt, read_vtt
 
 SPOKEN = Transcript(
@@ -232,6 +236,60 @@ def test_words_that_begin_inside_a_character_are_not_parted(text: str, shift: in
     assert [line.strip() for _, line in read_lrc(to_lrc(spoken))] == characters
     marked = re.findall(r"<[\d:.]+>([^<\n]+)", to_lrc(spoken))
     assert [part.strip() for part in marked if part.strip()] == characters
+
+
+@pytest.mark.parametrize(
+    ("texts", "whole"),
+    [
+        ((" Go up", " now."), "Go up now."),
+        (("Go up", "now."), "Go up now."),
+        (("今天天气", "很好。", "「对」", "，ＡＩ"), "今天天气很好。「对」，ＡＩ"),
+        (("きょうは", "いい", "テンキ"), "きょうはいいテンキ"),
+        (("한국어", "문장"), "한국어 문장"),
+        (("สวัสดี", "วันนี้"), "สวัสดี วันนี้"),
+    ],
+)
+def test_the_text_has_the_spaces_of_its_script(texts: tuple[str, ...], whole: str) -> None:
+    segments = [Segment(at_s, at_s + 1, text) for at_s, text in enumerate(texts)]
+    data = Transcript("en", 1.0, 9.0, tuple(segments)).to_dict()
+    assert data["text"] == whole
+    first, *rest = data["segments"]
+    assert "".join([*deltas([first], True), *deltas(rest, False)]) == whole
+
+
+def test_a_translation_is_not_in_the_language_of_the_recording() -> None:
+    translated = replace(SPOKEN, language="de", translated_into="en")
+    assert "[la:en]" in to_lrc(translated)
+    assert "#LANGUAGE:English" in to_ultrastar(translated)
+    data = json.loads(to_json(translated))
+    assert (data["language"], data["translated_into"]) == ("de", "en")
+    assert "translated_into" not in json.loads(to_json(SPOKEN))
+    assert Transcript.from_dict(data) == translated
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\u200e"])
+@pytest.mark.parametrize("has_words", [True, False])
+def test_a_line_has_few_characters_even_if_they_have_no_width(sign: str, has_words: bool) -> None:
+    whole = "a" * 43 + sign * 1000
+    given = words(*whole).segments[0].words if has_words else ()
+    transcript = Transcript("en", 1.0, 60.0, (Segment(0.0, 60.0, whole, given),))
+    lines = [line for _, _, cue in read_srt(to_srt(transcript)) for line in cue]
+    assert "".join(lines) == whole
+    assert max(map(len, lines)) <= LINE_CHARACTERS
+
+
+@pytest.mark.parametrize("write", [to_srt, to_lrc, to_ass])
+def test_a_format_is_not_finished_for_a_client_that_has_left(
+    write: Callable[[Transcript], str],
+) -> None:
+    begun: list[bool] = []
+
+    def make() -> None:
+        begun.append(True)
+        write(SPOKEN)
+
+    with pytest.raises(Abandoned), requested_by(Requester("a client", lambda: bool(begun))):
+        OnDemand().make("a format", lambda: False, make)
 
 
 @pytest.mark.parametrize(("text", "width"), [("春", 2), ("あ", 2), ("한", 2), ("😀", 2), ("ก", 1)])

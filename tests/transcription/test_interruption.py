@@ -1,9 +1,10 @@
 """A transcription is ended in the middle of a window, and known lyrics between two passes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.interruption import current_check, interruptible, may_go_on
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.transcribe import transcribe
+from studio.transcription.transcript import Segment
 from tests.support.speech import MINI, Spoken, write_speech
 
 LADDER = replace(DecodeOptions("en"), temperatures=(0.8,) * 10, word_timestamps=False)
@@ -54,6 +56,55 @@ def test_a_window_that_is_decoded_is_ended(
         list(engine.transcribe([recording.sound] * count, LADDER))
     # Another request is not affected.
     assert list(engine.transcribe([np.zeros(16_000, np.float32)], LADDER)) == [[]]
+
+
+class Batches(FasterWhisper):
+    """Notes the batches that it gets, and has memory for two windows at a time."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.batches: list[Sequence[Speech]] = []
+
+    def max_windows(self, beam_size: int) -> int:
+        return 2
+
+    def transcribe(
+        self, windows: Sequence[Speech], options: DecodeOptions
+    ) -> Iterator[list[Segment]]:
+        self.batches.append(windows)
+        return super().transcribe(windows, options)
+
+
+@pytest.fixture
+def long_speech(tmp_path: Path) -> Source:
+    return Source(write_speech(tmp_path / "speech.wav", 3), 78.0)
+
+
+BATCHED = TranscriptionOptions(language="en", beam_size=1, temperature=0.0, batch_size=64)
+
+
+def test_a_transcription_is_ended_while_a_batch_fills(long_speech: Source, tmp_path: Path) -> None:
+    engine = Batches(MINI / "ctranslate2", 0)
+    reports: list[float] = []
+
+    def report(_: str, progress: float) -> None:
+        reports.append(progress)
+        if len(reports) == 2:
+            raise Canceled
+
+    with pytest.raises(Canceled):
+        transcribe(engine, long_speech, JobContext(BATCHED, tmp_path, report))
+    assert engine.batches == []
+
+
+def test_a_batch_has_no_more_windows_than_the_engine_decodes_together(
+    long_speech: Source, tmp_path: Path
+) -> None:
+    engine = Batches(MINI / "ctranslate2", 0)
+    transcribe(engine, long_speech, JobContext(BATCHED, tmp_path))
+    assert [len(batch) for batch in engine.batches][:2] == [2, 1]
+    # Views would keep whole minutes in memory.
+    assert all(window.base is None for batch in engine.batches for window in batch)
 
 
 def test_known_lyrics_are_ended_between_two_passes(recording: Spoken, tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from studio.transcription.alignment.align import LineWriter
 from studio.transcription.alignment.lyrics import read_lyrics
 from studio.transcription.alignment.matching import Heard, matched
 from studio.transcription.alignment.voice_time import VoiceTime
+from studio.transcription.engine import TimedText
 from studio.transcription.formats import FORMATS
 from studio.transcription.transcript import Segment, Transcript, Word
 from tests.support.problems import assert_problem
@@ -162,6 +164,19 @@ def test_long_texts_match_across_blocks() -> None:
     heard = [Heard(word, word, n, n + 1) for n, word in enumerate(words) if n % 7]
     pairs = matched(words, heard, VoiceTime(None, 400))
     assert [heard[pair.first].key for pair in pairs if pair.is_equal] == [one.key for one in heard]
+
+
+def test_a_line_does_not_begin_before_the_end_of_the_one_in_front() -> None:
+    lines = LineWriter(read_lyrics("one two\nthree four")).write(
+        [
+            TimedText(1.0, 1.5, 0.9),
+            TimedText(1.5, 2.5, 0.9),
+            TimedText(0.5, 2.0, 0.9),
+            TimedText(3.0, 3.5, 0.9),
+        ]
+    )
+    assert [(line.start_s, line.end_s) for line in lines] == [(1.0, 2.5), (2.5, 3.5)]
+    assert [word.start_s for line in lines for word in line.words] == [1.0, 1.5, 2.5, 3.0]
 
 
 def test_words_without_a_place_in_every_format() -> None:

@@ -1,6 +1,9 @@
 """Lines end where the script allows it, and words are counted by the same rules."""
 
+from typing import Any
+
 import pytest
+from uniseg import linebreak
 
 from studio.transcription.cues import LINE_COLUMNS
 from studio.transcription.formats import to_srt, to_vtt
@@ -29,6 +32,21 @@ THAI = "สวัสดีครับวันนี้อากาศดีม
 )
 def test_a_line_may_end_between(text: str, parts: list[str]) -> None:
     assert list(units(text)) == parts
+
+
+@pytest.mark.parametrize("text", [POEM, KANA, "“Well-known” (it's $5.00) — «Ça va ?» ", "🇩🇪👩‍👧é"])
+def test_a_long_text_is_examined_in_pieces(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uniseg needs hours for some texts of a million characters."""
+    whole, lengths = text * 20 + "\u0301" * 500 + text, list[int]()
+    examine = linebreak.line_break_units
+
+    def examined(text: str, **settings: Any) -> Any:
+        lengths.append(len(text))
+        return examine(text, **settings)
+
+    monkeypatch.setattr(linebreak, "line_break_units", examined)
+    assert list(units(whole)) == list(examine(whole))
+    assert max(lengths) <= 200
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Known lyrics of a singer without accompaniment begin on the onsets of the voice."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 
 from studio.family import JobContext
 from studio.sources import Source
+from studio.transcription import interruption
 from studio.transcription.alignment.lyrics import Line
 from studio.transcription.alignment.onsets import FRAME_S, LevelMeter, on_onsets
 from studio.transcription.alignment.voice_time import VoiceTime
 from studio.transcription.engine import RATE_HZ, TimedText
 from studio.transcription.faster_engine import FasterWhisper
+from studio.transcription.interruption import interruptible
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import TRANSCRIPT_FILE
 from studio.transcription.transcribe import transcribe
@@ -58,6 +61,34 @@ def test_words_of_silence_stay_where_they_are() -> None:
     doubtful = {1: TimedText(0.7, 0.8, 0.05)}
     assert on_onsets(words, doubtful, lines_of(3), meter.finish()) == words
     assert on_onsets([None], {}, lines_of(1), LevelMeter().finish()) == [None]
+
+
+def test_many_words_at_the_same_time_need_little_memory() -> None:
+    words = [TimedText(1.0, 1.1, 0.5)] * 3000
+    levels = np.full(600, -60, np.float32)
+    levels[240:] = -10
+    tracemalloc.start()
+    try:
+        moved = on_onsets(words, {}, lines_of(3000), levels)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    starts_s = [one.start_s for one in moved if one]
+    # It costs less if the first word begins before the others.
+    assert starts_s == pytest.approx([1.0] + [1.2] * 2999, abs=2 * FRAME_S)
+    assert peak_bytes < 8 << 20
+
+
+def test_moving_words_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Canceled(Exception):
+        pass
+
+    def check() -> None:
+        raise Canceled
+
+    monkeypatch.setattr(interruption, "ASK_EVERY_S", 0.0)
+    with interruptible(check), pytest.raises(Canceled):
+        on_onsets([TimedText(1.0, 1.1, 0.5)], {}, lines_of(1), np.zeros(600, np.float32))
 
 
 def test_lines_rather_begin_after_a_rest() -> None:

@@ -1,6 +1,7 @@
 """Edited transcripts, and the list of uploads."""
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from studio.errors import InvalidOption
 from studio.karaoke.options import parse_video
 from studio.karaoke.video import JobTrack, KaraokeVideo
 from studio.results import TrackFolder
@@ -17,7 +19,7 @@ from studio.storage.files import ResultId, SoundInfo
 from studio.storage.on_demand import OnDemand
 from studio.transcription import editing
 from studio.transcription.result import transcript_track
-from studio.transcription.transcript import Transcript
+from studio.transcription.transcript import Segment, Transcript, Word
 from tests.support.keys import ANN, BOB
 from tests.support.problems import assert_problem
 from tests.support.server import Server, noise, write_wav
@@ -170,6 +172,66 @@ def folder(tmp_path: Path) -> TrackFolder:
     return folder
 
 
+# It begins too early, ends after the recording, has text of the next one, and a control character.
+ODD = Segment(
+    1.0, 5.0, " Odd\x01 one", (Word(" Odd\x01", 1.5, 2.0, 1.0), Word(" one's", 1.2, 5.0, 1.0))
+)
+
+
+@pytest.fixture
+def odd_folder(folder: TrackFolder) -> TrackFolder:
+    """A transcript that an edit could not have, by a model."""
+    editing.restore(folder)
+    odd = Transcript(
+        "en", 1.0, 3.0, (Segment(2.0, 2.5, " First."), ODD, Segment(2.0, 3.0, " Last."))
+    )
+    folder.existing(editing.FILE).path.write_text(json.dumps(odd.to_dict()))
+    return folder
+
+
+def saved(folder: TrackFolder, segments: Sequence[Segment]) -> list[Segment]:
+    """The segments that are stored after `segments` were sent."""
+    editing.save(folder, {"segments": [one.to_dict() for one in segments]})
+    text = transcript_track().in_format(folder, "json").path.read_text()
+    return list(Transcript.from_dict(json.loads(text)).segments)
+
+
+def test_what_a_model_wrote_can_be_saved_with_corrections(odd_folder: TrackFolder) -> None:
+    first, odd, last = (
+        Segment(2.0, 2.5, " Better."),
+        replace(ODD, words=tuple(replace(word, probability=0.5) for word in ODD.words)),
+        replace(ODD, start_s=2.0, text=" Odd one", words=()),
+    )
+    for segments in ([first, ODD], [first, odd, last], [first, ODD]):
+        assert saved(odd_folder, segments) == segments
+    assert "Better" in transcript_track().in_format(odd_folder, "srt").path.read_text()
+
+
+def test_a_translation_stays_one(folder: TrackFolder) -> None:
+    path = folder.existing(editing.FILE).path
+    path.write_text(json.dumps({**json.loads(path.read_text()), "translated_into": "en"}))
+    editing.save(folder, {"segments": [segment()], "language": "de"})
+    track = transcript_track()
+    assert "[la:en]" in track.in_format(folder, "lrc").path.read_text()
+    assert track.lyrics is not None and track.lyrics(folder).language == "en"
+
+
+@pytest.mark.parametrize(
+    ("segments", "names"),
+    [
+        ([replace(ODD, start_s=2.0), replace(ODD, start_s=1.1)], "segments.1` lasts from 1.1 s"),
+        ([replace(ODD, end_s=6.5)], "within the 5.0 s"),
+        ([replace(ODD, text=" Odd\x01 ones")], "U\\+0001"),
+        ([replace(ODD, text=" Odd ones")], "segments.0.words` are not the words"),
+    ],
+)
+def test_what_a_model_did_not_write_obeys_the_rules(
+    odd_folder: TrackFolder, segments: list[Segment], names: str
+) -> None:
+    with pytest.raises(InvalidOption, match=names):
+        saved(odd_folder, segments)
+
+
 def versions(folder: TrackFolder) -> list[Path]:
     assert isinstance(folder.files, DiskResult)
     return list((folder.files.path / editing.FOLDER).iterdir())
@@ -263,6 +325,7 @@ WORD = {"text": " Hi", "start_s": 0.5, "end_s": 0.7}
         ({"segments": [segment("Hello", words=[WORD])]}, "invalid_option", "words"),
         ({"segments": [segment("Hi", words=[{**WORD, "end_s": 0.1}])]}, "invalid_option", "words"),
         ({"segments": [segment("x" * 10_001)]}, "invalid_option", "segments.0.text"),
+        ({"segments": [segment("x" * 10_000)] * 101}, "invalid_option", "1,010,000 characters"),
     ],
 )
 def test_a_wrong_edit_changes_nothing(

@@ -50,7 +50,7 @@ def aligned(
     heard = heard_words(segments)
     voice = VoiceTime(levels, source.duration_s)
     pairs = matched(words, heard, voice)
-    writer = _Writer(lines)
+    writer = LineWriter(lines)
     # Nothing is known of the times if nothing was heard.
     if not any(pair.first >= 0 for pair in pairs):
         yield writer.write([None] * len(words)), source.duration_s
@@ -173,7 +173,7 @@ class _Aligner:
         return float(np.mean([times[place].probability for place in places]))
 
 
-class _Writer:
+class LineWriter:
     """Collects the times of words until a line is complete."""
 
     def __init__(self, lines: Sequence[Line]) -> None:
@@ -193,10 +193,11 @@ class _Writer:
         return written
 
     def _segment(self, line: Line, times: Sequence[Placed]) -> Segment:
-        start_s = next((one.start_s for one in times if one), self._at_s)
+        # Words that were moved to where they were heard may begin before the line in front ends.
+        start_s = max(self._at_s, next((round(one.start_s, 3) for one in times if one), 0.0))
         words = [self._word(text, one) for text, one in zip(line.words, times, strict=True)]
         return Segment(
-            round(max(start_s, 0.0), 3),
+            start_s,
             self._at_s,
             line.text,
             tuple(words),

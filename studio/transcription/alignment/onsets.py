@@ -16,6 +16,7 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from studio.transcription.alignment.lyrics import Line, all_words
 from studio.transcription.engine import RATE_HZ, Speech, TimedText
+from studio.transcription.interruption import may_go_on
 
 FRAME_SAMPLES = RATE_HZ // 200
 FRAME_S = FRAME_SAMPLES / RATE_HZ
@@ -156,23 +157,36 @@ def _onsets(levels: Levels) -> _Onsets:
     )
 
 
+def _candidates(starts_s: Times, onsets: _Onsets) -> tuple[Times, Times, Times]:
+    """When words may begin, in order, and what that is worth in a line, and to its first word.
+
+    Many words may have the same start, which is one candidate.
+    """
+    times_s = np.concatenate([onsets.times_s, starts_s])
+    worth = np.concatenate([STRONGEST * onsets.strengths, np.full(len(starts_s), -NO_ONSET)])
+    after_rest = np.concatenate([AFTER_REST * onsets.follow_rests, np.zeros(len(starts_s))])
+    order = np.argsort(times_s, kind="stable")
+    unique_s, places = np.unique(times_s[order], return_index=True)
+    return (
+        unique_s,
+        np.maximum.reduceat(worth[order], places),
+        np.maximum.reduceat((worth + after_rest)[order], places),
+    )
+
+
 def _best_starts(words: _Sung, onsets: _Onsets) -> Times:
     """For each word, the time of an onset or its own, on the path of the least cost.
 
     It is NaN for doubtful words that are cheaper left out.
     """
     starts_s = words.starts_s
-    times_s = np.concatenate([onsets.times_s, starts_s])
-    order = np.argsort(times_s, kind="stable")
-    times_s = times_s[order]
-    worth = np.concatenate([STRONGEST * onsets.strengths, np.full(len(starts_s), -NO_ONSET)])
-    after_rest = np.concatenate([AFTER_REST * onsets.follow_rests, np.zeros(len(starts_s))])
-    worth_in_line, worth_of_line = worth[order], (worth + after_rest)[order]
+    times_s, worth_in_line, worth_of_line = _candidates(starts_s, onsets)
     firsts = np.searchsorted(times_s, starts_s - REACH_S)
     lasts = np.searchsorted(times_s, starts_s + REACH_S, "right")
     total = np.zeros(0)
-    steps: list[Indices] = []
+    steps: list[npt.NDArray[np.int32]] = []
     for number, last in enumerate(lasts):
+        may_go_on()
         if words.are_doubtful[number]:
             firsts[number] = firsts[number - 1]
         first = firsts[number]
@@ -189,7 +203,8 @@ def _best_starts(words: _Sung, onsets: _Onsets) -> Times:
                 total = np.pad(total, (0, len(own) - len(total)), constant_values=np.inf)
                 step = np.where(total < own, NOT_SUNG, step)
                 own = np.minimum(total, own)
-            steps.append(step)
+            # One row for each word: half the memory counts.
+            steps.append(step.astype(np.int32))
         total = own
     found_s = np.full(len(starts_s), np.nan)
     place = int(np.argmin(total)) + int(firsts[-1])

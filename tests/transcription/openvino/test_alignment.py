@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 from ctranslate2 import StorageView
 from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
 
 from studio.transcription.engine import DecodeOptions
 from studio.transcription.faster_engine import FasterWhisper
@@ -106,6 +107,21 @@ def test_windows_are_aligned_one_by_one(
     # A window without speech.
     (found,) = model.align(states, START, [[]], frames)
     assert (found.alignments, found.text_token_probs) == ([], [])
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "ctranslate2"])
+def test_words_of_less_than_a_few_frames_have_times(
+    recording: Spoken, plain: WhisperModel, runtime: str
+) -> None:
+    pipeline = FasterWhisper(FOLDER, 1, runtime)._model
+    tokenizer = Tokenizer(pipeline.hf_tokenizer, True, task="transcribe", language="en")
+    spectrum, _ = features(recording, plain)
+    states = pipeline.encode(spectrum[0])
+    words = tokenizer.encode(" one two three")
+    for frames in range(5):
+        (found,) = pipeline.find_alignment(tokenizer, [words], states, frames)
+        assert [one["word"] for one in found] == [" one", " two", " three"]
+        assert all(0.0 <= one["start"] <= one["end"] <= 2 * FRAME_S for one in found)
 
 
 def test_words_need_no_weights_in_ctranslate2(

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from studio.transcription.languages import NAMES
+from studio.transcription.line_breaks import with_space
 from studio.web.compat.openai.fields import Wish
 
 # Whisper counts time in frames of 10 ms.
@@ -60,6 +61,6 @@ def deltas(segments: list[dict[str, Any]], is_first: bool) -> list[str]:
     """The pieces of text of some segments, which add up to the text of the transcript."""
     pieces = []
     for segment in segments:
-        pieces.append(("" if is_first else " ") + segment["text"].strip())
+        pieces.append(with_space(segment["text"]).removeprefix(" " if is_first else ""))
         is_first = False
     return pieces
