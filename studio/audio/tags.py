@@ -14,7 +14,10 @@ MAX_BYTES = 1 << 20
 # Ogg files have the tags in the stream, all others in the container.
 _COMMAND = ["-v", "error", *RECORDING, "-an", "-map_metadata", "0", "-map_metadata", "0:s:a:0"]
 _UNESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_LINE = re.compile(r"((?:\\.|[^\\=\n;#])+)=((?:\\.|[^\\\n])*)(?:\n|$)", re.DOTALL)
+# A backslash escapes the next character, such as a line break in a value or "=" in a name. The
+# patterns are possessive, so that they take linear time on any text.
+_LINE = re.compile(r"(?:\\.|[^\\\n])++", re.DOTALL)
+_TAG = re.compile(r"((?:\\.|[^\\=])++)=(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,16 @@ def read_all_tags(path: Path) -> Tags:
 
 def _parsed(text: str) -> dict[str, str]:
     """The values of ffmpeg's metadata format, up to its first section."""
-    head = text.partition("\n[")[0]
     known: dict[str, str] = {}
-    for name, value in _LINE.findall(head):
-        plain = " ".join(_UNESCAPED.sub(r"\1", value).split())
+    for line in _LINE.finditer(text):
+        tag = _TAG.fullmatch(line[0])
+        if tag is None:
+            if line[0].startswith("["):
+                break
+            continue
+        name, value = (_UNESCAPED.sub(r"\1", part) for part in tag.groups())
+        plain = " ".join(value.split())
         printable = "".join(letter for letter in plain if letter.isprintable())
         if printable:
-            known.setdefault(_UNESCAPED.sub(r"\1", name).lower(), printable[:MAX_CHARACTERS])
+            known.setdefault(name.lower(), printable[:MAX_CHARACTERS])
     return known
