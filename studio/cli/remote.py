@@ -131,9 +131,6 @@ class RemoteDone:
     file_id: str
     result: dict[str, Any]
 
-    def default_format(self, track: str) -> str:
-        return str(self.result["format"])
-
     def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
         query = {"format": file_format} | ({"offset_ms": str(offset_ms)} if offset_ms else {})
         address = f"/download/{self.file_id}/{quote(track, safe='')}?{urlencode(query)}"

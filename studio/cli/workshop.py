@@ -59,8 +59,6 @@ class Done(Protocol):
     @property
     def result(self) -> dict[str, Any]: ...
 
-    def default_format(self, track: str) -> str: ...
-
     def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
         """Put a track at `target`; it appears complete, by rename."""
 
