@@ -37,6 +37,13 @@ def test_tags_are_read(tmp_path: Path, ending: str) -> None:
     assert read_tags(sound) == Tags()
 
 
+def test_joined_letters_and_emoji_stay_joined(tmp_path: Path) -> None:
+    title, artist = "می\u200cخواهم", "👩\u200d🎤"
+    given = ["-metadata", f"title={title}", "-metadata", f"artist={artist}\x7f\u2028B"]
+    sound = convert(write_wav(tmp_path / "plain.wav", noise(0.5)), tmp_path / "a.flac", *given)
+    assert read_tags(sound) == Tags(title, f"{artist} B")
+
+
 def test_what_is_no_sound_has_no_tags(tmp_path: Path) -> None:
     text = tmp_path / "prompt.txt"
     text.write_text("title=no tag")
