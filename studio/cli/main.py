@@ -1,9 +1,11 @@
 """`audio-studio`: separate, transcribe, analyse and generate on this machine, without a server."""
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,9 @@ def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
         return 0
     if given.command == "mcp":
         return _serve_agents(interface)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # File names may have bytes that are not UTF-8.
+        sys.stdout.reconfigure(errors="backslashreplace")
     screen: Display = Records(write_line) if given.json else Screen()
     try:
         return _run(interface, given, screen)

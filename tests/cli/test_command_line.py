@@ -379,6 +379,18 @@ def test_a_file_whose_end_is_not_recorded_gets_a_remark(tmp_path: Path, call: Ca
     assert "does not record where it ends" in lines[0]["note"]
 
 
+def test_a_file_name_that_is_not_utf_8_is_worked_on(tmp_path: Path, call: Call, show: Show) -> None:
+    name = os.fsdecode(b"caf\xe9.flac")
+    (tmp_path / name).write_bytes((SPOKEN / "spoken.flac").read_bytes())
+    command = ("transcribe", ".", "--format", "txt,lrc")
+    [line, _] = call(tmp_path, *command, "--json")
+    stem = os.fsdecode(b"caf\xe9")
+    assert (line["status"], line["source"]) == ("done", name)
+    assert line["outputs"] == [f"{stem}.txt", f"{stem}.lrc"]
+    assert (tmp_path / f"{stem}.lrc").stat().st_size > 0
+    assert show(tmp_path, *command) == "caf\\udce9.flac: already done\n"
+
+
 def test_models_are_listed(tmp_path: Path, call: Call) -> None:
     [line] = call(tmp_path, "models", "--json")
     assert line["models"]["demucs"]["variants"]["mini"]["weights"] == "bundled"

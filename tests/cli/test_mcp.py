@@ -1,6 +1,7 @@
 """Agents use the commands over the Model Context Protocol: the SDK's own client, on stdio."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -246,7 +247,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
 def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: Server) -> None:
     (tmp_path / "songs").mkdir()
     write_wav(tmp_path / "songs" / "歌.wav", noise(0.5))
-    (tmp_path / "songs" / "broken.wav").write_bytes(b"no audio")
+    (tmp_path / "songs" / os.fsdecode(b"br\xf6ken.wav")).write_bytes(b"no audio")
     recording = str(SPOKEN / "spoken.flac")
     beat = np.pad(noise(0.1), ((0, 0), (0, RATE_HZ // 2 - RATE_HZ // 10)))
     beats = str(write_wav(tmp_path / "beats.wav", np.tile(beat, 20)))
@@ -260,7 +261,7 @@ def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: 
         )
         assert (answer["done"], answer["failed"]) == (1, 1)
         failed, done = answer["sources"]
-        assert failed["code"] == "not_audio"
+        assert (failed["source"][-10:], failed["code"]) == ("br?ken.wav", "not_audio")
         assert [soundfile.info(path).frames for path in done["outputs"]] == [22_050, 22_050]
         assert {Path(path).name for path in done["outputs"]} == {"vocals.flac", "instrumental.flac"}
         heard = await client.call_tool("transcribe", {"path": recording, "output": str(tmp_path)})
