@@ -14,6 +14,7 @@ from studio.cli.commands import COMMANDS, Command
 from studio.cli.options import add_options, flag_of
 from studio.cli.run import FAILED, FILE_ERROR, Run, file_sentence, order_of
 from studio.cli.show import Display, Records, Screen, write_line
+from studio.cli.signals import ended_by_signals
 from studio.cli.tools import Tools
 from studio.cli.workshop import MakeProcessors, Workshop, describe_models, open_workshop
 from studio.errors import StudioError
@@ -74,7 +75,10 @@ def _run(interface: Interface, given: argparse.Namespace, screen: Display) -> in
         screen.models(describe_models(interface.make_processors))
         return 0
     folder = given.output or Path.cwd()
-    with open_workshop(interface.make_processors, folder, interface.fonts) as workshop:
+    with (
+        ended_by_signals(),
+        open_workshop(interface.make_processors, folder, interface.fonts) as workshop,
+    ):
         command = next(one for one in COMMANDS if one.name == given.command)
         order = order_of(command, given, workshop.models)
         return Run(command, order, workshop.models, screen).over(workshop)

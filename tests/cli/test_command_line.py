@@ -4,6 +4,7 @@ import argparse
 import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from config import Config
 from models import FORMATS, OPTIONS, Models
 from studio import audio
 from studio.cli.commands import COMMANDS
+from studio.cli.hidden import hidden_folder
 from studio.cli.main import Interface, main, parser_of
 from studio.cli.options import FILES, FLAGS, SOUNDS, flag_of
 from studio.separation.family import Separation
@@ -342,6 +344,64 @@ def test_an_unexpected_error_fails_one_file_only(
     assert "MemoryError" in files[1]["error"]
     assert summary == {"status": "summary", "done": 2, "skipped": 0, "failed": 1}
     assert "no memory for b.wav" in caplog.text, "the log has the traceback"
+
+
+def test_a_terminated_command_leaves_nothing_behind(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    work = Separation.work
+    begun: list[Path] = []
+
+    def terminated(self: Separation, model: Bag, upload: Upload, context: Any) -> SeparationResult:
+        result = work(self, model, upload, context)
+        begun.extend(tmp_path.rglob("bass.wav"))
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(Separation, "work", terminated)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            call(tmp_path, "separate", "song.wav", "--json")
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert ended.value.code == 128 + signal.SIGTERM, "SIGHUP is ignored"
+    assert len(begun) == 1
+    assert {path.name for path in tmp_path.rglob("*")} == {"song.wav"}
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.slow
+def test_a_command_ends_with_its_terminal(tmp_path: Path, weights: Path) -> None:
+    write_wav(tmp_path / "long.wav", noise(120.0, channels=1))
+    terminal, inner = pty.openpty()
+    command = [sys.executable, "-m", "studio", "separate", "long.wav", "--shifts", "4"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(weights), stdout=inner, stderr=inner
+    )
+    os.close(inner)
+    shown = b""
+    while b"separating" not in shown:
+        shown += os.read(terminal, PIPE_BYTES)
+    # As the system and the shell send it when a window is closed.
+    os.close(terminal)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    assert [path.name for path in tmp_path.rglob("*")] == ["long.wav"]
+
+
+def test_what_a_killed_command_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".audio-studio-0123abcd" / "outputs"
+    with hidden_folder(tmp_path) as running:
+        left.mkdir(parents=True)
+        (tmp_path / ".audio-studio-4567cdef.lock").touch()
+        with hidden_folder(tmp_path) as own:
+            assert {path for path in tmp_path.iterdir() if path.is_dir()} == {running, own}
+        assert running.is_dir()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_terminal_it_prints_results_only(tmp_path: Path, weights: Path) -> None:
