@@ -1,6 +1,7 @@
 """`audio-studio`: separate, transcribe, analyse and generate on this machine, without a server."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,6 +22,8 @@ from studio.errors import StudioError
 from studio.jobs.body import JobOptions
 
 INTERRUPTED = 130
+_OPTION = re.compile(r"--[a-z-]+")
+_DECIBELS = re.compile(r"-[0-9.]+dB")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Interface:
 
 def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
-    given = parser_of(interface).parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = parser_of(interface).parse_args(_with_decibels(arguments))
     if given.command == "serve":
         interface.serve()
         return 0
@@ -67,6 +71,17 @@ def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
         sentence = "Interrupted. Run the same command again to continue."
         screen.failed("audio-studio", "interrupted", sentence)
         return INTERRUPTED
+
+
+def _with_decibels(arguments: Sequence[str]) -> list[str]:
+    """Arguments with negative decibels joined to their option: argparse reads -6dB as an option."""
+    joined: list[str] = []
+    for one in arguments:
+        if _DECIBELS.fullmatch(one) and joined and _OPTION.fullmatch(joined[-1]):
+            joined[-1] += f"={one}"
+        else:
+            joined.append(one)
+    return joined
 
 
 def _run(interface: Interface, given: argparse.Namespace, screen: Display) -> int:

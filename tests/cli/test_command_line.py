@@ -309,6 +309,15 @@ def test_mistakes_that_the_api_does_not_know(tmp_path: Path, call: Call) -> None
     assert not (tmp_path / "separated").exists()
 
 
+def test_a_level_may_be_given_in_negative_decibels(tmp_path: Path, call: Call) -> None:
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    # Both are refused, so that no video is made: the first because of its size.
+    for level, size, named in (("-6.5dB", "1x1", "`size`"), ("-6..dB", "320x180", "`vocals`")):
+        command = ("karaoke", "song.wav", "--vocals", level, "--size", size, "--json")
+        [line] = call(tmp_path, *command, code=1)
+        assert (line["code"], line["error"][: len(named)]) == ("invalid_option", named)
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, call: Call) -> None:
     song = str(write_wav(tmp_path / "song.wav", noise(0.5)))
     for output in (song, f"{song}/stems"):
