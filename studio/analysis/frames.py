@@ -45,7 +45,6 @@ class Frames:
     """
 
     def __init__(self, size: int, hop: int) -> None:
-        self.fps = RATE_HZ / hop
         self._size = size
         self._hop = hop
         # A sinusoid of amplitude 1 has a peak of 1.

@@ -21,6 +21,7 @@ OFF_BEAT = 0.2
 PREFERRED_BPM, PREFERENCE_OCTAVES = 130.0, 0.8
 # A tempo that the caller gives leaves little choice.
 GIVEN_OCTAVES = 0.1
+GIVEN_MARGIN = 1.15
 # How much the score of a window counts against changes of the tempo, which cost `CHANGE` for each
 # factor of e, and no more than `LEAP`.
 SCALE, CHANGE, LEAP = 6.0, 40.0, 8.0
@@ -51,7 +52,7 @@ def preference(bpm: Floats, given_bpm: float | None = None) -> Floats:
 def tempo_path(strength: Floats, given_bpm: float | None, report: Report) -> TempoPath:
     """The tempo of an onset strength (frames,)."""
     strength = smoothed(strength, 1.0)
-    grid_bpm = np.exp(np.arange(np.log(SLOWEST_BPM), np.log(FASTEST_BPM), 0.01))
+    grid_bpm = _grid_bpm(given_bpm)
     window, hop = round(WINDOW_S * FPS), round(HOP_S * FPS)
     starts = range(0, max(1, len(strength) - window // 2), hop)
     combs = []
@@ -69,13 +70,23 @@ def tempo_path(strength: Floats, given_bpm: float | None, report: Report) -> Tem
     return TempoPath(centres, FPS * 60 / grid_bpm[path], regularity)
 
 
+def _grid_bpm(given_bpm: float | None) -> Floats:
+    """The tempos to try; they include the one that the caller gives."""
+    slowest, fastest = SLOWEST_BPM, FASTEST_BPM
+    if given_bpm is not None:
+        slowest = min(slowest, given_bpm / GIVEN_MARGIN)
+        fastest = max(fastest, given_bpm * GIVEN_MARGIN)
+    found: Floats = np.exp(np.arange(np.log(slowest), np.log(fastest), 0.01))
+    return found
+
+
 def _comb(strength: Floats, periods: Floats) -> Floats:
     """How much an onset strength repeats after each period, in frames."""
     from scipy.fft import irfft, rfft
 
     count = len(strength)
     centred = strength - strength.mean()
-    longest = round(FPS * 60 / SLOWEST_BPM * TEETH)
+    longest = round(float(periods.max()) * TEETH)
     spectrum = np.abs(rfft(centred, 2 * max(count, longest))) ** 2
     repeats = irfft(spectrum)[:longest]
     repeats = repeats / max(float(repeats[0]), 1e-9)

@@ -17,7 +17,7 @@ from studio.audio.probing import Probe, probe
 from studio.audio.samples import pcm_16, wav_header
 from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.stream import StreamDecoder
-from studio.audio.tags import NO_TAGS, Tags, read_all_tags, read_tags
+from studio.audio.tags import NO_TAGS, Tags, read_all_tags, read_tags, without_controls
 from studio.audio.tracks import encode_tracks, join_tracks, track_writers
 from studio.audio.video import FONTS, PICTURE, SCRIPT, Frame, most_video_bytes, write_video
 from studio.audio.writing import (
@@ -81,6 +81,7 @@ __all__ = [
     "shared_gain",
     "track_writers",
     "wav_header",
+    "without_controls",
     "write_peaks",
     "write_video",
 ]

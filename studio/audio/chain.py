@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 from threading import Thread
 from typing import IO
@@ -19,6 +20,7 @@ from studio.errors import AudioUnsupported
 
 # Each part needs its own ffmpeg process.
 MAX_PARTS = 200
+MAX_RECORDINGS = 10_000
 CHUNK_BYTES = 1 << 20
 # Headers of one recording, including comments with a picture.
 MAX_HEADER_BYTES = 4 << 20
@@ -44,9 +46,13 @@ def parts_of(path: Path) -> list[Part]:
     with path.open("rb") as file:
         if file.read(4) != b"OggS":
             return []
-        starts = list(_starts(path))
-        size = path.stat().st_size
-        for start, end in zip(starts, [*starts[1:], size], strict=True):
+        bounds = chain(_starts(path), [path.stat().st_size])
+        for number, (start, end) in enumerate(pairwise(bounds), 1):
+            if number > MAX_RECORDINGS:
+                raise AudioUnsupported(
+                    f"The file consists of more than {MAX_RECORDINGS:,} recordings. Convert it "
+                    "first, or split it."
+                )
             sound_format, channels = _format_at(file, start, end)
             if parts and sound_format == last_format:
                 last = parts.pop()

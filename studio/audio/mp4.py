@@ -52,7 +52,10 @@ class Layout:
 
 
 def _boxes(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int, int, bool]]:
-    """Name, content start and end of each box, and whether it declares no length."""
+    """Name, content start and end of each box, and whether it declares no length.
+
+    A box that is shorter than its own header ends the list: it is not one, or the file is damaged.
+    """
     at = 0
     for _ in range(MAX_BOXES):
         file.seek(at)
@@ -64,8 +67,10 @@ def _boxes(file: IO[bytes], size: int) -> Iterator[tuple[bytes, int, int, bool]]
         if length == 1 and len(head) == 16:
             length, start = struct.unpack(">Q", head[8:])[0], at + 16
         end = size if length == 0 else at + length
-        yield name, start, end, length == 0
         if end < start:
+            return
+        yield name, start, end, length == 0
+        if end >= size:
             return
         at = end
 

@@ -1,6 +1,7 @@
 """The tags of a recording: title, artist, album."""
 
 import re
+import unicodedata
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
@@ -13,8 +14,14 @@ MAX_CHARACTERS = 500
 MAX_BYTES = 1 << 20
 # Ogg files have the tags in the stream, all others in the container.
 _COMMAND = ["-v", "error", *RECORDING, "-an", "-map_metadata", "0", "-map_metadata", "0:s:a:0"]
+# Control characters, surrogates, and separators of lines and paragraphs. Format characters stay:
+# Persian words and emoji are joined by them.
+_CONTROLS = ("Cc", "Cs", "Zl", "Zp")
 _UNESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_LINE = re.compile(r"((?:\\.|[^\\=\n;#])+)=((?:\\.|[^\\\n])*)(?:\n|$)", re.DOTALL)
+# A backslash escapes the next character, such as a line break in a value or "=" in a name. The
+# patterns are possessive, so that they take linear time on any text.
+_LINE = re.compile(r"(?:\\.|[^\\\n])++", re.DOTALL)
+_TAG = re.compile(r"((?:\\.|[^\\=])++)=(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Tags:
 
     def completed(self, filename: str) -> "Tags":
         """With the file name, and a title and an artist from one like "Artist - Title.mp3"."""
+        filename = without_controls(filename)
         named = replace(self, filename=filename)
         if self.title:
             return named
@@ -59,6 +67,11 @@ class Tags:
 NO_TAGS = Tags()
 
 
+def without_controls(text: str) -> str:
+    """The text without characters that must not be in one line of text."""
+    return "".join(letter for letter in text if unicodedata.category(letter) not in _CONTROLS)
+
+
 def read_tags(path: Path) -> Tags:
     """The tags of a recording, each in one line of text; none where they cannot be read."""
     text = bytearray()
@@ -79,11 +92,14 @@ def read_all_tags(path: Path) -> Tags:
 
 def _parsed(text: str) -> dict[str, str]:
     """The values of ffmpeg's metadata format, up to its first section."""
-    head = text.partition("\n[")[0]
     known: dict[str, str] = {}
-    for name, value in _LINE.findall(head):
-        plain = " ".join(_UNESCAPED.sub(r"\1", value).split())
-        printable = "".join(letter for letter in plain if letter.isprintable())
-        if printable:
-            known.setdefault(_UNESCAPED.sub(r"\1", name).lower(), printable[:MAX_CHARACTERS])
+    for line in _LINE.finditer(text):
+        tag = _TAG.fullmatch(line[0])
+        if tag is None:
+            if line[0].startswith("["):
+                break
+            continue
+        name, value = (_UNESCAPED.sub(r"\1", part) for part in tag.groups())
+        if plain := without_controls(" ".join(value.split())):
+            known.setdefault(name.lower(), plain[:MAX_CHARACTERS])
     return known

@@ -58,11 +58,8 @@ class Command:
 
 def _stems(name: str, done: Done, choices: Choices) -> list[Output]:
     wanted = ["vocals", "instrumental"] if choices.karaoke else done.result["stems"]
-    return [
-        (f"{name}/{track}.{file_format}", track, file_format)
-        for track in wanted
-        for file_format in [done.default_format(track)]
-    ]
+    file_format = done.result["format"]
+    return [(f"{name}/{track}.{file_format}", track, file_format) for track in wanted]
 
 
 def _texts(name: str, _done: Done, choices: Choices) -> list[Output]:
@@ -70,23 +67,18 @@ def _texts(name: str, _done: Done, choices: Choices) -> list[Output]:
 
 
 def _music(name: str, done: Done, _choices: Choices) -> list[Output]:
+    file_format = done.result["format"]
     return [
-        (
-            f"{track.replace('music', name, 1)}.{done.default_format(track)}",
-            track,
-            done.default_format(track),
-        )
+        (f"{track.replace('music', name, 1)}.{file_format}", track, file_format)
         for track in done.result["music"]
     ]
 
 
 def _analysis(name: str, done: Done, _choices: Choices) -> list[Output]:
-    tracks = ["analysis", "click"] if done.result["click"] else ["analysis"]
-    return [
-        (f"{name}.{track}.{file_format}", track, file_format)
-        for track in tracks
-        for file_format in [done.default_format(track)]
-    ]
+    outputs = [(f"{name}.analysis.json", "analysis", "json")]
+    if click := done.result["click"]:
+        outputs.append((f"{name}.click.{click['format']}", "click", click["format"]))
+    return outputs
 
 
 def name_of(prompt: str) -> str:

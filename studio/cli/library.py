@@ -9,14 +9,16 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
+import numpy as np
+
 from config import Config
 from models import Models
-from studio.audio import AudioFormat
+from studio.audio import NO_TAGS, AudioFormat, Tags
 from studio.audio.replacing import replacing
 from studio.cli.commands import COMMANDS, Choices, name_of
 from studio.cli.options import SOUNDS
@@ -28,7 +30,9 @@ from studio.jobs.job import Report
 from studio.jobs.store import JobStore
 from studio.separation.result import INSTRUMENTAL, WITHOUT, SeparationResult
 from studio.storage.files import Storage
-from studio.transcription.formats import FORMATS
+from studio.transcription.formats import FORMATS, PITCHED
+from studio.transcription.pitches import FILE as PITCHES_FILE
+from studio.transcription.pitches import Pitches, with_pitches
 from studio.transcription.result import TRANSCRIPT_FILE, TranscriptionResult
 from studio.transcription.transcript import Segment, Transcript
 
@@ -92,6 +96,8 @@ class Transcribed:
 
     transcript: Transcript
     result: TranscriptionResult
+    _tags: Tags = field(default=NO_TAGS, repr=False)
+    _pitches: Pitches | None = field(default=None, repr=False, compare=False)
 
     @property
     def text(self) -> str:
@@ -116,9 +122,12 @@ class Transcribed:
                 f"{', '.join('.' + one for one in FORMATS)}."
             )
         file_format = max(fitting, key=len)
+        transcript = self.transcript
+        if file_format in PITCHED and self._pitches is not None:
+            transcript = with_pitches(transcript, self._pitches)
         to_text, _ = FORMATS[file_format]
         with replacing(target) as new:
-            new.write_text(to_text(self.transcript), "utf-8", newline="\n")
+            new.write_text(to_text(transcript, self._tags), "utf-8", newline="\n")
         return target
 
 
@@ -178,7 +187,13 @@ def transcribe(
     ):
         done = _run(workshop, "whisper", Path(recording), options, report)
         data = json.loads(done.folder.existing(TRANSCRIPT_FILE).path.read_text("utf-8"))
-        return Transcribed(Transcript.from_dict(data), TranscriptionResult.from_dict(done.result))
+        pitches = done.folder.files.file(PITCHES_FILE)
+        return Transcribed(
+            Transcript.from_dict(data),
+            TranscriptionResult.from_dict(done.result),
+            done.folder.tags(),
+            np.load(pitches.path) if pitches.info() else None,
+        )
 
 
 def generate(

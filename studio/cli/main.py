@@ -1,9 +1,12 @@
 """`audio-studio`: separate, transcribe, analyse and generate on this machine, without a server."""
 
 import argparse
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,15 @@ from studio.cli.commands import COMMANDS, Command
 from studio.cli.options import add_options, flag_of
 from studio.cli.run import FAILED, FILE_ERROR, Run, file_sentence, order_of
 from studio.cli.show import Display, Records, Screen, write_line
+from studio.cli.signals import ended_by_signals
 from studio.cli.tools import Tools
 from studio.cli.workshop import MakeProcessors, Workshop, describe_models, open_workshop
 from studio.errors import StudioError
 from studio.jobs.body import JobOptions
 
 INTERRUPTED = 130
+_OPTION = re.compile(r"--[a-z-]+")
+_DECIBELS = re.compile(r"-[0-9.]+dB")
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,16 @@ class Interface:
 
 def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
-    given = parser_of(interface).parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = parser_of(interface).parse_args(_with_decibels(arguments))
     if given.command == "serve":
         interface.serve()
         return 0
     if given.command == "mcp":
         return _serve_agents(interface)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # File names may have bytes that are not UTF-8.
+        sys.stdout.reconfigure(errors="backslashreplace")
     screen: Display = Records(write_line) if given.json else Screen()
     try:
         return _run(interface, given, screen)
@@ -63,13 +73,27 @@ def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _with_decibels(arguments: Sequence[str]) -> list[str]:
+    """Arguments with negative decibels joined to their option: argparse reads -6dB as an option."""
+    joined: list[str] = []
+    for one in arguments:
+        if _DECIBELS.fullmatch(one) and joined and _OPTION.fullmatch(joined[-1]):
+            joined[-1] += f"={one}"
+        else:
+            joined.append(one)
+    return joined
+
+
 def _run(interface: Interface, given: argparse.Namespace, screen: Display) -> int:
     """Run a command that shows something; its exit code. Raises a StudioError or OSError."""
     if given.command == "models":
         screen.models(describe_models(interface.make_processors))
         return 0
     folder = given.output or Path.cwd()
-    with open_workshop(interface.make_processors, folder, interface.fonts) as workshop:
+    with (
+        ended_by_signals(),
+        open_workshop(interface.make_processors, folder, interface.fonts) as workshop,
+    ):
         command = next(one for one in COMMANDS if one.name == given.command)
         order = order_of(command, given, workshop.models)
         return Run(command, order, workshop.models, screen).over(workshop)

@@ -112,9 +112,11 @@ def make_server(tools: Tools, limiter: "CapacityLimiter", stopping: Event) -> An
             group.start_soon(note_cancellation)
             answer, is_error = await anyio.to_thread.run_sync(call, limiter=limiter)
             group.cancel_scope.cancel()
+        # A file name may have bytes that are not UTF-8, and so cannot be sent.
+        text = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
         return types.CallToolResult(
-            content=[types.TextContent(text=json.dumps(answer, ensure_ascii=False))],
-            structured_content=answer,
+            content=[types.TextContent(text=text)],
+            structured_content=json.loads(text),
             is_error=is_error,
         )
 

@@ -49,4 +49,4 @@ class Record:
         """Remember outputs; the file is replaced as a whole."""
         self._known[key] = [path.relative_to(self._folder).as_posix() for path in outputs]
         with replacing(self._path) as path:
-            path.write_text(json.dumps(self._known, indent=1, ensure_ascii=False), "utf-8")
+            path.write_text(json.dumps(self._known, indent=1), "utf-8")

@@ -131,9 +131,6 @@ class RemoteDone:
     file_id: str
     result: dict[str, Any]
 
-    def default_format(self, track: str) -> str:
-        return str(self.result["format"])
-
     def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
         query = {"format": file_format} | ({"offset_ms": str(offset_ms)} if offset_ms else {})
         address = f"/download/{self.file_id}/{quote(track, safe='')}?{urlencode(query)}"
@@ -161,8 +158,10 @@ class RemoteWorkshop:
         """Do nothing: the server downloads weights when it runs the job."""
 
     def upload(self, path: Path, extensions: Iterable[str]) -> Upload:
+        # A file name may have bytes that are not UTF-8, and so cannot be sent.
+        name = path.name.encode("utf-8", "replace").decode("utf-8")
         with open(path, "rb") as file:
-            answer = self._api.send("POST", "/upload", files={"file": (path.name, file)})
+            answer = self._api.send("POST", "/upload", files={"file": (name, file)})
         sound = None
         if answer["duration_s"] is not None:
             names = ("duration_s", "sample_rate_hz", "channels", "note")

@@ -5,21 +5,15 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from studio import audio
 from studio.audio.replacing import replacing
-from studio.errors import (
-    DiskFull,
-    EmptyFile,
-    InvalidOption,
-    StorageUnavailable,
-    StudioError,
-    UnsupportedFileType,
-)
+from studio.cli.hidden import hidden_folder
+from studio.errors import EmptyFile, UnsupportedFileType
 from studio.inference.process import prepare_process
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
@@ -33,7 +27,7 @@ from studio.sources import sound_info
 from studio.storage.disk import DiskStorage
 from studio.storage.files import Storage, Upload
 from studio.storage.folders import Folders
-from studio.storage.space import FULL, DiskSpace
+from studio.storage.space import DiskSpace
 
 TEXT = "txt"
 
@@ -58,8 +52,6 @@ class Done(Protocol):
 
     @property
     def result(self) -> dict[str, Any]: ...
-
-    def default_format(self, track: str) -> str: ...
 
     def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
         """Put a track at `target`; it appears complete, by rename."""
@@ -227,47 +219,14 @@ def open_workshop(
     DiskFull if the hidden folder cannot be made.
     """
     prepare_process()
-    own = _own_folder(folder)
-    store: JobStore | None = None
-    try:
+    with hidden_folder(folder) as own:
         folders = Folders(own / "uploads", own / "outputs")
         storage = DiskStorage(folders, DiskSpace(folders.uploads, folders.outputs))
         storage.open()
         store = JobStore(connect(f"sqlite:///{own / 'jobs.sqlite3'}"))
         store.open()
-        yield LocalWorkshop(make_processors(storage, store), storage, store, own, fonts)
-    finally:
-        if store is not None:
-            store.close()
-        shutil.rmtree(own, ignore_errors=True)
-
-
-def _own_folder(folder: Path) -> Path:
-    """A new hidden folder inside `folder`, which is made if it does not exist."""
-    own = folder / f".audio-studio-{secrets.token_hex(4)}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        own.mkdir()
-    except OSError as error:
-        raise _unusable(folder.absolute(), error) from error
-    return own
-
-
-def _unusable(folder: Path, error: OSError) -> StudioError:
-    """Why a folder cannot be written, and what to do."""
-    if error.errno in FULL:
-        return DiskFull(
-            f"The disk of the folder {str(folder)!r} is full. Free some space and try again."
-        )
-    if file := next(filter(os.path.isfile, (folder, *folder.parents)), None):
-        return InvalidOption(
-            f"The folder {str(folder)!r} cannot be used, because {str(file)!r} is a file. Choose "
-            "another output folder (`--output` on the command line)."
-        )
-    return StorageUnavailable(
-        f"The folder {str(folder)!r} cannot be written ({error.strerror}). Choose an output folder "
-        "that you can write (`--output` on the command line)."
-    )
+        with closing(store):
+            yield LocalWorkshop(make_processors(storage, store), storage, store, own, fonts)
 
 
 def describe_models(make_processors: MakeProcessors) -> dict[str, Any]:

@@ -73,10 +73,12 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _title(text: str | None) -> str | None:
-    if text is not None and (len(text) > MAX_TITLE_CHARACTERS or not text.isprintable()):
+    if text is None:
+        return None
+    if len(text) > MAX_TITLE_CHARACTERS or audio.without_controls(text) != text:
         raise InvalidOption(
             f"`title` is {text[:50]!r} and has {len(text)} characters; it must have at most "
-            f"{MAX_TITLE_CHARACTERS}, without line breaks."
+            f"{MAX_TITLE_CHARACTERS}, without line breaks or control characters."
         )
     return text
 

@@ -17,7 +17,7 @@ from studio.analysis.model import AnalysisModel
 from studio.analysis.options import AnalysisOptions
 from studio.family import JobContext
 from studio.sources import Source
-from tests.support.server import RATE_HZ, ROOT, SONG, Sound, read_sound, tone, write_wav
+from tests.support.server import RATE_HZ, ROOT, SONG, Sound, noise, read_sound, tone, write_wav
 from tests.support.tunes import tune
 from training.analysis import FOLDER
 from training.annotations import annotate
@@ -79,6 +79,20 @@ def test_a_given_tempo_decides_between_half_and_double(tmp_path: Path) -> None:
     found = analysed(tmp_path, sound, tempo_bpm=round(truth.tempo_bpm / 2), beats_per_bar=2)
     assert found["tempo_bpm"] == pytest.approx(truth.tempo_bpm / 2, rel=0.01)
     assert {beat["beat"] for beat in found["beats"]} == {1, 2}
+
+
+@pytest.mark.parametrize("bpm", [42, 248])
+def test_a_given_tempo_may_be_very_slow_or_fast(tmp_path: Path, bpm: int) -> None:
+    """Beats, and off-beats of half their loudness."""
+    sound = np.zeros((1, 30 * RATE_HZ), np.float32)
+    starts = (np.arange(0.5, 29.5, 30 / bpm) * RATE_HZ).astype(int)
+    for number, start in enumerate(starts):
+        sound[:, start : start + 1000] = noise(1000 / RATE_HZ, 1) / (1 + number % 2)
+    found = analysed(tmp_path, sound, tempo_bpm=bpm, chords=False)
+    assert found["tempo_bpm"] == pytest.approx(bpm, rel=0.005)
+    beats_s = np.array([beat["time_s"] for beat in found["beats"]])
+    near = np.abs(beats_s[:, None] - starts / RATE_HZ).min(axis=1) < 0.03
+    assert near.mean() > 0.95
 
 
 @pytest.mark.parametrize("cents", [-30, 20])

@@ -138,3 +138,10 @@ def test_a_chain_of_endless_changes_is_refused(
     path.write_bytes((links("mono", 0) + links("stereo", 1)) * (chain.MAX_PARTS // 2 + 1))
     with pytest.raises(AudioUnsupported, match="changes its format"):
         audio.probe(path)
+
+
+def test_endless_recordings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "chain.ogg"
+    path.write_bytes(b"OggS\0\2OggS\0\0" * (chain.MAX_RECORDINGS + 1))
+    with pytest.raises(AudioUnsupported, match="more than 10,000 recordings"):
+        audio.probe(path)

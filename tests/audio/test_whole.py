@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from studio import audio
+from studio.audio import mp4
 from studio.errors import AudioTruncated, NotAudio, StudioError
 from tests.support.hostile_files import box, find_box, ogg_page, ogg_pages
 from tests.support.server import (
@@ -280,6 +281,23 @@ def test_a_box_without_a_length_that_is_cut_off_is_refused(tmp_path: Path) -> No
     path.write_bytes(content[: start + 100])
     with pytest.raises(StudioError):
         audio.probe(path)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        struct.pack(">I4s", 5, b"moov") + bytes(100),
+        struct.pack(">I4s", 7, b"moov") + bytes(100),
+        struct.pack(">I4sQ", 1, b"free", 2**64 - 1) + bytes(100),
+    ],
+    ids=["length 5", "length 7", "endless"],
+)
+def test_a_tail_that_is_no_box_is_not_read(tmp_path: Path, tail: bytes) -> None:
+    path = encode(tmp_path, "song.m4a")
+    found, index = audio.probe(path), mp4.Layout(path).index
+    path.write_bytes(path.read_bytes() + tail)
+    assert mp4.Layout(path).index == index
+    assert audio.probe(path) == found
 
 
 def test_a_flac_that_goes_on_in_another_format_is_not_half_taken(tmp_path: Path) -> None:

@@ -307,6 +307,15 @@ def test_mistakes_that_the_api_does_not_know(tmp_path: Path, call: Call) -> None
     assert not (tmp_path / "separated").exists()
 
 
+def test_a_level_may_be_given_in_negative_decibels(tmp_path: Path, call: Call) -> None:
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    # Both are refused, so that no video is made: the first because of its size.
+    for level, size, named in (("-6.5dB", "1x1", "`size`"), ("-6..dB", "320x180", "`vocals`")):
+        command = ("karaoke", "song.wav", "--vocals", level, "--size", size, "--json")
+        [line] = call(tmp_path, *command, code=1)
+        assert (line["code"], line["error"][: len(named)]) == ("invalid_option", named)
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, call: Call) -> None:
     song = str(write_wav(tmp_path / "song.wav", noise(0.5)))
     for output in (song, f"{song}/stems"):
@@ -344,6 +353,33 @@ def test_an_unexpected_error_fails_one_file_only(
     assert "no memory for b.wav" in caplog.text, "the log has the traceback"
 
 
+def test_a_terminated_command_leaves_nothing_behind(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    work = Separation.work
+    begun: list[Path] = []
+
+    def terminated(self: Separation, model: Bag, upload: Upload, context: Any) -> SeparationResult:
+        result = work(self, model, upload, context)
+        begun.extend(tmp_path.rglob("bass.wav"))
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(Separation, "work", terminated)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            call(tmp_path, "separate", "song.wav", "--json")
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert ended.value.code == 128 + signal.SIGTERM, "SIGHUP is ignored"
+    assert len(begun) == 1
+    assert {path.name for path in tmp_path.rglob("*")} == {"song.wav"}
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_without_a_terminal_it_prints_results_only(tmp_path: Path, weights: Path) -> None:
     write_wav(tmp_path / "song.wav", noise(0.5))
     process = start(tmp_path, weights, "separate", "song.wav", "--stems", "bass")
@@ -377,6 +413,18 @@ def test_a_file_whose_end_is_not_recorded_gets_a_remark(tmp_path: Path, call: Ca
     lines = call(tmp_path, "separate", "song.wav", "--stems", "bass", "--json")
     assert [line["status"] for line in lines] == ["note", "done", "summary"]
     assert "does not record where it ends" in lines[0]["note"]
+
+
+def test_a_file_name_that_is_not_utf_8_is_worked_on(tmp_path: Path, call: Call, show: Show) -> None:
+    name = os.fsdecode(b"caf\xe9.flac")
+    (tmp_path / name).write_bytes((SPOKEN / "spoken.flac").read_bytes())
+    command = ("transcribe", ".", "--format", "txt,lrc")
+    [line, _] = call(tmp_path, *command, "--json")
+    stem = os.fsdecode(b"caf\xe9")
+    assert (line["status"], line["source"]) == ("done", name)
+    assert line["outputs"] == [f"{stem}.txt", f"{stem}.lrc"]
+    assert (tmp_path / f"{stem}.lrc").stat().st_size > 0
+    assert show(tmp_path, *command) == "caf\\udce9.flac: already done\n"
 
 
 def test_models_are_listed(tmp_path: Path, call: Call) -> None:

@@ -1,6 +1,7 @@
 """Agents use the commands over the Model Context Protocol: the SDK's own client, on stdio."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import numpy as np
 import pytest
 import soundfile
 from mcp import Client, StdioServerParameters, stdio_client
@@ -25,7 +27,7 @@ from studio.cli.workshop import open_workshop
 from studio.jobs.store import JobStore
 from studio.storage.files import Storage
 from tests.cli.test_command_line import SPOKEN, environment
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import RATE_HZ, Server, noise, write_wav
 
 KEY = "0123456789abcdef"
 
@@ -245,8 +247,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
 def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: Server) -> None:
     (tmp_path / "songs").mkdir()
     write_wav(tmp_path / "songs" / "歌.wav", noise(0.5))
-    (tmp_path / "songs" / "broken.wav").write_bytes(b"no audio")
+    (tmp_path / "songs" / os.fsdecode(b"br\xf6ken.wav")).write_bytes(b"no audio")
     recording = str(SPOKEN / "spoken.flac")
+    beat = np.pad(noise(0.1), ((0, 0), (0, RATE_HZ // 2 - RATE_HZ // 10)))
+    beats = str(write_wav(tmp_path / "beats.wav", np.tile(beat, 20)))
 
     async def act(client: Client) -> None:
         answer = content(
@@ -257,11 +261,18 @@ def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: 
         )
         assert (answer["done"], answer["failed"]) == (1, 1)
         failed, done = answer["sources"]
-        assert failed["code"] == "not_audio"
+        assert (failed["source"][-10:], failed["code"]) == ("br?ken.wav", "not_audio")
         assert [soundfile.info(path).frames for path in done["outputs"]] == [22_050, 22_050]
         assert {Path(path).name for path in done["outputs"]} == {"vocals.flac", "instrumental.flac"}
         heard = await client.call_tool("transcribe", {"path": recording, "output": str(tmp_path)})
         assert len(content(heard)["text"].split()) > 10
+        arguments = {"path": beats, "output": str(tmp_path), "chords": False, "format": "flac"}
+        analysed = content(await client.call_tool("analyse", arguments))
+        names = ["beats.analysis.json", "beats.click.flac"]
+        assert analysed["sources"][0]["outputs"] == [str(tmp_path / name) for name in names]
+        found = json.loads((tmp_path / names[0]).read_text("utf-8"))
+        assert found["tempo_bpm"] == pytest.approx(120, rel=0.01)
+        assert soundfile.info(tmp_path / names[1]).format == "FLAC"
 
     with_agent(act, tmp_path, weights, MCP_SERVER=guarded.url, MCP_KEY=KEY)
     uploads = [path for path in guarded.uploads.iterdir() if not path.name.startswith(".")]

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from models import OPTIONS
 from studio.cli import library
-from tests.support.server import ROOT, convert, noise, write_wav
+from tests.support.server import ROOT, SONG, convert, noise, write_wav
 
 PAGE = (ROOT / "docs" / "library.md").read_text("utf-8")
 BUNDLED = {"DEMUCS_MODEL": "mini", "WHISPER_MODEL": "mini", "MUSICGEN_MODEL": "mini"}
@@ -66,6 +66,28 @@ def test_the_page_runs(tmp_path: Path, graphs: Path) -> None:
     assert "-->" in (tmp_path / "talk.srt").read_text()
     assert (tmp_path / "song.lrc").is_file()
     assert soundfile.info(tmp_path / "longer" / "slow-sad-piano.wav").duration == pytest.approx(4)
+
+
+@pytest.mark.slow
+def test_lyrics_have_the_tags_and_pitches_of_the_song(tmp_path: Path, graphs: Path) -> None:
+    given = ["-t", "6", "-metadata", "title=Ünï", "-metadata", "artist=Ann"]
+    convert(SONG / "mixture.flac", tmp_path / "song.flac", *given)
+    code = """
+from studio import transcribe
+song = transcribe("song.flac", source="vocals")
+for name in ("song.lrc", "song.ass", "song.ultrastar.txt"):
+    song.write(name)
+"""
+    done = run(tmp_path, code, graphs)
+    assert done.returncode == 0, done.stderr
+    lrc, ass, ultrastar = (
+        (tmp_path / name).read_text("utf-8")
+        for name in ("song.lrc", "song.ass", "song.ultrastar.txt")
+    )
+    assert lrc.startswith("[ti:Ünï]\n[ar:Ann]\n")
+    assert "\nTitle: Ünï\n" in ass
+    assert ultrastar.startswith("#TITLE:Ünï\n#ARTIST:Ann\n#MP3:song.flac\n")
+    assert re.search(r"^: \d+ \d+ -?\d+ ", ultrastar, re.M), "a note with a pitch"
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pysubs2
 import pytest
 import webvtt
 
-from studio.audio import Tags, ffmpeg_path, read_tags
+from studio.audio import Tags, ffmpeg_path
 from studio.transcription.formats import FORMATS, to_lrc, to_plain_lrc, to_srt, to_vtt
 from studio.transcription.karaoke import to_ass, to_ultrastar
 from studio.transcription.transcript import Segment, Transcript, Word
-from tests.support.server import Server, convert, noise, write_wav
+from tests.support.server import Server, noise, write_wav
 from tests.support.subtitles import (
     Note,
     read_lrc,
@@ -121,38 +121,6 @@ def test_ultrastar_has_a_note_for_each_word() -> None:
         ],
         [Note(59.0, 61.5, "& then <again>")],
     ]
-
-
-@pytest.mark.parametrize(
-    ("tags", "filename", "title", "artist"),
-    [
-        (Tags(), "song.mp3", "song", None),
-        (Tags(), "Ann - Ünï - live.mp3", "Ünï - live", "Ann"),
-        (Tags("Given", "Bob"), "Ann - Song.mp3", "Given", "Bob"),
-        (Tags(None, "Bob"), "Ann - Song.mp3", "Song", "Bob"),
-        (Tags(), " - .mp3", "-", None),
-    ],
-)
-def test_tags_are_completed_from_the_file_name(
-    tags: Tags, filename: str, title: str, artist: str | None
-) -> None:
-    completed = tags.completed(filename)
-    assert (completed.title, completed.artist, completed.filename) == (title, artist, filename)
-
-
-@pytest.mark.parametrize("ending", ["mp3", "flac", "ogg", "m4a", "wav"])
-def test_tags_are_read(tmp_path: Path, ending: str) -> None:
-    sound = write_wav(tmp_path / "plain.wav", noise(0.5))
-    given = ["-metadata", "title=Ünï; = # 春", "-metadata", "artist=A\nB"]
-    tagged = convert(sound, tmp_path / f"tagged.{ending}", *given)
-    assert read_tags(tagged) == Tags("Ünï; = # 春", "A B")
-    assert read_tags(sound) == Tags()
-
-
-def test_what_is_no_sound_has_no_tags(tmp_path: Path) -> None:
-    text = tmp_path / "prompt.txt"
-    text.write_text("title=no tag")
-    assert read_tags(text) == Tags()
 
 
 def test_every_format_is_downloaded(speaker: Server, tmp_path: Path) -> None:
