@@ -99,6 +99,31 @@ def test_a_connection_that_delivers_nothing_is_given_up(
     assert file.unfinished.stat().st_size == 500_000
 
 
+@pytest.mark.parametrize("present_bytes", [0, 500_000, len(CONTENT)])
+@pytest.mark.parametrize("takes_ranges", [True, False])
+def test_a_server_that_answers_with_something_shorter_is_given_up(
+    hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    present_bytes: int,
+    takes_ranges: bool,
+) -> None:
+    """As proxies answer with a page that says why a file is blocked."""
+    monkeypatch.setattr(transfer, "RETRY_S", 0.0)
+    hub.takes_ranges = takes_ranges
+    file = remote(hub, tmp_path, size_bytes=2_000_000)
+    file.unfinished.write_bytes(CONTENT[:present_bytes])
+
+    def on_transfer(_: Transfer) -> None:
+        if len(hub.downloaded) > 20:
+            raise Stopped
+
+    with pytest.raises(DownloadFailed, match=r"the server sent [\d,]+ of [\d,]+ bytes of http"):
+        download([file], on_transfer)
+    kept_bytes = len(CONTENT) if present_bytes and takes_ranges else 0
+    assert file.unfinished.stat().st_size == kept_bytes
+
+
 @pytest.mark.parametrize("takes_ranges", [True, False])
 def test_a_stopped_download_is_resumed(hub: Hub, tmp_path: Path, takes_ranges: bool) -> None:
     hub.takes_ranges = takes_ranges
