@@ -116,8 +116,20 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         identity = family.identity(upload, options)
         # The identity has their content, which may be uploaded again under another ID.
         contents = values | dict.fromkeys(family.references)
-        key = [identity, self.name, name, variant.fingerprint(), family.settings(), contents]
-        return Request(upload.file_id, self.name, name, values, fingerprint(key))
+
+        def with_weights(weights: list[str]) -> str:
+            return fingerprint([identity, self.name, name, weights, family.settings(), contents])
+
+        is_downloaded = variant.where is Where.DOWNLOADED and name in family.catalogue.releases
+        return Request(
+            upload.file_id,
+            self.name,
+            name,
+            values,
+            with_weights(variant.fingerprint()),
+            # The weights of a release do not change, so a job that downloaded them used these.
+            with_weights([]) if is_downloaded else None,
+        )
 
     @contextmanager
     def lease(self, variant: str, report: Report = lambda *_: None) -> Iterator[ModelT]:
