@@ -14,7 +14,7 @@ import pytest
 from studio.generation import parts
 from studio.generation.cuda.decoder import CudaDecoder
 from studio.generation.cuda.network import Network
-from studio.generation.cuda.run import Run, choose
+from studio.generation.cuda.run import MAX_GRAPHS, Run, choose
 from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, States
 from studio.generation.openvino.conversion import shape_of
 from studio.generation.sampling import Sampler, Sampling
@@ -108,6 +108,19 @@ def test_steps_draw_the_codes_that_the_host_would_draw(folder: Path, scale: floa
         for _ in range(first, last):
             run._step(tracks, sampling)
         assert np.array_equal(run.grid[:tracks, :, :last].numpy(), expected)
+
+
+def test_a_run_keeps_the_graphs_that_were_used_last(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a device can record them, so here they are plain objects."""
+    run = Run(decoders(folder)[1], (2, 8, LENGTH))
+    monkeypatch.setattr(run, "_recorded", lambda *_: object())
+    first = run.graph(1, Sampling())
+    for number in range(3 * MAX_GRAPHS):
+        run.graph(1, Sampling(temperature=1 + number / 1000))
+        assert run.graph(1, Sampling()) is first
+    assert len(run._graphs) == MAX_GRAPHS
 
 
 @pytest.mark.parametrize(
