@@ -44,6 +44,12 @@ class Continuation:
     def frames(self) -> int:
         return int(self.codes.shape[2])
 
+    @property
+    def codes_start_s(self) -> float:
+        """The time of the track at which `codes` begin."""
+        kind = self._model.kind
+        return (self.samples - self.frames * kind.frame_samples) / kind.sample_rate_hz
+
     def sound(self) -> Iterator[Sound]:
         """Yield the given audio except its end, which is cross-faded."""
         if self._source is None:

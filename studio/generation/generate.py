@@ -126,7 +126,7 @@ def _write(
     assert options.seed is not None
     sampling = options.sampling(kind.guidance_scale)
     sampler = Sampler(sampling, options.seed, options.variations)
-    conditioning = _conditioning(model, prompt)
+    conditioning = _conditioning(model, prompt, continuation.codes_start_s)
     run = Run(
         kind, model.decoder, conditioning, windows, continuation.codes, sampler, sampling.is_guided
     )
@@ -161,8 +161,13 @@ def _append(writers: list[SoundWriter], block: Sound) -> None:
         writer.write(block if block.ndim == 2 else block[number])
 
 
-def _conditioning(model: MusicModel, prompt: Prompt) -> Callable[[float], States]:
-    """The encoder states by time: a melody continues in later windows."""
+def _conditioning(
+    model: MusicModel, prompt: Prompt, codes_start_s: float
+) -> Callable[[float], States]:
+    """The encoder states by the time in the codes, which begin at `codes_start_s` of the track.
+
+    Each second of the track follows the same second of the melody.
+    """
     melody = None
     if prompt.melody is not None:
         with closing(
@@ -174,7 +179,8 @@ def _conditioning(model: MusicModel, prompt: Prompt) -> Callable[[float], States
     def conditioning(start_s: float) -> States:
         if melody is None:
             return always
-        return model.listener.states(prompt.text, chroma.from_second(melody, start_s))
+        following = chroma.from_second(melody, codes_start_s + start_s)
+        return model.listener.states(prompt.text, following)
 
     return conditioning
 

@@ -20,12 +20,12 @@ from studio.inference.devices import fallback_note, is_device_failure
 KEPT_SHARE = 0.4
 
 Conditioning = Callable[[float], States]
-"""The encoder states for a window that begins at a time, in seconds."""
+"""The encoder states for a window that begins at a time in the codes, in seconds."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Adds `frames` after the last `kept` frames; it begins at frame `start`."""
+    """Adds `frames` after the last `kept` frames; it begins at frame `start` of the codes."""
 
     start: int
     kept: int
