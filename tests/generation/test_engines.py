@@ -1,6 +1,7 @@
 """Both engines say what transformers says, for every kind of MusicGen."""
 
 import shutil
+import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -154,6 +155,17 @@ def test_graphs_are_converted_elsewhere_and_here_only_where_they_cannot_be_kept(
     here = loaded.__wrapped__(model_dir, "plain", "openvino", "int8", "no-folder")
     assert converted_here == ["plain"]
     assert np.array_equal(codes_of(elsewhere, Sampling()), codes_of(here, Sampling()))
+
+
+def test_a_conversion_that_cannot_run_is_no_refusal(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
+    catalogue = MusicGenCatalogue(model_dir / "none", model_dir / "musicgen")
+    model = load(catalogue, "plain", EngineSettings("openvino", "f32", 1, tmp_path / "graphs"))
+    assert model.engine == "torch"
+    assert model.note is not None and "could not be started (No such file" in model.note
+    assert "refused" not in model.note
 
 
 @pytest.mark.slow
