@@ -256,6 +256,22 @@ def test_the_steps_are_the_frames_and_the_delays(model_dir: Path) -> None:
     assert stereo.delays == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
+def test_the_results_of_other_settings_are_not_reused(model_dir: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model_dir / "musicgen" / "plain", tmp_path / "plain")
+    catalogue = MusicGenCatalogue(tmp_path / "none", tmp_path)
+    seen = [MusicGenCatalogue(tmp_path, model_dir / "musicgen").find("plain").fingerprint()]
+    assert catalogue.find("plain").fingerprint() == seen[0], "a copy"
+    for name in (
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ):
+        (folder / name).write_text((folder / name).read_text() + "\n")
+        seen.append(catalogue.find("plain").fingerprint())
+    assert len({tuple(one) for one in seen}) == 5
+
+
 # What a conversion process says of lost weights, test_convert_process knows too.
 @pytest.mark.parametrize(
     ("engine", "lost"),
