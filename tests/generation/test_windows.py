@@ -142,7 +142,7 @@ class Noting:
 def test_a_melody_is_followed_from_the_start_of_a_continued_track(tmp_path: Path) -> None:
     model = brief(tmp_path, EngineSettings("torch", "f32", 1, tmp_path), is_melody=True)
     listener = Noting(model.listener)
-    pitches = np.random.default_rng(0).normal(0, 0.1, (1, 7 * chroma.RATE_HZ))
+    pitches = np.random.default_rng(0).normal(0, 0.1, (1, 7 * chroma.RATE_HZ)).astype(np.float32)
     tune = write_wav(tmp_path / "tune.wav", pitches, chroma.RATE_HZ)
     song = write_wav(tmp_path / "song.wav", noise(5.0, channels=1, rate_hz=32_000), 32_000)
     prompt = Prompt("slow piano", Source(song, 5.0), Source(tune, 7.0))
