@@ -12,6 +12,7 @@ from bench.gpu_generation import music
 from bench.gpu_measure import Result, relative
 from bench.gpu_separation import bag_of, separated_s
 from bench.gpu_transcription import noise_windows
+from studio.generation.codec_run import CodecRun
 
 MIB = 1 << 20
 
@@ -41,11 +42,15 @@ def generation_full(home: Path, left_mib: list[int]) -> Result:
     kind = model.kind
     codes = np.random.default_rng(1).integers(0, kind.vocabulary, (1, kind.codebooks, 500))
 
-    def sound() -> Any:
-        hidden, _ = model.codec.recur(model.codec.embed(codes), None)
-        return model.codec.synthesise(hidden)
+    run = CodecRun(model.codec)
 
-    return _cases(sound, left_mib, lambda: model.codec.note)
+    def sound() -> Any:
+        nonlocal run
+        run = CodecRun(model.codec)
+        hidden, _ = run.recur(run.embed(codes), None)
+        return run.synthesise(hidden)
+
+    return _cases(sound, left_mib, lambda: run.note)
 
 
 def transcription_full(home: Path, left_mib: list[int], size: str) -> Result:

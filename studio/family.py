@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -26,7 +26,8 @@ class JobContext(Generic[OptionsT]):
     Results are written into `work`. `report(stage, progress)` raises if the job must end, and
     `reserve(bytes)` raises DiskFull if there is not enough space. `keep(path, name)` adds an
     existing file to the results, without copying if possible. `show(item)` makes a part of the
-    result visible while the job runs.
+    result visible while the job runs. `source_identities` are those of the sounds that the options
+    named when the job was requested, by option.
     """
 
     options: OptionsT
@@ -37,6 +38,7 @@ class JobContext(Generic[OptionsT]):
     job_id: str = ""
     show: Callable[[dict[str, Any]], None] = lambda _: None
     read_tags: Callable[[], audio.Tags] = audio.Tags
+    source_identities: Mapping[str, str] = field(default_factory=dict)
 
     def with_options(self, options: Any, report: Report) -> "JobContext[Any]":
         """The context of a part of the job with its own options and progress."""
@@ -48,9 +50,8 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
 
     `name` is the name of the model in URLs. `formats` maps the formats of its tracks to content
     types. `tracks_help` describes its tracks in the OpenAPI document, and `mixed` lists well-known
-    tracks that can be mixed. `references` are options that name other files, whose content is part
-    of `identity`. A model that `loads_at_start` is loaded and warmed up when the server
-    starts.
+    tracks that can be mixed. `references` are options that name other files, whose identities
+    `check` stores. A model that `loads_at_start` is loaded and warmed up when the server starts.
     """
 
     name: ClassVar[str]
@@ -125,7 +126,8 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
     def check(self, upload: Upload, options: OptionsT, variant: Any) -> dict[str, Any]:
         """Option values to store with the job, which replace the given ones.
 
-        Raises a StudioError if the options do not suit the upload or the variant.
+        They include SOURCE_IDENTITIES if options name other sounds than the upload. Raises a
+        StudioError if the options do not suit the upload or the variant.
         """
         return {}
 
@@ -133,7 +135,3 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
         """A variant. Raises UnknownVariant."""
         found: Variant = self.catalogue.check(name)
         return found
-
-    def identity(self, upload: Upload, options: OptionsT) -> list[Any]:
-        """An identity of the content that a job reads. Raises NotReady or InvalidOption."""
-        return [upload.sha256]

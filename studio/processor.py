@@ -15,7 +15,7 @@ from studio.inference.downloads import Downloads
 from studio.inference.registry import Registry
 from studio.inference.transfer import OnTransfer, Transfer
 from studio.inference.variants import Where
-from studio.jobs.body import fingerprint, parse_options
+from studio.jobs.body import SOURCE_IDENTITIES, fingerprint, parse_options
 from studio.jobs.job import Job, Report, Request
 from studio.jobs.partials import Partials
 from studio.results import Track
@@ -113,11 +113,23 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
         variant = family.check_variant(name)
         kept = family.check(upload, options, variant)
         values = {**options.model_dump(exclude={"model_variant"}), **kept}
-        identity = family.identity(upload, options)
-        # The identity has their content, which may be uploaded again under another ID.
+        # Their identities count, because their content may be uploaded again under another ID.
         contents = values | dict.fromkeys(family.references)
-        key = [identity, self.name, name, variant.fingerprint(), family.settings(), contents]
-        return Request(upload.file_id, self.name, name, values, fingerprint(key))
+        source, settings = [upload.sha256], family.settings()
+
+        def with_weights(weights: list[str]) -> str:
+            return fingerprint([source, self.name, name, weights, settings, contents])
+
+        is_downloaded = variant.where is Where.DOWNLOADED and name in family.catalogue.releases
+        return Request(
+            upload.file_id,
+            self.name,
+            name,
+            values,
+            with_weights(variant.fingerprint()),
+            # The weights of a release do not change, so a job that downloaded them used these.
+            with_weights([]) if is_downloaded else None,
+        )
 
     @contextmanager
     def lease(self, variant: str, report: Report = lambda *_: None) -> Iterator[ModelT]:
@@ -142,7 +154,9 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
     def run(self, job: Job, report: Report) -> dict[str, Any]:
         """Run a job and publish its results. Returns the result for the job record."""
         upload = self._storage.upload(job.request.file_id)
-        options = self.family.options(**job.request.options)
+        values = dict(job.request.options)
+        source_identities = values.pop(SOURCE_IDENTITIES, {})
+        options = self.family.options(**values)
         with (
             self._storage.hold(),
             self.lease(job.request.variant, report) as model,
@@ -158,6 +172,7 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
                 job.job_id,
                 show,
                 lambda: audio.read_all_tags(self._storage.source(upload).path),
+                source_identities,
             )
             result = self.family.work(model, upload, context)
             self._storage.publish(work, job.result_id, lambda: report("publishing", 1.0))

@@ -101,13 +101,15 @@ class Sources:
         return Source(self.storage.source(upload), upload.sound.duration_s, upload.sha256)
 
     def find(
-        self, upload: Upload, name: str, variant: str | None = None
+        self, upload: Upload, name: str, variant: str | None = None, identity: str | None = None
     ) -> tuple[Job, Source] | None:
         """The WAV of a track, from the latest completed job of an upload that has it.
 
-        `variant` is the one that has to have made it; None: any.
+        `variant` is the one that has to have made it, `identity` that of the source; None: any.
         """
         for job in self._store.of_file(upload.file_id):
+            if identity not in (None, job.request.fingerprint):
+                continue
             result = self._processors.result(job)
             tracks = {track.name: track for track in self._processors.tracks(job)}
             if result is None or name not in tracks:
@@ -119,9 +121,17 @@ class Sources:
                 return job, Source(file, duration_s, job.request.fingerprint)
         return None
 
-    def track(self, upload: Upload, track: str) -> Source:
-        """The WAV of a track of an upload. Raises NotReady if no job has made it."""
-        found = self.find(upload, track)
+    def track(self, upload: Upload, track: str, identity: str | None = None) -> Source:
+        """The WAV of a track of an upload. Raises NotReady if no job has made it.
+
+        `identity` is that of the source when it was chosen; None: choose the latest.
+        """
+        found = self.find(upload, track, identity=identity)
+        if found is None and identity is not None:
+            raise NotReady(
+                f"The track {track!r} of {upload.filename!r} that this job was requested for has "
+                "been deleted. Send the request again to use the latest one."
+            )
         if found is None:
             ways = " or ".join(
                 f"POST /process/{name}/{upload.file_id}"

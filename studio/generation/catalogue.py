@@ -108,14 +108,14 @@ def repository(name: str) -> str:
 
 def _found(name: str, purpose: str, where: Where, licence: str, folder: Path) -> MusicGenVariant:
     missing = parts.missing(folder)
-    files = tuple(path for path in parts.weight_files(folder) if path.is_file())
+    weights = [path for path in parts.weight_files(folder) if path.is_file()]
     return MusicGenVariant(
         name=name,
         purpose=purpose,
         where=where,
         licence=licence,
-        size_bytes=sum(path.stat().st_size for path in files) if files else None,
-        files=files,
+        size_bytes=sum(path.stat().st_size for path in weights) if weights else None,
+        files=(*weights, *parts.settings_files(folder)),
         damage=f"{folder.name}/ has no {', '.join(missing)}" if missing else None,
         takes_melody=parts.takes_melody(folder),
         folder=folder,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from studio import audio
 from studio.audio import Sound
 from studio.errors import InvalidOption
-from studio.generation.model import Codes, MusicModel
+from studio.generation.model import Codec, Codes, MusicModel
 from studio.generation.stream import from_channels
 from studio.generation.windows import max_context_frames
 from studio.sources import Source
@@ -31,8 +31,9 @@ class Continuation:
     Exhaust `sound` first, then pass everything that is decoded to `joined`.
     """
 
-    def __init__(self, model: MusicModel, source: Source | None, rows: int) -> None:
+    def __init__(self, model: MusicModel, codec: Codec, source: Source | None, rows: int) -> None:
         self._model = model
+        self._codec = codec
         self._source = source
         self._rows = rows
         self.samples = 0
@@ -43,6 +44,12 @@ class Continuation:
     @property
     def frames(self) -> int:
         return int(self.codes.shape[2])
+
+    @property
+    def codes_start_s(self) -> float:
+        """The time of the track at which `codes` begin."""
+        kind = self._model.kind
+        return (self.samples - self.frames * kind.frame_samples) / kind.sample_rate_hz
 
     def sound(self) -> Iterator[Sound]:
         """Yield the given audio except its end, which is cross-faded."""
@@ -70,7 +77,7 @@ class Continuation:
         yield held[:, : held.shape[1] - fade]
         self._tail = held[:, held.shape[1] - fade :]
         whole = held.shape[1] - held.shape[1] % kind.frame_samples
-        codes = self._model.codec.encode(held[:, held.shape[1] - whole :])
+        codes = self._codec.encode(held[:, held.shape[1] - whole :])
         self.codes = np.repeat(from_channels(codes, kind.channels), self._rows, axis=0)
 
     def joined(self, decoded: Blocks) -> Iterator[Blocks]:

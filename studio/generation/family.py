@@ -15,6 +15,7 @@ from studio.generation.prompt import read_prompt
 from studio.generation.result import TRACK, GenerationResult, tracks_of
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
+from studio.jobs.body import SOURCE_IDENTITIES
 from studio.results import SOUND_FORMATS, Track
 from studio.sources import Source, Sources
 from studio.storage.files import StoredFile, Upload
@@ -56,7 +57,9 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
         from studio.generation.generate import Prompt, generate
 
         text = read_prompt(self._sources.storage.source(upload).path).text
-        return generate(model, Prompt(text, *self._sounds(upload, context.options)), context)
+        sounds = self._sounds(upload, context.options, context.source_identities)
+        prompt = Prompt(text, sounds.get("continue_from"), sounds.get("melody_from"))
+        return generate(model, prompt, context)
 
     def tracks(self, result: GenerationResult) -> list[Track]:
         return tracks_of(result)
@@ -82,23 +85,31 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
                 f"The variant {variant.name!r} cannot follow a melody. Leave out `melody_from`, or "
                 "use a melody variant."
             )
-        return {"seed": secrets.randbelow(2**32)} if options.seed is None else {}
+        kept: dict[str, Any] = {}
+        if options.seed is None:
+            kept["seed"] = secrets.randbelow(2**32)
+        if sounds := self._sounds(upload, options, {}):
+            kept[SOURCE_IDENTITIES] = {option: sound.identity for option, sound in sounds.items()}
+        return kept
 
-    def identity(self, upload: Upload, options: GenerationOptions) -> list[Any]:
-        sounds = self._sounds(upload, options)
-        return [upload.sha256, [sound.identity if sound else None for sound in sounds]]
+    def _sounds(
+        self, upload: Upload, options: GenerationOptions, identities: Mapping[str, str]
+    ) -> dict[str, Source]:
+        """The audio of `continue_from` and `melody_from`, by option.
 
-    def _sounds(self, upload: Upload, options: GenerationOptions) -> list[Source | None]:
-        """The audio for `continue_from` and `melody_from`. Raises InvalidOption or NotReady."""
+        `identities` are those that it had when the job was requested. Raises InvalidOption or
+        NotReady.
+        """
         named = {"continue_from": options.continue_from, "melody_from": options.melody_from}
-        return [
-            self._sound(upload, option, file_id) if file_id else None
+        return {
+            option: self._sound(upload, option, file_id, identities.get(option))
             for option, file_id in named.items()
-        ]
+            if file_id is not None
+        }
 
-    def _sound(self, upload: Upload, option: str, file_id: str) -> Source:
+    def _sound(self, upload: Upload, option: str, file_id: str, identity: str | None) -> Source:
         """The audio of another file that an option refers to."""
         other = self._sources.other(upload, option, file_id)
         if other.sound is None:
-            return self._sources.track(other, TRACK)
+            return self._sources.track(other, TRACK, identity)
         return self._sources.upload(other)

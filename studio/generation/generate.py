@@ -14,6 +14,7 @@ from studio.audio import Sound, SoundWriter
 from studio.audio.replacing import replacing
 from studio.family import JobContext
 from studio.generation import chroma
+from studio.generation.codec_run import CodecRun
 from studio.generation.continuation import Continuation
 from studio.generation.model import Codes, MusicModel, States
 from studio.generation.options import GenerationOptions
@@ -57,7 +58,7 @@ def generate(
     with audio.track_writers(
         context.work, names, kind.sample_rate_hz, kind.channels, expected
     ) as writers:
-        samples, done = _write(
+        written = _write(
             model,
             prompt,
             options,
@@ -89,21 +90,30 @@ def generate(
     return GenerationResult(
         engine=model.engine,
         precision=model.precision,
-        note=_note(model, prompt),
+        note=_note(model, prompt, written.notes),
         music=names,
         format=options.format,
         sample_rate_hz=kind.sample_rate_hz,
         channels=kind.channels,
-        samples=samples,
-        duration_s=round(samples / kind.sample_rate_hz, 3),
+        samples=written.samples,
+        duration_s=round(written.samples / kind.sample_rate_hz, 3),
         generated_s=round(made_s, 3),
         seed=options.seed,
-        steps=done,
+        steps=written.steps,
         loudness_lufs=[level.lufs for level in levels],
         gain=round(gain, 6),
         elapsed_s=round(elapsed_s, 3),
         real_time_factor=round(elapsed_s / made_s, 4),
     )
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Samples per track, the steps of the decoder, and how the device has failed meanwhile."""
+
+    samples: int
+    steps: int
+    notes: list[str | None]
 
 
 def _write(
@@ -114,10 +124,10 @@ def _write(
     new_frames: int,
     writers: list[SoundWriter],
     report: Report,
-) -> tuple[int, int]:
-    """Generate and write the music. Returns the samples per track and the steps done."""
-    kind = model.kind
-    continuation = Continuation(model, prompt.continued, options.variations)
+) -> _Written:
+    """Generate and write the music."""
+    kind, codec = model.kind, CodecRun(model.codec)
+    continuation = Continuation(model, codec, prompt.continued, options.variations)
     for block in continuation.sound():
         report("listening", 0.0)
         _append(writers, block)
@@ -126,7 +136,7 @@ def _write(
     assert options.seed is not None
     sampling = options.sampling(kind.guidance_scale)
     sampler = Sampler(sampling, options.seed, options.variations)
-    conditioning = _conditioning(model, prompt)
+    conditioning = _conditioning(model, prompt, continuation.codes_start_s)
     run = Run(
         kind, model.decoder, conditioning, windows, continuation.codes, sampler, sampling.is_guided
     )
@@ -137,11 +147,12 @@ def _write(
         report("generating", done / total)
 
     report("generating", 0.0)
-    stream = CodecStream(model.codec, kind)
+    stream = CodecStream(codec, kind)
     for codes, is_last in _batches(run.frames(on_step), continuation):
         for block in continuation.joined(stream.push(codes, is_last)):
             _append(writers, block)
-    return continuation.samples + new_frames * kind.frame_samples, done
+    samples = continuation.samples + new_frames * kind.frame_samples
+    return _Written(samples, done, [*run.notes, codec.note])
 
 
 def _batches(frames: Iterator[Codes], continuation: Continuation) -> Iterator[tuple[Codes, bool]]:
@@ -161,8 +172,13 @@ def _append(writers: list[SoundWriter], block: Sound) -> None:
         writer.write(block if block.ndim == 2 else block[number])
 
 
-def _conditioning(model: MusicModel, prompt: Prompt) -> Callable[[float], States]:
-    """The encoder states by time: a melody continues in later windows."""
+def _conditioning(
+    model: MusicModel, prompt: Prompt, codes_start_s: float
+) -> Callable[[float], States]:
+    """The encoder states by the time in the codes, which begin at `codes_start_s` of the track.
+
+    Each second of the track follows the same second of the melody.
+    """
     melody = None
     if prompt.melody is not None:
         with closing(
@@ -174,7 +190,8 @@ def _conditioning(model: MusicModel, prompt: Prompt) -> Callable[[float], States
     def conditioning(start_s: float) -> States:
         if melody is None:
             return always
-        return model.listener.states(prompt.text, chroma.from_second(melody, start_s))
+        following = chroma.from_second(melody, codes_start_s + start_s)
+        return model.listener.states(prompt.text, following)
 
     return conditioning
 
@@ -212,9 +229,9 @@ def _checked(blocks: Iterator[Sound], on_block: Callable[[float], None]) -> Iter
         yield block
 
 
-def _note(model: MusicModel, prompt: Prompt) -> str | None:
+def _note(model: MusicModel, prompt: Prompt, notes: list[str | None]) -> str | None:
     """A remark on the result for the caller."""
     unknown = None
     if model.listener.unknown_share(prompt.text) > MAX_UNKNOWN_SHARE:
         unknown = "The model does not know most words of the prompt. Describe the music in English."
-    return join_notes(model.note, model.decoder.note, model.codec.note, unknown)
+    return join_notes(model.note, *dict.fromkeys(notes), unknown)

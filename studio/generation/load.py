@@ -19,7 +19,7 @@ from studio.inference.devices import (
     release_memory,
 )
 from studio.inference.engine_settings import EngineSettings
-from studio.inference.graph_cache import NotConvertible
+from studio.inference.graph_cache import ConversionFailed, NotConvertible
 from studio.inference.reachable import any_reachable, hub_address
 from studio.inference.transfer import DownloadFailed, OnTransfer
 from studio.inference.variants import BUNDLED, Where, package_failure
@@ -165,7 +165,7 @@ def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> 
             threads=settings.threads,
             graphs=settings.graphs,
         )
-    except NotConvertible as error:
+    except (NotConvertible, ConversionFailed) as error:
         slow = f"PyTorch was used: {error}."
     except RuntimeError as error:
         log.warning("OpenVINO refused the network", exc_info=error)

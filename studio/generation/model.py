@@ -85,12 +85,7 @@ class Decoding(Protocol):
 
 
 class Decoder(Protocol):
-    """The network that predicts codes. Shared; each `begin` starts an independent run.
-
-    `note` reports problems of its device, if any.
-    """
-
-    note: str | None
+    """The network that predicts codes. Shared; each `begin` starts an independent run."""
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
         """Start a run for `rows` tracks; `guided` also predicts without the prompt."""
@@ -100,11 +95,8 @@ class Codec(Protocol):
     """Converts audio to codes and back. Thread-safe.
 
     Decoding has three parts, so that it can start while codes are still being generated: `embed`
-    and `synthesise` see a few frames of context, and only `recur` has state. `note` says what went
-    wrong on its device.
+    and `synthesise` see a few frames of context, and only `recur` has state.
     """
-
-    note: str | None
 
     def encode(self, sound: Sounds) -> Codes:
         """The codes of whole frames of mono audio."""

@@ -13,6 +13,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+GENERATION_CONFIG = "generation_config.json"
 MELODY = "musicgen_melody"
 # Defaults of the released models, if a directory does not specify them.
 WINDOW_FRAMES = 1500
@@ -28,6 +30,12 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in sorted(set(index["weight_map"].values()))]
     except (OSError, ValueError, LookupError, AttributeError):
         return []
+
+
+def settings_files(folder: Path) -> list[Path]:
+    """The files besides the weights that results depend on, as far as they exist."""
+    names = (CONFIG, GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG)
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def missing(folder: Path) -> list[str]:
@@ -60,7 +68,7 @@ def closed_vocabulary(folder: Path) -> list[str] | None:
 def unknown_word(folder: Path) -> str:
     """The token for unknown words."""
     try:
-        token = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))["unk_token"]
+        token = json.loads((folder / TOKENIZER_CONFIG).read_text("utf-8"))["unk_token"]
     except (OSError, ValueError, LookupError, TypeError):
         return "<unk>"
     return str(token["content"] if isinstance(token, dict) else token)
@@ -97,7 +105,7 @@ def read_codec_spec(folder: Path, config: Any) -> CodecSpec:
 def _guidance_scale(folder: Path) -> float:
     """The default guidance of the model, within the limits of the API."""
     try:
-        settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
+        settings = json.loads((folder / GENERATION_CONFIG).read_text("utf-8"))
         return min(15.0, max(1.0, float(settings["guidance_scale"])))
     except (OSError, ValueError, LookupError, TypeError):
         return GUIDANCE_SCALE
@@ -106,7 +114,7 @@ def _guidance_scale(folder: Path) -> float:
 def _window_frames(folder: Path, frames_per_s: int) -> int:
     """The context length of the model, in whole seconds."""
     try:
-        settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
+        settings = json.loads((folder / GENERATION_CONFIG).read_text("utf-8"))
         length = int(settings["max_length"])
     except (OSError, ValueError, LookupError, TypeError):
         return WINDOW_FRAMES

@@ -1,6 +1,5 @@
 """The PyTorch engine: the modules of transformers as they are, on the CPU or on a GPU."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -10,9 +9,7 @@ import numpy as np
 
 from studio.generation import parts
 from studio.generation.model import CodecSpec, Codes, Decoding, Hidden, Logits, Sounds, States
-from studio.inference.devices import Device, fallback_note, is_device_failure, release_memory
-
-log = logging.getLogger(__name__)
+from studio.inference.devices import Device, release_memory
 
 
 class TorchDecoder:
@@ -21,7 +18,6 @@ class TorchDecoder:
     def __init__(self, folder: Path, config: Any, device: str) -> None:
         import torch
 
-        self.note: str | None = None
         self.module = parts.read_part(folder, "decoder", config).to(device)
         self.is_prefixed = config.model_type == parts.MELODY
         self.device = device
@@ -39,11 +35,9 @@ class TorchDecoder:
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
         return _TorchDecoding(self, np.repeat(states[: 1 + guided], rows, axis=0))
 
-    def on_cpu(self, note: str) -> "TorchDecoder":
-        log.warning("%s The CPU goes on.", note)
+    def on_cpu(self) -> "TorchDecoder":
         release_memory()
         with self._lock:
-            self.note = note
             self._on_cpu = self._on_cpu or self._load_on_cpu()
             return self._on_cpu
 
@@ -83,14 +77,13 @@ class _TorchDecoding:
 
 
 class TorchCodec:
-    """EnCodec behind the `Codec` protocol.
-
-    Where the device has no memory for a call, one on the CPU answers it; `note` then says so.
-    """
+    """EnCodec behind the `Codec` protocol."""
 
     def __init__(self, folder: Path, config: Any, device: str) -> None:
-        self.note: str | None = None
-        self._device = device
+        import torch
+
+        self._torch = torch
+        self.device = device
         self.module = parts.read_part(folder, "audio_encoder", config).to(device)
         self.embedding, self.recurrent, self.synthesis = split(self.module)
         self._load_on_cpu: Callable[[], TorchCodec] = lambda: TorchCodec(folder, config, "cpu")
@@ -98,59 +91,38 @@ class TorchCodec:
         self._lock = Lock()
 
     def encode(self, sound: Sounds) -> Codes:
-        codes: Codes = self._run(lambda codec: codec._encode(sound))
-        return codes
+        with self._torch.inference_mode():
+            values = self._moved(sound)[:, None]
+            codes: Codes = self.module.encode(values).audio_codes[0].cpu().numpy()
+            return codes
 
     def embed(self, codes: Codes) -> Hidden:
-        found: Hidden = self._run(lambda codec: codec._apply(codec.embedding, codes))
+        found: Hidden = self._apply(self.embedding, codes)
         return found
 
     def recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
-        found: tuple[Hidden, Any] = self._run(lambda codec: codec._recur(hidden, state))
-        return found
-
-    def synthesise(self, hidden: Hidden) -> Sounds:
-        found: Sounds = self._run(lambda codec: codec._apply(codec.synthesis, hidden))
-        return found
-
-    def _run(self, call: Callable[["TorchCodec"], Any]) -> Any:
-        """The call with this codec, or with one on the CPU."""
-        import torch
-
-        try:
-            with torch.inference_mode():
-                return call(self)
-        except RuntimeError as error:
-            if self._device == "cpu" or not is_device_failure(error):
-                raise
-            reason = fallback_note(error, self._device)
-        # Outside of the handler: the error holds the tensors of the failed call.
-        release_memory()
-        with self._lock:
-            if self._on_cpu is None:
-                log.warning("%s The codec runs on the CPU.", reason)
-                self.note = reason
-                self._on_cpu = self._load_on_cpu()
-        return self._on_cpu._run(call)
-
-    def _encode(self, sound: Sounds) -> Codes:
-        values = self._moved(sound)[:, None]
-        codes: Codes = self.module.encode(values).audio_codes[0].cpu().numpy()
-        return codes
-
-    def _recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
         if state is None:
             state = zero_state(self.recurrent.lstm, hidden.shape[0])
-        found, *state = self.recurrent(self._moved(hidden), *map(self._moved, state))
-        return found.cpu().numpy(), [part.cpu().numpy() for part in state]
+        with self._torch.inference_mode():
+            found, *state = self.recurrent(self._moved(hidden), *map(self._moved, state))
+            return found.cpu().numpy(), [part.cpu().numpy() for part in state]
+
+    def synthesise(self, hidden: Hidden) -> Sounds:
+        found: Sounds = self._apply(self.synthesis, hidden)
+        return found
+
+    def on_cpu(self) -> "TorchCodec":
+        release_memory()
+        with self._lock:
+            self._on_cpu = self._on_cpu or self._load_on_cpu()
+            return self._on_cpu
 
     def _apply(self, part: Any, values: Any) -> Any:
-        return part(self._moved(values)).cpu().numpy()
+        with self._torch.inference_mode():
+            return part(self._moved(values)).cpu().numpy()
 
     def _moved(self, values: Any) -> Any:
-        import torch
-
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+        return self._torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
 
 def zero_state(lstm: Any, rows: int) -> list[Any]:

@@ -7,8 +7,9 @@ Within a window the codebooks are delayed (Copet et al. 2023, section 2.2): the 
 codebook with delay d is at position t + d + 1; all other positions are padding.
 """
 
+import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -17,15 +18,17 @@ from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, 
 from studio.generation.sampling import Sampler
 from studio.inference.devices import fallback_note, is_device_failure
 
+log = logging.getLogger(__name__)
+
 KEPT_SHARE = 0.4
 
 Conditioning = Callable[[float], States]
-"""The encoder states for a window that begins at a time, in seconds."""
+"""The encoder states for a window that begins at a time in the codes, in seconds."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Adds `frames` after the last `kept` frames; it begins at frame `start`."""
+    """Adds `frames` after the last `kept` frames; it begins at frame `start` of the codes."""
 
     start: int
     kept: int
@@ -72,13 +75,16 @@ class OnDevice(Decoder, Protocol):
 
     device: str
 
-    def on_cpu(self, note: str) -> Decoder:
-        """The same decoder on the CPU. Releases memory of the device, and keeps the note."""
+    def on_cpu(self) -> Decoder:
+        """The same decoder on the CPU. Releases memory of the device."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The inputs of a run of windows; `given` are the last frames of the preceding music."""
+    """The inputs of a run of windows; `given` are the last frames of the preceding music.
+
+    `notes` say how its device has failed.
+    """
 
     kind: CodecSpec
     decoder: Decoder
@@ -87,6 +93,7 @@ class Run:
     given: Codes
     sampler: Sampler
     guided: bool
+    notes: set[str] = field(default_factory=set)
 
     def frames(self, on_step: Callable[[], None]) -> Iterator[Codes]:
         """Yield the new frames one by one; `on_step` is called after each step."""
@@ -135,7 +142,9 @@ class Run:
                 raise
             note = fallback_note(error, decoder.device)
         # Outside of the handler: the error holds the tensors of the failed run.
-        decoding = decoder.on_cpu(note).begin(states, rows, self.guided)
+        log.warning("%s The CPU goes on.", note)
+        self.notes.add(note)
+        decoding = decoder.on_cpu().begin(states, rows, self.guided)
         yield from self._sampled(decoding, grid, is_code, first)
 
     def _sampled(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from studio.inference.graph_cache import GraphCache, NotConvertible
+from studio.inference.graph_cache import ConversionFailed, GraphCache, NotConvertible
 from studio.inference.process import send_nothing
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def convert_apart(module: str, graphs: Path, *given: object) -> bool:
     """Run a module that converts the network `given` by its arguments and stores it in `graphs`.
 
     Returns whether the graph was stored. Raises NotConvertible, ValueError if the weights cannot be
-    read, or RuntimeError if the conversion fails.
+    read, ConversionFailed if the process cannot run, or RuntimeError if the network is refused.
     """
     try:
         graphs.mkdir(parents=True, exist_ok=True)
@@ -69,13 +69,20 @@ def convert_apart(module: str, graphs: Path, *given: object) -> bool:
             check=False,
         )
     except OSError as error:
-        raise RuntimeError(f"cannot start the conversion: {error}") from error
+        reason = f"the conversion for OpenVINO could not be started ({error.strerror or error})"
+        raise ConversionFailed(reason) from error
     # Libraries may have written to stderr too, but not after the reason.
     reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
     if done.returncode == REFUSED:
         raise NotConvertible(reason)
     if done.returncode == NOT_READ:
         raise ValueError(reason)
+    if done.returncode < 0:
+        log.warning("a conversion was killed by signal %d:\n%s", -done.returncode, done.stderr)
+        raise ConversionFailed(
+            f"the conversion for OpenVINO was killed by signal {-done.returncode}, perhaps for "
+            "lack of memory"
+        )
     if done.returncode not in (0, NOT_KEPT):
         log.warning("a conversion failed with exit status %d:\n%s", done.returncode, done.stderr)
         raise RuntimeError(f"the conversion failed with exit status {done.returncode}: {reason}")

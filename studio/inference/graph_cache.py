@@ -30,6 +30,10 @@ class NotConvertible(Exception):
     """This network cannot run as a graph; the text says why."""
 
 
+class ConversionFailed(RuntimeError):
+    """A conversion could not run or did not end, whatever the network is; the text says why."""
+
+
 def graph_key(weights: Sequence[Path], packages: Sequence[str], *rest: Any) -> str:
     """Names the graphs of weights files under the installed versions of packages."""
     versions = [f"{name}={version(name)}" for name in packages]

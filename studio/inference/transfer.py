@@ -49,6 +49,10 @@ class DownloadFailed(Exception):
     """A download that failed. The message is a reason, without a full stop."""
 
 
+class _AnswerTooShort(DownloadFailed):
+    """An answer that ended before the file did, although the connection did not break."""
+
+
 @dataclass(frozen=True)
 class RemoteFile:
     """A file to download to `path`.
@@ -157,21 +161,24 @@ def _locked(file: RemoteFile, report: Callable[[int], None]) -> Iterator[None]:
 
 
 def _continue(file: RemoteFile, report: Callable[[int], None]) -> None:
-    """Download the missing part; broken connections are retried. Raises DownloadFailed."""
+    """Download the missing part; incomplete answers are retried. Raises DownloadFailed."""
     import httpx2
 
-    failures = 0
+    failures = most_bytes = 0
     with failures_named(), open(file.unfinished, "ab") as stream:
         if stream.tell() > file.size_bytes:
             stream.truncate(0)
         while (before_bytes := stream.seek(0, os.SEEK_END)) < file.size_bytes:
+            most_bytes = max(most_bytes, before_bytes)
             report(before_bytes)
             try:
                 _receive(file, stream, report)
-            except httpx2.TransportError as error:
-                failures = failures + 1 if stream.tell() <= before_bytes else 0
+            except (httpx2.TransportError, _AnswerTooShort) as error:
+                failures = failures + 1 if stream.tell() <= most_bytes else 0
                 log.warning("the download of %s broke off: %r", file.url, error)
                 if failures > RETRIES:
+                    if isinstance(error, _AnswerTooShort):
+                        raise
                     raise DownloadFailed(
                         f"the download broke off ({type(error).__name__}) after "
                         f"{before_bytes / 1e6:,.0f} of {file.size_bytes / 1e6:,.0f} MB, and the "
@@ -204,13 +211,28 @@ def _receive(file: RemoteFile, stream: BinaryIO, report: Callable[[int], None]) 
     ) as response:
         hf_raise_for_status(response)
         if begin_bytes and response.status_code != HTTPStatus.PARTIAL_CONTENT:
-            stream.truncate(0)
+            begin_bytes = 0
+            _empty(stream)
+        done_bytes = begin_bytes
         for block in response.iter_bytes():
             stream.write(block)
             done_bytes = stream.tell()
             if done_bytes > file.size_bytes:
                 raise DownloadFailed(f"{file.url} is larger than its declared size")
             report(done_bytes)
+    if done_bytes < file.size_bytes:
+        if not begin_bytes:
+            _empty(stream)  # it was not the file, but for example the error page of a proxy
+        raise _AnswerTooShort(
+            f"the server sent {done_bytes - begin_bytes:,} of "
+            f"{file.size_bytes - begin_bytes:,} bytes of {file.url}; a proxy may have "
+            "replaced its answer"
+        )
+
+
+def _empty(stream: BinaryIO) -> None:
+    stream.truncate(0)
+    stream.seek(0)  # so that `tell` counts from there
 
 
 def _is_intact(file: RemoteFile) -> bool:

@@ -22,6 +22,9 @@ MAX_SHOWN_CHARACTERS = 200
 # An option of every job; it is removed before the options of the model are checked.
 WEBHOOK = "webhook"
 
+# Stored with the options of a job: the identities of the sounds that they name, by option.
+SOURCE_IDENTITIES = "source_identities"
+
 VariantName = Annotated[str, Field(min_length=1, max_length=200)]
 
 

@@ -36,13 +36,22 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """A request for a job. Requests with the same fingerprint have the same results."""
+    """A request for a job. Requests with the same fingerprint have the same results.
+
+    `before_download` is the fingerprint that it had before the weights were downloaded, if so.
+    """
 
     file_id: str
     model: str
     variant: str
     options: dict[str, Any]
     fingerprint: str
+    before_download: str | None = None
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """Those of earlier jobs that have the results of this request."""
+        return [one for one in (self.fingerprint, self.before_download) if one is not None]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def completed_before(
     of another upload of the same owner with the same content. `webhook` receives the message about
     its end.
     """
-    found = store.with_fingerprint(request.fingerprint, [State.COMPLETED])
+    found = store.of_request(request, [State.COMPLETED])
     # Prefer jobs of the same file, because their results may have been edited.
     for earlier in sorted(found, key=lambda job: job.request.file_id != request.file_id):
         if earlier.result is None or not storage.result(earlier.result_id).exists():

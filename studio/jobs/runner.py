@@ -75,7 +75,7 @@ class JobRunner:
         TooManyJobs.
         """
         with self._changed:
-            for job in self._store.with_fingerprint(request.fingerprint, ACTIVE):
+            for job in self._store.of_request(request, ACTIVE):
                 if job.request.file_id == request.file_id:
                     if webhook is not None:
                         self._store.add_webhook(job.job_id, webhook, client)

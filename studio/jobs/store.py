@@ -180,12 +180,12 @@ class JobStore:
         with self._sessions.begin() as session:
             session.execute(delete(JobRow).where(JobRow.job_id == job_id))
 
-    def with_fingerprint(self, fingerprint: str, states: Iterable[State]) -> list[Job]:
-        """Jobs with the fingerprint in one of the states, newest first."""
+    def of_request(self, request: Request, states: Iterable[State]) -> list[Job]:
+        """Jobs of any file for the same request, in one of the states, newest first."""
         with self._sessions.reading() as session:
             rows = session.scalars(
                 select(JobRow)
-                .where(JobRow.fingerprint == fingerprint, JobRow.state.in_(list(states)))
+                .where(JobRow.fingerprint.in_(request.fingerprints), JobRow.state.in_(list(states)))
                 .order_by(JobRow.number.desc())
             )
             return self._jobs(session, rows.all())

@@ -22,7 +22,7 @@ from studio.inference.devices import (
     release_memory,
 )
 from studio.inference.engine_settings import EngineSettings
-from studio.inference.graph_cache import NotConvertible
+from studio.inference.graph_cache import ConversionFailed, NotConvertible
 from studio.inference.hardware import native_bf16
 from studio.separation.arrays import NUMPY, TorchArrays
 from studio.separation.network import Bag, Member, Network
@@ -94,7 +94,7 @@ def _on_cpu(
         )
     try:
         return _openvino_bag(files, weights, settings, choice.note)
-    except NotConvertible as error:
+    except (NotConvertible, ConversionFailed) as error:
         note = f"PyTorch was used: {error}."
     except (RuntimeError, ValueError) as error:
         # Weights that cannot be read are refused by PyTorch as well, which says it best.

@@ -7,6 +7,7 @@ from studio.errors import InvalidOption
 from studio.family import Family, JobContext
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
+from studio.jobs.body import SOURCE_IDENTITIES
 from studio.results import SOUND_FORMATS, Track
 from studio.separation.catalogue import SIX, DemucsCatalogue, DemucsVariant
 from studio.separation.engines import expected
@@ -70,7 +71,8 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
     ) -> SeparationResult:
         from studio.separation.separate import separate
 
-        source = self.source(upload, context.options.source)
+        identity = context.source_identities.get("source")
+        source = self.source(upload, context.options.source, identity)
         result = separate(model, source, context)
         if context.options.source is None:
             return result
@@ -96,17 +98,20 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
         self, upload: Upload, options: SeparationOptions, variant: DemucsVariant
     ) -> dict[str, Any]:
         _check_stems(variant, options.stems)
-        options.check_work(self.source(upload, options.source).duration_s, self._max_work_s)
-        return {"stems": sorted(set(options.stems)) if options.stems else None}
+        source = self.source(upload, options.source)
+        options.check_work(source.duration_s, self._max_work_s)
+        stems = {"stems": sorted(set(options.stems)) if options.stems else None}
+        if options.source is None:
+            return stems
+        return {**stems, SOURCE_IDENTITIES: {"source": source.identity}}
 
     def check_stems(self, variant: str, stems: list[str]) -> None:
         """Raise UnknownVariant or UnknownStem where a variant does not have the stems."""
         _check_stems(self.catalogue.check(variant), stems)
 
-    def identity(self, upload: Upload, options: SeparationOptions) -> list[Any]:
-        return [self.source(upload, options.source).identity]
-
-    def source(self, upload: Upload, track: str | None = None) -> Source:
+    def source(
+        self, upload: Upload, track: str | None = None, identity: str | None = None
+    ) -> Source:
         """The upload, or a track of it. Raises NotReady or InvalidOption."""
         if track is None:
             return self._sources.upload(upload)
@@ -115,7 +120,7 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
                 f"`source` is {track!r}, but {upload.filename!r} is an audio file and has no "
                 "generated music. Leave out `source`."
             )
-        return self._sources.track(upload, track)
+        return self._sources.track(upload, track, identity)
 
 
 def _check_stems(variant: DemucsVariant, stems: list[str] | None) -> None:

@@ -19,6 +19,7 @@ _PARAMETERS = {
 }  # fmt: skip
 # The multilingual releases before large-v3.
 _EARLIER = ("tiny", "base", "small", "medium")
+_NOT_TRANSLATING = ("turbo", "large-v3-turbo")
 _FULL_NAMES = {"turbo": "large-v3-turbo", "large": "large-v3"}
 RELEASES = tuple(_PARAMETERS)
 _PURPOSES = {
@@ -44,6 +45,11 @@ class WhisperVariant(Variant):
         if self.name == BUNDLED or self.name.endswith(".en"):
             return ENGLISH
         return EARLIER_LANGUAGES if self.name in _EARLIER else LANGUAGES
+
+    @property
+    def translates(self) -> bool:
+        """Whether it translates into English; assumed where its name does not say it."""
+        return self.languages != ENGLISH and self.name not in _NOT_TRANSLATING
 
 
 class _Store(Protocol):

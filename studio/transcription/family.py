@@ -151,10 +151,12 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
         self, upload: Upload, options: TranscriptionOptions, variant: WhisperVariant
     ) -> dict[str, Any]:
         check_language(options.language, variant.languages, f"the variant {variant.name!r}")
-        if options.task != "transcribe" and variant.languages == ENGLISH:
+        if options.task != "transcribe" and not variant.translates:
+            is_english = variant.languages == ENGLISH
+            reason = "supports English only" if is_english else "does not translate"
             raise InvalidOption(
-                f"`task` is {options.task!r}, but the variant {variant.name!r} supports English "
-                "only. Leave out `task`, or use a multilingual variant.",
+                f"`task` is {options.task!r}, but the variant {variant.name!r} {reason}. Leave out "
+                "`task`, or use another variant, such as 'small'.",
                 param="task",
             )
         if options.source == "vocals":

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
+from studio.jobs.body import SOURCE_IDENTITIES
 from studio.jobs.job import Job
 from studio.results import PEAKS, Track
 from studio.storage.files import FileInfo, Storage, Upload
@@ -184,6 +185,7 @@ def _shown(options: dict[str, Any]) -> dict[str, Any]:
     return {
         name: f"{value[:MAX_SHOWN_CHARACTERS]}..." if _is_long(value) else value
         for name, value in options.items()
+        if name != SOURCE_IDENTITIES
     }
 
 

@@ -77,9 +77,9 @@ REMEDIES = {
     ),
     "not_ready": (
         "The job is still queued or processing, or none was started; or `source`, "
-        "`continue_from` or `melody_from` refers to music that has not been generated. A mix "
-        "with a click needs an analysis, and a karaoke video a transcript and separated "
-        "vocals. Check `GET /status/<file_id>`."
+        "`continue_from` or `melody_from` refers to music that has not been generated, or that "
+        "was deleted while the job was waiting. A mix with a click needs an analysis, and a "
+        "karaoke video a transcript and separated vocals. Check `GET /status/<file_id>`."
     ),
     "nothing_to_cancel": "All jobs of the file have ended.",
     "origin_refused": (

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from studio.generation import parts
+from studio.generation.codec_run import CodecRun
 from studio.generation.cuda.decoder import CudaDecoder
 from studio.generation.cuda.network import Network
-from studio.generation.cuda.run import Run, choose
+from studio.generation.cuda.run import MAX_GRAPHS, Run, choose
 from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, States
 from studio.generation.openvino.conversion import shape_of
 from studio.generation.sampling import Sampler, Sampling
@@ -110,6 +111,19 @@ def test_steps_draw_the_codes_that_the_host_would_draw(folder: Path, scale: floa
         assert np.array_equal(run.grid[:tracks, :, :last].numpy(), expected)
 
 
+def test_a_run_keeps_the_graphs_that_were_used_last(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a device can record them, so here they are plain objects."""
+    run = Run(decoders(folder)[1], (2, 8, LENGTH))
+    monkeypatch.setattr(run, "_recorded", lambda *_: object())
+    first = run.graph(1, Sampling())
+    for number in range(3 * MAX_GRAPHS):
+        run.graph(1, Sampling(temperature=1 + number / 1000))
+        assert run.graph(1, Sampling()) is first
+    assert len(run._graphs) == MAX_GRAPHS
+
+
 @pytest.mark.parametrize(
     "sampling",
     [
@@ -144,17 +158,23 @@ def test_the_codec_goes_on_where_the_device_has_no_memory(
     config = parts.read_config(folder)
     exact, codec = TorchCodec(folder, config, "cpu"), TorchCodec(folder, config, "cpu")
     # Its networks are those of a device with too little memory.
-    codec._device = "cuda"
+    codec.device = "cuda"
+    with_memory = codec._moved
     monkeypatch.setattr(codec, "_moved", out_of_memory)
     codes = np.random.default_rng(0).integers(0, 64, (2, 4, 20))
     sounds = []
-    for one in (exact, codec):
+    run = CodecRun(codec)
+    for one in (exact, run):
         hidden, state = one.recur(one.embed(codes), None)
         again, _ = one.recur(hidden, state)
         sounds.append(one.synthesise(again))
     assert np.array_equal(sounds[0], sounds[1])
-    assert exact.note is None
-    assert "out of memory" in (codec.note or "")
+    assert "out of memory" in (run.note or "")
+    codec.device = "cpu"
+    monkeypatch.setattr(codec, "_moved", with_memory)
+    later = CodecRun(codec)
+    later.embed(codes)
+    assert later.note is None, "of another job"
 
 
 def out_of_memory(_values: Any) -> Any:
@@ -185,8 +205,8 @@ def short_windows(folder: Path) -> CodecSpec:
     return replace(kind, window_frames=40)
 
 
-def codes_of(decoder: Decoder, kind: CodecSpec, hidden: int) -> Codes:
-    """Two windows of the likeliest codes."""
+def codes_of(decoder: Decoder, kind: CodecSpec, hidden: int) -> tuple[Codes, str]:
+    """Two windows of the likeliest codes, and the notes on the device."""
     states = np.random.default_rng(3).normal(size=(2, TOKENS, hidden)).astype(np.float32)
     nothing = np.zeros((2, kind.codebooks, 0), np.int64)
     sampler = Sampler(Sampling(temperature=0.0), 0, 2)
@@ -196,7 +216,7 @@ def codes_of(decoder: Decoder, kind: CodecSpec, hidden: int) -> Codes:
     steps: list[int] = []
     found = np.concatenate(list(run.frames(lambda: steps.append(1))), axis=2)
     assert len(steps) == sum(window.frames + max(kind.delays) for window in windows)
-    return found
+    return found, " ".join(run.notes)
 
 
 @pytest.mark.parametrize("most", [0, 1, 30])
@@ -206,11 +226,27 @@ def test_music_goes_on_where_the_device_runs_out_of_memory(
     """Every window fails after so many codes; those are kept, and the CPU draws the others."""
     exact, network = decoders(folder)
     kind = short_windows(folder)
-    expected = codes_of(exact, kind, network.shape.hidden)
+    expected, note = codes_of(exact, kind, network.shape.hidden)
+    assert note == ""
     decoder = CudaDecoder(folder, network.shape, kind, "cpu", lambda: exact)
     monkeypatch.setattr(decoder, "_begin", lambda *run: ShortOfMemory(exact.begin(*run), most))
-    assert np.array_equal(codes_of(decoder, kind, network.shape.hidden), expected)
-    assert "out of memory" in (decoder.note or "")
+    found, note = codes_of(decoder, kind, network.shape.hidden)
+    assert np.array_equal(found, expected)
+    assert "out of memory" in note
+    monkeypatch.setattr(decoder, "_begin", exact.begin)
+    assert codes_of(decoder, kind, network.shape.hidden)[1] == "", "of another job"
+
+
+def test_a_device_without_memory_for_a_run_is_not_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact, network = decoders(folder)
+    kind = short_windows(folder)
+    decoder = CudaDecoder(folder, network.shape, kind, "cpu", lambda: exact)
+    monkeypatch.setattr(decoder, "_begin", lambda *_: out_of_memory(None))
+    found, note = codes_of(decoder, kind, network.shape.hidden)
+    assert np.array_equal(found, codes_of(exact, kind, network.shape.hidden)[0])
+    assert "out of memory" in note
 
 
 @pytest.mark.parametrize("most", [0, 30])
@@ -227,10 +263,9 @@ def test_a_network_of_transformers_goes_on_on_the_cpu(folder: Path, most: int) -
             out_of_memory(None)
 
     decoder.module.model.register_forward_pre_hook(check)
-    found = codes_of(decoder, kind, network.shape.hidden)
-    assert np.array_equal(found, codes_of(exact, kind, network.shape.hidden))
-    assert "out of memory" in (decoder.note or "")
-    assert exact.note is None
+    found, note = codes_of(decoder, kind, network.shape.hidden)
+    assert np.array_equal(found, codes_of(exact, kind, network.shape.hidden)[0])
+    assert "out of memory" in note
 
 
 def test_errors_that_no_device_made_end_the_music(folder: Path) -> None:
@@ -240,7 +275,6 @@ def test_errors_that_no_device_made_end_the_music(folder: Path) -> None:
     decoder.module.model.register_forward_pre_hook(wrong_shape)
     with pytest.raises(RuntimeError, match="shapes"):
         codes_of(decoder, kind, network.shape.hidden)
-    assert decoder.note is None
 
 
 def wrong_shape(*_: object) -> None:

@@ -1,6 +1,7 @@
 """Both engines say what transformers says, for every kind of MusicGen."""
 
 import shutil
+import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -156,6 +157,17 @@ def test_graphs_are_converted_elsewhere_and_here_only_where_they_cannot_be_kept(
     assert np.array_equal(codes_of(elsewhere, Sampling()), codes_of(here, Sampling()))
 
 
+def test_a_conversion_that_cannot_run_is_no_refusal(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
+    catalogue = MusicGenCatalogue(model_dir / "none", model_dir / "musicgen")
+    model = load(catalogue, "plain", EngineSettings("openvino", "f32", 1, tmp_path / "graphs"))
+    assert model.engine == "torch"
+    assert model.note is not None and "could not be started (No such file" in model.note
+    assert "refused" not in model.note
+
+
 @pytest.mark.slow
 def test_a_graph_is_kept_and_its_weights_may_have_8_bits(model_dir: Path) -> None:
     """8-bit weights cost a little accuracy, and are chosen by default."""
@@ -242,6 +254,22 @@ def test_the_steps_are_the_frames_and_the_delays(model_dir: Path) -> None:
     assert plan(kind, 100, given=600)[0].start == 0
     stereo = loaded(model_dir, "stereo", "torch").kind
     assert stereo.delays == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_the_results_of_other_settings_are_not_reused(model_dir: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model_dir / "musicgen" / "plain", tmp_path / "plain")
+    catalogue = MusicGenCatalogue(tmp_path / "none", tmp_path)
+    seen = [MusicGenCatalogue(tmp_path, model_dir / "musicgen").find("plain").fingerprint()]
+    assert catalogue.find("plain").fingerprint() == seen[0], "a copy"
+    for name in (
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ):
+        (folder / name).write_text((folder / name).read_text() + "\n")
+        seen.append(catalogue.find("plain").fingerprint())
+    assert len({tuple(one) for one in seen}) == 5
 
 
 # What a conversion process says of lost weights, test_convert_process knows too.

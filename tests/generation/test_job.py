@@ -8,10 +8,27 @@ from typing import Any
 import numpy as np
 import pytest
 
+from config import Config
+from models import Models
 from studio.audio.loudness import integrated_lufs
-from tests.support.music import heard, make, prompt
+from studio.errors import NotReady
+from studio.jobs.database import connect
+from studio.jobs.job import Job, State
+from studio.jobs.store import JobStore
+from studio.storage.files import Upload
+from tests.storage.test_storages import prompt_to
+from tests.support.music import heard, make, make_music_model, prompt
 from tests.support.problems import assert_problem
-from tests.support.server import Server, decode_all, level_db, noise, write_wav
+from tests.support.server import (
+    Server,
+    Sound,
+    decode_all,
+    level_db,
+    noise,
+    read_sound,
+    write_wav,
+)
+from tests.support.storage import disk_storage
 
 RATE_HZ = 32_000
 FRAME_S = 0.02
@@ -174,6 +191,37 @@ def test_generated_music_can_be_continued_and_separated(player: Server, tmp_path
         held = {name.rpartition(" - ")[2] for name in opened.namelist()}
     assert held == {"music.flac", "drums.flac", "bass.flac", "other.flac", "vocals.flac"}
     assert np.array_equal(heard(player, tmp_path, first), music)
+
+
+def test_a_queued_job_reads_the_track_that_it_was_requested_for(tmp_path: Path) -> None:
+    make_music_model(tmp_path / "models" / "musicgen" / "tiny")
+    storage = disk_storage(tmp_path / "uploads", tmp_path / "outputs")
+    storage.open()
+    store = JobStore(connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}"))
+    store.open()
+    settings = {"MODEL_DIR": str(tmp_path / "models"), "MUSICGEN_ENGINE": "torch"}
+    processor = Models(Config.load(settings, dotenv=None), storage, store).get("musicgen")
+    first, second = prompt_to(storage), prompt_to(storage)
+
+    def requested(upload: Upload, **options: Any) -> Job:
+        body = {"model_variant": "tiny", "duration": 1.0, "seed": 1, **options}
+        return store.add(processor.request(upload, body))
+
+    def done(job: Job) -> Sound:
+        result = processor.run(job, lambda *_: None)
+        store.finish(job, State.COMPLETED, result=result)
+        return read_sound(storage.result(job.result_id).file("music.wav").path)
+
+    made = requested(first)
+    music = done(made)
+    waiting = [requested(second, continue_from=first.file_id, seed=seed) for seed in (3, 4)]
+    assert not np.array_equal(done(requested(first, seed=2)), music)
+    kept = music.shape[1] - RATE_HZ // 10
+    assert np.abs(done(waiting[0])[:, :kept] - music[:, :kept]).max() < 1e-6
+    store.forget(made.job_id)
+    with pytest.raises(NotReady, match=r"'music' of 'prompt\.txt' .* has been deleted"):
+        done(waiting[1])
+    store.close()
 
 
 def test_a_melody_is_followed_by_melody_variants_only(player: Server, tmp_path: Path) -> None:

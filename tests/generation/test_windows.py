@@ -1,6 +1,7 @@
 """Music of any length: windows join unheard, progress counts steps, cancel is quick."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,17 @@ import numpy as np
 import pytest
 
 from studio.family import JobContext
+from studio.generation import chroma
 from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.generate import ENCODING_SHARE, Prompt, generate
 from studio.generation.load import load
-from studio.generation.model import MusicModel
+from studio.generation.model import Listener, MusicModel, States
 from studio.generation.options import GenerationOptions
 from studio.generation.windows import plan
 from studio.inference.engine_settings import EngineSettings
+from studio.sources import Source
 from tests.support.music import make_music_model
-from tests.support.server import Sound, read_sound
+from tests.support.server import Sound, noise, read_sound, write_wav
 
 PROMPT = Prompt("slow piano")
 WINDOW_S = 3
@@ -28,13 +31,15 @@ class Ended(Exception):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> MusicModel:
+    return brief(tmp_path_factory.mktemp("windows"), EngineSettings("openvino", "f32", 1, graphs))
+
+
+def brief(folder: Path, settings: EngineSettings, is_melody: bool = False) -> MusicModel:
     """A model that oversees 3 s: each further window is given 1.2 s and adds 1.8 s."""
-    folder = tmp_path_factory.mktemp("windows")
-    made = make_music_model(folder / "musicgen" / "brief")
-    settings = made / "generation_config.json"
-    settings.write_text(json.dumps({**json.loads(settings.read_text()), "max_length": 153}))
-    catalogue = MusicGenCatalogue(folder / "none", folder / "musicgen")
-    return load(catalogue, "brief", EngineSettings("openvino", "f32", 1, graphs))
+    made = make_music_model(folder / "musicgen" / "brief", is_melody=is_melody)
+    generation = made / "generation_config.json"
+    generation.write_text(json.dumps({**json.loads(generation.read_text()), "max_length": 153}))
+    return load(MusicGenCatalogue(folder / "none", folder / "musicgen"), "brief", settings)
 
 
 def music(
@@ -116,3 +121,36 @@ def test_the_disk_is_asked_before_anything_is_written(model: MusicModel, tmp_pat
         generate(model, PROMPT, JobContext(options, tmp_path, reserve=reserve))
     assert asked == [300 * 32_000 * 4 * 4]
     assert list(tmp_path.iterdir()) == []
+
+
+class Noting:
+    """A listener that notes the melodies it encodes."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.takes_melody = listener.takes_melody
+        self.melodies: list[Sound | None] = []
+
+    def unknown_share(self, prompt: str) -> float:
+        return self._listener.unknown_share(prompt)
+
+    def states(self, prompt: str, melody: Sound | None) -> States:
+        self.melodies.append(melody)
+        return self._listener.states(prompt, melody)
+
+
+def test_a_melody_is_followed_from_the_start_of_a_continued_track(tmp_path: Path) -> None:
+    model = brief(tmp_path, EngineSettings("torch", "f32", 1, tmp_path), is_melody=True)
+    listener = Noting(model.listener)
+    pitches = np.random.default_rng(0).normal(0, 0.1, (1, 7 * chroma.RATE_HZ)).astype(np.float32)
+    tune = write_wav(tmp_path / "tune.wav", pitches, chroma.RATE_HZ)
+    song = write_wav(tmp_path / "song.wav", noise(5.0, channels=1, rate_hz=32_000), 32_000)
+    prompt = Prompt("slow piano", Source(song, 5.0), Source(tune, 7.0))
+    context = JobContext(GenerationOptions(seed=1, duration=2.0), tmp_path)
+    generate(replace(model, listener=listener), prompt, context)
+    # The first window is given the last 1.2 s of the song, and the second one begins 1.8 s later.
+    whole, *windows = listener.melodies
+    assert whole is not None and len(windows) == 2
+    for melody, start_s in zip(windows, (3.8, 5.6), strict=True):
+        assert melody is not None
+        assert np.array_equal(melody, chroma.from_second(whole, start_s))

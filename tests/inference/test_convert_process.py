@@ -9,7 +9,7 @@ import pytest
 
 from studio.inference import graph_cache
 from studio.inference.convert_process import convert_apart
-from studio.inference.graph_cache import GraphCache, NotConvertible
+from studio.inference.graph_cache import ConversionFailed, GraphCache, NotConvertible
 
 MODULE = "tests.support.converting"
 
@@ -24,6 +24,7 @@ def test_what_was_kept_is_there(tmp_path: Path) -> None:
     [
         ("refuses", NotConvertible, "^it is too odd$"),
         ("lacks weights", ValueError, "^KeyError: 'lm_heads.0.weight'$"),
+        ("is killed", ConversionFailed, "was killed by signal 9"),
         ("breaks", RuntimeError, "exit status 1: RuntimeError: no such operation$"),
     ],
 )

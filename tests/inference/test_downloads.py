@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
@@ -9,6 +10,8 @@ from threading import Event, Thread
 import pytest
 from huggingface_hub import constants
 
+from config import Config
+from models import Models
 from studio.errors import DiskFull, WeightsMissing
 from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.load import fetch as fetch_music
@@ -17,12 +20,20 @@ from studio.inference.downloads import Downloads
 from studio.inference.hub import fetch, list_files
 from studio.inference.transfer import DownloadFailed, OnTransfer, RemoteFile, Transfer, download
 from studio.inference.variants import Where
+from studio.jobs.database import connect
+from studio.jobs.execution import Executor
+from studio.jobs.job import Request, State
+from studio.jobs.reuse import completed_before
+from studio.jobs.runner import JobRunner
+from studio.jobs.store import JobStore
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import fetch as fetch_demucs
 from studio.transcription.catalogue import FASTER_WHISPER, WhisperCatalogue
 from studio.transcription.load import fetch as fetch_whisper
+from tests.storage.test_storages import publish, upload_to
 from tests.support.hub import Hub, serving
 from tests.support.server import ROOT
+from tests.support.storage import disk_storage
 
 CONTENT = os.urandom(1_000_000)
 REPOSITORY = "someone/thing"
@@ -99,6 +110,31 @@ def test_a_connection_that_delivers_nothing_is_given_up(
     assert file.unfinished.stat().st_size == 500_000
 
 
+@pytest.mark.parametrize("present_bytes", [0, 500_000, len(CONTENT)])
+@pytest.mark.parametrize("takes_ranges", [True, False])
+def test_a_server_that_answers_with_something_shorter_is_given_up(
+    hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    present_bytes: int,
+    takes_ranges: bool,
+) -> None:
+    """As proxies answer with a page that says why a file is blocked."""
+    monkeypatch.setattr(transfer, "RETRY_S", 0.0)
+    hub.takes_ranges = takes_ranges
+    file = remote(hub, tmp_path, size_bytes=2_000_000)
+    file.unfinished.write_bytes(CONTENT[:present_bytes])
+
+    def on_transfer(_: Transfer) -> None:
+        if len(hub.downloaded) > 20:
+            raise Stopped
+
+    with pytest.raises(DownloadFailed, match=r"the server sent [\d,]+ of [\d,]+ bytes of http"):
+        download([file], on_transfer)
+    kept_bytes = len(CONTENT) if present_bytes and takes_ranges else 0
+    assert file.unfinished.stat().st_size == kept_bytes
+
+
 @pytest.mark.parametrize("takes_ranges", [True, False])
 def test_a_stopped_download_is_resumed(hub: Hub, tmp_path: Path, takes_ranges: bool) -> None:
     hub.takes_ranges = takes_ranges
@@ -161,6 +197,36 @@ def test_files_of_the_hub_are_where_its_library_finds_them(hub: Hub, tmp_path: P
     assert try_to_load_from_cache(REPOSITORY, "weights.bin", cache_dir=cache) == str(path)
     with pytest.raises(DownloadFailed, match="HfHubHTTPError"):
         fetch(REPOSITORY, ["absent.bin"], lambda _: None)
+
+
+def test_a_request_joins_its_job_before_and_after_the_download(hub: Hub, tmp_path: Path) -> None:
+    """Weights that the operator has added may be others, so they do not have its result."""
+    bundled = ROOT / "pretrained" / "whisper-mini" / "ctranslate2"
+    hub.add("Systran/faster-whisper-base", bundled)
+    storage = disk_storage(tmp_path / "uploads", tmp_path / "outputs")
+    storage.open()
+    store = JobStore(connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}"))
+    store.open()
+    runner = JobRunner(store, Executor(store, {}, lambda _: None), workers=0, most_queued=9)
+    config = Config.load({"MODEL_DIR": str(tmp_path / "models")}, dotenv=None)
+    models = Models(config, storage, store)
+    upload = upload_to(storage)
+
+    def requested() -> Request:
+        return models.request("whisper", upload, {"model_variant": "base"})
+
+    job = runner.submit(requested())
+    assert runner.submit(requested()).job_id == job.job_id
+    models.get("whisper").fetch("base", lambda _: None)
+    assert requested().fingerprint != job.request.fingerprint
+    assert runner.submit(requested()).job_id == job.job_id
+    publish(storage, upload, job.job_id, transcription=b"{}")
+    assert store.finish(job, State.COMPLETED, result={"duration_s": 1.0})
+    found = completed_before(store, storage, requested(), owner=None)
+    assert found is not None and found.job_id == job.job_id
+    shutil.copytree(bundled, tmp_path / "models" / "whisper" / "base")
+    assert completed_before(store, storage, requested(), owner=None) is None
+    store.close()
 
 
 def test_two_jobs_that_need_the_same_weights_share_one_download() -> None:

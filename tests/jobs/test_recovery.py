@@ -213,9 +213,9 @@ def test_jobs_of_a_file_the_latest_first(database: str) -> None:
         other = store.add(request("0", file_id="e" * 32))
         found = [job.job_id for job in store.of_file(FILE)]
         assert found == [job.job_id for job in reversed(jobs)]
-        same = store.with_fingerprint(request("0").fingerprint, [State.QUEUED])
+        same = store.of_request(request("0"), [State.QUEUED])
         assert [job.job_id for job in same] == [other.job_id, jobs[0].job_id]
-        assert store.with_fingerprint(request("0").fingerprint, [State.COMPLETED]) == []
+        assert store.of_request(request("0"), [State.COMPLETED]) == []
         store.forget_file(FILE)
         assert store.of_file(FILE) == []
         assert [job.job_id for job in store.of_file("e" * 32)] == [other.job_id]

@@ -65,4 +65,5 @@ def test_a_download_is_a_stage_of_the_job(server: Server, hub: Hub, tmp_path: Pa
     hub.paused.clear()
     status = server.wait(third)
     assert status["status"] == "completed", status
+    assert server.process(third, stems=["bass"]).json()["job_id"] == status["job_id"]
     assert server.log.read_text().count("downloaded demucs/htdemucs") == 1

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,34 +31,58 @@ def hasty(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[S
     server.stop_later()
 
 
-def begun(server: Server, length: str, address: str = "10.0.0.1") -> socket.socket:
+def begun(
+    server: Server,
+    length: str,
+    address: str = "10.0.0.1",
+    path: str = "/upload",
+    content_type: str = FORM["Content-Type"],
+    first: bytes = part("song.wav", b"RIFF")[:-2],
+) -> socket.socket:
     """An upload of which only the beginning was sent."""
     sender = socket.create_connection(("127.0.0.1", server.port), timeout=60)
-    head = f"POST /upload HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\n"
-    sender.sendall(f"{head}{length}\r\nContent-Type: {FORM['Content-Type']}\r\n\r\n".encode())
-    first = part("song.wav", b"RIFF")[:-2]
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\n"
+    sender.sendall(f"{head}{length}\r\nContent-Type: {content_type}\r\n\r\n".encode())
     sender.sendall(b"%x\r\n%s\r\n" % (len(first), first) if length == CHUNKED else first)
     return sender
+
+
+def answer_to_a_slow(sender: socket.socket, piece: bytes) -> Any:
+    """The JSON with which the server ends an upload whose client goes on with `piece`."""
+    answer = b""
+    sender.settimeout(0.2)
+    ends_s = time.monotonic() + 60
+    while not answer.rstrip().endswith(b"}"):
+        assert time.monotonic() < ends_s
+        try:
+            answer += sender.recv(65_536)
+        except TimeoutError:
+            sender.sendall(piece)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    return json.loads(answer[answer.index(b"{") :])
 
 
 @pytest.mark.parametrize("length", [SIZED, CHUNKED], ids=["sized", "chunked"])
 def test_a_slow_upload_is_ended_and_told(hasty: Server, length: str) -> None:
     before = left_on(hasty)
-    answer = b""
     with begun(hasty, length) as sender:
-        sender.settimeout(0.2)
-        ends_s = time.monotonic() + 60
-        while b'"request_id"' not in answer:
-            assert time.monotonic() < ends_s
-            try:
-                answer += sender.recv(65_536)
-            except TimeoutError:
-                sender.sendall(b"1\r\nx\r\n" if length == CHUNKED else b"x")
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    body = json.loads(answer[answer.index(b"{") : answer.rindex(b"}") + 1])
+        body = answer_to_a_slow(sender, b"1\r\nx\r\n" if length == CHUNKED else b"x")
     assert body["code"] == "upload_too_slow"
     assert_sentence(body["error"], "50 kB/s")
     assert left_on(hasty) == before
+
+
+def test_a_slow_upload_in_json_is_ended_too(hasty: Server) -> None:
+    with begun(
+        hasty,
+        SIZED,
+        path="/v1/audio/transcriptions",
+        content_type="application/json",
+        first=b'{"input_audio": {"data": "',
+    ) as sender:
+        error = answer_to_a_slow(sender, b"A")["error"]
+    assert error["code"] == "upload_too_slow"
+    assert_sentence(error["message"], "50 kB/s")
 
 
 def test_a_steady_upload_is_left_alone(hasty: Server, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ one. They are therefore recorded once and replayed: caches of fixed size, positi
 device, and the codes drawn there, so that nothing comes back to the host but finished codes.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
@@ -18,9 +17,7 @@ from studio.generation.cuda.run import Key, Run
 from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, Logits, States
 from studio.generation.openvino.graph import Shape
 from studio.generation.sampling import Sampler, Sampling
-from studio.inference.devices import fallback_note, is_device_failure, release_memory
-
-log = logging.getLogger(__name__)
+from studio.inference.devices import is_device_failure, release_memory
 
 # Steps from one copy of codes to the host to the next.
 CHUNK_STEPS = 25
@@ -34,8 +31,7 @@ KEPT_RUNS = 2
 class CudaDecoder:
     """The decoder behind the `Decoder` protocol, in half precision. Any number of runs at once.
 
-    If the device has no memory for a run, at its start or later, the decoder that `fallback` gives
-    takes over; `note` then says so.
+    `fallback` gives the decoder that takes over if the device has no memory for a run.
     """
 
     def __init__(
@@ -50,7 +46,6 @@ class CudaDecoder:
 
         self.network = Network(folder, shape, device, torch.float16)
         self.device = device
-        self.note: str | None = None
         self._fallback = fallback
         self._on_cpu: Decoder | None = None
         self._most_frames = kind.window_frames + max(kind.delays) + 1
@@ -64,21 +59,14 @@ class CudaDecoder:
         except RuntimeError as error:
             if not is_device_failure(error):
                 raise
-            reason = fallback_note(error)
+        # Outside of the handler: the error holds the tensors of the failed run.
         self._release()
-        try:
-            return self._begin(states, rows, guided)
-        except RuntimeError as error:
-            if not is_device_failure(error):
-                raise
-        return self.on_cpu(reason).begin(states, rows, guided)
+        return self._begin(states, rows, guided)
 
-    def on_cpu(self, note: str) -> Decoder:
-        log.warning("%s The CPU goes on.", note)
+    def on_cpu(self) -> Decoder:
         self._release()
         # Not `_lock`, which runs that are collected as garbage meanwhile take.
         with self._loading:
-            self.note = note
             self._on_cpu = self._on_cpu or self._fallback()
             return self._on_cpu
 

@@ -1,5 +1,6 @@
 """The arrays of one run on a CUDA device, and the step that is recorded over them."""
 
+from collections import OrderedDict
 from threading import Lock
 from typing import Any
 
@@ -8,6 +9,8 @@ from studio.generation.sampling import Sampling
 
 # One thread at a time records: while it does, the device takes no other new memory.
 _recording = Lock()
+# Requests choose the sampling, and a graph takes memory of the device.
+MAX_GRAPHS = 4
 
 Key = tuple[int, int, int]
 """What the arrays of a run are made for: rows, tokens of the prompt, positions."""
@@ -40,7 +43,7 @@ class Run:
         self.draws = torch.zeros(
             (rows, shape.codebooks, length), dtype=torch.float64, device=device
         )
-        self._graphs: dict[tuple[int, Sampling], Any] = {}
+        self._graphs: OrderedDict[tuple[int, Sampling], Any] = OrderedDict()
 
     def attend(self, states: Any) -> None:
         """Set the encoder states (rows, tokens, hidden)."""
@@ -59,26 +62,32 @@ class Run:
         return self._network(hidden, self, places, mask)
 
     def graph(self, tracks: int, sampling: Sampling) -> Any:
-        """The recorded step for a number of tracks; recorded the first time."""
+        """The recorded step for a number of tracks; the last few that were used are kept."""
         key = (tracks, sampling)
         if key not in self._graphs:
-            torch = self._torch
-            place = self.place.clone()
-            with _recording:
-                # Kernels are chosen and workspaces made before; recording allows neither.
-                for _ in range(2):
-                    self._step(tracks, sampling)
-                torch.cuda.current_stream().synchronize()
-                graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(
-                    graph,
-                    stream=torch.cuda.current_stream(),
-                    capture_error_mode="thread_local",
-                ):
-                    self._step(tracks, sampling)
-            self.place.copy_(place)
-            self._graphs[key] = graph
+            while len(self._graphs) >= MAX_GRAPHS:
+                self._graphs.popitem(last=False)
+            self._graphs[key] = self._recorded(tracks, sampling)
+        self._graphs.move_to_end(key)
         return self._graphs[key]
+
+    def _recorded(self, tracks: int, sampling: Sampling) -> Any:
+        torch = self._torch
+        place = self.place.clone()
+        with _recording:
+            # Kernels are chosen and workspaces made before; recording allows neither.
+            for _ in range(2):
+                self._step(tracks, sampling)
+            torch.cuda.current_stream().synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(
+                graph,
+                stream=torch.cuda.current_stream(),
+                capture_error_mode="thread_local",
+            ):
+                self._step(tracks, sampling)
+        self.place.copy_(place)
+        return graph
 
     def _step(self, tracks: int, sampling: Sampling) -> None:
         """Read the tokens at `place`, draw those behind it, and go on by one."""

@@ -27,8 +27,6 @@ Networks = Callable[[str], Any]
 class OpenVinoDecoder:
     """The compiled decoder behind the `Decoder` protocol; each run has a request of its own."""
 
-    note: str | None = None
-
     def __init__(self, shape: Shape, networks: Networks, settings: dict[str, Any]) -> None:
         self.shape = shape
         self.network = compile_graph(networks("decoder"), {**settings, **RELEASED_WHOLE})
@@ -88,8 +86,6 @@ class OpenVinoCodec:
 
     `memory` is the number of layers and the size of its recurrent part.
     """
-
-    note: str | None = None
 
     def __init__(
         self,

@@ -122,13 +122,13 @@ class SharedJobStore(JobStore):
         if client is not None:
             locks.append(func.pg_advisory_xact_lock(CLIENT_LOCK, func.hashtext(client)))
         session.execute(select(*locks))
-        same = session.scalar(
+        same = session.scalars(
             select(JobRow).where(
                 JobRow.file_id == request.file_id,
-                JobRow.fingerprint == request.fingerprint,
+                JobRow.fingerprint.in_(request.fingerprints),
                 JobRow.state.in_(ACTIVE),
             )
-        )
+        ).first()
         if same is not None:
             if webhook is not None:
                 add_message(session, same.job_id, webhook, client)

@@ -64,13 +64,15 @@ class Wish:
                 f"`output_format` is {file_format!r:.100}; use one of {', '.join(FORMATS)}."
             )
         stem = received.field("output_single_stem")
+        variants = tuple(_variant(model, known) for model in models)
+        replaced = (name for name, variant in zip(models, variants, strict=True) if not variant)
         return cls(
             tuple(models),
-            tuple(_variant(model, known) for model in models),
+            variants,
             file_format,
             stem.lower() if stem else None,
             _names(received.field("custom_output_names")),
-            next(filter(None, map(_refusal, models)), None),
+            next(filter(None, map(_refusal, replaced)), None),
         )
 
     def options(self) -> Iterator[dict[str, Any]]:

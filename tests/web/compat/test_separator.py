@@ -20,10 +20,12 @@ from audio_separator.remote import AudioSeparatorAPIClient
 from studio import __version__, audio
 from studio.audio import Probe
 from studio.errors import NotAudio
-from studio.web.compat.separator_task import Task
+from studio.web.compat.desk import Received
+from studio.web.compat.separator_task import Task, Wish
 from studio.web.services import MAX_WAITING_PER_CLIENT
 from tests.support.hostile_files import open_door
 from tests.support.server import Server, noise, write_wav
+from tests.support.storage import disk_storage
 
 KEY = "separator-0123456789"
 PREFIX = "/audio-separator"
@@ -125,6 +127,20 @@ def test_unavailable_models_and_presets_are_errors(
     result = separated(client, song, tmp_path, **wanted)
     assert result["status"] == "error"
     assert "lead and backing vocals apart" in result["error"]
+
+
+@pytest.mark.parametrize("known", [["denoise_v2"], []])
+def test_only_models_that_are_not_there_are_refused_by_name(
+    tmp_path: Path, known: list[str]
+) -> None:
+    storage = disk_storage(tmp_path, tmp_path)
+    storage.open()
+    fields = {"models": ['["swift", "denoise_v2.yaml"]']}
+    incoming = storage.receive()
+    wish = Wish.of(Received(incoming, "song.wav", fields), ["swift", *known])
+    storage.discard(incoming)
+    assert wish.variants == ("swift", "denoise_v2" if known else None)
+    assert (wish.refusal is None) == bool(known)
 
 
 def job_ids_of(task_id: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The fields of a transcription request, and the job options that they mean."""
 
 import json
-import re
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ GRANULARITIES = ("segment", "word")
 # OpenAI's service also uses only the end of a long prompt.
 MAX_PROMPT_CHARACTERS = 1000
 MAX_KEYWORDS_CHARACTERS = 500
-_NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{0,12})?|\.[0-9]{1,12}")
+MAX_NUMBER_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,10 @@ class _Values:
 
     def temperature(self) -> float:
         text = self.last("temperature") or "0"
-        value = float(text) if _NUMBER.fullmatch(text) else -1.0
+        try:
+            value = float(text) if len(text) <= MAX_NUMBER_CHARACTERS else math.nan
+        except ValueError:
+            value = math.nan
         if not 0 <= value <= 1:
             raise _invalid("temperature", text, "use a number from 0 to 1")
         return value

@@ -10,6 +10,7 @@ from flask import request
 from studio.errors import InvalidJson, InvalidOption, NoFile
 from studio.web.compat.desk import Desk, Received
 from studio.web.compat.openai.fields import fields_of
+from studio.web.pace import watched
 from studio.web.receiving import body_bytes, check_size, parsed_json
 from studio.web.services import Services
 
@@ -38,7 +39,8 @@ def _from_json(desk: Desk, services: Services) -> Iterator[Received]:
     most_bytes = min(MAX_JSON_BYTES, services.uploads.most_bytes)
     check_size(most_bytes)
     request.max_content_length = most_bytes
-    data = body_bytes()
+    with watched(request.environ, services.upload_pace):
+        data = body_bytes()
     _check_structure(data)
     body = parsed_json(data)
     sent = body.pop("input_audio", None)

@@ -8,7 +8,6 @@ from typing import Any
 
 from flask import Flask, Response, jsonify
 
-from studio.errors import StudioError
 from studio.jobs.job import Job
 from studio.storage.files import Upload
 from studio.storage.on_demand import Abandoned
@@ -18,7 +17,7 @@ from studio.web.compat.openai.fields import Wish, wish_of
 from studio.web.compat.openai.realtime.view import RealtimeView
 from studio.web.live_server import Live
 from studio.web.operations import other_protocol
-from studio.web.problems import Shapes
+from studio.web.problems import Shapes, as_studio_error
 from studio.web.services import Services
 
 PREFIX = "/v1"
@@ -128,8 +127,8 @@ class Views:
             )
         except Abandoned:
             return
-        except StudioError as error:
-            yield _event({"type": "error", **errors.body_of(error)})
+        except Exception as error:
+            yield _event({"type": "error", **errors.body_of(as_studio_error(error))})
 
 
 def _event(data: dict[str, Any]) -> str:

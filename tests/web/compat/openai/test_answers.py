@@ -122,9 +122,14 @@ DEPRECATED = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 
 
 @DEPRECATED
-def test_a_variant_that_cannot_translate_says_so(client: OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="'mini' supports English only"):
-        client.audio.translations.create(model="whisper-1", file=RECORDING)
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [("whisper-1", "'mini' supports English only"), ("turbo", "'turbo' does not translate")],
+)
+def test_a_variant_that_cannot_translate_says_so(client: OpenAI, model: str, says: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=f"{says}.* such as 'small'") as refused:
+        client.audio.translations.create(model=model, file=RECORDING)
+    assert refused.value.param == "task"
 
 
 @DEPRECATED

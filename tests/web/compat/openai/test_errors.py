@@ -1,12 +1,17 @@
 """The errors of OpenAI's audio API, as its clients read them."""
 
+import json
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import openai
 import pytest
 from openai import OpenAI
 
+from app import create_app
+from config import Config
 from tests.support.openai_audio import HEADERS, PATH, ask, assert_error, client_of
 from tests.support.server import Server
 from tests.support.speech import RECORDING
@@ -19,6 +24,9 @@ from tests.support.speech import RECORDING
         ({"response_format": "xml"}, "invalid_option", "response_format", "'xml'"),
         ({"temperature": "2"}, "invalid_option", "temperature", "from 0 to 1"),
         ({"temperature": "nan"}, "invalid_option", "temperature", "'nan'"),
+        ({"temperature": "-1e-05"}, "invalid_option", "temperature", "from 0 to 1"),
+        ({"temperature": "warm"}, "invalid_option", "temperature", "'warm'"),
+        ({"temperature": "0." + "0" * 100}, "invalid_option", "temperature", "from 0 to 1"),
         ({"language": "klingon"}, "invalid_option", "language", "'klingon'"),
         ({"timestamp_granularities[]": "a"}, "invalid_option", "timestamp_granularities", "'a'"),
         ({"stream": "yes"}, "invalid_option", "stream", "true or false"),
@@ -49,6 +57,35 @@ def test_error_classes(server: Server, client: OpenAI, tmp_path: Path) -> None:
     with pytest.raises(openai.NotFoundError) as missing, open(RECORDING, "rb") as file:
         client.audio.transcriptions.create(model="whisper-9", file=file)
     assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
+
+
+def test_a_stream_says_that_the_database_fails(tmp_path: Path) -> None:
+    config = Config(
+        WHISPER_MODEL="mini",
+        UPLOAD_FOLDER=str(tmp_path / "in"),
+        OUTPUT_FOLDER=str(tmp_path / "out"),
+        MODEL_DIR=str(tmp_path / "weights"),
+        MIN_FREE_BYTES=0,
+    )
+    app = create_app(config)
+    try:
+        with (
+            app.test_client() as client,
+            closing(sqlite3.connect(tmp_path / "out" / ".jobs.sqlite3")) as database,
+            open(RECORDING, "rb") as file,
+        ):
+            answer = client.post(PATH, data={"file": (file, RECORDING.name), "stream": "true"})
+            assert answer.status_code == 200
+            # Its events are made while they are read.
+            database.execute("ALTER TABLE jobs RENAME TO away")
+            *_, event, data = answer.get_data(as_text=True).strip().splitlines()
+            database.execute("ALTER TABLE away RENAME TO jobs")
+    finally:
+        app.extensions["parts"].stop()
+    assert event == "event: error"
+    error = json.loads(data.removeprefix("data: "))["error"]
+    assert (error["code"], error["type"]) == ("storage_unavailable", "server_error")
+    assert "does not respond" in error["message"]
 
 
 def test_errors_of_paths_have_the_form(server: Server) -> None:
