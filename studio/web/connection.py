@@ -83,14 +83,19 @@ class StrictConnection(Socket):  # type: ignore[misc]
             self.send(packet.Packet(packet.PING))
 
     def check_ping_timeout(self) -> bool:
-        """Like Engine.IO's method, but with a monotonic clock."""
+        """Like Engine.IO's method, but with a monotonic clock, and closing on another thread.
+
+        `send` calls this, and senders hold locks that the handlers of `disconnect` take.
+        """
         if self.closed:
             raise SocketIsClosedError
         pinged_s = self.last_ping
-        if pinged_s and time.monotonic() - pinged_s > self.server.ping_timeout:
-            self.close(wait=False, abort=False, reason=self.server.reason.PING_TIMEOUT)
-            return False
-        return True
+        is_late = pinged_s and time.monotonic() - pinged_s > self.server.ping_timeout
+        if not is_late or self.closing:
+            return True
+        reason = self.server.reason.PING_TIMEOUT
+        self.server.start_background_task(self.close, wait=False, abort=False, reason=reason)
+        return False
 
     def send(self, pkt: Any) -> None:
         if self.queue.qsize() > MAX_UNREAD and not self.closing:

@@ -1,9 +1,12 @@
 """Socket.IO connections that send what is out of order, or come to take the places of others."""
 
+import base64
 import json
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from queue import Queue
+from threading import get_ident
 
 import engineio
 import psutil
@@ -17,7 +20,7 @@ from studio.web.connection import MAX_UNREAD, STRANGER_BYTES, StrictConnection
 from studio.web.live_server import SPARE_SOCKETS
 from studio.web.sockets import MAX_CONNECTS, STRANGERS_PER_NETWORK
 from tests.support.live_client import Client, chunk, open_sessions, pcm
-from tests.support.server import Server, until
+from tests.support.server import WAIT_S, Server, until
 from tests.support.speech import spoken
 
 KEY = "ann-0123456789abcdef"
@@ -219,6 +222,39 @@ def test_who_reads_nothing_is_ended() -> None:
         known.send(packet.Packet(packet.MESSAGE, "told"))
     assert refused.get(timeout=30) == "it reads nothing"
     assert known.queue.qsize() <= MAX_UNREAD + 1
+
+
+def test_who_answers_no_ping_is_not_ended_while_it_is_sent_something() -> None:
+    """Its sender may hold a lock that the end of a session takes."""
+    server = engineio.Server(async_mode="threading")
+    ended: Queue[tuple[str, int]] = Queue()
+    server.on("disconnect", lambda _sid, reason: ended.put((reason, get_ident())))
+    known = Socket(server, "one")
+    StrictConnection.take(known, lambda _: True, lambda: False, lambda _: None)
+    known.last_ping = time.monotonic() - server.ping_timeout - 1
+    known.send(packet.Packet(packet.MESSAGE, "told"))
+    reason, thread = ended.get(timeout=WAIT_S)
+    assert reason == server.reason.PING_TIMEOUT
+    assert thread != get_ident()
+    assert known.queue.get(timeout=WAIT_S).packet_type == packet.CLOSE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locked_server", ["text"], indirect=True)
+def test_who_answers_no_ping_holds_up_nobody(locked: Server) -> None:
+    """The ping times out while this client speaks, so the server is just sending it texts."""
+    opened = connect(locked)
+    join(opened)
+    second = base64.b64encode(pcm(spoken().sound[:RATE_HZ])).decode()
+    audio = json.dumps(["audio", chunk(second)])
+    with suppress(OSError, websocket.WebSocketException):
+        for _ in range(60):
+            send(opened, f"42/transcribe,{audio}")
+            time.sleep(1)
+    opened.shutdown()
+    with Client(locked, auth={"token": KEY}) as client:
+        client.say(spoken().sound[: 3 * RATE_HZ])
+        assert client.finish()[-1][1]["text"]
 
 
 def test_strangers_hold_no_place_of_a_client(locked: Server) -> None:
