@@ -2,11 +2,14 @@
 
 import base64
 import json
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from queue import Queue
 from threading import get_ident
+from typing import Any
 
 import engineio
 import psutil
@@ -76,10 +79,12 @@ def locked(locked_server: Server) -> Server:
     return locked_server
 
 
-def connect(server: Server, address: str = "198.51.100.1") -> websocket.WebSocket:
+def connect(server: Server, address: str = "198.51.100.1", **options: Any) -> websocket.WebSocket:
     url = f"ws://127.0.0.1:{server.port}/socket.io/?EIO=4&transport=websocket"
     header = {"X-Forwarded-For": address}
-    opened = websocket.create_connection(url, timeout=60, suppress_origin=True, header=header)
+    opened = websocket.create_connection(
+        url, timeout=60, suppress_origin=True, header=header, **options
+    )
     assert str(opened.recv()).startswith("0{")
     return opened
 
@@ -255,6 +260,43 @@ def test_who_answers_no_ping_holds_up_nobody(locked: Server) -> None:
     with Client(locked, auth={"token": KEY}) as client:
         client.say(spoken().sound[: 3 * RATE_HZ])
         assert client.finish()[-1][1]["text"]
+
+
+def is_established(server: Server, client_port: int) -> bool:
+    """Whether the server holds its side of a connection open."""
+    sides = f"0100007F:{server.port:04X} 0100007F:{client_port:04X}"
+    return f"{sides} 01" in Path("/proc/net/tcp").read_text("ascii")
+
+
+KEEPALIVE = '42/transcribe,0["keepalive"]'
+CONFIGURE = json.dumps(["configure", {"prompt": "x" * 1000}])
+
+
+# More than the buffers of the connection take. In the second case, the server notices that nothing
+# is read.
+@pytest.mark.slow
+@pytest.mark.parametrize("locked_server", ["text"], indirect=True)
+@pytest.mark.parametrize(
+    ("texts", "last"),
+    [([f"42/transcribe,{CONFIGURE}"] * 4000, "4x"),
+     ([f"42/transcribe,{CONFIGURE}"] * 4000 + [KEEPALIVE] * MAX_UNREAD, KEEPALIVE)],
+    ids=["malformed", "unread"],
+)  # fmt: skip
+def test_the_threads_of_an_ended_client_do_not_wait_for_it_to_read(
+    locked: Server, texts: list[str], last: str
+) -> None:
+    opened = connect(locked, sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)])
+    join(opened)
+    port = opened.sock.getsockname()[1]
+    assert is_established(locked, port)
+    with suppress(ConnectionError):
+        frame = websocket.ABNF.create_frame
+        for start in range(0, len(texts), 100):
+            part = texts[start : start + 100]
+            opened.sock.sendall(b"".join(frame(one, 1).format() for one in part))
+        send(opened, last)
+    until(lambda: not is_established(locked, port))
+    opened.shutdown()
 
 
 def test_strangers_hold_no_place_of_a_client(locked: Server) -> None:

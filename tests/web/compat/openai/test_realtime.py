@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,11 @@ import soxr
 import websocket
 from openai import OpenAI
 from openai.resources.realtime.realtime import RealtimeConnection
-from socketio.exceptions import ConnectionError
+from socketio.exceptions import ConnectionError as RefusedError
 
 from studio.transcription.engine import RATE_HZ, Speech
 from tests.support.hearing import silence
-from tests.support.live_client import Client
+from tests.support.live_client import Client, open_sessions
 from tests.support.openai_audio import KEY
 from tests.support.server import Server, until
 from tests.support.speech import MAX_WRONG_ELSEWHERE, Spoken, wrong
@@ -150,10 +151,10 @@ def test_a_cleared_buffer_is_not_transcribed(server: Server, recording: Spoken) 
 
 def test_wrong_events(server: Server) -> None:
     with connected(server) as connection:
-        socket = connection._connection
+        inner = connection._connection
 
         def refused(event: Any) -> tuple[str, str]:
-            socket.send(event if isinstance(event, str) else json.dumps(event))
+            inner.send(event if isinstance(event, str) else json.dumps(event))
             answer = connection.recv()
             assert answer.type == "error", answer
             return str(answer.error.code), answer.error.message
@@ -185,6 +186,29 @@ def test_wrong_events(server: Server) -> None:
             assert refused(update)[0] == "invalid_setting", sound
         # The session goes on.
         configure(connection, turn_detection=None)
+
+
+def test_errors_repeat_the_id_of_the_event(server: Server) -> None:
+    with connected(server) as connection:
+        for event_id, repeated in (("mine", "mine"), ("x" * 513, None), (7, None)):
+            event = {"type": "response.create", "event_id": event_id}
+            connection._connection.send(json.dumps(event))
+            answer = connection.recv()
+            assert answer.type == "error"
+            assert answer.error.event_id == repeated
+
+
+def test_who_reads_nothing_is_ended(server: Server) -> None:
+    """Nothing more can be sent to it, not even the end."""
+    options = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
+    opened = open_socket(server, header=[f"Authorization: Bearer {KEY}"], sockopt=options)
+    event = json.dumps({"type": "response.create", "event_id": "x" * 512})
+    events = websocket.ABNF.create_frame(event, websocket.ABNF.OPCODE_TEXT).format() * 500
+    with pytest.raises(ConnectionError):
+        for _ in range(100):
+            opened.sock.sendall(events)
+    until(lambda: open_sessions(server) == 0)
+    opened.shutdown()
 
 
 def test_settings_change_after_an_utterance(server: Server, recording: Spoken) -> None:
@@ -245,7 +269,7 @@ def test_a_client_may_have_so_many_sessions(server: Server) -> None:
     transcribe = Client(server, auth={"token": KEY})
     transcribe.greeting()
     sockets = [open_socket(server, header=key)]
-    with pytest.raises(ConnectionError, match="too_many_sessions"):
+    with pytest.raises(RefusedError, match="too_many_sessions"):
         Client(server, auth={"token": KEY})
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         open_socket(server, header=key)

@@ -23,6 +23,10 @@ from studio.web.live_server import Live
 
 # Events for a client that does not read.
 MAX_UNREAD = 10_000
+# As in OpenAI's service. Errors repeat it, so its length limits the memory that they take.
+MAX_EVENT_ID = 512
+# Time to keep sending to a client after the end.
+LINGER_S = 1.0
 # OpenAI's service commits no less.
 MIN_COMMIT_S = 0.1
 
@@ -77,7 +81,8 @@ class Connection:
             pass
         finally:
             self._outgoing.put(None)
-            writer.join(1.0)
+            # Longer than this, only a client that does not read would keep the writer.
+            writer.join(LINGER_S)
             channel.close()
             if self._receiver is not None:
                 self._receiver.close()
@@ -86,6 +91,7 @@ class Connection:
         with suppress(ConnectionClosed, OSError):
             while (text := self._outgoing.get()) is not None:
                 channel.send(text)
+            channel.say_goodbye()
 
     def _handle(self, message: str | bytes) -> None:
         """Handle an event; an error is sent to the client."""
@@ -199,13 +205,17 @@ class Connection:
             "code": code,
             "message": message,
             "param": None,
-            "event_id": event_id if isinstance(event_id, str) else None,
+            "event_id": event_id if _is_event_id(event_id) else None,
         }
         self._send("error", {"error": error})
 
     def _send(self, kind: str, members: dict[str, Any]) -> None:
         event = {"type": kind, "event_id": f"event_{secrets.token_hex(8)}", **members}
         self._outgoing.put(json.dumps(event, ensure_ascii=False))
+
+
+def _is_event_id(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_EVENT_ID
 
 
 def _parsed(message: str | bytes) -> dict[str, Any]:
