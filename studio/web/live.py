@@ -15,7 +15,6 @@ from flask import request
 from flask_socketio import SocketIO
 from pydantic import ValidationError
 
-from studio import logs
 from studio.inference.variants import Catalogue
 from studio.transcription.catalogue import WhisperVariant
 from studio.transcription.live.events import SessionError
@@ -24,7 +23,7 @@ from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings, check_settings
 from studio.web.access import Access
-from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid
+from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid, problem_of
 
 PATH = "/transcribe"
 PROTOCOL = 1
@@ -33,7 +32,6 @@ DEFAULT_MIME_TYPE = "audio/pcm;rate=16000"
 Answer = dict[str, Any] | None
 
 log = logging.getLogger(__name__)
-defects = logs.Limited(log)
 
 
 class _Incoming:
@@ -164,9 +162,9 @@ class Transcribe(StrictNamespace):
         try:
             with incoming.lock:
                 act(incoming)
-        except SessionError as error:
+        except Exception as error:
             incoming.errors += 1
-            problem = {"code": error.code, "message": error.message}
+            problem = problem_of(error)
             self._send(sid, "error", problem)
             return {**session.times(), "error": problem}
         self._scheduler.wake()
@@ -219,11 +217,6 @@ class Transcribe(StrictNamespace):
 
     def _send(self, sid: str, event: str, data: dict[str, Any]) -> None:
         self._server.emit(event, data, to=sid, namespace=PATH)
-
-
-def on_defect(error: Exception) -> None:
-    """Log an unhandled error of an event handler; the connection stays open."""
-    defects.exception("unhandled error in an event", error=error)
 
 
 def report_too_large(socketio: SocketIO, max_bytes: int, connection: str) -> None:

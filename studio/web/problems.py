@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, current_app, json, request
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
 from studio.errors import (
@@ -90,9 +90,7 @@ def register(app: Flask, shapes: Shapes) -> None:
     app.register_error_handler(StudioError, response)
     app.register_error_handler(Abandoned, lambda _: Response(status=CLIENT_LEFT))
     app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(OSError, _disk)
-    app.register_error_handler(SQLAlchemyError, _database)
-    app.register_error_handler(Exception, _defect)
+    app.register_error_handler(Exception, _unexpected)
 
 
 def _http(error: HTTPException) -> Response:
@@ -133,23 +131,21 @@ def _too_large() -> str:
     return f"{sentence}."
 
 
-def _disk(error: OSError) -> Response:
-    known = space.as_studio_error(error)
-    if known is None:
-        return _defect(error)
-    log.error("cannot write to the disk", exc_info=error)
-    return response(known)
-
-
-def _database(error: SQLAlchemyError) -> Response:
-    if not isinstance(error, OperationalError):
-        return _defect(error)
-    log.error("job database error", exc_info=error)
-    return response(faults.as_studio_error(error))
-
-
-def _defect(error: Exception) -> Response:
-    log.exception("unhandled error in a request", exc_info=error)
-    return response(
-        InternalError("The request failed because of a bug in the server. Its log has the cause.")
+def for_caller(error: Exception) -> StudioError:
+    """The error that a caller gets for any exception."""
+    if isinstance(error, StudioError):
+        return error
+    if isinstance(error, OSError) and (known := space.as_studio_error(error)):
+        return known
+    if isinstance(error, OperationalError):
+        return faults.as_studio_error(error)
+    return InternalError(
+        "The request failed because of a bug in the server. Its log has the cause."
     )
+
+
+def _unexpected(error: Exception) -> Response:
+    known = for_caller(error)
+    is_defect = isinstance(known, InternalError)
+    log.error("unhandled error in a request" if is_defect else known.sentence, exc_info=error)
+    return response(known)
