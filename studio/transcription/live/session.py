@@ -213,13 +213,22 @@ class Session:
             return None
         return Following(Span(start, self._endpoints.position), self._last_sound_s)
 
-    def apply(self, task: Task, segments: Sequence[Segment], took_s: float) -> None:
-        """Process the result of a task, and send the events."""
+    def apply(
+        self,
+        task: Task,
+        segments: Sequence[Segment],
+        took_s: float,
+        detected: str | None = None,
+    ) -> None:
+        """Process the result of a task, and send the events. A `detected` language is kept if there
+        is text: that of noise means nothing."""
         heard = without_loops([one for one in segments if not is_silence(one, MIN_LOG_PROBABILITY)])
         start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
         segments = [segment.shifted(start_s, end_s) for segment in heard]
         with self._lock:
             self._decoding_s += took_s
+            if self.language is None and any(segment.text.strip() for segment in segments):
+                self.language = detected
             event = self._result(task, segments)
             if event is not None:
                 self._emit("transcription", event)
