@@ -154,10 +154,12 @@ class Session:
         self._emit("error", {"code": "idle", "message": sentence})
         self._on_expired()
 
-    def end_utterance(self, now_s: float) -> None:
-        """End the current utterance, as if silence had followed."""
+    def end_utterance(self, now_s: float) -> bool:
+        """End the current utterance, as if silence had followed. Returns whether there was one."""
         with self._lock:
+            was_speaking = self._endpoints.voice_from is not None
             self._close(self._endpoints.flush(), now_s)
+            return was_speaking
 
     def discard(self) -> None:
         """Forget the current utterance; ended ones are still decoded."""

@@ -136,6 +136,22 @@ def test_turns_by_hand(server: Server, recording: Spoken) -> None:
         assert texts_of(until_completed(connection, 1)) == [""]
 
 
+def test_every_commit_is_answered(server: Server, recording: Spoken) -> None:
+    """After turn detection has committed a turn, the buffer has only silence, and then nothing."""
+    with connected(server) as connection:
+        say(connection, np.concatenate([recording.part(0, 1), silence(1.5)]))
+        until_completed(connection, 1)
+        connection.input_audio_buffer.commit()
+        events = until_completed(connection, 1)
+        kinds = [event.type for event in events]
+        assert kinds == ["input_audio_buffer.committed", f"{TRANSCRIPTION}.completed"]
+        assert texts_of(events) == [""]
+        connection.input_audio_buffer.commit()
+        answer = connection.recv()
+        assert answer.type == "error"
+        assert answer.error.code == "input_audio_buffer_commit_empty"
+
+
 def test_a_cleared_buffer_is_not_transcribed(server: Server, recording: Spoken) -> None:
     with connected(server) as connection:
         configure(connection, turn_detection=None, transcription={"language": "en"})

@@ -45,7 +45,8 @@ class Connection:
         self._items = Items(self._send)
         self._configuration = Configuration(f"sess_{secrets.token_hex(8)}", model)
         self._receiver: Receiver | None = None
-        self._uncommitted_s = 0.0
+        # Seconds of audio received, and up to the last event that emptied the buffer.
+        self._received_s = self._emptied_s = 0.0
         # A configuration that waits for the end of an utterance, and the event that confirms it.
         self._update_to: tuple[Configuration, str] | None = None
         self._has_expired = False
@@ -155,23 +156,24 @@ class Connection:
         seconds = self._receiver.seconds(data)
         self.session.admit(seconds)
         self.session.feed(self._receiver.feed(data), time.monotonic())
-        self._uncommitted_s += seconds
+        self._received_s += seconds
 
     def _commit(self) -> None:
-        if self._uncommitted_s < MIN_COMMIT_S:
+        buffer_s = max(0.0, self._received_s - max(self._emptied_s, self._items.turn_end_s))
+        if buffer_s < MIN_COMMIT_S:
             raise SessionError(
                 "input_audio_buffer_commit_empty",
-                f"The buffer has {self._uncommitted_s:.2f} s of audio; at least {MIN_COMMIT_S} s "
-                "are needed to commit it.",
+                f"The buffer has {buffer_s:.2f} s of audio; at least {MIN_COMMIT_S} s are needed "
+                "to commit it.",
             )
-        self._uncommitted_s = 0.0
-        self.session.end_utterance(time.monotonic())
-        if not self._items.has_turns:
+        self._emptied_s = self._received_s
+        has_ended = self.session.end_utterance(time.monotonic())
+        if not (has_ended and self._items.has_turns):
             self._items.commit()
 
     def _clear(self) -> None:
         self.session.discard()
-        self._uncommitted_s = 0.0
+        self._emptied_s = self._received_s
         self._items.clear()
 
     def _checked_settings(self, configuration: Configuration) -> Any:
