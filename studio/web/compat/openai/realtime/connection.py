@@ -213,7 +213,8 @@ class Connection:
 
     def _send(self, kind: str, members: dict[str, Any]) -> None:
         event = {"type": kind, "event_id": f"event_{secrets.token_hex(8)}", **members}
-        self._outgoing.put(json.dumps(event, ensure_ascii=False))
+        # In ASCII, because clients can send half a surrogate pair, which has no UTF-8.
+        self._outgoing.put(json.dumps(event))
 
 
 def _is_event_id(value: Any) -> bool:
