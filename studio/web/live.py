@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from studio.inference.variants import Catalogue
 from studio.transcription.catalogue import WhisperVariant
-from studio.transcription.live.events import SessionError
+from studio.transcription.live.events import Advice, SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.session import Session
@@ -28,6 +28,7 @@ from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid
 PATH = "/transcribe"
 PROTOCOL = 1
 DEFAULT_MIME_TYPE = "audio/pcm;rate=16000"
+ADVICE = Advice(too_long="Send `finish`, then continue.", idle="Send `keepalive` to keep it open.")
 
 Answer = dict[str, Any] | None
 
@@ -115,6 +116,7 @@ class Transcribe(StrictNamespace):
             lambda event, data: self._send(sid, event, data),
             began_s,
             lambda: self._server.server.disconnect(sid, namespace=PATH),
+            advice=ADVICE,
         )
         client = self._access.client(owner, request.remote_addr)
         try:

@@ -93,7 +93,7 @@ def test_who_sends_nothing_is_idle(engine: Hearing) -> None:
     assert not speaker.session.expires(speaker.now_s + 60)
     speaker.session.expire()
     assert speaker.sent("error")[0]["code"] == "idle"
-    assert "keepalive" in speaker.sent("error")[0]["message"]
+    assert "for 30 s. Send audio" in speaker.sent("error")[0]["message"]
     assert speaker.was_closed
     assert engine.asked == []
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
 from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
-from studio.transcription.live.events import Observer, SessionError, Utterance
+from studio.transcription.live.events import Advice, Observer, SessionError, Utterance
 from studio.transcription.live.lag import LagReport
 from studio.transcription.live.loops import without_loops
 from studio.transcription.live.settings import Limits, LiveSettings
@@ -52,8 +52,10 @@ class Session:
         on_expired: Callable[[], None] = lambda: None,
         *,
         observer: Observer | None = None,
+        advice: Advice | None = None,
     ) -> None:
         self._observer = observer or Observer()
+        self._advice = advice or Advice()
         self._on_expired = on_expired
         self.settings = settings
         self.interim_every_s = 0.5
@@ -108,8 +110,7 @@ class Session:
             if self._received / RATE_HZ + seconds > self._limits.length_s:
                 raise SessionError(
                     "session_too_long",
-                    f"A session may be {self._limits.length_s:g} s long. Send `finish`, then "
-                    "continue.",
+                    f"A session may be {self._limits.length_s:g} s long. {self._advice.too_long}",
                 )
             waiting_s = self._waiting_s()
             if waiting_s > 0 and waiting_s + seconds > self._limits.waiting_s:
@@ -148,9 +149,9 @@ class Session:
     def expire(self) -> None:
         """Notify the client that its session has expired."""
         sentence = (
-            f"The session was closed because no message arrived for {self._limits.idle_s:g} s."
+            f"The session was closed because no message arrived for {self._limits.idle_s:g} s. "
+            f"{self._advice.idle}"
         )
-        sentence += " Send `keepalive` to keep it open."
         self._emit("error", {"code": "idle", "message": sentence})
         self._on_expired()
 

@@ -12,7 +12,7 @@ from typing import Any
 from simple_websocket import ConnectionClosed
 
 from studio.errors import UnknownVariant
-from studio.transcription.live.events import SessionError
+from studio.transcription.live.events import Advice, SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import check_settings
@@ -21,6 +21,10 @@ from studio.web.compat.openai.realtime.configuration import PCM, Configuration
 from studio.web.compat.openai.realtime.items import Items
 from studio.web.live_server import Live
 
+ADVICE = Advice(
+    too_long="The connection is closed after the last words. Connect again to continue.",
+    idle="Send audio, or any other event, to keep it open.",
+)
 # Events for a client that does not read.
 MAX_UNREAD = 10_000
 # As in OpenAI's service. Errors repeat it, so its length limits the memory that they take.
@@ -50,6 +54,7 @@ class Connection:
         # A configuration that waits for the end of an utterance, and the event that confirms it.
         self._update_to: tuple[Configuration, str] | None = None
         self._has_expired = False
+        self._is_full = False
         self.session = Session(
             self._checked_settings(self._configuration),
             live.limits,
@@ -57,6 +62,7 @@ class Connection:
             time.monotonic(),
             self._expire,
             observer=self._items,
+            advice=ADVICE,
         )
 
     @property
@@ -69,7 +75,7 @@ class Connection:
         writer.start()
         self._send("session.created", {"session": self._configuration.described()})
         try:
-            while not self._has_expired and self._outgoing.qsize() < MAX_UNREAD:
+            while not self._has_ended and self._outgoing.qsize() < MAX_UNREAD:
                 message = channel.receive()
                 self._try_update()
                 if message is not None:
@@ -154,7 +160,13 @@ class Connection:
         if self._receiver is None:
             self._receiver = receiver(f"{PCM};rate={self._configuration.rate_hz}")
         seconds = self._receiver.seconds(data)
-        self.session.admit(seconds)
+        try:
+            self.session.admit(seconds)
+        except SessionError as error:
+            if error.code == "session_too_long" and not self._is_full:
+                self._is_full = True
+                self._end_item()
+            raise
         self.session.feed(self._receiver.feed(data), time.monotonic())
         self._received_s += seconds
 
@@ -166,6 +178,9 @@ class Connection:
                 f"The buffer has {buffer_s:.2f} s of audio; at least {MIN_COMMIT_S} s are needed "
                 "to commit it.",
             )
+        self._end_item()
+
+    def _end_item(self) -> None:
         self._emptied_s = self._received_s
         has_ended = self.session.end_utterance(time.monotonic())
         if not (has_ended and self._items.has_turns):
@@ -199,6 +214,11 @@ class Connection:
 
     def _expire(self) -> None:
         self._has_expired = True
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether nothing more will come, except what has been sent already."""
+        return self._has_expired or (self._is_full and not self.session.is_speaking)
 
     def _send_error(self, code: str, message: str, event_id: Any = None) -> None:
         kind = "server_error" if code in ("internal_error", "server_stopping") else None
