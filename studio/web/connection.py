@@ -19,6 +19,8 @@ STRANGER_BYTES = 8192
 # Pending packets for a client that does not read.
 MAX_UNREAD = 20_000
 LOOK_EVERY_S = 1.0
+# Less than between two pings.
+JOIN_WITHIN_S = 10.0
 # The first character is the Socket.IO packet type.
 CONNECT = "0"
 
@@ -77,8 +79,13 @@ class StrictConnection(Socket):  # type: ignore[misc]
         self._ended.set()
 
     def _send_ping(self) -> None:
-        """Like Engine.IO's method, but the waiting thread ends with the connection."""
-        if not self._ended.wait(self.server.ping_interval):
+        """Like Engine.IO's method, but the waiting thread ends with the connection, and closes one
+        that is in no namespace."""
+        if self._ended.wait(JOIN_WITHIN_S):
+            return
+        if self._is_stranger():
+            self._refuse("it is in no namespace")
+        elif not self._ended.wait(self.server.ping_interval - JOIN_WITHIN_S):
             self.last_ping = time.monotonic()
             self.send(packet.Packet(packet.PING))
 

@@ -9,7 +9,6 @@ one. The namespace limits joined connections itself, with an error that clients 
 import logging
 import selectors
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -24,7 +23,6 @@ from studio.web.access import network
 from studio.web.connection import StrictConnection, describe
 
 STRANGERS_PER_NETWORK = 8
-JOIN_WITHIN_S = 10.0
 # Rejected clients may try another key, but not indefinitely.
 MAX_CONNECTS = 5
 # Binary parts of one event; the events of the protocol have one.
@@ -42,11 +40,9 @@ log = logs.Limited(logging.getLogger(__name__))
 
 @dataclass
 class _Connection:
-    """The origin of a connection (an address or IPv6 network), when it was opened (monotonic
-    seconds), and how often it tried to join."""
+    """The origin of a connection (an address or IPv6 network), and how often it tried to join."""
 
     network: str
-    since_s: float
     connects: int = 0
 
 
@@ -97,7 +93,7 @@ class _Sockets:
         engine.handle_request = self._handle_request
 
     def _on_connect(self, connection: str, environ: dict[str, Any]) -> Any:
-        """Accept a connection, and close older strangers if necessary."""
+        """Accept a connection, and close an older stranger if necessary."""
         if environ[_ASKED].kind == "websocket":
             environ[_CONNECTION] = connection
             self._admit(connection, environ[_ASKED])
@@ -107,37 +103,30 @@ class _Sockets:
             lambda: not self._has_joined(connection),
             partial(self._refuse, connection),
         )
-        new = _Connection(network(str(environ.get("REMOTE_ADDR", ""))), time.monotonic())
+        new = _Connection(network(str(environ.get("REMOTE_ADDR", ""))))
         with self._lock:
             leaving = self._to_end(new)
-            for one in leaving:
+            if leaving is not None:
                 # Free its place for connections that arrive in the meantime.
-                del self._open[one]
+                del self._open[leaving]
             self._open[connection] = new
-        for one in leaving:
-            self._end(one)
+        if leaving is not None:
+            self._end(leaving)
         return self._enter(connection, environ)
 
-    def _to_end(self, new: _Connection) -> list[str]:
-        """The strangers to close: those whose time is up, and one whose place a new one needs.
-
-        That is the oldest one of its network, or of the network with the most strangers.
-        """
+    def _to_end(self, new: _Connection) -> str | None:
+        """The stranger whose place a new one needs: the oldest one of its network, or of the
+        network with the most strangers; None if there is room."""
         strangers = {one: about for one, about in self._open.items() if not self._has_joined(one)}
-        late = [
-            one for one, about in strangers.items() if new.since_s - about.since_s > JOIN_WITHIN_S
-        ]
-        for one in late:
-            del strangers[one]
         networks = Counter(about.network for about in strangers.values())
         if networks[new.network] >= STRANGERS_PER_NETWORK:
             crowded = new.network
         elif len(strangers) >= self._most_strangers:
             crowded = networks.most_common(1)[0][0]
         else:
-            return late
+            return None
         # Connections are in order of arrival, so the oldest comes first.
-        return [*late, next(one for one, it in strangers.items() if it.network == crowded)]
+        return next(one for one, it in strangers.items() if it.network == crowded)
 
     def _on_message(self, connection: str, data: Any) -> None:
         """Handle a Socket.IO message; close the connection if that fails."""

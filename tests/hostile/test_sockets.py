@@ -100,6 +100,15 @@ def join(opened: websocket.WebSocket) -> None:
         pass
 
 
+def received(opened: websocket.WebSocket) -> list[str]:
+    """What comes up to the end of a connection."""
+    messages = []
+    with suppress(websocket.WebSocketConnectionClosedException, ConnectionError):
+        while message := opened.recv():
+            messages.append(str(message))
+    return messages
+
+
 def is_ended(opened: websocket.WebSocket) -> bool:
     """Read what still comes; whether the server ends the connection."""
     try:
@@ -308,6 +317,22 @@ def test_strangers_hold_no_place_of_a_client(locked: Server) -> None:
         for _ in range(LIVE_SESSIONS):
             client = opened.enter_context(Client(locked, auth={"token": KEY}))
             assert client.greeting()["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locked_server", ["text"], indirect=True)
+def test_who_is_in_no_namespace_is_ended_before_the_first_ping(locked: Server) -> None:
+    """One never tries to join, one is refused, and one joins and leaves."""
+    with ExitStack() as opened:
+        connections = [connect(locked) for _ in range(3)]
+        for one in connections:
+            opened.callback(one.shutdown)
+        _, refused, leaving = connections
+        send(refused, '40/transcribe,{"token":"unknown"}')
+        join(leaving)
+        send(leaving, "41/transcribe,")
+        for one in connections:
+            assert "2" not in received(one)
 
 
 def test_the_oldest_stranger_makes_room(locked: Server) -> None:
