@@ -19,6 +19,8 @@ STRANGER_BYTES = 8192
 # Pending packets for a client that does not read.
 MAX_UNREAD = 20_000
 LOOK_EVERY_S = 1.0
+# Less than between two pings.
+JOIN_WITHIN_S = 10.0
 # The first character is the Socket.IO packet type.
 CONNECT = "0"
 
@@ -77,20 +79,30 @@ class StrictConnection(Socket):  # type: ignore[misc]
         self._ended.set()
 
     def _send_ping(self) -> None:
-        """Like Engine.IO's method, but the waiting thread ends with the connection."""
-        if not self._ended.wait(self.server.ping_interval):
+        """Like Engine.IO's method, but the waiting thread ends with the connection, and closes one
+        that is in no namespace."""
+        if self._ended.wait(JOIN_WITHIN_S):
+            return
+        if self._is_stranger():
+            self._refuse("it is in no namespace")
+        elif not self._ended.wait(self.server.ping_interval - JOIN_WITHIN_S):
             self.last_ping = time.monotonic()
             self.send(packet.Packet(packet.PING))
 
     def check_ping_timeout(self) -> bool:
-        """Like Engine.IO's method, but with a monotonic clock."""
+        """Like Engine.IO's method, but with a monotonic clock, and closing on another thread.
+
+        `send` calls this, and senders hold locks that the handlers of `disconnect` take.
+        """
         if self.closed:
             raise SocketIsClosedError
         pinged_s = self.last_ping
-        if pinged_s and time.monotonic() - pinged_s > self.server.ping_timeout:
-            self.close(wait=False, abort=False, reason=self.server.reason.PING_TIMEOUT)
-            return False
-        return True
+        is_late = pinged_s and time.monotonic() - pinged_s > self.server.ping_timeout
+        if not is_late or self.closing:
+            return True
+        reason = self.server.reason.PING_TIMEOUT
+        self.server.start_background_task(self.close, wait=False, abort=False, reason=reason)
+        return False
 
     def send(self, pkt: Any) -> None:
         if self.queue.qsize() > MAX_UNREAD and not self.closing:

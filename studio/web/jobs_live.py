@@ -14,12 +14,11 @@ from flask import request
 from flask_socketio import SocketIO
 
 from studio import logs
-from studio.errors import UnknownFile
 from studio.jobs.job import Job, State
-from studio.storage.files import UnreadableRecord, unknown_file
+from studio.storage.files import unknown_file
 from studio.storage.slots import Places
 from studio.web.answers import JobAnswers
-from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid
+from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid, problem_of
 from studio.web.services import Services
 
 PATH = "/jobs"
@@ -197,9 +196,10 @@ class Jobs(StrictNamespace):
             )
         try:
             self._check_owner(file_ids, self._clients[sid][0])
-        except (UnknownFile, UnreadableRecord) as error:
-            return self._error(sid, error.code, error.sentence)
-        self.feed.watch(sid, file_ids)
+            self.feed.watch(sid, file_ids)
+        except Exception as error:
+            problem = problem_of(error)
+            return self._error(sid, problem["code"], problem["message"])
         if sid not in self._clients:
             # It was closed meanwhile.
             self.feed.forget(sid)

@@ -15,25 +15,24 @@ from flask import request
 from flask_socketio import SocketIO
 from pydantic import ValidationError
 
-from studio import logs
 from studio.inference.variants import Catalogue
 from studio.transcription.catalogue import WhisperVariant
-from studio.transcription.live.events import SessionError
+from studio.transcription.live.events import Advice, SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings, check_settings
 from studio.web.access import Access
-from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid
+from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid, problem_of
 
 PATH = "/transcribe"
 PROTOCOL = 1
 DEFAULT_MIME_TYPE = "audio/pcm;rate=16000"
+ADVICE = Advice(too_long="Send `finish`, then continue.", idle="Send `keepalive` to keep it open.")
 
 Answer = dict[str, Any] | None
 
 log = logging.getLogger(__name__)
-defects = logs.Limited(log)
 
 
 class _Incoming:
@@ -117,6 +116,7 @@ class Transcribe(StrictNamespace):
             lambda event, data: self._send(sid, event, data),
             began_s,
             lambda: self._server.server.disconnect(sid, namespace=PATH),
+            advice=ADVICE,
         )
         client = self._access.client(owner, request.remote_addr)
         try:
@@ -164,9 +164,9 @@ class Transcribe(StrictNamespace):
         try:
             with incoming.lock:
                 act(incoming)
-        except SessionError as error:
+        except Exception as error:
             incoming.errors += 1
-            problem = {"code": error.code, "message": error.message}
+            problem = problem_of(error)
             self._send(sid, "error", problem)
             return {**session.times(), "error": problem}
         self._scheduler.wake()
@@ -219,11 +219,6 @@ class Transcribe(StrictNamespace):
 
     def _send(self, sid: str, event: str, data: dict[str, Any]) -> None:
         self._server.emit(event, data, to=sid, namespace=PATH)
-
-
-def on_defect(error: Exception) -> None:
-    """Log an unhandled error of an event handler; the connection stays open."""
-    defects.exception("unhandled error in an event", error=error)
 
 
 def report_too_large(socketio: SocketIO, max_bytes: int, connection: str) -> None:

@@ -13,7 +13,7 @@ from studio.inference.variants import Catalogue
 from studio.transcription.catalogue import WhisperVariant
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import jobs_live, live, messages, sockets
+from studio.web import jobs_live, live, messages, namespaces, sockets
 from studio.web.access import Access
 
 POLLED_PACKETS = 10_000
@@ -70,7 +70,7 @@ def add(app: Flask, live_speech: Live, access: Access) -> SocketIO:
             access=access,
         )
     )
-    socketio.on_error_default(live.on_defect)
+    socketio.on_error_default(namespaces.on_defect)
     sockets.install(socketio.server, (live.PATH, jobs_live.PATH), SPARE_SOCKETS)
     return socketio
 

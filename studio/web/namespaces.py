@@ -1,13 +1,20 @@
 """What the Socket.IO namespaces have in common."""
 
+import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
 from flask import request
 from flask_socketio import ConnectionRefusedError, Namespace, SocketIO
 
+from studio import logs
 from studio.errors import TooManyRequests, Unauthorized
+from studio.transcription.live.events import SessionError
 from studio.web.access import Access, key_of
+from studio.web.problems import for_caller
+
+log = logging.getLogger(__name__)
+defects = logs.Limited(log)
 
 
 class StrictNamespace(ABC, Namespace):  # type: ignore[misc]
@@ -53,6 +60,21 @@ class StrictNamespace(ABC, Namespace):  # type: ignore[misc]
 def connection_refusal(code: str, sentence: str) -> ConnectionRefusedError:
     """The `connect_error` of a refused client: a message, and data with a code."""
     return ConnectionRefusedError(sentence, {"code": code})
+
+
+def problem_of(error: Exception) -> dict[str, str]:
+    """The data of the event `error` for an exception; one that nobody expects is logged."""
+    if isinstance(error, SessionError):
+        return {"code": error.code, "message": error.message}
+    known = for_caller(error)
+    if known is not error:
+        on_defect(error)
+    return {"code": known.code, "message": known.sentence}
+
+
+def on_defect(error: Exception) -> None:
+    """Log an unhandled error of an event handler; the connection stays open."""
+    defects.exception("unhandled error in an event", error=error)
 
 
 def say_goodbye(socketio: SocketIO, path: str) -> None:

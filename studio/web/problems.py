@@ -131,17 +131,23 @@ def _too_large() -> str:
     return f"{sentence}."
 
 
-def as_studio_error(error: Exception) -> StudioError:
-    """The error for callers when an exception ends a request; its cause goes to the log."""
+def for_caller(error: Exception) -> StudioError:
+    """The error that a caller gets for any exception."""
     if isinstance(error, StudioError):
         return error
     if isinstance(error, OSError) and (known := space.as_studio_error(error)):
-        log.error("cannot write to the disk", exc_info=error)
         return known
     if isinstance(error, OperationalError):
-        log.error("job database error", exc_info=error)
         return faults.as_studio_error(error)
-    log.error("unhandled error in a request", exc_info=error)
     return InternalError(
         "The request failed because of a bug in the server. Its log has the cause."
     )
+
+
+def as_studio_error(error: Exception) -> StudioError:
+    """The error for callers when an exception ends a request; its cause goes to the log."""
+    known = for_caller(error)
+    if known is not error:
+        is_defect = isinstance(known, InternalError)
+        log.error("unhandled error in a request" if is_defect else known.sentence, exc_info=error)
+    return known

@@ -9,9 +9,9 @@ one. The namespace limits joined connections itself, with an error that clients 
 import logging
 import selectors
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock, Timer, get_ident
@@ -23,12 +23,11 @@ from studio.web.access import network
 from studio.web.connection import StrictConnection, describe
 
 STRANGERS_PER_NETWORK = 8
-JOIN_WITHIN_S = 10.0
 # Rejected clients may try another key, but not indefinitely.
 MAX_CONNECTS = 5
 # Binary parts of one event; the events of the protocol have one.
 MAX_ATTACHMENTS = 4
-# Time to keep reading from a client after the last message to it.
+# Time to keep sending to a client, and reading from it, after the last message to it.
 LINGER_S = 5.0
 # The protocol has one poll at a time, and one WebSocket to upgrade to. Some clients close the
 # connection with a second POST.
@@ -41,11 +40,9 @@ log = logs.Limited(logging.getLogger(__name__))
 
 @dataclass
 class _Connection:
-    """The origin of a connection (an address or IPv6 network), when it was opened (monotonic
-    seconds), and how often it tried to join."""
+    """The origin of a connection (an address or IPv6 network), and how often it tried to join."""
 
     network: str
-    since_s: float
     connects: int = 0
 
 
@@ -96,7 +93,7 @@ class _Sockets:
         engine.handle_request = self._handle_request
 
     def _on_connect(self, connection: str, environ: dict[str, Any]) -> Any:
-        """Accept a connection, and close older strangers if necessary."""
+        """Accept a connection, and close an older stranger if necessary."""
         if environ[_ASKED].kind == "websocket":
             environ[_CONNECTION] = connection
             self._admit(connection, environ[_ASKED])
@@ -106,37 +103,30 @@ class _Sockets:
             lambda: not self._has_joined(connection),
             partial(self._refuse, connection),
         )
-        new = _Connection(network(str(environ.get("REMOTE_ADDR", ""))), time.monotonic())
+        new = _Connection(network(str(environ.get("REMOTE_ADDR", ""))))
         with self._lock:
             leaving = self._to_end(new)
-            for one in leaving:
+            if leaving is not None:
                 # Free its place for connections that arrive in the meantime.
-                del self._open[one]
+                del self._open[leaving]
             self._open[connection] = new
-        for one in leaving:
-            self._end(one)
+        if leaving is not None:
+            self._end(leaving)
         return self._enter(connection, environ)
 
-    def _to_end(self, new: _Connection) -> list[str]:
-        """The strangers to close: those whose time is up, and one whose place a new one needs.
-
-        That is the oldest one of its network, or of the network with the most strangers.
-        """
+    def _to_end(self, new: _Connection) -> str | None:
+        """The stranger whose place a new one needs: the oldest one of its network, or of the
+        network with the most strangers; None if there is room."""
         strangers = {one: about for one, about in self._open.items() if not self._has_joined(one)}
-        late = [
-            one for one, about in strangers.items() if new.since_s - about.since_s > JOIN_WITHIN_S
-        ]
-        for one in late:
-            del strangers[one]
         networks = Counter(about.network for about in strangers.values())
         if networks[new.network] >= STRANGERS_PER_NETWORK:
             crowded = new.network
         elif len(strangers) >= self._most_strangers:
             crowded = networks.most_common(1)[0][0]
         else:
-            return late
+            return None
         # Connections are in order of arrival, so the oldest comes first.
-        return [*late, next(one for one, it in strangers.items() if it.network == crowded)]
+        return next(one for one, it in strangers.items() if it.network == crowded)
 
     def _on_message(self, connection: str, data: Any) -> None:
         """Handle a Socket.IO message; close the connection if that fails."""
@@ -183,15 +173,15 @@ class _Sockets:
         if known is not None:
             # Do not wait: a client that no longer polls would block for ever.
             known.close(wait=False, reason=self._server.eio.reason.SERVER_DISCONNECT)
-        self._stop(connection)
+        self._stop(connection, stop_reading)
 
-    def _stop(self, connection: str) -> None:
-        """Make the threads that read from a connection see its end."""
+    def _stop(self, connection: str, end: Callable[[socket.socket], None]) -> None:
+        """Make the other threads of a connection see its end."""
         with self._lock:
             asked = list(self._asked.get(connection, []))
         for one in asked:
             if one.kind != "poll" and one.tcp is not None and one.thread != get_ident():
-                stop_reading(one.tcp)
+                end(one.tcp)
 
     def _on_disconnect(self, connection: str, reason: str) -> None:
         with self._lock:
@@ -201,10 +191,10 @@ class _Sockets:
         if known is None or not known.upgraded:
             # Engine.IO wakes polls. A pending read would occupy its thread as long as the client
             # likes.
-            self._stop(connection)
-        elif is_read and reason == self._server.eio.reason.SERVER_DISCONNECT:
-            # The last messages to the client are still being sent.
-            timer = Timer(LINGER_S, self._stop, (connection,))
+            self._stop(connection, stop_reading)
+        elif is_read and reason != self._server.eio.reason.TRANSPORT_CLOSE:
+            # The last messages to the client are still being sent, but it may not read them.
+            timer = Timer(LINGER_S, self._stop, (connection, hang_up))
             timer.daemon = True
             timer.start()
         with self._lock:
@@ -217,20 +207,21 @@ class _Sockets:
 
     def _handle_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         """Handle a request, unless its connection has too many of its type in progress."""
-        asked = _Asked(_kind(environ), get_ident(), tcp_of(environ))
-        connection = parse_qs(str(environ.get("QUERY_STRING", ""))).get("sid", [""])[0]
-        if connection and not self._admit(connection, asked):
-            start_response("400 BAD REQUEST", [("Content-Type", "text/plain")])
-            return [b'"Another request of this connection is still being answered."']
-        # A WebSocket without an ID gets one; `_on_connect` records it.
-        environ[_ASKED] = asked
-        try:
-            return self._answer(environ, start_response)
-        finally:
-            if asked.kind == "websocket" and asked.tcp is not None:
-                # Otherwise the reading thread would wait for more data from the client.
-                stop_reading(asked.tcp)
-            self._forget(environ.get(_CONNECTION, connection), asked)
+        with second_handle(environ) or nullcontext() as tcp:
+            asked = _Asked(_kind(environ), get_ident(), tcp)
+            connection = parse_qs(str(environ.get("QUERY_STRING", ""))).get("sid", [""])[0]
+            if connection and not self._admit(connection, asked):
+                start_response("400 BAD REQUEST", [("Content-Type", "text/plain")])
+                return [b'"Another request of this connection is still being answered."']
+            # A WebSocket without an ID gets one; `_on_connect` records it.
+            environ[_ASKED] = asked
+            try:
+                return self._answer(environ, start_response)
+            finally:
+                if asked.kind == "websocket" and tcp is not None:
+                    # Otherwise the reading thread would wait for more data from the client.
+                    stop_reading(tcp)
+                self._forget(environ.get(_CONNECTION, connection), asked)
 
     def _admit(self, connection: str, asked: _Asked) -> bool:
         """Record a request of a connection, unless it has too many of its type."""
@@ -279,10 +270,25 @@ def has_hung_up(tcp: socket.socket) -> bool:
         return True
 
 
+def second_handle(environ: Mapping[str, Any]) -> socket.socket | None:
+    """A handle of a request's socket that stays valid when another thread closes its own, as
+    simple-websocket does even while data is being written. The caller closes it."""
+    tcp = tcp_of(environ)
+    return None if tcp is None else socket.fromfd(tcp.fileno(), tcp.family, tcp.type)
+
+
 def stop_reading(tcp: socket.socket) -> None:
     """Make a thread that reads from a socket see its end; writing still works."""
-    try:
-        tcp.shutdown(socket.SHUT_RD)
-    except OSError:
-        # The client has closed it already.
-        pass
+    _shut_down(tcp, socket.SHUT_RD)
+
+
+def hang_up(tcp: socket.socket) -> None:
+    """Make all threads that use a socket see its end, even one that waits for the client to read.
+    What has been written is still sent."""
+    _shut_down(tcp, socket.SHUT_RDWR)
+
+
+def _shut_down(tcp: socket.socket, how: int) -> None:
+    # The client may have closed it already.
+    with suppress(OSError):
+        tcp.shutdown(how)

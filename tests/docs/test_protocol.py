@@ -125,7 +125,8 @@ def test_the_protocol_of_jobs_is_described() -> None:
     codes = {one for call in calls(source, "_error") for one in texts(call)[:1]}
     assert sent == {"job", "partial", "error"}
     wanted = sent | codes | handled - {"connect", "disconnect"}
-    assert wanted | {"unknown_file", "server_stopping"} == first_cells(text)
+    wanted |= {"unknown_file", "storage_unavailable", "internal_error", "server_stopping"}
+    assert wanted == first_cells(text)
     assert f"{MAX_CONNECTIONS} connections in all, and {MAX_CONNECTIONS_PER_CLIENT} per" in text
     assert f"up to {MAX_FILES} of your files" in text
 

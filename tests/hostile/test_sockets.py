@@ -1,9 +1,15 @@
 """Socket.IO connections that send what is out of order, or come to take the places of others."""
 
+import base64
 import json
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from queue import Queue
+from threading import get_ident
+from typing import Any
 
 import engineio
 import psutil
@@ -17,7 +23,7 @@ from studio.web.connection import MAX_UNREAD, STRANGER_BYTES, StrictConnection
 from studio.web.live_server import SPARE_SOCKETS
 from studio.web.sockets import MAX_CONNECTS, STRANGERS_PER_NETWORK
 from tests.support.live_client import Client, chunk, open_sessions, pcm
-from tests.support.server import Server, until
+from tests.support.server import WAIT_S, Server, until
 from tests.support.speech import spoken
 
 KEY = "ann-0123456789abcdef"
@@ -73,10 +79,12 @@ def locked(locked_server: Server) -> Server:
     return locked_server
 
 
-def connect(server: Server, address: str = "198.51.100.1") -> websocket.WebSocket:
+def connect(server: Server, address: str = "198.51.100.1", **options: Any) -> websocket.WebSocket:
     url = f"ws://127.0.0.1:{server.port}/socket.io/?EIO=4&transport=websocket"
     header = {"X-Forwarded-For": address}
-    opened = websocket.create_connection(url, timeout=60, suppress_origin=True, header=header)
+    opened = websocket.create_connection(
+        url, timeout=60, suppress_origin=True, header=header, **options
+    )
     assert str(opened.recv()).startswith("0{")
     return opened
 
@@ -90,6 +98,15 @@ def join(opened: websocket.WebSocket) -> None:
     send(opened, JOIN)
     while not str(opened.recv()).startswith("40/transcribe,"):
         pass
+
+
+def received(opened: websocket.WebSocket) -> list[str]:
+    """What comes up to the end of a connection."""
+    messages = []
+    with suppress(websocket.WebSocketConnectionClosedException, ConnectionError):
+        while message := opened.recv():
+            messages.append(str(message))
+    return messages
 
 
 def is_ended(opened: websocket.WebSocket) -> bool:
@@ -221,6 +238,76 @@ def test_who_reads_nothing_is_ended() -> None:
     assert known.queue.qsize() <= MAX_UNREAD + 1
 
 
+def test_who_answers_no_ping_is_not_ended_while_it_is_sent_something() -> None:
+    """Its sender may hold a lock that the end of a session takes."""
+    server = engineio.Server(async_mode="threading")
+    ended: Queue[tuple[str, int]] = Queue()
+    server.on("disconnect", lambda _sid, reason: ended.put((reason, get_ident())))
+    known = Socket(server, "one")
+    StrictConnection.take(known, lambda _: True, lambda: False, lambda _: None)
+    known.last_ping = time.monotonic() - server.ping_timeout - 1
+    known.send(packet.Packet(packet.MESSAGE, "told"))
+    reason, thread = ended.get(timeout=WAIT_S)
+    assert reason == server.reason.PING_TIMEOUT
+    assert thread != get_ident()
+    assert known.queue.get(timeout=WAIT_S).packet_type == packet.CLOSE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locked_server", ["text"], indirect=True)
+def test_who_answers_no_ping_holds_up_nobody(locked: Server) -> None:
+    """The ping times out while this client speaks, so the server is just sending it texts."""
+    opened = connect(locked)
+    join(opened)
+    second = base64.b64encode(pcm(spoken().sound[:RATE_HZ])).decode()
+    audio = json.dumps(["audio", chunk(second)])
+    with suppress(OSError, websocket.WebSocketException):
+        for _ in range(60):
+            send(opened, f"42/transcribe,{audio}")
+            time.sleep(1)
+    opened.shutdown()
+    with Client(locked, auth={"token": KEY}) as client:
+        client.say(spoken().sound[: 3 * RATE_HZ])
+        assert client.finish()[-1][1]["text"]
+
+
+def is_established(server: Server, client_port: int) -> bool:
+    """Whether the server holds its side of a connection open."""
+    sides = f"0100007F:{server.port:04X} 0100007F:{client_port:04X}"
+    return f"{sides} 01" in Path("/proc/net/tcp").read_text("ascii")
+
+
+KEEPALIVE = '42/transcribe,0["keepalive"]'
+CONFIGURE = json.dumps(["configure", {"prompt": "x" * 1000}])
+
+
+# More than the buffers of the connection take. In the second case, the server notices that nothing
+# is read.
+@pytest.mark.slow
+@pytest.mark.parametrize("locked_server", ["text"], indirect=True)
+@pytest.mark.parametrize(
+    ("texts", "last"),
+    [([f"42/transcribe,{CONFIGURE}"] * 4000, "4x"),
+     ([f"42/transcribe,{CONFIGURE}"] * 4000 + [KEEPALIVE] * MAX_UNREAD, KEEPALIVE)],
+    ids=["malformed", "unread"],
+)  # fmt: skip
+def test_the_threads_of_an_ended_client_do_not_wait_for_it_to_read(
+    locked: Server, texts: list[str], last: str
+) -> None:
+    opened = connect(locked, sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)])
+    join(opened)
+    port = opened.sock.getsockname()[1]
+    assert is_established(locked, port)
+    with suppress(ConnectionError):
+        frame = websocket.ABNF.create_frame
+        for start in range(0, len(texts), 100):
+            part = texts[start : start + 100]
+            opened.sock.sendall(b"".join(frame(one, 1).format() for one in part))
+        send(opened, last)
+    until(lambda: not is_established(locked, port))
+    opened.shutdown()
+
+
 def test_strangers_hold_no_place_of_a_client(locked: Server) -> None:
     """Three addresses take all that they can get; every live session can still be had."""
     with ExitStack() as opened:
@@ -230,6 +317,22 @@ def test_strangers_hold_no_place_of_a_client(locked: Server) -> None:
         for _ in range(LIVE_SESSIONS):
             client = opened.enter_context(Client(locked, auth={"token": KEY}))
             assert client.greeting()["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locked_server", ["text"], indirect=True)
+def test_who_is_in_no_namespace_is_ended_before_the_first_ping(locked: Server) -> None:
+    """One never tries to join, one is refused, and one joins and leaves."""
+    with ExitStack() as opened:
+        connections = [connect(locked) for _ in range(3)]
+        for one in connections:
+            opened.callback(one.shutdown)
+        _, refused, leaving = connections
+        send(refused, '40/transcribe,{"token":"unknown"}')
+        join(leaving)
+        send(leaving, "41/transcribe,")
+        for one in connections:
+            assert "2" not in received(one)
 
 
 def test_the_oldest_stranger_makes_room(locked: Server) -> None:

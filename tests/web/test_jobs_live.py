@@ -1,8 +1,9 @@
 """The namespace /jobs: what a page receives while its jobs run, and what it does not."""
 
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -162,6 +163,20 @@ def test_a_wrong_subscription_is_an_error(server: Server, data: Any) -> None:
         assert error["code"] == "invalid_file_ids"
         assert page.next() == ("error", error)
         assert page.subscribe("0" * 32)["error"]["code"] == "unknown_file"
+
+
+def test_a_database_that_cannot_be_read_is_told(server: Server, song: Path) -> None:
+    file_id = server.upload(song)
+    path = server.outputs / ".jobs.sqlite3"
+    with Page(server) as page, closing(sqlite3.connect(path, timeout=WAIT_S)) as database:
+        database.execute("ALTER TABLE jobs RENAME TO lost")
+        try:
+            error = page.subscribe(file_id)["error"]
+        finally:
+            database.execute("ALTER TABLE lost RENAME TO jobs")
+        assert error["code"] == "storage_unavailable"
+        assert page.next() == ("error", error)
+        assert page.subscribe(file_id) == {"file_ids": [file_id]}
 
 
 def test_a_client_has_a_few_connections(server: Server) -> None:

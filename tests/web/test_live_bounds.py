@@ -93,7 +93,7 @@ def test_who_sends_nothing_is_idle(engine: Hearing) -> None:
     assert not speaker.session.expires(speaker.now_s + 60)
     speaker.session.expire()
     assert speaker.sent("error")[0]["code"] == "idle"
-    assert "keepalive" in speaker.sent("error")[0]["message"]
+    assert "for 30 s. Send audio" in speaker.sent("error")[0]["message"]
     assert speaker.was_closed
     assert engine.asked == []
 
@@ -271,6 +271,23 @@ def test_the_language_is_kept_once_it_is_certain(
         pass
     assert event["language"] == ("cy" if probability == 0.9 else "de")
     scheduler.stop()
+
+
+def test_noise_does_not_decide_the_language(desk: Desk, recording: Spoken) -> None:
+    """The engine hears no word in samples that are not those of the recording."""
+    desk.engine.detected = [("cy", 1.0), ("de", 1.0)]
+    events: Queue[tuple[str, Any]] = Queue()
+    settings = LiveSettings(variant="mini", interim_results=False)
+    session = Session(settings, LIMITS, lambda *event: events.put(event), 0.0)
+    noise = 0.9 * recording.part(0, 1)
+    session.feed(np.concatenate([noise, silence(1), recording.part(1, 2)]), 1e9)
+    session.finish(1e9)
+    desk.scheduler.add("one", session, "one")
+    name, final = events.get(timeout=WAIT_S)
+    assert (name, final["language"]) == ("transcription", "de")
+    name, summary = events.get(timeout=WAIT_S)
+    assert (name, summary["language"]) == ("finished", "de")
+    assert desk.engine.detected == []
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Wrong and unusual events of `/transcribe`: each gets an error, and the session goes on."""
 
+import resource
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 import socketio
 
@@ -135,6 +137,21 @@ def test_a_broken_recording_costs_no_chunk_of_the_next(speaker: Client) -> None:
     assert answer["error"]["code"] == "bad_audio"
     assert answer["received_s"] == 1.0
     assert speaker.call("audio", chunk(SECOND))["received_s"] == 2.0
+
+
+def test_an_unexpected_error_is_told(speaker: Client, live_server: Server) -> None:
+    """The process cannot open another file, so no decoder starts."""
+    (worker,) = psutil.Process(live_server.pid).children()
+    before = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        answer = speaker.call("audio", chunk(b"no recording", "audio/webm;codecs=opus"))
+    finally:
+        resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, before)
+    assert answer["error"]["code"] == "internal_error"
+    assert answer["received_s"] == 0.0
+    assert speaker.next() == ("error", answer["error"])
+    assert speaker.call("audio", chunk(SECOND))["received_s"] == 1.0
 
 
 def test_a_variant_that_is_not_here_is_told(live_server: Server, recording: Spoken) -> None:

@@ -1,16 +1,21 @@
-"""Limits on the sessions of `/transcribe`: their number, length, idle time and origins."""
+"""Limits on live sessions, most of `/transcribe`: their number, length, idle time and origins."""
 
+import base64
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+import websocket
 from socketio.exceptions import ConnectionError as RefusedError
 
-from tests.support.hearing import silence
+from studio.transcription.engine import RATE_HZ
+from tests.support.hearing import chunks, silence
 from tests.support.live_client import Client, chunk, open_sessions, pcm
-from tests.support.server import Server, until
+from tests.support.server import WAIT_S, Server, until
+from tests.support.speech import Spoken
 
 SECOND = pcm(silence(1.0))
 
@@ -79,9 +84,34 @@ def test_a_session_has_a_length(strict: Server) -> None:
         client.greeting()
         for _ in range(10):
             assert "error" not in client.call("audio", chunk(SECOND))
-        assert client.call("audio", chunk(SECOND))["error"]["code"] == "session_too_long"
+        error = client.call("audio", chunk(SECOND))["error"]
+        assert error["code"] == "session_too_long"
+        assert "`finish`" in error["message"]
         assert client.finish()[-1][1]["audio_s"] == 10.0
         assert client.call("audio", chunk(SECOND))["received_s"] == 1.0
+
+
+def test_a_session_of_the_realtime_api_ends_after_its_last_words(
+    strict: Server, recording: Spoken
+) -> None:
+    address = strict.url.replace("http", "ws") + "/v1/realtime?intent=transcription"
+    opened = websocket.create_connection(address, timeout=WAIT_S, suppress_origin=True)
+    sound = {"format": {"type": "audio/pcm", "rate": RATE_HZ}, "turn_detection": None}
+    opened.send(json.dumps({"type": "session.update", "session": {"audio": {"input": sound}}}))
+    with suppress(ConnectionError):
+        for part in chunks(recording.sound[: 12 * RATE_HZ], RATE_HZ):
+            audio = base64.b64encode(pcm(part)).decode()
+            opened.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+    events = []
+    while message := opened.recv():
+        events.append(json.loads(message))
+    opened.shutdown()
+    errors = [event["error"] for event in events if event["type"] == "error"]
+    assert {error["code"] for error in errors} == {"session_too_long"}
+    assert "Connect again" in errors[0]["message"]
+    completed = [event for event in events if event["type"].endswith(".completed")]
+    assert [event["usage"]["seconds"] for event in completed] == [10]
+    assert completed[0]["transcript"]
 
 
 def test_who_sends_nothing_is_told_and_disconnected(strict: Server) -> None:
@@ -92,6 +122,7 @@ def test_who_sends_nothing_is_told_and_disconnected(strict: Server) -> None:
             events = silent.until("disconnect")
         assert [name for name, _ in events] == ["error", "disconnect"]
         assert events[0][1]["code"] == "idle"
+        assert "`keepalive`" in events[0][1]["message"]
         assert alive.socket.connected
         assert alive.events.empty()
 

@@ -19,6 +19,14 @@ class SessionError(Exception):
         self.message = message
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What the clients of a protocol can do when a session has reached a limit, as sentences."""
+
+    too_long: str = "Start another session to continue."
+    idle: str = "Send audio more often to keep it open."
+
+
 class Observer:
     """Receives the utterances of a session, in order. This base class ignores them.
 

@@ -79,10 +79,6 @@ class Scheduler:
             raise SessionError("server_stopping", "The server is shutting down. Try again later.")
         self.wake()
 
-    def get(self, session_id: str) -> Session | None:
-        with self._changed:
-            return self._sessions.get(session_id)
-
     def remove(self, session_id: str) -> None:
         with self._changed:
             self._sessions.pop(session_id, None)
@@ -196,7 +192,7 @@ class Scheduler:
         began_s = self._clock()
         try:
             engine = self._engines.get(session.settings.variant)
-            segments = self._segments(engine, session, task)
+            segments, detected = self._segments(engine, session, task)
         except StudioError as error:
             session.fail(task, error.code, error.sentence)
         except Exception:
@@ -205,15 +201,18 @@ class Scheduler:
         else:
             took_s = self._clock() - began_s
             self._mean_s += 0.2 * (took_s - self._mean_s)
-            session.apply(task, segments, took_s)
+            session.apply(task, segments, took_s, detected)
 
-    def _segments(self, engine: SpeechEngine, session: Session, task: Task) -> list[Segment]:
-        settings, language = session.settings, session.language
+    def _segments(
+        self, engine: SpeechEngine, session: Session, task: Task
+    ) -> tuple[list[Segment], str | None]:
+        """What was said, and the language if it was detected with certainty."""
+        settings, language, detected = session.settings, session.language, None
         check_language(language, engine.languages)
         if language is None:
             language, probability = engine.detect_language(task.speech)
             if task.is_final or probability >= SURE:
-                session.language = language
+                detected = language
         options = DecodeOptions(
             language,
             initial_prompt=settings.prompt or None,
@@ -222,7 +221,7 @@ class Scheduler:
             temperatures=FINAL_TEMPERATURES if task.is_thorough else (0.0,),
             max_tokens=MAX_TOKENS,
         )
-        return next(iter(engine.transcribe([task.speech], options)), [])
+        return next(iter(engine.transcribe([task.speech], options)), []), detected
 
     def _sweep(self, sessions: dict[str, Session]) -> None:
         """Release unused engines, and close idle sessions."""

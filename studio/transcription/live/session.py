@@ -15,7 +15,7 @@ import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
 from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
-from studio.transcription.live.events import Observer, SessionError, Utterance
+from studio.transcription.live.events import Advice, Observer, SessionError, Utterance
 from studio.transcription.live.lag import LagReport
 from studio.transcription.live.loops import without_loops
 from studio.transcription.live.settings import Limits, LiveSettings
@@ -52,8 +52,10 @@ class Session:
         on_expired: Callable[[], None] = lambda: None,
         *,
         observer: Observer | None = None,
+        advice: Advice | None = None,
     ) -> None:
         self._observer = observer or Observer()
+        self._advice = advice or Advice()
         self._on_expired = on_expired
         self.settings = settings
         self.interim_every_s = 0.5
@@ -108,8 +110,7 @@ class Session:
             if self._received / RATE_HZ + seconds > self._limits.length_s:
                 raise SessionError(
                     "session_too_long",
-                    f"A session may be {self._limits.length_s:g} s long. Send `finish`, then "
-                    "continue.",
+                    f"A session may be {self._limits.length_s:g} s long. {self._advice.too_long}",
                 )
             waiting_s = self._waiting_s()
             if waiting_s > 0 and waiting_s + seconds > self._limits.waiting_s:
@@ -148,16 +149,18 @@ class Session:
     def expire(self) -> None:
         """Notify the client that its session has expired."""
         sentence = (
-            f"The session was closed because no message arrived for {self._limits.idle_s:g} s."
+            f"The session was closed because no message arrived for {self._limits.idle_s:g} s. "
+            f"{self._advice.idle}"
         )
-        sentence += " Send `keepalive` to keep it open."
         self._emit("error", {"code": "idle", "message": sentence})
         self._on_expired()
 
-    def end_utterance(self, now_s: float) -> None:
-        """End the current utterance, as if silence had followed."""
+    def end_utterance(self, now_s: float) -> bool:
+        """End the current utterance, as if silence had followed. Returns whether there was one."""
         with self._lock:
+            was_speaking = self._endpoints.voice_from is not None
             self._close(self._endpoints.flush(), now_s)
+            return was_speaking
 
     def discard(self) -> None:
         """Forget the current utterance; ended ones are still decoded."""
@@ -213,13 +216,22 @@ class Session:
             return None
         return Following(Span(start, self._endpoints.position), self._last_sound_s)
 
-    def apply(self, task: Task, segments: Sequence[Segment], took_s: float) -> None:
-        """Process the result of a task, and send the events."""
+    def apply(
+        self,
+        task: Task,
+        segments: Sequence[Segment],
+        took_s: float,
+        detected: str | None = None,
+    ) -> None:
+        """Process the result of a task, and send the events. A `detected` language is kept if there
+        is text: that of noise means nothing."""
         heard = without_loops([one for one in segments if not is_silence(one, MIN_LOG_PROBABILITY)])
         start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
         segments = [segment.shifted(start_s, end_s) for segment in heard]
         with self._lock:
             self._decoding_s += took_s
+            if self.language is None and any(segment.text.strip() for segment in segments):
+                self.language = detected
             event = self._result(task, segments)
             if event is not None:
                 self._emit("transcription", event)

@@ -259,7 +259,9 @@ def test_an_utterance_may_be_so_long(bare: int) -> None:
         except ConnectionError:
             return await client.read_event()
 
-    assert error_in(with_client(bare, ignoring_the_end)).code == "session_too_long"
+    error = error_in(with_client(bare, ignoring_the_end))
+    assert error.code == "session_too_long"
+    assert "`audio-stop`" in error.text
 
 
 def test_a_client_has_few_utterances_and_leaves_its_place(bare: int) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 from wyoming.audio import AudioChunk
 
-from studio.transcription.live.events import SessionError
+from studio.transcription.live.events import Advice, SessionError
 from studio.transcription.live.receive import Receiver, receiver
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import LiveSettings
 from studio.web.access import client_at
 from studio.web.compat.wyoming.info import Speech
 
+ADVICE = Advice(too_long="Send `audio-stop` earlier.")
 # How often to look whether there is room for more audio, or whether the client has left.
 LOOK_EVERY_S = 0.2
 
@@ -33,7 +34,7 @@ class Utterance:
         def emit(name: str, data: dict[str, Any]) -> None:
             loop.call_soon_threadsafe(self._events.put_nowait, (name, data))
 
-        self.session = Session(settings, speech.limits, emit, time.monotonic())
+        self.session = Session(settings, speech.limits, emit, time.monotonic(), advice=ADVICE)
         self._scheduler.add(self._id, self.session, client_at(address))
 
     async def take(self, chunk: AudioChunk) -> None:

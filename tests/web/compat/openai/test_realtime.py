@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,11 @@ import soxr
 import websocket
 from openai import OpenAI
 from openai.resources.realtime.realtime import RealtimeConnection
-from socketio.exceptions import ConnectionError
+from socketio.exceptions import ConnectionError as RefusedError
 
 from studio.transcription.engine import RATE_HZ, Speech
 from tests.support.hearing import silence
-from tests.support.live_client import Client
+from tests.support.live_client import Client, open_sessions
 from tests.support.openai_audio import KEY
 from tests.support.server import Server, until
 from tests.support.speech import MAX_WRONG_ELSEWHERE, Spoken, wrong
@@ -135,6 +136,22 @@ def test_turns_by_hand(server: Server, recording: Spoken) -> None:
         assert texts_of(until_completed(connection, 1)) == [""]
 
 
+def test_every_commit_is_answered(server: Server, recording: Spoken) -> None:
+    """After turn detection has committed a turn, the buffer has only silence, and then nothing."""
+    with connected(server) as connection:
+        say(connection, np.concatenate([recording.part(0, 1), silence(1.5)]))
+        until_completed(connection, 1)
+        connection.input_audio_buffer.commit()
+        events = until_completed(connection, 1)
+        kinds = [event.type for event in events]
+        assert kinds == ["input_audio_buffer.committed", f"{TRANSCRIPTION}.completed"]
+        assert texts_of(events) == [""]
+        connection.input_audio_buffer.commit()
+        answer = connection.recv()
+        assert answer.type == "error"
+        assert answer.error.code == "input_audio_buffer_commit_empty"
+
+
 def test_a_cleared_buffer_is_not_transcribed(server: Server, recording: Spoken) -> None:
     with connected(server) as connection:
         configure(connection, turn_detection=None, transcription={"language": "en"})
@@ -150,10 +167,10 @@ def test_a_cleared_buffer_is_not_transcribed(server: Server, recording: Spoken) 
 
 def test_wrong_events(server: Server) -> None:
     with connected(server) as connection:
-        socket = connection._connection
+        inner = connection._connection
 
         def refused(event: Any) -> tuple[str, str]:
-            socket.send(event if isinstance(event, str) else json.dumps(event))
+            inner.send(event if isinstance(event, str) else json.dumps(event))
             answer = connection.recv()
             assert answer.type == "error", answer
             return str(answer.error.code), answer.error.message
@@ -185,6 +202,31 @@ def test_wrong_events(server: Server) -> None:
             assert refused(update)[0] == "invalid_setting", sound
         # The session goes on.
         configure(connection, turn_detection=None)
+
+
+def test_errors_repeat_the_id_of_the_event(server: Server) -> None:
+    """Half a surrogate pair is text in JSON, but not in UTF-8."""
+    with connected(server) as connection:
+        for event_id in ("mine", "\ud83c", "x" * 513, 7):
+            event = {"type": "response.create", "event_id": event_id}
+            connection._connection.send(json.dumps(event))
+            answer = json.loads(connection.recv_bytes())
+            assert answer["type"] == "error"
+            is_repeated = event_id in ("mine", "\ud83c")
+            assert answer["error"]["event_id"] == (event_id if is_repeated else None)
+
+
+def test_who_reads_nothing_is_ended(server: Server) -> None:
+    """Nothing more can be sent to it, not even the end."""
+    options = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
+    opened = open_socket(server, header=[f"Authorization: Bearer {KEY}"], sockopt=options)
+    event = json.dumps({"type": "response.create", "event_id": "x" * 512})
+    events = websocket.ABNF.create_frame(event, websocket.ABNF.OPCODE_TEXT).format() * 500
+    with pytest.raises(ConnectionError):
+        for _ in range(100):
+            opened.sock.sendall(events)
+    until(lambda: open_sessions(server) == 0)
+    opened.shutdown()
 
 
 def test_settings_change_after_an_utterance(server: Server, recording: Spoken) -> None:
@@ -245,7 +287,7 @@ def test_a_client_may_have_so_many_sessions(server: Server) -> None:
     transcribe = Client(server, auth={"token": KEY})
     transcribe.greeting()
     sockets = [open_socket(server, header=key)]
-    with pytest.raises(ConnectionError, match="too_many_sessions"):
+    with pytest.raises(RefusedError, match="too_many_sessions"):
         Client(server, auth={"token": KEY})
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         open_socket(server, header=key)

@@ -1,11 +1,13 @@
 """A WebSocket whose client can neither fill the memory nor hold a thread after it has left."""
 
+import socket
 from threading import Condition
 from typing import Any
 
 import simple_websocket
 from flask import Response
-from simple_websocket import ConnectionClosed
+
+from studio.web.sockets import hang_up
 
 # Messages that have arrived and were not handled yet; beyond them, the client has to wait.
 MAX_UNHANDLED = 16
@@ -15,7 +17,8 @@ SUBPROTOCOL = "realtime"
 
 
 class _Inbox(list[Any]):
-    """The messages that have arrived. Adding one waits until there is room."""
+    """The messages that have arrived. Adding one waits until there is room; when the inbox is
+    closed, it is dropped."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +28,8 @@ class _Inbox(list[Any]):
     def append(self, message: Any) -> None:
         with self._changed:
             self._changed.wait_for(lambda: len(self) < MAX_UNHANDLED or not self._is_open)
-            super().append(message)
+            if self._is_open:
+                super().append(message)
 
     def pop(self, index: Any = -1) -> Any:
         with self._changed:
@@ -48,9 +52,12 @@ class _Server(simple_websocket.Server):  # type: ignore[misc]
 
 
 class Channel:
-    """The WebSocket of the current request."""
+    """The WebSocket of the current request; `tcp` is a second handle of its socket."""
 
-    def __init__(self, environ: dict[str, Any], max_message_bytes: int) -> None:
+    def __init__(
+        self, environ: dict[str, Any], tcp: socket.socket | None, max_message_bytes: int
+    ) -> None:
+        self._tcp = tcp
         self._ws = _Server(
             environ,
             subprotocols=[SUBPROTOCOL],
@@ -67,13 +74,15 @@ class Channel:
         """Send a message. Raises ConnectionClosed or OSError."""
         self._ws.send(text)
 
+    def say_goodbye(self) -> None:
+        """Send the end of the connection; nothing can be sent afterwards. Raises as `send`."""
+        self._ws.close()
+
     def close(self) -> None:
+        """End all threads of the connection, even if the client does not read."""
         self._ws.input_buffer.close()
-        try:
-            self._ws.close()
-        except (ConnectionClosed, OSError):
-            # The client has closed it already.
-            pass
+        if self._tcp is not None:
+            hang_up(self._tcp)
 
     def response(self) -> Response:
         """What the view returns: nothing more may be sent."""

@@ -12,7 +12,7 @@ from typing import Any
 from simple_websocket import ConnectionClosed
 
 from studio.errors import UnknownVariant
-from studio.transcription.live.events import SessionError
+from studio.transcription.live.events import Advice, SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import check_settings
@@ -21,8 +21,16 @@ from studio.web.compat.openai.realtime.configuration import PCM, Configuration
 from studio.web.compat.openai.realtime.items import Items
 from studio.web.live_server import Live
 
+ADVICE = Advice(
+    too_long="The connection is closed after the last words. Connect again to continue.",
+    idle="Send audio, or any other event, to keep it open.",
+)
 # Events for a client that does not read.
 MAX_UNREAD = 10_000
+# As in OpenAI's service. Errors repeat it, so its length limits the memory that they take.
+MAX_EVENT_ID = 512
+# Time to keep sending to a client after the end.
+LINGER_S = 1.0
 # OpenAI's service commits no less.
 MIN_COMMIT_S = 0.1
 
@@ -41,10 +49,12 @@ class Connection:
         self._items = Items(self._send)
         self._configuration = Configuration(f"sess_{secrets.token_hex(8)}", model)
         self._receiver: Receiver | None = None
-        self._uncommitted_s = 0.0
+        # Seconds of audio received, and up to the last event that emptied the buffer.
+        self._received_s = self._emptied_s = 0.0
         # A configuration that waits for the end of an utterance, and the event that confirms it.
         self._update_to: tuple[Configuration, str] | None = None
         self._has_expired = False
+        self._is_full = False
         self.session = Session(
             self._checked_settings(self._configuration),
             live.limits,
@@ -52,6 +62,7 @@ class Connection:
             time.monotonic(),
             self._expire,
             observer=self._items,
+            advice=ADVICE,
         )
 
     @property
@@ -64,7 +75,7 @@ class Connection:
         writer.start()
         self._send("session.created", {"session": self._configuration.described()})
         try:
-            while not self._has_expired and self._outgoing.qsize() < MAX_UNREAD:
+            while not self._has_ended and self._outgoing.qsize() < MAX_UNREAD:
                 message = channel.receive()
                 self._try_update()
                 if message is not None:
@@ -77,7 +88,8 @@ class Connection:
             pass
         finally:
             self._outgoing.put(None)
-            writer.join(1.0)
+            # Longer than this, only a client that does not read would keep the writer.
+            writer.join(LINGER_S)
             channel.close()
             if self._receiver is not None:
                 self._receiver.close()
@@ -86,6 +98,7 @@ class Connection:
         with suppress(ConnectionClosed, OSError):
             while (text := self._outgoing.get()) is not None:
                 channel.send(text)
+            channel.say_goodbye()
 
     def _handle(self, message: str | bytes) -> None:
         """Handle an event; an error is sent to the client."""
@@ -147,25 +160,35 @@ class Connection:
         if self._receiver is None:
             self._receiver = receiver(f"{PCM};rate={self._configuration.rate_hz}")
         seconds = self._receiver.seconds(data)
-        self.session.admit(seconds)
+        try:
+            self.session.admit(seconds)
+        except SessionError as error:
+            if error.code == "session_too_long" and not self._is_full:
+                self._is_full = True
+                self._end_item()
+            raise
         self.session.feed(self._receiver.feed(data), time.monotonic())
-        self._uncommitted_s += seconds
+        self._received_s += seconds
 
     def _commit(self) -> None:
-        if self._uncommitted_s < MIN_COMMIT_S:
+        buffer_s = max(0.0, self._received_s - max(self._emptied_s, self._items.turn_end_s))
+        if buffer_s < MIN_COMMIT_S:
             raise SessionError(
                 "input_audio_buffer_commit_empty",
-                f"The buffer has {self._uncommitted_s:.2f} s of audio; at least {MIN_COMMIT_S} s "
-                "are needed to commit it.",
+                f"The buffer has {buffer_s:.2f} s of audio; at least {MIN_COMMIT_S} s are needed "
+                "to commit it.",
             )
-        self._uncommitted_s = 0.0
-        self.session.end_utterance(time.monotonic())
-        if not self._items.has_turns:
+        self._end_item()
+
+    def _end_item(self) -> None:
+        self._emptied_s = self._received_s
+        has_ended = self.session.end_utterance(time.monotonic())
+        if not (has_ended and self._items.has_turns):
             self._items.commit()
 
     def _clear(self) -> None:
         self.session.discard()
-        self._uncommitted_s = 0.0
+        self._emptied_s = self._received_s
         self._items.clear()
 
     def _checked_settings(self, configuration: Configuration) -> Any:
@@ -192,6 +215,11 @@ class Connection:
     def _expire(self) -> None:
         self._has_expired = True
 
+    @property
+    def _has_ended(self) -> bool:
+        """Whether nothing more will come, except what has been sent already."""
+        return self._has_expired or (self._is_full and not self.session.is_speaking)
+
     def _send_error(self, code: str, message: str, event_id: Any = None) -> None:
         kind = "server_error" if code in ("internal_error", "server_stopping") else None
         error = {
@@ -199,13 +227,18 @@ class Connection:
             "code": code,
             "message": message,
             "param": None,
-            "event_id": event_id if isinstance(event_id, str) else None,
+            "event_id": event_id if _is_event_id(event_id) else None,
         }
         self._send("error", {"error": error})
 
     def _send(self, kind: str, members: dict[str, Any]) -> None:
         event = {"type": kind, "event_id": f"event_{secrets.token_hex(8)}", **members}
-        self._outgoing.put(json.dumps(event, ensure_ascii=False))
+        # In ASCII, because clients can send half a surrogate pair, which has no UTF-8.
+        self._outgoing.put(json.dumps(event))
+
+
+def _is_event_id(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_EVENT_ID
 
 
 def _parsed(message: str | bytes) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class Items(Observer):
 
     def __init__(self, send: SEND) -> None:
         self.has_turns = True
+        # The end of the last turn, in seconds of the stream.
+        self.turn_end_s = 0.0
         self._send = send
         self._lock = Lock()
         self._items: deque[_Item] = deque()
@@ -65,6 +67,7 @@ class Items(Observer):
             item.undecoded += 1
             item.seconds += span.seconds
             if self.has_turns:
+                self.turn_end_s = span.end / RATE_HZ
                 self._send(
                     "input_audio_buffer.speech_stopped",
                     {"audio_end_ms": _ms(span.end), "item_id": item.item_id},

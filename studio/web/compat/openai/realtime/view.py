@@ -1,5 +1,8 @@
 """The route of the Realtime API."""
 
+import socket
+from contextlib import nullcontext
+
 from flask import Response, request
 from wsproto.utilities import RemoteProtocolError
 
@@ -16,6 +19,7 @@ from studio.web.compat.openai.realtime.connection import Connection
 from studio.web.live_server import Live
 from studio.web.operations import other_protocol
 from studio.web.services import Services
+from studio.web.sockets import second_handle
 
 INTENT = "transcription"
 # How pages send a key, because browsers allow no headers for a WebSocket.
@@ -47,9 +51,10 @@ class RealtimeView:
         except SessionError as error:
             raise TooManySessions(error.message, retry_after_s=RETRY_AFTER_S) from None
         try:
-            channel = self._opened()
-            connection.serve(channel)
-            return channel.response()
+            with second_handle(request.environ) or nullcontext() as tcp:
+                channel = self._opened(tcp)
+                connection.serve(channel)
+                return channel.response()
         finally:
             scheduler.remove(connection.session_id)
 
@@ -66,9 +71,10 @@ class RealtimeView:
                 param="intent",
             )
 
-    def _opened(self) -> Channel:
+    def _opened(self, tcp: socket.socket | None) -> Channel:
+        max_bytes = MESSAGE_TIMES * self._live.limits.chunk_bytes
         try:
-            return Channel(request.environ, MESSAGE_TIMES * self._live.limits.chunk_bytes)
+            return Channel(request.environ, tcp, max_bytes)
         except RemoteProtocolError as error:
             raise BadRequest(f"The WebSocket cannot be opened: {error}.") from None
 
