@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.support.browser import assert_usable
 from tests.support.server import Server
@@ -57,6 +57,11 @@ def write_over(page: Page, line: int, text: str) -> Locator:
 
 def edit(page: Page, line: int, text: str) -> None:
     write_over(page, line, text).press("Escape")
+
+
+def lose_answer(route: Route) -> None:
+    """The server gets the request, and the page no answer."""
+    route.fetch()
 
 
 @pytest.mark.slow
@@ -150,6 +155,38 @@ def test_two_people_edit_at_once(page: Page, chromium: Browser, studio: Server, 
         conflict.get_by_role("button", name="Keep my version").click()
         until(other, SAVED)
     assert saved_text(studio, sung) == "one two three\ntheirs\n"
+
+
+@pytest.mark.slow
+def test_a_conflict_waits_for_a_decision(page: Page, studio: Server, sung: Song) -> None:
+    """However often the page is opened; a save whose answer was lost is none."""
+    address = f"/studio/{sung.file_id}/transcript"
+    write(studio, sung, "one two three")
+    page.goto(address)
+    page.route("**/files/*/transcription", lose_answer)
+    edit(page, 0, "mine")
+    saved = f"fetch('/download/{sung.file_id}/transcription').then((answer) => answer.text())"
+    until(page, f"{saved}.then((text) => text === 'mine\\n')")
+    page.reload()
+    page.unroute("**/files/*/transcription")
+    expect(page.locator(".save")).to_have_text("Saved")
+
+    page.context.set_offline(True)
+    edit(page, 0, "mine again")
+    expect(page.locator(".save")).to_contain_text("kept in this browser")
+    page.goto("about:blank")
+    page.context.set_offline(False)
+    write(studio, sung, "theirs")
+    conflict = page.get_by_role("alert")
+    for _ in range(2):
+        page.goto(address)
+        expect(conflict).to_contain_text("theirs")
+    page.get_by_role("link", name="Karaoke", exact=True).click()
+    expect(conflict).to_contain_text("mine again")
+    assert saved_text(studio, sung) == "theirs\n"
+    conflict.get_by_role("button", name="Keep my version").click()
+    expect(page.locator(".save")).to_have_text("Saved")
+    assert saved_text(studio, sung) == "mine again\n"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 import { effect, signal } from "@preact/signals";
 import { ApiError, isOffline } from "./api.js";
 import { History } from "./history.js";
+import { isSame } from "./transcript.js";
 import { TranscriptFile } from "./transcript_file.js";
 
 /** @typedef {import("./transcript.js").Line} Line */
@@ -49,8 +50,8 @@ export class TranscriptStore {
       const version = (await this.file.read()) ?? NOTHING;
       const draft = this.file.draft();
       this.history.reset(version.lines);
-      this._settle(version);
       if (draft) this._goOn(draft, version);
+      else this._settle(version);
     } catch (error) {
       this._fail(error);
     }
@@ -171,10 +172,15 @@ export class TranscriptStore {
     }
   }
 
-  /** @param {Version} version */
+  /** Somebody else saved a version, unless it is the own one, saved by this page before. @param {Version} version */
   _conflict(version) {
+    if (isSame(this.lines, version.lines)) {
+      this._settle({ lines: this.lines, etag: version.etag });
+      return;
+    }
     this.theirs.value = version;
     this.state.value = "conflict";
+    this._keepDraft();
   }
 
   /** @param {unknown} error */
@@ -191,6 +197,8 @@ export class TranscriptStore {
 
   /** Go on with what could not be saved before. @param {Version} draft @param {Version} version */
   _goOn(draft, version) {
+    // Until somebody decides, the draft stays one of its own version, and nothing is written over theirs.
+    this._saved = { lines: version.lines, etag: draft.etag };
     this.history.change(draft.lines);
     if (draft.etag === version.etag) this._changed();
     else this._conflict(version);
