@@ -211,6 +211,17 @@ def test_a_lost_server_and_a_deleted_file_are_said(page: Page, studio: Server, s
     page.goto(f"/studio/{sung.file_id}/transcript")
     expect(page.locator(".line")).to_have_count(1)
     page.context.set_offline(True)
+    # The page looks for edits of others every ten seconds.
+    with page.expect_event("requestfailed", lambda request: "format=json" in request.url):
+        pass
+    # By the end of a later request the page has seen the failure.
+    page.evaluate("fetch('/health').catch(() => {})")
+    expect(page.locator(".save")).to_have_text("Saved")
+    edit(page, 0, "taken back")
+    expect(page.locator(".save")).to_contain_text("kept in this browser")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".save")).to_have_text("Saved")
+    assert page.evaluate("Object.keys(localStorage).filter((key) => key.includes('draft'))") == []
     edit(page, 0, "kept")
     expect(page.locator(".save")).to_contain_text("kept in this browser")
     assert_usable(page)

@@ -20,6 +20,11 @@ export class ApiError extends Error {
     this.code = code;
     this.retryAfterS = retryAfterS;
   }
+
+  /** Whether the same request may succeed later. */
+  get isPassing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
 }
 
 /**

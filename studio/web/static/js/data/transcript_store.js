@@ -95,7 +95,11 @@ export class TranscriptStore {
   async save() {
     clearTimeout(this._timer);
     const state = this.state.value;
-    if (!this._hasChanges || state === "saving" || state === "conflict" || state === "gone") return;
+    if (state === "saving" || state === "conflict" || state === "gone" || this._saved === NOTHING) return;
+    if (!this._hasChanges) {
+      if (state === "failed") this._settle(this._saved);
+      return;
+    }
     const lines = this.lines;
     this.state.value = "saving";
     try {
@@ -122,7 +126,8 @@ export class TranscriptStore {
         this.wasUpdated.value = true;
       }
     } catch (error) {
-      this._fail(error);
+      // Saving reports for itself what it cannot do; the next look is soon.
+      if (!(error instanceof ApiError && error.isPassing)) this._fail(error);
     }
   }
 
@@ -148,7 +153,9 @@ export class TranscriptStore {
   _changed() {
     const state = this.state.value;
     if (state === "conflict" || state === "gone") return;
-    if (state !== "saving") this.state.value = this._hasChanges ? "unsaved" : "saved";
+    // The draft of what is undone would come back with the next load.
+    if (state === "failed" && !this._hasChanges) this._settle(this._saved);
+    else if (state !== "saving") this.state.value = this._hasChanges ? "unsaved" : "saved";
     this.wasUpdated.value = false;
     clearTimeout(this._timer);
     this._timer = setTimeout(() => void this.save(), SAVE_AFTER_MS);
