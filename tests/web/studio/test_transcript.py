@@ -12,6 +12,7 @@ from tests.web.studio.conftest import DESKTOP, Song, until
 
 pytestmark = pytest.mark.browser
 SAVED = "document.querySelector('.save').textContent.trim() === 'Saved'"
+EDITED = "**/files/*/transcription"
 GONE = {"code": "unknown_file", "error": "There is no such file."}
 HOSTILE = [
     "<script>window.hit = 1</script>",
@@ -163,12 +164,12 @@ def test_a_conflict_waits_for_a_decision(page: Page, studio: Server, sung: Song)
     address = f"/studio/{sung.file_id}/transcript"
     write(studio, sung, "one two three")
     page.goto(address)
-    page.route("**/files/*/transcription", lose_answer)
+    page.route(EDITED, lose_answer)
     edit(page, 0, "mine")
     saved = f"fetch('/download/{sung.file_id}/transcription').then((answer) => answer.text())"
     until(page, f"{saved}.then((text) => text === 'mine\\n')")
     page.reload()
-    page.unroute("**/files/*/transcription")
+    page.unroute(EDITED)
     expect(page.locator(".save")).to_have_text("Saved")
 
     page.context.set_offline(True)
@@ -187,6 +188,39 @@ def test_a_conflict_waits_for_a_decision(page: Page, studio: Server, sung: Song)
     conflict.get_by_role("button", name="Keep my version").click()
     expect(page.locator(".save")).to_have_text("Saved")
     assert saved_text(studio, sung) == "mine again\n"
+
+
+@pytest.mark.slow
+def test_downloads_have_all_edits(page: Page, studio: Server, sung: Song) -> None:
+    """Also while an edit is saved; and none is downloaded without an edit that cannot be saved."""
+    write(studio, sung, "one two three")
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    downloads = page.get_by_role("group", name="Downloads")
+    text = downloads.get_by_role("link", name="Text", exact=True)
+    held: list[Route] = []
+
+    def hold_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route(EDITED, hold_first)
+    edit(page, 0, "first")
+    expect(page.locator(".save")).to_have_text("Saving")
+    edit(page, 0, "second")
+    with page.expect_download() as download:
+        text.click()
+        held[0].continue_()
+    assert download.value.path().read_text("utf-8") == "second\n"
+
+    page.route(EDITED, lambda route: route.abort())
+    edit(page, 0, "third")
+    text.click()
+    expect(downloads.get_by_role("alert")).to_contain_text("cannot be reached")
+    page.unroute(EDITED)
+    expect(page.locator(".save")).to_have_text("Saved")
+    expect(downloads.get_by_role("alert")).to_be_hidden()
 
 
 @pytest.mark.slow
