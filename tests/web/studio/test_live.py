@@ -27,6 +27,20 @@ const looking = setInterval(() => {
 }, 20);
 """
 
+# The microphone is granted when the test says so.
+HOLD = """
+window.streams = [];
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await ask(wanted);
+  await new Promise((resolve) => { window.grant = resolve; });
+  streams.push(stream);
+  return stream;
+};
+"""
+OPEN_TRACKS = """streams.flatMap((stream) => stream.getTracks())
+  .filter((track) => track.readyState === "live").length"""
+
 
 def open_page(page: Page) -> None:
     page.goto("/live")
@@ -99,6 +113,20 @@ def test_a_denied_microphone_is_told(page: Page) -> None:
     page.get_by_role("button", name="Start the microphone").click()
     expect(page.get_by_role("alert")).to_have_text("The microphone cannot be used: Not allowed.")
     expect(page.get_by_role("button", name="Start the microphone")).to_be_enabled()
+
+
+@pytest.mark.slow
+def test_a_microphone_granted_after_the_end_is_let_go(page: Page) -> None:
+    page.add_init_script(HOLD)
+    open_page(page)
+    start = page.get_by_role("button", name="Start the microphone")
+    stop, leave = page.get_by_role("button", name="Stop"), page.get_by_role("link", name="Songs")
+    for number, end in enumerate((stop, leave), start=1):
+        start.click()
+        until(page, "Boolean(window.grant)")
+        end.click()
+        page.evaluate("() => { grant(); window.grant = null; }")
+        until(page, f"streams.length === {number} && {OPEN_TRACKS} === 0")
 
 
 def test_all_languages_are_offered(page: Page) -> None:

@@ -18,7 +18,7 @@ export class Recording {
     this.isEnding = signal(false);
     /** @type {SoundInput | null} */
     this._input = null;
-    /** @type {WakeLockSentinel | null} */
+    /** @type {Promise<WakeLockSentinel | null> | null} */
     this._wakeLock = null;
     this._forget = effect(() => {
       const session = this.session.value;
@@ -61,10 +61,16 @@ export class Recording {
     /** @type {LiveSession | null} */
     let session = null;
     try {
-      this._input = await open((samples, rateHz) => session?.send(samples, rateHz));
+      const input = await open((samples, rateHz) => session?.send(samples, rateHz));
+      // A microphone may be granted, and a file decoded, after the recording has been stopped.
+      if (this.isEnding.value) {
+        await input.stop();
+        return;
+      }
+      this._input = input;
       session = new LiveSession(settings, this._text, beginS);
       this.session.value = session;
-      this._wakeLock = (await navigator.wakeLock?.request("screen").catch(() => null)) ?? null;
+      this._wakeLock = navigator.wakeLock?.request("screen").catch(() => null) ?? null;
     } catch (error) {
       this.problem.value = explain(error instanceof Error ? error.message : String(error));
     } finally {
@@ -80,6 +86,7 @@ export class Recording {
   }
 
   close() {
+    this.isEnding.value = true;
     this._forget();
     this.session.value?.close();
     void this._release();
@@ -87,8 +94,9 @@ export class Recording {
 
   async _release() {
     await this._stopInput();
-    await this._wakeLock?.release().catch(() => {});
+    const wakeLock = this._wakeLock;
     this._wakeLock = null;
+    await (await wakeLock)?.release().catch(() => {});
   }
 
   async _stopInput() {
