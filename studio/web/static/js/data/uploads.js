@@ -1,6 +1,7 @@
 /** Uploads: two at a time, with progress and speed; each can be paused and tried again. */
 import { signal } from "@preact/signals";
 import { ApiError, errorOf, needsKey } from "./api.js";
+import { t } from "../words.js";
 import { add } from "./songs.js";
 
 const AT_ONCE = 2;
@@ -112,7 +113,7 @@ function finish(one, sending) {
   }
   const error =
     sending.status === 0
-      ? new ApiError(0, "offline", "The connection broke off.")
+      ? new ApiError(0, "offline", t("upload.broken"))
       : errorOf(sending.status, sending.responseText, sending.getResponseHeader("Retry-After"));
   if (error.status === 401) needsKey.value = true;
   one.error.value = error.message;

@@ -17,7 +17,7 @@ export function Transport({ player, durationS, children }) {
     <${Key} mix=${player.mix} />
     <${Loop} player=${player} />
     ${children}
-    ${player.keyShift.hasFailed.value && html`<p class="bad" role="alert">${t("mixer.key.failed")}</p>`}
+    ${player.keyShift.problem.value && html`<p class="bad" role="alert">${player.keyShift.problem.value}</p>`}
   </div>`;
 }
 
