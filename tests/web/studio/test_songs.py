@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser import assert_usable
 from tests.support.server import Server, noise, write_wav
@@ -65,6 +65,26 @@ def test_a_file_that_is_not_audio_is_refused_with_the_server_s_reason(
     assert_usable(page)
     page.get_by_role("button", name="Remove").click()
     expect(page.locator(".song")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_uploads_wait_for_the_rate_limit(page: Page, tmp_path: Path) -> None:
+    refused = {"code": "too_many_requests", "error": "Rate limit exceeded."}
+    answered: list[Route] = []
+
+    def refuse_first(route: Route) -> None:
+        answered.append(route)
+        if len(answered) == 1:
+            route.fulfill(status=429, json=refused, headers={"Retry-After": "1"})
+        else:
+            route.continue_()
+
+    page.route("**/upload", refuse_first)
+    page.goto("/studio")
+    names = [f"{number}.wav" for number in range(3)]
+    page.set_input_files(FILES, [write_wav(tmp_path / name, noise(0.2)) for name in names])
+    expect(page.locator(CARDS)).to_have_count(3)
+    assert len(answered) == 4
 
 
 @pytest.mark.slow

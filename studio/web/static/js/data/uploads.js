@@ -14,7 +14,7 @@ const AVERAGE_S = 3;
  * @property {import("@preact/signals").Signal<"waiting" | "sending" | "checking" | "paused" | "failed">} state
  * @property {import("@preact/signals").Signal<number>} progress 0 to 1
  * @property {import("@preact/signals").Signal<number>} bytesPerS
- * @property {import("@preact/signals").Signal<string>} error
+ * @property {import("@preact/signals").Signal<string>} error why it failed, or has to wait
  * @property {XMLHttpRequest | null} transfer
  */
 
@@ -57,7 +57,17 @@ export function discard(one) {
   next();
 }
 
+/** When the server takes uploads again, in milliseconds of `Date.now()`. */
+let resumesMs = 0;
+let resuming = 0;
+
 function next() {
+  clearTimeout(resuming);
+  const waitMs = resumesMs - Date.now();
+  if (waitMs > 0) {
+    resuming = setTimeout(next, waitMs);
+    return;
+  }
   const isBusy = (/** @type {Upload} */ one) => one.transfer !== null;
   const free = AT_ONCE - uploads.value.filter(isBusy).length;
   uploads.value
@@ -71,6 +81,7 @@ function transfer(one) {
   const sending = new XMLHttpRequest();
   one.transfer = sending;
   one.state.value = "sending";
+  one.error.value = "";
   one.progress.value = 0;
   measure(one, sending);
   sending.onloadend = () => {
@@ -117,5 +128,8 @@ function finish(one, sending) {
       : errorOf(sending.status, sending.responseText, sending.getResponseHeader("Retry-After"));
   if (error.status === 401) needsKey.value = true;
   one.error.value = error.message;
-  one.state.value = "failed";
+  if (error.status === 429 && error.retryAfterS > 0) {
+    resumesMs = Date.now() + 1000 * error.retryAfterS;
+    one.state.value = "waiting";
+  } else one.state.value = "failed";
 }

@@ -40,6 +40,6 @@ function textOf(upload) {
     case "paused":
       return t("upload.paused");
     default:
-      return t("upload.waiting");
+      return [t("upload.waiting"), upload.error.value].filter(Boolean).join(". ");
   }
 }
