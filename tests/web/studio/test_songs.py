@@ -1,8 +1,11 @@
 """The list of songs: files are uploaded, worked on, found again and deleted."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Page, Route, expect
 
@@ -27,6 +30,20 @@ window.setTimeout = (run, ms, ...more) => {
 def remember(page: Page, songs: list[dict[str, object]]) -> None:
     """Put songs into the history of the browser."""
     page.add_init_script(f"localStorage.setItem('studio.songs', {json.dumps(json.dumps(songs))})")
+
+
+@contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """A server that does nothing for a while."""
+    parent = psutil.Process(server.pid)
+    processes = [parent, *parent.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 def record(song: Song, name: str) -> dict[str, object]:
@@ -85,6 +102,24 @@ def test_uploads_wait_for_the_rate_limit(page: Page, tmp_path: Path) -> None:
     page.set_input_files(FILES, [write_wav(tmp_path / name, noise(0.2)) for name in names])
     expect(page.locator(CARDS)).to_have_count(3)
     assert len(answered) == 4
+
+
+@pytest.mark.slow
+def test_an_upload_removed_while_it_is_checked_does_not_stay(
+    page: Page, studio: Server, tmp_path: Path
+) -> None:
+    path = write_wav(tmp_path / "unwanted.wav", noise(0.1))
+    page.goto("/studio")
+    with page.expect_response("**/cleanup/*") as deleted:
+        # The system takes the file in place of the server, which checks it later.
+        with stopped(studio):
+            page.set_input_files(FILES, path)
+            expect(page.get_by_text("Checking the file")).to_be_visible()
+            page.get_by_role("button", name="Remove").click()
+        expect(page.locator(".song")).to_have_count(0)
+    assert deleted.value.ok
+    file_id = deleted.value.url.rsplit("/", 1)[-1]
+    assert studio.get(f"/status/{file_id}").status_code == 404
 
 
 @pytest.mark.slow

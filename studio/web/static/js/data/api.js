@@ -93,3 +93,8 @@ export function send(path, body, method = "POST") {
   const headers = { "Content-Type": "application/json" };
   return json(path, { method, headers, body: JSON.stringify(body) });
 }
+
+/** Delete a file that nothing refers to. @param {string} id */
+export function cleanUp(id) {
+  void request(`/cleanup/${id}`, { method: "DELETE" }).catch(() => {});
+}

@@ -1,6 +1,6 @@
 /** Music that was made in this browser: prompts, sent as text files, and their jobs. */
 import { signal } from "@preact/signals";
-import { json, received, request, send } from "./api.js";
+import { cleanUp, json, received, request, send } from "./api.js";
 import { refresh, start } from "./jobs.js";
 import { add, songOf } from "./songs.js";
 
@@ -49,8 +49,7 @@ export async function make(prompt, options) {
   try {
     await send(`/process/musicgen/${id}`, options);
   } catch (error) {
-    // Nothing refers to the prompt now.
-    void request(`/cleanup/${id}`, { method: "DELETE" }).catch(() => {});
+    cleanUp(id);
     throw error;
   }
   const tune = made({ id, prompt });

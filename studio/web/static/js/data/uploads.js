@@ -1,6 +1,6 @@
 /** Uploads: two at a time, with progress and speed; each can be paused and tried again. */
 import { signal } from "@preact/signals";
-import { ApiError, errorOf, needsKey } from "./api.js";
+import { ApiError, cleanUp, errorOf, needsKey } from "./api.js";
 import { t } from "../words.js";
 import { add } from "./songs.js";
 
@@ -53,7 +53,8 @@ export function resume(one) {
 /** @param {Upload} one */
 export function discard(one) {
   uploads.value = uploads.value.filter((other) => other !== one);
-  one.transfer?.abort();
+  // The server has a whole file, and its ID is known with the answer.
+  if (one.state.value !== "checking") one.transfer?.abort();
   next();
 }
 
@@ -116,12 +117,16 @@ function measure(one, sending) {
 
 /** @param {Upload} one @param {XMLHttpRequest} sending */
 function finish(one, sending) {
-  if (one.state.value === "paused" || !uploads.value.includes(one)) return;
+  if (one.state.value === "paused") return;
+  const isDiscarded = !uploads.value.includes(one);
   if (sending.status === 201) {
-    add(JSON.parse(sending.responseText));
+    const answer = JSON.parse(sending.responseText);
+    if (isDiscarded) cleanUp(answer.file_id);
+    else add(answer);
     uploads.value = uploads.value.filter((other) => other !== one);
     return;
   }
+  if (isDiscarded) return;
   const error =
     sending.status === 0
       ? new ApiError(0, "offline", t("upload.broken"))
