@@ -41,11 +41,15 @@ def test_a_key_opens_the_page(locked: Server, chromium: Browser) -> None:
 
 @pytest.mark.slow
 def test_the_list_is_that_of_the_key(locked: Server, chromium: Browser) -> None:
+    """The newest page of the server's list has prompts for music only."""
     path = write_wav(locked.folder / "listed.wav", noise(0.2))
     for number in range(52):
         with path.open("rb") as file:
             files = {"file": (f"number {number}.wav", file)}
             locked.post("/upload", files=files, headers={"X-API-Key": KEY})
+    for number in range(50):
+        prompt = {"file": (f"prompt {number}.txt", b"calm piano")}
+        locked.post("/upload", files=prompt, headers={"X-API-Key": KEY})
     with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
         page = context.new_page()
         page.goto("/studio")

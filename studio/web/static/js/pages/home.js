@@ -22,9 +22,10 @@ export function Home() {
     return songs.value.filter((song) => song.name.toLocaleLowerCase().includes(wanted));
   });
   const back = returns.value;
+  const hasSongs = songs.value.length > 0;
   useEffect(() => {
-    if (songs.value.length === 0) void loadMore();
-  }, [back]);
+    if (!hasSongs) void loadMore();
+  }, [back, hasSongs]);
 
   const find = (/** @type {any} */ event) => {
     search.value = event.currentTarget.value;
