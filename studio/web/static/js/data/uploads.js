@@ -14,7 +14,7 @@ const AVERAGE_S = 3;
  * @property {import("@preact/signals").Signal<"waiting" | "sending" | "checking" | "paused" | "failed">} state
  * @property {import("@preact/signals").Signal<number>} progress 0 to 1
  * @property {import("@preact/signals").Signal<number>} bytesPerS
- * @property {import("@preact/signals").Signal<string>} error why it failed, or has to wait
+ * @property {import("@preact/signals").Signal<ApiError | null>} failure why it failed, or has to wait
  * @property {XMLHttpRequest | null} transfer
  */
 
@@ -29,7 +29,7 @@ export function upload(files) {
     state: signal("waiting"),
     progress: signal(0),
     bytesPerS: signal(0),
-    error: signal(""),
+    failure: signal(/** @type {ApiError | null} */ (null)),
     transfer: null,
   }));
   uploads.value = [...uploads.value, ...added];
@@ -45,9 +45,14 @@ export function pause(one) {
 
 /** @param {Upload} one */
 export function resume(one) {
-  one.error.value = "";
+  one.failure.value = null;
   one.state.value = "waiting";
   next();
+}
+
+/** Try again what was refused without a key. */
+export function resumeRefused() {
+  uploads.value.filter((one) => one.failure.value?.status === 401).forEach(resume);
 }
 
 /** @param {Upload} one */
@@ -82,7 +87,7 @@ function transfer(one) {
   const sending = new XMLHttpRequest();
   one.transfer = sending;
   one.state.value = "sending";
-  one.error.value = "";
+  one.failure.value = null;
   one.progress.value = 0;
   measure(one, sending);
   sending.onloadend = () => {
@@ -132,7 +137,7 @@ function finish(one, sending) {
       ? new ApiError(0, "offline", t("upload.broken"))
       : errorOf(sending.status, sending.responseText, sending.getResponseHeader("Retry-After"));
   if (error.status === 401) needsKey.value = true;
-  one.error.value = error.message;
+  one.failure.value = error;
   if (error.status === 429 && error.retryAfterS > 0) {
     resumesMs = Date.now() + 1000 * error.retryAfterS;
     one.state.value = "waiting";

@@ -29,7 +29,7 @@ export function UploadCard({ upload }) {
 function textOf(upload) {
   switch (upload.state.value) {
     case "failed":
-      return upload.error.value;
+      return upload.failure.value?.message;
     case "sending":
       return t("upload.sending", {
         percent: Math.floor(upload.progress.value * 100),
@@ -40,6 +40,6 @@ function textOf(upload) {
     case "paused":
       return t("upload.paused");
     default:
-      return [t("upload.waiting"), upload.error.value].filter(Boolean).join(". ");
+      return [t("upload.waiting"), upload.failure.value?.message].filter(Boolean).join(". ");
   }
 }
