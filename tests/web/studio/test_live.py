@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from studio.transcription.engine import RATE_HZ
 from studio.transcription.languages import LANGUAGES
-from tests.support.browser import PHONE, assert_usable, until
+from tests.support.browser import NO_WEBSOCKETS, PHONE, assert_usable, until
 from tests.support.server import write_wav
 from tests.support.speech import MAX_WRONG, Spoken, wrong
 
@@ -92,6 +92,14 @@ def test_no_word_is_lost_with_the_connection(page: Page, recording: Spoken, spee
     ]
     assert starts == sorted(starts)
     assert page.locator("[data-figure=pending]").inner_text() == "0.0 s"
+
+
+@pytest.mark.slow
+def test_polling_is_enough(page: Page, speech: Path) -> None:
+    page.add_init_script(NO_WEBSOCKETS)
+    open_page(page)
+    page.set_input_files("#live-file", speech)
+    expect(page.locator(FINAL).first).to_be_visible()
 
 
 @pytest.mark.slow

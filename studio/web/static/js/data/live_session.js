@@ -44,8 +44,12 @@ export class LiveSession {
     this._baseS = NaN;
     /** When second 0 of all recordings was spoken. */
     this._originMs = NaN;
-    const options = { transports: ["websocket", "polling"], reconnectionAttempts: ATTEMPTS };
-    this._socket = io("/transcribe", { ...options, forceNew: true });
+    this._socket = io("/transcribe", {
+      transports: ["websocket", "polling"],
+      tryAllTransports: true,
+      reconnectionAttempts: ATTEMPTS,
+      forceNew: true,
+    });
     this._listen();
   }
 
