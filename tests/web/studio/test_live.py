@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from studio.transcription.engine import RATE_HZ
 from studio.transcription.languages import LANGUAGES
-from tests.support.browser import NO_WEBSOCKETS, PHONE, assert_usable, until
+from tests.support.browser import ASKS, NO_WEBSOCKETS, PHONE, assert_usable, until
 from tests.support.server import write_wav
 from tests.support.speech import MAX_WRONG, Spoken, wrong
 
@@ -71,11 +71,17 @@ def test_what_is_said_is_written_down(page: Page, recording: Spoken) -> None:
     lines = page.locator(FINAL).all_inner_texts()
     # The browser cleans what its microphone hears, which costs a word or two.
     assert wrong(" ".join(recording.sentences[:2]), " ".join(lines[:2])) <= 4 * MAX_WRONG
+    # It stays until it is saved.
+    page.get_by_role("link", name="Songs").click()
+    page.get_by_role("link", name="Live").click()
+    expect(page.locator(FINAL)).to_have_text(lines)
+    assert page.evaluate(ASKS)
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as SRT").click()
     subtitles = Path(download.value.path()).read_text("utf-8")
     assert subtitles.startswith("1\n00:00:0")
     assert subtitles.count("-->") == len(lines)
+    assert not page.evaluate(ASKS)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser import assert_usable
+from tests.support.browser import ASKS, assert_usable
 from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import PHONE, Song
 
@@ -115,8 +115,10 @@ def test_an_upload_removed_while_it_is_checked_does_not_stay(
         with stopped(studio):
             page.set_input_files(FILES, path)
             expect(page.get_by_text("Checking the file")).to_be_visible()
+            assert page.evaluate(ASKS)
             page.get_by_role("button", name="Remove").click()
         expect(page.locator(".song")).to_have_count(0)
+    assert not page.evaluate(ASKS)
     assert deleted.value.ok
     file_id = deleted.value.url.rsplit("/", 1)[-1]
     assert studio.get(f"/status/{file_id}").status_code == 404

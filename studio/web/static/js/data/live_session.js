@@ -88,11 +88,6 @@ export class LiveSession {
     this._pump();
   }
 
-  close() {
-    this._isClosing = true;
-    this._end();
-  }
-
   /** @param {number} limitBytes */
   async _configure(limitBytes) {
     this._limitBytes = limitBytes;

@@ -20,7 +20,7 @@ export class Recording {
     this._input = null;
     /** @type {Promise<WakeLockSentinel | null> | null} */
     this._wakeLock = null;
-    this._forget = effect(() => {
+    effect(() => {
       const session = this.session.value;
       if (session?.isFull.value) {
         this.problem.value = t("live.full");
@@ -83,13 +83,6 @@ export class Recording {
     this.isEnding.value = true;
     await this._stopInput();
     this.session.value?.finish();
-  }
-
-  close() {
-    this.isEnding.value = true;
-    this._forget();
-    this.session.value?.close();
-    void this._release();
   }
 
   async _release() {

@@ -2,6 +2,7 @@
 import { signal } from "@preact/signals";
 import { ApiError, cleanUp, errorOf, needsKey } from "./api.js";
 import { t } from "../words.js";
+import { askWhile } from "./leaving.js";
 import { add } from "./songs.js";
 
 const AT_ONCE = 2;
@@ -20,6 +21,7 @@ const AVERAGE_S = 3;
 
 /** @type {import("@preact/signals").Signal<Upload[]>} */
 export const uploads = signal([]);
+askWhile(() => uploads.value.some((one) => one.state.value !== "failed"));
 
 /** @param {Iterable<File>} files */
 export function upload(files) {

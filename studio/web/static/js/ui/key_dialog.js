@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, needsKey, request } from "../data/api.js";
 import { returns } from "../data/connection.js";
+import { wouldLose } from "../data/leaving.js";
 import { resumeRefused, uploads } from "../data/uploads.js";
 import { t } from "../words.js";
 import { html } from "./html.js";
@@ -49,9 +50,9 @@ export function KeyDialog() {
   </dialog>`;
 }
 
-/** Begin anew, as whoever the key belongs to, unless files would be lost. */
+/** Begin anew, as whoever the key belongs to, unless something would be lost. */
 function signedIn() {
-  if (uploads.value.length === 0) {
+  if (uploads.value.length === 0 && !wouldLose()) {
     location.reload();
     return;
   }
