@@ -65,8 +65,11 @@ def test_a_song_comes_apart_and_is_found_again(page: Page, tmp_path: Path) -> No
     expect(made).to_have_text(["Drums", "Bass", "Other", "Vocals", "ZIP"])
     card.get_by_role("link", name="Open the mixer").click()
     expect(page.get_by_role("heading", name="my song.wav")).to_be_visible()
+    expect(page).to_have_title("my song.wav - Mixer - Audio Studio")
+    expect(page.get_by_role("main")).to_be_focused()
     page.go_back()
     expect(page.locator(CARDS)).to_have_count(1)
+    expect(page).to_have_title("Audio Studio")
 
 
 @pytest.mark.slow
@@ -109,14 +112,22 @@ def test_an_upload_removed_while_it_is_checked_does_not_stay(
     page: Page, studio: Server, tmp_path: Path
 ) -> None:
     path = write_wav(tmp_path / "unwanted.wav", noise(0.1))
+    large = tmp_path / "large.wav"
+    # More than the system takes.
+    large.write_bytes(bytes(30 << 20))
     page.goto("/studio")
     with page.expect_response("**/cleanup/*") as deleted:
         # The system takes the file in place of the server, which checks it later.
         with stopped(studio):
-            page.set_input_files(FILES, path)
+            page.set_input_files(FILES, [path, large])
+            # Screen readers do not read out every percent.
+            percent = page.locator(".song", has_text="large").locator(".state p")
+            expect(percent).to_have_attribute("aria-live", "off")
             expect(page.get_by_text("Checking the file")).to_be_visible()
             assert page.evaluate(ASKS)
-            page.get_by_role("button", name="Remove").click()
+            for name in ("unwanted", "large"):
+                card = page.locator(".song", has_text=name)
+                card.get_by_role("button", name="Remove").click()
         expect(page.locator(".song")).to_have_count(0)
     assert not page.evaluate(ASKS)
     assert deleted.value.ok

@@ -9,6 +9,7 @@ import { bytes, number } from "../ui/format.js";
 import { html } from "../ui/html.js";
 import { More } from "../ui/more.js";
 import { SongCard } from "../ui/song_card.js";
+import { useTitle } from "../ui/title.js";
 import { UploadCard } from "../ui/upload_card.js";
 import { t } from "../words.js";
 
@@ -16,6 +17,7 @@ import { t } from "../words.js";
 const SEARCHED_SONGS = 5;
 
 export function Home() {
+  useTitle();
   const search = useSignal("");
   const shown = useComputed(() => {
     const wanted = search.value.trim().toLocaleLowerCase();

@@ -9,11 +9,13 @@ import { html } from "../ui/html.js";
 import { LiveFiles } from "../ui/live_files.js";
 import { LiveLines } from "../ui/live_lines.js";
 import { LiveNumbers } from "../ui/live_numbers.js";
+import { useTitle } from "../ui/title.js";
 import { VariantChoice } from "../ui/variant_choice.js";
 import { number } from "../ui/format.js";
 import { t } from "../words.js";
 
 export function Live() {
+  useTitle(t("live.title"));
   const [model, setModel] = useState(/** @type {import("../data/models.js").Model | null} */ (null));
   const [failure, setFailure] = useState("");
   const variant = useSignal("");

@@ -7,6 +7,7 @@ import { html } from "./html.js";
 /** @param {{ upload: import("../data/uploads.js").Upload }} properties */
 export function UploadCard({ upload }) {
   const state = upload.state.value;
+  // The list is read out when it changes, but not every percent.
   return html`<article class="card song">
     <header>
       <h3 class="ellipsis" dir="auto">${upload.file.name}</h3>
@@ -20,7 +21,9 @@ export function UploadCard({ upload }) {
       ${state === "sending" &&
       html`<progress aria-label=${upload.file.name} value=${upload.progress.value} max="1"></progress>`}
       ${state === "checking" && html`<progress aria-label=${upload.file.name}></progress>`}
-      <p class=${state === "failed" ? "bad" : "muted"}>${textOf(upload)}</p>
+      <p class=${state === "failed" ? "bad" : "muted"} aria-live=${state === "sending" ? "off" : null}>
+        ${textOf(upload)}
+      </p>
     </div>
   </article>`;
 }
