@@ -15,6 +15,14 @@ AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 DESKTOP: ViewportSize = {"width": 1200, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 TIMEOUT_S = 120.0
+# Whether the browser would ask before it closes the page.
+ASKS = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+# A script: no WebSocket gets through, as behind some proxies.
+NO_WEBSOCKETS = """
+window.WebSocket = class extends WebSocket {
+  constructor() { super("ws://127.0.0.1:9"); }
+};
+"""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from studio.transcription.engine import RATE_HZ
-from tests.support.browser import DESKTOP, PHONE, fits, until
+from tests.support.browser import DESKTOP, NO_WEBSOCKETS, PHONE, fits, until
 from tests.support.page import (
     ERRORS,
     FINISHED,
@@ -89,6 +89,13 @@ def test_a_refusal_is_told_and_can_be_tried_again(page: Page, live_server: Serve
     page.evaluate("others.forEach((one) => one.disconnect())")
     page.click("#connect")
     expect(page.locator(STATE)).to_contain_text(re.compile("^Connected"))
+
+
+@pytest.mark.slow
+def test_polling_is_enough(page: Page, live_server: Server) -> None:
+    page.add_init_script(NO_WEBSOCKETS)
+    connect(page, live_server)
+    assert page.evaluate("socket.io.engine.transport.name") == "polling"
 
 
 def test_an_untrusted_certificate_is_asked_about(page: Page) -> None:

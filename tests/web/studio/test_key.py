@@ -40,12 +40,33 @@ def test_a_key_opens_the_page(locked: Server, chromium: Browser) -> None:
 
 
 @pytest.mark.slow
+def test_an_upload_waits_for_the_key(locked: Server, chromium: Browser) -> None:
+    path = write_wav(locked.folder / "waiting.wav", noise(0.2))
+    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+        page = context.new_page()
+        page.goto("/studio")
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        page.set_input_files("#files", path)
+        dialog.get_by_label("API key").fill(KEY)
+        dialog.get_by_role("button").click()
+        expect(page.locator(".song[data-id]").first).to_contain_text("waiting.wav")
+        expect(dialog).to_be_hidden()
+
+
+@pytest.mark.slow
 def test_the_list_is_that_of_the_key(locked: Server, chromium: Browser) -> None:
+    """The newest page of the server's list has prompts for music only."""
     path = write_wav(locked.folder / "listed.wav", noise(0.2))
     for number in range(52):
         with path.open("rb") as file:
             files = {"file": (f"number {number}.wav", file)}
             locked.post("/upload", files=files, headers={"X-API-Key": KEY})
+    for number in range(50):
+        prompt = {"file": (f"prompt {number}.txt", b"calm piano")}
+        locked.post("/upload", files=prompt, headers={"X-API-Key": KEY})
     with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
         page = context.new_page()
         page.goto("/studio")

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from studio.transcription.engine import RATE_HZ
 from studio.transcription.languages import LANGUAGES
-from tests.support.browser import PHONE, assert_usable, until
+from tests.support.browser import ASKS, NO_WEBSOCKETS, PHONE, assert_usable, until
 from tests.support.server import write_wav
 from tests.support.speech import MAX_WRONG, Spoken, wrong
 
@@ -26,6 +26,20 @@ const looking = setInterval(() => {
   sockets.at(-1).close();
 }, 20);
 """
+
+# The microphone is granted when the test says so.
+HOLD = """
+window.streams = [];
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await ask(wanted);
+  await new Promise((resolve) => { window.grant = resolve; });
+  streams.push(stream);
+  return stream;
+};
+"""
+OPEN_TRACKS = """streams.flatMap((stream) => stream.getTracks())
+  .filter((track) => track.readyState === "live").length"""
 
 
 def open_page(page: Page) -> None:
@@ -57,11 +71,17 @@ def test_what_is_said_is_written_down(page: Page, recording: Spoken) -> None:
     lines = page.locator(FINAL).all_inner_texts()
     # The browser cleans what its microphone hears, which costs a word or two.
     assert wrong(" ".join(recording.sentences[:2]), " ".join(lines[:2])) <= 4 * MAX_WRONG
+    # It stays until it is saved.
+    page.get_by_role("link", name="Songs").click()
+    page.get_by_role("link", name="Live").click()
+    expect(page.locator(FINAL)).to_have_text(lines)
+    assert page.evaluate(ASKS)
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as SRT").click()
     subtitles = Path(download.value.path()).read_text("utf-8")
     assert subtitles.startswith("1\n00:00:0")
     assert subtitles.count("-->") == len(lines)
+    assert not page.evaluate(ASKS)
 
 
 @pytest.mark.slow
@@ -78,6 +98,14 @@ def test_no_word_is_lost_with_the_connection(page: Page, recording: Spoken, spee
     ]
     assert starts == sorted(starts)
     assert page.locator("[data-figure=pending]").inner_text() == "0.0 s"
+
+
+@pytest.mark.slow
+def test_polling_is_enough(page: Page, speech: Path) -> None:
+    page.add_init_script(NO_WEBSOCKETS)
+    open_page(page)
+    page.set_input_files("#live-file", speech)
+    expect(page.locator(FINAL).first).to_be_visible()
 
 
 @pytest.mark.slow
@@ -99,6 +127,20 @@ def test_a_denied_microphone_is_told(page: Page) -> None:
     page.get_by_role("button", name="Start the microphone").click()
     expect(page.get_by_role("alert")).to_have_text("The microphone cannot be used: Not allowed.")
     expect(page.get_by_role("button", name="Start the microphone")).to_be_enabled()
+
+
+@pytest.mark.slow
+def test_a_microphone_granted_after_the_end_is_let_go(page: Page) -> None:
+    page.add_init_script(HOLD)
+    open_page(page)
+    start = page.get_by_role("button", name="Start the microphone")
+    stop, leave = page.get_by_role("button", name="Stop"), page.get_by_role("link", name="Songs")
+    for number, end in enumerate((stop, leave), start=1):
+        start.click()
+        until(page, "Boolean(window.grant)")
+        end.click()
+        page.evaluate("() => { grant(); window.grant = null; }")
+        until(page, f"streams.length === {number} && {OPEN_TRACKS} === 0")
 
 
 def test_all_languages_are_offered(page: Page) -> None:

@@ -68,6 +68,20 @@ def test_the_key_moves_the_pitch(page: Page, song: Song) -> None:
 
 
 @pytest.mark.slow
+def test_the_key_needs_a_secure_page(page: Page, studio: Server, song: Song) -> None:
+    """A page of another machine over plain http has no audio worklets."""
+    host = "http://studio.example"
+
+    def forward(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace(host, studio.url)))
+
+    page.route(f"{host}/**", forward)
+    page.route(f"{host}/socket.io/**", lambda route: route.abort())
+    page.goto(f"{host}/studio/{song.file_id}?key=2")
+    expect(page.get_by_text("change the key only on https:// pages")).to_be_visible()
+
+
+@pytest.mark.slow
 def test_the_keyboard_alone_is_enough(page: Page, song: Song) -> None:
     page.goto(f"/studio/{song.file_id}")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
@@ -80,6 +94,11 @@ def test_the_keyboard_alone_is_enough(page: Page, song: Song) -> None:
     page.keyboard.press("Space")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     page.keyboard.press("Home")
+    expect(page.locator("[data-clock]")).to_have_text("0:00")
+    position = page.get_by_role("slider", name="Position")
+    position.press("ArrowRight")
+    expect(position).to_have_attribute("aria-valuetext", "0:05")
+    position.press("Home")
     expect(page.locator("[data-clock]")).to_have_text("0:00")
     page.keyboard.press("a")
     page.keyboard.press("ArrowRight")

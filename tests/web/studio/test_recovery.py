@@ -6,9 +6,26 @@ from playwright.sync_api import Page, expect
 from tests.support.browser import assert_usable
 from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import Song
+from tests.web.studio.test_karaoke import LINE
 from tests.web.studio.test_songs import CARDS, remember
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+# The first answer with the transcript breaks off.
+BREAK = """
+const ask = window.fetch;
+window.fetch = async (path, ...more) => {
+  const answer = await ask(path, ...more);
+  if (window.broken || !path.includes("/transcription?format=json")) return answer;
+  window.broken = true;
+  const breaking = (stream) => {
+    stream.enqueue(new TextEncoder().encode('{"text":'));
+    stream.error(new TypeError("network error"));
+  };
+  return new Response(new ReadableStream({ start: breaking }), { headers: answer.headers });
+};
+"""
+GERMAN = "localStorage.setItem('studio.language', 'de')"
 
 
 def test_jobs_are_told_of_and_not_asked_for(page: Page, studio: Server) -> None:
@@ -71,3 +88,27 @@ def test_a_restart_of_the_server_needs_no_reload(page: Page, studio: Server) -> 
     page.get_by_role("button", name="Separate").click()
     expect(page.get_by_role("link", name="Open the mixer")).to_be_visible(timeout=60_000)
     assert page.evaluate("window.isSame")
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    page: Page, studio: Server, sung: Song
+) -> None:
+    studio.edit(sung.file_id, [LINE])
+    page.add_init_script(BREAK)
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    expect(page.locator(".line")).to_contain_text("one two")
+    assert page.evaluate("window.broken")
+
+
+def test_a_lost_server_is_told_of_in_the_language_of_the_page(
+    page: Page, studio: Server, sung: Song
+) -> None:
+    studio.edit(sung.file_id, [LINE])
+    page.add_init_script(GERMAN)
+    page.route("**/upload", lambda route: route.abort())
+    page.goto("/studio")
+    page.set_input_files("#files", sung.path)
+    expect(page.locator(".bad")).to_have_text("Die Verbindung ist abgebrochen.")
+    page.route("**/transcription?format=json", lambda route: route.abort())
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    expect(page.locator(".save")).to_contain_text("Der Server ist nicht erreichbar.")

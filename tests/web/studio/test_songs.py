@@ -1,12 +1,15 @@
 """The list of songs: files are uploaded, worked on, found again and deleted."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser import assert_usable
+from tests.support.browser import ASKS, assert_usable
 from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import PHONE, Song
 
@@ -29,6 +32,20 @@ def remember(page: Page, songs: list[dict[str, object]]) -> None:
     page.add_init_script(f"localStorage.setItem('studio.songs', {json.dumps(json.dumps(songs))})")
 
 
+@contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """A server that does nothing for a while."""
+    parent = psutil.Process(server.pid)
+    processes = [parent, *parent.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
 def record(song: Song, name: str) -> dict[str, object]:
     return {"id": song.file_id, "name": name, "addedMs": 1, "durationS": 8}
 
@@ -48,8 +65,11 @@ def test_a_song_comes_apart_and_is_found_again(page: Page, tmp_path: Path) -> No
     expect(made).to_have_text(["Drums", "Bass", "Other", "Vocals", "ZIP"])
     card.get_by_role("link", name="Open the mixer").click()
     expect(page.get_by_role("heading", name="my song.wav")).to_be_visible()
+    expect(page).to_have_title("my song.wav - Mixer - Audio Studio")
+    expect(page.get_by_role("main")).to_be_focused()
     page.go_back()
     expect(page.locator(CARDS)).to_have_count(1)
+    expect(page).to_have_title("Audio Studio")
 
 
 @pytest.mark.slow
@@ -65,6 +85,54 @@ def test_a_file_that_is_not_audio_is_refused_with_the_server_s_reason(
     assert_usable(page)
     page.get_by_role("button", name="Remove").click()
     expect(page.locator(".song")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_uploads_wait_for_the_rate_limit(page: Page, tmp_path: Path) -> None:
+    refused = {"code": "too_many_requests", "error": "Rate limit exceeded."}
+    answered: list[Route] = []
+
+    def refuse_first(route: Route) -> None:
+        answered.append(route)
+        if len(answered) == 1:
+            route.fulfill(status=429, json=refused, headers={"Retry-After": "1"})
+        else:
+            route.continue_()
+
+    page.route("**/upload", refuse_first)
+    page.goto("/studio")
+    names = [f"{number}.wav" for number in range(3)]
+    page.set_input_files(FILES, [write_wav(tmp_path / name, noise(0.2)) for name in names])
+    expect(page.locator(CARDS)).to_have_count(3)
+    assert len(answered) == 4
+
+
+@pytest.mark.slow
+def test_an_upload_removed_while_it_is_checked_does_not_stay(
+    page: Page, studio: Server, tmp_path: Path
+) -> None:
+    path = write_wav(tmp_path / "unwanted.wav", noise(0.1))
+    large = tmp_path / "large.wav"
+    # More than the system takes.
+    large.write_bytes(bytes(30 << 20))
+    page.goto("/studio")
+    with page.expect_response("**/cleanup/*") as deleted:
+        # The system takes the file in place of the server, which checks it later.
+        with stopped(studio):
+            page.set_input_files(FILES, [path, large])
+            # Screen readers do not read out every percent.
+            percent = page.locator(".song", has_text="large").locator(".state p")
+            expect(percent).to_have_attribute("aria-live", "off")
+            expect(page.get_by_text("Checking the file")).to_be_visible()
+            assert page.evaluate(ASKS)
+            for name in ("unwanted", "large"):
+                card = page.locator(".song", has_text=name)
+                card.get_by_role("button", name="Remove").click()
+        expect(page.locator(".song")).to_have_count(0)
+    assert not page.evaluate(ASKS)
+    assert deleted.value.ok
+    file_id = deleted.value.url.rsplit("/", 1)[-1]
+    assert studio.get(f"/status/{file_id}").status_code == 404
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
 /** The frame of all pages: the header, the page of the address, and messages. */
+import { useEffect, useRef } from "preact/hooks";
 import { lazyPage } from "./ui/lazy_page.js";
 import { Home } from "./pages/home.js";
 import { route } from "./route.js";
 import { html } from "./ui/html.js";
 import { KeyDialog } from "./ui/key_dialog.js";
+import { useTitle } from "./ui/title.js";
 import { Toasts } from "./ui/toasts.js";
 import { language, speak, t } from "./words.js";
 import { LANGUAGES } from "./words/tables.js";
@@ -19,11 +21,24 @@ const PAGES = {
 };
 
 export function App() {
-  const Page = PAGES[route.value.page] ?? Missing;
+  const { page, id } = route.value;
+  const Page = PAGES[page] ?? Missing;
+  const main = useFocusOnChange(page, id);
   return html`<${Header} />
-    <main><${Page} key=${route.value.id} id=${route.value.id} /></main>
+    <main tabindex="-1" ref=${main}><${Page} key=${id} id=${id} /></main>
     <${Toasts} />
     <${KeyDialog} />`;
+}
+
+/** Give an element the focus when another page is shown, as browsers do. @param {string} page @param {string} id */
+function useFocusOnChange(page, id) {
+  const element = useRef(/** @type {HTMLElement | null} */ (null));
+  const isFirst = useRef(true);
+  useEffect(() => {
+    if (!isFirst.current) element.current?.focus({ preventScroll: true });
+    isFirst.current = false;
+  }, [page, id]);
+  return element;
 }
 
 function Header() {
@@ -52,6 +67,7 @@ function Header() {
 }
 
 function Missing() {
+  useTitle(t("missing"));
   return html`<h1>${t("missing")}</h1>
     <p><a class="button" href="/studio">${t("missing.home")}</a></p>`;
 }

@@ -1,5 +1,6 @@
 /** Shifts the key of what is played, by Signalsmith Stretch, which is loaded when it is needed. */
 import { signal } from "@preact/signals";
+import { t } from "../words.js";
 
 export class KeyShift {
   /**
@@ -10,7 +11,8 @@ export class KeyShift {
     this.context = context;
     this.input = input;
     this.latencyS = 0;
-    this.hasFailed = signal(false);
+    /** Why the key cannot be changed; empty if it can. */
+    this.problem = signal("");
     this._semitones = 0;
     /** @type {Promise<any> | null} */
     this._node = null;
@@ -22,7 +24,7 @@ export class KeyShift {
     this._semitones = semitones;
     if (semitones === 0 && this._node === null) return;
     this._apply().catch(() => {
-      this.hasFailed.value = true;
+      this.problem.value = t(isSecureContext ? "mixer.key.failed" : "mixer.key.insecure");
     });
   }
 

@@ -1,5 +1,6 @@
 /** Requests to the server, and its errors. */
 import { signal } from "@preact/signals";
+import { t } from "../words.js";
 
 /** True while the server wants an API key. */
 export const needsKey = signal(false);
@@ -20,6 +21,11 @@ export class ApiError extends Error {
     this.code = code;
     this.retryAfterS = retryAfterS;
   }
+
+  /** Whether the same request may succeed later. */
+  get isPassing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
 }
 
 /**
@@ -32,7 +38,23 @@ export function errorOf(status, text, retryAfter = null) {
     const problem = JSON.parse(text);
     return new ApiError(status, problem.code, problem.error, Number(retryAfter) || 0);
   } catch {
-    return new ApiError(status, "unknown", `The server answered ${status}.`, Number(retryAfter) || 0);
+    return new ApiError(status, "unknown", t("answer.unknown", { status }), Number(retryAfter) || 0);
+  }
+}
+
+/**
+ * What the server sends; throws ApiError, with the code `offline`, if it cannot be reached or breaks off.
+ * @template T
+ * @param {Promise<T>} answer
+ * @param {AbortSignal | null} [signal] of the request
+ */
+export async function received(answer, signal) {
+  try {
+    return await answer;
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    isOffline.value = true;
+    throw new ApiError(0, "offline", t("answer.none"));
   }
 }
 
@@ -42,18 +64,12 @@ export function errorOf(status, text, retryAfter = null) {
  * @param {RequestInit} [init]
  */
 export async function request(path, init = {}) {
-  let answer;
-  try {
-    answer = await fetch(path, { credentials: "same-origin", ...init });
-  } catch (error) {
-    if (init.signal?.aborted) throw error;
-    isOffline.value = true;
-    throw new ApiError(0, "offline", "The server cannot be reached.");
-  }
+  const answer = await received(fetch(path, { credentials: "same-origin", ...init }), init.signal);
   isOffline.value = answer.status === 502 || answer.status === 504;
-  if (isOffline.value) throw new ApiError(answer.status, "offline", "The server cannot be reached.");
+  if (isOffline.value) throw new ApiError(answer.status, "offline", t("answer.none"));
   if (answer.ok || answer.status === 304) return answer;
-  const error = errorOf(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+  const text = await received(answer.text(), init.signal);
+  const error = errorOf(answer.status, text, answer.headers.get("Retry-After"));
   if (error.status === 401) needsKey.value = true;
   throw error;
 }
@@ -64,7 +80,8 @@ export async function request(path, init = {}) {
  * @returns {Promise<any>}
  */
 export async function json(path, init) {
-  return (await request(path, init)).json();
+  const answer = await request(path, init);
+  return received(answer.json(), init?.signal);
 }
 
 /**
@@ -75,4 +92,9 @@ export async function json(path, init) {
 export function send(path, body, method = "POST") {
   const headers = { "Content-Type": "application/json" };
   return json(path, { method, headers, body: JSON.stringify(body) });
+}
+
+/** Delete a file that nothing refers to. @param {string} id */
+export function cleanUp(id) {
+  void request(`/cleanup/${id}`, { method: "DELETE" }).catch(() => {});
 }

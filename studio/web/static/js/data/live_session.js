@@ -44,8 +44,12 @@ export class LiveSession {
     this._baseS = NaN;
     /** When second 0 of all recordings was spoken. */
     this._originMs = NaN;
-    const options = { transports: ["websocket", "polling"], reconnectionAttempts: ATTEMPTS };
-    this._socket = io("/transcribe", { ...options, forceNew: true });
+    this._socket = io("/transcribe", {
+      transports: ["websocket", "polling"],
+      tryAllTransports: true,
+      reconnectionAttempts: ATTEMPTS,
+      forceNew: true,
+    });
     this._listen();
   }
 
@@ -82,11 +86,6 @@ export class LiveSession {
     this.level.value = 0;
     if (this.state.value === "listening") this.state.value = "finishing";
     this._pump();
-  }
-
-  close() {
-    this._isClosing = true;
-    this._end();
   }
 
   /** @param {number} limitBytes */

@@ -16,6 +16,8 @@ export class LiveText {
     this.finals = signal([]);
     /** @type {import("@preact/signals").Signal<Line | null>} */
     this.interim = signal(null);
+    /** Whether somebody has copied or saved all final lines. */
+    this.isKept = true;
   }
 
   /** Take a `transcription` event, whose times begin at `baseS`. @param {any} data @param {number} baseS */
@@ -33,7 +35,9 @@ export class LiveText {
       stable: (data.stable ?? "").length,
     };
     this.interim.value = data.is_final ? null : line;
-    if (data.is_final && line.text) this.finals.value = [...this.finals.value, line];
+    if (!data.is_final || !line.text) return;
+    this.finals.value = [...this.finals.value, line];
+    this.isKept = false;
   }
 
   /** @param {"txt" | "srt" | "vtt"} format */
@@ -50,6 +54,7 @@ export class LiveText {
   clear() {
     this.finals.value = [];
     this.interim.value = null;
+    this.isKept = true;
   }
 }
 

@@ -18,9 +18,9 @@ export class Recording {
     this.isEnding = signal(false);
     /** @type {SoundInput | null} */
     this._input = null;
-    /** @type {WakeLockSentinel | null} */
+    /** @type {Promise<WakeLockSentinel | null> | null} */
     this._wakeLock = null;
-    this._forget = effect(() => {
+    effect(() => {
       const session = this.session.value;
       if (session?.isFull.value) {
         this.problem.value = t("live.full");
@@ -61,10 +61,16 @@ export class Recording {
     /** @type {LiveSession | null} */
     let session = null;
     try {
-      this._input = await open((samples, rateHz) => session?.send(samples, rateHz));
+      const input = await open((samples, rateHz) => session?.send(samples, rateHz));
+      // A microphone may be granted, and a file decoded, after the recording has been stopped.
+      if (this.isEnding.value) {
+        await input.stop();
+        return;
+      }
+      this._input = input;
       session = new LiveSession(settings, this._text, beginS);
       this.session.value = session;
-      this._wakeLock = (await navigator.wakeLock?.request("screen").catch(() => null)) ?? null;
+      this._wakeLock = navigator.wakeLock?.request("screen").catch(() => null) ?? null;
     } catch (error) {
       this.problem.value = explain(error instanceof Error ? error.message : String(error));
     } finally {
@@ -79,16 +85,11 @@ export class Recording {
     this.session.value?.finish();
   }
 
-  close() {
-    this._forget();
-    this.session.value?.close();
-    void this._release();
-  }
-
   async _release() {
     await this._stopInput();
-    await this._wakeLock?.release().catch(() => {});
+    const wakeLock = this._wakeLock;
     this._wakeLock = null;
+    await (await wakeLock)?.release().catch(() => {});
   }
 
   async _stopInput() {

@@ -75,20 +75,13 @@ export function songOf(id) {
 
 let isLoading = false;
 
-/** Get the next page of the server's list. */
+/** Get the next page of the server's list that has songs. */
 export async function loadMore() {
-  if (nextPage.value === null || isLoading) return;
+  if (isLoading) return;
   isLoading = true;
   try {
-    const page = await json(nextPage.value);
-    const known = new Set(songs.value.map((song) => song.id));
-    // Texts are prompts of the page for music.
-    const isNew = (/** @type {any} */ file) => file.duration_s !== null && !known.has(file.file_id);
-    const added = page.files.filter(isNew);
-    const loaded = added.map((/** @type {any} */ file) => songFrom(file, Date.parse(file.created_at)));
-    songs.value = [...songs.value, ...loaded];
-    nextPage.value = page.next;
-    quota.value = page.quota;
+    let added = 0;
+    while (nextPage.value !== null && added === 0) added = await loadPage(nextPage.value);
     listError.value = "";
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
@@ -96,6 +89,19 @@ export async function loadMore() {
   } finally {
     isLoading = false;
   }
+}
+
+/** Get a page; the number of its songs. @param {string} address */
+async function loadPage(address) {
+  const page = await json(address);
+  const known = new Set(songs.value.map((song) => song.id));
+  // Texts are prompts of the page for music.
+  const isNew = (/** @type {any} */ file) => file.duration_s !== null && !known.has(file.file_id);
+  const loaded = page.files.filter(isNew).map((/** @type {any} */ file) => songFrom(file, Date.parse(file.created_at)));
+  songs.value = [...songs.value, ...loaded];
+  nextPage.value = page.next;
+  quota.value = page.quota;
+  return loaded.length;
 }
 
 /** Get all pages, as a search needs them. */

@@ -31,6 +31,17 @@ export function wordsOf(line) {
   return line.words.length > 0 ? line.words : inTime([], line.text, line.start_s, line.end_s);
 }
 
+/** Whether two versions have the same lines and words. @param {Line[]} lines @param {Line[]} others */
+export const isSame = (lines, others) => essence(lines) === essence(others);
+
+/** What can be edited. @param {Line[]} lines */
+function essence(lines) {
+  const timed = (/** @type {Line | Word} */ { text, start_s, end_s }) => [text, start_s, end_s];
+  return JSON.stringify(
+    lines.map((line) => [timed(line), line.words.map((word) => [timed(word), word.probability])]),
+  );
+}
+
 /**
  * Change the text of a line; without any, the line is removed.
  * @param {Line[]} lines

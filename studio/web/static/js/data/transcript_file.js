@@ -1,5 +1,5 @@
 /** A transcript on the server, and what could not be saved there, in this browser. */
-import { request } from "./api.js";
+import { received, request } from "./api.js";
 
 /** @typedef {import("./transcript.js").Line} Line */
 /** @typedef {{ lines: Line[], etag: string }} Version */
@@ -25,7 +25,7 @@ export class TranscriptFile {
     const headers = known ? { "If-None-Match": known } : {};
     const answer = await request(this._download, { headers, cache: "no-store" });
     if (answer.status === 304) return null;
-    const { segments, language, language_probability } = await answer.json();
+    const { segments, language, language_probability } = await received(answer.json());
     this._rest = { language, language_probability };
     this.language = language ?? "";
     return { lines: segments, etag: answer.headers.get("ETag") ?? "" };

@@ -1,33 +1,19 @@
-/** A transcript while it is edited: saved shortly after each change, if nobody else has changed it. */
-import { effect, signal } from "@preact/signals";
+/** A transcript while it is edited: loaded, saved if nobody else has changed it, and kept up to date. */
+import { effect } from "@preact/signals";
 import { ApiError, isOffline } from "./api.js";
-import { History } from "./history.js";
-import { TranscriptFile } from "./transcript_file.js";
+import { NOTHING, SavedLines } from "./saved_lines.js";
 
 /** @typedef {import("./transcript.js").Line} Line */
 /** @typedef {import("./transcript_file.js").Version} Version */
-/** @typedef {"loading" | "saved" | "unsaved" | "saving" | "failed" | "conflict" | "gone"} State */
 
-const SAVE_AFTER_MS = 700;
 const CHECK_EVERY_MS = 10_000;
-/** @type {Version} */
-const NOTHING = { lines: [], etag: "" };
 
-export class TranscriptStore {
+export class TranscriptStore extends SavedLines {
   /** @param {string} id of the file */
   constructor(id) {
-    this.file = new TranscriptFile(id);
-    this.history = new History(NOTHING.lines);
-    this.state = signal(/** @type {State} */ ("loading"));
-    this.error = signal("");
-    /** What somebody else saved, while there is a conflict. */
-    this.theirs = signal(NOTHING);
-    /** Whether somebody else's changes were taken over since the last own one. */
-    this.wasUpdated = signal(false);
+    super(id);
     /** While a line is being edited, nobody else's changes are taken over. */
     this.isHeld = false;
-    this._saved = NOTHING;
-    this._timer = 0;
     this._checks = setInterval(() => void this.check(), CHECK_EVERY_MS);
     this._leave = () => this._keepDraft();
     addEventListener("pagehide", this._leave);
@@ -36,21 +22,13 @@ export class TranscriptStore {
     });
   }
 
-  get lines() {
-    return this.history.current.value;
-  }
-
-  get _hasChanges() {
-    return this.lines !== this._saved.lines;
-  }
-
   async load() {
     try {
       const version = (await this.file.read()) ?? NOTHING;
       const draft = this.file.draft();
       this.history.reset(version.lines);
-      this._settle(version);
       if (draft) this._goOn(draft, version);
+      else this._settle(version);
     } catch (error) {
       this._fail(error);
     }
@@ -79,27 +57,12 @@ export class TranscriptStore {
 
   /** Return to what the model wrote; this can be undone. */
   async restore() {
-    await this.save();
-    if (this.state.value !== "saved") return;
+    if (!(await this.save())) return;
     try {
       await this.file.restore(this._saved.etag);
       const version = (await this.file.read()) ?? NOTHING;
       this.history.change(version.lines);
       this._settle(version);
-    } catch (error) {
-      await this._failSaving(error);
-    }
-  }
-
-  async save() {
-    clearTimeout(this._timer);
-    const state = this.state.value;
-    if (!this._hasChanges || state === "saving" || state === "conflict" || state === "gone") return;
-    const lines = this.lines;
-    this.state.value = "saving";
-    try {
-      this._settle({ lines, etag: await this.file.write({ lines, etag: this._saved.etag }) });
-      if (this._hasChanges) this._changed();
     } catch (error) {
       await this._failSaving(error);
     }
@@ -121,7 +84,8 @@ export class TranscriptStore {
         this.wasUpdated.value = true;
       }
     } catch (error) {
-      this._fail(error);
+      // Saving reports for itself what it cannot do; the next look is soon.
+      if (!(error instanceof ApiError && error.isPassing)) this._fail(error);
     }
   }
 
@@ -144,53 +108,10 @@ export class TranscriptStore {
     void this.save();
   }
 
-  _changed() {
-    const state = this.state.value;
-    if (state === "conflict" || state === "gone") return;
-    if (state !== "saving") this.state.value = this._hasChanges ? "unsaved" : "saved";
-    this.wasUpdated.value = false;
-    clearTimeout(this._timer);
-    this._timer = setTimeout(() => void this.save(), SAVE_AFTER_MS);
-  }
-
-  /** @param {Version} version what the server has */
-  _settle(version) {
-    this._saved = version;
-    this.error.value = "";
-    this.state.value = "saved";
-    this.file.forgetDraft();
-  }
-
-  /** @param {unknown} error */
-  async _failSaving(error) {
-    if (!(error instanceof ApiError) || error.code !== "precondition_failed") return this._fail(error);
-    try {
-      return this._conflict((await this.file.read()) ?? NOTHING);
-    } catch (another) {
-      return this._fail(another);
-    }
-  }
-
-  /** @param {Version} version */
-  _conflict(version) {
-    this.theirs.value = version;
-    this.state.value = "conflict";
-  }
-
-  /** @param {unknown} error */
-  _fail(error) {
-    if (!(error instanceof ApiError)) throw error;
-    this.state.value = error.code === "unknown_file" ? "gone" : "failed";
-    this.error.value = error.message;
-    this._keepDraft();
-  }
-
-  _keepDraft() {
-    if (this._hasChanges) this.file.keepDraft({ lines: this.lines, etag: this._saved.etag });
-  }
-
   /** Go on with what could not be saved before. @param {Version} draft @param {Version} version */
   _goOn(draft, version) {
+    // Until somebody decides, the draft stays one of its own version, and nothing is written over theirs.
+    this._saved = { lines: version.lines, etag: draft.etag };
     this.history.change(draft.lines);
     if (draft.etag === version.etag) this._changed();
     else this._conflict(version);

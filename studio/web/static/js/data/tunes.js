@@ -1,6 +1,6 @@
 /** Music that was made in this browser: prompts, sent as text files, and their jobs. */
 import { signal } from "@preact/signals";
-import { json, request, send } from "./api.js";
+import { cleanUp, json, received, request, send } from "./api.js";
 import { refresh, start } from "./jobs.js";
 import { add, songOf } from "./songs.js";
 
@@ -49,8 +49,7 @@ export async function make(prompt, options) {
   try {
     await send(`/process/musicgen/${id}`, options);
   } catch (error) {
-    // Nothing refers to the prompt now.
-    void request(`/cleanup/${id}`, { method: "DELETE" }).catch(() => {});
+    cleanUp(id);
     throw error;
   }
   const tune = made({ id, prompt });
@@ -72,7 +71,7 @@ export async function discard(tune) {
 export async function separate(tune, track) {
   const answer = await request(`/download/${tune.song.id}/${track}?format=flac`);
   const name = `${fileName(tune.prompt)}${track.replace("music", "").replace("_", " ")}.flac`;
-  const song = add(await upload(new File([await answer.blob()], name)));
+  const song = add(await upload(new File([await received(answer.blob())], name)));
   await start(song, "demucs");
   return song.id;
 }

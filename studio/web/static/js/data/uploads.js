@@ -1,6 +1,8 @@
 /** Uploads: two at a time, with progress and speed; each can be paused and tried again. */
 import { signal } from "@preact/signals";
-import { ApiError, errorOf, needsKey } from "./api.js";
+import { ApiError, cleanUp, errorOf, needsKey } from "./api.js";
+import { t } from "../words.js";
+import { askWhile } from "./leaving.js";
 import { add } from "./songs.js";
 
 const AT_ONCE = 2;
@@ -13,12 +15,13 @@ const AVERAGE_S = 3;
  * @property {import("@preact/signals").Signal<"waiting" | "sending" | "checking" | "paused" | "failed">} state
  * @property {import("@preact/signals").Signal<number>} progress 0 to 1
  * @property {import("@preact/signals").Signal<number>} bytesPerS
- * @property {import("@preact/signals").Signal<string>} error
+ * @property {import("@preact/signals").Signal<ApiError | null>} failure why it failed, or has to wait
  * @property {XMLHttpRequest | null} transfer
  */
 
 /** @type {import("@preact/signals").Signal<Upload[]>} */
 export const uploads = signal([]);
+askWhile(() => uploads.value.some((one) => one.state.value !== "failed"));
 
 /** @param {Iterable<File>} files */
 export function upload(files) {
@@ -28,7 +31,7 @@ export function upload(files) {
     state: signal("waiting"),
     progress: signal(0),
     bytesPerS: signal(0),
-    error: signal(""),
+    failure: signal(/** @type {ApiError | null} */ (null)),
     transfer: null,
   }));
   uploads.value = [...uploads.value, ...added];
@@ -44,19 +47,35 @@ export function pause(one) {
 
 /** @param {Upload} one */
 export function resume(one) {
-  one.error.value = "";
+  one.failure.value = null;
   one.state.value = "waiting";
   next();
+}
+
+/** Try again what was refused without a key. */
+export function resumeRefused() {
+  uploads.value.filter((one) => one.failure.value?.status === 401).forEach(resume);
 }
 
 /** @param {Upload} one */
 export function discard(one) {
   uploads.value = uploads.value.filter((other) => other !== one);
-  one.transfer?.abort();
+  // The server has a whole file, and its ID is known with the answer.
+  if (one.state.value !== "checking") one.transfer?.abort();
   next();
 }
 
+/** When the server takes uploads again, in milliseconds of `Date.now()`. */
+let resumesMs = 0;
+let resuming = 0;
+
 function next() {
+  clearTimeout(resuming);
+  const waitMs = resumesMs - Date.now();
+  if (waitMs > 0) {
+    resuming = setTimeout(next, waitMs);
+    return;
+  }
   const isBusy = (/** @type {Upload} */ one) => one.transfer !== null;
   const free = AT_ONCE - uploads.value.filter(isBusy).length;
   uploads.value
@@ -70,6 +89,7 @@ function transfer(one) {
   const sending = new XMLHttpRequest();
   one.transfer = sending;
   one.state.value = "sending";
+  one.failure.value = null;
   one.progress.value = 0;
   measure(one, sending);
   sending.onloadend = () => {
@@ -104,17 +124,24 @@ function measure(one, sending) {
 
 /** @param {Upload} one @param {XMLHttpRequest} sending */
 function finish(one, sending) {
-  if (one.state.value === "paused" || !uploads.value.includes(one)) return;
+  if (one.state.value === "paused") return;
+  const isDiscarded = !uploads.value.includes(one);
   if (sending.status === 201) {
-    add(JSON.parse(sending.responseText));
+    const answer = JSON.parse(sending.responseText);
+    if (isDiscarded) cleanUp(answer.file_id);
+    else add(answer);
     uploads.value = uploads.value.filter((other) => other !== one);
     return;
   }
+  if (isDiscarded) return;
   const error =
     sending.status === 0
-      ? new ApiError(0, "offline", "The connection broke off.")
+      ? new ApiError(0, "offline", t("upload.broken"))
       : errorOf(sending.status, sending.responseText, sending.getResponseHeader("Retry-After"));
   if (error.status === 401) needsKey.value = true;
-  one.error.value = error.message;
-  one.state.value = "failed";
+  one.failure.value = error;
+  if (error.status === 429 && error.retryAfterS > 0) {
+    resumesMs = Date.now() + 1000 * error.retryAfterS;
+    one.state.value = "waiting";
+  } else one.state.value = "failed";
 }

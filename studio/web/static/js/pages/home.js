@@ -9,6 +9,7 @@ import { bytes, number } from "../ui/format.js";
 import { html } from "../ui/html.js";
 import { More } from "../ui/more.js";
 import { SongCard } from "../ui/song_card.js";
+import { useTitle } from "../ui/title.js";
 import { UploadCard } from "../ui/upload_card.js";
 import { t } from "../words.js";
 
@@ -16,15 +17,17 @@ import { t } from "../words.js";
 const SEARCHED_SONGS = 5;
 
 export function Home() {
+  useTitle();
   const search = useSignal("");
   const shown = useComputed(() => {
     const wanted = search.value.trim().toLocaleLowerCase();
     return songs.value.filter((song) => song.name.toLocaleLowerCase().includes(wanted));
   });
   const back = returns.value;
+  const hasSongs = songs.value.length > 0;
   useEffect(() => {
-    if (songs.value.length === 0) void loadMore();
-  }, [back]);
+    if (!hasSongs) void loadMore();
+  }, [back, hasSongs]);
 
   const find = (/** @type {any} */ event) => {
     search.value = event.currentTarget.value;

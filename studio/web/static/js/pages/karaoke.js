@@ -73,7 +73,7 @@ function Show({ id, open }) {
   const { store, settings, player } = parts;
   return html`<${Conflict} store=${store} />
     <${Singing} parts=${parts} id=${id} open=${open} box=${box} isFull=${isFull} toggleFull=${toggleFull} />
-    ${player.keyShift.hasFailed.value && html`<p class="bad" role="alert">${t("mixer.key.failed")}</p>`}
+    ${player.keyShift.problem.value && html`<p class="bad" role="alert">${player.keyShift.problem.value}</p>`}
     <${TakeAway} id=${id} files=${open.files} store=${store} settings=${settings} />
     <p class="muted keys">${t("karaoke.keys")}</p>`;
 }

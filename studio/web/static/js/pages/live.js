@@ -3,20 +3,19 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "../data/api.js";
 import { languages } from "../data/languages.js";
-import { LiveText } from "../data/live_text.js";
+import { recording, text } from "../data/live.js";
 import { modelOf } from "../data/models.js";
-import { Recording } from "../data/recording.js";
 import { html } from "../ui/html.js";
 import { LiveFiles } from "../ui/live_files.js";
 import { LiveLines } from "../ui/live_lines.js";
 import { LiveNumbers } from "../ui/live_numbers.js";
+import { useTitle } from "../ui/title.js";
 import { VariantChoice } from "../ui/variant_choice.js";
 import { number } from "../ui/format.js";
 import { t } from "../words.js";
 
 export function Live() {
-  const [text] = useState(() => new LiveText());
-  const [recording] = useState(() => new Recording(text));
+  useTitle(t("live.title"));
   const [model, setModel] = useState(/** @type {import("../data/models.js").Model | null} */ (null));
   const [failure, setFailure] = useState("");
   const variant = useSignal("");
@@ -33,7 +32,10 @@ export function Live() {
         setFailure(problem.message);
       },
     );
-    return () => recording.close();
+    // What was said until now is still written down.
+    return () => {
+      if (recording.isBusy.value) void recording.finish();
+    };
   }, []);
 
   const isBusy = recording.isBusy.value;
@@ -65,7 +67,7 @@ export function Live() {
                 ${t("live.microphone")}
               </button>
               <${FileButton} disabled=${!model} onFile=${(/** @type {File} */ file) => recording.play(file, settings())} />`}
-        <span class="muted" role="status">${stateOf(recording)}</span>
+        <span class="muted" role="status">${stateOf(session)}</span>
       </div>
       <${LiveNumbers} session=${session} />
       ${error && html`<p class="notice error" role="alert" dir="auto">${error}</p>`}
@@ -77,11 +79,11 @@ export function Live() {
     </section>`;
 }
 
-/** @param {Recording} recording */
-function stateOf({ session }) {
-  const state = session.value?.state.value ?? "ended";
+/** @param {import("../data/live_session.js").LiveSession | null} session */
+function stateOf(session) {
+  const state = session?.state.value ?? "ended";
   if (state === "ended") {
-    const lostS = session.value?.lostS.value ?? 0;
+    const lostS = session?.lostS.value ?? 0;
     return lostS < 1 ? t("live.state.idle") : t("live.lost", { seconds: number(lostS) });
   }
   return t(`live.state.${state}`);

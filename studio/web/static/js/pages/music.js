@@ -1,12 +1,14 @@
 /** Makes music from a description. */
 import { Composer } from "../ui/composer.js";
 import { html } from "../ui/html.js";
+import { useTitle } from "../ui/title.js";
 import { TuneCard } from "../ui/tune_card.js";
 import { tunes } from "../data/tunes.js";
 import { useSignal } from "@preact/signals";
 import { t } from "../words.js";
 
 export function Music() {
+  useTitle(t("music.title"));
   const draft = useSignal({ prompt: "", seed: "" });
   return html`<h1>${t("music.title")}</h1>
     <${Composer} draft=${draft} />

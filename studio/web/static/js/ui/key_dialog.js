@@ -1,6 +1,9 @@
 /** Asks for an API key, which the server turns into a session cookie. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, needsKey, request } from "../data/api.js";
+import { returns } from "../data/connection.js";
+import { wouldLose } from "../data/leaving.js";
+import { resumeRefused, uploads } from "../data/uploads.js";
 import { t } from "../words.js";
 import { html } from "./html.js";
 
@@ -22,14 +25,18 @@ export function KeyDialog() {
       const sent = String(key).trim().replace(/[^!-~]/g, "?");
       const headers = { Authorization: `Bearer ${sent}` };
       await request("/session", { method: "POST", headers });
-      location.reload();
+      signedIn();
     } catch (problem) {
       if (!(problem instanceof ApiError)) throw problem;
       setError(problem.message);
     }
   };
 
-  return html`<dialog ref=${dialog} aria-labelledby="key-title">
+  const closed = () => {
+    needsKey.value = false;
+    setError("");
+  };
+  return html`<dialog ref=${dialog} aria-labelledby="key-title" onClose=${closed}>
     <form onSubmit=${enter}>
       <h2 id="key-title">${t("key.title")}</h2>
       <p>${t("key.hint")}</p>
@@ -41,4 +48,15 @@ export function KeyDialog() {
       <button class="primary">${t("key.enter")}</button>
     </form>
   </dialog>`;
+}
+
+/** Begin anew, as whoever the key belongs to, unless something would be lost. */
+function signedIn() {
+  if (uploads.value.length === 0 && !wouldLose()) {
+    location.reload();
+    return;
+  }
+  needsKey.value = false;
+  returns.value += 1;
+  resumeRefused();
 }

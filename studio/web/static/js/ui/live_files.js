@@ -12,6 +12,7 @@ export function LiveFiles({ text }) {
   const isEmpty = text.finals.value.length === 0;
   const copy = async () => {
     await navigator.clipboard.writeText(text.as("txt"));
+    text.isKept = true;
     setCopied(true);
     setTimeout(() => setCopied(false), 2000);
   };
@@ -19,7 +20,7 @@ export function LiveFiles({ text }) {
     ${navigator.clipboard &&
     html`<button disabled=${isEmpty} onClick=${copy}>${t(isCopied ? "live.copied" : "live.copy")}</button>`}
     ${FORMATS.map(
-      (format) => html`<button disabled=${isEmpty} onClick=${() => save(text.as(format), `transcript.${format}`)}>
+      (format) => html`<button disabled=${isEmpty} onClick=${() => save(text, format)}>
         ${t("live.save", { format: t(`live.save.${format}`) })}
       </button>`,
     )}
@@ -28,11 +29,12 @@ export function LiveFiles({ text }) {
   </div>`;
 }
 
-/** @param {string} content @param {string} name */
-function save(content, name) {
+/** @param {import("../data/live_text.js").LiveText} text @param {"txt" | "srt" | "vtt"} format */
+function save(text, format) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([content], { type: "text/plain;charset=utf-8" }));
-  link.download = name;
+  link.href = URL.createObjectURL(new Blob([text.as(format)], { type: "text/plain;charset=utf-8" }));
+  link.download = `transcript.${format}`;
   link.click();
+  text.isKept = true;
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

@@ -21,15 +21,31 @@ export function PlayButton({ player }) {
 
 /** @param {{ player: MediaPlayer, children?: any }} properties */
 export function PlayBar({ player, children }) {
-  const slider = useRef(/** @type {HTMLInputElement | null} */ (null));
   const time = useRef(/** @type {HTMLElement | null} */ (null));
   useFrames(() => {
     const text = clock(player.positionS);
     if (time.current && time.current.textContent !== text) time.current.textContent = text;
-    if (slider.current) {
-      slider.current.value = String(player.positionS);
-      slider.current.setAttribute("aria-valuetext", text);
-    }
+  }, [player]);
+
+  return html`<div class="play-bar">
+    <${PlayButton} player=${player} />
+    <span class="times"><span ref=${time}>0:00</span> / ${clock(player.durationS.value)}</span>
+    <${SeekSlider} player=${player} />
+    ${children}
+    ${player.hasFailed.value &&
+    html`<p class="bad failed" role="alert">
+      ${t("player.failed")} <button onClick=${() => player.retry()}>${t("upload.retry")}</button>
+    </p>`}
+  </div>`;
+}
+
+/** @param {{ player: MediaPlayer }} properties */
+export function SeekSlider({ player }) {
+  const slider = useRef(/** @type {HTMLInputElement | null} */ (null));
+  useFrames(() => {
+    if (!slider.current) return;
+    slider.current.value = String(player.positionS);
+    slider.current.setAttribute("aria-valuetext", clock(player.positionS));
   }, [player]);
 
   const jump = (/** @type {KeyboardEvent} */ event) => {
@@ -38,26 +54,17 @@ export function PlayBar({ player, children }) {
     event.preventDefault();
     player.jump(backwards ? -1 : 1);
   };
-  return html`<div class="play-bar">
-    <${PlayButton} player=${player} />
-    <span class="times"><span ref=${time}>0:00</span> / ${clock(player.durationS.value)}</span>
-    <input
-      ref=${slider}
-      class="seek"
-      type="range"
-      min="0"
-      max=${player.durationS.value}
-      step="0.05"
-      aria-label=${t("player.position")}
-      onKeyDown=${jump}
-      onInput=${(/** @type {any} */ event) => player.seek(Number(event.currentTarget.value))}
-    />
-    ${children}
-    ${player.hasFailed.value &&
-    html`<p class="bad failed" role="alert">
-      ${t("player.failed")} <button onClick=${() => player.retry()}>${t("upload.retry")}</button>
-    </p>`}
-  </div>`;
+  return html`<input
+    ref=${slider}
+    class="seek"
+    type="range"
+    min="0"
+    max=${player.durationS.value}
+    step="0.05"
+    aria-label=${t("player.position")}
+    onKeyDown=${jump}
+    onInput=${(/** @type {any} */ event) => player.seek(Number(event.currentTarget.value))}
+  />`;
 }
 
 /**

@@ -13,12 +13,19 @@ const MAX_SHOWN = 4;
 /** @param {{ store: TranscriptStore }} properties */
 export function SaveState({ store }) {
   const state = store.state.value;
-  const text = store.wasUpdated.value ? t("save.updated") : state === "gone" ? t("song.gone") : t(`save.${state}`);
+  const text = store.wasUpdated.value && state === "saved" ? t("save.updated") : stateText(store);
   return html`<p class=${state === "failed" || state === "gone" ? "save bad" : "save muted"} role="status">
     ${text}
     ${state === "failed" &&
-    html` ${store.error.value} <button onClick=${() => store.retry()}>${t("upload.retry")}</button>`}
+    html` <button onClick=${() => store.retry()}>${t("upload.retry")}</button>`}
   </p>`;
+}
+
+/** Whether the lines are saved, or why not. @param {TranscriptStore} store */
+export function stateText({ state, error }) {
+  if (state.value === "gone") return t("song.gone");
+  const text = t(`save.${state.value}`);
+  return state.value === "failed" ? `${text} ${error.value}` : text;
 }
 
 /** @param {{ store: TranscriptStore }} properties */

@@ -1,6 +1,7 @@
 /** What the pages of one song share: its name, the way to the other pages, and what is wrong. */
 import { t } from "../words.js";
 import { html } from "./html.js";
+import { useTitle } from "./title.js";
 
 /** The pages of a song, by the end of their addresses. */
 const PAGES = /** @type {const} */ ({ mixer: "", karaoke: "/karaoke", transcript: "/transcript" });
@@ -14,6 +15,7 @@ const SHARED = ["key", "speed"];
  */
 export function SongFrame({ id, page, open, children }) {
   const { song, files, error } = open;
+  useTitle(...(files ? [files.filename, t(`tabs.${page}`)] : []));
   const problem = files === null && (error || song.error.value);
   if (song.isGone.value || problem) {
     return html`<div class="notice error" role="alert">

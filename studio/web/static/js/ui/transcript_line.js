@@ -109,7 +109,8 @@ function Field({ text, editing, label, cursor }) {
   const pressed = (/** @type {KeyboardEvent} */ event) => {
     const target = /** @type {HTMLTextAreaElement} */ (event.currentTarget);
     const { value, selectionStart: from, selectionEnd: to } = target;
-    if (event.isComposing) return;
+    // Safari ends a composition before the key that ends it, which has this code.
+    if (event.isComposing || event.keyCode === 229) return;
     const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey;
     /** @type {(() => void) | undefined} */
     let act;

@@ -1,9 +1,10 @@
 /** Search, doubtful words, undo and downloads of a transcript. */
+import { useSignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { isDoubtful } from "../data/transcript.js";
 import { named, t } from "../words.js";
 import { html } from "./html.js";
-import { SaveState, Undo } from "./save_state.js";
+import { SaveState, Undo, stateText } from "./save_state.js";
 import { transcriptOf } from "./use_song.js";
 
 /** @typedef {import("./transcript_cursor.js").TranscriptCursor} TranscriptCursor */
@@ -101,13 +102,14 @@ export function Exports({ store, files, formats, offsetMs = 0 }) {
   /** @type {{ formats: Record<string, { url: string }> }} */
   const track = transcriptOf(files);
   const offered = Object.entries(track.formats).filter(([format]) => !formats || formats.includes(format));
+  const isRefused = useSignal(false);
   // The server makes the files from what it has.
   const saveFirst = async (/** @type {any} */ event) => {
     const link = event.currentTarget;
-    if (store.state.value !== "unsaved") return;
+    if (store.state.value === "saved") return;
     event.preventDefault();
-    await store.save();
-    link.click();
+    isRefused.value = !(await store.save());
+    if (!isRefused.value) link.click();
   };
   const suffix = offsetMs ? `&offset_ms=${offsetMs}` : "";
   return html`<div class="row" role="group" aria-label=${t("edit.exports")}>
@@ -116,5 +118,8 @@ export function Exports({ store, files, formats, offsetMs = 0 }) {
         ${named("format", format)}
       </a>`,
     )}
+    ${isRefused.value &&
+    store.state.value !== "saved" &&
+    html`<p class="bad wide" role="alert">${stateText(store)}</p>`}
   </div>`;
 }

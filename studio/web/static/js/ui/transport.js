@@ -2,7 +2,7 @@
 import { t } from "../words.js";
 import { clock } from "./format.js";
 import { html } from "./html.js";
-import { PlayButton } from "./play_bar.js";
+import { PlayButton, SeekSlider } from "./play_bar.js";
 import { Key, Speed } from "./setting.js";
 
 /**
@@ -13,11 +13,12 @@ export function Transport({ player, durationS, children }) {
   return html`<div class="card transport">
     <${PlayButton} player=${player} />
     <span class="times"><span data-clock>0:00</span> / ${clock(durationS)}</span>
+    <${SeekSlider} player=${player} />
     <${Speed} mix=${player.mix} />
     <${Key} mix=${player.mix} />
     <${Loop} player=${player} />
     ${children}
-    ${player.keyShift.hasFailed.value && html`<p class="bad" role="alert">${t("mixer.key.failed")}</p>`}
+    ${player.keyShift.problem.value && html`<p class="bad" role="alert">${player.keyShift.problem.value}</p>`}
   </div>`;
 }
 

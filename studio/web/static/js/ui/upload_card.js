@@ -7,6 +7,7 @@ import { html } from "./html.js";
 /** @param {{ upload: import("../data/uploads.js").Upload }} properties */
 export function UploadCard({ upload }) {
   const state = upload.state.value;
+  // The list is read out when it changes, but not every percent.
   return html`<article class="card song">
     <header>
       <h3 class="ellipsis" dir="auto">${upload.file.name}</h3>
@@ -20,7 +21,9 @@ export function UploadCard({ upload }) {
       ${state === "sending" &&
       html`<progress aria-label=${upload.file.name} value=${upload.progress.value} max="1"></progress>`}
       ${state === "checking" && html`<progress aria-label=${upload.file.name}></progress>`}
-      <p class=${state === "failed" ? "bad" : "muted"}>${textOf(upload)}</p>
+      <p class=${state === "failed" ? "bad" : "muted"} aria-live=${state === "sending" ? "off" : null}>
+        ${textOf(upload)}
+      </p>
     </div>
   </article>`;
 }
@@ -29,7 +32,7 @@ export function UploadCard({ upload }) {
 function textOf(upload) {
   switch (upload.state.value) {
     case "failed":
-      return upload.error.value;
+      return upload.failure.value?.message;
     case "sending":
       return t("upload.sending", {
         percent: Math.floor(upload.progress.value * 100),
@@ -40,6 +43,6 @@ function textOf(upload) {
     case "paused":
       return t("upload.paused");
     default:
-      return t("upload.waiting");
+      return [t("upload.waiting"), upload.failure.value?.message].filter(Boolean).join(". ");
   }
 }
