@@ -100,6 +100,12 @@ class Recorder:
             for states, prompt in zip(features, prompts, strict=True)
         ]
 
+    def align(
+        self, features: Any, start: Sequence[int], texts: Sequence[Sequence[int]], num_frames: int
+    ) -> list[float]:
+        self.calls.append((f"align {num_frames} frames", len(texts)))
+        return []
+
     def max_windows(self, beam_size: int) -> int:
         return 24 // beam_size
 
@@ -132,4 +138,6 @@ def test_a_caller_outside_of_a_batch_reaches_the_model_directly() -> None:
     model = BatchedModel(recorder)
     assert model.encode(np.ones((1, 1)))[0, 0] == 2
     assert model.max_windows(5) == 4
-    assert recorder.calls == [("encode", 1)]
+    # faster-whisper may ask for the words of 10 ms.
+    assert model.align(np.ones((1, 1)), [1], [[2]], 1) == []
+    assert recorder.calls == [("encode", 1), ("align 4 frames", 1)]
