@@ -92,7 +92,7 @@ def _checked_filename(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     if "/" in name or "\\" in name:
         raise BadFilename("The file name contains a path. Send the name without the path.")
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+    if audio.without_controls(name) != name:
         raise BadFilename("The file name contains control characters. Rename the file.")
     if not name or len(name) > MAX_FILENAME_CHARACTERS:
         raise BadFilename(

@@ -180,6 +180,7 @@ CASES: list[tuple[str, str, Send]] = [
     ("bad_filename", "path", upload("C:\\\\song.wav", "song.wav")),
     ("bad_filename", "control", upload("so\x07ng.wav", "song.wav")),
     ("bad_filename", "control", upload("so\x00ng.wav", "song.wav")),
+    ("bad_filename", "control", upload("so\u2028ng.wav", "song.wav")),
     ("bad_filename", "200", upload("a" * 200 + ".wav", "song.wav")),
     ("bad_filename", "no name", upload("", "song.wav")),
     ("unsupported_file_type", "'song.exe'", upload("song.exe", "song.wav")),

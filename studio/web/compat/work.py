@@ -166,8 +166,7 @@ class Work:
 
 def _plain(filename: str) -> str:
     """A file name without path and control characters; programs send anything."""
-    name = filename.replace("\\", "/").rpartition("/")[2]
-    name = "".join(letter for letter in name if letter.isprintable())
+    name = audio.without_controls(filename.replace("\\", "/").rpartition("/")[2])
     return name[-MAX_NAME_CHARACTERS:] or "audio"
 
 

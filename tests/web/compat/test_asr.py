@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -69,6 +70,10 @@ def test_bazarr_detects_the_language_and_gets_subtitles(
     assert wrong(recording.text, said) <= MAX_WRONG_ELSEWHERE
 
 
+# Its parts are joined by a character without a width.
+PERSIAN = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645.flac"
+
+
 def asr(server: Server, file: Any = None, path: str = "/asr", **query: str) -> requests.Response:
     with open(RECORDING, "rb") as recording:
         return server.post(
@@ -82,7 +87,9 @@ def asr(server: Server, file: Any = None, path: str = "/asr", **query: str) -> r
 def test_files_are_transcribed_in_all_outputs(server: Server, recording: Spoken) -> None:
     text = asr(server).text
     assert wrong(recording.text, text) <= MAX_WRONG_ELSEWHERE
-    assert asr(server, output="vtt").text.startswith("WEBVTT\n")
+    named = asr(server, (PERSIAN, RECORDING.read_bytes()), output="vtt")
+    assert named.text.startswith("WEBVTT\n")
+    assert quote(PERSIAN) in named.headers["Content-Disposition"]
     assert asr(server, output="tsv").text.startswith("start\tend\ttext\n")
     plain = json.loads(asr(server, output="json").text)
     assert plain["language"] == "en"

@@ -245,6 +245,23 @@ def test_hostile_lines_are_only_text(page: Page, studio: Server, sung: Song) -> 
 
 
 @pytest.mark.slow
+def test_a_translation_is_in_the_language_of_its_text(
+    page: Page, studio: Server, sung: Song
+) -> None:
+    """Browsers check the spelling by it, and choose the font."""
+
+    def translate(route: Route) -> None:
+        answer = route.fetch()
+        languages = {"language": "zh", "translated_into": "en"}
+        route.fulfill(response=answer, json=answer.json() | languages)
+
+    write(studio, sung, "one two three")
+    page.route("**/download/*/transcription?format=json", translate)
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    expect(write_over(page, 0, "one two four")).to_have_attribute("lang", "en")
+
+
+@pytest.mark.slow
 def test_a_lost_server_and_a_deleted_file_are_said(page: Page, studio: Server, sung: Song) -> None:
     write(studio, sung, "one two three")
     page.goto(f"/studio/{sung.file_id}/transcript")

@@ -7,6 +7,7 @@ import { received, request } from "./api.js";
 export class TranscriptFile {
   /** @param {string} id of the file */
   constructor(id) {
+    /** That of the text, which may be a translation. */
     this.language = "";
     this._path = `/files/${id}/transcription`;
     this._download = `/download/${id}/transcription?format=json`;
@@ -25,9 +26,9 @@ export class TranscriptFile {
     const headers = known ? { "If-None-Match": known } : {};
     const answer = await request(this._download, { headers, cache: "no-store" });
     if (answer.status === 304) return null;
-    const { segments, language, language_probability } = await received(answer.json());
+    const { segments, language, language_probability, translated_into } = await received(answer.json());
     this._rest = { language, language_probability };
-    this.language = language ?? "";
+    this.language = translated_into ?? language ?? "";
     return { lines: segments, etag: answer.headers.get("ETag") ?? "" };
   }
 
