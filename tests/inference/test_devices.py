@@ -16,6 +16,7 @@ from studio.inference import devices
 from studio.inference.engine_settings import EngineSettings
 from studio.separation.torch_engine import TorchNetwork
 from studio.transcription import cuda
+from tests.support.in_process import application
 from tests.support.server import ROOT, until
 from tests.support.speech import RECORDING, TRACK
 
@@ -183,7 +184,9 @@ def test_one_step_shows_whether_a_device_runs_the_networks() -> None:
 @pytest.mark.usefixtures("with_driver")
 @NO_DEVICE
 def test_readiness_says_why_the_models_run_on_the_cpu(tmp_path: Path) -> None:
-    config = Config(
+    with application(
+        tmp_path,
+        warm_up=True,
         DEVICE="cuda",
         DEMUCS_MODEL="mini",
         WHISPER_MODEL="mini",
@@ -191,17 +194,10 @@ def test_readiness_says_why_the_models_run_on_the_cpu(tmp_path: Path) -> None:
         # Which need no conversion.
         SEPARATION_ENGINE="torch",
         WHISPER_RUNTIME="ctranslate2",
-        UPLOAD_FOLDER=str(tmp_path / "in"),
-        OUTPUT_FOLDER=str(tmp_path / "out"),
-        MODEL_DIR=str(tmp_path / "weights"),
-    )
-    app = create_app(config, warm_up=True)
-    try:
+    ) as app:
         client = app.test_client()
         until(lambda: client.get("/ready").get_json()["ready"])
         answer = client.get("/ready").get_json()
-    finally:
-        app.extensions["parts"].stop()
     # MusicGen is loaded by its first job.
     assert set(answer["models"]) == {"demucs/mini", "whisper/mini"}
     assert set(answer["notes"]) == {"demucs/mini", "whisper/mini", "musicgen/mini"}
@@ -215,23 +211,17 @@ def test_readiness_says_why_the_models_run_on_the_cpu(tmp_path: Path) -> None:
 def test_a_server_that_loads_no_models_at_the_start_says_why_too(
     tmp_path: Path, whisper: str
 ) -> None:
-    config = Config(
+    names = {"demucs/mini", "whisper/mini", "musicgen/mini"}
+    with application(
+        tmp_path,
         DEMUCS_MODEL="mini",
         WHISPER_MODEL="mini",
         MUSICGEN_MODEL="mini",
         WHISPER_ENGINE=whisper,
-        UPLOAD_FOLDER=str(tmp_path / "in"),
-        OUTPUT_FOLDER=str(tmp_path / "out"),
-        MODEL_DIR=str(tmp_path / "weights"),
-    )
-    app = create_app(config)
-    names = {"demucs/mini", "whisper/mini", "musicgen/mini"}
-    try:
+    ) as app:
         client = app.test_client()
         until(lambda: set(client.get("/ready").get_json()["notes"]) == names)
         answer = client.get("/ready").get_json()
-    finally:
-        app.extensions["parts"].stop()
     assert answer["ready"] is True
     assert answer["models"] == {}
     for note in answer["notes"].values():
@@ -304,16 +294,11 @@ def test_whisper_goes_on_where_its_library_is_missing() -> None:
 @pytest.mark.usefixtures("with_driver", "without_library")
 def test_a_job_says_why_the_device_was_not_used(tmp_path: Path) -> None:
     """A job with the bundled model, from the upload to the text and the note of the result."""
-    config = Config(
+    with application(
+        tmp_path,
         WHISPER_MODEL="mini",
         WHISPER_RUNTIME="ctranslate2",
-        UPLOAD_FOLDER=str(tmp_path / "in"),
-        OUTPUT_FOLDER=str(tmp_path / "out"),
-        MODEL_DIR=str(tmp_path / "weights"),
-        MIN_FREE_BYTES=0,
-    )
-    app = create_app(config)
-    try:
+    ) as app:
         client = app.test_client()
         with open(RECORDING, "rb") as file:
             answer = client.post("/upload", data={"file": (file, RECORDING.name)})
@@ -324,8 +309,6 @@ def test_a_job_says_why_the_device_was_not_used(tmp_path: Path) -> None:
         result = client.get(f"/status/{file_id}").get_json()["jobs"][0]["result"]
         with client.get(TRACK.format(file_id)) as download:
             text = download.get_data(as_text=True)
-    finally:
-        app.extensions["parts"].stop()
     assert result["note"] == f"The CUDA device was not used: {MISSING}."
     assert len(text.split()) > 10
 

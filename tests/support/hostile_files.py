@@ -9,10 +9,10 @@ import numpy as np
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from config import Config
 from studio import audio
 from studio.audio.child import LATE
 from studio.errors import StudioError
+from tests.support.in_process import application
 from tests.support.problems import BOUNDARY, FORM, assert_sentence, part
 from tests.support.server import RATE_HZ, convert, ffmpeg_children, noise, write_wav
 
@@ -69,20 +69,11 @@ def open_door(folder: Path) -> Iterator[FlaskClient]:
 
     At the end nothing may be left of uploads on their way.
     """
-    from app import create_app
-
-    config = Config(
-        UPLOAD_FOLDER=str(folder / "uploads"),
-        OUTPUT_FOLDER=str(folder / "outputs"),
-        MODEL_DIR=str(folder / "weights"),
-        MIN_FREE_BYTES=0,
-        RATE_LIMIT="",
-        RATE_LIMIT_WORK="",
-    )
-    app = create_app(config)
-    with app.test_client() as client:
+    with (
+        application(folder, RATE_LIMIT="", RATE_LIMIT_WORK="") as app,
+        app.test_client() as client,
+    ):
         yield client
-    app.extensions["parts"].stop()
     assert list((folder / "uploads" / ".incoming").iterdir()) == []
     assert ffmpeg_children() == []
 

@@ -10,8 +10,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from app import create_app
-from config import Config
+from tests.support.in_process import application
 from tests.support.openai_audio import HEADERS, PATH, ask, assert_error, client_of
 from tests.support.server import Server
 from tests.support.speech import RECORDING
@@ -60,28 +59,18 @@ def test_error_classes(server: Server, client: OpenAI, tmp_path: Path) -> None:
 
 
 def test_a_stream_says_that_the_database_fails(tmp_path: Path) -> None:
-    config = Config(
-        WHISPER_MODEL="mini",
-        UPLOAD_FOLDER=str(tmp_path / "in"),
-        OUTPUT_FOLDER=str(tmp_path / "out"),
-        MODEL_DIR=str(tmp_path / "weights"),
-        MIN_FREE_BYTES=0,
-    )
-    app = create_app(config)
-    try:
-        with (
-            app.test_client() as client,
-            closing(sqlite3.connect(tmp_path / "out" / ".jobs.sqlite3")) as database,
-            open(RECORDING, "rb") as file,
-        ):
-            answer = client.post(PATH, data={"file": (file, RECORDING.name), "stream": "true"})
-            assert answer.status_code == 200
-            # Its events are made while they are read.
-            database.execute("ALTER TABLE jobs RENAME TO away")
-            *_, event, data = answer.get_data(as_text=True).strip().splitlines()
-            database.execute("ALTER TABLE away RENAME TO jobs")
-    finally:
-        app.extensions["parts"].stop()
+    with (
+        application(tmp_path, WHISPER_MODEL="mini") as app,
+        app.test_client() as client,
+        closing(sqlite3.connect(tmp_path / "outputs" / ".jobs.sqlite3")) as database,
+        open(RECORDING, "rb") as file,
+    ):
+        answer = client.post(PATH, data={"file": (file, RECORDING.name), "stream": "true"})
+        assert answer.status_code == 200
+        # Its events are made while they are read.
+        database.execute("ALTER TABLE jobs RENAME TO away")
+        *_, event, data = answer.get_data(as_text=True).strip().splitlines()
+        database.execute("ALTER TABLE away RENAME TO jobs")
     assert event == "event: error"
     error = json.loads(data.removeprefix("data: "))["error"]
     assert (error["code"], error["type"]) == ("storage_unavailable", "server_error")
