@@ -16,14 +16,15 @@ class AnalysisOptions(JobOptions):
     model_variant: Annotated[
         VariantName | None,
         Field(
-            description="Variant of the analysis, see GET /models.",
+            description="A variant in the list of models.",
             examples=["mini"],
         ),
     ] = None
     tempo_bpm: Annotated[
         float | None,
         Field(
-            description="Approximate tempo in beats per minute, where it is known; none: found.",
+            description="Approximate tempo in beats per minute. Decides between half and double "
+            "tempo. Default: estimated.",
             ge=40.0,
             le=250.0,
             examples=[120.0],
@@ -31,23 +32,26 @@ class AnalysisOptions(JobOptions):
     ] = None
     beats_per_bar: Annotated[
         int | None,
-        Field(description="Beats in a bar, where it is known; none: 3 or 4.", ge=2, le=7),
+        Field(description="Beats in a bar. Default: 3 or 4, estimated.", ge=2, le=7),
     ] = None
     chords: Annotated[bool, Field(description="Find the key and the chords.")] = True
-    click: Annotated[bool, Field(description="Write the track click.")] = True
+    click: Annotated[bool, Field(description="Write the track `click`.")] = True
     count_in_bars: Annotated[
         int,
         Field(
-            description="Bars of clicks before the first beat of the song. Where the song begins "
-            "too early for them, the track begins before the song.",
+            description="Bars of clicks before the first beat of the song. If the song begins too "
+            "early for the count-in, the track begins before the song. Needs `click`.",
             ge=0,
             le=MAX_COUNT_IN_BARS,
         ),
     ] = 0
-    format: Annotated[AudioFormat, Field(description="Format of the track click.")] = "wav"
+    format: Annotated[
+        AudioFormat,
+        Field(description="Format of the track `click`, and the default for its downloads."),
+    ] = "wav"
 
     @model_validator(mode="after")
-    def _click(self) -> Self:
+    def _check_count_in(self) -> Self:
         if self.count_in_bars and not self.click:
             raise ValueError("count_in_bars needs click: true")
         return self

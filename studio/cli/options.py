@@ -15,11 +15,11 @@ from studio.storage.texts import read_text
 # Shorter names for what is typed often.
 FLAGS = {"model_variant": "model"}
 # Texts that are read from a file.
-FILES = {"lyrics": "UTF-8 text file with the words that are sung: they are put in time"}
+FILES = {"lyrics": "UTF-8 text file with the lyrics to align with the audio"}
 # Sounds that are files here, and IDs of uploads in the API.
 SOUNDS = {
-    "continue_from": "audio file: the music begins with it, and continues from its end",
-    "melody_from": "audio file whose melody the music follows; for the melody variants",
+    "continue_from": "audio file that the music starts with and continues",
+    "melody_from": "audio file whose melody to follow; melody variants only",
 }
 MAX_CHARACTERS = 1_000_000
 

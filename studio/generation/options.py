@@ -1,4 +1,4 @@
-"""What a caller may ask of generated music; checked once, frozen afterwards."""
+"""The options of music generation."""
 
 from typing import Annotated
 
@@ -19,15 +19,15 @@ class GenerationOptions(JobOptions):
     model_variant: Annotated[
         VariantName | None,
         Field(
-            description="Variant of MusicGen, see GET /models; none: the server's default.",
+            description="A variant in the list of models. Default: the configured one.",
             examples=["medium"],
         ),
     ] = None
     duration: Annotated[
         float,
         Field(
-            description="Seconds of new music. Beyond what the model oversees (30 s) it goes on "
-            "from the last seconds.",
+            description="Seconds of new music. Beyond 30 s, each window continues from the last "
+            "12 s of the one before.",
             ge=1.0,
             le=300.0,
         ),
@@ -35,8 +35,8 @@ class GenerationOptions(JobOptions):
     seed: Annotated[
         int | None,
         Field(
-            description="The same seed gives the same music; none: another one each time, which "
-            "the job's options tell.",
+            description="The same seed gives the same music. The seed of a job is shown in its "
+            "`options`. Default: random.",
             ge=0,
             lt=2**32,
         ),
@@ -44,55 +44,60 @@ class GenerationOptions(JobOptions):
     guidance_scale: Annotated[
         float | None,
         Field(
-            description="How closely the prompt is followed; 1: no guidance, which is faster; "
-            "none: what the variant does best with (3, `mini` 1.5).",
+            description="How closely to follow the prompt. 1 turns guidance off, which is faster. "
+            "Default: the model's own (3, `mini` 1.5).",
             ge=1.0,
             le=15.0,
         ),
     ] = None
     temperature: Annotated[
         float,
-        Field(description="Randomness; 0 always takes the likeliest.", ge=0.0, le=2.0),
+        Field(
+            description="Sampling temperature. 0 always takes the most likely code.",
+            ge=0.0,
+            le=2.0,
+        ),
     ] = 1.0
     top_k: Annotated[
         int,
-        Field(description="Choose among so many likeliest codes; 0: among all.", ge=0, le=4096),
+        Field(description="Sample from this many most likely codes. 0: from all.", ge=0, le=4096),
     ] = 250
     top_p: Annotated[
         float,
         Field(
-            description="Choose among the likeliest codes whose probabilities add up to this.",
+            description="Sample from the most likely codes whose probabilities add up to this "
+            "value.",
             gt=0.0,
             le=1.0,
         ),
     ] = 1.0
     format: Annotated[
         AudioFormat,
-        Field(description="Format in which the tracks are made and downloaded by default."),
+        Field(description="Format of the tracks, and the default for downloads."),
     ] = "wav"
     continue_from: Annotated[
         FileId | None,
         Field(
-            description="file_id of a sound, or of a prompt whose music was made: the track begins "
-            "with it, and goes on from its end.",
+            description="Start the track with this audio and continue it for `duration` seconds: "
+            "the file_id of an audio file, or of a prompt with generated music.",
         ),
     ] = None
     melody_from: Annotated[
         FileId | None,
         Field(
-            description="file_id of a sound, or of a prompt whose music was made, whose melody is "
-            "to be followed; for the melody variants.",
+            description="Follow the melody of this audio: the file_id of an audio file, or of a "
+            "prompt with generated music. Melody variants only.",
         ),
     ] = None
     variations: Annotated[
         int,
-        Field(description="Tracks that are made at once: music, music_2, ...", ge=1, le=4),
+        Field(description="Number of tracks to generate: `music`, `music_2`, ...", ge=1, le=4),
     ] = 1
     loudness: Annotated[
         float | None,
         Field(
-            description="Loudness of the tracks in LUFS (ITU-R BS.1770), as far as their peaks "
-            "allow; none: as the model made them.",
+            description="Target loudness in LUFS (ITU-R BS.1770), as far as the peaks allow. "
+            "Default: unchanged.",
             ge=-40.0,
             le=-8.0,
             examples=[-14.0],
@@ -100,6 +105,6 @@ class GenerationOptions(JobOptions):
     ] = None
 
     def sampling(self, guidance_scale: float) -> Sampling:
-        """How codes are drawn by a model whose own guidance is that."""
+        """How to sample codes; `guidance_scale` is used unless the option is set."""
         scale = guidance_scale if self.guidance_scale is None else self.guidance_scale
         return Sampling(scale, self.temperature, self.top_k, self.top_p)

@@ -1,4 +1,4 @@
-"""What a caller may ask of a separation; checked once, frozen afterwards."""
+"""The options of a separation."""
 
 from typing import Annotated
 
@@ -21,15 +21,15 @@ class SeparationOptions(JobOptions):
     model_variant: Annotated[
         VariantName | None,
         Field(
-            description="Variant of Demucs, see GET /models; none: the server's default.",
+            description="A variant in the list of models. Default: the configured one.",
             examples=["htdemucs_ft"],
         ),
     ] = None
     source: Annotated[
         str | None,
         Field(
-            description="A generated track of this file, such as music or music_2, to separate; "
-            "none: the file itself.",
+            description="Separate a track that was generated from this text file. Default: the "
+            "file itself.",
             pattern=r"^music(_[2-4])?$",
             max_length=7,
             examples=["music"],
@@ -38,8 +38,8 @@ class SeparationOptions(JobOptions):
     stems: Annotated[
         list[Stem] | None,
         Field(
-            description="Stems that are wanted; none: all. Fewer can be faster: of a bag of "
-            "specialists only the needed ones run.",
+            description="The stems to write. With a bag of specialised networks (htdemucs_ft) "
+            "only the needed ones run. Default: all.",
             min_length=1,
             max_length=16,
             examples=[["vocals"]],
@@ -47,20 +47,19 @@ class SeparationOptions(JobOptions):
     ] = None
     format: Annotated[
         AudioFormat,
-        Field(description="Format in which the tracks are made and downloaded by default."),
+        Field(description="Format of the tracks, and the default for downloads."),
     ] = "wav"
     shifts: Annotated[
         int,
         Field(
-            description="Runs at random time shifts that are averaged: slower by this factor, "
-            "slightly better.",
+            description="Average this many runs at random time shifts: slower, slightly better.",
             ge=0,
             le=20,
         ),
     ] = 0
     overlap: Annotated[
         float,
-        Field(description="Overlap of neighbouring segments, as a share of one.", ge=0.0, le=0.9),
+        Field(description="Overlap of adjacent segments.", ge=0.0, le=0.9),
     ] = 0.25
 
     _one_or_more = field_validator("stems", mode="before")(one_or_more)

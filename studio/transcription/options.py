@@ -1,4 +1,4 @@
-"""What a caller may ask of a transcription; checked once, frozen afterwards."""
+"""The options of a transcription."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -24,73 +24,75 @@ class TranscriptionOptions(JobOptions):
     model_variant: Annotated[
         VariantName | None,
         Field(
-            description="Variant of Whisper, see GET /models; none: the server's default.",
+            description="A variant in the list of models. Default: the configured one.",
             examples=["small"],
         ),
     ] = None
     language: Annotated[
         str | None,
         Field(
-            description="Code or English name of the spoken language, such as en or English; none: "
-            "detected.",
+            description="The spoken language, as a code or an English name. Default: detected.",
             max_length=50,
             examples=["en"],
         ),
     ] = None
     task: Annotated[
         Literal["transcribe", "translate"],
-        Field(description="Write down what is said, or translate it into English."),
+        Field(description="Transcribe in the spoken language, or translate into English."),
     ] = "transcribe"
     source: Annotated[
         Literal["mixture", "vocals"],
         Field(
-            description="Listen to the file as it is, or to its vocals only: those of an earlier "
-            "separation, else they are separated first and kept as tracks.",
+            description="Transcribe the file as it is, or only its vocals (for songs), which are "
+            "separated first if necessary and kept as tracks.",
         ),
     ] = "mixture"
     separation_variant: Annotated[
         VariantName | None,
         Field(
-            description="Variant of Demucs for `source: vocals`; none: any vocals that are there, "
-            "else the server's default.",
+            description="Demucs variant. Only with `source: vocals`. Default: that of an existing "
+            "separation, else the configured one.",
             examples=["htdemucs_ft"],
         ),
     ] = None
     initial_prompt: Annotated[
         str | None,
-        Field(description="Text in the style and spelling that is wanted.", max_length=1000),
+        Field(description="Text in the desired style and spelling.", max_length=1000),
     ] = None
     hotwords: Annotated[
         str | None,
-        Field(description="Names and rare words that are likely to be said.", max_length=500),
+        Field(description="Names and rare words that are likely to occur.", max_length=500),
     ] = None
     lyrics: Annotated[
         str | None,
         Field(
-            description="Text that is known to be sung or said, or the ID of an uploaded txt file "
-            "with it: its words are put in time, instead of what the model hears.",
+            description="Known text to align with the audio instead of transcribing it; or the ID "
+            "of an uploaded `txt` file that contains it.",
             max_length=MAX_CHARACTERS,
             examples=["Twinkle, twinkle, little star,\nHow I wonder what you are!"],
         ),
     ] = None
-    word_timestamps: Annotated[bool, Field(description="Also find the time of every word.")] = True
-    vad: Annotated[bool, Field(description="Listen only where a voice is active (Silero).")] = True
+    word_timestamps: Annotated[
+        bool, Field(description="Compute the start and end of every word.")
+    ] = True
+    vad: Annotated[bool, Field(description="Skip audio without voice activity (Silero VAD).")] = (
+        True
+    )
     beam_size: Annotated[
-        int, Field(description="Hypotheses that are followed at once.", ge=1, le=20)
+        int, Field(description="Hypotheses kept by the beam search.", ge=1, le=20)
     ] = 5
     temperature: Annotated[
         Temperature | Temperatures,
         Field(
-            description="Randomness of decoding; of a list, the next one is tried where a result "
-            "is improbable or repeats itself.",
+            description="Sampling temperature. If the text is improbable or repetitive, the next "
+            "value in the list is tried.",
             examples=[[0.0, 0.4, 0.8]],
         ),
     ] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]  # noqa: RUF012 - pydantic copies it
     batch_size: Annotated[
         int,
         Field(
-            description="Windows decoded at the same time: faster on long files, with the same "
-            "text.",
+            description="Windows decoded together: faster on long files, with the same text.",
             ge=1,
             le=64,
         ),
@@ -98,7 +100,7 @@ class TranscriptionOptions(JobOptions):
 
     @field_validator("language")
     @classmethod
-    def _known(cls, language: str | None) -> str | None:
+    def _check_language(cls, language: str | None) -> str | None:
         if language is None:
             return None
         code = language_code(language)
@@ -111,19 +113,19 @@ class TranscriptionOptions(JobOptions):
 
     @field_validator("temperature", mode="before")
     @classmethod
-    def _some(cls, temperature: Any) -> Any:
+    def _check_temperatures(cls, temperature: Any) -> Any:
         if isinstance(temperature, list) and not 1 <= len(temperature) <= MAX_TEMPERATURES:
             raise ValueError(f"give at least one temperature and at most {MAX_TEMPERATURES}")
         return temperature
 
     @model_validator(mode="after")
-    def _separation(self) -> Self:
+    def _check_separation(self) -> Self:
         if self.separation_variant is not None and self.source != "vocals":
             raise ValueError("separation_variant needs source: vocals")
         return self
 
     @model_validator(mode="after")
-    def _alignment(self) -> Self:
+    def _check_lyrics(self) -> Self:
         if self.lyrics is not None and self.task == "translate":
             raise ValueError("lyrics cannot be translated; leave out task or lyrics")
         if self.lyrics is not None and not self.word_timestamps:

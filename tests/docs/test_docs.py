@@ -112,8 +112,13 @@ def test_every_variant_of_a_model_is_described(model: str, name: str) -> None:
 )
 def test_every_option_is_described(model: str, options: type[BaseModel]) -> None:
     table = API.partition(f"Options of `{model}`:\n\n")[2].partition("\n\n")[0]
-    rows = re.findall(r"^\| `(\w+)` \|", table, re.M)
-    assert rows == list(options.model_fields)
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", table, re.M))
+    assert list(rows) == list(options.model_fields)
+    for name, field in options.model_fields.items():
+        # The command line shows the description too, and has no route for the list.
+        meaning = rows[name].replace("list of models (`GET /models`)", "list of models")
+        description = (field.description or "").partition(" Default: ")[0].rstrip(".")
+        assert meaning.startswith(description), name
 
 
 def test_every_format_of_a_transcript_is_described() -> None:
