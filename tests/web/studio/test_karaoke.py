@@ -76,9 +76,9 @@ def test_a_word_is_moved_with_the_mouse(page: Page, studio: Server, sung: Song) 
 def test_pasted_lyrics_are_put_in_time(page: Page, studio: Server, sung: Song) -> None:
     studio.edit(sung.file_id, [LINE, NEXT])
     page.goto(f"/studio/{sung.file_id}/karaoke")
-    page.get_by_text("Use the right words").click()
+    page.get_by_text("Use known lyrics").click()
     page.get_by_label("Lyrics").fill("\n".join(LYRICS))
-    page.get_by_role("button", name="Put them in time").click()
+    page.get_by_role("button", name="Align lyrics").click()
     expect(page.locator(".sung")).to_have_text(LYRICS[0])
     expect(page.locator(".soon")).to_have_text(LYRICS[1])
 
@@ -87,7 +87,7 @@ def test_pasted_lyrics_are_put_in_time(page: Page, studio: Server, sung: Song) -
 def test_one_button_makes_the_stems_and_the_words(page: Page, studio: Server) -> None:
     file_id = studio.upload(SONG / "mixture.flac", "fresh.flac")
     page.goto(f"/studio/{file_id}/karaoke")
-    page.get_by_role("button", name="Get it ready").click()
+    page.get_by_role("button", name="Prepare karaoke").click()
     expect(page.locator(".sung-word").first).to_be_visible()
     page.get_by_role("button", name="Full screen").click()
     until(page, "document.fullscreenElement?.className.includes('karaoke')")

@@ -49,7 +49,7 @@ def test_a_sentence_becomes_music_and_the_music_a_song(page: Page) -> None:
     page.goto(MUSIC)
     page.get_by_role("button", name="Delete").click()
     # The question goes away by itself, so the click does not wait until nothing moves.
-    page.get_by_role("button", name="Delete for good?").dispatch_event("click")
+    page.get_by_role("button", name="Delete permanently?").dispatch_event("click")
     expect(page.locator(TUNE)).to_have_count(0)
 
 

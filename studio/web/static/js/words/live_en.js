@@ -18,7 +18,7 @@ export const liveEn = {
   "live.lag": "Server lag",
   "live.seconds": "{seconds} s",
   "live.text": "Transcript",
-  "live.text.empty": "What is said appears here.",
+  "live.text.empty": "The transcript appears here.",
   "live.copy": "Copy",
   "live.copied": "Copied",
   "live.save": "Save as {format}",

@@ -29,7 +29,7 @@ export const musicEn = {
   "music.seed.of": "Seed {seed}",
   "music.again": "Use again",
   "music.separate": "Separate this",
-  "music.separating": "Moving to the mixer",
-  "music.sure": "Delete for good?",
+  "music.separating": "Opening the mixer",
+  "music.sure": "Delete permanently?",
   "music.download": "Download {name} as {format}",
 };
