@@ -158,7 +158,7 @@ def create_app(
 
 @dataclass(frozen=True)
 class _Jobs:
-    """Everything about jobs that has a thread of its own or stands before one."""
+    """The job runner and its helpers."""
 
     runner: Jobs
     intake: Intake

@@ -112,7 +112,7 @@ class Config(Programs, Live, Models, Jobs, Storage, Limits, Access):
             )
 
     def _check_folders(self) -> None:
-        """Raise ConfigError if a folder that has to be there is missing."""
+        """Raise ConfigError if a required folder is missing."""
         if self.fonts_dir is not None and not self.fonts_dir.is_dir():
             raise ConfigError(
                 f"FONTS_DIR={self.FONTS_DIR!r} cannot be used: there is no such folder. Leave it "

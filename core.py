@@ -1,4 +1,4 @@
-"""What every role has: the settings put into practice, storage, database and models."""
+"""Builds what every role needs: storage, database and models."""
 
 import logging
 import os
@@ -111,9 +111,9 @@ def make_quota(config: Config, core: Core) -> Quota:
 
 
 def _check_device(config: Config) -> None:
-    """Raise ConfigError where a GPU is demanded of a machine that cannot have it."""
+    """Raise ConfigError if DEVICE names a GPU that this machine lacks."""
     if missing := missing_device(config.DEVICE):
-        remedy = "Set" if config.DEVICE == MPS else "Install the driver of NVIDIA, or set"
+        remedy = "Set" if config.DEVICE == MPS else "Install the NVIDIA driver, or set"
         raise ConfigError(
             f"DEVICE={config.DEVICE!r} cannot be used: {missing}. {remedy} DEVICE=auto or "
             "DEVICE=cpu."
@@ -131,7 +131,7 @@ def _make_folders(config: Config) -> None:
 
 @contextmanager
 def _file_errors() -> Iterator[None]:
-    """Raise ConfigError for a file that cannot be opened, such as a lock that root has made."""
+    """Raise ConfigError for a file that cannot be opened, such as a lock created by root."""
     try:
         yield
     except OSError as error:
@@ -198,7 +198,7 @@ def _bucket(
 
 
 def _check_defaults(models: Models) -> None:
-    """Raise ConfigError where the variant that is used by default does not exist."""
+    """Raise ConfigError if a default variant does not exist."""
     for processor in models.all():
         try:
             processor.check_default()

@@ -1,4 +1,4 @@
-"""The model processors: what each model family is given of the configuration."""
+"""The model processors: passes settings to each model family."""
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -65,7 +65,7 @@ def main() -> None:
         transcribe(url, session, whisper)
         make_music(url, session)
     shown = TARGET.relative_to(ROOT)
-    print(f"\nThe results lie in {shown}/. Listen to them, then go on with your own recordings:")
+    print(f"\nThe results are in {shown}/. To process your own recordings:")
     print("  make run                                   starts the server")
     print("  http://localhost:8000                      opens the studio in a browser")
     print("  http://localhost:8000/docs                 lists the whole API")

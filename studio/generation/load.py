@@ -40,7 +40,7 @@ class _Parts:
 
 
 def load(catalogue: MusicGenCatalogue, name: str, settings: EngineSettings) -> MusicModel:
-    """The loaded variant. Raises WeightsMissing or ModelUnusable, each with the mend."""
+    """The loaded variant. Raises WeightsMissing or ModelUnusable, each with the remedy."""
     if find_spec("transformers") is None:
         raise ModelUnusable("MusicGen needs a package: run `pip install transformers`.")
     fetch(catalogue, name)
@@ -166,10 +166,10 @@ def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> 
             graphs=settings.graphs,
         )
     except (NotConvertible, ConversionFailed) as error:
-        slow = f"PyTorch was used: {error}."
+        slow = f"Fell back to PyTorch: {error}."
     except RuntimeError as error:
         log.warning("OpenVINO refused the network", exc_info=error)
-        slow = "OpenVINO refused this network; PyTorch was used, which is slower on a CPU."
+        slow = "OpenVINO cannot run this network; PyTorch was used, which is slower on a CPU."
     else:
         return MusicModel(shared.kind, shared.listener, decoder, codec, "openvino", precision, note)
     return _on_torch(shared, settings, join_notes(note, slow))

@@ -21,7 +21,7 @@ class GenerationResult(ModelResult, SoundResult):
 
 
 def track_names(variations: int) -> list[str]:
-    """The names of so many tracks."""
+    """Names for `variations` tracks."""
     return [TRACK, *(f"{TRACK}_{number}" for number in range(2, variations + 1))]
 
 

@@ -52,7 +52,7 @@ def fetch(
         about = [_metadata(repository, name) for name in names]
     revision = about[0].commit_hash if about else None
     if revision is None:
-        raise DownloadFailed(f"the hub does not say which revision {repository} has")
+        raise DownloadFailed(f"the hub returned no revision for {repository}")
     files = [
         _remote_file(repository, name, revision, folder, one)
         for name, one in zip(names, about, strict=True)
@@ -89,7 +89,7 @@ def _remote_file(repository: str, name: str, revision: str, folder: Path, about:
     from huggingface_hub.utils._headers import build_hf_headers
 
     if about.size is None or not _SAFE_NAME.fullmatch(about.etag or ""):
-        raise DownloadFailed(f"the hub does not say what size and checksum {name} has")
+        raise DownloadFailed(f"the hub returned no size or checksum for {name}")
     # The revision whose size was read, even if the repository has changed since.
     url = hf_hub_url(repository, name, revision=revision)
     path = folder / "blobs" / about.etag

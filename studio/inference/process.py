@@ -78,7 +78,7 @@ def mappings(path: Path) -> set[tuple[int, int]]:
 def release_pages(mapped: Iterable[tuple[int, int]]) -> None:
     """Return the pages of `mappings` to the system, which reads them again if they are used.
 
-    They must stay mapped meanwhile. MADV_PAGEOUT would need no such promise, but it keeps pages
+    They must stay mapped. MADV_PAGEOUT would need no such promise, but it keeps pages
     that are not on the disk yet, and those of files in memory.
     """
     for start, end in mapped:

@@ -175,12 +175,12 @@ def _continue(file: RemoteFile, report: Callable[[int], None]) -> None:
                 _receive(file, stream, report)
             except (httpx2.TransportError, _AnswerTooShort) as error:
                 failures = failures + 1 if stream.tell() <= most_bytes else 0
-                log.warning("the download of %s broke off: %r", file.url, error)
+                log.warning("the download of %s was interrupted: %r", file.url, error)
                 if failures > RETRIES:
                     if isinstance(error, _AnswerTooShort):
                         raise
                     raise DownloadFailed(
-                        f"the download broke off ({type(error).__name__}) after "
+                        f"the download was interrupted ({type(error).__name__}) after "
                         f"{before_bytes / 1e6:,.0f} of {file.size_bytes / 1e6:,.0f} MB, and the "
                         "next attempt resumes it"
                     ) from error

@@ -17,7 +17,7 @@ POSTGRESQL_OPTIONS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-# Of one process to PostgreSQL. All are kept: a new one takes longer than most statements.
+# Connections per process; kept open because connecting takes longer than most statements.
 MAX_CONNECTIONS = 15
 # How long a thread waits for one of them. If all are busy for longer, PostgreSQL is stalled.
 POOL_TIMEOUT_S = 5.0

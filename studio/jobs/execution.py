@@ -126,7 +126,7 @@ class Executor:
         except Exception as error:
             if attempt.end.is_set():
                 # A canceled job may find its files removed.
-                log.info("job %s was told to end: %s", job.job_id, error)
+                log.info("job %s was asked to stop: %s", job.job_id, error)
                 self._requeue_if_stopping(job)
             else:
                 self._fail(job, error)

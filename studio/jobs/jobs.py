@@ -37,7 +37,7 @@ class Jobs(Protocol):
         ...
 
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
-        """Call `act` unless an unfinished job uses the file, and add no job meanwhile."""
+        """Call `act` unless an unfinished job uses the file; block new jobs until it returns."""
         ...
 
     def wait(self, job_id: str, timeout_s: float, until: Callable[[], bool] | None = ...) -> None:

@@ -104,7 +104,7 @@ class JobRunner:
             raise nothing_to_cancel(file_id)
 
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
-        """Call `act` unless an unfinished job uses the file, and add no job meanwhile."""
+        """Call `act` unless an unfinished job uses the file; block new jobs until it returns."""
         with self._changed:
             if not any(uses(job, file_id) for job in self._store.active()):
                 act()

@@ -71,7 +71,7 @@ class UploadRow(Base):
     file_id: Mapped[str] = mapped_column(primary_key=True)
     owner: Mapped[str | None] = mapped_column(index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    # Of all its results, as far as they have been counted; each sweep counts them again.
+    # The size of all its results, as of the last sweep.
     result_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     # Unix seconds.
     used_at: Mapped[float]
@@ -102,7 +102,7 @@ class TotalRow(Base):
     model: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[str] = mapped_column(primary_key=True)
     jobs: Mapped[int] = mapped_column(BigInteger, default=0)
-    # Of completed jobs: the sound of their results, and the time that they ran.
+    # Of completed jobs: the duration of their audio, and their running time.
     audio_s: Mapped[float] = mapped_column(default=0.0)
     worked_s: Mapped[float] = mapped_column(default=0.0)
 

@@ -22,7 +22,7 @@ def add_to(
         with session.begin_nested():
             session.add(kind(**key, **amounts))
     except IntegrityError:
-        # Another process has created it meanwhile.
+        # Another process has created it.
         _is_added(session, kind, key, amounts)
 
 

@@ -21,7 +21,7 @@ NAME, FORMAT, CONTENT_TYPE = "karaoke", "mp4", "video/mp4"
 FOLDER, FILE = "karaoke", "video.mp4"
 # A request waits for its video, which takes a fraction of this time.
 MAX_S = 3600.0
-# Of the videos of a transcript, the latest are kept.
+# Latest videos kept per transcript.
 MAX_KEPT = 3
 
 

@@ -1,4 +1,4 @@
-"""The variants of Demucs: what each one is, and where its weights lie."""
+"""The variants of Demucs: what each one is, and where its weights are stored."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -95,11 +95,11 @@ def _on_cpu(
     try:
         return _openvino_bag(files, weights, settings, choice.note)
     except (NotConvertible, ConversionFailed) as error:
-        note = f"PyTorch was used: {error}."
+        note = f"Fell back to PyTorch: {error}."
     except (RuntimeError, ValueError) as error:
         # Weights that cannot be read are refused by PyTorch as well, which says it best.
         log.warning("OpenVINO refused the network", exc_info=error)
-        note = "OpenVINO refused this network; PyTorch was used, which is slower on a CPU."
+        note = "OpenVINO cannot run this network; PyTorch was used, which is slower on a CPU."
     return _torch_bag(files, weights, settings, "cpu", join_notes(choice.note, note))
 
 

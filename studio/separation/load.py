@@ -38,7 +38,7 @@ def load(
     settings: EngineSettings,
     reserve: Callable[[int], None] = lambda _: None,
 ) -> Bag:
-    """The loaded bag of a variant. Raises WeightsMissing or ModelUnusable, each with the mend.
+    """The loaded bag of a variant. Raises WeightsMissing or ModelUnusable, each with the remedy.
 
     `reserve(bytes)` is asked for disk space before a variant of the hub is downloaded.
     """
@@ -49,19 +49,19 @@ def load(
     if variant.missing:
         raise WeightsMissing(
             f"The bag {name}.yaml in {catalogue.local_dir} needs {', '.join(variant.missing)}, "
-            f"which is not there. Put it into that folder (a {variant.missing[0][:-12]}.th of the "
-            f"Demucs release serves too), or use the bundled variant {BUNDLED!r}.",
+            f"which is not there. Put it into that folder (a {variant.missing[0][:-12]}.th from "
+            f"the Demucs release also works), or use the bundled variant {BUNDLED!r}.",
             missing=list(variant.missing),
             variant=name,
             reason=f"{', '.join(variant.missing)} is missing",
         )
     if variant.damage:
-        mend = (
-            f" Mend the file in {catalogue.local_dir}, or use the bundled variant {BUNDLED!r}."
+        remedy = (
+            f" Replace the file in {catalogue.local_dir}, or use the bundled variant {BUNDLED!r}."
             if variant.where is Where.LOCAL
             else ""
         )
-        raise ModelUnusable(f"The variant {name!r} cannot be loaded: {variant.damage}.{mend}")
+        raise ModelUnusable(f"The variant {name!r} cannot be loaded: {variant.damage}.{remedy}")
     _check_diffq(variant)
     try:
         segment_s = variant.segment_s

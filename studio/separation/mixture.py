@@ -46,7 +46,7 @@ def _mono(block: Sound) -> npt.NDArray[np.float64]:
 class Mixture:
     """The part of the mixture that is still needed, filled from an iterator of blocks.
 
-    It is separated into so many `sources`.
+    `sources` is the number of stems.
     """
 
     def __init__(

@@ -117,7 +117,7 @@ def _separated(
     except RuntimeError as error:
         if bag.arrays is NUMPY or not is_device_failure(error):
             raise
-        note = f"The CPU added up the stems: {first_line(error)}."
+        note = f"Stems were combined on the CPU: {first_line(error)}."
         log.warning(note)
         return separated(NUMPY), note
 

@@ -139,7 +139,7 @@ class Bucket:
     def put(self, key: str, path: Path, go_on: Callable[[], None] = lambda: None) -> None:
         """Store a file, in parts if it is large.
 
-        `go_on` is called again and again meanwhile. It raises to give up: parts that are being sent
+        `go_on` is called repeatedly and may raise to abort: parts that are being sent
         are finished, and no others are begun.
         """
         from boto3.s3.transfer import create_transfer_manager

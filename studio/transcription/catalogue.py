@@ -1,4 +1,4 @@
-"""The variants of Whisper: what each one is, and where its weights lie for an engine."""
+"""The variants of Whisper: what each one is, and where its weights are stored for each engine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ class WhisperVariant(Variant):
 
 
 class _Store(Protocol):
-    """Where the weights of one engine lie."""
+    """Where the weights of one engine are stored."""
 
     def local_names(self, folder: Path) -> list[str]: ...
 

@@ -26,7 +26,7 @@ from studio.transcription.transcript import Segment, Transcript, Word
 
 FOLDER, FILE = "edited", "transcript.json"
 MAX_SEGMENTS, MAX_WORDS, MAX_CHARACTERS = 100_000, 10_000, 10_000
-# Of all segments together; a day of speech has about as many.
+# In all segments together; a day of speech has about as many.
 MAX_TOTAL_CHARACTERS = 1_000_000
 # Times are rounded, and the last word may end with the file.
 SPARE_S = 1.0

@@ -23,7 +23,7 @@ FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json
 
 
 def load(catalogue: WhisperCatalogue, name: str, settings: EngineSettings) -> SpeechEngine:
-    """The loaded engine of a variant. Raises WeightsMissing or ModelUnusable, with the mend."""
+    """The loaded engine of a variant. Raises WeightsMissing or ModelUnusable, with the remedy."""
     if settings.engine == "openvino" and find_spec("openvino") is None:
         raise ModelUnusable(
             "WHISPER_RUNTIME is openvino, but the package is not installed. Run `pip install "
@@ -32,8 +32,8 @@ def load(catalogue: WhisperCatalogue, name: str, settings: EngineSettings) -> Sp
     fetch(catalogue, name)
     variant = catalogue.find(name)
     if variant.damage:
-        mend = "" if variant.where is Where.BUNDLED else f" Mend it{or_bundled(name)}."
-        raise ModelUnusable(f"The variant {name!r} cannot be loaded: {variant.damage}.{mend}")
+        remedy = "" if variant.where is Where.BUNDLED else f" Replace it{or_bundled(name)}."
+        raise ModelUnusable(f"The variant {name!r} cannot be loaded: {variant.damage}.{remedy}")
     try:
         return _build(catalogue, variant, settings)
     except Exception as error:

@@ -179,7 +179,7 @@ def _loaded(path: Path, variant: str, device: str) -> Any:
 
 
 def _joined(lengths: Sequence[int], words: Sequence[Any]) -> list[TimedText]:
-    """The times of texts with so many tokens, from those of the words in them."""
+    """The times of texts with these numbers of tokens, from those of their words."""
     found: list[TimedText] = []
     at_s, place = 0.0, 0
     rest = list(words)

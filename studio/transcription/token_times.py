@@ -13,7 +13,7 @@ SPECIAL_TOKENS = 5
 
 
 def fitting(tokens: Iterable[Sequence[int]], max_tokens: int) -> list[Sequence[int]]:
-    """The tokens of the first texts that a model with so many tokens takes together."""
+    """The tokens of the first texts that fit into a model that takes `max_tokens`."""
     kept: list[Sequence[int]] = []
     room = max_tokens - SPECIAL_TOKENS
     for one in tokens:

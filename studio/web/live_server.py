@@ -19,7 +19,7 @@ from studio.web.access import Access
 POLLED_PACKETS = 10_000
 # 16-bit samples at 16 kHz.
 LIVE_BYTES_PER_S = 32_000
-# A message may be so many times as large as a chunk: base64 adds a third.
+# The size of a message relative to its chunk: base64 adds a third.
 BASE64_AND_MORE = 2
 # Connections beside the live sessions: clients that are about to join, or to be refused.
 SPARE_SOCKETS = 12

@@ -105,7 +105,7 @@ def test_a_connection_that_delivers_nothing_is_given_up(
     hub.break_after_bytes = 0
     file = remote(hub, tmp_path)
     file.unfinished.write_bytes(CONTENT[:500_000])
-    with pytest.raises(DownloadFailed, match=r"broke off .*RemoteProtocolError.* the next attempt"):
+    with pytest.raises(DownloadFailed, match=r"interrupted .*RemoteProtocolError.* next attempt"):
         download([file], lambda _: None)
     assert file.unfinished.stat().st_size == 500_000
 

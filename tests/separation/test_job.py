@@ -140,7 +140,7 @@ def test_the_cpu_adds_up_stems_where_the_device_has_no_memory(
     bag = dataclasses.replace(tiny, arrays=ShortOfMemory(2 if seconds > 1 else 0))
     reports = Reports()
     result = run(bag, sound, tmp_path / "work", reports)
-    assert "The CPU added up the stems: CUDA out of memory" in result["note"]
+    assert "Stems were combined on the CPU: CUDA out of memory" in result["note"]
     written = np.stack([read_sound(tmp_path / "work" / f"{name}.wav") for name in STEMS])
     assert np.abs(written - model_stems(tiny, sound)).max() < 1e-6
     assert reports[-1] == ("separating", 1.0)

@@ -60,7 +60,7 @@ class SharedJobs:
             raise nothing_to_cancel(file_id)
 
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
-        """Call `act` unless an unfinished job uses the file, and add no job meanwhile."""
+        """Call `act` unless an unfinished job uses the file; block new jobs until it returns."""
         self._store.while_idle(file_id, act)
 
     def wait(self, job_id: str, timeout_s: float, until: Callable[[], bool] | None = None) -> None:

@@ -18,7 +18,7 @@ from studio.jobs.tables import JobRow, PartialRow
 log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 2.0
-# Of the items of one job; those after that are in its result only.
+# Per job; items beyond it are in its result only.
 MAX_BYTES = 8 << 20
 
 

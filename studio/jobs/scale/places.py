@@ -24,7 +24,7 @@ TIMEOUTS: dict[str, Any] = {
     "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 "
     "-c idle_session_timeout=0",
 }
-# LIMIT ends the scan after so many locks, because nothing sorts or joins the rows.
+# LIMIT ends the scan once it has taken enough locks, because nothing sorts or joins the rows.
 LOCK = "SELECT key FROM unnest(%s::bigint[]) AS key WHERE pg_try_advisory_lock(key) LIMIT %s"
 UNLOCK = "SELECT pg_advisory_unlock(key) FROM unnest(%s::bigint[]) AS key"
 
@@ -162,10 +162,10 @@ class Slots:
 
 
 class SharedPlaces(Places):
-    """`Places` whose limit for one client holds for all servers together.
+    """`Places` with one limit per client for all servers together.
 
-    So does the limit of all places, if `shares_total`; otherwise each server has that many. `name`
-    tells these places from others.
+    With `shares_total`, the limit of all places is shared too; otherwise it applies to each server.
+    `name` distinguishes these places from others.
     """
 
     def __init__(

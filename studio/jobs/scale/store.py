@@ -166,7 +166,7 @@ class SharedJobStore(JobStore):
             return failed
 
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
-        """Call `act` unless an unfinished job uses the file, and add no job meanwhile."""
+        """Call `act` unless an unfinished job uses the file; block new jobs until it returns."""
         with self._sessions.begin() as session:
             session.execute(select(func.pg_advisory_xact_lock(FILES_LOCK)))
             rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))

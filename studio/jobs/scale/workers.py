@@ -161,7 +161,7 @@ class Heartbeat:
         try:
             self._workers.leave(self._worker_id)
         except SQLAlchemyError:
-            log.warning("could not sign off; web servers count this worker for a while longer")
+            log.warning("could not unregister; web servers count this worker for a while longer")
 
     def _loop(self) -> None:
         while not self._stopping.is_set():

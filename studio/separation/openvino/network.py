@@ -184,7 +184,7 @@ class OpenVinoNetwork:
             settings["INFERENCE_NUM_THREADS"] = threads
         compiled = compile_graph(layers, settings)
         requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        # The transforms of one more window are computed meanwhile.
+        # While the device runs, the transforms of one more window are computed.
         self.parallel = requests + 1
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(requests):

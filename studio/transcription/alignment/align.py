@@ -1,4 +1,4 @@
-"""Puts the words of lyrics in time, pass by pass along a recording."""
+"""Aligns lyrics with a recording, pass by pass."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing

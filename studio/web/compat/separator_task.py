@@ -22,7 +22,7 @@ INSTRUMENTAL = "instrumental"
 # Both follow from the vocals, and are what the models of UVR usually produce.
 PAIR = ("vocals", INSTRUMENTAL)
 MAX_MODELS = 4
-# Of a file name; programs find the stems by its beginning.
+# Longest file name; programs find the stems by its beginning.
 MAX_NAME_CHARACTERS = 150
 # Web servers take request lines of 4 kB.
 MAX_ID_CHARACTERS = 3500

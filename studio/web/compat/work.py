@@ -119,14 +119,14 @@ class Work:
                 raise Abandoned
             if self._services.runner.is_stopping:
                 raise StorageUnavailable(
-                    f"The server is restarting. Send the request again in {RETRY_AFTER_S} s: it "
-                    "joins the same job.",
+                    f"The server is restarting. Repeat the request in {RETRY_AFTER_S} s to "
+                    "keep waiting for the same job.",
                     retry_after_s=RETRY_AFTER_S,
                 )
             if time.monotonic() > ends_s:
                 raise NotReady(
-                    f"The job has not ended in {MAX_WAIT_S:.0f} s. Send the request again: it "
-                    "joins the same job.",
+                    f"The job has not ended in {MAX_WAIT_S:.0f} s. Repeat the request to "
+                    "keep waiting for the same job.",
                     retry_after_s=RETRY_AFTER_S,
                 )
             yield current
