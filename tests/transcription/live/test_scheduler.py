@@ -212,16 +212,6 @@ def test_lag_is_told_and_taken_back(room: Room, recording: Spoken) -> None:
     assert told[-1] == {"seconds": 0.0}
 
 
-def test_other_work_goes_on_while_nobody_waits(room: Room, sentence: Speech) -> None:
-    room.scheduler.give_way()
-    room.enter("speaker")
-    room.scheduler.give_way()
-    room.say("speaker", sentence)
-    room.finish("speaker")
-    room.until("speaker", "finished")
-    room.scheduler.give_way()
-
-
 def in_thread(work: Callable[[], None]) -> Event:
     done = Event()
 
@@ -231,6 +221,18 @@ def in_thread(work: Callable[[], None]) -> Event:
 
     Thread(target=run, daemon=True).start()
     return done
+
+
+def test_other_work_continues_while_nobody_waits(recording: Spoken, sentence: Speech) -> None:
+    room = Room(recording, longest_way_s=10 * WAIT_S)
+    assert in_thread(room.scheduler.give_way).wait(WAIT_S)
+    room.enter("speaker")
+    assert in_thread(room.scheduler.give_way).wait(WAIT_S)
+    room.say("speaker", sentence)
+    room.finish("speaker")
+    room.until("speaker", "finished")
+    assert in_thread(room.scheduler.give_way).wait(WAIT_S)
+    room.scheduler.stop()
 
 
 def test_other_work_waits_while_live_sound_is_decoded(room: Room, sentence: Speech) -> None:
