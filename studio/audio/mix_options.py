@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from studio.audio.mixing import Mix
 from studio.errors import InvalidOption
+from studio.settings.values import boolean
 
 MAX_GAIN = 2.0
 MAX_SEMITONES = 12
@@ -58,6 +59,7 @@ def _number(name: str, text: str, least: float, most: float) -> float:
 
 
 def _flag(name: str, text: str) -> bool:
-    if text not in ("0", "1", "false", "true"):
-        raise InvalidOption(f"`{name}` is {text[:50]!r}; it must be true or false.")
-    return text in ("1", "true")
+    try:
+        return boolean(text)
+    except ValueError as error:
+        raise InvalidOption(f"`{name}` is {text[:50]!r}; {error}.") from None

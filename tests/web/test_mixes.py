@@ -193,7 +193,7 @@ def test_peaks_are_limited_if_wanted(server: Server, tmp_path: Path) -> None:
         ("key=13", "invalid_option", "between -12 and 12"),
         ("key=1e1", "invalid_option", "number"),
         ("tempo=0.4", "invalid_option", "between 0.5 and 2"),
-        ("peak_safe=yes", "invalid_option", "true or false"),
+        ("peak_safe=maybe", "invalid_option", "true or false"),
         ("key=1&key=2", "invalid_option", "2 times"),
         ("banjo=1", "unknown_option", "drums, bass, other, vocals, drums.pan"),
         ("click=1", "not_ready", "leave out `click`"),

@@ -13,6 +13,7 @@ from flask import Flask, Response, jsonify, request
 from studio import audio
 from studio.errors import InvalidOption, NotAudio, StudioError
 from studio.jobs.job import Job
+from studio.settings.values import boolean
 from studio.storage.files import Upload
 from studio.storage.incoming import IncomingFile
 from studio.transcription.languages import LANGUAGES, NAMES, language_code
@@ -26,7 +27,6 @@ TRACK = "transcription"
 FIELD = "audio_file"
 OUTPUTS = ("txt", "vtt", "srt", "tsv", "json")
 TASKS = ("transcribe", "translate")
-TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 MAX_PROMPT_CHARACTERS = 1000
 ENGINE = {"Asr-Engine": "audio-studio"}
 # What `encode=false` sends: 16-bit mono samples at this rate, without a header.
@@ -149,10 +149,13 @@ class _Values:
         return value
 
     def flag(self, name: str) -> bool | None:
-        value = (self.last(name) or "").lower()
-        if value and value not in TRUE + FALSE:
-            raise InvalidOption(f"`{name}` is {value!r:.100}; use true or false.")
-        return value in TRUE if value else None
+        value = self.last(name)
+        if not value:
+            return None
+        try:
+            return boolean(value)
+        except ValueError as error:
+            raise InvalidOption(f"`{name}` is {value!r:.100}; {error}.") from None
 
 
 def _options(values: _Values) -> dict[str, Any]:

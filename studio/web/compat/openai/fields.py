@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import InvalidOption
+from studio.settings.values import boolean
 from studio.transcription.languages import language_code
 from studio.web.compat.openai import names
 
@@ -103,10 +104,11 @@ class _Values:
         return values
 
     def flag(self, name: str) -> bool:
-        value = (self.last(name) or "false").lower()
-        if value not in ("true", "1", "false", "0"):
-            raise _invalid(name, value, "use true or false")
-        return value in ("true", "1")
+        value = self.last(name) or "false"
+        try:
+            return boolean(value)
+        except ValueError as error:
+            raise _invalid(name, value, str(error)) from None
 
     def temperature(self) -> float:
         text = self.last("temperature") or "0"

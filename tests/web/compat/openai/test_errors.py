@@ -28,7 +28,7 @@ from tests.support.speech import RECORDING
         ({"temperature": "0." + "0" * 100}, "invalid_option", "temperature", "from 0 to 1"),
         ({"language": "klingon"}, "invalid_option", "language", "'klingon'"),
         ({"timestamp_granularities[]": "a"}, "invalid_option", "timestamp_granularities", "'a'"),
-        ({"stream": "yes"}, "invalid_option", "stream", "true or false"),
+        ({"stream": "maybe"}, "invalid_option", "stream", "true or false"),
         ({"stream": "1", "response_format": "srt"}, "invalid_option", "response_format", "json"),
         ({"keywords": "x" * 501}, "invalid_option", "keywords", "501"),
     ],
