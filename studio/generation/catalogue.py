@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.generation import parts
+from studio.inference import hub
 from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
 
 NON_COMMERCIAL = "CC-BY-NC-4.0 (not for commercial use)"
@@ -124,9 +125,5 @@ def _found(name: str, purpose: str, where: Where, licence: str, folder: Path) ->
 
 def _cached(name: str) -> Path | None:
     """The directory of a release in the hub's cache, if all of it is there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(repository(name), parts.CONFIG)
-    if not isinstance(path, str) or parts.missing(Path(path).parent):
-        return None
-    return Path(path).parent
+    folder = hub.cached_folder(repository(name), parts.CONFIG)
+    return folder if folder and not parts.missing(folder) else None

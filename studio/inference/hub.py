@@ -67,6 +67,14 @@ def fetch(
     return paths
 
 
+def cached_folder(repository: str, name: str) -> Path | None:
+    """The folder of a file in the usual cache; None if it is not cached."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(repository, name)
+    return Path(path).parent if isinstance(path, str) else None
+
+
 def declared_bytes(url: str) -> int:
     """The size that a server outside of the hub declares for a file. Raises DownloadFailed."""
     from huggingface_hub import get_hf_file_metadata

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from studio.inference import hub
 from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
 from studio.transcription.languages import EARLIER_LANGUAGES, ENGLISH, LANGUAGES
 
 FASTER_WHISPER = "faster-whisper"
-OPENAI_WHISPER = "openai-whisper"
 # Without these, faster-whisper would look for them on the network.
 DIRECTORY_FILES = ("model.bin", "config.json", "tokenizer.json")
 
@@ -79,12 +79,8 @@ class _Directories:
         return f"{path.name}/ has no {', '.join(absent)}" if absent else None
 
     def cached(self, name: str) -> Path | None:
-        from huggingface_hub import try_to_load_from_cache
-
-        path = try_to_load_from_cache(repository(name), "model.bin")
-        if not isinstance(path, str) or self.damage(Path(path).parent):
-            return None
-        return Path(path).parent
+        folder = hub.cached_folder(repository(name), "model.bin")
+        return folder if folder and not self.damage(folder) else None
 
 
 class _Checkpoints:

@@ -17,8 +17,6 @@ from . import codec, train
 from .export import CARD_FOLDER, TRAINING_FILE
 from .network import build_model
 
-CODEC = "audio_encoder."
-
 
 def resume() -> None:
     """Write both state files."""
