@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -196,8 +197,14 @@ def test_a_canceled_call_ends_the_whole_folder(
 
 
 @pytest.mark.slow
-def test_a_terminated_program_leaves_nothing_behind(tmp_path: Path, weights: Path) -> None:
-    """Agents terminate a program that does not end by itself, while its input is still open."""
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_program_leaves_nothing_behind(
+    tmp_path: Path, weights: Path, ending: signal.Signals
+) -> None:
+    """Agents terminate a program that does not end by itself, while its input is still open.
+
+    The system ends it with SIGHUP if its terminal is closed.
+    """
     song = str(write_wav(tmp_path / "long.wav", noise(120.0, channels=1)))
     process = subprocess.Popen(
         [sys.executable, "-m", "studio", "mcp"],
@@ -222,7 +229,7 @@ def test_a_terminated_program_leaves_nothing_behind(tmp_path: Path, weights: Pat
     while "notifications/progress" not in process.stdout.readline():
         pass
     assert hidden(tmp_path) != []
-    process.terminate()
+    process.send_signal(ending)
     assert process.wait(timeout=60) == 0
     assert hidden(tmp_path) == []
     process.stdin.close()
