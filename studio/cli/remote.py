@@ -17,6 +17,7 @@ from studio.errors import InternalError, StudioError, all_errors
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report, Request
+from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import SoundInfo, Upload
 
 CONNECT_TIMEOUT_S = 10.0
@@ -113,7 +114,9 @@ class RemoteModels:
         return self.options[name]
 
     def file_types_of(self, name: str) -> frozenset[str]:
-        return frozenset(self.describe()[name]["file_types"])
+        types = frozenset(self.describe()[name]["file_types"])
+        # A model that takes the best-known types of sound, which the server lists, takes all.
+        return types | MORE_FILE_TYPES if types >= AUDIO_FILE_TYPES else types
 
     def formats_of(self, name: str) -> dict[str, str]:
         return dict(self.formats[name])

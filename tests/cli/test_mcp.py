@@ -22,10 +22,12 @@ from config import Config
 from models import FORMATS, OPTIONS, Models
 from studio.cli.commands import COMMANDS
 from studio.cli.main import main
+from studio.cli.remote import open_remote
 from studio.cli.run import Canceled
 from studio.cli.tools import Tools
 from studio.cli.workshop import open_workshop
 from studio.jobs.store import JobStore
+from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import Storage
 from tests.cli.test_command_line import SPOKEN, environment
 from tests.support.server import RATE_HZ, Server, noise, write_wav
@@ -284,6 +286,12 @@ def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: 
     with_agent(act, tmp_path, weights, MCP_SERVER=guarded.url, MCP_KEY=KEY)
     uploads = [path for path in guarded.uploads.iterdir() if not path.name.startswith(".")]
     assert uploads == []
+
+
+def test_a_server_takes_the_files_that_this_machine_takes(guarded: Server) -> None:
+    with open_remote(guarded.url, KEY, OPTIONS, FORMATS) as workshop:
+        assert workshop.models.file_types_of("whisper") == AUDIO_FILE_TYPES | MORE_FILE_TYPES
+        assert workshop.models.file_types_of("musicgen") == {"txt"}
 
 
 def test_a_server_that_refuses_or_cannot_be_reached_is_named(
