@@ -12,7 +12,6 @@ from urllib.parse import quote, urlencode
 
 import httpx2
 
-from studio.audio.replacing import replacing
 from studio.errors import InternalError, StudioError, all_errors
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
@@ -137,16 +136,14 @@ class RemoteDone:
     def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
         query = {"format": file_format} | ({"offset_ms": str(offset_ms)} if offset_ms else {})
         address = f"/download/{self.file_id}/{quote(track, safe='')}?{urlencode(query)}"
-        with replacing(target) as path:
-            self.api.download(address, path)
+        self.api.download(address, target)
 
     def write_video(
         self, options: Mapping[str, str], target: Path, on_wait: Callable[[], None]
     ) -> None:
-        with replacing(target) as path:
-            on_wait()
-            query = urlencode(options)
-            self.api.download(f"/download/{self.file_id}/karaoke.mp4?{query}", path)
+        on_wait()
+        address = f"/download/{self.file_id}/karaoke.mp4?{urlencode(options)}"
+        self.api.download(address, target)
 
 
 class RemoteWorkshop:

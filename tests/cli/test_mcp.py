@@ -29,7 +29,8 @@ from studio.cli.workshop import open_workshop
 from studio.jobs.store import JobStore
 from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import Storage
-from tests.cli.test_command_line import SPOKEN, environment
+from tests.cli.test_command_line import SPOKEN
+from tests.support.commands import environment
 from tests.support.server import RATE_HZ, Server, noise, write_wav
 
 KEY = "0123456789abcdef"
@@ -176,9 +177,9 @@ def test_a_call_reports_its_progress_and_can_be_canceled(tmp_path: Path, weights
     assert hidden(tmp_path) == []
 
 
-def test_a_canceled_call_ends_the_whole_folder(
-    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def tools(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
+    """The tools in this process."""
     for name, value in environment(weights).items():
         monkeypatch.setenv(name, value)
     config = Config.load()
@@ -186,16 +187,33 @@ def test_a_canceled_call_ends_the_whole_folder(
     def make(storage: Storage, store: JobStore) -> Models:
         return Models(config, storage, store)
 
+    return Tools(OPTIONS, FORMATS, partial(open_workshop, make), dict)
+
+
+def test_a_canceled_call_ends_the_whole_folder(tmp_path: Path, tools: Tools) -> None:
     def report(stage: str, _progress: float) -> None:
         if stage.endswith(": separating"):
             raise Canceled
 
     for name in ("a.wav", "b.wav"):
         write_wav(tmp_path / name, noise(0.5))
-    tools = Tools(OPTIONS, FORMATS, partial(open_workshop, make), dict)
     with pytest.raises(Canceled):
         tools.call("separate", {"path": str(tmp_path)}, report)
     assert hidden(tmp_path) == []
+
+
+def test_files_are_replaced_only_if_the_agent_says_so(tmp_path: Path, tools: Tools) -> None:
+    mine = tmp_path / "separated" / "song" / "bass.wav"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    order = {"path": str(write_wav(tmp_path / "song.wav", noise(0.5))), "stems": ["bass"]}
+    for overwrite in (None, False, "false"):
+        answer = tools.call("separate", {**order, "overwrite": overwrite}, lambda *_: None)
+        assert answer["sources"][0]["code"] == "file_exists"
+        assert mine.read_text() == "mine"
+    answer = tools.call("separate", {**order, "overwrite": True}, lambda *_: None)
+    assert answer["sources"][0]["outputs"] == [str(mine)]
+    assert soundfile.info(mine).frames == 22_050
 
 
 @pytest.mark.slow
