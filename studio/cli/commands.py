@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from studio.cli.workshop import Done
 from studio.karaoke.options import HELP
+from studio.karaoke.video import FORMAT, NAME
+from studio.separation.catalogue import FOUR
 
 MAX_NAME_CHARACTERS = 60
 
@@ -27,7 +28,8 @@ class Choices:
     video: tuple[tuple[str, str], ...] = ()
 
 
-Outputs = Callable[[str, Done, Choices], list[Output]]
+Result = Mapping[str, Any]
+Outputs = Callable[[str, Result, Choices], list[Output]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Command:
     """A command that works on files, or on descriptions of music.
 
     `fixed` are options that it sets itself; `without` are options that only make sense on a server.
-    `outputs(name, done, choices)` lists what is written for a source that is called `name`.
+    `outputs(name, result, choices)` lists what is written for a source that is called `name`.
     `formats` are the default of `--format` where several formats may be chosen. `video` describes
     the options of the karaoke video that is made of each source; it is empty if none is made.
     """
@@ -56,29 +58,45 @@ class Command:
         return {*self.fixed, *self.without}
 
 
-def _stems(name: str, done: Done, choices: Choices) -> list[Output]:
-    wanted = ["vocals", "instrumental"] if choices.karaoke else done.result["stems"]
-    file_format = done.result["format"]
+def _stems(name: str, result: Result, choices: Choices) -> list[Output]:
+    wanted = ["vocals", "instrumental"] if choices.karaoke else result["stems"]
+    file_format = result["format"]
     return [(f"{name}/{track}.{file_format}", track, file_format) for track in wanted]
 
 
-def _texts(name: str, _done: Done, choices: Choices) -> list[Output]:
+def _texts(name: str, _result: Result, choices: Choices) -> list[Output]:
     return [(f"{name}.{one}", "transcription", one) for one in choices.formats]
 
 
-def _music(name: str, done: Done, _choices: Choices) -> list[Output]:
-    file_format = done.result["format"]
+def _music(name: str, result: Result, _choices: Choices) -> list[Output]:
+    file_format = result["format"]
     return [
         (f"{track.replace('music', name, 1)}.{file_format}", track, file_format)
-        for track in done.result["music"]
+        for track in result["music"]
     ]
 
 
-def _analysis(name: str, done: Done, _choices: Choices) -> list[Output]:
+def _analysis(name: str, result: Result, _choices: Choices) -> list[Output]:
     outputs = [(f"{name}.analysis.json", "analysis", "json")]
-    if click := done.result["click"]:
+    if click := result["click"]:
         outputs.append((f"{name}.click.{click['format']}", "click", click["format"]))
     return outputs
+
+
+def _words_and_video(name: str, result: Result, choices: Choices) -> list[Output]:
+    return [*_texts(name, result, choices), (f"{name}.{NAME}.{FORMAT}", NAME, FORMAT)]
+
+
+def expected_result(options: Mapping[str, Any]) -> Result:
+    """What names the outputs in the result of a job with these options, before it runs.
+
+    Stems that only some variants have are missing.
+    """
+    given, file_format = options.get("stems"), options.get("format", "wav")
+    # The options of a request to a server have not been checked.
+    stems = given if isinstance(given, list) else FOUR
+    click = {"format": file_format} if options.get("click", True) else None
+    return {"stems": stems, "format": file_format, "click": click}
 
 
 def name_of(prompt: str) -> str:
@@ -88,6 +106,7 @@ def name_of(prompt: str) -> str:
 
 
 BESIDE = "folder for the texts (default: beside each file)"
+OVERWRITE = "replace files that no earlier command wrote, or that were changed since"
 COMMANDS = (
     Command(
         "separate",
@@ -113,7 +132,7 @@ COMMANDS = (
         "make karaoke videos of songs: separate the vocals, transcribe them, write the words and "
         "the video",
         "folder for the texts and videos (default: beside each file)",
-        _texts,
+        _words_and_video,
         fixed={"source": "vocals"},
         formats="lrc,ass",
         video=HELP,

@@ -29,7 +29,7 @@ def hidden_folder(folder: Path) -> Iterator[Path]:
             # A folder without a lock is abandoned, so the lock comes first. Some file systems have
             # none.
             with suppress(OSError):
-                held.enter_context(_locked(own))
+                held.enter_context(locked(own.with_suffix(_LOCK)))
             held.callback(shutil.rmtree, own, ignore_errors=True)
             own.mkdir()
         except OSError as error:
@@ -38,15 +38,14 @@ def hidden_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(hidden: Path) -> Iterator[None]:
-    """Hold the lock of a hidden folder, which the system releases when the process dies.
+def locked(path: Path, timeout_s: float = 0) -> Iterator[None]:
+    """Hold a lock file, which is removed; the system releases the lock when the process dies.
 
     Raises OSError if another command holds it, or if the file system has no locks.
     """
     from filelock import FileLock
 
-    path = hidden.with_suffix(_LOCK)
-    with FileLock(path).acquire(timeout=0):
+    with FileLock(path).acquire(timeout=timeout_s):
         try:
             yield
         finally:
@@ -55,7 +54,7 @@ def _locked(hidden: Path) -> Iterator[None]:
 
 def _remove_abandoned(folder: Path) -> None:
     for hidden in {path.with_suffix("") for path in folder.glob(f"{PREFIX}*")}:
-        with suppress(OSError), _locked(hidden):
+        with suppress(OSError), locked(hidden.with_suffix(_LOCK)):
             shutil.rmtree(hidden, ignore_errors=True)
 
 

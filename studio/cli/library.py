@@ -247,11 +247,12 @@ def _run(
 def _outputs(command: str, name: str, done: LocalDone) -> dict[str, str]:
     """Paths inside the output folder by track, named as on the command line."""
     [named] = [one.outputs for one in COMMANDS if one.name == command]
-    return {track: path for path, track, _ in named(name, done, Choices())}
+    return {track: path for path, track, _ in named(name, done.result, Choices())}
 
 
 def _write(done: LocalDone, outputs: dict[str, str], folder: Path) -> dict[str, Path]:
     written = {track: folder / path for track, path in outputs.items()}
     for track, path in written.items():
-        done.write(track, done.default_format(track), path)
+        with replacing(path) as new:
+            done.write(track, done.default_format(track), new)
     return written

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from studio import __version__
-from studio.cli.commands import COMMANDS, Command
+from studio.cli.commands import COMMANDS, OVERWRITE, Command
 from studio.cli.options import add_options, flag_of
 from studio.cli.run import FAILED, FILE_ERROR, Run, file_sentence, order_of
 from studio.cli.show import Display, Records, Screen, write_line
@@ -156,6 +156,8 @@ def _add(parser: argparse.ArgumentParser, command: Command, interface: Interface
     else:
         parser.add_argument("sources", nargs="+", metavar="PROMPT", help="description of the music")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=command.output_help)
+    if command.reads_files:
+        parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
     if command.name == "separate":
         parser.add_argument(
             "--karaoke", action="store_true", help="write the vocals, and the song without them"

@@ -5,7 +5,6 @@ The protocol is that of the package `mcp`, which is an extra: it is imported whe
 
 import json
 import os
-import signal
 import sys
 import time
 from functools import partial
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio import __version__
 from studio.cli.run import FILE_ERROR, UNREACHABLE, Canceled, file_sentence
+from studio.cli.signals import ending_signals
 from studio.cli.tools import Tools
 from studio.errors import StudioError
 from studio.jobs.job import Report
@@ -39,7 +39,7 @@ def is_installed() -> bool:
 
 
 def serve(tools: Tools) -> None:
-    """Answer an agent until it closes the connection, or until SIGTERM."""
+    """Answer an agent until it closes the connection, or until SIGTERM or SIGHUP."""
     import anyio
 
     anyio.run(partial(_serve, tools))
@@ -54,8 +54,8 @@ async def _serve(tools: Tools) -> None:
     stopping = Event()
     server = make_server(tools, limiter, stopping)
 
-    async def end_on_sigterm() -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+    async def end_on_signal() -> None:
+        with anyio.open_signal_receiver(*ending_signals()) as signals:
             async for _ in signals:
                 stopping.set()
                 # Wait until the running job has ended and has removed incomplete files.
@@ -65,7 +65,7 @@ async def _serve(tools: Tools) -> None:
 
     async with anyio.create_task_group() as group:
         if sys.platform != "win32":
-            group.start_soon(end_on_sigterm)
+            group.start_soon(end_on_signal)
         async with stdio_server() as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())
         group.cancel_scope.cancel()

@@ -91,6 +91,12 @@ def sounds_of(arguments: argparse.Namespace) -> dict[str, Path]:
     return {name: given[name] for name in SOUNDS if name in given}
 
 
+def texts_of(arguments: argparse.Namespace) -> list[Path]:
+    """The files that options are read from."""
+    given = vars(arguments)
+    return [given[name] for name in FILES if name in given]
+
+
 def _content(path: Path, name: str) -> str:
     """The text of a file for an option, whose length `parse_options` checks."""
     if not path.is_file():

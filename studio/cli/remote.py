@@ -12,11 +12,11 @@ from urllib.parse import quote, urlencode
 
 import httpx2
 
-from studio.audio.replacing import replacing
 from studio.errors import InternalError, StudioError, all_errors
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report, Request
+from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import SoundInfo, Upload
 
 CONNECT_TIMEOUT_S = 10.0
@@ -113,7 +113,9 @@ class RemoteModels:
         return self.options[name]
 
     def file_types_of(self, name: str) -> frozenset[str]:
-        return frozenset(self.describe()[name]["file_types"])
+        types = frozenset(self.describe()[name]["file_types"])
+        # A model that takes the best-known types of sound, which the server lists, takes all.
+        return types | MORE_FILE_TYPES if types >= AUDIO_FILE_TYPES else types
 
     def formats_of(self, name: str) -> dict[str, str]:
         return dict(self.formats[name])
@@ -134,16 +136,14 @@ class RemoteDone:
     def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
         query = {"format": file_format} | ({"offset_ms": str(offset_ms)} if offset_ms else {})
         address = f"/download/{self.file_id}/{quote(track, safe='')}?{urlencode(query)}"
-        with replacing(target) as path:
-            self.api.download(address, path)
+        self.api.download(address, target)
 
     def write_video(
         self, options: Mapping[str, str], target: Path, on_wait: Callable[[], None]
     ) -> None:
-        with replacing(target) as path:
-            on_wait()
-            query = urlencode(options)
-            self.api.download(f"/download/{self.file_id}/karaoke.mp4?{query}", path)
+        on_wait()
+        address = f"/download/{self.file_id}/karaoke.mp4?{urlencode(options)}"
+        self.api.download(address, target)
 
 
 class RemoteWorkshop:

@@ -7,26 +7,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-from studio.audio.lyrics import parse_offset_ms
-from studio.cli.commands import Choices, Command, default_folder, name_of
+from studio.cli.commands import Choices, Command, default_folder, expected_result, name_of
 from studio.cli.fetching import fetch
-from studio.cli.options import body_of, flag_of, sounds_of
+from studio.cli.options import body_of, flag_of, sounds_of, texts_of
 from studio.cli.record import Record
 from studio.cli.show import Display
-from studio.cli.sources import Item, items_of, numbered
-from studio.cli.workshop import Done, Models, Workshop
+from studio.cli.sources import Item, items_of
+from studio.cli.workshop import Models, Workshop
+from studio.cli.writer import FileKept, Writer
 from studio.errors import InternalError, InvalidOption, StudioError, UnknownFile, UnknownFormat
 from studio.karaoke.options import VOCALS, parse_video
-from studio.karaoke.video import FORMAT, NAME
 
 FAILED = 1
 UNREACHABLE = "server_unreachable"
 FILE_ERROR = "file_error"
+FILE_EXISTS = "file_exists"
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +43,8 @@ def file_sentence(error: OSError) -> str:
 class Order:
     """What to do: sources, the options of the model, formats, and the output folder.
 
-    `sounds` are the files that options of the model refer to.
+    `sounds` are the files that options of the model refer to, `texts` those that options were read
+    from. With `overwrite`, files are replaced that are no outputs of earlier commands.
     """
 
     sources: Sequence[str]
@@ -53,6 +52,8 @@ class Order:
     choices: Choices
     output: Path | None
     sounds: Mapping[str, Path] = field(default_factory=dict)
+    texts: Sequence[Path] = ()
+    overwrite: bool = False
 
 
 def order_of(command: Command, arguments: argparse.Namespace, models: Models) -> Order:
@@ -65,6 +66,8 @@ def order_of(command: Command, arguments: argparse.Namespace, models: Models) ->
         Choices(formats, getattr(arguments, "karaoke", False), _video_of(command, arguments)),
         arguments.output,
         sounds_of(arguments),
+        texts_of(arguments),
+        getattr(arguments, "overwrite", False),
     )
 
 
@@ -90,6 +93,7 @@ class Run:
         self._screen = screen
         self._extensions = models.file_types_of(command.model)
         self._body = self._options(models)
+        self._is_fallback = False
 
     def _options(self, models: Models) -> dict[str, Any]:
         """The body of a request."""
@@ -139,8 +143,10 @@ class Run:
         if self._body.get("source") == "vocals":
             needed["separation_variant"] = "demucs"
         for option, model in needed.items():
-            variant = fetch(workshop, self._screen, model, self._body.get(option))
+            given = self._body.get(option)
+            variant = fetch(workshop, self._screen, model, given)
             if variant is not None:
+                self._is_fallback |= given is None
                 self._body[option] = variant
 
     def _items(self) -> list[Item]:
@@ -158,6 +164,8 @@ class Run:
             return self._work(workshop, item)
         except StudioError as error:
             self._screen.failed(item.label, error.code, error.sentence)
+        except FileKept as error:
+            self._screen.failed(item.label, FILE_EXISTS, str(error))
         except ConnectionError as error:
             self._screen.failed(item.label, UNREACHABLE, str(error))
         except FileNotFoundError:
@@ -172,52 +180,36 @@ class Run:
         return "failed"
 
     def _work(self, workshop: Workshop, item: Item) -> str:
-        command, choices = self._command, self._order.choices
+        command, order = self._command, self._order
         path = item.path if command.reads_files else workshop.text(item.label)
         upload = workshop.upload(path, self._extensions)
         if upload.sound and upload.sound.note:
             self._screen.remark(item.label, upload.sound.note)
         try:
             request = workshop.models.request(command.model, upload, self._body)
-            folder = self._order.output or default_folder(command, item.path)
+            folder = order.output or default_folder(command, item.path)
             is_beside = command.reads_files and folder == item.path.parent
             name = Path(item.name).name if is_beside else item.name
             record = Record(folder)
-            key = json.dumps([name, asdict(choices), request.fingerprint])
-            if request.fingerprint and (outputs := record.outputs(key)):
-                self._screen.skipped(item.label, outputs)
+            key = json.dumps([name, asdict(order.choices), request.fingerprint])
+            done_before = record.outputs(key, unchanged=order.overwrite)
+            if request.fingerprint and done_before:
+                self._screen.skipped(item.label, done_before)
                 return "skipped"
+            inputs = [path, *order.texts, *order.sounds.values()]
+            writer = Writer(
+                command, order.choices, record, inputs, order.overwrite, self._is_fallback
+            )
+            if command.reads_files:
+                writer.check(name, expected_result(request.options))
             with self._screen.progress(item.name) as report:
                 done = workshop.run(request, report)
                 if not command.reads_files:
-                    name = self._free_name(name, done, folder, record.recorded(key))
-                outputs = []
-                video = dict(choices.video)
-                offset_ms = parse_offset_ms(video.get("offset_ms", "0"))
-                for target, track, file_format in command.outputs(name, done, choices):
-                    outputs.append(folder / target)
-                    done.write(track, file_format, outputs[-1], offset_ms)
-                if command.video:
-                    outputs.append(folder / f"{name}.{NAME}.{FORMAT}")
-                    on_wait = partial(report, "making the video", 1.0)
-                    done.write_video(video, outputs[-1], on_wait)
+                    name = writer.free_name(name, done.result, key)
+                outputs = writer.write(name, done, report)
             if request.fingerprint:
                 record.add(key, outputs)
             self._screen.done(item.label, outputs, request.variant, done.result)
             return "done"
         finally:
             workshop.forget(upload)
-
-    def _free_name(self, name: str, done: Done, folder: Path, own: Sequence[Path]) -> str:
-        """The name of music, with a number if files of other music have it.
-
-        Several prompts may have the same name, and without a seed each run makes other music.
-        `own` are the files of an earlier run with the same prompt and options.
-        """
-        for times in count(1):
-            free = numbered(name, times)
-            targets = self._command.outputs(free, done, self._order.choices)
-            paths = [folder / target for target, _, _ in targets]
-            if all(path in own or not path.exists() for path in paths):
-                break
-        return free

@@ -10,14 +10,16 @@ from typing import NoReturn
 _ENDINGS = ("SIGTERM", "SIGHUP")
 
 
+def ending_signals() -> list[signal.Signals]:
+    """The signals that end a command. One that is ignored, as `nohup` does, stays ignored."""
+    known = [one for one in signal.Signals if one.name in _ENDINGS]
+    return [one for one in known if signal.getsignal(one) is signal.SIG_DFL]
+
+
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Raise SystemExit in the block at SIGTERM, and when the terminal is closed.
-
-    A signal that is ignored, as `nohup` does, stays ignored.
-    """
-    known = [one for one in signal.Signals if one.name in _ENDINGS]
-    numbers = [one for one in known if signal.getsignal(one) is signal.SIG_DFL]
+    """Raise SystemExit in the block at SIGTERM, and when the terminal is closed."""
+    numbers = ending_signals()
 
     def end(number: int, _frame: object) -> NoReturn:
         # Shells send a second one, which must not interrupt the removal of files.

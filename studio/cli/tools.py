@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.cli.commands import COMMANDS, Choices, Command, default_folder
+from studio.cli.commands import COMMANDS, OVERWRITE, Choices, Command, default_folder
 from studio.cli.options import SOUNDS
 from studio.cli.run import Order, Run
 from studio.cli.show import Records
@@ -82,10 +82,9 @@ class Tools:
             properties["prompt"] = _text("Description of the music.")
         properties["output"] = _text(f"Folder for the outputs. {_default_output(command)}")
         if command.name == "separate":
-            properties["karaoke"] = {
-                "type": "boolean",
-                "description": "Write the vocals, and the song without them.",
-            }
+            properties["karaoke"] = _flag("Write the vocals, and the song without them.")
+        if command.reads_files:
+            properties["overwrite"] = _flag(f"{OVERWRITE[0].upper()}{OVERWRITE[1:]}.")
         properties |= {name: _text(about) for name, about in command.video.items()}
         if command.formats:
             properties["formats"] = {
@@ -124,6 +123,7 @@ class Tools:
         sounds = {name: _path(body, name) for name in SOUNDS if name in body}
         video = tuple((name, _string(body, name)) for name in command.video if name in body)
         choices = Choices(_formats(body, command), bool(body.pop("karaoke", False)), video)
+        overwrite = body.pop("overwrite", False) is True
         if command.reads_files:
             path = Path(source).expanduser().absolute()
             if not path.exists():
@@ -133,7 +133,7 @@ class Tools:
                 output = _folder_of(path) / default_folder(command, path)
         elif output is None:
             raise InvalidOption("`output` is missing: name the folder for the music.")
-        return Order([source], body, choices, output, sounds)
+        return Order([source], body, choices, output, sounds, overwrite=overwrite)
 
 
 class _Collected(Records):
@@ -183,6 +183,10 @@ def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
 
 def _text(description: str) -> dict[str, Any]:
     return {"type": "string", "description": description}
+
+
+def _flag(description: str) -> dict[str, Any]:
+    return {"type": "boolean", "description": description}
 
 
 def _default_output(command: Command) -> str:

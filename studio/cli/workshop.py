@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from studio import audio
-from studio.audio.replacing import replacing
 from studio.cli.hidden import hidden_folder
 from studio.errors import EmptyFile, UnsupportedFileType
 from studio.inference.process import prepare_process
@@ -54,12 +53,15 @@ class Done(Protocol):
     def result(self) -> dict[str, Any]: ...
 
     def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
-        """Put a track at `target`; it appears complete, by rename."""
+        """Write a track to the new file `target`."""
 
     def write_video(
         self, options: Mapping[str, str], target: Path, on_wait: Callable[[], None]
     ) -> None:
-        """Put a karaoke video at `target`. `on_wait` may raise to cancel. Raises a StudioError."""
+        """Write a karaoke video to the new file `target`. `on_wait` may raise to cancel.
+
+        Raises a StudioError.
+        """
 
 
 class Workshop(Protocol):
@@ -128,11 +130,10 @@ class LocalDone:
 
     def write(self, track: str, file_format: str, target: Path, offset_ms: int = 0) -> None:
         source = self.tracks[track].in_format(self.folder, file_format, offset_ms).path
-        with replacing(target) as path:
-            try:
-                os.link(source, path)
-            except OSError:
-                shutil.copy2(source, path)
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)
 
     def write_video(
         self, options: Mapping[str, str], target: Path, on_wait: Callable[[], None]
@@ -146,8 +147,7 @@ class LocalDone:
             parse_video(options, self.joined.channels),
             self.fonts,
         )
-        with replacing(target) as path:
-            video.write(path, on_wait)
+        video.write(target, on_wait)
 
 
 class LocalWorkshop:

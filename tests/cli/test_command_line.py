@@ -8,23 +8,22 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 
-from config import Config
-from models import FORMATS, OPTIONS, Models
+from models import FORMATS, OPTIONS
 from studio import audio
 from studio.cli.commands import COMMANDS
-from studio.cli.main import Interface, main, parser_of
+from studio.cli.main import Interface, parser_of
 from studio.cli.options import FILES, FLAGS, SOUNDS, flag_of
 from studio.separation.family import Separation
 from studio.separation.network import Bag
 from studio.separation.result import SeparationResult
 from studio.storage.files import Upload
+from tests.support.commands import Call, Show, environment, unused
 from tests.support.music import make_music_model
 from tests.support.server import ROOT, SONG, Server, noise, write_wav
 from tests.support.tunes import tune
@@ -33,18 +32,6 @@ SPOKEN = ROOT / "samples" / "speech"
 SONGS = 20
 BROKEN = 7
 PIPE_BYTES = 4096
-
-
-def environment(weights: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "MODEL_DIR": str(weights),
-        "DEMUCS_MODEL": "swift",
-        "WHISPER_MODEL": "mini",
-        "MUSICGEN_MODEL": "mini",
-        "SEPARATION_ENGINE": "torch",
-        "PYTHONPATH": str(ROOT),
-    }
 
 
 def start(folder: Path, weights: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -76,46 +63,12 @@ def test_a_reader_that_ends_early_ends_the_command(tmp_path: Path, weights: Path
     assert process.returncode == 1
 
 
-Call = Callable[..., list[dict[str, Any]]]
-Show = Callable[..., str]
-
-
-@pytest.fixture
-def show(
-    weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Show:
-    """Run a command in this process, which saves the imports; what it prints."""
-
-    def show(folder: Path, *arguments: str, code: int = 0, **settings: str) -> str:
-        for name, value in {**environment(weights), **settings}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.chdir(folder)
-        config = Config.load()
-        interface = Interface(
-            lambda storage, store: Models(config, storage, store), OPTIONS, FORMATS, unused
-        )
-        assert main(interface, arguments) == code
-        return capsys.readouterr().out
-
-    return show
-
-
-@pytest.fixture
-def call(show: Show) -> Call:
-    """Like `show`, but returns the lines of JSON that it prints."""
-    return lambda *given, **more: list(map(json.loads, show(*given, **more).splitlines()))
-
-
 @pytest.fixture(scope="module")
 def musicians(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Settings with a small melody model as the default for music."""
     folder = tmp_path_factory.mktemp("musicians")
     make_music_model(folder / "musicgen" / "tune", is_melody=True)
     return {"MODEL_DIR": str(folder), "MUSICGEN_MODEL": "tune", "MUSICGEN_ENGINE": "torch"}
-
-
-def unused() -> None:
-    raise AssertionError
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,12 +22,15 @@ from config import Config
 from models import FORMATS, OPTIONS, Models
 from studio.cli.commands import COMMANDS
 from studio.cli.main import main
+from studio.cli.remote import open_remote
 from studio.cli.run import Canceled
 from studio.cli.tools import Tools
 from studio.cli.workshop import open_workshop
 from studio.jobs.store import JobStore
+from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import Storage
-from tests.cli.test_command_line import SPOKEN, environment
+from tests.cli.test_command_line import SPOKEN
+from tests.support.commands import environment
 from tests.support.server import RATE_HZ, Server, noise, write_wav
 
 KEY = "0123456789abcdef"
@@ -173,9 +177,9 @@ def test_a_call_reports_its_progress_and_can_be_canceled(tmp_path: Path, weights
     assert hidden(tmp_path) == []
 
 
-def test_a_canceled_call_ends_the_whole_folder(
-    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def tools(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
+    """The tools in this process."""
     for name, value in environment(weights).items():
         monkeypatch.setenv(name, value)
     config = Config.load()
@@ -183,21 +187,44 @@ def test_a_canceled_call_ends_the_whole_folder(
     def make(storage: Storage, store: JobStore) -> Models:
         return Models(config, storage, store)
 
+    return Tools(OPTIONS, FORMATS, partial(open_workshop, make), dict)
+
+
+def test_a_canceled_call_ends_the_whole_folder(tmp_path: Path, tools: Tools) -> None:
     def report(stage: str, _progress: float) -> None:
         if stage.endswith(": separating"):
             raise Canceled
 
     for name in ("a.wav", "b.wav"):
         write_wav(tmp_path / name, noise(0.5))
-    tools = Tools(OPTIONS, FORMATS, partial(open_workshop, make), dict)
     with pytest.raises(Canceled):
         tools.call("separate", {"path": str(tmp_path)}, report)
     assert hidden(tmp_path) == []
 
 
+def test_files_are_replaced_only_if_the_agent_says_so(tmp_path: Path, tools: Tools) -> None:
+    mine = tmp_path / "separated" / "song" / "bass.wav"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    order = {"path": str(write_wav(tmp_path / "song.wav", noise(0.5))), "stems": ["bass"]}
+    for overwrite in (None, False, "false"):
+        answer = tools.call("separate", {**order, "overwrite": overwrite}, lambda *_: None)
+        assert answer["sources"][0]["code"] == "file_exists"
+        assert mine.read_text() == "mine"
+    answer = tools.call("separate", {**order, "overwrite": True}, lambda *_: None)
+    assert answer["sources"][0]["outputs"] == [str(mine)]
+    assert soundfile.info(mine).frames == 22_050
+
+
 @pytest.mark.slow
-def test_a_terminated_program_leaves_nothing_behind(tmp_path: Path, weights: Path) -> None:
-    """Agents terminate a program that does not end by itself, while its input is still open."""
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_program_leaves_nothing_behind(
+    tmp_path: Path, weights: Path, ending: signal.Signals
+) -> None:
+    """Agents terminate a program that does not end by itself, while its input is still open.
+
+    The system ends it with SIGHUP if its terminal is closed.
+    """
     song = str(write_wav(tmp_path / "long.wav", noise(120.0, channels=1)))
     process = subprocess.Popen(
         [sys.executable, "-m", "studio", "mcp"],
@@ -222,7 +249,7 @@ def test_a_terminated_program_leaves_nothing_behind(tmp_path: Path, weights: Pat
     while "notifications/progress" not in process.stdout.readline():
         pass
     assert hidden(tmp_path) != []
-    process.terminate()
+    process.send_signal(ending)
     assert process.wait(timeout=60) == 0
     assert hidden(tmp_path) == []
     process.stdin.close()
@@ -253,13 +280,10 @@ def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: 
     beats = str(write_wav(tmp_path / "beats.wav", np.tile(beat, 20)))
 
     async def act(client: Client) -> None:
-        answer = content(
-            await client.call_tool(
-                "separate",
-                {"path": "songs", "output": "stems", "karaoke": True, "format": "flac"},
-            )
-        )
-        assert (answer["done"], answer["failed"]) == (1, 1)
+        order = {"path": "songs", "output": "stems", "karaoke": True, "format": "flac"}
+        for _ in ("first", "again"):
+            answer = content(await client.call_tool("separate", order))
+            assert (answer["done"], answer["failed"]) == (1, 1)
         failed, done = answer["sources"]
         assert (failed["source"][-10:], failed["code"]) == ("br?ken.wav", "not_audio")
         assert [soundfile.info(path).frames for path in done["outputs"]] == [22_050, 22_050]
@@ -277,6 +301,12 @@ def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: 
     with_agent(act, tmp_path, weights, MCP_SERVER=guarded.url, MCP_KEY=KEY)
     uploads = [path for path in guarded.uploads.iterdir() if not path.name.startswith(".")]
     assert uploads == []
+
+
+def test_a_server_takes_the_files_that_this_machine_takes(guarded: Server) -> None:
+    with open_remote(guarded.url, KEY, OPTIONS, FORMATS) as workshop:
+        assert workshop.models.file_types_of("whisper") == AUDIO_FILE_TYPES | MORE_FILE_TYPES
+        assert workshop.models.file_types_of("musicgen") == {"txt"}
 
 
 def test_a_server_that_refuses_or_cannot_be_reached_is_named(

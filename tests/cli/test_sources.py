@@ -48,8 +48,9 @@ def test_names_are_unique(
 def test_outputs_are_not_used_as_sources(tmp_path: Path) -> None:
     make(tmp_path, "a/1.mp3", "a/separated/2/vocals.wav", "a/1/vocals.wav", "a/own/3.wav")
     assert names("a", output=Path("a/separated")) == ["1/vocals", "1", "own/3"]
-    Record(Path("a")).add("key", [Path("a/1/vocals.wav")])
-    Record(Path("a/separated")).add("key", [Path("a/separated/2/vocals.wav")])
+    for folder, output in (("a", "1/vocals.wav"), ("a/separated", "2/vocals.wav")):
+        path = Path(folder, output)
+        Record(Path(folder)).write(path, path)
     assert names("a", output=Path("a")) == ["1", "own/3"]
     assert names("a") == ["1", "own/3"]
     assert names("a/1/vocals.wav") == ["vocals"], "a file that is named is always used"

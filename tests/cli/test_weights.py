@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.cli.record import Record
 from tests.support.hub import Hub, publish_htdemucs, serving
 from tests.support.server import ROOT, noise, until, write_wav
 
@@ -64,6 +65,19 @@ def test_without_a_network_the_bundled_models_are_used(tmp_path: Path) -> None:
         )
     assert done["variant"] == "mini"
     assert done["result"]["separation"]["variant"] == "mini"
+
+
+def test_the_bundled_model_does_not_replace_what_another_one_wrote(tmp_path: Path) -> None:
+    good = tmp_path / "song.lrc"
+    good.write_text("[00:01.00]by another model")
+    Record(tmp_path).write(good, good)
+    process = start(tmp_path, "lyrics", "song.wav", "--json", HF_HUB_OFFLINE="1")
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 1, errors
+    *_, failed, _ = map(json.loads, output.splitlines())
+    assert failed["code"] == "file_exists"
+    assert "'song.lrc' exists, and the bundled variant" in failed["error"]
+    assert good.read_text() == "[00:01.00]by another model"
 
 
 def test_a_variant_that_was_named_is_not_replaced(tmp_path: Path) -> None:
