@@ -69,7 +69,7 @@ def open_core(
     if config.ROLE in (*LIVE, "worker"):
         _check_device(config)
     _make_folders(config)
-    with _file_errors():
+    with _file_errors(config):
         if config.ROLE == ALL:
             started.callback(_own_folders(config).release)
         engine, store = _job_store(config, started, store_type)
@@ -130,11 +130,17 @@ def _make_folders(config: Config) -> None:
 
 
 @contextmanager
-def _file_errors() -> Iterator[None]:
+def _file_errors(config: Config) -> Iterator[None]:
     """Raise ConfigError for a file that cannot be opened, such as a lock created by root."""
     try:
         yield
     except OSError as error:
+        if error.filename is None:
+            # Locking failed, not opening: some mounts of NFS, SMB and FUSE have no locks.
+            raise ConfigError(
+                f"OUTPUT_FOLDER={config.output_folder} cannot be used: {error.strerror or error}. "
+                "If its file system has no locks, use a local disk, or mount it with locks."
+            ) from None
         user = f" (uid {os.getuid()})" if hasattr(os, "getuid") else ""
         raise ConfigError(
             f"{error.filename} cannot be opened: {error.strerror or error}. Make its folder, with "

@@ -116,6 +116,8 @@ def check_machine(gpu: bool) -> None:
     version = ".".join(map(str, sys.version_info[:2]))
     if not (3, 11) <= sys.version_info[:2] <= (3, 14):
         raise SetupError(f"this is Python {version}; {NEEDED} is needed. Set PYTHON=python3.13.")
+    if sys.maxsize < 2**32:
+        raise SetupError("this Python is 32-bit; install a 64-bit operating system or Python.")
     system, machine = platform.system(), platform.machine()
     if (system, machine) == ("Darwin", "x86_64"):
         raise SetupError("PyTorch has no builds for Macs with an Intel processor any more.")
@@ -241,7 +243,9 @@ def make_venv(venv: Path) -> tuple[Path, Path]:
     python = python_of(venv)
     if not python.exists() or not (packages_of(python) / "pip" / "__main__.py").exists():
         print(f"Making the virtual environment {venv}.", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        # venv keeps a link to a Python that was removed.
+        clear = ["--clear"] if python.is_symlink() and not python.exists() else []
+        subprocess.run([sys.executable, "-m", "venv", *clear, str(venv)], check=True)
     return python, packages_of(python)
 
 

@@ -120,7 +120,9 @@ def _version(package: str) -> str | None:
 
 
 def _install(*, has_dev: bool) -> None:
-    command = ["npm", "install", "--silent", "--no-package-lock", "--ignore-scripts"]
+    print("Installing the packages of the studio page with npm.", flush=True)
+    command = ["npm", "install", "--loglevel=error", "--no-audit", "--no-fund"]
+    command += ["--no-package-lock", "--ignore-scripts"]
     command += [] if has_dev else ["--omit=dev"]
     subprocess.run(command, check=True, timeout=TIMEOUT_S, cwd=ROOT)
 

@@ -44,6 +44,8 @@ def run() -> None:
 
 def serve() -> None:
     """Start the production server."""
+    if sys.platform == "win32":
+        sys.exit("audio-studio: The production server does not run on Windows. Use WSL or Docker.")
     import production
 
     production.main()

@@ -211,7 +211,7 @@ def _is_local(environ: Mapping[str, Any]) -> bool:
     if not is_trusted and any(name in environ for name in FORWARDED):
         return False
     try:
-        return ipaddress.ip_address(environ.get("REMOTE_ADDR", "")).is_loopback
+        return _parsed(environ.get("REMOTE_ADDR", "")).is_loopback
     except ValueError:
         return False
 
@@ -228,9 +228,19 @@ def client_at(address: str | None) -> str:
 def network(address: str) -> str:
     """The address itself, or its network for IPv6."""
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = _parsed(address)
     except ValueError:
         return address
     if parsed.version == 4:
-        return address
+        return str(parsed)
     return str(ipaddress.ip_network((parsed, CLIENT_BITS), strict=False))
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address; of IPv4 if IPv6 maps it, as for a server that listens on `::`.
+
+    Raises ValueError.
+    """
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed

@@ -79,8 +79,25 @@ def guard(
     if allowed_hosts is not None:
         outer = hosts.only_for(outer, allowed_hosts, shapes)
     if trusted_proxies:
-        outer = ProxyFix(outer, x_for=trusted_proxies, x_proto=trusted_proxies)
+        outer = _with_scheme(outer, trusted_proxies)
+        outer = ProxyFix(outer, x_for=trusted_proxies, x_proto=0)
     app.wsgi_app = outer  # type: ignore[method-assign]
+
+
+def _with_scheme(application: Any, trusted_proxies: int) -> Any:
+    """Take the scheme that the first of the trusted proxies received, from X-Forwarded-Proto.
+
+    Many proxies replace this header instead of appending to it, so it may have fewer values than
+    there are proxies, which ProxyFix does not accept.
+    """
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        schemes = environ.get("HTTP_X_FORWARDED_PROTO", "").split(",")
+        if scheme := schemes[-trusted_proxies:][0].strip():
+            environ["wsgi.url_scheme"] = scheme
+        return application(environ, start_response)
+
+    return answer
 
 
 def _cors_patterns(origins: str | list[str]) -> str | list[re.Pattern[str]]:

@@ -2,8 +2,9 @@
 
 Each line runs as it stands. Replaced are the two programs that need a Docker engine:
 `docker-compose exec` runs its command here, `stop` and `up` act on the server of the test, and
-`docker run ... alpine` runs its command here with folders in the place of its volumes. The lines of
-the host run as by a user of it who does not own the folders: root without its power over files.
+`docker run ... alpine` runs its command here with folders in the place of its volumes, and `chown`
+runs as root. The lines of the host run as by a user of it who does not own the folders: root
+without its power over files.
 """
 
 import os
@@ -24,6 +25,7 @@ USER = 1000
 LOST = ("nginx", "volume", "weights")
 INSIDE = "docker-compose exec -T ai-backend "
 VOLUME = 'docker run --rm -v aimusicseparator-backend_ai_models:/data -v "$(pwd)":/backup alpine '
+AS_ROOT = 'docker run --rm -v "$PWD:/work" -w /work nginx:alpine '
 HOST = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "sh", "-c"]
 
 
@@ -66,8 +68,8 @@ class Machine:
                 inside = line.removeprefix(INSIDE).replace("python ", f"{sys.executable} ", 1)
                 if line.startswith(INSIDE):
                     command = ["sh", "-c", inside]
-                elif line.startswith("sudo "):
-                    command = ["sh", "-c", line.removeprefix("sudo ")]
+                elif line.startswith(AS_ROOT):
+                    command = ["sh", "-c", line.removeprefix(AS_ROOT)]
                 else:
                     command = [*HOST, line]
                     assert "docker" not in line.split(" ")[0]

@@ -1,5 +1,7 @@
 """docs/installing.md on a Debian without containers: the commands, the unit and the nginx site.
 
+So are the commands of docs/operations.md for its backup.
+
 The commands run unchanged, as root, in a sandbox with a separate network that discards what is
 written. Programs that change the system are replaced: apt-get, git, make and systemctl.
 """
@@ -14,46 +16,83 @@ import pytest
 
 from scripts import nginx_site, page
 from tests.support import sandbox
-from tests.support.server import ROOT
+from tests.support.server import ROOT, noise, write_wav
 
 PAGE = (ROOT / "docs" / "installing.md").read_text("utf-8")
 SECTION = PAGE.partition("\n## Debian without containers\n")[2].partition("\n## ")[0]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+BACKUP = OPERATIONS.partition("\n## Backup on Debian\n")[2].partition("\n## ")[0]
 UNIT = ROOT / "deploy" / "audio-studio.service"
 # A directive in the `http` block of Debian 13 that Debian 12 does not have.
 DEBIAN_13 = "http {\n\tserver_tokens build;\n"
 
-SUDO = '#!/bin/sh\nexec "$@"\n'
+SUDO = """#!/bin/sh
+[ "$1" = -u ] || exec "$@"
+user=$2
+shift 2
+exec setpriv --reuid="$user" --regid="$user" --init-groups "$@"
+"""
 NOTHING = "#!/bin/sh\n"
 GIT = """#!/bin/sh
-[ "$1" = clone ] && mkdir -p "$3" && cp -r "$SOURCE/." "$3"
+case "$1" in
+  clone) mkdir -p "$3" && cp -r "$SOURCE/." "$3" ;;
+  pull) cp -r "$SOURCE/." . ;;
+esac
 """
 MAKE = """#!/bin/sh
 case "$1" in
-  setup) ln -s "$VENV" .venv ;;
+  setup) ln -sfn "$VENV" .venv ;;
   page) cp -r "$VENDOR" studio/web/static/ ;;
 esac
 """
 SYSTEMCTL = """#!/bin/sh -e
+unit=/etc/systemd/system/audio-studio.service
+get() { sed -n "s/^$1=//p" "$unit"; }
 case "$*" in
-  daemon-reload) systemd-analyze verify --man=no /etc/systemd/system/audio-studio.service ;;
-  "enable --now audio-studio")
-    unit=/etc/systemd/system/audio-studio.service
-    get() { sed -n "s/^$1=//p" "$unit"; }
+  daemon-reload) systemd-analyze verify --man=no "$unit" ;;
+  "enable --now audio-studio" | "start audio-studio")
     install -d -o "$(get User)" -m "$(get StateDirectoryMode)" "/var/lib/$(get StateDirectory)"
     cd "$(get WorkingDirectory)"
     setpriv --reuid="$(get User)" --regid="$(get Group)" --init-groups --no-new-privs \\
       --bounding-set=-all env -i PATH=/usr/bin:/bin $(get Environment) $(get ExecStart) \\
-      > /tmp/server.log 2>&1 &
+      >> /tmp/server.log 2>&1 &
+    echo $! > /tmp/server.pid
     ;;
+  "stop audio-studio")
+    kill "$(cat /tmp/server.pid)"
+    while kill -0 "$(cat /tmp/server.pid)" 2> /dev/null; do sleep 0.1; done
+    ;;
+  "restart audio-studio") systemctl stop audio-studio; systemctl start audio-studio ;;
   "restart nginx") nginx ;;
+  "reload nginx") nginx -s reload ;;
   *) echo "unknown: $*"; exit 1 ;;
 esac
 """
 
 
-def blocks() -> list[str]:
-    """The commands of the section, block by block."""
-    return re.findall(r"^```sh\n(.*?)^```", SECTION, re.M | re.S)
+# A new version whose site and unit differ. nginx uses its new site a moment later.
+NEW_VERSION = r"""
+echo 'server { listen 127.0.0.1:8081; return 204; }' >> "$SOURCE/deploy/nginx-site.conf"
+sed -i 's/^Environment=HOST/Environment=LOG_FORMAT=json\n&/' "$SOURCE/deploy/audio-studio.service"
+"""
+UPDATED = """
+curl -sk --retry 10 --retry-all-errors -w 'new site %{http_code}\\n' http://127.0.0.1:8081/
+curl -sk --retry 10 --retry-all-errors -f -o /dev/null https://localhost/health
+grep -c '^{"time"' /tmp/server.log
+"""
+UPLOAD = (
+    'FILE=$(curl -skf -F file=@%s https://localhost/upload | sed \'s/.*file_id":"//; s/".*//\')'
+)
+RESTORED = """
+curl -sk --retry 10 --retry-all-errors -f -o /dev/null https://localhost/health
+curl -sk -o /dev/null -w 'restored %{http_code}\\n' "https://localhost/files/$FILE"
+stat -c 'owned by %U' /var/lib/audio-studio/outputs/.jobs.sqlite3
+"""
+
+
+def blocks(section: str = SECTION) -> list[str]:
+    """The commands of a section, block by block."""
+    return re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
 
 
 def test_the_site_is_made_from_the_configuration_of_the_containers() -> None:
@@ -96,6 +135,7 @@ def test_the_unit_has_the_settings_of_the_containers() -> None:
 @pytest.mark.nginx
 @pytest.mark.parametrize("debian", [12, pytest.param(13, marks=pytest.mark.slow)])
 def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) -> None:
+    """The slow case also updates the server, makes a backup and restores it."""
     for program in ("nginx", "systemd-analyze", "ip", "curl"):
         if shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") is None:
             pytest.skip(f"{program} is not installed; .ci/run installs it")
@@ -103,6 +143,7 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
         pytest.skip("the kernel has no IPv6")
     if not page.VENDOR.is_dir():
         pytest.skip("the packages of the pages are not installed; `make page` installs them")
+    sound = write_wav(tmp_path / "sound.wav", noise(1.0))
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, text in {
@@ -152,6 +193,10 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
         "stat -c '%U %a' .env /var/lib/audio-studio",
         "tail -n1 /var/log/nginx/audio-studio.log",
     ]
+    if debian == 13:
+        backup, restore = blocks(BACKUP)
+        lines += [NEW_VERSION, blocks()[2], UPDATED]
+        lines += [UPLOAD % sound, "cd /root", backup, restore, RESTORED]
     inside = "\n".join(["set -e", *lines])
     (tmp_path / "inside").write_text(f"{inside}\n")
     done = sandbox.run(
@@ -169,3 +214,7 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     assert "audio-studio" in told.split("own name 200\n")[1].splitlines()[0]
     assert "root 640" in told and "audio-studio 750" in told
     assert '"path":"/health"' in told
+    if debian == 13:
+        assert "new site 204" in told
+        assert "restored 200" in told
+        assert "owned by audio-studio" in told

@@ -342,6 +342,15 @@ def test_a_virtual_environment_without_pip_is_completed(machine: Machine) -> Non
     assert (site / "small.py").exists()
 
 
+@pytest.mark.slow
+def test_a_virtual_environment_whose_python_was_removed_is_made_again(machine: Machine) -> None:
+    for link in (machine.venv / "bin").glob("python*"):
+        link.unlink()
+        link.symlink_to("/nowhere/python3")
+    assert "Making the virtual environment" in machine.set_up(TORCH_INDEX="")
+    assert machine.installed()["small"] == "1.0"
+
+
 def test_uv_is_used_as_pip_is_configured(
     machine: Machine, cpu_index: Index, tmp_path: Path
 ) -> None:
@@ -398,3 +407,33 @@ def test_machines_without_builds_get_an_error(
     monkeypatch.setattr(platform, "machine", lambda: cpu)
     with nullcontext() if sentence is None else pytest.raises(install.SetupError, match=sentence):
         install.check_machine(gpu=False)
+
+
+def test_a_32_bit_python_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """platform.machine() is that of the kernel, which may have 64 bits."""
+    monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
+    with pytest.raises(install.SetupError, match="this Python is 32-bit"):
+        install.check_machine(gpu=False)
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_npm_says_why_the_page_cannot_be_installed(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "page.py", tmp_path / "scripts")
+    shutil.copy(ROOT / "package.json", tmp_path)
+    environment = {
+        **os.environ,
+        "npm_config_registry": f"http://127.0.0.1:{free_port()}",
+        "npm_config_cache": str(tmp_path / "cache"),
+        "npm_config_fetch_retries": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, tmp_path / "scripts" / "page.py"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "ECONNREFUSED" in done.stderr

@@ -18,6 +18,7 @@ import requests
 from scripts.requirements import contents
 from scripts.services.children import free_port
 from studio import __version__
+from studio.__main__ import serve
 from tests.support.server import ROOT, Server
 from tests.support.speech import RECORDING
 
@@ -48,6 +49,14 @@ def test_every_dependency_is_pinned() -> None:
         assert pinned, requirement
 
 
+def test_the_documents_install_the_pinned_versions() -> None:
+    page = (ROOT / "docs" / "installing.md").read_text("utf-8")
+    named = set(re.findall(r"pip install .*?([\w-]+==[\d.]+)", page))
+    assert {one.partition("==")[0] for one in named} == {"torch", "demucs"}
+    pins = {one.partition(";")[0] for one in PYPROJECT["project"]["dependencies"]}
+    assert named <= pins
+
+
 def test_the_build_backend_is_the_one_that_developers_install() -> None:
     (backend,) = PYPROJECT["build-system"]["requires"]
     assert backend in PYPROJECT["project"]["optional-dependencies"]["dev"]
@@ -57,6 +66,13 @@ def test_the_version_is_the_one_in_the_changelog_and_the_api(server: Server) -> 
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
     assert next(heading for heading in headings if heading != "Unreleased") == __version__
     assert server.get("/openapi.json").json()["info"]["version"] == __version__
+
+
+def test_windows_has_no_production_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gunicorn cannot be imported there."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit, match="does not run on Windows"):
+        serve()
 
 
 def files_in(folder: Path) -> set[Path]:

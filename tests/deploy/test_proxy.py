@@ -17,7 +17,7 @@ import requests
 
 from scripts.services.children import free_port
 from tests.support.proxy import CONFIGURATION, Proxy
-from tests.support.server import RATE_HZ, Server, until, write_wav
+from tests.support.server import RATE_HZ, ROOT, Server, until, write_wav
 
 pytestmark = pytest.mark.nginx
 
@@ -312,33 +312,63 @@ class Echo(BaseHTTPRequestHandler):
         pass
 
 
-def test_what_the_server_is_told_of_a_request(tmp_path: Path, certificate: Path) -> None:
+@contextmanager
+def echoing() -> Iterator[str]:
+    """The address of a server in the place of the real one."""
     echo = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     thread = Thread(target=echo.serve_forever)
     thread.start()
     try:
-        with before(f"127.0.0.1:{echo.server_port}", tmp_path, certificate) as proxy:
-            claimed = {"X_Forwarded_For": "10.1.2.3", "X_Real_IP": "10.1.2.3"}
-            claimed |= {"X_Forwarded_Proto": "gopher", "X_Request_ID": "mine"}
-            claimed |= {"Connection": "Upgrade"}
-
-            def told(path: str, upgrade: str) -> dict[str, str]:
-                answer = ask(proxy, "GET", path, **claimed, Upgrade=upgrade)
-                found: dict[str, str] = json.loads(answer.body)  # type: ignore[attr-defined]
-                return found
-
-            at_root = told("/health", "websocket")
-            assert at_root["Host"] == f"127.0.0.1:{proxy.port}"
-            assert at_root["X-Forwarded-For"] == at_root["X-Real-IP"] == "127.0.0.9"
-            assert at_root["X-Forwarded-Proto"] == "https"
-            assert len(at_root["X-Request-ID"]) == 32
-            # nginx writes the line once the answer is sent.
-            until(lambda: at_root["X-Request-ID"] in proxy.access_log.read_text())
-            assert "Upgrade" not in at_root
-            assert "Upgrade" not in told("/socket.io/", "h2c")
-            socketio = told("/socket.io/?transport=websocket", "WebSocket")
-            assert (socketio["Upgrade"], socketio["Connection"]) == ("websocket", "upgrade")
+        yield f"127.0.0.1:{echo.server_port}"
     finally:
         echo.shutdown()
         thread.join()
         echo.server_close()
+
+
+def test_what_the_server_is_told_of_a_request(tmp_path: Path, certificate: Path) -> None:
+    with echoing() as upstream, before(upstream, tmp_path, certificate) as proxy:
+        claimed = {"X_Forwarded_For": "10.1.2.3", "X_Real_IP": "10.1.2.3"}
+        claimed |= {"X_Forwarded_Proto": "gopher", "X_Request_ID": "mine"}
+        claimed |= {"Connection": "Upgrade"}
+
+        def told(path: str, upgrade: str) -> dict[str, str]:
+            answer = ask(proxy, "GET", path, **claimed, Upgrade=upgrade)
+            found: dict[str, str] = json.loads(answer.body)  # type: ignore[attr-defined]
+            return found
+
+        at_root = told("/health", "websocket")
+        assert at_root["Host"] == f"127.0.0.1:{proxy.port}"
+        assert at_root["X-Forwarded-For"] == at_root["X-Real-IP"] == "127.0.0.9"
+        assert at_root["X-Forwarded-Proto"] == "https"
+        assert len(at_root["X-Request-ID"]) == 32
+        # nginx writes the line once the answer is sent.
+        until(lambda: at_root["X-Request-ID"] in proxy.access_log.read_text())
+        assert "Upgrade" not in at_root
+        assert "Upgrade" not in told("/socket.io/", "h2c")
+        socketio = told("/socket.io/?transport=websocket", "WebSocket")
+        assert (socketio["Upgrade"], socketio["Connection"]) == ("websocket", "upgrade")
+
+
+def test_behind_another_proxy_clients_keep_their_addresses(
+    tmp_path: Path, certificate: Path
+) -> None:
+    """With the lines of docs/operations.md; that proxy has the address 127.0.0.9."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    section = page.partition("\n## Behind another proxy\n")[2]
+    lines = section.partition("```nginx\n")[2].partition("```")[0]
+    assert "192.0.2.10" in lines
+    more = {"    server_tokens off;\n": lines.replace("192.0.2.10", "127.0.0.9")}
+    with echoing() as upstream, before(upstream, tmp_path, certificate, more=more) as proxy:
+
+        def address(client: str) -> str:
+            caller = connection(proxy, client)
+            # What a client claims stands before what the proxy has appended.
+            sent = {"X-Forwarded-For": "198.51.100.1, 203.0.113.5"}
+            caller.request("GET", "/health", headers=sent)
+            told: dict[str, str] = json.loads(caller.getresponse().read())
+            caller.close()
+            return told["X-Forwarded-For"]
+
+        assert address("127.0.0.9") == "203.0.113.5"
+        assert address("127.0.0.8") == "127.0.0.8"

@@ -1,5 +1,6 @@
 """What keeps a server from starting, and how that is said."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -116,6 +117,23 @@ def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path, name: str)
     done = start(tmp_path)
     assert_ends_with(done, f"The server cannot start: {path} cannot be opened: ")
     assert "chown" in done.stderr
+
+
+def test_folders_without_locks_stop_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some mounts of NFS, SMB and FUSE."""
+
+    def flock(_file: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    config = Config(OUTPUT_FOLDER=str(tmp_path))
+    sentence = (
+        f"OUTPUT_FOLDER={tmp_path} cannot be used: No locks available. .* mount it with locks"
+    )
+    with pytest.raises(ConfigError, match=sentence), core._file_errors(config):
+        core._own_folders(config)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,19 @@ def test_only_what_the_trusted_proxy_added_is_believed(strict: Server) -> None:
     assert answer.status_code == 429
 
 
+def test_an_ipv4_address_that_ipv6_maps_is_that_address(strict: Server) -> None:
+    """A server that listens on `::` is told of all IPv4 clients in this form."""
+    mapped, other = "::ffff:192.0.2.20", "::ffff:192.0.2.21"
+    for address in (mapped, "192.0.2.20", mapped, mapped, mapped):
+        assert strict.get("/models", headers=of("wrong", address)).status_code == 401
+    for address in (mapped, "192.0.2.20"):
+        assert strict.get("/models", headers=of("wrong", address)).status_code == 429
+    assert strict.get("/models", headers=of("wrong", other)).status_code == 401
+    this_machine = {"X-Forwarded-For": "::ffff:127.0.0.1"}
+    assert strict.get("/metrics", headers=this_machine).status_code == 200
+    assert strict.get("/metrics", headers={"X-Forwarded-For": mapped}).status_code == 401
+
+
 def test_without_a_trusted_proxy_nothing_is_believed(bare: Server) -> None:
     answers = []
     for number in range(PER_HOUR + 2):

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from flask.testing import FlaskClient
 from socketio.exceptions import ConnectionError
 
 from studio.web.tickets import Tickets
+from tests.support.in_process import application
 from tests.support.keys import ANN, BOB, SECRET
 from tests.support.live_client import Client
 from tests.support.problems import assert_problem
@@ -33,6 +35,18 @@ def locked(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
     ).start()
     yield server
     server.stop_later()
+
+
+@pytest.fixture(scope="module")
+def behind_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+    """A client of an application behind two proxies.
+
+    There is no gunicorn, which itself believes the headers of proxies at 127.0.0.1.
+    """
+    folder = tmp_path_factory.mktemp("behind")
+    keys = frozenset({ANN})
+    with application(folder, API_KEYS=keys, SECRET_KEY=SECRET, TRUSTED_PROXIES=2) as app:
+        yield app.test_client()
 
 
 def sign_in(server: Server, headers: dict[str, str] | None = None) -> "Morsel[str]":
@@ -132,6 +146,24 @@ def test_a_cookie_set_without_tls_does_not_count_with_it(
     made = sign_in(locked, TLS)
     headers = {"Cookie": f"{made.key}={made.value}", **TLS}
     assert locked.get("/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "scheme"),
+    [
+        ("https", "https"),  # The second proxy passed it on, or replaced it.
+        ("https, http", "https"),  # The second proxy appended to it.
+        ("https, http, https", "http"),  # So did the first, to what the client claimed.
+        ("http", "http"),
+    ],
+)
+def test_the_first_trusted_proxy_knows_whether_there_is_tls(
+    behind_two: FlaskClient, forwarded: str, scheme: str
+) -> None:
+    sent = {"X-Forwarded-For": "192.0.2.1, 10.0.0.1", "X-Forwarded-Proto": forwarded}
+    answer = behind_two.post("/session", headers={**BEARER, **sent})
+    [cookie] = SimpleCookie(answer.headers["Set-Cookie"]).values()
+    assert cookie.key == (SECURE_NAME if scheme == "https" else NAME)
 
 
 def test_a_session_cannot_renew_itself(locked: Server, cookie: dict[str, str]) -> None:
