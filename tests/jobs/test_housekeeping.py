@@ -81,6 +81,11 @@ class House:
         self.now += later_h * HOUR_S
         self.keeper.sweep()
 
+    def close(self) -> None:
+        self.keeper.stop()
+        self.store.close()
+        self.storage.close()
+
     def has(self, upload: Upload) -> bool:
         try:
             self.storage.upload(upload.file_id)
@@ -96,8 +101,7 @@ class House:
 def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path)
     yield house
-    house.keeper.stop()
-    house.store.close()
+    house.close()
 
 
 def temporary(house: House, content: bytes = b"sound") -> Upload:
