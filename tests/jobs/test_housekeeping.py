@@ -28,7 +28,6 @@ from studio.storage.files import (
     UnreadableRecord,
     Upload,
 )
-from studio.storage.listing import Listing
 from studio.storage.space import size_bytes
 from tests.support.server import Server, until
 from tests.support.storage import disk_storage
@@ -339,7 +338,7 @@ def test_an_unreadable_record_concerns_its_own_file_only(
     spoil(folder / "upload.json")
     with pytest.raises(UnreadableRecord, match=spoilt.file_id):
         house.storage.upload(spoilt.file_id)
-    listed = [file_id for _, file_id in Listing(house.storage).of(owner)]
+    listed = [file_id for _, file_id in house.storage.of_owner(owner)]
     assert sorted(listed) == sorted([first.file_id, second.file_id])
     folders = [house.uploads / one.file_id for one in (first, second)]
     assert house.storage.used_bytes_of(owner) == size_bytes(*folders)
