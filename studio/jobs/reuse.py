@@ -24,9 +24,9 @@ def completed_before(
     found = store.of_request(request, [State.COMPLETED])
     # Prefer jobs of the same file, because their results may have been edited.
     for earlier in sorted(found, key=lambda job: job.request.file_id != request.file_id):
-        if earlier.result is None or not storage.result(earlier.result_id).exists():
+        if earlier.result is None or not _belongs_to(storage, earlier, owner):
             continue
-        if not _belongs_to(storage, earlier, owner):
+        if not storage.result(earlier.result_id).exists():
             continue
         if store.of_file(request.file_id)[:1] == [earlier]:
             if webhook is not None:

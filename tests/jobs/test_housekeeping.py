@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,6 +20,7 @@ from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import HOUR_S, Housekeeper
 from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
+from studio.jobs.reuse import completed_before
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
 from studio.storage.files import (
@@ -230,6 +232,35 @@ def test_results_and_jobs_of_files_that_are_gone_go(house: House) -> None:
     assert house.has(kept)
     assert (house.outputs / kept.file_id).is_dir()
     assert not house.has(gone)
+
+
+def test_an_upload_that_cannot_be_examined_keeps_its_results_and_jobs(house: House) -> None:
+    """As on a disk with errors; here its folder is a link to itself."""
+    upload, other = house.upload(), house.upload()
+    for one in (upload, other):
+        house.finish(house.job(one))
+    folder, aside = house.uploads / upload.file_id, house.uploads / "aside"
+    folder.rename(aside)
+    folder.symlink_to(folder)
+    house.keeper = house.housekeeper(0.0)
+    house.sweep(1000)
+    assert house.store.of_file(upload.file_id) and house.storage.has(upload.file_id)
+    folder.unlink()
+    aside.rename(folder)
+    assert house.has(upload)
+    assert len(list((house.outputs / upload.file_id).iterdir())) == 1
+
+
+def test_results_of_others_are_not_looked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look takes a request to a bucket."""
+    theirs = house.upload("bob")
+    job = house.job(theirs)
+    house.finish(job)
+    request = replace(job.request, file_id=house.upload("ann").file_id)
+    monkeypatch.setattr(type(house.storage), "result", lambda *_: pytest.fail("looked for"))
+    assert completed_before(house.store, house.storage, request, owner="ann") is None
 
 
 def test_a_missing_disk_of_uploads_costs_no_results(house: House) -> None:
