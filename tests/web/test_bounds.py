@@ -189,6 +189,27 @@ def test_answers_that_are_waited_for_are_few(
     bounded.delete(f"/cleanup/{file_id}")
 
 
+def test_clients_that_leave_do_not_wait(bounded: Server, tmp_path: Path) -> None:
+    """Their places are those of other requests of the client, such as transcriptions."""
+    file_id = bounded.upload(write_wav(tmp_path / "song.wav", noise(9.0, 1, 8_000), 8_000))
+    assert bounded.process(file_id, **SLOW).status_code == 202
+
+    def has_no_place() -> bool:
+        code = bounded.post("/audio-separator/separate").json()["code"]
+        assert code in ("too_many_waiting", "unsupported_media_type")
+        return bool(code == "too_many_waiting")
+
+    ask = f"GET /status/{file_id}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with ExitStack() as waiting:
+        for _ in range(MAX_WAITING_PER_CLIENT):
+            address = ("127.0.0.1", bounded.port)
+            waiting.enter_context(socket.create_connection(address)).sendall(ask)
+        until(has_no_place, within_s=30.0)
+    until(lambda: not has_no_place(), within_s=30.0)
+    assert bounded.get(f"/status/{file_id}").json()["status"] in ("queued", "processing")
+    bounded.delete(f"/cleanup/{file_id}")
+
+
 class Polling:
     """A Socket.IO connection that polls by hand."""
 
