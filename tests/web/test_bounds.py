@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import websocket
+from flask import Flask, request
 from socketio.exceptions import ConnectionError
 
 from studio.errors import DiskFull
+from studio.web.receiving import body_bytes
 from studio.web.services import MAX_WAITING, MAX_WAITING_PER_CLIENT
 from studio.web.sockets import STRANGERS_PER_NETWORK
 from tests.support.keys import ANN, BOB
@@ -311,6 +313,14 @@ def test_live_sessions_of_one_client(bounded: Server) -> None:
     until(lambda: open_sessions(bounded) == 0)
     with Client(bounded) as again:
         again.greeting()
+
+
+def test_a_request_does_not_keep_its_body() -> None:
+    """One that waits for its job would keep 40 MB for as long."""
+    body = b"x" * 1000
+    with Flask("test").test_request_context("/", method="POST", data=body):
+        assert body_bytes() == body
+        assert body not in vars(request).values()
 
 
 def test_a_quota_on_all_that_is_stored(tmp_path: Path) -> None:
