@@ -9,8 +9,8 @@ import signal
 import sys
 import time
 from functools import partial
-from math import ceil
 from importlib.util import find_spec
+from math import ceil
 from threading import Event
 from typing import TYPE_CHECKING, Any
 

@@ -181,7 +181,7 @@ def test_a_call_reports_its_progress_and_can_be_canceled(tmp_path: Path, weights
 def test_progress_increases_with_every_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     """The download of weights is a small part; afterwards the progress of the job begins at 0."""
     monkeypatch.setattr(mcp_server, "REPORT_EVERY_S", 0.0)
-    name, told = "song.wav", list[tuple[float, str | None]]()
+    name, told = "song.wav", list[tuple[float, str]]()
 
     class Staged(Tools):
         def call(self, _name: str, _arguments: Any, report: Report) -> dict[str, Any]:
@@ -195,8 +195,9 @@ def test_progress_increases_with_every_stage(monkeypatch: pytest.MonkeyPatch) ->
         tools = Staged(OPTIONS, FORMATS, partial(open_workshop, fail), dict)
         server = mcp_server.make_server(tools, anyio.CapacityLimiter(1), Event())
 
-        async def note(progress: float, _total: float | None, message: str | None) -> None:
-            told.append((progress, message))
+        async def note(progress: float, total: float | None, message: str | None) -> None:
+            assert total == 1.0
+            told.append((progress, str(message)))
 
         async with Client(server) as client:
             await client.call_tool("separate", {"path": name}, progress_callback=note)

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,11 +188,11 @@ class Reused:
         return self._app.test_client().post(path, json={"model_variant": "mini"})
 
     def text(self) -> str:
-        with self._read("txt") as answer:
+        with closing(self._read("txt")) as answer:
             return answer.text
 
     def etag(self) -> str:
-        with self._read("json") as answer:
+        with closing(self._read("json")) as answer:
             return answer.headers["ETag"]
 
     def _read(self, file_format: str) -> TestResponse:
