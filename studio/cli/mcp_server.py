@@ -9,14 +9,14 @@ import sys
 import time
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
+from math import ceil
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from studio import __version__
 from studio.cli.run import FILE_ERROR, UNREACHABLE, Canceled, file_sentence
 from studio.cli.signals import ending_signals
-from studio.cli.tools import Tools
+from studio.cli.tools import Tools, absolute
 from studio.errors import StudioError
 from studio.jobs.job import Report
 
@@ -32,6 +32,10 @@ INSTRUCTIONS = (
     "of what they wrote. A file takes seconds to minutes; progress is reported."
 )
 REPORT_EVERY_S = 0.5
+# Agents may give up a call that reports nothing for a while.
+MAX_SILENCE_S = 5.0
+# What the download of weights counts of a source, and the least step of the progress.
+DOWNLOAD_SHARE, LEAST_STEP = 0.1, 1e-6
 
 
 def is_installed() -> bool:
@@ -148,24 +152,28 @@ def _call(
 
 def _total(arguments: dict[str, Any]) -> float | None:
     """The progress at the end: 1 for one source, unknown for a folder."""
-    return None if Path(str(arguments.get("path", ""))).expanduser().is_dir() else 1.0
+    return None if absolute(str(arguments.get("path", ""))).is_dir() else 1.0
 
 
 def _reporter(
     context: "ServerRequestContext[Any]", ends: tuple[Event, Event], total: float | None
 ) -> Report:
-    """A report for the job's thread. The progress that is sent never decreases."""
+    """A report for the job's thread. The progress that is sent always increases."""
     from anyio import from_thread
 
-    sent, next_s = 0.0, 0.0
+    sent, sent_s, sent_stage = 0.0, 0.0, ""
 
     def report(stage: str, progress: float) -> None:
-        nonlocal sent, next_s
+        nonlocal sent, sent_s, sent_stage
         if any(end.is_set() for end in ends):
             raise Canceled
-        now_s = time.monotonic()
-        if progress > sent and now_s >= next_s:
-            sent, next_s = progress, now_s + REPORT_EVERY_S
-            from_thread.run(context.session.report_progress, progress, total, stage)
+        if stage.endswith(": downloading model"):
+            begun = ceil(progress) - 1
+            progress = begun + DOWNLOAD_SHARE * (progress - begun)
+        silent_s = time.monotonic() - sent_s
+        is_news = progress > sent or stage != sent_stage or silent_s >= MAX_SILENCE_S
+        if is_news and silent_s >= REPORT_EVERY_S:
+            sent, sent_s, sent_stage = max(progress, sent + LEAST_STEP), time.monotonic(), stage
+            from_thread.run(context.session.report_progress, sent, total, stage)
 
     return report

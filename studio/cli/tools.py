@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ class Tools:
         choices = Choices(_formats(body, command), bool(body.pop("karaoke", False)), video)
         overwrite = body.pop("overwrite", False) is True
         if command.reads_files:
-            path = Path(source).expanduser().absolute()
+            path = absolute(source)
             if not path.exists():
                 raise UnknownFile(f"There is no file or folder {source!r} on this machine.")
             source = str(path)
@@ -213,7 +213,14 @@ def _string(arguments: dict[str, Any], name: str) -> str:
 
 def _path(arguments: dict[str, Any], name: str) -> Path:
     """Take a path from the arguments. Raises InvalidOption."""
-    return Path(_string(arguments, name)).expanduser().absolute()
+    return absolute(_string(arguments, name))
+
+
+def absolute(path: str) -> Path:
+    """The absolute path. The home folder of a user who does not exist is a plain name."""
+    with suppress(RuntimeError):
+        return Path(path).expanduser().absolute()
+    return Path(path).absolute()
 
 
 def _formats(arguments: dict[str, Any], command: Command) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event, Thread
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from studio.errors import UnknownFile
 from studio.jobs.job import State
 from studio.jobs.jobs import Jobs
@@ -156,15 +158,17 @@ class Housekeeper:
         try:
             if self._is_old(file_id):
                 self._runner.while_idle(file_id, hide)
-            # No job can begin or be canceled during `while_idle`, so it must not wait for a disk.
-            for delete in hidden:
-                delete()
         except UnknownFile:
             # Its owner has deleted it.
             return
-        except (UnreadableRecord, OSError) as error:
+        except (UnreadableRecord, OSError, SQLAlchemyError) as error:
             # The other files are still cleaned up.
             log.error("cannot clean up the file %s: %s", file_id, error.__cause__ or error)
+        finally:
+            # No job can begin or be canceled during `while_idle`, so it must not wait for a disk.
+            # On a full disk, this makes the space that the database needs.
+            for delete in hidden:
+                delete()
 
     def _is_old(self, file_id: str) -> bool:
         """Whether an upload has been unused for the retention time.

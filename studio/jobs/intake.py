@@ -1,6 +1,9 @@
 """Takes requests for jobs, and removes files with their jobs: one after the other for each file."""
 
+import logging
 from threading import Lock
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from studio.errors import NothingToCancel
 from studio.jobs.job import Job, Request
@@ -10,6 +13,8 @@ from studio.jobs.reuse import completed_before
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from studio.storage.files import Storage
+
+log = logging.getLogger(__name__)
 
 LOCKS = 64
 
@@ -61,7 +66,11 @@ class Intake:
             except NothingToCancel:
                 pass
             delete = self._storage.hide(file_id)
-            self._store.forget_file(file_id)
+            try:
+                self._store.forget_file(file_id)
+            except SQLAlchemyError:
+                # The disk may be full: free its space. A later sweep deletes the jobs.
+                log.warning("cannot delete the jobs of the file %s yet", file_id, exc_info=True)
         delete()
 
     def _lock(self, file_id: str) -> Lock:

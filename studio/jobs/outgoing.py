@@ -150,6 +150,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], allow_private: bool)
     """
     target = Target.of(url)
     connection = http.client.HTTPConnection(target.host, target.port)
+    # The header `Host` leaves this port out.
+    connection.default_port = _PORTS[target.scheme]
     with closing(_connect(target, allow_private)) as plain, _ended_in_time(plain):
         connection.sock = _secured(plain, target)
         with closing(connection):

@@ -1,5 +1,7 @@
 """Reuses the results of identical requests."""
 
+from contextlib import nullcontext
+
 from studio.errors import UnknownFile
 from studio.jobs.job import Job, Request, State
 from studio.jobs.store import JobStore
@@ -24,9 +26,9 @@ def completed_before(
     found = store.of_request(request, [State.COMPLETED])
     # Prefer jobs of the same file, because their results may have been edited.
     for earlier in sorted(found, key=lambda job: job.request.file_id != request.file_id):
-        if earlier.result is None or not storage.result(earlier.result_id).exists():
+        if earlier.result is None or not _belongs_to(storage, earlier, owner):
             continue
-        if not _belongs_to(storage, earlier, owner):
+        if not storage.result(earlier.result_id).exists():
             continue
         if store.of_file(request.file_id)[:1] == [earlier]:
             if webhook is not None:
@@ -35,18 +37,21 @@ def completed_before(
         job_id = store.new_id()
         result_id = ResultId(request.file_id, job_id)
         is_same_file = earlier.request.file_id == request.file_id
-        try:
-            shared = storage.share(earlier.result_id, result_id, with_edits=is_same_file)
-        except FileNotFoundError:
-            continue
-        job = store.add(
-            request,
-            job_id=job_id,
-            result=earlier.result,
-            client=client,
-            webhook=webhook,
-            shares=shared.shares,
-        )
+        # An edit that is saved between the two calls would be lost.
+        unedited = store.editing(request.file_id) if is_same_file else nullcontext()
+        with unedited:
+            try:
+                shared = storage.share(earlier.result_id, result_id, with_edits=is_same_file)
+            except FileNotFoundError:
+                continue
+            job = store.add(
+                request,
+                job_id=job_id,
+                result=earlier.result,
+                client=client,
+                webhook=webhook,
+                shares=shared.shares,
+            )
         # From now on whoever deletes the earlier upload keeps the files; it may be gone already.
         if shared.shares and not (
             _belongs_to(storage, earlier, owner) and storage.result(shared).exists()

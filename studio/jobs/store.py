@@ -105,8 +105,8 @@ class JobStore:
             add_message(session, job_id, webhook, client)
 
     @contextmanager
-    def editing(self, _job_id: str) -> Iterator[None]:
-        """Let nobody else edit the results of a job until the block ends.
+    def editing(self, _file_id: str) -> Iterator[None]:
+        """Let nobody else edit or copy the results of a file until the block ends.
 
         Raises StorageUnavailable if another edit does not end.
         """

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from studio.jobs import faults
 from studio.jobs.database import Sessions
 from studio.jobs.tables import InstallationRow, UploadRow
-from studio.storage.files import Upload, record_errors, unknown_file
+from studio.storage.files import Entry, Upload, record_errors, unknown_file
 from studio.storage.folders import is_id
 
 
@@ -56,6 +56,14 @@ class UploadTable:
     def file_ids(self) -> list[str]:
         with self._sessions.reading() as session:
             return list(session.scalars(select(UploadRow.file_id)))
+
+    def of_owner(self, owner: str) -> list[Entry]:
+        created_at = UploadRow.record["created_at"].as_float()
+        is_temporary = UploadRow.record["is_temporary"].as_boolean()
+        mine = select(created_at, UploadRow.file_id)
+        mine = mine.where(UploadRow.owner == owner, is_temporary.is_not(True))
+        with self._sessions.reading() as session:
+            return sorted((at, file_id) for at, file_id in session.execute(mine))[::-1]
 
     def existing(self, file_ids: Collection[str]) -> set[str]:
         with _database_errors(), self._sessions.reading() as session:

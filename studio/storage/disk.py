@@ -16,6 +16,7 @@ from studio.errors import UnknownFile
 from studio.inference.content_hash import content_hash
 from studio.storage.disk_orphans import DiskOrphans
 from studio.storage.files import (
+    Entry,
     FileInfo,
     ResultId,
     SoundInfo,
@@ -27,6 +28,7 @@ from studio.storage.files import (
 )
 from studio.storage.folders import Folders, is_id
 from studio.storage.fsync import sync, sync_content, sync_names
+from studio.storage.listing import Listing
 from studio.storage.space import DiskSpace, disk_errors, size_bytes
 
 RECORD = "upload.json"
@@ -37,6 +39,7 @@ class DiskUploads:
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
+        self._listing = Listing(self.file_ids, self.read)
 
     def write(self, folder: Path, upload: Upload) -> None:
         (folder / RECORD).write_text(json.dumps(asdict(upload)), encoding="utf-8")
@@ -52,6 +55,9 @@ class DiskUploads:
 
     def file_ids(self) -> list[str]:
         return self._folders.file_ids()
+
+    def of_owner(self, owner: str) -> list[Entry]:
+        return self._listing.of(owner)
 
     def existing(self, file_ids: Collection[str]) -> set[str]:
         return {file_id for file_id in file_ids if self._folders.has(file_id)}

@@ -64,6 +64,10 @@ class Upload:
         return cls(**{**record, "sound": sound})
 
 
+Entry = tuple[float, str]
+"""When an upload arrived (Unix seconds), and its ID."""
+
+
 class UnreadableRecord(StorageUnavailable):
     """The record of one upload cannot be read. Those of others can, so lists leave it out."""
 
@@ -89,6 +93,9 @@ class Uploads(Protocol):
 
     def file_ids(self) -> list[str]:
         """The IDs of all uploads."""
+
+    def of_owner(self, owner: str) -> list[Entry]:
+        """The uploads of an owner, newest first, without temporary ones."""
 
     def existing(self, file_ids: Collection[str]) -> set[str]:
         """Those of the IDs that uploads have."""
@@ -264,6 +271,10 @@ class Storage(ABC):
     def file_ids(self) -> list[str]:
         """The IDs of all uploads."""
         return self._uploads.file_ids()
+
+    def of_owner(self, owner: str) -> list[Entry]:
+        """The uploads of an owner, newest first, without temporary ones."""
+        return self._uploads.of_owner(owner)
 
     def has(self, file_id: str) -> bool:
         return bool(self.existing([file_id]))

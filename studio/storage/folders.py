@@ -15,6 +15,7 @@ outputs/.locks/<server>                locked while the server lives; see studio
 import os
 import re
 import secrets
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,8 +72,14 @@ class Folders:
             return not any(is_id(entry.name) for entry in entries)
 
     def has(self, file_id: str) -> bool:
-        """Whether there is an upload with this ID."""
-        return (self.uploads / file_id).is_dir()
+        """Whether there is an upload with this ID, even if it cannot be read at the moment."""
+        try:
+            return stat.S_ISDIR((self.uploads / file_id).stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            # Results and jobs of uploads that do not exist are deleted.
+            return True
 
     def result(self, file_id: str, job_id: str) -> Path:
         """Folder of a completed job's results."""

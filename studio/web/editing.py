@@ -21,7 +21,7 @@ from studio.errors import (
     UnsupportedMediaType,
 )
 from studio.jobs.job import Job
-from studio.results import Track
+from studio.results import Editing, Track
 from studio.storage.files import StoredFile, Upload
 from studio.web import receiving, schemas, sending
 from studio.web.operations import Parameter, operation
@@ -87,30 +87,37 @@ class EditViews(TrackViews):
 
     def _change(self, file_id: str, name: str, *, is_edit: bool) -> Response:
         """Save the body as an edited version, or delete the edited version."""
-        upload = self._upload(file_id)
-        job, track = self._track(upload, name)
-        if track.editing is None:
-            raise NotEditable(f"The track {name!r} cannot be edited; only transcripts can.")
+        self._editable(file_id, name)
         if "If-Match" not in request.headers:
             raise PreconditionRequired(
                 "Send the ETag of the transcript that you have edited (GET "
                 f"/download/{file_id}/{name}?format={FORMAT}) as `If-Match`."
             )
-        folder = self._folder(upload, job)
         data = b""
         if is_edit:
             self._services.quota.check_bytes(g.owner, request.content_length or 0)
             data = receiving.body_bytes()
-        with self._store.editing(job.job_id):
+        with self._store.editing(file_id):
+            # While the body arrived, a later job may have taken the place of the first one.
+            upload, job, track, editing = self._editable(file_id, name)
             self._check_unchanged(self._json(upload, job, track))
+            folder = self._folder(upload, job)
             if is_edit:
                 # One at a time, because a parsed body is large.
-                track.editing.save(folder, receiving.parsed_json(data))
+                editing.save(folder, receiving.parsed_json(data))
             else:
-                track.editing.restore(folder)
+                editing.restore(folder)
             etag = sending.etag_of(self._json(upload, job, track))
         changed = schemas.Edited(file_id=file_id, track=name, job_id=job.job_id, edited=is_edit)
         return answer(changed, ETag=f'"{etag}"')
+
+    def _editable(self, file_id: str, name: str) -> tuple[Upload, Job, Track, Editing]:
+        """A track that can be edited. Raises NotEditable, and the errors of `_track`."""
+        upload = self._upload(file_id)
+        job, track = self._track(upload, name)
+        if track.editing is None:
+            raise NotEditable(f"The track {name!r} cannot be edited; only transcripts can.")
+        return upload, job, track, track.editing
 
     def _json(self, upload: Upload, job: Job, track: Track) -> StoredFile:
         return self._file(upload, job, track, FORMAT)

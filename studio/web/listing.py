@@ -5,11 +5,9 @@ import re
 from flask import Response, g, request
 
 from studio.errors import InvalidOption, NotListed, UnknownFile
-from studio.storage.files import UnreadableRecord
-from studio.storage.listing import Entry, Listing
+from studio.storage.files import Entry, UnreadableRecord
 from studio.web import answers, schemas
 from studio.web.operations import Parameter, operation
-from studio.web.services import Services
 from studio.web.views import Views, answer
 
 FILES_PER_PAGE = 50
@@ -19,10 +17,6 @@ _POSITION = re.compile(r"([0-9]{1,12}\.[0-9]{1,9})-([0-9a-f]{32})")
 
 class ListViews(Views):
     """Lists uploads."""
-
-    def __init__(self, services: Services) -> None:
-        super().__init__(services)
-        self._listing = Listing(services.storage)
 
     @operation(
         name="list_files",
@@ -44,7 +38,7 @@ class ListViews(Views):
                 "This server has no API keys, so it cannot tell whose uploads are whose, and lists "
                 "none. Keep the file_id that POST /upload returns."
             )
-        entries = self._listing.of(g.owner)
+        entries = self._storage.of_owner(g.owner)
         before = request.args.get("before")
         begin = _position(before) if before is not None else (float("inf"), "")
         rest = [entry for entry in entries if entry < begin]

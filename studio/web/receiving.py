@@ -160,7 +160,8 @@ def body_bytes() -> bytes:
     """The body of the current request. Raises BadRequest if it is incomplete."""
     try:
         with _body_errors():
-            data = request.get_data()
+            # Otherwise the request keeps the body until its job has ended.
+            data = request.get_data(cache=False)
     except ClientDisconnected:
         raise BadRequest("The request body is incomplete. Send the request again.") from None
     if len(data) < (request.content_length or 0):

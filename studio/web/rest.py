@@ -55,7 +55,7 @@ from studio.web.session import Sessions, SessionViews
 from studio.web.tickets import Tickets
 from studio.web.tracks import TrackViews
 from studio.web.videos import VideoViews
-from studio.web.views import POLL_AFTER_S, Views, answer
+from studio.web.views import POLL_AFTER_S, Views, answer, has_left
 
 MAX_WAIT_S = 60
 MAX_PARTIAL_FROM = 999_999_999
@@ -345,17 +345,21 @@ class JobViews(Views):
         """Return when the job has ended, after `wait_s`, or at once if too many requests wait.
 
         With `partial_from`, also return when the job has produced that many items and one more.
+        Clients that have left keep no place.
         """
+        client_has_left = has_left()
 
-        def has_more() -> bool:
-            return bool(self._services.partials.of(job_id, partial_from or 0))
+        def is_over() -> bool:
+            partials = self._services.partials
+            return client_has_left() or (
+                partial_from is not None and bool(partials.of(job_id, partial_from))
+            )
 
         client = self._services.access.caller()
         if self._services.waiting.take(client) is not None:
             return
         try:
-            until = None if partial_from is None else has_more
-            self._services.runner.wait(job_id, wait_s, until)
+            self._services.runner.wait(job_id, wait_s, is_over)
         finally:
             self._services.waiting.leave(client)
 

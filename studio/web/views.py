@@ -1,5 +1,6 @@
 """The base of the REST views."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,6 +23,12 @@ def answer(body: BaseModel, status: int = 200, **headers: Any) -> Response:
     return response
 
 
+def has_left() -> Callable[[], bool]:
+    """A function that says whether the client of the current request has closed its connection."""
+    tcp = tcp_of(request.environ)
+    return lambda: tcp is not None and has_hung_up(tcp)
+
+
 class Views:
     """A class of views, with the parts of the server."""
 
@@ -41,6 +48,4 @@ class Views:
 
     def _request(self) -> AbstractContextManager[None]:
         """Attribute files made in this block to the current request; see `requested_by`."""
-        tcp = tcp_of(request.environ)
-        client = self._services.access.caller()
-        return requested_by(Requester(client, lambda: tcp is not None and has_hung_up(tcp)))
+        return requested_by(Requester(self._services.access.caller(), has_left()))

@@ -8,7 +8,9 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import anyio
@@ -20,12 +22,14 @@ from mcp.types import CallToolResult
 
 from config import Config
 from models import FORMATS, OPTIONS, Models
+from studio.cli import mcp_server
 from studio.cli.commands import COMMANDS
 from studio.cli.main import main
 from studio.cli.remote import open_remote
 from studio.cli.run import Canceled
 from studio.cli.tools import Tools
 from studio.cli.workshop import open_workshop
+from studio.jobs.job import Report
 from studio.jobs.store import JobStore
 from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import Storage
@@ -123,6 +127,7 @@ async def mistakes(client: Client, song: str) -> None:
     """Mistakes get the errors of the API."""
     for name, arguments, code, named in (
         ("separate", {"path": f"{song}.absent"}, "unknown_file", "song.wav.absent"),
+        ("separate", {"path": "~nosuchuser/a.wav"}, "unknown_file", "'~nosuchuser/a.wav'"),
         ("separate", {}, "invalid_option", "`path`"),
         ("separate", {"path": song, "volume": 11}, "unknown_option", "'volume'"),
         ("separate", {"path": song, "source": "music"}, "unknown_option", "'source'"),
@@ -175,6 +180,41 @@ def test_a_call_reports_its_progress_and_can_be_canceled(tmp_path: Path, weights
     assert 0 < told[0] < 1
     assert not (tmp_path / "separated" / "long").exists()
     assert hidden(tmp_path) == []
+
+
+def test_progress_increases_with_every_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The download of weights is a small part; afterwards the progress of the job begins at 0."""
+    monkeypatch.setattr(mcp_server, "REPORT_EVERY_S", 0.0)
+    name, told = "song.wav", list[tuple[float, str]]()
+
+    class Staged(Tools):
+        def call(self, _name: str, _arguments: Any, report: Report) -> dict[str, Any]:
+            for part in (0.0, 0.5, 1.0):
+                report(f"{name}: downloading model", part)
+            for part in (0.0, 0.5):
+                report(f"{name}: separating", part)
+            return {"done": 1}
+
+    async def session() -> None:
+        tools = Staged(OPTIONS, FORMATS, partial(open_workshop, fail), dict)
+        server = mcp_server.make_server(tools, anyio.CapacityLimiter(1), Event())
+
+        async def note(progress: float, total: float | None, message: str | None) -> None:
+            assert total == 1.0
+            told.append((progress, str(message)))
+
+        async with Client(server) as client:
+            await client.call_tool("separate", {"path": name}, progress_callback=note)
+
+    anyio.run(session)
+    assert [stage.split()[1] for _, stage in told] == ["downloading"] * 3 + ["separating"] * 2
+    progress = [one for one, _ in told]
+    assert all(one < other for one, other in pairwise(progress))
+    assert progress[2] == pytest.approx(0.1) and progress[-1] == 0.5
+
+
+def fail(_storage: Storage, _store: JobStore) -> Models:
+    raise AssertionError
 
 
 @pytest.fixture
@@ -330,7 +370,6 @@ def test_a_server_that_refuses_or_cannot_be_reached_is_named(
 def test_without_the_package_the_command_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from studio.cli import mcp_server
     from studio.cli.main import Interface
 
     monkeypatch.setattr(mcp_server, "is_installed", lambda: False)

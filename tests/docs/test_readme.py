@@ -76,6 +76,12 @@ def test_the_blocks_with_curl_can_be_pasted(server: Server, folder: Path) -> Non
     assert (folder / "lyrics.lrc").is_file()
 
 
+def test_loops_that_poll_pause() -> None:
+    """The server answers at once if too many requests wait."""
+    loops = [line for line in README.splitlines() if line.startswith("while ")]
+    assert loops and all("do sleep" in line for line in loops)
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_a_line_that_fails_writes_no_file(server: Server, folder: Path) -> None:
     """As when the stems are not there yet."""

@@ -1,9 +1,11 @@
 """A full or read-only disk, or a database that takes nothing: told in words, and no job is lost."""
 
+import json
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,13 @@ from sqlalchemy import Engine, event, text
 from studio.errors import DiskFull, StorageUnavailable
 from studio.jobs import execution, faults, runner
 from studio.jobs.database import connect
+from studio.jobs.housekeeping import HOUR_S
 from studio.jobs.job import Job, Report, State
 from studio.jobs.store import JobStore
+from studio.storage.files import Upload
+from tests.jobs.test_housekeeping import House
 from tests.jobs.test_runner import RESULT, Work, finished, request, running, state
+from tests.support.in_process import application
 from tests.support.problems import assert_problem
 from tests.support.server import Server, until
 
@@ -180,6 +186,72 @@ def tiny(tmp_path: Path, weights: Path) -> Iterator[Server]:
             subprocess.run(["umount", str(folder)], check=True, timeout=30)
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    assert mount(folder, "-t", "tmpfs", "-o", "size=8m", "tmpfs")
+    yield folder
+    # A test that fails may leave files open.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=30)
+
+
+def fill(folder: Path) -> Path:
+    """Leave no space on the disk of a folder. Returns the file that takes it."""
+    ballast = folder / "ballast"
+    with (
+        open(ballast, "wb", buffering=0) as file,
+        pytest.raises(OSError, match="No space left"),
+    ):
+        while True:
+            file.write(bytes(1 << 12))
+    return ballast
+
+
+def large_upload(house: House) -> Upload:
+    """An upload with a job that has ended."""
+    upload = house.upload()
+    (house.uploads / upload.file_id / "source.wav").write_bytes(bytes(1 << 20))
+    house.finish(house.job(upload))
+    return upload
+
+
+@pytest.mark.root
+def test_old_files_make_space_on_a_full_disk(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The database cannot be written before."""
+    house = House(small_disk)
+    old = [large_upload(house) for _ in range(2)]
+    house.now += 10 * HOUR_S
+    young = replace(house.upload(), created_at=house.now)
+    (house.uploads / young.file_id / "upload.json").write_text(json.dumps(asdict(young)))
+    orphan = house.outputs / ("f" * 32)
+    orphan.mkdir()
+    fill(small_disk)
+    house.sweep()
+    assert not any(map(house.has, old)) and not orphan.exists()
+    assert list((house.uploads / ".incoming").iterdir()) == []
+    assert house.has(young)
+    assert "database or disk is full" in caplog.text
+    house.close()
+
+
+@pytest.mark.root
+def test_a_file_can_be_deleted_on_a_full_disk(small_disk: Path) -> None:
+    database = f"sqlite:///{small_disk / 'jobs.sqlite3'}"
+    with application(small_disk, DATABASE_URL=database) as app:
+        house = House(small_disk)
+        upload = large_upload(house)
+        ballast = fill(small_disk)
+        answer = app.test_client().delete(f"/cleanup/{upload.file_id}")
+        assert answer.status_code == 200, answer.text
+        assert list((house.uploads / ".incoming").iterdir()) == []
+        assert not (house.outputs / upload.file_id).exists()
+        house.close()
+        ballast.unlink()
+
+
 def storage(server: Server) -> dict[str, str]:
     answer = server.get("/ready")
     body = answer.json()
@@ -193,13 +265,7 @@ def storage(server: Server) -> dict[str, str]:
 def test_a_full_disk_is_told_and_recovered_from(tiny: Server, short_wav: Path) -> None:
     file_id = tiny.upload(short_wav)
     assert storage(tiny) == {"disk": "ready", "database": "ready"}
-    ballast = tiny.outputs / "ballast"
-    with (
-        open(ballast, "wb", buffering=0) as file,
-        pytest.raises(OSError, match="No space left"),
-    ):
-        while True:
-            file.write(bytes(1 << 12))
+    ballast = fill(tiny.outputs)
     refused = [tiny.process(file_id, stems=["vocals"], overlap=n / 10) for n in range(1, 4)]
     assert {answer.status_code for answer in refused} <= {202, 507}
     assert_problem(refused[-1], "disk_full", "database is full")

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,6 +20,7 @@ from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import HOUR_S, Housekeeper
 from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
+from studio.jobs.reuse import completed_before
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
 from studio.storage.files import (
@@ -28,7 +30,6 @@ from studio.storage.files import (
     UnreadableRecord,
     Upload,
 )
-from studio.storage.listing import Listing
 from studio.storage.space import size_bytes
 from tests.support.server import Server, until
 from tests.support.storage import disk_storage
@@ -81,6 +82,11 @@ class House:
         self.now += later_h * HOUR_S
         self.keeper.sweep()
 
+    def close(self) -> None:
+        self.keeper.stop()
+        self.store.close()
+        self.storage.close()
+
     def has(self, upload: Upload) -> bool:
         try:
             self.storage.upload(upload.file_id)
@@ -96,8 +102,7 @@ class House:
 def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path)
     yield house
-    house.keeper.stop()
-    house.store.close()
+    house.close()
 
 
 def temporary(house: House, content: bytes = b"sound") -> Upload:
@@ -229,6 +234,35 @@ def test_results_and_jobs_of_files_that_are_gone_go(house: House) -> None:
     assert not house.has(gone)
 
 
+def test_an_upload_that_cannot_be_examined_keeps_its_results_and_jobs(house: House) -> None:
+    """As on a disk with errors; here its folder is a link to itself."""
+    upload, other = house.upload(), house.upload()
+    for one in (upload, other):
+        house.finish(house.job(one))
+    folder, aside = house.uploads / upload.file_id, house.uploads / "aside"
+    folder.rename(aside)
+    folder.symlink_to(folder)
+    house.keeper = house.housekeeper(0.0)
+    house.sweep(1000)
+    assert house.store.of_file(upload.file_id) and house.storage.has(upload.file_id)
+    folder.unlink()
+    aside.rename(folder)
+    assert house.has(upload)
+    assert len(list((house.outputs / upload.file_id).iterdir())) == 1
+
+
+def test_results_of_others_are_not_looked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look takes a request to a bucket."""
+    theirs = house.upload("bob")
+    job = house.job(theirs)
+    house.finish(job)
+    request = replace(job.request, file_id=house.upload("ann").file_id)
+    monkeypatch.setattr(type(house.storage), "result", lambda *_: pytest.fail("looked for"))
+    assert completed_before(house.store, house.storage, request, owner="ann") is None
+
+
 def test_a_missing_disk_of_uploads_costs_no_results(house: House) -> None:
     """As if its volume was not mounted: everything else stays, and is there when it comes back."""
     upload = house.upload()
@@ -335,7 +369,7 @@ def test_an_unreadable_record_concerns_its_own_file_only(
     spoil(folder / "upload.json")
     with pytest.raises(UnreadableRecord, match=spoilt.file_id):
         house.storage.upload(spoilt.file_id)
-    listed = [file_id for _, file_id in Listing(house.storage).of(owner)]
+    listed = [file_id for _, file_id in house.storage.of_owner(owner)]
     assert sorted(listed) == sorted([first.file_id, second.file_id])
     folders = [house.uploads / one.file_id for one in (first, second)]
     assert house.storage.used_bytes_of(owner) == size_bytes(*folders)

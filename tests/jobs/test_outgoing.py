@@ -148,3 +148,21 @@ def test_certificates_are_checked_against_the_name(
         with pytest.raises(ssl.SSLCertVerificationError):
             post(other, b"{}", {}, allow_private=True)
         assert receiver.got.qsize() == 1
+
+
+def test_the_host_has_no_port_if_it_is_that_of_the_scheme(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Receiver() as receiver:
+        address = ("127.0.0.1", receiver.port)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        post("http://receiver.example/told", b"{}", {}, allow_private=True)
+        assert receiver.next().headers["host"] == "receiver.example"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        receiver._http.socket = context.wrap_socket(receiver._http.socket, server_side=True)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        for port, host in (("", ""), (":443", ""), (":80", ":80")):
+            post(f"https://receiver.example{port}/told", b"{}", {}, allow_private=True)
+            assert receiver.next().headers["host"] == f"receiver.example{host}"

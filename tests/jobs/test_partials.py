@@ -95,3 +95,14 @@ def test_the_items_of_a_lost_attempt_are_not_shown(store: JobStore) -> None:
             with store._sessions.begin() as session:
                 forget_lost(session)
             assert count_rows(store) == 1
+
+
+def test_items_are_written_after_the_answer_of_a_commit_was_lost(store: JobStore) -> None:
+    """Their row is there, but the writer knows only of an error."""
+    partials, job = shared(store), begun(store)
+    with store._sessions.begin() as session:
+        session.add(PartialRow(job_id=job.job_id, attempt=1, first=0, count=1, items=ITEMS[:1]))
+    with partials.during(job) as show:
+        for item in ITEMS:
+            show(item)
+        until(lambda: partials.of(job.job_id) == ITEMS, within_s=20.0)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -268,6 +269,29 @@ def test_uploads_that_may_be_old_are_found_at_once(postgresql: Postgres) -> None
         uploads.add(Upload(file_id, "", "wav", 1, "", None, None, created_at, is_temporary))
     assert sorted(uploads.arrived_before(200.0, 400.0)) == ["old", "used"]
     assert uploads.existing(["old", "gone"]) == {"old"}
+    engine.dispose()
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["sqlite", "postgresql"])
+def test_the_uploads_of_an_owner_take_one_query(
+    postgresql: Postgres, tmp_path: Path, is_shared: bool
+) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.sqlite3'}"
+    engine = connect(postgresql.new_database(f"test{uuid4().hex}") if is_shared else url)
+    migration.upgrade(engine)
+    uploads = UploadTable(engine)
+    for file_id, owner, created_at, is_temporary in [
+        ("first", "ann", 100.25, False),
+        ("last", "ann", 300.0, False),
+        ("theirs", "bob", 200.0, False),
+        ("brief", "ann", 200.0, True),
+        ("nobody's", None, 200.0, False),
+    ]:
+        uploads.add(Upload(file_id, "", "wav", 1, "", None, owner, created_at, is_temporary))
+    sent: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: sent.append(given[2]))
+    assert uploads.of_owner("ann") == [(300.0, "last"), (100.25, "first")]
+    assert len(sent) == 1, sent
     engine.dispose()
 
 

@@ -113,7 +113,7 @@ def test_equal_requests_to_both_at_once_make_one_job(webs: Webs) -> None:
 def test_an_edit_at_one_does_not_overwrite_that_at_the_other(webs: Webs) -> None:
     """Both wait for a third server that edits the same transcript."""
     file_id = webs.upload(webs.one).json()["file_id"]
-    job_id = webs.one.process(file_id, "whisper", model_variant="mini").json()["job_id"]
+    webs.one.process(file_id, "whisper", model_variant="mini")
     assert webs.one.wait(file_id)["status"] == "completed"
     read = webs.one.get(f"/download/{file_id}/transcription?format=json")
     store = SharedJobStore(connect(webs.one.settings["DATABASE_URL"]))
@@ -124,7 +124,7 @@ def test_an_edit_at_one_does_not_overwrite_that_at_the_other(webs: Webs) -> None
         return requests.put(url, json=body, headers={"If-Match": read.headers["ETag"]}, timeout=60)
 
     with ThreadPoolExecutor(2) as pool:
-        with store.editing(job_id):
+        with store.editing(file_id):
             edits = [pool.submit(edit, web) for web in (webs.one, webs.two)]
             until(lambda: waiting_for_locks(store._engine) == 2)
         answers = dict(zip((webs.one, webs.two), (one.result() for one in edits), strict=True))

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import websocket
+from flask import Flask, request
 from socketio.exceptions import ConnectionError
 
 from studio.errors import DiskFull
+from studio.web.receiving import body_bytes
 from studio.web.services import MAX_WAITING, MAX_WAITING_PER_CLIENT
 from studio.web.sockets import STRANGERS_PER_NETWORK
 from tests.support.keys import ANN, BOB
@@ -189,6 +191,27 @@ def test_answers_that_are_waited_for_are_few(
     bounded.delete(f"/cleanup/{file_id}")
 
 
+def test_clients_that_leave_do_not_wait(bounded: Server, tmp_path: Path) -> None:
+    """Their places are those of other requests of the client, such as transcriptions."""
+    file_id = bounded.upload(write_wav(tmp_path / "song.wav", noise(9.0, 1, 8_000), 8_000))
+    assert bounded.process(file_id, **SLOW).status_code == 202
+
+    def has_no_place() -> bool:
+        code = bounded.post("/audio-separator/separate").json()["code"]
+        assert code in ("too_many_waiting", "unsupported_media_type")
+        return bool(code == "too_many_waiting")
+
+    ask = f"GET /status/{file_id}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with ExitStack() as waiting:
+        for _ in range(MAX_WAITING_PER_CLIENT):
+            address = ("127.0.0.1", bounded.port)
+            waiting.enter_context(socket.create_connection(address)).sendall(ask)
+        until(has_no_place, within_s=30.0)
+    until(lambda: not has_no_place(), within_s=30.0)
+    assert bounded.get(f"/status/{file_id}").json()["status"] in ("queued", "processing")
+    bounded.delete(f"/cleanup/{file_id}")
+
+
 class Polling:
     """A Socket.IO connection that polls by hand."""
 
@@ -290,6 +313,14 @@ def test_live_sessions_of_one_client(bounded: Server) -> None:
     until(lambda: open_sessions(bounded) == 0)
     with Client(bounded) as again:
         again.greeting()
+
+
+def test_a_request_does_not_keep_its_body() -> None:
+    """One that waits for its job would keep 40 MB for as long."""
+    body = b"x" * 1000
+    with Flask("test").test_request_context("/", method="POST", data=body):
+        assert body_bytes() == body
+        assert body not in vars(request).values()
 
 
 def test_a_quota_on_all_that_is_stored(tmp_path: Path) -> None:

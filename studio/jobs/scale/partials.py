@@ -125,7 +125,8 @@ class _Writer:
         )
         try:
             with self._sessions.begin() as session:
-                session.add(row)
+                # The row exists if an earlier transaction was committed but its answer was lost.
+                session.merge(row)
         except SQLAlchemyError:
             log.warning(
                 "could not store partial results of job %s", self._job.job_id, exc_info=True

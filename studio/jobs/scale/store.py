@@ -25,7 +25,7 @@ CHANNEL = "studio_jobs"
 FILES_LOCK = 0x5354_5544_0002
 # The first half of the advisory lock of a client.
 CLIENT_LOCK = 0x5354
-# The first half of the advisory lock of a job whose results are edited.
+# The first half of the advisory lock of a file whose results are edited.
 EDITING_LOCK = 0x5355
 # How often to try when another server submits the same request at the same time.
 TRIES = 3
@@ -174,15 +174,15 @@ class SharedJobStore(JobStore):
                 act()
 
     @contextmanager
-    def editing(self, job_id: str) -> Iterator[None]:
-        """Let nobody else edit the results of a job until the block ends, on any server.
+    def editing(self, file_id: str) -> Iterator[None]:
+        """Let nobody else edit or copy the results of a file until the block ends, on any server.
 
         Raises StorageUnavailable if another edit does not end.
         """
         timeout = f"{EDITING_WAIT_S:.0f}s"
-        lock = func.pg_advisory_xact_lock(EDITING_LOCK, func.hashtext(job_id))
+        lock = func.pg_advisory_xact_lock(EDITING_LOCK, func.hashtext(file_id))
         # Edits need more connections. If each thread held one, there might be none left.
-        with super().editing(job_id), self._sessions.begin() as session:
+        with super().editing(file_id), self._sessions.begin() as session:
             session.execute(select(func.set_config("lock_timeout", timeout, True)))
             try:
                 session.execute(select(lock))

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from studio.errors import InvalidOption
 from studio.jobs.job import Job
+from studio.storage.folders import is_id
 from studio.web.compat.desk import Received
 
 DEMUCS = "demucs"
@@ -150,6 +151,7 @@ class Task:
                 and all(one is None or isinstance(one, str) for one in optional)
                 and len(models) == len(variants)
                 and len(job_ids) == (0 if refusal else len(models))
+                and all(is_id(one) for one in job_ids)
                 and file_format in FORMATS
             )
             task = cls(wish, filename, tuple(job_ids))

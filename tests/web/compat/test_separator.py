@@ -156,6 +156,13 @@ def forged(job_ids: list[str], models: int = 1) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
+def test_an_id_names_jobs_that_can_exist() -> None:
+    """PostgreSQL takes no NUL, so a query for such a job would fail."""
+    assert job_ids_of(forged(["0" * 32])) == ("0" * 32,)
+    for job_id in ("\0\0\0", "0" * 31, "x" * 32, "0" * 32 + "\n"):
+        assert Task.from_id(forged([job_id])) is None
+
+
 def test_tasks_that_do_not_exist_or_belong_to_others_are_not_found(
     server: Server, client: Any, song: Path, tmp_path: Path
 ) -> None:
