@@ -75,6 +75,24 @@ def test_logits_are_those_of_transformers(folder: Path) -> None:
             assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+def test_a_prompt_may_have_more_tokens_than_the_run_has_positions(folder: Path) -> None:
+    """Such as one of 600 words, for a model that oversees few seconds."""
+    exact, network = decoders(folder)
+    if network.shape.is_prefixed:
+        pytest.skip("the prompt takes positions of the run")
+    count = LENGTH + TOKENS
+    rng = np.random.default_rng(4)
+    states = rng.normal(size=(1, count, network.shape.hidden)).astype(np.float32)
+    tokens = rng.integers(0, network.shape.vocabulary + 1, (1, network.shape.codebooks, 3))
+    with torch.inference_mode():
+        expected = exact.begin(states, 1, guided=False)(tokens)
+        run = Run(network, (1, count + 8, LENGTH))
+        run.attend(torch.from_numpy(rng.normal(size=states.shape).astype(np.float32)))
+        run.attend(torch.from_numpy(states))
+        found = logits(network, run, tokens, 0)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_steps_draw_the_codes_that_the_host_would_draw(folder: Path, scale: float) -> None:
     """The step that a device records, run as it is."""
@@ -130,6 +148,8 @@ def test_a_run_keeps_the_graphs_that_were_used_last(
         Sampling(),
         Sampling(guidance_scale=1.0, top_k=0),
         Sampling(temperature=0.0),
+        Sampling(temperature=1e-300),
+        Sampling(temperature=1e-38),
         Sampling(temperature=0.5, top_k=7, top_p=0.3),
         Sampling(top_k=1),
     ],
@@ -144,6 +164,14 @@ def test_tensors_choose_as_arrays_do(sampling: Sampling) -> None:
         draws = Sampler(sampling, seed, rows).draws(1, codebooks)[:, :, 0]
         found = choose(torch.from_numpy(scores), torch.from_numpy(draws), sampling)
         assert np.array_equal(found.numpy(), expected)
+
+
+def test_scores_that_are_not_numbers_choose_a_code() -> None:
+    """An index outside of the codes would make the device unusable for the whole process."""
+    scores = torch.full((2, 4, 300), torch.nan)
+    draws = torch.full((2, 4), 0.5, dtype=torch.float64)
+    found = choose(scores, draws, Sampling(guidance_scale=1.0))
+    assert ((found >= 0) & (found < 300)).all()
 
 
 def test_random_numbers_are_the_same_one_step_or_many_at_a_time() -> None:
