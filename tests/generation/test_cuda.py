@@ -22,6 +22,7 @@ from studio.generation.sampling import Sampler, Sampling
 from studio.generation.torch_engine import TorchCodec, TorchDecoder
 from studio.generation.windows import Run as Windows
 from studio.generation.windows import plan
+from studio.inference.device_use import device_use
 from tests.support.music import make_music_model
 
 torch = pytest.importorskip("torch")
@@ -192,17 +193,18 @@ def test_the_codec_goes_on_where_the_device_has_no_memory(
     codes = np.random.default_rng(0).integers(0, 64, (2, 4, 20))
     sounds = []
     run = CodecRun(codec)
-    for one in (exact, run):
-        hidden, state = one.recur(one.embed(codes), None)
-        again, _ = one.recur(hidden, state)
-        sounds.append(one.synthesise(again))
+    with device_use() as use:
+        for one in (exact, run):
+            hidden, state = one.recur(one.embed(codes), None)
+            again, _ = one.recur(hidden, state)
+            sounds.append(one.synthesise(again))
     assert np.array_equal(sounds[0], sounds[1])
-    assert "out of memory" in (run.note or "")
+    assert "out of memory" in (use.note or "")
     codec.device = "cpu"
     monkeypatch.setattr(codec, "_moved", with_memory)
-    later = CodecRun(codec)
-    later.embed(codes)
-    assert later.note is None, "of another job"
+    with device_use() as use:
+        run.embed(codes)
+    assert use.note is None, "of another job"
 
 
 def out_of_memory(_values: Any) -> Any:
@@ -242,9 +244,10 @@ def codes_of(decoder: Decoder, kind: CodecSpec, hidden: int) -> tuple[Codes, str
     assert len(windows) == 2
     run = Windows(kind, decoder, lambda _: states, windows, nothing, sampler, True)
     steps: list[int] = []
-    found = np.concatenate(list(run.frames(lambda: steps.append(1))), axis=2)
+    with device_use() as use:
+        found = np.concatenate(list(run.frames(lambda: steps.append(1))), axis=2)
     assert len(steps) == sum(window.frames + max(kind.delays) for window in windows)
-    return found, " ".join(run.notes)
+    return found, use.note or ""
 
 
 @pytest.mark.parametrize("most", [0, 1, 30])
