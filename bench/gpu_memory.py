@@ -10,11 +10,14 @@ import numpy as np
 
 from bench.gpu_generation import music
 from bench.gpu_measure import Result, relative
-from bench.gpu_separation import bag_of, separated_s
+from bench.gpu_separation import bag_of, separated
 from bench.gpu_transcription import noise_windows
 from studio.generation.codec_run import CodecRun
+from studio.inference.device_use import device_use
 
 MIB = 1 << 20
+Made = tuple[Any, str | None]
+"""What was made, and the note of the job."""
 
 
 def separation_full(home: Path, left_mib: list[int]) -> Result:
@@ -24,16 +27,16 @@ def separation_full(home: Path, left_mib: list[int]) -> Result:
     bag = bag_of(home, "auto", "auto")
     song = home / "short.wav"
 
-    def stems() -> Any:
+    def stems() -> Made:
         with TemporaryDirectory(dir=home) as work:
-            separated_s(bag, song, Path(work))
+            note = separated(bag, song, Path(work)).note
             found = [
                 np.concatenate(list(read_blocks(Path(work) / f"{stem}.wav")), axis=1)
                 for stem in bag.sources
             ]
-        return np.stack(found)
+        return np.stack(found), note
 
-    return _cases(stems, left_mib, lambda: bag.remark)
+    return _cases(stems, left_mib)
 
 
 def generation_full(home: Path, left_mib: list[int]) -> Result:
@@ -44,13 +47,12 @@ def generation_full(home: Path, left_mib: list[int]) -> Result:
 
     run = CodecRun(model.codec)
 
-    def sound() -> Any:
-        nonlocal run
-        run = CodecRun(model.codec)
-        hidden, _ = run.recur(run.embed(codes), None)
-        return run.synthesise(hidden)
+    def sound() -> Made:
+        with device_use() as use:
+            hidden, _ = run.recur(run.embed(codes), None)
+            return run.synthesise(hidden), use.note
 
-    return _cases(sound, left_mib, lambda: run.note)
+    return _cases(sound, left_mib)
 
 
 def transcription_full(home: Path, left_mib: list[int], size: str) -> Result:
@@ -62,22 +64,24 @@ def transcription_full(home: Path, left_mib: list[int], size: str) -> Result:
     windows = noise_windows()
     options = DecodeOptions("en", word_timestamps=False, temperatures=(0.0,), max_tokens=20)
 
-    def transcribed() -> None:
-        assert len(list(engine.transcribe(windows, options))) == len(windows)
+    def transcribed() -> Made:
+        with device_use() as use:
+            assert len(list(engine.transcribe(windows, options))) == len(windows)
+            return None, use.note
 
-    return _cases(transcribed, left_mib, lambda: engine.note)
+    return _cases(transcribed, left_mib)
 
 
-def _cases(make: Callable[[], Any], left_mib: list[int], note: Callable[[], str | None]) -> Result:
+def _cases(make: Callable[[], Made], left_mib: list[int]) -> Result:
     """What `make` gives on a card that is nearly full against what it gives on a free one."""
-    exact = make()
+    exact, _ = make()
     cases = []
     for left in left_mib:
         with _Filled(left):
             began_s = time.monotonic()
-            found = make()
+            found, note = make()
             full_s = time.monotonic() - began_s
-        case: Result = {"left_mib": left, "full_s": full_s, "note": note()}
+        case: Result = {"left_mib": left, "full_s": full_s, "note": note}
         if exact is not None:
             case["relative"] = relative(found, exact)
         cases.append(case)

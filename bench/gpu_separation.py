@@ -53,7 +53,7 @@ def separation_ours(home: Path, songs: int) -> Result:
     bag = bag_of(home, "auto", "auto")
     load_s = time.monotonic() - began_s
     songs_s = [separated_s(bag, Path(song)) for song in _songs(home, songs)]
-    found: Result = {"load_s": load_s, "songs_s": songs_s, "note": bag.remark}
+    found: Result = {"load_s": load_s, "songs_s": songs_s, "note": bag.note}
     found |= {"engine": bag.engine, "precision": bag.precision, "device_bytes": peak_bytes()}
     found["batch"] = [member.network.batch for member in bag.members]
     if songs > 1:
@@ -72,7 +72,7 @@ def separation_parity(home: Path, variant: str) -> Result:
     for engine, device in (("torch", "cpu"), ("auto", "auto")):
         bag = bag_of(home, engine, device, variant)
         with tempfile.TemporaryDirectory(dir=home) as work:
-            separated_s(bag, home / "short.wav", Path(work))
+            separated(bag, home / "short.wav", Path(work))
             sounds.append([
                 np.concatenate(list(read_blocks(Path(work) / f"{stem}.wav")), axis=1)
                 for stem in bag.sources
@@ -95,15 +95,20 @@ def bag_of(home: Path, engine: str, device: str, variant: str = "htdemucs") -> A
     return load(catalogue, variant, settings)
 
 
-def separated_s(bag: Any, song: Path, work: Path | None = None) -> float:
+def separated_s(bag: Any, song: Path) -> float:
+    with tempfile.TemporaryDirectory(dir=song.parent) as folder:
+        began_s = time.monotonic()
+        separated(bag, song, Path(folder))
+        return time.monotonic() - began_s
+
+
+def separated(bag: Any, song: Path, work: Path) -> Any:
+    """The result of a job; its stems are in `work`."""
     from studio import audio
     from studio.family import JobContext
     from studio.separation.options import SeparationOptions
     from studio.separation.separate import separate
     from studio.sources import Source
 
-    with tempfile.TemporaryDirectory(dir=song.parent) as folder:
-        began_s = time.monotonic()
-        context = JobContext(SeparationOptions(), work or Path(folder))
-        separate(bag, Source(song, audio.duration_s(song)), context)
-        return time.monotonic() - began_s
+    context = JobContext(SeparationOptions(), work)
+    return separate(bag, Source(song, audio.duration_s(song)), context)

@@ -76,26 +76,34 @@ def child_of(arguments: list[str], path: Path, part: Part | None) -> AbstractCon
 @contextmanager
 def _child_of_part(arguments: list[str], path: Path, part: Part) -> Iterator[Child]:
     with Child(arguments, None) as child:
-        feeder = Thread(target=_feed, args=(child, path, part), name="ogg-part", daemon=True)
+        errors: list[OSError] = []
+        feeding = (child, path, part, errors)
+        feeder = Thread(target=_feed, args=feeding, name="ogg-part", daemon=True)
         feeder.start()
         try:
             yield child
         finally:
             child.kill()
             feeder.join()
+            if errors:
+                raise errors[0]
 
 
-def _feed(child: Child, path: Path, part: Part) -> None:
+def _feed(child: Child, path: Path, part: Part, errors: list[OSError]) -> None:
+    """Send a part of a file; what reading it raised is added to `errors`."""
     left = part.end - part.start
     try:
         with path.open("rb") as file:
             file.seek(part.start)
             while left and (data := file.read(min(left, CHUNK_BYTES))):
-                child.send(data, patience_s=None)
                 left -= len(data)
-    except OSError:
-        # ffmpeg has ended; its reader gets the error.
-        pass
+                try:
+                    child.send(data, patience_s=None)
+                except OSError:
+                    # ffmpeg has ended; its reader gets the error.
+                    return
+    except OSError as error:
+        errors.append(error)
     finally:
         child.send_end()
 

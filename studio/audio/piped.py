@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -30,7 +30,7 @@ _ENCODERS = {
     "ogg": ["-c:a", "libvorbis", "-q:a", "7", "-f", "ogg"],
 }
 # Samples above this are limited, gently and before they arrive.
-_LIMITER = "alimiter=limit=0.98:attack=5:release=50:level=disabled:latency=1"
+LIMITER = "alimiter=limit=0.98:attack=5:release=50:level=disabled:latency=1"
 # Processor time of effects and encoders of sound, and of video, as a multiple of that of decoding.
 _EFFORT, _VIDEO_EFFORT = 10, 40
 # Offset of the number of samples in a FLAC file: its lowest 36 bits, of 8 bytes.
@@ -80,19 +80,43 @@ def encoded(
     tags: Tags,
     is_peak_safe: bool = False,
 ) -> Generator[bytes, None, None]:
-    """A file of `samples` samples, piece by piece. Peaks beyond full scale are cut or limited."""
-    command = [] if not is_peak_safe else ["-af", _LIMITER]
+    """A file of `samples` samples, piece by piece. Peaks beyond full scale are cut or limited.
+
+    The first piece has sound, so an error before it can still be answered.
+    """
+    head = b""
     if audio_format == "wav":
-        yield _wav_header(rate_hz, channels, samples)
-        if not is_peak_safe:
-            for block in blocks:
-                yield block.T.astype("<f4").tobytes()
-            return
+        head = _wav_header(rate_hz, channels, samples)
+    elif audio_format == "mp3":
+        head = id3(tags)
+    pieces: Generator[bytes, None, None]
+    if audio_format == "wav" and not is_peak_safe:
+        pieces = (block.T.astype("<f4").tobytes() for block in blocks)
+    else:
+        command = ["-af", LIMITER] if is_peak_safe else []
+        pieces = _piped(
+            command, blocks, audio_format, rate_hz, channels, samples=samples, tags=tags
+        )
+    with closing(pieces):
+        yield head + next(pieces, b"")
+        yield from pieces
+
+
+def _piped(
+    command: list[str],
+    blocks: Iterable[Sound],
+    audio_format: str,
+    rate_hz: int,
+    channels: int,
+    *,
+    samples: int,
+    tags: Tags,
+) -> Generator[bytes, None, None]:
+    """What ffmpeg makes of the blocks, with its options `command`; WAV and MP3 without a head."""
+    if audio_format == "wav":
         command += ["-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
     else:
         command += [*_ENCODERS[audio_format], *metadata(tags), "-f", audio_format, "pipe:1"]
-    if audio_format == "mp3":
-        yield id3(tags)
     with ExitStack() as stack:
         workplace = None
         if audio_format == "ogg" and tags.picture is not None:
@@ -163,10 +187,12 @@ class _Feeder:
         try:
             for block in self._blocks:
                 self.samples += block.shape[1]
-                self._child.send(block.T.astype("<f4").tobytes(), patience_s=None)
-        except OSError:
-            # ffmpeg has ended; its reader gets the error.
-            pass
+                data = block.T.astype("<f4").tobytes()
+                try:
+                    self._child.send(data, patience_s=None)
+                except OSError:
+                    # ffmpeg has ended; its reader gets the error.
+                    return
         except BaseException as error:
             self.error = error
         finally:
@@ -236,6 +262,9 @@ def _feeding(
 def _output(child: Child, feeder: _Feeder, rate_hz: int) -> Iterator[bytes]:
     # Wait without a limit: the producer of the sound has its own.
     while data := child.receive(is_live=True):
+        # Encoders write headers even if no sound arrives.
+        if feeder.error is not None:
+            break
         child.allow(_EFFORT * feeder.samples / rate_hz)
         yield data
     feeder.join()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from studio.audio.child import Workplace
 from studio.audio.mixing import Mix, Song, mixed_blocks
-from studio.audio.piped import metadata, write_piped
+from studio.audio.piped import LIMITER, metadata, write_piped
 from studio.audio.writing import write_error
 from studio.errors import InternalError
 
@@ -61,6 +61,7 @@ def write_video(
         *("-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high", "-crf", "23"),
         *("-maxrate", f"{bits}", "-bufsize", f"{2 * bits}", "-g", f"{KEY_FRAME_S * FRAMES_PER_S}"),
         *("-threads", f"{min(MAX_THREADS, os.cpu_count() or 1)}"),
+        *(["-af", LIMITER] if mix.is_peak_safe else []),
         *("-c:a", "aac", "-b:a", f"{SOUND_BITS}", *metadata(mix.tags)),
         # The index is written into this space: a player needs it before anything else.
         *("-moov_size", f"{_index_bytes(duration_s)}", "-f", "mp4", "-fd", "1", "fd:"),

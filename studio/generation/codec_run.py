@@ -1,13 +1,10 @@
-"""The codec of one job, which continues on the CPU if its device fails."""
+"""A codec that continues on the CPU if its device fails."""
 
-import logging
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 from studio.generation.model import Codec, Codes, Hidden, Sounds
-from studio.inference.devices import fallback_note, is_device_failure
-
-log = logging.getLogger(__name__)
+from studio.inference.device_use import or_on_cpu
 
 
 @runtime_checkable
@@ -21,10 +18,9 @@ class OnDevice(Codec, Protocol):
 
 
 class CodecRun:
-    """A codec behind its own protocol, for one job. `note` says if its device has failed."""
+    """A codec behind its own protocol."""
 
     def __init__(self, codec: Codec) -> None:
-        self.note: str | None = None
         self._codec = codec
 
     def encode(self, sound: Sounds) -> Codes:
@@ -46,14 +42,6 @@ class CodecRun:
     def _called(self, call: Callable[[Codec], Any]) -> Any:
         """The call with the codec of the device, or with the one on the CPU."""
         codec = self._codec
-        try:
+        if not isinstance(codec, OnDevice):
             return call(codec)
-        except RuntimeError as error:
-            if not isinstance(codec, OnDevice) or not is_device_failure(error):
-                raise
-            reason = fallback_note(error, codec.device)
-        # Outside of the handler: the error holds the tensors of the failed call.
-        if self.note is None:
-            log.warning("%s The codec runs on the CPU.", reason)
-            self.note = reason
-        return call(codec.on_cpu())
+        return or_on_cpu(codec.device, lambda: call(codec), lambda: call(codec.on_cpu()))

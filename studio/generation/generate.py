@@ -22,6 +22,7 @@ from studio.generation.result import GenerationResult, track_names
 from studio.generation.sampling import Sampler
 from studio.generation.stream import CodecStream
 from studio.generation.windows import Run, plan, steps
+from studio.inference.device_use import device_use
 from studio.inference.devices import join_notes
 from studio.jobs.job import Report
 from studio.sources import Source
@@ -55,9 +56,12 @@ def generate(
     context.reserve(expected * kind.channels * 4 * options.variations)
     names = track_names(options.variations)
     share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
-    with audio.track_writers(
-        context.work, names, kind.sample_rate_hz, kind.channels, expected
-    ) as writers:
+    with (
+        audio.track_writers(
+            context.work, names, kind.sample_rate_hz, kind.channels, expected
+        ) as writers,
+        device_use() as use,
+    ):
         written = _write(
             model,
             prompt,
@@ -90,7 +94,7 @@ def generate(
     return GenerationResult(
         engine=model.engine,
         precision=model.precision,
-        note=_note(model, prompt, written.notes),
+        note=_note(model, prompt, use.note),
         music=names,
         format=options.format,
         sample_rate_hz=kind.sample_rate_hz,
@@ -109,11 +113,10 @@ def generate(
 
 @dataclass(frozen=True)
 class _Written:
-    """Samples per track, the steps of the decoder, and how the device has failed meanwhile."""
+    """Samples per track, and the steps of the decoder."""
 
     samples: int
     steps: int
-    notes: list[str | None]
 
 
 def _write(
@@ -152,7 +155,7 @@ def _write(
         for block in continuation.joined(stream.push(codes, is_last)):
             _append(writers, block)
     samples = continuation.samples + new_frames * kind.frame_samples
-    return _Written(samples, done, [*run.notes, codec.note])
+    return _Written(samples, done)
 
 
 def _batches(frames: Iterator[Codes], continuation: Continuation) -> Iterator[tuple[Codes, bool]]:
@@ -229,9 +232,9 @@ def _checked(blocks: Iterator[Sound], on_block: Callable[[float], None]) -> Iter
         yield block
 
 
-def _note(model: MusicModel, prompt: Prompt, notes: list[str | None]) -> str | None:
+def _note(model: MusicModel, prompt: Prompt, device_note: str | None) -> str | None:
     """A remark on the result for the caller."""
     unknown = None
     if model.listener.unknown_share(prompt.text) > MAX_UNKNOWN_SHARE:
         unknown = "The model does not know most words of the prompt. Describe the music in English."
-    return join_notes(model.note, *dict.fromkeys(notes), unknown)
+    return join_notes(model.note, device_note, unknown)

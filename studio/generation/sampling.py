@@ -10,10 +10,13 @@ from studio.generation.model import Logits
 Chosen = npt.NDArray[np.int64]
 """int64 (rows, codebooks)."""
 
+# Division by less could leave the range of float32, and the likeliest code is always drawn.
+MIN_TEMPERATURE = 1e-3
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """Sampling options. `temperature` 0 is greedy; `top_k` 0 and `top_p` 1 keep all codes.
+    """Sampling options. `top_k` 0 and `top_p` 1 keep all codes.
 
     A `guidance_scale` above 1 moves away from the prediction without a prompt.
     """
@@ -26,6 +29,11 @@ class Sampling:
     @property
     def is_guided(self) -> bool:
         return self.guidance_scale > 1.0
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest code is always taken."""
+        return self.temperature < MIN_TEMPERATURE
 
 
 class Sampler:
@@ -44,7 +52,7 @@ class Sampler:
                 self.sampling.guidance_scale
             )
         draws = self.draws(1, scores.shape[1])[:, :, 0]
-        if self.sampling.temperature == 0.0:
+        if self.sampling.is_greedy:
             likeliest: Chosen = scores.argmax(axis=2)
             return likeliest
         return self._draw(scores / np.float32(self.sampling.temperature), draws)
@@ -68,6 +76,7 @@ class Sampler:
         inside = sums - weights < self.sampling.top_p * sums[:, :, -1:]
         total = np.where(inside, sums, 0.0).max(axis=2)
         places = (sums <= (draws * total)[:, :, None]).sum(axis=2, keepdims=True)
-        places = np.minimum(places, inside.sum(axis=2, keepdims=True) - 1)
+        # Scores that are not numbers are never inside.
+        places = np.clip(inside.sum(axis=2, keepdims=True) - 1, 0, places)
         chosen = np.take_along_axis(order, places, axis=2)
         return np.take_along_axis(candidates, chosen, axis=2)[:, :, 0]

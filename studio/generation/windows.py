@@ -7,18 +7,16 @@ Within a window the codebooks are delayed (Copet et al. 2023, section 2.2): the 
 codebook with delay d is at position t + d + 1; all other positions are padding.
 """
 
-import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, States
 from studio.generation.sampling import Sampler
-from studio.inference.devices import fallback_note, is_device_failure
-
-log = logging.getLogger(__name__)
+from studio.inference.device_use import current_use
+from studio.inference.devices import is_device_failure
 
 KEPT_SHARE = 0.4
 
@@ -81,10 +79,7 @@ class OnDevice(Decoder, Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """The inputs of a run of windows; `given` are the last frames of the preceding music.
-
-    `notes` say how its device has failed.
-    """
+    """The inputs of a run of windows; `given` are the last frames of the preceding music."""
 
     kind: CodecSpec
     decoder: Decoder
@@ -93,7 +88,6 @@ class Run:
     given: Codes
     sampler: Sampler
     guided: bool
-    notes: set[str] = field(default_factory=set)
 
     def frames(self, on_step: Callable[[], None]) -> Iterator[Codes]:
         """Yield the new frames one by one; `on_step` is called after each step."""
@@ -140,10 +134,8 @@ class Run:
         except RuntimeError as error:
             if not isinstance(decoder, OnDevice) or not is_device_failure(error):
                 raise
-            note = fallback_note(error, decoder.device)
+            current_use().fail(error, decoder.device)
         # Outside of the handler: the error holds the tensors of the failed run.
-        log.warning("%s The CPU goes on.", note)
-        self.notes.add(note)
         decoding = decoder.on_cpu().begin(states, rows, self.guided)
         yield from self._sampled(decoding, grid, is_code, first)
 

@@ -83,8 +83,13 @@ def choose_device(wanted: str) -> Device:
 
 
 def fallback_note(error: BaseException, device: str = CUDA) -> str:
-    """The note of a result if a network failed on a GPU and the CPU was used."""
+    """The note of a model that could not be loaded on a GPU, so that the CPU is used."""
     return _note(first_line(error), device)
+
+
+def failure_note(error: BaseException, device: str = CUDA) -> str:
+    """The note of a result if a GPU failed meanwhile, and the CPU took over."""
+    return f"{_title(device)} failed ({first_line(error)}); the CPU was used instead."
 
 
 def is_device_failure(error: BaseException) -> bool:
@@ -103,12 +108,16 @@ def first_line(error: BaseException) -> str:
 
 
 def join_notes(*notes: str | None) -> str | None:
-    """The notes that say something, as one."""
-    return " ".join(note for note in notes if note) or None
+    """The notes that say something, each once, as one."""
+    return " ".join(dict.fromkeys(note for note in notes if note)) or None
 
 
 def _note(reason: str, device: str) -> str:
-    return f"{APPLE_GPU if device == MPS else CUDA_DEVICE} was not used: {reason}."
+    return f"{_title(device)} was not used: {reason}."
+
+
+def _title(device: str) -> str:
+    return APPLE_GPU if device == MPS else CUDA_DEVICE
 
 
 def _refusal(name: str) -> str | None:

@@ -7,6 +7,7 @@ server has ended its jobs; these threads work until they are stopped.
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import closing
+from contextvars import copy_context
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 from typing import Any, TypeVar
@@ -26,9 +27,9 @@ class WorkerThreads:
         ]
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        """Run `call(*arguments)` on one of the threads; calls start in order."""
+        """Run `call(*arguments)` on one of the threads, in this context; calls start in order."""
         future: Future[Any] = Future()
-        self._tasks.put((future, call, arguments))
+        self._tasks.put((future, copy_context().run, (call, *arguments)))
         return future
 
     def __enter__(self) -> "WorkerThreads":

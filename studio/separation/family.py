@@ -61,7 +61,7 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
         model.rehearse()
 
     def remark(self, model: Bag) -> str | None:
-        return model.remark
+        return model.note
 
     def device_note(self) -> str | None:
         return self._settings.device_note()

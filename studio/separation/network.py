@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.errors import UnknownStem
-from studio.inference.devices import join_notes
 from studio.separation.arrays import NUMPY, Array, Arrays
 
 Stems = npt.NDArray[np.float32]
@@ -25,13 +24,14 @@ class Network(Protocol):
     """One network: splits windows of normalised sound into their sources. Thread-safe.
 
     `batch` windows are best handed over at once, by `parallel` threads at a time, as arrays of the
-    bag. `note` says what went wrong on its device meanwhile.
+    bag. `batch` may change while a job runs.
     """
 
     segment_samples: int
-    batch: int
     parallel: int
-    note: str | None
+
+    @property
+    def batch(self) -> int: ...
 
     def window_samples(self, length: int) -> int:
         """Length of the window that a segment of `length` samples must be padded to."""
@@ -65,12 +65,6 @@ class Bag:
     precision: str = ""
     note: str | None = None
     arrays: Arrays = NUMPY
-
-    @property
-    def remark(self) -> str | None:
-        """The note, and those of the networks."""
-        notes = dict.fromkeys(member.network.note for member in self.members)
-        return join_notes(self.note, *notes)
 
     def rehearse(self) -> None:
         """Use every network once, on silence."""

@@ -13,6 +13,7 @@ from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.errors import NotAudio
 from studio.family import JobContext
+from studio.inference.device_use import device_use
 from studio.inference.devices import first_line, is_device_failure, join_notes
 from studio.inference.worker_threads import WorkerThreads
 from studio.separation.arrays import NUMPY, Arrays
@@ -49,9 +50,10 @@ def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -
         raise NotAudio("The file contains no audio.")
     context.reserve(statistics.samples * bag.channels * 4 * len(stems))
     share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
-    peaks, note = _separated(
-        bag, song, statistics, context, lambda done: report("separating", share * done)
-    )
+    with device_use() as use:
+        peaks, note = _separated(
+            bag, song, statistics, context, lambda done: report("separating", share * done)
+        )
     gain = audio.shared_gain(peaks)
     audio.encode_tracks(
         context.work,
@@ -66,7 +68,7 @@ def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -
     return SeparationResult(
         engine=bag.engine,
         precision=bag.precision,
-        note=join_notes(bag.remark, note),
+        note=join_notes(bag.note, use.note, note),
         stems=stems,
         format=options.format,
         sample_rate_hz=bag.sample_rate_hz,

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from studio.inference.devices import Device, fallback_note, is_device_failure, release_memory
+from studio.inference.device_use import current_use, or_on_cpu
+from studio.inference.devices import Device, is_device_failure, release_memory
 from studio.separation.arrays import Array
 from studio.separation.group_norm import spread_group_norms
 
@@ -23,9 +24,9 @@ class TorchNetwork:
     """A Demucs, HDemucs or HTDemucs module behind the `Network` protocol.
 
     It takes arrays of NumPy or tensors on its device, and gives the same. On CUDA it runs in half
-    precision, unless its values leave that range, `batch` windows at a time; on the GPU of a Mac in
-    float32, one window at a time. If the device's memory is too small for them, it takes fewer, and
-    in the end the CPU takes over; `note` then says so.
+    precision, unless its values leave that range, `max_batch` windows at a time; on the GPU of a
+    Mac in float32, one window at a time. If the device's memory is too small for them, it takes
+    fewer for the rest of the job, and in the end the CPU takes over.
     """
 
     parallel = 1
@@ -34,8 +35,7 @@ class TorchNetwork:
         import torch
 
         self.module = module.to(device).eval()
-        self.batch = batch
-        self.note: str | None = None
+        self.max_batch = batch
         self.segment_samples = int(module.samplerate * module.segment)
         self._device = device
         self._lock = Lock()
@@ -44,6 +44,10 @@ class TorchNetwork:
         # Its own, so that what is done with the last stems need not wait for the next windows.
         self._stream: Any = torch.cuda.Stream(device) if Device(device).is_cuda else None
         self._launching = Lock()
+
+    @property
+    def batch(self) -> int:
+        return current_use().most(self, self.max_batch)
 
     def window_samples(self, length: int) -> int:
         if hasattr(self.module, "valid_length"):
@@ -62,19 +66,19 @@ class TorchNetwork:
         """Tensors on the device, in and out."""
         import torch
 
+        if len(windows) == 1:
+            return or_on_cpu(
+                self._device, lambda: self._inferred(windows), lambda: self._run_on_cpu(windows)
+            )
         try:
-            with torch.inference_mode():
-                return self._run(windows)
+            return self._inferred(windows)
         except RuntimeError as error:
             if not is_device_failure(error):
                 raise
-            reason = fallback_note(error, self._device)
         # Outside of the handler: the error holds the tensors of the failed run.
         release_memory()
-        if len(windows) == 1:
-            return self._run_on_cpu(windows, reason)
         middle = len(windows) // 2
-        self._take_fewer(middle)
+        current_use().take_fewer(self, middle, "segments are separated")
         return torch.cat([self._separate(windows[:middle]), self._separate(windows[middle:])])
 
     def try_device(self) -> None:
@@ -86,15 +90,11 @@ class TorchNetwork:
             with torch.inference_mode():
                 self._run(torch.zeros(1, self.module.audio_channels, samples, device=self._device))
 
-    def _take_fewer(self, most: int) -> None:
-        with self._lock:
-            if most < self.batch:
-                self.batch = most
-                self.note = (
-                    f"The CUDA device has little free memory: segments are separated {most} at a "
-                    "time, which is slower."
-                )
-                log.warning(self.note)
+    def _inferred(self, windows: Any) -> Any:
+        import torch
+
+        with torch.inference_mode():
+            return self._run(windows)
 
     def _run(self, windows: Any) -> Any:
         if self._stream is None:
@@ -124,13 +124,12 @@ class TorchNetwork:
         done.synchronize()
         return separated, bool(is_finite)
 
-    def _run_on_cpu(self, windows: Any, reason: str) -> Any:
+    def _run_on_cpu(self, windows: Any) -> Any:
         import torch
 
+        release_memory()
         with self._lock:
             if self._on_cpu is None:
-                log.warning("%s The CPU goes on.", reason)
-                self.note = reason
                 self._on_cpu = _copied_to_cpu(self.module)
         with torch.inference_mode():
             return self._on_cpu(windows.cpu()).to(self._device)
@@ -158,7 +157,7 @@ def torch_network(module: Any, device: str, threads: int) -> TorchNetwork:
         return network
     spread_group_norms(module)
     network = TorchNetwork(module, device, 1)
-    network.batch = _batch(network, device)
+    network.max_batch = _batch(network, device)
     return network
 
 

@@ -1,7 +1,6 @@
 """CTranslate2 on a CUDA device. It brings its kernels, but not cuBLAS."""
 
 import ctypes
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -11,16 +10,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from studio.inference.devices import (
-    MPS,
-    fallback_note,
-    has_driver,
-    is_device_failure,
-    release_memory,
-)
+from studio.inference.device_use import current_use, or_on_cpu
+from studio.inference.devices import CUDA, MPS, has_driver, is_device_failure, release_memory
 from studio.transcription.ctranslate2_model import CTranslate2Model
 
-log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
 NOT_ON_MPS = "Whisper has no engine for it"
@@ -61,17 +54,15 @@ def preload_cublas() -> None:
 class CudaModel:
     """A `ctranslate2.models.Whisper` on a CUDA device, for batches as `CTranslate2Model`.
 
-    If the device's memory is too small for the windows of a call, it takes fewer, and in the end
-    the model that `load_on_cpu` gives takes over; `note` then says so. States are arrays, which
+    If the device's memory is too small for the windows of a call, it takes fewer for the rest of
+    the job, and in the end the model that `load_on_cpu` gives takes over. States are arrays, which
     both models take.
     """
 
     def __init__(self, model: Any, load_on_cpu: Callable[[], Any]) -> None:
-        self.note: str | None = None
         self._model = CTranslate2Model(model, None)
         self._load_on_cpu = load_on_cpu
         self._on_cpu: CTranslate2Model | None = None
-        self._most_windows: int | None = None
         self._lock = Lock()
 
     def __getattr__(self, name: str) -> Any:
@@ -79,8 +70,7 @@ class CudaModel:
 
     def max_windows(self, beam_size: int) -> int:
         """How many windows are decoded at the same time."""
-        count = self._model.max_windows(beam_size)
-        return count if self._most_windows is None else min(count, self._most_windows)
+        return current_use().most(self, self._model.max_windows(beam_size))
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any:
         count = features.shape[0]
@@ -125,33 +115,16 @@ class CudaModel:
                 raise
         release_memory()
         middle = count // 2
-        self._take_fewer(middle)
+        current_use().take_fewer(self, middle, "windows are decoded")
         return [*call_half(slice(middle)), *call_half(slice(middle, None))]
 
     def _run(self, call: Callable[[CTranslate2Model], _Answer]) -> _Answer:
         """The call with the model on the device, or with the one on the CPU."""
-        try:
-            return call(self._model)
-        except RuntimeError as error:
-            if not is_device_failure(error):
-                raise
-            reason = fallback_note(error)
+        return or_on_cpu(CUDA, lambda: call(self._model), lambda: call(self._loaded_on_cpu()))
+
+    def _loaded_on_cpu(self) -> CTranslate2Model:
         release_memory()
         with self._lock:
             if self._on_cpu is None:
-                log.warning("%s The CPU goes on.", reason)
-                self.note = reason
                 self._on_cpu = CTranslate2Model(self._load_on_cpu(), None)
-        return call(self._on_cpu)
-
-    def _take_fewer(self, most: int) -> None:
-        with self._lock:
-            if self._most_windows is not None and self._most_windows <= most:
-                return
-            self._most_windows = most
-            if self._on_cpu is None:
-                self.note = (
-                    f"The CUDA device has little free memory: windows are decoded {most} at a "
-                    "time, which is slower."
-                )
-                log.warning(self.note)
+            return self._on_cpu

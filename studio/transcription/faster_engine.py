@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.inference.devices import fallback_note, join_notes
+from studio.inference.devices import fallback_note
 from studio.inference.hardware import multiplies_bytes
 from studio.inference.process import release_free_memory
 from studio.inference.worker_threads import WorkerThreads
@@ -52,8 +52,8 @@ class FasterWhisper:
 
     `threads` is how many it uses on a CPU, 0 for all cores. `runtime` is what it runs on there:
     `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO where it is known to be quicker.
-    OpenVINO's graphs of large models are kept in `graphs`. `note` says why a CUDA device was not
-    used, or only in part.
+    OpenVINO's graphs of large models are kept in `graphs`. `note` says why a CUDA device is not
+    used.
     """
 
     name = "faster-whisper"
@@ -66,14 +66,13 @@ class FasterWhisper:
         graphs: Path | None = None,
         device: str = "auto",
     ) -> None:
-        self._note: str | None = None
+        self.note: str | None = None
         self._extracting = Lock()
-        self._cuda: CudaModel | None = None
         on_cpu = partial(_loaded, folder, "int8", device="cpu", cpu_threads=threads)
         model: WindowModel
         if on_cuda := self._on_cuda(folder, device):
             self._model, self.precision = on_cuda, "float16"
-            model = self._cuda = CudaModel(on_cuda.model, lambda: on_cpu().model)
+            model = CudaModel(on_cuda.model, lambda: on_cpu().model)
         elif on_openvino := _on_openvino(folder, threads, runtime, graphs):
             self._model, model = on_openvino
             self.precision = model.precision
@@ -82,10 +81,6 @@ class FasterWhisper:
             drawer = partial(_drawer, folder, self._model.hf_tokenizer, threads, graphs)
             model = CTranslate2Model(self._model.model, drawer)
         self._model.model = self._batched = BatchedModel(model)
-
-    @property
-    def note(self) -> str | None:
-        return join_notes(self._note, self._cuda.note if self._cuda else None)
 
     def _on_cuda(self, folder: Path, device: str) -> Any:
         """The model on a CUDA device that has run it; None for the CPU."""
@@ -99,8 +94,8 @@ class FasterWhisper:
             start = model.hf_tokenizer.token_to_id("<|startoftranscript|>")
             model.model.generate(states, [[start]], beam_size=2, max_length=4)
         except (RuntimeError, ValueError) as error:
-            self._note = fallback_note(error, device)
-            log.warning(self._note)
+            self.note = fallback_note(error, device)
+            log.warning(self.note)
             return None
         return model
 

@@ -14,6 +14,7 @@ from studio.inference.devices import (
     MPS,
     Device,
     choose_device,
+    failure_note,
     fallback_note,
     is_device_failure,
     release_memory,
@@ -88,7 +89,7 @@ class OpenaiWhisper:
             except RuntimeError as error:
                 if self._device == CPU or not is_device_failure(error):
                     raise
-                reason = fallback_note(error, self._device)
+                reason = failure_note(error, self._device)
             # Outside of the handler: the error holds the tensors of the failed call.
             self._use_cpu(reason)
             return call(self._model)

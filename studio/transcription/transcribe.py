@@ -10,6 +10,7 @@ import numpy as np
 
 from studio import audio
 from studio.family import JobContext
+from studio.inference.device_use import device_use
 from studio.inference.devices import join_notes
 from studio.jobs.job import part_of
 from studio.sources import Source
@@ -43,7 +44,7 @@ def transcribe(
     """
     started_s = time.monotonic()
     duration_s, lyrics = source.duration_s, context.options.lyrics
-    with closing(_Listener(engine, source, context.options)) as listener:
+    with closing(_Listener(engine, source, context.options)) as listener, device_use() as use:
         if lyrics is None:
             segments = _collected(listener.run(), "transcribing", source, context, is_shown=True)
         else:
@@ -63,7 +64,7 @@ def transcribe(
     result = TranscriptionResult(
         engine=engine.name,
         precision=engine.precision,
-        note=join_notes(engine.note, None if segments else NOTHING_SAID),
+        note=join_notes(engine.note, use.note, None if segments else NOTHING_SAID),
         language=listener.language,
         language_probability=listener.language_probability,
         segments=len(segments),

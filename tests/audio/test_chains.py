@@ -1,5 +1,6 @@
 """Chained Ogg files, whose recordings follow each other in different formats."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,17 @@ def heard(sound: Sound, rate_hz: int, number: int) -> float:
     # ffmpeg mixes two equal channels to one that is 3 dB louder.
     assert -1.0 < level_db(middle) < 4.0
     return float(np.abs(np.fft.rfft(middle)).argmax())
+
+
+def test_a_part_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """Instead of sound that ends early."""
+    arguments = [*RECORDING, "-f", "f32le", "pipe:1"]
+    with (
+        pytest.raises(OSError, match=re.escape(str(tmp_path))),
+        chain.child_of(arguments, tmp_path, chain.Part(0, 1000, 1, 1)) as child,
+    ):
+        while child.receive():
+            pass
 
 
 @pytest.mark.parametrize("names", CHAINS, ids=", ".join)

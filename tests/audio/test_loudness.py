@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from studio.audio.loudness import integrated_lufs
-from studio.generation.chroma import RATE_HZ, from_second, melody
+from studio.generation.chroma import HOP, RATE_HZ, WINDOW, from_second, melody
 from tests.support.server import Sound, tone
 
 
@@ -60,6 +60,33 @@ def test_a_later_window_hears_the_melody_from_there_on() -> None:
     later = from_second(found, 2.048)
     assert np.array_equal(later, np.roll(found, -16, axis=1))
     assert np.array_equal(from_second(found, found.shape[1] * 4096 / RATE_HZ), found)
+
+
+@pytest.mark.parametrize("duration_s", [0.6, 30.0])
+@pytest.mark.parametrize("block", [5_000, 1 << 17])
+def test_a_melody_is_that_of_the_whole_sound_at_once(duration_s: float, block: int) -> None:
+    torch = pytest.importorskip("torch")
+    audio_utils = pytest.importorskip("transformers.audio_utils")
+    samples = round(duration_s * RATE_HZ)
+    sound = np.random.default_rng(0).normal(0, 0.1, (1, samples)).astype(np.float32)
+    found = melody(sound[:, start : start + block] for start in range(0, samples, block))
+    spectrum = torch.stft(
+        torch.from_numpy(sound[0]),
+        WINDOW,
+        HOP,
+        window=torch.hann_window(WINDOW),
+        return_complex=True,
+    )
+    filters = audio_utils.chroma_filter_bank(WINDOW, 12, RATE_HZ, tuning=0)
+    expected = (torch.from_numpy(filters).float() @ spectrum.abs() ** 2).argmax(0).numpy()
+    assert len(set(expected.tolist())) > 2
+    assert np.array_equal(found.argmax(axis=0), expected)
+
+
+def test_a_long_melody_is_used_to_its_end() -> None:
+    blocks = [tone(160.0, hz, RATE_HZ)[None] for hz in (261.63, 440.0)]
+    later = from_second(melody(blocks), 310.0)
+    assert set(later.argmax(axis=0)[:70].tolist()) == {9}, "A"
 
 
 def test_a_short_sound_has_a_melody_too() -> None:

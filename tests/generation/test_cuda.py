@@ -22,6 +22,7 @@ from studio.generation.sampling import Sampler, Sampling
 from studio.generation.torch_engine import TorchCodec, TorchDecoder
 from studio.generation.windows import Run as Windows
 from studio.generation.windows import plan
+from studio.inference.device_use import device_use
 from tests.support.music import make_music_model
 
 torch = pytest.importorskip("torch")
@@ -73,6 +74,24 @@ def test_logits_are_those_of_transformers(folder: Path) -> None:
             expected = theirs(part[:1])
             found = logits(network, run, np.repeat(part[:1], 2, axis=0), place + start)
             assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_a_prompt_may_have_more_tokens_than_the_run_has_positions(folder: Path) -> None:
+    """Such as one of 600 words, for a model that oversees few seconds."""
+    exact, network = decoders(folder)
+    if network.shape.is_prefixed:
+        pytest.skip("the prompt takes positions of the run")
+    count = LENGTH + TOKENS
+    rng = np.random.default_rng(4)
+    states = rng.normal(size=(1, count, network.shape.hidden)).astype(np.float32)
+    tokens = rng.integers(0, network.shape.vocabulary + 1, (1, network.shape.codebooks, 3))
+    with torch.inference_mode():
+        expected = exact.begin(states, 1, guided=False)(tokens)
+        run = Run(network, (1, count + 8, LENGTH))
+        run.attend(torch.from_numpy(rng.normal(size=states.shape).astype(np.float32)))
+        run.attend(torch.from_numpy(states))
+        found = logits(network, run, tokens, 0)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
@@ -130,6 +149,8 @@ def test_a_run_keeps_the_graphs_that_were_used_last(
         Sampling(),
         Sampling(guidance_scale=1.0, top_k=0),
         Sampling(temperature=0.0),
+        Sampling(temperature=1e-300),
+        Sampling(temperature=1e-38),
         Sampling(temperature=0.5, top_k=7, top_p=0.3),
         Sampling(top_k=1),
     ],
@@ -144,6 +165,14 @@ def test_tensors_choose_as_arrays_do(sampling: Sampling) -> None:
         draws = Sampler(sampling, seed, rows).draws(1, codebooks)[:, :, 0]
         found = choose(torch.from_numpy(scores), torch.from_numpy(draws), sampling)
         assert np.array_equal(found.numpy(), expected)
+
+
+def test_scores_that_are_not_numbers_choose_a_code() -> None:
+    """An index outside of the codes would make the device unusable for the whole process."""
+    scores = torch.full((2, 4, 300), torch.nan)
+    draws = torch.full((2, 4), 0.5, dtype=torch.float64)
+    found = choose(scores, draws, Sampling(guidance_scale=1.0))
+    assert ((found >= 0) & (found < 300)).all()
 
 
 def test_random_numbers_are_the_same_one_step_or_many_at_a_time() -> None:
@@ -164,17 +193,18 @@ def test_the_codec_goes_on_where_the_device_has_no_memory(
     codes = np.random.default_rng(0).integers(0, 64, (2, 4, 20))
     sounds = []
     run = CodecRun(codec)
-    for one in (exact, run):
-        hidden, state = one.recur(one.embed(codes), None)
-        again, _ = one.recur(hidden, state)
-        sounds.append(one.synthesise(again))
+    with device_use() as use:
+        for one in (exact, run):
+            hidden, state = one.recur(one.embed(codes), None)
+            again, _ = one.recur(hidden, state)
+            sounds.append(one.synthesise(again))
     assert np.array_equal(sounds[0], sounds[1])
-    assert "out of memory" in (run.note or "")
+    assert "out of memory" in (use.note or "")
     codec.device = "cpu"
     monkeypatch.setattr(codec, "_moved", with_memory)
-    later = CodecRun(codec)
-    later.embed(codes)
-    assert later.note is None, "of another job"
+    with device_use() as use:
+        run.embed(codes)
+    assert use.note is None, "of another job"
 
 
 def out_of_memory(_values: Any) -> Any:
@@ -214,9 +244,10 @@ def codes_of(decoder: Decoder, kind: CodecSpec, hidden: int) -> tuple[Codes, str
     assert len(windows) == 2
     run = Windows(kind, decoder, lambda _: states, windows, nothing, sampler, True)
     steps: list[int] = []
-    found = np.concatenate(list(run.frames(lambda: steps.append(1))), axis=2)
+    with device_use() as use:
+        found = np.concatenate(list(run.frames(lambda: steps.append(1))), axis=2)
     assert len(steps) == sum(window.frames + max(kind.delays) for window in windows)
-    return found, " ".join(run.notes)
+    return found, use.note or ""
 
 
 @pytest.mark.parametrize("most", [0, 1, 30])

@@ -52,9 +52,10 @@ def test_only_codes_of_the_wanted_probability_are_taken(top_p: float) -> None:
         assert set(found[:, codebook].tolist()) == set(inside.tolist())
 
 
-def test_temperature_0_takes_the_likeliest() -> None:
+@pytest.mark.parametrize("temperature", [0.0, 1e-300, 1e-38])
+def test_temperature_0_takes_the_likeliest(temperature: float) -> None:
     scores = logits(3)
-    assert np.array_equal(Sampler(Sampling(1.0, 0.0), 1, 3)(scores), scores.argmax(2))
+    assert np.array_equal(Sampler(Sampling(1.0, temperature), 1, 3)(scores), scores.argmax(2))
 
 
 def test_guidance_leads_away_from_no_prompt() -> None:

@@ -13,7 +13,9 @@ import pytest
 from app import create_app
 from config import Config, ConfigError
 from studio.inference import devices
+from studio.inference.device_use import device_use
 from studio.inference.engine_settings import EngineSettings
+from studio.inference.worker_threads import WorkerThreads
 from studio.separation.torch_engine import TorchNetwork
 from studio.transcription import cuda
 from tests.support.in_process import application
@@ -70,7 +72,7 @@ def test_demucs_and_musicgen_say_why_they_run_on_the_cpu(tmp_path: Path) -> None
     catalogue = DemucsCatalogue(MINI / "demucs-mini", tmp_path, tmp_path)
     bag = load(catalogue, "mini", EngineSettings("torch", "f32", 0, tmp_path))
     assert bag.engine == "torch"
-    assert "CUDA" in (bag.remark or "")
+    assert "CUDA" in (bag.note or "")
     music = load_music(
         MusicGenCatalogue(MINI / "musicgen-mini", tmp_path),
         "mini",
@@ -367,15 +369,33 @@ class _Full(torch.nn.Module):  # type: ignore[misc, name-defined]
         return _Full(1_000)
 
 
+LITTLE = "has little free memory: segments are separated"
+
+
 @pytest.mark.parametrize("most", [0, 1, 2, 8])
 def test_too_little_memory_means_smaller_batches_and_then_the_cpu(most: int) -> None:
     network = TorchNetwork(_Full(most), "cpu", batch=8)
     windows = np.random.default_rng(0).normal(size=(8, 2, 8)).astype(np.float32)
-    assert np.array_equal(network(windows), windows[:, None] * 2)
-    assert network.batch == max(1, most)
-    reasons = {0: "out of memory", 1: "1 at a time", 2: "2 at a time", 8: ""}
-    assert reasons[most] in (network.note or "")
-    assert (network.note is None) == (most == 8)
+    with device_use() as use, WorkerThreads(1) as threads:
+        separated = threads.submit(network, windows).result()
+        assert network.batch == max(1, most)
+    assert np.array_equal(separated, windows[:, None] * 2)
+    notes = {
+        0: "The CUDA device failed (CUDA out of memory. Tried to allocate 2 GiB); the CPU was used "
+        "instead.",
+        1: f"The CUDA device {LITTLE} 1 at a time, which is slower.",
+        2: f"The CUDA device {LITTLE} 2 at a time, which is slower.",
+        8: None,
+    }
+    assert use.note == notes[most]
+    # Another job, when there is memory again.
+    network.module.most = 8
+    calls = len(network.module.calls)
+    with device_use() as use:
+        assert network.batch == 8
+        network(windows)
+    assert network.module.calls[calls:] == [8]
+    assert use.note is None
 
 
 def test_memory_of_a_device_that_is_lost_is_not_released(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,4 +425,5 @@ def test_unloading_does_not_import_pytorch() -> None:
 
 def test_notes_are_joined() -> None:
     assert json.dumps(devices.join_notes(None, "a.", None, "b.")) == '"a. b."'
+    assert devices.join_notes("a.", "b.", "a.") == "a. b."
     assert devices.join_notes(None, None) is None

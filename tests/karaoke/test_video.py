@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.players import song_of
@@ -12,7 +13,7 @@ from studio.karaoke.options import parse_video
 from studio.karaoke.screen import Screen
 from studio.karaoke.video import place_fonts
 from studio.storage.on_demand import Abandoned
-from tests.support.server import ffmpeg_children, noise, write_wav
+from tests.support.server import decode_all, ffmpeg_children, noise, tone, write_wav
 
 
 def test_a_canceled_video_leaves_no_process(tmp_path: Path) -> None:
@@ -30,6 +31,25 @@ def test_a_canceled_video_leaves_no_process(tmp_path: Path) -> None:
     with pytest.raises(Abandoned):
         audio.write_video(tmp_path / "video.mp4", tmp_path, frame, audio.Mix(), song, on_wait=leave)
     assert ffmpeg_children() == before
+
+
+def peak_of_video(folder: Path, is_peak_safe: bool) -> float:
+    fonts = Fonts.for_text("", None, None)
+    (folder / audio.SCRIPT).write_text(Screen(320, 180, fonts).script([], []), "utf-8")
+    place_fonts(fonts, folder)
+    loud = np.stack([3 * tone(2.0)] * 2)
+    song = song_of(write_wav(folder / "song.wav", loud, subtype="FLOAT"), 2.0)
+    mix, video = audio.Mix(is_peak_safe=is_peak_safe), folder / "video.mp4"
+    frame = audio.Frame(320, 180, "000000")
+    audio.write_video(video, folder, frame, mix, song, on_wait=lambda: None)
+    return float(np.abs(decode_all(video)).max())
+
+
+def test_peaks_of_a_video_are_limited_if_wanted(tmp_path: Path) -> None:
+    for name in ("raw", "safe"):
+        (tmp_path / name).mkdir()
+    assert peak_of_video(tmp_path / "raw", False) > 1.3
+    assert peak_of_video(tmp_path / "safe", True) < 1.1
 
 
 def test_a_title_may_have_joined_letters_and_emoji() -> None:

@@ -18,10 +18,11 @@ from studio.separation.arrays import Array, TorchArrays
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
-from studio.separation.network import Bag, Stems, Windows
+from studio.separation.network import Bag, Member, Stems, Windows
 from studio.separation.options import SeparationOptions
 from studio.separation.separate import separate
 from studio.separation.stream import Separation
+from studio.separation.torch_engine import TorchNetwork
 from studio.sources import Source
 from tests.support.server import (
     RATE_HZ,
@@ -65,7 +66,6 @@ class Louder:
         self._network, self._factor = network, factor
         self.segment_samples = network.segment_samples
         self.batch, self.parallel = network.batch, network.parallel
-        self.note: str | None = None
 
     def window_samples(self, length: int) -> int:
         return int(self._network.window_samples(length))
@@ -95,6 +95,32 @@ def run(
     checked = SeparationOptions(**options)
     context = JobContext(checked, work, report)
     return separate(bag, Source(source, sound.shape[1] / RATE_HZ), context).to_dict()
+
+
+def test_the_next_job_has_the_device_again(
+    tiny: Bag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One window fails, as if others used the memory of the device for a moment."""
+    [member] = tiny.members
+    assert isinstance(member.network, TorchNetwork)
+    network = TorchNetwork(member.network.module, "cpu", 1)
+    bag = dataclasses.replace(tiny, members=(Member(network, member.weights),))
+    forward, calls = network._run, []
+
+    def run_window(windows: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return forward(windows)
+
+    monkeypatch.setattr(network, "_run", run_window)
+    sound = noise(3.0)
+    first, later = (run(bag, sound, tmp_path / name) for name in ("first", "later"))
+    assert first["note"].startswith("The CUDA device failed (CUDA out of memory. ")
+    assert later["note"] is None
+    for stem in STEMS:
+        one, other = (read_sound(tmp_path / name / f"{stem}.wav") for name in ("first", "later"))
+        assert np.abs(one - other).max() < 1e-6
 
 
 def model_stems(bag: Bag, sound: Sound) -> Stems:

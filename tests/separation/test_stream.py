@@ -24,6 +24,7 @@ from studio.separation.load import load
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems, Windows
 from studio.separation.stream import SHIFT_SEED, Separation
+from studio.separation.torch_engine import TorchNetwork
 from tests.support.server import (
     ROOT,
     SONG,
@@ -174,7 +175,6 @@ class Counted:
         self._network = network
         self.segment_samples = network.segment_samples
         self.batch, self.parallel = network.batch, network.parallel
-        self.note: str | None = None
         self.calls = 0
 
     def window_samples(self, length: int) -> int:
@@ -247,7 +247,8 @@ def test_sums_in_pytorch_are_those_in_numpy(
     bag, sound = bag_of.__wrapped__(weights, "tiny_mixed"), noise(4.6) + np.float32(0.1)
     exact = streamed(bag, sound, stems, **options)
     for member in bag.members:
-        member.network.batch = 3
+        assert isinstance(member.network, TorchNetwork)
+        member.network.max_batch = 3
     found = streamed(bag, sound, stems, arrays=TorchArrays("cpu"), **options)
     assert found.dtype == np.float32
     assert np.abs(found - exact).max() < 1e-5 * np.abs(exact).max()

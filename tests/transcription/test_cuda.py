@@ -10,6 +10,7 @@ import pytest
 
 from studio.errors import ModelUnusable
 from studio.inference import devices
+from studio.inference.device_use import device_use
 from studio.inference.engine_settings import EngineSettings
 from studio.transcription import load, openai_engine
 from studio.transcription.catalogue import WhisperCatalogue
@@ -65,20 +66,28 @@ def decoded(model: CudaModel) -> list[list[int]]:
 @pytest.mark.parametrize("most", [0, 1, 2, 8])
 def test_too_little_memory_means_fewer_windows_and_then_the_cpu(model: Any, most: int) -> None:
     exact = decoded(CudaModel(LittleMemory(model, WINDOWS, ""), lambda: model))
-    short = CudaModel(LittleMemory(model, most, OUT_OF_MEMORY), lambda: model)
+    device = LittleMemory(model, most, OUT_OF_MEMORY)
+    short = CudaModel(device, lambda: model)
     before = short.max_windows(2)
-    assert decoded(short) == exact
-    assert short.max_windows(2) == (before if most == 8 else max(1, most))
+    with device_use() as use:
+        assert decoded(short) == exact
+        assert short.max_windows(2) == (before if most == 8 else max(1, most))
     notes = {0: "out of memory", 1: "1 at a time", 2: "2 at a time", 8: ""}
-    assert notes[most] in (short.note or "")
-    assert (short.note is None) == (most == 8)
+    assert notes[most] in (use.note or "")
+    assert (use.note is None) == (most == 8)
+    # Another job, when there is memory again.
+    device._most = WINDOWS
+    with device_use() as use:
+        assert short.max_windows(2) == before
+        assert decoded(short) == exact
+    assert use.note is None
 
 
 def test_other_failures_are_those_of_the_work(model: Any) -> None:
     broken = CudaModel(LittleMemory(model, 0, "the prompt is too long"), lambda: model)
-    with pytest.raises(RuntimeError, match="too long"):
+    with device_use() as use, pytest.raises(RuntimeError, match="too long"):
         decoded(broken)
-    assert broken.note is None
+    assert use.note is None
 
 
 # openai-whisper leaves the file of its tokens to the garbage collector, and sees that the device is
@@ -130,7 +139,9 @@ def test_openai_whisper_goes_on_where_its_device_fails(
     engine = OpenaiWhisper(FOLDER, "mini")
     assert (engine.note is None) == (call != "load")
     assert calls[call](engine) == calls[call](exact)
-    assert engine.note == f"The CUDA device was not used: {OUT_OF_MEMORY}."
+    notes = {"load": f"The CUDA device was not used: {OUT_OF_MEMORY}."}
+    failed = f"The CUDA device failed ({OUT_OF_MEMORY}); the CPU was used instead."
+    assert engine.note == notes.get(call, failed)
     assert engine.precision == "float32"
     assert asked == ["cuda", "cpu"]
 

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import soundfile
 from flask.testing import FlaskClient
 
 from studio import audio
-from studio.audio.piped import stretched
-from studio.errors import NotAudio
+from studio.audio.piped import encoded, stretched
+from studio.errors import InvalidOption, NotAudio
 from studio.results import TrackFolder
 from studio.web.mixes import MAX_MIXES_PER_CLIENT
 from tests.support.hostile_files import open_door
@@ -301,6 +302,37 @@ def test_a_song_that_cannot_be_decoded_is_an_error(tmp_path: Path) -> None:
     mix = audio.Mix({"vocals": 0.5}, semitones=1.0)
     with pytest.raises(NotAudio):
         list(audio.mixed_file(mix, song, "mp3"))
+
+
+FORMATS = ["wav", "flac", "mp3", "ogg"]
+
+
+@pytest.mark.parametrize("is_peak_safe", [False, True])
+@pytest.mark.parametrize("audio_format", FORMATS)
+def test_errors_come_before_the_first_bytes(
+    tmp_path: Path, audio_format: str, is_peak_safe: bool
+) -> None:
+    """So that they are answered, instead of breaking the connection."""
+    song = replace(long_song(tmp_path, 1.0), channels=1)
+    mix = audio.Mix(pans={"vocals": 0.5}, is_peak_safe=is_peak_safe)
+    with (
+        closing(audio.mixed_file(mix, song, audio_format)) as pieces,
+        pytest.raises(InvalidOption, match="balance of 'vocals'"),
+    ):
+        next(pieces)
+
+
+@pytest.mark.parametrize("audio_format", FORMATS)
+def test_a_mix_that_the_system_interrupts_is_an_error(audio_format: str) -> None:
+    """It looked as if ffmpeg had ended, and the file had less sound."""
+
+    def blocks() -> Iterator[Sound]:
+        yield noise(0.5)
+        raise BlockingIOError("no processes left")
+
+    pieces = encoded(blocks(), audio_format, RATE_HZ, 2, RATE_HZ, tags=audio.Tags(""))
+    with pytest.raises(BlockingIOError, match="no processes left"):
+        list(pieces)
 
 
 @pytest.mark.parametrize("audio_format", ["flac", "mp3", "ogg"])

@@ -48,7 +48,8 @@ class Run:
     def attend(self, states: Any) -> None:
         """Set the encoder states (rows, tokens, hidden)."""
         count = states.shape[1]
-        self.cross_mask[:] = self._every[: self.cross_mask.shape[1]] < count
+        self.cross_mask[:, :count] = True
+        self.cross_mask[:, count:] = False
         for layer in range(self._network.shape.layers):
             keys, values = self._network.cross_attention(layer, states)
             self.cross_keys[layer, :, :, :count] = keys
@@ -115,7 +116,7 @@ def choose(scores: Any, draws: Any, sampling: Sampling) -> Any:
     if sampling.is_guided:
         conditional, unconditional = scores.chunk(2)
         scores = unconditional + (conditional - unconditional) * sampling.guidance_scale
-    if sampling.temperature == 0.0:
+    if sampling.is_greedy:
         return scores.argmax(dim=-1)
     size = scores.shape[-1]
     kept = min(sampling.top_k or size, size)
@@ -126,5 +127,6 @@ def choose(scores: Any, draws: Any, sampling: Sampling) -> Any:
     inside = sums - weights < sampling.top_p * sums[..., -1:]
     total = torch.where(inside, sums, 0.0).amax(dim=-1)
     places = (sums <= (draws * total)[..., None]).sum(dim=-1, keepdim=True)
-    places = torch.minimum(places, inside.sum(dim=-1, keepdim=True) - 1)
+    # Scores that are not numbers are never inside, and a place outside breaks the CUDA device.
+    places = torch.minimum(places, inside.sum(dim=-1, keepdim=True) - 1).clamp(min=0)
     return order.gather(-1, places)[..., 0]

@@ -1,0 +1,85 @@
+"""Keeps, for each job, what went wrong on the GPU while it went on with less memory or on the CPU.
+
+The job is that of the thread, because libraries such as faster-whisper are between it and its calls
+to the device.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+from studio.inference.devices import failure_note, is_device_failure
+
+log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
+
+
+class DeviceUse:
+    """How a GPU serves one job; `note` says what went wrong, if anything did.
+
+    The next job tries the GPU again, with all windows at a time.
+    """
+
+    def __init__(self) -> None:
+        self._failure: str | None = None
+        self._shortage: str | None = None
+        self._most: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+
+    @property
+    def note(self) -> str | None:
+        return self._failure or self._shortage
+
+    def most(self, network: object, count: int) -> int:
+        """How many windows a network takes at a time, if it takes `count` with enough memory."""
+        return min(count, self._most.get(network, count))
+
+    def take_fewer(self, network: object, most: int, doing: str) -> None:
+        """Let a network take at most so many windows at a time for the rest of the job."""
+        if self._most.get(network, most + 1) > most:
+            self._most[network] = most
+            self._shortage = (
+                f"The CUDA device has little free memory: {doing} {most} at a time, which is "
+                "slower."
+            )
+            log.warning(self._shortage)
+
+    def fail(self, error: BaseException, device: str) -> None:
+        if self._failure is None:
+            self._failure = failure_note(error, device)
+            log.warning(self._failure)
+
+
+_current_use: ContextVar[DeviceUse] = ContextVar("device_use")
+# Outside of jobs, as in live transcription, nobody reads the note.
+_no_job = DeviceUse()
+
+
+@contextmanager
+def device_use() -> Iterator[DeviceUse]:
+    """How a GPU serves the job that runs in this block, on this thread and on `WorkerThreads`."""
+    use = DeviceUse()
+    token = _current_use.set(use)
+    try:
+        yield use
+    finally:
+        _current_use.reset(token)
+
+
+def current_use() -> DeviceUse:
+    """That of the job of this thread."""
+    return _current_use.get(_no_job)
+
+
+def or_on_cpu(device: str, call: Callable[[], _Answer], on_cpu: Callable[[], _Answer]) -> _Answer:
+    """What `call` returns, or if the device fails, what `on_cpu` returns."""
+    try:
+        return call()
+    except RuntimeError as error:
+        if not is_device_failure(error):
+            raise
+        current_use().fail(error, device)
+    # Outside of the handler: the error holds the tensors of the failed call.
+    return on_cpu()
