@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
+from studio.transcription.line_breaks import joined_texts
 from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
 from studio.transcription.live.events import Advice, Observer, SessionError, Utterance
 from studio.transcription.live.lag import LagReport
@@ -254,7 +255,7 @@ class Session:
             if not self._finishing or self._closed or self._busy:
                 return False
             summary = {
-                "text": " ".join(self._texts),
+                "text": joined_texts(self._texts),
                 "segments": self._utterance.segment,
                 "audio_s": round(self._received / RATE_HZ, 3),
                 "decoding_s": round(self._decoding_s, 3),

@@ -18,6 +18,8 @@ from openai.resources.realtime.realtime import RealtimeConnection
 from socketio.exceptions import ConnectionError as RefusedError
 
 from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.live.endpoints import Span
+from studio.web.compat.openai.realtime.items import Items
 from tests.support.hearing import silence
 from tests.support.live_client import Client, open_sessions
 from tests.support.openai_audio import KEY
@@ -150,6 +152,22 @@ def test_every_commit_is_answered(server: Server, recording: Spoken) -> None:
         answer = connection.recv()
         assert answer.type == "error"
         assert answer.error.code == "input_audio_buffer_commit_empty"
+
+
+def test_the_deltas_of_chinese_are_its_text() -> None:
+    """Two utterances in one item; the second begins to be stable before it ends."""
+    sent: list[dict[str, Any]] = []
+    items = Items(lambda kind, members: sent.append({"type": kind, **members}))
+    items.has_turns = False
+    for text in ("今天天气很好。", "我们去公园。"):
+        items.began(0)
+        items.interim(text[:2])
+        items.ended(Span(0, RATE_HZ))
+        items.decoded(text)
+    items.commit()
+    deltas = [one["delta"] for one in sent if one["type"] == f"{TRANSCRIPTION}.delta"]
+    assert deltas == ["今天", "天气很好。", "我们", "去公园。"]
+    assert sent[-1]["transcript"] == "".join(deltas)
 
 
 def test_a_cleared_buffer_is_not_transcribed(server: Server, recording: Spoken) -> None:
