@@ -54,6 +54,27 @@ def run(script: str, *arguments: object) -> dict[str, Any]:
     return found
 
 
+def test_the_page_keeps_what_the_server_has_not_decoded() -> None:
+    """The server has accepted a minute and decoded 25 s when the connection drops."""
+    queue = (ROOT / "studio/web/static/js/data/send_queue.js").read_text("utf-8")
+    script = """
+    const queue = new SendQueue();
+    for (let startS = 0; startS < 60; startS += 1) {
+      queue.add({ pcm: new Int16Array(16), rateHz: 16, startS });
+      queue.accept(1, Math.min(startS + 1, 25));
+    }
+    queue.restore();
+    const kept = queue.seconds;
+    queue.accept(60, 55);
+    queue.restore();
+    console.log(JSON.stringify([kept, queue.seconds]));
+    """
+    command = ["node", "--input-type=module", "--eval", queue + script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [60, 35]
+
+
 @pytest.mark.slow
 def test_the_page_knows_the_client_of_the_cdn(tmp_path: Path) -> None:
     """Its hash is that of the same version on npm, which can fall back to polling."""
