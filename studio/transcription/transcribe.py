@@ -181,8 +181,6 @@ class _Listener:
                 self._detect(waiting)
             while self.language is not None and len(waiting) >= self._batch_size():
                 yield from self._decode(waiting)
-        if waiting and self.language is None:
-            self._detect(waiting)
         while waiting:
             yield from self._decode(waiting)
 
@@ -198,19 +196,21 @@ class _Listener:
                 self.meter.add(block[0])
             yield block[0]
 
-    def _detect(self, windows: list[Window]) -> None:
+    def _detect(self, windows: list[Window]) -> str:
         """Detect the language in all windows, because the first may be a cough and a pause."""
         speech = np.concatenate([window.speech for window in windows])[: DETECTION_S * RATE_HZ]
         language, probability = self._engine.detect_language(speech)
         self.language, self.language_probability = language, round(probability, 4)
+        return language
 
     def _decode(self, waiting: list[Window]) -> Iterator[tuple[list[Segment], float]]:
         """Remove the next batch from the `waiting` windows, and decode it."""
+        language = self.language or self._detect(waiting)
         size = self._batch_size()
         batch, waiting[:size] = waiting[:size], []
         options = self._options
         decoding = DecodeOptions(
-            self.language,
+            language,
             options.task,
             options.initial_prompt,
             options.hotwords,
