@@ -127,8 +127,8 @@ class FasterWhisper:
             "task": options.task,
             "beam_size": options.beam_size,
             "temperature": list(options.temperatures),
-            "initial_prompt": self._prompt(options),
-            "hotwords": options.hotwords,
+            # faster-whisper uses an `initial_prompt` for the first pass of a window only.
+            "hotwords": self._hints(options),
             "word_timestamps": options.word_timestamps,
             "max_new_tokens": self._most_new_tokens(options),
             "compression_ratio_threshold": MAX_COMPRESSION_RATIO,
@@ -196,10 +196,8 @@ class FasterWhisper:
         if options.max_tokens is None:
             return None
         prompt = START_TOKENS if self._is_multilingual else 1
-        if given := [text for text in (options.hotwords, options.initial_prompt) if text]:
-            # Of each, faster-whisper takes so much.
-            most = int(self._model.max_length) // 2 - 1
-            prompt += 1 + sum(min(len(self._tokens(text)), most) for text in given)
+        if hints := self._hints(options):
+            prompt += 1 + min(len(self._tokens(hints)), self._max_hint_tokens)
         together = max(2 * options.max_tokens, prompt + options.max_tokens - 1)
         return max(1, min(together, int(self._model.max_length)) - prompt)
 
@@ -207,15 +205,22 @@ class FasterWhisper:
         encoded = self._model.hf_tokenizer.encode(f" {text.strip()}", add_special_tokens=False)
         return list(encoded.ids)
 
-    def _prompt(self, options: DecodeOptions) -> str | None:
-        """The prompt; next to hotwords only the end of it that fits, else decoding fails."""
-        if not options.initial_prompt or not options.hotwords:
-            return options.initial_prompt
+    @property
+    def _max_hint_tokens(self) -> int:
+        """So many tokens from the beginning of hotwords does faster-whisper take."""
+        return int(self._model.max_length) // 2 - 1
 
-        # Text that is cut inside a character grows by a few tokens when it is read again.
-        room = self._model.max_length // 2 - 8 - len(self._tokens(options.hotwords))
-        kept = self._tokens(options.initial_prompt)[-room:] if room > 0 else []
-        return str(self._model.hf_tokenizer.decode(kept)) or None
+    def _hints(self, options: DecodeOptions) -> str | None:
+        """The hotwords, and as much of the end of the prompt as fits after them."""
+        hotwords = (options.hotwords or "").strip()
+        prompt = (options.initial_prompt or "").strip()
+        tokens = self._tokens(prompt)
+        room = self._max_hint_tokens - (len(self._tokens(hotwords)) if hotwords else 0)
+        if len(tokens) > room:
+            # Text that is cut inside a character grows by a few tokens when it is read again.
+            room = max(0, room - 7)
+            prompt = self._model.hf_tokenizer.decode(tokens[len(tokens) - room :]).strip()
+        return " ".join(filter(None, [hotwords, prompt])) or None
 
 
 def _loaded(folder: Path, precision: str, **settings: Any) -> Any:

@@ -4,7 +4,7 @@ The rules are those of Unicode (UAX #14), and for Thai the boundaries between wo
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import accumulate
 from typing import Any
@@ -104,6 +104,11 @@ def with_space(text: str) -> str:
     """The text of a segment with the space before it, if its script has one there."""
     plain = text.strip()
     return plain if _WITHOUT_SPACE_BEFORE.match(plain) else f" {plain}"
+
+
+def joined_texts(texts: Iterable[str]) -> str:
+    """The texts of segments or utterances as one, with spaces where their scripts have them."""
+    return "".join(with_space(text) for text in texts if text.strip()).removeprefix(" ")
 
 
 def without_spaces(text: str) -> bool:

@@ -28,6 +28,8 @@ from studio.transcription.windows import Window, all_windows, voiced_windows
 
 NOTHING_SAID = "No speech was decoded in the file, so the text is empty."
 NOT_PLACED = "{} of {} words of the lyrics were not found in the audio."
+# The language is detected in this much speech, as much as a model hears at once.
+DETECTION_S = 30
 # Share of the progress of a job that then puts lyrics in time.
 LISTENING_SHARE = 0.85
 
@@ -166,8 +168,8 @@ class _Listener:
     def run(self) -> Iterator[tuple[list[Segment], float]]:
         """Yield the segments of each window, in the time of the recording, and the position.
 
-        Without speech, and while a batch fills, it yields empty lists, so that progress and
-        cancellation continue to work.
+        Without speech, while a batch fills, and before the language is detected, it yields empty
+        lists, so that progress and cancellation continue to work.
         """
         find = voiced_windows if self._options.vad else all_windows
         waiting: list[Window] = []
@@ -176,10 +178,11 @@ class _Listener:
                 # A copy, because a view keeps the minute that it was cut from in memory.
                 waiting.append(replace(window, speech=window.speech.copy()))
             yield [], (waiting or [window])[0].start_s
-            if len(waiting) >= self._batch_size():
+            if self.language is None and _samples(waiting) >= DETECTION_S * RATE_HZ:
+                self._detect(waiting)
+            while self.language is not None and len(waiting) >= self._batch_size():
                 yield from self._decode(waiting)
-                waiting = []
-        if waiting:
+        while waiting:
             yield from self._decode(waiting)
 
     def _batch_size(self) -> int:
@@ -194,13 +197,21 @@ class _Listener:
                 self.meter.add(block[0])
             yield block[0]
 
-    def _decode(self, batch: list[Window]) -> Iterator[tuple[list[Segment], float]]:
-        if self.language is None:
-            language, probability = self._engine.detect_language(batch[0].speech)
-            self.language, self.language_probability = language, round(probability, 4)
+    def _detect(self, windows: list[Window]) -> str:
+        """Detect the language in all windows, because the first may be a cough and a pause."""
+        speech = np.concatenate([window.speech for window in windows])[: DETECTION_S * RATE_HZ]
+        language, probability = self._engine.detect_language(speech)
+        self.language, self.language_probability = language, round(probability, 4)
+        return language
+
+    def _decode(self, waiting: list[Window]) -> Iterator[tuple[list[Segment], float]]:
+        """Remove the next batch from the `waiting` windows, and decode it."""
+        language = self.language or self._detect(waiting)
+        size = self._batch_size()
+        batch, waiting[:size] = waiting[:size], []
         options = self._options
         decoding = DecodeOptions(
-            self.language,
+            language,
             options.task,
             options.initial_prompt,
             options.hotwords,
@@ -212,3 +223,7 @@ class _Listener:
         for window, segments in zip(batch, decoded, strict=True):
             self.speech_s += window.end_s - window.start_s
             yield [one.shifted(window.start_s, window.end_s) for one in segments], window.end_s
+
+
+def _samples(windows: list[Window]) -> int:
+    return sum(len(window.speech) for window in windows)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from studio.transcription.line_breaks import with_space
+from studio.transcription.line_breaks import joined_texts
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Transcript:
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; `from_dict` is the inverse."""
         data = {
-            "text": "".join(with_space(one.text) for one in self.segments).removeprefix(" "),
+            "text": joined_texts(one.text for one in self.segments),
             "language": self.language,
             "translated_into": self.translated_into,
             "language_probability": self.language_probability,

@@ -1,5 +1,6 @@
 """The production launcher refuses what is unsafe, gets ready, and stops in an orderly way."""
 
+import base64
 import json
 import os
 import shutil
@@ -8,13 +9,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from queue import Queue
+from threading import Thread
 from typing import Any
 
 import pytest
 import socketio
+import websocket
 
 from config import Config
 from production import Launcher, refusals, warnings
@@ -127,14 +131,38 @@ def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
         launched.url, namespaces=["/transcribe"], transports=["websocket"], wait_timeout=30
     )
     assert events.get(timeout=30)[0] == "connected"
+    address = launched.url.replace("http", "ws") + "/v1/realtime?intent=transcription"
+    speaker = websocket.create_connection(address, timeout=60)
+    assert event_of(speaker)["type"] == "session.created"
+    speaking = Thread(target=speak, args=(speaker,), daemon=True)
+    speaking.start()
     os.kill(launched.pid, signal.SIGTERM)
     name, data = events.get(timeout=60)
     assert (name, data["code"]) == ("error", "server_stopping")
+    assert event_of(speaker)["error"]["code"] == "server_stopping"
+    speaker.shutdown()
+    speaking.join()
     client.disconnect()
     launched.stop()
     launched.start(command=LAUNCHER)
     status = launched.wait(file_id)
     assert status["status"] == "completed", status
+
+
+def event_of(speaker: websocket.WebSocket) -> dict[str, Any]:
+    """The next event that a client of the Realtime API receives."""
+    event: dict[str, Any] = json.loads(speaker.recv())
+    return event
+
+
+def speak(speaker: websocket.WebSocket) -> None:
+    """Send audio without a pause, until the connection ends."""
+    audio = base64.b64encode(bytes(4800)).decode()
+    event = json.dumps({"type": "input_audio_buffer.append", "audio": audio})
+    with suppress(OSError, websocket.WebSocketException):
+        while True:
+            speaker.send(event)
+            time.sleep(0.1)
 
 
 @pytest.mark.slow

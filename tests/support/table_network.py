@@ -27,19 +27,24 @@ Next = Callable[[tuple[int, ...]], Mapping[int, float]]
 
 
 class TableNetwork:
-    """Answers the search in place of a network. The texts of its rows are its cache."""
+    """Answers the search in place of a network, with one table for all windows, or one for each.
 
-    def __init__(self, next_tokens: Next) -> None:
+    The windows and texts of its rows are its cache.
+    """
+
+    def __init__(self, *tables: Next) -> None:
         self.no_bias: Floats = np.zeros((1, VOCABULARY), np.float32)
-        self._texts: list[tuple[int, ...]] = []
-        self._logits = cache(lambda text: logits_of(next_tokens(text)))
+        self._texts: list[tuple[int, tuple[int, ...]]] = []
+        self._logits = cache(
+            lambda window, text: logits_of(tables[window % len(tables)](text)),
+        )
 
     def step(self, tokens: Integers, parents: Integers, wanted: Integers | None = None) -> Floats:
         if wanted is not None:
-            self._texts = [()] * len(tokens)
+            self._texts = [(window, ()) for window in range(len(tokens))]
             return np.zeros((len(tokens), len(wanted), 1), np.float32)
         self._texts = [
-            (*self._texts[parent], token)
+            (self._texts[parent][0], (*self._texts[parent][1], token))
             for parent, token in zip(parents.tolist(), tokens[:, 0].tolist(), strict=True)
         ]
         return np.zeros((len(tokens), 1, 1), np.float32)
@@ -47,7 +52,7 @@ class TableNetwork:
     def scores(self, hidden: Floats, bias: Floats) -> Scores:
         # The first tokens of all texts are drawn from one row.
         texts = self._texts if len(self._texts) == len(hidden) else self._texts * len(hidden)
-        logits = np.stack([self._logits(text) for text in texts]) + bias
+        logits = np.stack([self._logits(*text) for text in texts]) + bias
         text = logits[:, : TOKENS.end]
         places = np.argsort(-text, axis=1, kind="stable")[:, :MAX_BEST]
         best = np.take_along_axis(text, places, axis=1)

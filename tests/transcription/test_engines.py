@@ -144,17 +144,19 @@ def test_special_tokens_in_lyrics_are_text(
 
 
 class Counting:
-    """CTranslate2's model, which counts the tokens that it gives."""
+    """CTranslate2's model, which counts the tokens that it gives, and notes those it is given."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.counts: list[int] = []
+        self.prompts: list[list[int]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
-    def generate(self, *given: Any, **settings: Any) -> Any:
-        found = self.model.generate(*given, **settings)
+    def generate(self, states: Any, prompts: list[list[int]], **settings: Any) -> Any:
+        self.prompts += prompts
+        found = self.model.generate(states, prompts, **settings)
         self.counts += [len(one.sequences_ids[0]) for one in found]
         return found
 
@@ -171,6 +173,23 @@ def test_tokens_are_bounded_as_asked(
     options = replace(PLAIN, max_tokens=12, word_timestamps=False, initial_prompt=prompt)
     heard(engine, recording.sound, options=options)
     assert max(counting.counts) == 12
+
+
+@pytest.mark.parametrize("times", [1, 300])
+def test_all_passes_of_a_window_have_the_end_of_the_prompt(
+    recording: Spoken, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    engine = FasterWhisper(MINI / "ctranslate2", 0)
+    noting = Counting(engine._model.model)
+    monkeypatch.setattr(engine._model, "model", noting)
+    options = replace(PLAIN, max_tokens=4, word_timestamps=False, hotwords="yankee zulu")
+    options = replace(options, initial_prompt=f"{'red green ' * times}november")
+    heard(engine, np.concatenate([recording.sound, recording.sound]), options=options)
+    texts = [engine._model.hf_tokenizer.decode(prompt) for prompt in noting.prompts]
+    assert len(texts) >= 2
+    for text in texts:
+        assert text.startswith(" yankee zulu")
+        assert text.endswith(" red green november")
 
 
 @pytest.mark.parametrize("name", ["faster", pytest.param("openai", marks=pytest.mark.slow)])

@@ -1,19 +1,58 @@
-"""Languages that a model has no token for are refused, wherever they are asked for."""
+"""Languages are detected in enough speech; those that a model has no token for are refused."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from studio.family import JobContext
+from studio.sources import Source
+from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.options import TranscriptionOptions
+from studio.transcription.transcribe import transcribe
+from tests.support.hearing import Hearing, silence
 from tests.support.live_client import Client
 from tests.support.openai_audio import ask, assert_error
 from tests.support.problems import assert_problem
-from tests.support.server import ROOT, Server
+from tests.support.server import ROOT, Server, write_wav
 from tests.support.speech import RECORDING, Spoken
 
 # Its vocabulary is that of the releases before large-v3.
 MINI = ROOT / "pretrained" / "whisper-mini" / "ctranslate2"
 SENTENCE = "`language` is 'yue', which {} does not support."
 OWN = SENTENCE.format("this variant of Whisper")
+
+
+class Detecting(Hearing):
+    """Takes less than 3 s for Welsh, and notes in how much speech it detects a language."""
+
+    def __init__(self, spoken: Spoken) -> None:
+        super().__init__(spoken)
+        self.seconds: list[float] = []
+
+    def detect_language(self, speech: Speech) -> tuple[str, float]:
+        self.seconds.append(len(speech) / RATE_HZ)
+        return ("en", 0.9) if self.seconds[-1] >= 3 else ("cy", 0.3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_word_before_a_pause_does_not_decide_the_language(
+    recording: Spoken, tmp_path: Path, batch_size: int, times: int
+) -> None:
+    engine = Detecting(recording)
+    _, start_s, end_s = recording.words[4]
+    word = recording.sound[round(start_s * RATE_HZ) : round(end_s * RATE_HZ)]
+    sound = np.concatenate([silence(1), word, *[silence(7), recording.sound] * times])
+    path = write_wav(tmp_path / "word.wav", sound[None], RATE_HZ)
+    options = TranscriptionOptions(batch_size=batch_size)
+    source = Source(path, len(sound) / RATE_HZ)
+    result = transcribe(engine, source, JobContext(options, tmp_path))
+    assert result.language == "en"
+    assert [options.language for options in engine.asked] == ["en"] * (1 + times)
+    (seconds,) = engine.seconds
+    assert seconds == 30 if times > 1 else 15 < seconds < 21
 
 
 @pytest.fixture(scope="module")

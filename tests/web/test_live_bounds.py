@@ -291,6 +291,41 @@ def test_noise_does_not_decide_the_language(desk: Desk, recording: Spoken) -> No
     assert desk.engine.detected == []
 
 
+def test_one_uncertain_word_does_not_decide_the_language(desk: Desk, recording: Spoken) -> None:
+    """It is said in its language; the next utterance is long enough to decide."""
+    desk.engine.detected = [("cy", 0.5), ("de", 0.5)]
+    events: Queue[tuple[str, Any]] = Queue()
+    settings = LiveSettings(variant="mini", interim_results=False, endpointing_ms=1500)
+    session = Session(settings, LIMITS, lambda *event: events.put(event), 0.0)
+    _, start_s, end_s = recording.words[4]
+    word = recording.sound[round(start_s * RATE_HZ) : round(end_s * RATE_HZ)]
+    sentences = [recording.part(0, 2), silence(2), recording.part(2, 3)]
+    session.feed(np.concatenate([silence(1), word, silence(2), *sentences]), 1e9)
+    session.finish(1e9)
+    desk.scheduler.add("one", session, "one")
+    finals = [events.get(timeout=WAIT_S)[1] for _ in range(3)]
+    assert [final["language"] for final in finals] == ["cy", "de", "de"]
+    assert events.get(timeout=WAIT_S)[1]["language"] == "de"
+    assert [options.language for options in desk.engine.asked] == ["cy", "de", "de"]
+    assert desk.engine.detected == []
+
+
+def test_the_language_of_a_short_session_is_told(desk: Desk, recording: Spoken) -> None:
+    desk.engine.detected = [("cy", 0.5)]
+    events: Queue[tuple[str, Any]] = Queue()
+    settings = LiveSettings(variant="mini", interim_results=False)
+    session = Session(settings, LIMITS, lambda *event: events.put(event), 0.0)
+    _, start_s, end_s = recording.words[4]
+    session.feed(recording.sound[round(start_s * RATE_HZ) : round(end_s * RATE_HZ)], 1e9)
+    session.finish(1e9)
+    desk.scheduler.add("one", session, "one")
+    told = [events.get(timeout=WAIT_S) for _ in range(2)]
+    assert [(name, data["language"]) for name, data in told] == [
+        ("transcription", "cy"),
+        ("finished", "cy"),
+    ]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

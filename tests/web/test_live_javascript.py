@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -11,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from studio.transcription.line_breaks import columns
 from tests.support.live_client import pcm
 from tests.support.server import ROOT, Server
 from tests.support.speech import Spoken
+from tests.support.subtitles import read_srt
 
+DATA = ROOT / "studio" / "web" / "static" / "js" / "data"
 SCRIPTS = ROOT / "tests" / "support" / "javascript"
 # The version of the document's example, and the newest.
 VERSIONS = ["4.7.2", "4.8.4"]
@@ -52,6 +56,76 @@ def run(script: str, *arguments: object) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def test_the_page_keeps_what_the_server_has_not_decoded() -> None:
+    """The server has accepted a minute and decoded 25 s when the connection drops."""
+    queue = (DATA / "send_queue.js").read_text("utf-8")
+    script = """
+    const queue = new SendQueue();
+    for (let startS = 0; startS < 60; startS += 1) {
+      queue.add({ pcm: new Int16Array(16), rateHz: 16, startS });
+      queue.accept(1, Math.min(startS + 1, 25));
+    }
+    queue.restore();
+    const kept = queue.seconds;
+    queue.accept(60, 55);
+    queue.restore();
+    console.log(JSON.stringify([kept, queue.seconds]));
+    """
+    command = ["node", "--input-type=module", "--eval", queue + script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [60, 35]
+
+
+def subtitles(folder: Path, lines: list[dict[str, Any]], file_format: str) -> str:
+    """What the page saves of final lines."""
+    shutil.copytree(DATA, folder / "data", dirs_exist_ok=True)
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "lines.json").write_text(json.dumps(lines))
+    script = f"""
+    import {{ readFileSync }} from "node:fs";
+    import {{ subtitlesOf }} from "./data/live_subtitles.js";
+    const lines = JSON.parse(readFileSync("lines.json", "utf-8"));
+    process.stdout.write(subtitlesOf(lines, "{file_format}"));
+    """
+    command = ["node", "--input-type=module", "--eval", script]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_the_page_saves_subtitles_that_can_be_read(tmp_path: Path) -> None:
+    """A long utterance with a pause in it, and one in Chinese whose words have no times."""
+    times = [*(number / 2 for number in range(36)), *(20 + number / 2 for number in range(4))]
+    spoken = [
+        {"text": f"number{n}", "start": at_s, "end": at_s + 0.4, "probability": 1.0}
+        for n, at_s in enumerate(times)
+    ]
+    text = " ".join(str(word["text"]) for word in spoken)
+    chinese = "今天天气很好我们去公园" * 6
+    lines = [
+        {"text": text, "startS": 0.0, "endS": 21.9, "words": spoken, "stable": 0},
+        {"text": chinese, "startS": 30.0, "endS": 40.0, "words": [], "stable": 0},
+    ]
+    cues = read_srt(subtitles(tmp_path, lines, "srt"))
+    for start_s, end_s, rows in cues:
+        assert end_s - start_s <= 7
+        assert len(rows) <= 2
+        assert all(columns(row) <= 42 for row in rows)
+    for (_, end_s, _), (start_s, _, _) in itertools.pairwise(cues):
+        assert end_s <= start_s
+    # After the pause.
+    assert 20.0 in [start_s for start_s, _, _ in cues]
+    assert " ".join(row for start_s, _, rows in cues if start_s < 30 for row in rows) == text
+    assert "".join(row for start_s, _, rows in cues if start_s >= 30 for row in rows) == chinese
+
+
+def test_the_page_escapes_text_in_vtt(tmp_path: Path) -> None:
+    line = {"text": "a < b & c --> d", "startS": 1.0, "endS": 2.0, "words": [], "stable": 0}
+    assert subtitles(tmp_path, [line], "vtt") == (
+        "WEBVTT\n\n1\n00:00:01.000 --> 00:00:02.000\na &lt; b &amp; c --&gt; d\n"
+    )
 
 
 @pytest.mark.slow

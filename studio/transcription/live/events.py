@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.transcription.engine import RATE_HZ
+from studio.transcription.line_breaks import joined_texts
 from studio.transcription.live.agreement import Agreement
 from studio.transcription.live.endpoints import Span
 from studio.transcription.transcript import Segment, Word
@@ -78,7 +79,7 @@ class Utterance:
     ) -> dict[str, Any] | None:
         """The final event; None if there is no text and none was shown."""
         words = [word for segment in segments for word in segment.words]
-        text = " ".join(segment.text.strip() for segment in segments)
+        text = joined_texts(segment.text for segment in segments)
         if not text and not self.was_shown:
             return None
         return {**self._event(span, text, words, language), "is_final": True, "stable": text}

@@ -32,8 +32,10 @@ FINAL_BEAM = 5
 FINAL_TEMPERATURES = (0.0, 0.4, 0.8)
 SWEEP_EVERY_S = 1.0
 LONGEST_WAY_S = 10.0
-# A language detected at the beginning of an utterance is kept if it is at least this probable.
+# A detected language is kept if it is at least this probable, or was detected in an utterance of at
+# least this length. Else it may be that of a cough or an "Hm".
 SURE = 0.8
+ENOUGH_S = 3.0
 
 
 class Scheduler:
@@ -192,7 +194,7 @@ class Scheduler:
         began_s = self._clock()
         try:
             engine = self._engines.get(session.settings.variant)
-            segments, detected = self._segments(engine, session, task)
+            segments, detected, is_certain = self._segments(engine, session, task)
         except StudioError as error:
             session.fail(task, error.code, error.sentence)
         except Exception:
@@ -201,18 +203,19 @@ class Scheduler:
         else:
             took_s = self._clock() - began_s
             self._mean_s += 0.2 * (took_s - self._mean_s)
-            session.apply(task, segments, took_s, detected)
+            session.apply(task, segments, took_s, detected, is_certain)
 
     def _segments(
         self, engine: SpeechEngine, session: Session, task: Task
-    ) -> tuple[list[Segment], str | None]:
-        """What was said, and the language if it was detected with certainty."""
+    ) -> tuple[list[Segment], str | None, bool]:
+        """What was said, the language if it was detected, and whether it is certain."""
         settings, language, detected = session.settings, session.language, None
+        is_certain = False
         check_language(language, engine.languages)
         if language is None:
-            language, probability = engine.detect_language(task.speech)
-            if task.is_final or probability >= SURE:
-                detected = language
+            detected, probability = engine.detect_language(task.speech)
+            is_long = task.is_final and task.span.seconds >= ENOUGH_S
+            language, is_certain = detected, is_long or probability >= SURE
         options = DecodeOptions(
             language,
             initial_prompt=settings.prompt or None,
@@ -221,7 +224,7 @@ class Scheduler:
             temperatures=FINAL_TEMPERATURES if task.is_thorough else (0.0,),
             max_tokens=MAX_TOKENS,
         )
-        return next(iter(engine.transcribe([task.speech], options)), []), detected
+        return next(iter(engine.transcribe([task.speech], options)), []), detected, is_certain
 
     def _sweep(self, sessions: dict[str, Session]) -> None:
         """Release unused engines, and close idle sessions."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
+from studio.transcription.line_breaks import joined_texts
 from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
 from studio.transcription.live.events import Advice, Observer, SessionError, Utterance
 from studio.transcription.live.lag import LagReport
@@ -81,6 +82,8 @@ class Session:
         self._early: Early | None = None
         self._utterance = Utterance(0, self.settings.words)
         self._texts: list[str] = []
+        # That of the last final text, while none is certain.
+        self._last_language: str | None = None
         self._busy = False
         self._finishing = False
         self._decoding_s = 0.0
@@ -222,17 +225,19 @@ class Session:
         segments: Sequence[Segment],
         took_s: float,
         detected: str | None = None,
+        is_certain: bool = False,
     ) -> None:
-        """Process the result of a task, and send the events. A `detected` language is kept if there
-        is text: that of noise means nothing."""
+        """Process the result of a task, and send the events. A `detected` language is kept for the
+        utterances that follow if it `is_certain` and there is text: that of noise means nothing."""
         heard = without_loops([one for one in segments if not is_silence(one, MIN_LOG_PROBABILITY)])
         start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
         segments = [segment.shifted(start_s, end_s) for segment in heard]
         with self._lock:
             self._decoding_s += took_s
-            if self.language is None and any(segment.text.strip() for segment in segments):
+            has_text = any(segment.text.strip() for segment in segments)
+            if self.language is None and is_certain and has_text:
                 self.language = detected
-            event = self._result(task, segments)
+            event = self._result(task, segments, detected)
             if event is not None:
                 self._emit("transcription", event)
             self._settle()
@@ -254,11 +259,11 @@ class Session:
             if not self._finishing or self._closed or self._busy:
                 return False
             summary = {
-                "text": " ".join(self._texts),
+                "text": joined_texts(self._texts),
                 "segments": self._utterance.segment,
                 "audio_s": round(self._received / RATE_HZ, 3),
                 "decoding_s": round(self._decoding_s, 3),
-                "language": self.language,
+                "language": self.language or self._last_language,
             }
             self._finished = self._figures()
             self._begin()
@@ -375,12 +380,14 @@ class Session:
             self._sound = self._sound[needed - self._sound_from :].copy()
             self._sound_from = needed
 
-    def _result(self, task: Task, segments: Sequence[Segment] | None) -> dict[str, Any] | None:
+    def _result(
+        self, task: Task, segments: Sequence[Segment] | None, detected: str | None = None
+    ) -> dict[str, Any] | None:
         """The event for a result; `segments` is None if decoding failed."""
         self._busy = False
         self._decoded_to = task.span.end
         if task.is_final:
-            return self._final(task.span, segments)
+            return self._final(task.span, segments, detected)
         if task.span.start < self._discarded_to:
             return None
         if task.is_early:
@@ -389,17 +396,20 @@ class Session:
             return None
         return self._utterance.interim(task.span, segments, self.language)
 
-    def _final(self, span: Span, segments: Sequence[Segment] | None) -> dict[str, Any] | None:
+    def _final(
+        self, span: Span, segments: Sequence[Segment] | None, detected: str | None = None
+    ) -> dict[str, Any] | None:
         """The event for the first ended utterance; `segments` is None if decoding failed."""
         self._closed.popleft()
         self._let_go()
-        event = self._utterance.final(span, segments or [], self.language)
+        event = self._utterance.final(span, segments or [], self.language or detected)
         text = event["transcription"] if event is not None else ""
         self._observer.decoded(None if segments is None else text)
         number = self._utterance.segment + (event is not None)
         self._utterance = Utterance(number, self.settings.words)
         if event is not None and event["transcription"]:
             self._texts.append(event["transcription"])
+            self._last_language = event["language"]
         return event
 
     def _tell_lag(self) -> None:

@@ -102,11 +102,15 @@ class _Text:
 
 @dataclass
 class _Window:
-    """The ended hypotheses of a window."""
+    """The ended hypotheses of a window.
+
+    When it `is_done`, no more are added, although its rows may be extended with those of others.
+    """
 
     generator: np.random.Generator
     ended: list[_Text] = field(default_factory=list)
     follows_greedy: bool = True
+    is_done: bool = False
 
     @property
     def best_rank(self) -> float:
@@ -177,11 +181,12 @@ class _Search:
         """The open windows that need no further step."""
         rows = len(self._texts) // len(self._open)
         ranks = self._normalised(self._ranks)
-        return [
-            len(window.ended) >= self._settings.hypotheses
-            and not self._goes_on(window, ranks, number * rows, rows)
-            for number, window in enumerate(self._open)
-        ]
+        for number, window in enumerate(self._open):
+            window.is_done = window.is_done or (
+                len(window.ended) >= self._settings.hypotheses
+                and not self._goes_on(window, ranks, number * rows, rows)
+            )
+        return [window.is_done for window in self._open]
 
     def _goes_on(self, window: _Window, ranks: Floats, first: int, rows: int) -> bool:
         """Whether an open hypothesis is worth following: the greedy one, or one that ranks above
@@ -206,6 +211,8 @@ class _Search:
         return normalised
 
     def _end(self, window: _Window, row: int, total: float, rank: float) -> None:
+        if window.is_done:
+            return
         tokens = self._texts[row].tolist()
         length = sum(token < self._tokens.end for token in tokens)
         window.ended.append(_Text(tokens, total / max(len(tokens), 1), rank / max(length, 1)))

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from studio.transcription.engine import RATE_HZ, Speech
-from studio.transcription.live.events import SessionError
+from studio.transcription.live.endpoints import Span
+from studio.transcription.live.events import SessionError, Utterance
 from studio.transcription.live.settings import LiveSettings
-from studio.transcription.transcript import Segment
+from studio.transcription.transcript import Segment, Word
 from tests.support.hearing import LIMITS, Hearing, Speaker, chunks, hiss, silence
 from tests.support.speech import Spoken, instrumental
 
@@ -225,6 +226,23 @@ def test_what_the_model_holds_for_silence_is_not_sent(recording: Spoken) -> None
     )
     speaker.session.apply(task, [doubtful], 0.1)
     assert speaker.sent("transcription") == []
+
+
+def test_chinese_has_no_spaces_between_segments_and_utterances() -> None:
+    """So the final text begins with what was stable, and a last word in English has its space."""
+    texts = ("今天天气很好。", "我们去公园。", " OK.")
+    heard = [
+        Segment(at_s, at_s + 1, text, (Word(text, at_s, at_s + 1, 0.9),), -0.1)
+        for at_s, text in enumerate(texts)
+    ]
+    span = Span(0, 3 * RATE_HZ)
+    utterance = Utterance(0, with_words=False)
+    for _ in range(2):
+        interim = utterance.interim(span, heard, "zh")
+    final = utterance.final(span, heard, "zh")
+    assert interim is not None
+    assert final is not None
+    assert interim["stable"] == final["transcription"] == "今天天气很好。我们去公园。 OK."
 
 
 def test_settings_reach_the_texts(recording: Spoken, engine: Hearing) -> None:

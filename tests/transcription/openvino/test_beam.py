@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from studio.transcription.openvino.search import Found, Settings, repeats_itself
-from tests.support.table_network import TIME, TOKENS, TableNetwork, search_table
+from tests.support.table_network import TIME, TOKENS, Next, TableNetwork, search_table
 
 Table = Mapping[tuple[int, ...], Mapping[int, float]]
 """What may follow a text without its timestamps, and how probably."""
 
 
-def network_of(table: Table) -> TableNetwork:
+def tokens_after(table: Table) -> Next:
     def next_tokens(text: tuple[int, ...]) -> Mapping[int, float]:
         # A second timestamp ends a pair, and then the text goes on.
         if len(text) > 1 and text[-1] >= TIME and text[-2] < TIME:
@@ -23,13 +23,18 @@ def network_of(table: Table) -> TableNetwork:
         said = tuple(token for token in text if token < TOKENS.end)
         return table.get(said, {TOKENS.end: 1.0})
 
-    return TableNetwork(next_tokens)
+    return next_tokens
 
 
 def found(table: Table, beam_size: int, max_tokens: int = 100) -> Found:
+    return found_together([table], beam_size, max_tokens)[0]
+
+
+def found_together(tables: list[Table], beam_size: int, max_tokens: int = 100) -> list[Found]:
+    """The texts of a batch, whose windows have one table each."""
     settings = Settings(beam_size, 0.0, max_tokens, (TOKENS.no_times,), True, 50)
-    (text,) = search_table(network_of(table), settings, [np.random.default_rng(0)])
-    return text
+    network = TableNetwork(*map(tokens_after, tables))
+    return search_table(network, settings, [np.random.default_rng(0) for _ in tables])
 
 
 def text_of(text: Found) -> list[int]:
@@ -101,6 +106,23 @@ def test_a_loop_is_not_followed_to_the_bound() -> None:
     table = {(): {TIME: 1.0, 1: 0.6, 2: 0.4}, (2,): {TOKENS.end: 1.0}}
     table |= {(1,) * count: {1: 0.9, TOKENS.end: 0.1} for count in range(1, 300)}
     assert len(found(table, 2, max_tokens=224).tokens) < 60
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_a_window_that_is_done_keeps_its_text_while_others_go_on(beam_size: int) -> None:
+    """What its rows would say in the meantime, a loop, ranks above the text."""
+    looping: dict[tuple[int, ...], dict[int, float]] = {
+        (): {TIME: 1.0, 1: 1.0},
+        (1,): {TOKENS.end: 0.7, 3: 0.3},
+    }
+    for count in range(1, 40):
+        looping[(1, *[3] * count)] = {3: 0.99, TOKENS.end: 0.01}
+    text = list(range(10, 70))
+    long = {tuple(text[:count]): {token: 1.0} for count, token in enumerate(text)}
+    long[()] = {TIME: 1.0, 10: 1.0}
+    assert text_of(found(looping, beam_size)) == [1]
+    texts = [text_of(one) for one in found_together([looping, long, long], beam_size)]
+    assert texts == [[1], text, text]
 
 
 def test_what_repeats_itself() -> None:

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -18,6 +19,11 @@ from openai.resources.realtime.realtime import RealtimeConnection
 from socketio.exceptions import ConnectionError as RefusedError
 
 from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.live.endpoints import Span
+from studio.transcription.live.events import SessionError
+from studio.transcription.live.settings import LiveSettings
+from studio.web.compat.openai.realtime.configuration import Configuration
+from studio.web.compat.openai.realtime.items import Items
 from tests.support.hearing import silence
 from tests.support.live_client import Client, open_sessions
 from tests.support.openai_audio import KEY
@@ -152,6 +158,22 @@ def test_every_commit_is_answered(server: Server, recording: Spoken) -> None:
         assert answer.error.code == "input_audio_buffer_commit_empty"
 
 
+def test_the_deltas_of_chinese_are_its_text() -> None:
+    """Two utterances in one item; the second begins to be stable before it ends."""
+    sent: list[dict[str, Any]] = []
+    items = Items(lambda kind, members: sent.append({"type": kind, **members}))
+    items.has_turns = False
+    for text in ("今天天气很好。", "我们去公园。"):
+        items.began(0)
+        items.interim(text[:2])
+        items.ended(Span(0, RATE_HZ))
+        items.decoded(text)
+    items.commit()
+    deltas = [one["delta"] for one in sent if one["type"] == f"{TRANSCRIPTION}.delta"]
+    assert deltas == ["今天", "天气很好。", "我们", "去公园。"]
+    assert sent[-1]["transcript"] == "".join(deltas)
+
+
 def test_a_cleared_buffer_is_not_transcribed(server: Server, recording: Spoken) -> None:
     with connected(server) as connection:
         configure(connection, turn_detection=None, transcription={"language": "en"})
@@ -163,6 +185,44 @@ def test_a_cleared_buffer_is_not_transcribed(server: Server, recording: Spoken) 
     cleared = [event.type for event in events].index("input_audio_buffer.cleared")
     assert not any(event.type.endswith(".completed") for event in events[:cleared])
     assert wrong(recording.sentences[3], texts_of(events)[0]) <= 0.5
+
+
+def test_an_update_keeps_what_it_does_not_mention() -> None:
+    configuration = Configuration("sess_1", "whisper-1")
+
+    def update(**sound: Any) -> None:
+        nonlocal configuration
+        configuration = configuration.updated({"audio": {"input": sound}})
+
+    given = {"language": "de", "prompt": "Zoo", "keywords": ["Bär"]}
+    turns = {"type": "server_vad", "silence_duration_ms": 1200}
+    update(transcription=given, turn_detection=turns)
+    before = configuration
+    update(transcription={"keywords": ["Anna"]})
+    assert configuration == replace(before, keywords=("Anna",))
+    update(turn_detection={"type": "server_vad", "threshold": 0.6})
+    assert configuration.silence_ms == 1200
+    update(transcription={"languages": None, "prompt": None, "keywords": None})
+    assert configuration == replace(before, language=None, prompt="", keywords=())
+    update(turn_detection=None)
+    assert configuration.silence_ms is None
+    update(turn_detection={"type": "server_vad"})
+    assert configuration.silence_ms == 500
+
+
+def test_a_long_prompt_is_cut_and_long_keywords_are_refused() -> None:
+    """As for a file."""
+    configuration = Configuration("sess_1", "whisper-1")
+
+    def updated(transcription: dict[str, Any]) -> LiveSettings:
+        sound = {"transcription": transcription}
+        return configuration.updated({"audio": {"input": sound}}).settings("mini")
+
+    assert updated({"prompt": "a" + "b" * 1000}).prompt == "b" * 1000
+    with pytest.raises(SessionError, match=r"`transcription.keywords` have 501 characters"):
+        updated({"keywords": ["a" * 250, "b" * 249]})
+    with pytest.raises(SessionError, match=r"'model': .* at most 200"):
+        updated({"model": "a" * 201})
 
 
 def test_wrong_events(server: Server) -> None:
@@ -195,6 +255,7 @@ def test_wrong_events(server: Server) -> None:
             {"transcription": {"keywords": [1]}},
             {"transcription": {"keywords": 1}},
             {"transcription": {"languages": 1}},
+            {"transcription": {"prompt": 1}},
             {"transcription": {"model": "vocals:mini"}},
             {"transcription": 7},
         ):

@@ -9,6 +9,7 @@ from studio.transcription.live.events import SessionError
 from studio.transcription.live.pcm import RATES_HZ
 from studio.transcription.live.settings import LiveSettings
 from studio.web.compat.openai import names
+from studio.web.compat.openai.fields import MAX_KEYWORDS_CHARACTERS, MAX_PROMPT_CHARACTERS
 
 RATE_HZ = 24_000
 PCM = "audio/pcm"
@@ -18,6 +19,7 @@ SILENCE_MS = 500
 # Without turn detection, a pause does not end a turn. This is the longest of a live session.
 LONGEST_SILENCE_MS = 5000
 TURN_DETECTIONS = ("server_vad", "semantic_vad")
+KEYWORDS_JOINT = ", "
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Configuration:
                 _object(sound["transcription"], "session.audio.input.transcription")
             )
         if "turn_detection" in sound:
-            changed = replace(changed, silence_ms=_silence_ms(sound["turn_detection"]))
+            silence_ms = _silence_ms(sound["turn_detection"], self.silence_ms or SILENCE_MS)
+            changed = replace(changed, silence_ms=silence_ms)
         return changed
 
     def updated_as_before(self, session: Any) -> "Configuration":
@@ -64,14 +67,17 @@ class Configuration:
         return self.updated({"audio": {"input": sound}})
 
     def _with_transcription(self, sent: dict[str, Any]) -> "Configuration":
-        language, languages = sent.get("language"), _texts(sent.get("languages"), "languages")
-        return replace(
-            self,
-            model=sent.get("model") or self.model,
-            language=language or (languages[0] if len(languages) == 1 else None),
-            prompt=sent.get("prompt") or "",
-            keywords=_texts(sent.get("keywords"), "keywords"),
-        )
+        """With the fields that were sent; the others keep their values."""
+        changed = replace(self, model=sent.get("model") or self.model)
+        if "language" in sent or "languages" in sent:
+            languages = _texts(sent.get("languages"), "languages")
+            language = sent.get("language") or (languages[0] if len(languages) == 1 else None)
+            changed = replace(changed, language=language)
+        if "prompt" in sent:
+            changed = replace(changed, prompt=_prompt(sent["prompt"]))
+        if "keywords" in sent:
+            changed = replace(changed, keywords=_keywords(sent["keywords"]))
+        return changed
 
     def settings(self, default: str) -> LiveSettings:
         """The settings of the live session. Raises SessionError."""
@@ -83,13 +89,14 @@ class Configuration:
                 variant=options.get("model_variant", default),
                 language=self.language,
                 prompt=self.prompt,
-                hotwords=", ".join(self.keywords),
+                hotwords=KEYWORDS_JOINT.join(self.keywords),
                 words=False,
                 endpointing_ms=LONGEST_SILENCE_MS if self.silence_ms is None else self.silence_ms,
             )
         except ValidationError as error:
             first = error.errors()[0]
-            what = f"{'.'.join(map(str, first['loc']))!r}: {first['msg']}"
+            name = "model" if first["loc"] == ("variant",) else ".".join(map(str, first["loc"]))
+            what = f"{name!r}: {first['msg']}"
             raise SessionError("invalid_setting", f"A setting is invalid, {what}.") from None
 
     def described(self) -> dict[str, Any]:
@@ -138,6 +145,24 @@ def _texts(value: Any, name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _prompt(value: Any) -> str:
+    if not isinstance(value, str | None):
+        raise _invalid("transcription.prompt", value, "it must be a text")
+    return (value or "")[-MAX_PROMPT_CHARACTERS:]
+
+
+def _keywords(value: Any) -> tuple[str, ...]:
+    keywords = _texts(value, "keywords")
+    length = len(KEYWORDS_JOINT.join(keywords))
+    if length > MAX_KEYWORDS_CHARACTERS:
+        raise SessionError(
+            "invalid_setting",
+            f"`transcription.keywords` have {length} characters together; at most "
+            f"{MAX_KEYWORDS_CHARACTERS} are allowed.",
+        )
+    return keywords
+
+
 def _rate_hz(sent: dict[str, Any]) -> int:
     kind, rate_hz = sent.get("type", PCM), sent.get("rate") or RATE_HZ
     if kind != PCM:
@@ -148,7 +173,7 @@ def _rate_hz(sent: dict[str, Any]) -> int:
     return rate_hz
 
 
-def _silence_ms(sent: Any) -> int | None:
+def _silence_ms(sent: Any, default_ms: int) -> int | None:
     if sent is None:
         return None
     detection = _object(sent, "turn_detection")
@@ -164,7 +189,7 @@ def _silence_ms(sent: Any) -> int | None:
             silence_ms,
             f"use a whole number from 100 to {LONGEST_SILENCE_MS}",
         )
-    return SILENCE_MS if silence_ms is None else silence_ms
+    return default_ms if silence_ms is None else silence_ms
 
 
 def _invalid(name: str, value: Any, advice: str) -> SessionError:

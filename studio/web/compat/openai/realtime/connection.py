@@ -77,12 +77,13 @@ class Connection:
         try:
             while not self._has_ended and self._outgoing.qsize() < MAX_UNREAD:
                 message = channel.receive()
+                # A client that speaks without a pause must be told as well.
+                if self._is_stopping():
+                    self._send_error("server_stopping", "The server is shutting down.")
+                    break
                 self._try_update()
                 if message is not None:
                     self._handle(message)
-                elif self._is_stopping():
-                    self._send_error("server_stopping", "The server is shutting down.")
-                    break
         except (ConnectionClosed, OSError):
             # The client has left.
             pass

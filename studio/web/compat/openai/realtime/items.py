@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any
 
 from studio.transcription.engine import RATE_HZ
+from studio.transcription.line_breaks import joined_texts
 from studio.transcription.live.endpoints import Span
 from studio.transcription.live.events import Observer
 
@@ -82,7 +83,7 @@ class Items(Observer):
                 item.has_failed = True
             elif text:
                 item.texts.append(text)
-                self._send_delta(item, " ".join(item.texts))
+                self._send_delta(item, joined_texts(item.texts))
             self._complete(item)
 
     def interim(self, stable: str) -> None:
@@ -91,7 +92,7 @@ class Items(Observer):
             undecoded = (item for item in self._items if item.undecoded)
             item = next(undecoded, self._open)
             if item is not None:
-                self._send_delta(item, " ".join(filter(None, [*item.texts, stable])))
+                self._send_delta(item, joined_texts([*item.texts, stable]))
 
     def commit(self) -> None:
         """End the open item; without one, an empty item is made."""
@@ -158,7 +159,7 @@ class Items(Observer):
             {
                 "item_id": item.item_id,
                 "content_index": 0,
-                "transcript": " ".join(item.texts),
+                "transcript": joined_texts(item.texts),
                 "usage": usage,
             },
         )

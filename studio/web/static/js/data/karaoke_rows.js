@@ -59,8 +59,8 @@ function partsOf(words) {
   return parts;
 }
 
-/** @param {string} text */
-function widthOf(text) {
+/** The columns of a text. @param {string} text */
+export function widthOf(text) {
   return [...text].reduce((sum, letter) => sum + (WIDE.test(letter) ? 2 : 1), 0);
 }
 

@@ -157,7 +157,7 @@ export class LiveSession {
       setTimeout(() => this._again(), RETRY_MS);
     } else {
       if (code) this._queue.drop(count);
-      else this.sentS.value += this._queue.accept(count);
+      else this.sentS.value += this._queue.accept(count, this._baseS + answer.decoded_s);
       this._again();
     }
     this.pendingS.value = answer.waiting_s + this._queue.seconds;

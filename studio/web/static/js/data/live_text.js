@@ -40,15 +40,9 @@ export class LiveText {
     this.isKept = false;
   }
 
-  /** @param {"txt" | "srt" | "vtt"} format */
-  as(format) {
-    const lines = this.finals.value;
-    if (format === "txt") return `${lines.map((line) => line.text).join("\n")}\n`;
-    const mark = format === "srt" ? "," : ".";
-    const cues = lines.map(
-      ({ text, startS, endS }, n) => `${n + 1}\n${time(startS, mark)} --> ${time(endS, mark)}\n${text}\n`,
-    );
-    return (format === "vtt" ? "WEBVTT\n\n" : "") + cues.join("\n");
+  /** The final lines as plain text. */
+  get plain() {
+    return `${this.finals.value.map((line) => line.text).join("\n")}\n`;
   }
 
   clear() {
@@ -76,9 +70,4 @@ export function partsOf({ text, words, stable }) {
   }
   if (at < text.length) parts.push({ text: text.slice(at), word: null, isStable: text.length <= stable });
   return parts;
-}
-
-/** @param {number} seconds @param {string} mark */
-function time(seconds, mark) {
-  return new Date(Math.round(seconds * 1000)).toISOString().slice(11, 23).replace(".", mark);
 }

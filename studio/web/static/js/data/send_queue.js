@@ -2,7 +2,7 @@
 
 /** Chunks of one message. */
 const MAX_CHUNKS = 8;
-/** Audio that is kept in case the connection drops; an utterance is shorter. */
+/** Decoded audio that is kept in case the connection drops; an utterance is shorter. */
 const KEPT_S = 30;
 
 /** @typedef {{ pcm: Int16Array, rateHz: number, startS: number }} Chunk */
@@ -44,12 +44,15 @@ export class SendQueue {
     return chunks;
   }
 
-  /** The first chunks need not be sent again, unless the connection drops. @param {number} count */
-  accept(count) {
+  /**
+   * The first chunks need not be sent again, unless the connection drops.
+   * @param {number} count
+   * @param {number} decodedS up to where the server has decoded
+   */
+  accept(count, decodedS) {
     const accepted = this._waiting.splice(0, count);
     this._kept.push(...accepted);
-    const last = accepted.at(-1);
-    if (last) this.forget(last.startS - KEPT_S);
+    this.forget(decodedS - KEPT_S);
     return secondsOf(accepted);
   }
 

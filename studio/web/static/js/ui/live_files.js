@@ -1,5 +1,6 @@
 /** What can be done with the words of a live session. */
 import { useState } from "preact/hooks";
+import { subtitlesOf } from "../data/live_subtitles.js";
 import { t } from "../words.js";
 import { html } from "./html.js";
 
@@ -11,7 +12,7 @@ export function LiveFiles({ text }) {
   const [isCopied, setCopied] = useState(false);
   const isEmpty = text.finals.value.length === 0;
   const copy = async () => {
-    await navigator.clipboard.writeText(text.as("txt"));
+    await navigator.clipboard.writeText(text.plain);
     text.isKept = true;
     setCopied(true);
     setTimeout(() => setCopied(false), 2000);
@@ -31,8 +32,9 @@ export function LiveFiles({ text }) {
 
 /** @param {import("../data/live_text.js").LiveText} text @param {"txt" | "srt" | "vtt"} format */
 function save(text, format) {
+  const content = format === "txt" ? text.plain : subtitlesOf(text.finals.value, format);
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text.as(format)], { type: "text/plain;charset=utf-8" }));
+  link.href = URL.createObjectURL(new Blob([content], { type: "text/plain;charset=utf-8" }));
   link.download = `transcript.${format}`;
   link.click();
   text.isKept = true;
