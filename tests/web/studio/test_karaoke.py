@@ -73,6 +73,27 @@ def test_a_word_is_moved_with_the_mouse(page: Page, studio: Server, sung: Song) 
 
 
 @pytest.mark.slow
+def test_a_line_that_is_played_does_not_stop_the_song_later(
+    page: Page, studio: Server, sung: Song
+) -> None:
+    studio.edit(sung.file_id, [LINE, NEXT])
+    page.goto(f"/studio/{sung.file_id}/karaoke?t=4")
+    page.get_by_text("Adjust words").click()
+    position = "Number(document.querySelector('.seek').value)"
+    line, play = (
+        page.get_by_role("button", name=name, exact=True) for name in ("Play this line", "Play")
+    )
+    line.click()
+    until(page, f"{position} > 6")
+    # It stops soon after its end, by itself.
+    expect(play).to_be_visible()
+    line.click()
+    page.get_by_role("button", name="Pause").click()
+    play.click()
+    until(page, f"{position} > 7")
+
+
+@pytest.mark.slow
 def test_pasted_lyrics_are_put_in_time(page: Page, studio: Server, sung: Song) -> None:
     studio.edit(sung.file_id, [LINE, NEXT])
     page.goto(f"/studio/{sung.file_id}/karaoke")

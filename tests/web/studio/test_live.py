@@ -10,6 +10,7 @@ from studio.transcription.languages import LANGUAGES
 from tests.support.browser import ASKS, NO_WEBSOCKETS, PHONE, assert_usable, until
 from tests.support.server import write_wav
 from tests.support.speech import MAX_WRONG, Spoken, wrong
+from tests.web.studio.test_songs import HOLD
 
 pytestmark = pytest.mark.browser
 FINAL = ".live-lines .final"
@@ -28,7 +29,7 @@ const looking = setInterval(() => {
 """
 
 # The microphone is granted when the test says so.
-HOLD = """
+HOLD_MICROPHONE = """
 window.streams = [];
 const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 navigator.mediaDevices.getUserMedia = async (wanted) => {
@@ -38,6 +39,23 @@ navigator.mediaDevices.getUserMedia = async (wanted) => {
   return stream;
 };
 """
+COUNT_LOCKS = """
+window.locks = 0;
+WakeLock.prototype.request = async () => {
+  locks += 1;
+  return { release: async () => {} };
+};
+"""
+# How far the reader is from the end of a box.
+END_PX = "(box) => box.scrollHeight - box.scrollTop - box.clientHeight"
+# What the server would send.
+HEAR = """async ([count, isFinal]) => {
+  const main = document.querySelector("script[type=module]").src;
+  const { text } = await import(main.replace("main.js", "data/live.js"));
+  for (let n = 0; n < count; n++) {
+    text.take({ transcription: `line ${n}`, start: n, end: n + 1, is_final: isFinal }, 0);
+  }
+}"""
 OPEN_TRACKS = """streams.flatMap((stream) => stream.getTracks())
   .filter((track) => track.readyState === "live").length"""
 
@@ -131,7 +149,7 @@ def test_a_denied_microphone_is_told(page: Page) -> None:
 
 @pytest.mark.slow
 def test_a_microphone_granted_after_the_end_is_let_go(page: Page) -> None:
-    page.add_init_script(HOLD)
+    page.add_init_script(HOLD_MICROPHONE)
     open_page(page)
     start = page.get_by_role("button", name="Start the microphone")
     stop, leave = page.get_by_role("button", name="Stop"), page.get_by_role("link", name="Songs")
@@ -141,6 +159,60 @@ def test_a_microphone_granted_after_the_end_is_let_go(page: Page) -> None:
         end.click()
         page.evaluate("() => { grant(); window.grant = null; }")
         until(page, f"streams.length === {number} && {OPEN_TRACKS} === 0")
+
+
+@pytest.mark.slow
+def test_a_microphone_that_is_unplugged_ends_the_recording(page: Page) -> None:
+    page.add_init_script(HOLD_MICROPHONE + COUNT_LOCKS)
+    open_page(page)
+    page.get_by_role("button", name="Start the microphone").click()
+    until(page, "Boolean(window.grant)")
+    page.evaluate("grant()")
+    expect(page.get_by_text("Listening")).to_be_visible()
+    # A page that was hidden has lost its lock.
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert page.evaluate("locks") == 2
+    page.evaluate("streams[0].getTracks()[0].dispatchEvent(new Event('ended'))")
+    expect(page.get_by_role("alert")).to_contain_text("The microphone was disconnected")
+    expect(page.get_by_role("button", name="Start the microphone")).to_be_enabled()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert page.evaluate("locks") == 2
+
+
+def test_the_newest_words_are_shown_without_moving_the_page(page: Page) -> None:
+    page.set_viewport_size({"width": 1200, "height": 400})
+    open_page(page)
+    page.evaluate(HEAR, [40, True])
+    page.evaluate(HEAR, [1, False])
+    expect(page.locator(".interim")).to_have_text("line 0")
+    box = page.locator(".live-lines")
+    until(page, f"({END_PX})(document.querySelector('.live-lines')) < 1")
+    assert page.evaluate("scrollY") == 0
+    # Whoever reads earlier words stays there.
+    box.evaluate("(box) => { box.scrollTop = 0; }")
+    # The event of a scroll comes with the next frame.
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.evaluate(HEAR, [1, True])
+    expect(page.locator(FINAL)).to_have_count(41)
+    assert box.evaluate("(box) => box.scrollTop") == 0
+
+
+def test_what_is_cleared_comes_back_and_survives_a_reload(page: Page) -> None:
+    page.add_init_script(HOLD)
+    open_page(page)
+    page.evaluate(HEAR, [2, True])
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(FINAL)).to_have_count(0)
+    page.evaluate(HEAR, [1, True])
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(FINAL)).to_have_text(["line 0", "line 1", "line 0"])
+    assert page.evaluate(ASKS)
+    page.reload()
+    expect(page.locator(FINAL)).to_have_text(["line 0", "line 1", "line 0"])
+    assert page.evaluate(ASKS)
+    page.get_by_role("button", name="Clear").click()
+    page.reload()
+    expect(page.get_by_text("What is said appears here.")).to_be_visible()
 
 
 def test_all_languages_are_offered(page: Page) -> None:

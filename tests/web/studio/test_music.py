@@ -32,6 +32,10 @@ def test_a_sentence_becomes_music_and_the_music_a_song(page: Page) -> None:
     make(page)
     players = page.locator(f"{TUNE} audio")
     expect(players).to_have_count(2)
+    expect(page.get_by_role("heading", name="Variation 2")).to_contain_text("0:01")
+    # Nothing is loaded before somebody plays it.
+    assert page.evaluate("document.querySelectorAll('audio')[1].readyState") == 0
+    page.evaluate("document.querySelectorAll('audio')[1].play()")
     until(page, "document.querySelectorAll('audio')[1].duration > 0.9")
     assert page.evaluate("document.querySelectorAll('audio')[1].duration") < 1.1
     expect(page.locator(TUNE)).to_contain_text("Seed 7")
@@ -94,7 +98,21 @@ def test_what_a_variant_can_do_is_offered(page: Page, studio: Server) -> None:
     page.get_by_label("Continue from").select_option("tone.wav")
     make(page)
     # The tone of 2 s comes first.
-    until(page, "(document.querySelector('audio')?.duration ?? 0) > 2.9")
+    expect(page.get_by_role("heading", name="Variation 1")).to_contain_text("0:03")
+
+
+def test_a_long_list_is_shown_in_parts(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    tunes = json.dumps([{"id": f"{n:032x}", "prompt": f"tune {n}"} for n in range(60)])
+    page.add_init_script(f"localStorage.setItem('studio.tunes', {json.dumps(tunes)})")
+    page.goto(MUSIC)
+    expect(page.locator(TUNE)).to_have_count(50)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(TUNE)).to_have_count(60)
+    page.locator(TUNE).first.scroll_into_view_if_needed()
+    expect(page.locator(TUNE).first).to_contain_text("no longer on the server")
+    assert len([url for url in asked if "/status/" in url]) < 50
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser import ASKS, assert_usable
+from tests.support.browser import ASKS, assert_usable, until
 from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import PHONE, Song
 
@@ -23,6 +23,23 @@ window.setTimeout = (run, ms, ...more) => {
   if (ms !== 6000) return wait(run, ms, ...more);
   window.endUndo = run;
   return 0;
+};
+"""
+
+
+REFUSE_STORAGE = """
+for (const name of ["localStorage", "sessionStorage"]) {
+  Object.defineProperty(window, name, {
+    get() { throw new DOMException("Access is denied.", "SecurityError"); },
+  });
+}
+"""
+# The page looks for its song when the test says so.
+LOOK = """
+const every = window.setInterval;
+window.setInterval = (run, ms, ...more) => {
+  if (ms === 10000) window.look = run;
+  return every(run, ms, ...more);
 };
 """
 
@@ -135,12 +152,80 @@ def test_an_upload_removed_while_it_is_checked_does_not_stay(
     assert studio.get(f"/status/{file_id}").status_code == 404
 
 
+def test_a_search_stays_while_it_hides_songs(page: Page) -> None:
+    remember(page, [{"id": f"{n:032x}", "name": f"{n}.wav", "addedMs": n} for n in range(6)])
+    page.goto("/studio")
+    search = page.get_by_role("searchbox")
+    search.fill("3.wav")
+    expect(page.locator(CARDS)).to_contain_text("no longer on the server")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("No song matches.")).to_be_visible()
+    search.fill("")
+    expect(page.locator(CARDS)).to_have_count(5)
+    expect(search).to_be_hidden()
+
+
+def test_a_browser_that_keeps_nothing_is_enough(page: Page, tmp_path: Path) -> None:
+    page.add_init_script(REFUSE_STORAGE)
+    page.goto("/docs#check_health")
+    page.get_by_role("button", name="JavaScript").click()
+    expect(page.locator("#check_health pre.code:visible")).to_contain_text("fetch(")
+    page.goto("/live")
+    expect(page.get_by_text("What is said appears here.")).to_be_visible()
+    page.get_by_label("Language", exact=True).first.select_option("de")
+    page.get_by_role("link", name="Songs").click()
+    page.set_input_files(FILES, write_wav(tmp_path / "short.wav", noise(0.2)))
+    expect(page.locator(CARDS)).to_contain_text("short.wav")
+    expect(page.locator(".song")).to_have_count(1)
+
+
+def test_a_refusal_stays_until_the_next_attempt(page: Page, studio: Server) -> None:
+    file_id = studio.upload(write_wav(studio.folder / "refused.wav", noise(0.2)))
+    page.add_init_script(LOOK)
+    refused = {"code": "queue_full", "error": "The queue is full."}
+    page.route("**/process/**", lambda route: route.fulfill(status=429, json=refused))
+    page.goto(f"/studio/{file_id}")
+    page.get_by_role("button", name="Separate").click()
+    refusal = page.get_by_role("alert")
+    expect(refusal).to_have_text("The queue is full.")
+    with page.expect_response("**/status/*"):
+        page.evaluate("look()")
+    # By the end of a later request the page has read the status.
+    page.evaluate("fetch('/health').then((answer) => answer.text())")
+    expect(refusal).to_have_text("The queue is full.")
+
+
+@pytest.mark.slow
+def test_a_keyboard_undoes_a_deletion(page: Page, studio: Server) -> None:
+    file_id = studio.upload(write_wav(studio.folder / "keyboard.wav", noise(0.2)))
+    remember(page, [{"id": file_id, "name": "keyboard.wav", "addedMs": 1, "durationS": 0.2}])
+    page.add_init_script(HOLD)
+    page.goto("/studio")
+    delete, undo = (page.get_by_role("button", name=name) for name in ("Delete", "Undo"))
+    delete.press("Enter")
+    expect(undo).to_be_focused()
+    # Whoever is there has all the time.
+    page.evaluate("endUndo()")
+    undo.press("Enter")
+    expect(page.locator(CARDS).get_by_role("link", name="keyboard.wav")).to_be_focused()
+    assert studio.get(f"/status/{file_id}").status_code == 200
+    busy = {"code": "overloaded", "error": "The server is busy."}
+    page.route("**/cleanup/*", lambda route: route.fulfill(status=503, json=busy))
+    delete.press("Enter")
+    expect(undo).to_be_focused()
+    undo.evaluate("(button) => button.blur()")
+    page.evaluate("endUndo()")
+    expect(page.locator(CARDS).get_by_role("alert")).to_have_text("The server is busy.")
+
+
 @pytest.mark.slow
 def test_deleting_can_be_undone_until_it_is_final(page: Page, studio: Server) -> None:
     file_id = studio.upload(write_wav(studio.folder / "short.wav", noise(1)))
     remember(page, [{"id": file_id, "name": "short.wav", "addedMs": 1, "durationS": 1}])
     page.add_init_script(HOLD)
     page.goto("/studio")
+    kept = [f"studio.{name}.{file_id}" for name in ("draft", "offset")]
+    page.evaluate("(keys) => keys.forEach((key) => localStorage.setItem(key, '1'))", kept)
     page.get_by_role("button", name="Delete").click()
     expect(page.locator(CARDS)).to_have_count(0)
     assert_usable(page)
@@ -152,6 +237,7 @@ def test_deleting_can_be_undone_until_it_is_final(page: Page, studio: Server) ->
     with page.expect_response(lambda answer: "/cleanup/" in answer.url):
         page.evaluate("endUndo()")
     assert studio.get(f"/status/{file_id}").status_code == 404
+    until(page, f"{json.dumps(kept)}.every((key) => localStorage.getItem(key) === null)")
 
 
 @pytest.mark.slow

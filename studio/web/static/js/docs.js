@@ -1,5 +1,6 @@
 /** The API reference: the language of the code, and operations that can be tried in place. */
 
+import { store, stored } from "./data/stored.js";
 import { translate } from "./docs_words.js";
 
 const LANGUAGE = "studio.docs.language";
@@ -11,7 +12,7 @@ function show(language) {
     const isChosen = /** @type {HTMLElement} */ (button).dataset.language === language;
     button.setAttribute("aria-pressed", String(isChosen));
   }
-  localStorage.setItem(LANGUAGE, language);
+  store(LANGUAGE, language);
 }
 
 /** Open the operation that the address names. */
@@ -116,5 +117,5 @@ document.addEventListener("submit", (event) => {
 });
 addEventListener("hashchange", reveal);
 translate();
-show(localStorage.getItem(LANGUAGE) ?? "curl");
+show(stored(LANGUAGE) ?? "curl");
 reveal();

@@ -2,6 +2,7 @@
  * The words of the API reference in languages other than English, in which the page is written.
  * Descriptions from the OpenAPI document stay English; the names of operations and tags are translated.
  */
+import { store } from "./data/stored.js";
 import { docsDe } from "./words/docs_de.js";
 import { KEY, LANGUAGES, TABLES, preferred } from "./words/tables.js";
 
@@ -16,7 +17,7 @@ export function translate() {
   choice.value = language;
   choice.hidden = false;
   choice.addEventListener("change", () => {
-    localStorage.setItem(KEY, choice.value);
+    store(KEY, choice.value);
     location.reload();
   });
   const own = DOCS[language];

@@ -1,5 +1,6 @@
 /** The words of the pages, by language. Server errors are shown as the server wrote them. */
 import { signal } from "@preact/signals";
+import { store } from "./data/stored.js";
 import { KEY, TABLES, preferred } from "./words/tables.js";
 
 /** @typedef {import("./words/tables.js").Language} Language */
@@ -11,7 +12,7 @@ export const language = signal(preferred());
 /** @param {string} chosen */
 export function speak(chosen) {
   language.value = /** @type {Language} */ (chosen);
-  localStorage.setItem(KEY, chosen);
+  store(KEY, chosen);
   document.documentElement.lang = chosen;
 }
 

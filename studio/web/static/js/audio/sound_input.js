@@ -6,8 +6,13 @@ const CHUNK_S = 0.25;
 /** @typedef {(samples: Float32Array, rateHz: number) => void} OnSamples */
 /** @typedef {{ stop: () => Promise<void> }} SoundInput */
 
-/** Throws DOMException if the browser or its user refuses. @param {OnSamples} onSamples @returns {Promise<SoundInput>} */
-export async function openMicrophone(onSamples) {
+/**
+ * Throws DOMException if the browser or its user refuses.
+ * @param {OnSamples} onSamples
+ * @param {() => void} onEnd for a microphone that is unplugged or no longer allowed
+ * @returns {Promise<SoundInput>}
+ */
+export async function openMicrophone(onSamples, onEnd) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
   /** @type {AudioContext | undefined} */
   let context;
@@ -27,6 +32,7 @@ export async function openMicrophone(onSamples) {
       if (data.isLast) ended();
     };
     source.connect(node);
+    for (const track of stream.getTracks()) track.onended = onEnd;
     return {
       stop: () =>
         new Promise((resolve) => {

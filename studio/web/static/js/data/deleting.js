@@ -1,32 +1,26 @@
 /** Deleting songs, which can be undone for some seconds. */
-import { signal } from "@preact/signals";
+import { t } from "../words.js";
 import { request } from "./api.js";
 import { keep, songs } from "./songs.js";
+import { draftKey, offsetKey, store } from "./stored.js";
+import { offer } from "./undo.js";
 
 /** @typedef {import("./songs.js").Song} Song */
 
-const UNDO_MS = 6000;
-
-/** @type {import("@preact/signals").Signal<Song | null>} just deleted, can be brought back */
-export const deleted = signal(/** @type {Song | null} */ (null));
-
-let pending = 0;
-
 /** Take a song off the list; it is deleted on the server unless that is undone in time. @param {Song} song */
 export function remove(song) {
-  finish();
   songs.value = songs.value.filter((one) => one !== song);
   keep();
-  if (song.isGone.value) return;
-  deleted.value = song;
-  pending = setTimeout(finish, UNDO_MS);
-}
-
-export function undo() {
-  clearTimeout(pending);
-  const song = deleted.value;
-  deleted.value = null;
-  if (song !== null) bringBack(song);
+  if (song.isGone.value) {
+    forget(song);
+    return;
+  }
+  offer({
+    text: t("song.deleted", { name: song.name }),
+    undo: () => bringBack(song),
+    settle: () => finish(song),
+    place: `[data-id="${song.id}"] h3 a`,
+  });
 }
 
 /** @param {Song} song */
@@ -35,16 +29,20 @@ function bringBack(song) {
   keep();
 }
 
-/** Delete on the server what can no longer be undone. */
-function finish() {
-  clearTimeout(pending);
-  const song = deleted.value;
-  deleted.value = null;
-  if (song === null) return;
-  const init = { method: "DELETE", keepalive: true };
-  void request(`/cleanup/${song.id}`, init).catch((error) => {
-    if (error.status !== 404) bringBack(song);
-  });
+/** Delete on the server what can no longer be undone. @param {Song} song */
+function finish(song) {
+  request(`/cleanup/${song.id}`, { method: "DELETE", keepalive: true }).then(
+    () => forget(song),
+    (error) => {
+      if (error.status === 404) return forget(song);
+      song.refusal.value = error.message;
+      bringBack(song);
+    },
+  );
 }
 
-addEventListener("pagehide", finish);
+/** Remove what this browser keeps of a song. @param {Song} song */
+function forget({ id }) {
+  store(draftKey(id), null);
+  store(offsetKey(id), null);
+}

@@ -144,14 +144,12 @@ export async function cancel(song) {
 
 /** @param {Song} song @param {() => Promise<unknown>} work */
 async function attempt(song, work) {
-  /** @type {ApiError | null} */
-  let failure = null;
+  song.refusal.value = "";
   try {
     await work();
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    failure = error;
+    song.refusal.value = error.message;
   }
   await refresh(song);
-  if (failure && !song.isGone.value) song.error.value = failure.message;
 }

@@ -2,6 +2,7 @@
 import { signal } from "@preact/signals";
 import { followInAddress } from "../route.js";
 import { KEYS, Mix } from "./mix.js";
+import { offsetKey, store, stored } from "./stored.js";
 
 export const MAX_GUIDE = 0.3;
 export const OFFSET_STEP_MS = 50;
@@ -18,9 +19,9 @@ export class KaraokeSettings {
     const vocals = this.mix.stems.find((stem) => stem.name === "vocals");
     /** The level of the vocals, 0 to 0.3. */
     this.guide = vocals?.volume ?? signal(0);
-    this._key = `studio.offset.${id}`;
+    this._key = offsetKey(id);
     /** How much later the words are shown. */
-    this.offsetMs = signal(Number(localStorage.getItem(this._key)) || 0);
+    this.offsetMs = signal(Number(stored(this._key)) || 0);
     /** No longer keep the settings in the address. */
     this.close = followInAddress(() => this._state());
   }
@@ -29,7 +30,7 @@ export class KaraokeSettings {
   shift(steps) {
     const shifted = this.offsetMs.value + steps * OFFSET_STEP_MS;
     this.offsetMs.value = Math.min(MAX_OFFSET_MS, Math.max(-MAX_OFFSET_MS, shifted));
-    localStorage.setItem(this._key, String(this.offsetMs.value));
+    store(this._key, String(this.offsetMs.value));
   }
 
   /** @param {1 | -1} semitones */

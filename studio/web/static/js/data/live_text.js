@@ -1,5 +1,10 @@
 /** The transcript of a live session, and its formats. */
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
+import { t } from "../words.js";
+import { store, stored } from "./stored.js";
+import { offer } from "./undo.js";
+
+const KEY = "studio.live";
 
 /**
  * @typedef {object} Line
@@ -13,11 +18,21 @@ import { signal } from "@preact/signals";
 export class LiveText {
   constructor() {
     /** @type {import("@preact/signals").Signal<Line[]>} */
-    this.finals = signal([]);
+    this.finals = signal(JSON.parse(stored(KEY, "sessionStorage") ?? "[]"));
     /** @type {import("@preact/signals").Signal<Line | null>} */
     this.interim = signal(null);
     /** Whether somebody has copied or saved all final lines. */
-    this.isKept = true;
+    this.isKept = this.finals.value.length === 0;
+    // Browsers discard tabs that are not seen, and people load pages again.
+    effect(() => {
+      const lines = this.finals.value.map((line) => ({ ...line, words: [] }));
+      store(KEY, lines.length > 0 ? JSON.stringify(lines) : null, "sessionStorage");
+    });
+  }
+
+  /** When the last line ends, 0 without one. */
+  get endS() {
+    return this.finals.value.at(-1)?.endS ?? 0;
   }
 
   /** Take a `transcription` event, whose times begin at `baseS`. @param {any} data @param {number} baseS */
@@ -45,10 +60,18 @@ export class LiveText {
     return `${this.finals.value.map((line) => line.text).join("\n")}\n`;
   }
 
+  /** Remove all lines; this can be undone. */
   clear() {
-    this.finals.value = [];
+    const { isKept, finals } = this;
+    const lines = finals.value;
+    finals.value = [];
     this.interim.value = null;
     this.isKept = true;
+    const undo = () => {
+      finals.value = [...lines, ...finals.value];
+      this.isKept = isKept && this.isKept;
+    };
+    offer({ text: t("live.cleared"), undo, place: ".live-lines" });
   }
 }
 

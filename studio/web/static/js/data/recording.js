@@ -3,6 +3,7 @@ import { computed, effect, signal } from "@preact/signals";
 import { openFile, openMicrophone } from "../audio/sound_input.js";
 import { t } from "../words.js";
 import { LiveSession } from "./live_session.js";
+import { keepScreenOn } from "./screen_on.js";
 
 /** @typedef {import("../audio/sound_input.js").SoundInput} SoundInput */
 /** @typedef {{ variant: string, language: string | null }} Settings */
@@ -18,8 +19,8 @@ export class Recording {
     this.isEnding = signal(false);
     /** @type {SoundInput | null} */
     this._input = null;
-    /** @type {Promise<WakeLockSentinel | null> | null} */
-    this._wakeLock = null;
+    /** @type {(() => void) | null} */
+    this._letScreenGo = null;
     effect(() => {
       const session = this.session.value;
       if (session?.isFull.value) {
@@ -36,7 +37,15 @@ export class Recording {
       this.problem.value = t("live.insecure");
       return;
     }
-    await this._begin(settings, openMicrophone, (reason) => t("live.denied", { reason }));
+    const end = () => {
+      this.problem.value = t("live.microphone.ended");
+      void this.finish();
+    };
+    await this._begin(
+      settings,
+      (onSamples) => openMicrophone(onSamples, end),
+      (reason) => t("live.denied", { reason }),
+    );
   }
 
   /** Begin with a file. @param {File} file @param {Settings} settings */
@@ -57,7 +66,7 @@ export class Recording {
     this.problem.value = "";
     this.isEnding.value = false;
     this._isOpening.value = true;
-    const beginS = this._text.finals.value.length > 0 ? (this.session.value?.endS.value ?? 0) : 0;
+    const beginS = this._text.endS > 0 ? Math.max(this._text.endS, this.session.value?.endS.value ?? 0) : 0;
     /** @type {LiveSession | null} */
     let session = null;
     try {
@@ -70,7 +79,7 @@ export class Recording {
       this._input = input;
       session = new LiveSession(settings, this._text, beginS);
       this.session.value = session;
-      this._wakeLock = navigator.wakeLock?.request("screen").catch(() => null) ?? null;
+      this._letScreenGo = keepScreenOn();
     } catch (error) {
       this.problem.value = explain(error instanceof Error ? error.message : String(error));
     } finally {
@@ -86,10 +95,9 @@ export class Recording {
   }
 
   async _release() {
+    this._letScreenGo?.();
+    this._letScreenGo = null;
     await this._stopInput();
-    const wakeLock = this._wakeLock;
-    this._wakeLock = null;
-    await (await wakeLock)?.release().catch(() => {});
   }
 
   async _stopInput() {

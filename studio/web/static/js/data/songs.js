@@ -1,6 +1,7 @@
 /** The list of songs: kept on a server that tells people apart by keys, else in this browser. */
 import { signal } from "@preact/signals";
 import { ApiError, json } from "./api.js";
+import { store, stored } from "./stored.js";
 
 const KEY = "studio.songs";
 
@@ -11,7 +12,8 @@ const KEY = "studio.songs";
  * @property {number} addedMs
  * @property {number | null} durationS null for a text
  * @property {import("@preact/signals").Signal<any>} status the answer of /status, or null
- * @property {import("@preact/signals").Signal<string>} error why the last request failed
+ * @property {import("@preact/signals").Signal<string>} error why its state cannot be got
+ * @property {import("@preact/signals").Signal<string>} refusal why the last thing that was asked of it failed
  * @property {import("@preact/signals").Signal<boolean>} isGone no longer on the server
  */
 
@@ -19,7 +21,7 @@ const KEY = "studio.songs";
 export const isListed = document.body.dataset.listsFiles === "true";
 
 /** @type {import("@preact/signals").Signal<Song[]>} newest first */
-export const songs = signal(isListed ? [] : stored());
+export const songs = signal(isListed ? [] : kept());
 /** The server's next page of the list, or null. */
 export const nextPage = signal(/** @type {string | null} */ (isListed ? "/files" : null));
 /** @type {import("@preact/signals").Signal<any>} what the key may use, or null */
@@ -28,9 +30,9 @@ export const quota = signal(null);
 export const listError = signal("");
 
 /** @returns {Song[]} */
-function stored() {
+function kept() {
   try {
-    return JSON.parse(localStorage.getItem(KEY) ?? "[]").map(made);
+    return JSON.parse(stored(KEY) ?? "[]").map(made);
   } catch {
     return [];
   }
@@ -38,21 +40,22 @@ function stored() {
 
 /** @param {any} record @returns {Song} */
 function made({ id, name, addedMs, durationS }) {
-  return { id, name, addedMs, durationS, status: signal(null), error: signal(""), isGone: signal(false) };
+  const [error, refusal] = [signal(""), signal("")];
+  return { id, name, addedMs, durationS, status: signal(null), error, refusal, isGone: signal(false) };
 }
 
 /** Remember the list in this browser. */
 export function keep() {
   if (isListed) return;
   const records = songs.value.map(({ id, name, addedMs, durationS }) => ({ id, name, addedMs, durationS }));
-  localStorage.setItem(KEY, JSON.stringify(records));
+  store(KEY, JSON.stringify(records));
 }
 
 // Another tab changed the list.
 addEventListener("storage", (event) => {
   if (event.key !== KEY || isListed) return;
   const known = new Map(songs.value.map((song) => [song.id, song]));
-  songs.value = stored().map((song) => known.get(song.id) ?? song);
+  songs.value = kept().map((song) => known.get(song.id) ?? song);
 });
 
 /** @param {any} upload the answer of /upload */

@@ -1,5 +1,6 @@
 /** A transcript on the server, and what could not be saved there, in this browser. */
 import { received, request } from "./api.js";
+import { draftKey, store, stored } from "./stored.js";
 
 /** @typedef {import("./transcript.js").Line} Line */
 /** @typedef {{ lines: Line[], etag: string }} Version */
@@ -11,7 +12,7 @@ export class TranscriptFile {
     this.language = "";
     this._path = `/files/${id}/transcription`;
     this._download = `/download/${id}/transcription?format=json`;
-    this._draft = `studio.draft.${id}`;
+    this._draft = draftKey(id);
     /** @type {any} what the server has beside the lines */
     this._rest = {};
   }
@@ -49,19 +50,15 @@ export class TranscriptFile {
 
   /** @param {Version} version lines, and the ETag of those that they were made from */
   keepDraft(version) {
-    try {
-      localStorage.setItem(this._draft, JSON.stringify(version));
-    } catch {
-      // The browser has no room; the page still has the lines.
-    }
+    store(this._draft, JSON.stringify(version));
   }
 
   forgetDraft() {
-    localStorage.removeItem(this._draft);
+    store(this._draft, null);
   }
 
   /** @returns {Version | null} */
   draft() {
-    return JSON.parse(localStorage.getItem(this._draft) ?? "null");
+    return JSON.parse(stored(this._draft) ?? "null");
   }
 }

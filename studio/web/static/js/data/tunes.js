@@ -3,6 +3,7 @@ import { signal } from "@preact/signals";
 import { cleanUp, json, received, request, send } from "./api.js";
 import { refresh, start } from "./jobs.js";
 import { add, songOf } from "./songs.js";
+import { store, stored } from "./stored.js";
 
 const KEY = "studio.tunes";
 const MAX_NAME_CHARACTERS = 60;
@@ -10,12 +11,12 @@ const MAX_NAME_CHARACTERS = 60;
 /** @typedef {{ song: import("./songs.js").Song, prompt: string }} Tune */
 
 /** @type {import("@preact/signals").Signal<Tune[]>} newest first */
-export const tunes = signal(stored());
+export const tunes = signal(kept());
 
 /** @returns {Tune[]} */
-function stored() {
+function kept() {
   try {
-    return JSON.parse(localStorage.getItem(KEY) ?? "[]").map(made);
+    return JSON.parse(stored(KEY) ?? "[]").map(made);
   } catch {
     return [];
   }
@@ -29,14 +30,14 @@ function made({ id, prompt }) {
 /** @param {Tune[]} changed */
 function keep(changed) {
   tunes.value = changed;
-  localStorage.setItem(KEY, JSON.stringify(changed.map(({ song, prompt }) => ({ id: song.id, prompt }))));
+  store(KEY, JSON.stringify(changed.map(({ song, prompt }) => ({ id: song.id, prompt }))));
 }
 
 // Another tab changed the list.
 addEventListener("storage", (event) => {
   if (event.key !== KEY) return;
   const known = new Map(tunes.value.map((tune) => [tune.song.id, tune]));
-  tunes.value = stored().map((tune) => known.get(tune.song.id) ?? tune);
+  tunes.value = kept().map((tune) => known.get(tune.song.id) ?? tune);
 });
 
 /**

@@ -128,9 +128,9 @@ function finish(one, sending) {
   const isDiscarded = !uploads.value.includes(one);
   if (sending.status === 201) {
     const answer = JSON.parse(sending.responseText);
+    uploads.value = uploads.value.filter((other) => other !== one);
     if (isDiscarded) cleanUp(answer.file_id);
     else add(answer);
-    uploads.value = uploads.value.filter((other) => other !== one);
     return;
   }
   if (isDiscarded) return;

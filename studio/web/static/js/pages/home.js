@@ -43,12 +43,13 @@ export function Home() {
     <section class="list" aria-labelledby="songs-title">
       <div class="row">
         <h2 id="songs-title" class="wide">${t("songs.title")}</h2>
-        ${songs.value.length > SEARCHED_SONGS &&
+        ${(songs.value.length > SEARCHED_SONGS || search.value !== "") &&
         html`<input
           class="wide"
           type="search"
           aria-label=${t("songs.search")}
           placeholder=${t("songs.search")}
+          value=${search.value}
           onInput=${find}
         />`}
       </div>

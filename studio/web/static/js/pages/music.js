@@ -1,6 +1,7 @@
 /** Makes music from a description. */
 import { Composer } from "../ui/composer.js";
 import { html } from "../ui/html.js";
+import { More } from "../ui/more.js";
 import { useTitle } from "../ui/title.js";
 import { TuneCard } from "../ui/tune_card.js";
 import { tunes } from "../data/tunes.js";
@@ -15,18 +16,17 @@ export function Music() {
     <section class="list" aria-labelledby="tunes-title">
       <h2 id="tunes-title">${t("music.made")}</h2>
       ${tunes.value.length === 0 && html`<p class="muted">${t("music.empty")}</p>`}
-      <ul class="list">
-        ${tunes.value.map(
-          (tune) => html`<li key=${tune.song.id}>
-            <${TuneCard}
-              tune=${tune}
-              onAgain=${(/** @type {any} */ again) => {
-                draft.value = again;
-                document.getElementById("prompt")?.focus();
-              }}
-            />
-          </li>`,
-        )}
-      </ul>
+      <${More}
+        items=${tunes.value}
+        render=${(/** @type {import("../data/tunes.js").Tune} */ tune) => html`<li key=${tune.song.id}>
+          <${TuneCard}
+            tune=${tune}
+            onAgain=${(/** @type {any} */ again) => {
+              draft.value = again;
+              document.getElementById("prompt")?.focus();
+            }}
+          />
+        </li>`}
+      />
     </section>`;
 }

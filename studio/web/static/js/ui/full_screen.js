@@ -1,5 +1,6 @@
 /** An element that fills the screen; where browsers do not allow that, the window. */
 import { useEffect, useState } from "preact/hooks";
+import { keepScreenOn } from "../data/screen_on.js";
 
 /**
  * Whether it does, and a function that changes it.
@@ -23,10 +24,5 @@ export function useFullScreen(element) {
 
 /** Keep the screen on. @param {boolean} isWanted */
 export function useScreenOn(isWanted) {
-  useEffect(() => {
-    if (!isWanted || !navigator.wakeLock) return undefined;
-    const lock = navigator.wakeLock.request("screen");
-    lock.catch(() => {});
-    return () => void lock.then((held) => held.release(), () => {});
-  }, [isWanted]);
+  useEffect(() => (isWanted ? keepScreenOn() : undefined), [isWanted]);
 }

@@ -1,38 +1,19 @@
 /** A song of the list: what was made of it, what is being made, and what can be done. */
-import { useEffect, useRef } from "preact/hooks";
 import { remove } from "../data/deleting.js";
-import { cancel, start, startLyrics, unfinished, watch } from "../data/jobs.js";
+import { cancel, start, startLyrics, unfinished } from "../data/jobs.js";
 import { t } from "../words.js";
 import { clock } from "./format.js";
 import { html } from "./html.js";
 import { Made } from "./song_made.js";
 import { SongPicture } from "./song_picture.js";
 import { SongState, hasText, stemsOf } from "./song_state.js";
+import { useWatchSeen } from "./watch_seen.js";
 
 /** @typedef {import("../data/songs.js").Song} Song */
 
 /** @param {{ song: Song }} properties */
 export function SongCard({ song }) {
-  const card = useRef(/** @type {HTMLElement | null} */ (null));
-  // A long list asks only for the songs that are seen.
-  useEffect(() => {
-    /** @type {(() => void) | null} */
-    let leave = null;
-    const seen = new IntersectionObserver((entries) => {
-      const isSeen = entries.at(-1)?.isIntersecting ?? false;
-      if (isSeen) leave ??= watch(song);
-      else {
-        leave?.();
-        leave = null;
-      }
-    });
-    if (card.current) seen.observe(card.current);
-    return () => {
-      seen.disconnect();
-      leave?.();
-    };
-  }, [song]);
-
+  const card = useWatchSeen(song);
   const status = song.status.value;
   const stems = status === null ? null : stemsOf(status);
   return html`<article class="card song" ref=${card} data-id=${song.id}>

@@ -11,7 +11,7 @@ export function SongState({ song }) {
   const running = unfinished(status);
   const isCanceled = running.length === 0 && status?.status === "canceled";
   const failure = running.length === 0 && status?.status === "failed" ? status.error?.error : "";
-  const problem = song.error.value || failure;
+  const problem = song.refusal.value || song.error.value || failure;
   return html`<div class="state" aria-live="polite">
     ${running.map((job) => html`<${Progress} key=${job.job_id} job=${job} name=${song.name} />`)}
     ${problem && html`<p class="bad" role="alert">${problem}</p>`}

@@ -1,12 +1,14 @@
 /** Music of the list: its variations side by side, and what can be done with them. */
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { ApiError } from "../data/api.js";
-import { cancel, isActive, watch } from "../data/jobs.js";
+import { cancel, isActive } from "../data/jobs.js";
 import { discard, separate } from "../data/tunes.js";
 import { go } from "../route.js";
 import { t } from "../words.js";
+import { clock } from "./format.js";
 import { html } from "./html.js";
 import { SongState } from "./song_state.js";
+import { useWatchSeen } from "./watch_seen.js";
 
 const FORMATS = ["wav", "flac", "mp3", "ogg"];
 
@@ -16,7 +18,7 @@ const FORMATS = ["wav", "flac", "mp3", "ogg"];
 export function TuneCard({ tune, onAgain }) {
   const { song, prompt } = tune;
   const [error, setError] = useState("");
-  useEffect(() => watch(song), [song]);
+  const card = useWatchSeen(song);
 
   const attempt = async (/** @type {() => Promise<unknown>} */ work) => {
     setError("");
@@ -29,13 +31,20 @@ export function TuneCard({ tune, onAgain }) {
   };
   const job = musicOf(song.status.value);
   const seed = job?.options?.seed;
-  return html`<article class="card song" data-id=${song.id}>
+  return html`<article class="card song" ref=${card} data-id=${song.id}>
     <h3 dir="auto">${prompt}</h3>
     ${job && !isActive(song.status.value)
       ? html`<div class="tunes">
           ${job.tracks.map(
             (/** @type {string} */ track, /** @type {number} */ n) =>
-              html`<${Variation} key=${track} tune=${tune} track=${track} number=${n + 1} attempt=${attempt} />`,
+              html`<${Variation}
+                key=${track}
+                tune=${tune}
+                track=${track}
+                number=${n + 1}
+                durationS=${job.result?.duration_s}
+                attempt=${attempt}
+              />`,
           )}
         </div>`
       : html`<${SongState} song=${song} />`}
@@ -58,10 +67,11 @@ function musicOf(status) {
 }
 
 /**
- * @param {{ tune: Tune, track: string, number: number,
+ * The browser loads nothing before somebody plays it: a proxy allows an address only some downloads at once.
+ * @param {{ tune: Tune, track: string, number: number, durationS: number | undefined,
  *   attempt: (work: () => Promise<unknown>) => Promise<void> }} properties
  */
-function Variation({ tune, track, number, attempt }) {
+function Variation({ tune, track, number, durationS, attempt }) {
   const [isMoving, setMoving] = useState(false);
   const name = t("music.variation", { number });
   const address = `/download/${tune.song.id}/${track}`;
@@ -71,8 +81,8 @@ function Variation({ tune, track, number, attempt }) {
     setMoving(false);
   };
   return html`<section class="tune" aria-label=${name}>
-    <h4>${name}</h4>
-    <audio controls preload="metadata" src=${address} aria-label=${name}></audio>
+    <h4>${name} ${durationS !== undefined && html`<span class="muted">${clock(durationS)}</span>`}</h4>
+    <audio controls preload="none" src=${address} aria-label=${name}></audio>
     <div class="row">
       ${FORMATS.map(
         (format) => html`<a

@@ -1,4 +1,5 @@
 /** The words of all pages, by language, and the language to show. */
+import { stored } from "../data/stored.js";
 import { de } from "./de.js";
 import { en } from "./en.js";
 
@@ -14,7 +15,7 @@ export const LANGUAGES = { en: "English", de: "Deutsch" };
 
 /** @returns {Language} */
 export function preferred() {
-  const wanted = [localStorage.getItem(KEY), ...navigator.languages.map((one) => one.slice(0, 2))];
+  const wanted = [stored(KEY), ...navigator.languages.map((one) => one.slice(0, 2))];
   const known = wanted.find((one) => one !== null && one in TABLES);
   return /** @type {Language} */ (known ?? "en");
 }

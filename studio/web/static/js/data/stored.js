@@ -1,0 +1,28 @@
+/** What the browser keeps between visits. It may refuse to, or have no room; then pages do without. */
+
+/** @typedef {"localStorage" | "sessionStorage"} Place for all tabs, or for this one */
+
+/** The value of a key, or null. @param {string} key @param {Place} [place] */
+export function stored(key, place = "localStorage") {
+  try {
+    return window[place].getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} key @param {string | null} value null removes it @param {Place} [place] */
+export function store(key, value, place = "localStorage") {
+  try {
+    if (value === null) window[place].removeItem(key);
+    else window[place].setItem(key, value);
+  } catch {
+    // The page still has the value.
+  }
+}
+
+/** The key of the edits of a transcript that are not saved. @param {string} id of the file */
+export const draftKey = (id) => `studio.draft.${id}`;
+
+/** The key of how much later a song's words are shown. @param {string} id of the file */
+export const offsetKey = (id) => `studio.offset.${id}`;
