@@ -24,6 +24,19 @@ PITCH = """() => {
 }"""
 
 
+# No frames are drawn in the background; what becomes of the end of the loop is noted.
+BACKGROUND = """
+window.requestAnimationFrame = () => 0;
+window.ends = [];
+const Player = window.Audio;
+window.Audio = function (...more) {
+  const media = new Player(...more);
+  for (const name of ["seeking", "ended"]) media.addEventListener(name, () => ends.push(name));
+  return media;
+};
+"""
+
+
 def play(page: Page, song: Song, query: str = "") -> None:
     """Play the song in a loop, so that it goes on while a slow machine measures."""
     page.goto(f"/studio/{song.file_id}?from=1&to=7{query}")
@@ -65,6 +78,28 @@ def test_the_speed_leaves_the_pitch(page: Page, song: Song) -> None:
 def test_the_key_moves_the_pitch(page: Page, song: Song) -> None:
     play(page, song, "&key=2")
     until(page, f"Math.abs(({PITCH})() / {TONE_HZ} - 2 ** (2 / 12)) < 0.01")
+
+
+@pytest.mark.slow
+def test_a_key_that_could_not_be_changed_is_tried_again(page: Page, song: Song) -> None:
+    page.route("**/signalsmith-stretch*", lambda route: route.abort())
+    page.goto(f"/studio/{song.file_id}?from=1&to=7&key=1")
+    problem = page.get_by_text("The key could not be changed.")
+    expect(problem).to_be_visible()
+    page.unroute("**/signalsmith-stretch*")
+    page.get_by_role("slider", name="Key").press("ArrowRight")
+    expect(problem).to_be_hidden()
+    page.get_by_role("button", name="Play").click()
+    until(page, f"window.heard && Math.abs(({PITCH})() / {TONE_HZ} - 2 ** (2 / 12)) < 0.01")
+
+
+@pytest.mark.slow
+def test_a_loop_holds_in_the_background(page: Page, song: Song) -> None:
+    page.add_init_script(BACKGROUND)
+    page.goto(f"/studio/{song.file_id}?from=0&to=2")
+    page.get_by_role("button", name="Play").click()
+    until(page, "ends.length > 0")
+    assert page.evaluate("ends[0]") == "seeking"
 
 
 @pytest.mark.slow

@@ -1,12 +1,13 @@
 """The page goes on by itself after a lost server, beside other tabs, and without deleted files."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser import assert_usable
 from tests.support.server import Server, noise, write_wav
-from tests.web.studio.conftest import Song
+from tests.web.studio.conftest import Song, until
 from tests.web.studio.test_karaoke import LINE
+from tests.web.studio.test_mixer import LEVEL, LOUD
 from tests.web.studio.test_songs import CARDS, remember
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -25,6 +26,13 @@ window.fetch = async (path, ...more) => {
   return new Response(new ReadableStream({ start: breaking }), { headers: answer.headers });
 };
 """
+# Whether something is drawn on all canvases with a class.
+DRAWN = """(name) => {
+  const canvases = [...document.querySelectorAll(`canvas.${name}`)];
+  return canvases.length > 1 && canvases.every((canvas) => canvas.width > 0 &&
+    canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
+    .data.some((value) => value > 0));
+}"""
 GERMAN = "localStorage.setItem('studio.language', 'de')"
 
 
@@ -112,3 +120,81 @@ def test_a_lost_server_is_told_of_in_the_language_of_the_page(
     page.route("**/transcription?format=json", lambda route: route.abort())
     page.goto(f"/studio/{sung.file_id}/transcript")
     expect(page.locator(".save")).to_contain_text("Der Server ist nicht erreichbar.")
+
+
+def test_a_song_that_could_not_be_loaded_plays_after_a_retry(page: Page, song: Song) -> None:
+    """Without another press of the button; and the button still works."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/stems.flac", hold)
+    page.goto(f"/studio/{song.file_id}?from=1&to=7")
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    for route in held:
+        route.abort()
+    page.unroute("**/stems.flac")
+    page.get_by_role("alert").get_by_role("button", name="Try again").click()
+    until(page, f"window.heard && ({LEVEL})() > {LOUD}")
+    page.get_by_role("button", name="Pause").click()
+    until(page, f"({LEVEL})() < {LOUD / 10}")
+    page.get_by_role("button", name="Play").click()
+    until(page, f"({LEVEL})() > {LOUD}")
+
+
+def test_what_failed_for_a_moment_is_asked_for_again(page: Page, studio: Server) -> None:
+    file_id = studio.separate(write_wav(studio.folder / "moment.wav", noise(4)))
+    assert studio.process(file_id, "analysis").status_code == 202
+    assert studio.wait(file_id)["status"] == "completed"
+    failed: list[str] = []
+
+    def fail_first(route: Route) -> None:
+        if route.request.url in failed:
+            route.continue_()
+        elif route.request.url.endswith("/analysis"):
+            failed.append(route.request.url)
+            route.fulfill(status=503, json={"code": "overloaded", "error": "The server is busy."})
+        else:
+            failed.append(route.request.url)
+            route.abort()
+
+    for path in ("**/download/*/analysis", "**/download/*/vocals?format=peaks*"):
+        page.route(path, fail_first)
+    page.goto(f"/studio/{file_id}")
+    until(page, f"({DRAWN})('wave')")
+    expect(page.locator("[data-chord]")).not_to_be_empty()
+    assert len(failed) == 2
+
+
+def test_a_list_asks_for_a_few_waveforms_at_once(page: Page, studio: Server) -> None:
+    """A proxy allows an address only some downloads; what it refuses is asked for later."""
+    names = ["first.wav", "second.wav"]
+    songs = [studio.separate(write_wav(studio.folder / name, noise(1))) for name in names]
+    remember(
+        page,
+        [
+            {"id": file_id, "name": name, "addedMs": 1, "durationS": 1}
+            for file_id, name in zip(songs, names, strict=True)
+        ],
+    )
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/download/*/*format=peaks*", hold)
+    page.goto("/studio")
+    expect(page.get_by_role("link", name="Open the mixer")).to_have_count(2)
+    while len(held) < 4:
+        page.evaluate("fetch('/health').then((answer) => answer.text())")
+    page.evaluate("fetch('/health').then((answer) => answer.text())")
+    assert len(held) == 4
+    refused, *others = held
+    problem = {"code": "too_many_requests", "error": "Wait until one has finished."}
+    refused.fulfill(status=429, json=problem, headers={"Retry-After": "1"})
+    for route in others:
+        route.continue_()
+    page.unroute("**/download/*/*format=peaks*")
+    until(page, f"({DRAWN})('picture')")

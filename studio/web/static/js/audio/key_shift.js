@@ -22,15 +22,22 @@ export class KeyShift {
   /** @param {number} semitones */
   set(semitones) {
     this._semitones = semitones;
-    if (semitones === 0 && this._node === null) return;
-    this._apply().catch(() => {
+    if (semitones === 0 && this._node === null) {
+      this.problem.value = "";
+      return;
+    }
+    const loading = (this._node ??= this._load());
+    this._apply(loading).catch(() => {
+      // The next change tries again.
+      if (this._node === loading) this._node = null;
       this.problem.value = t(isSecureContext ? "mixer.key.failed" : "mixer.key.insecure");
     });
   }
 
-  async _apply() {
-    this._node ??= this._load();
-    const node = await this._node;
+  /** @param {Promise<any>} loading */
+  async _apply(loading) {
+    const node = await loading;
+    this.problem.value = "";
     const semitones = this._semitones;
     this.input.disconnect();
     if (semitones === 0) {
@@ -40,7 +47,8 @@ export class KeyShift {
     }
     node.schedule({ active: true, semitones });
     this.input.connect(node);
-    this.latencyS = await node.latency();
+    const latencyS = await node.latency();
+    if (semitones === this._semitones) this.latencyS = latencyS;
   }
 
   async _load() {

@@ -30,6 +30,10 @@ export class MediaPlayer {
     media.addEventListener("pause", () => {
       this.isPlaying.value = false;
     });
+    // What is loaded again is paused without an event of its own.
+    media.addEventListener("emptied", () => {
+      this.isPlaying.value = false;
+    });
     media.addEventListener("error", () => {
       this.hasFailed.value = true;
     });
@@ -56,8 +60,8 @@ export class MediaPlayer {
   }
 
   toggle() {
-    if (this.isPlaying.value) this.pause();
-    else void this.play();
+    if (this.media.paused) void this.play();
+    else this.pause();
   }
 
   /** @param {number} positionS */
@@ -73,8 +77,10 @@ export class MediaPlayer {
   /** Load again what could not be loaded, and go on at the same place. */
   retry() {
     const at = this.media.currentTime;
+    const wasPlaying = this.isPlaying.value;
     this.media.load();
     this.media.currentTime = at;
+    if (wasPlaying) void this.play();
   }
 
   close() {

@@ -57,6 +57,8 @@ export class StemPlayer extends MediaPlayer {
 
   _listen() {
     super._listen();
+    // A tab in the background draws no frames.
+    this.media.addEventListener("timeupdate", () => this.followLoop());
     this.media.addEventListener("ended", () => {
       if (this.mix.hasLoop) void this.play(this.mix.loopFrom.value);
     });
@@ -73,7 +75,7 @@ export class StemPlayer extends MediaPlayer {
     await super.play(fromS);
   }
 
-  /** Go back to the start of the loop at its end; call this for every frame. */
+  /** Go back to the start of the loop at its end; on time if it is called for every frame. */
   followLoop() {
     const { loopFrom, loopTo } = this.mix;
     if (!this.mix.hasLoop || !this.isPlaying.value) return;

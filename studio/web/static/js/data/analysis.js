@@ -1,5 +1,5 @@
 /** Beats and chords of a song. */
-import { ApiError, json } from "./api.js";
+import { ApiError, jsonWhenFree } from "./api.js";
 
 /**
  * @typedef {object} Analysis
@@ -10,16 +10,16 @@ import { ApiError, json } from "./api.js";
  */
 
 /**
- * The latest analysis of a song, or null without one.
+ * The latest analysis of a song, or null without one; throws ApiError.
  * @param {any} files the answer of /files/<id>
  * @returns {Promise<Analysis | null>}
  */
 export async function analysisOf(files) {
   if (!files.tracks.some((/** @type {any} */ one) => one.track === "analysis")) return null;
   try {
-    return await json(`/download/${files.file_id}/analysis`);
+    return await jsonWhenFree(`/download/${files.file_id}/analysis`);
   } catch (error) {
-    if (error instanceof ApiError) return null;
+    if (error instanceof ApiError && error.status === 404) return null;
     throw error;
   }
 }

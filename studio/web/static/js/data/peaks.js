@@ -1,9 +1,15 @@
 /** Waveforms of tracks, as the server wrote them: the lowest and the highest sample of each pixel. */
-import { json } from "./api.js";
+import { jsonWhenFree } from "./api.js";
 
 /** Samples per pixel that the server has. */
 const FINE = 512;
 const COARSE = 8192;
+/** Requests at the same time. A proxy allows an address only some downloads at once. */
+const AT_ONCE = 4;
+
+let busy = 0;
+/** @type {((value?: unknown) => void)[]} */
+const waiting = [];
 
 /**
  * @typedef {object} Peaks
@@ -33,9 +39,17 @@ export async function peaksOf(id, track, durationS, width) {
 }
 
 /** @param {string} id @param {string} track @param {number} zoom */
-function read(id, track, zoom) {
+async function read(id, track, zoom) {
   const query = new URLSearchParams({ format: "peaks", samples_per_pixel: String(zoom) });
-  return json(`/download/${id}/${track}?${query}`);
+  if (busy < AT_ONCE) busy += 1;
+  else await new Promise((resolve) => waiting.push(resolve));
+  try {
+    return await jsonWhenFree(`/download/${id}/${track}?${query}`);
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else busy -= 1;
+  }
 }
 
 /** @type {Promise<unknown>} */

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Metronome } from "../audio/metronome.js";
 import { StemPlayer } from "../audio/stem_player.js";
 import { analysisOf } from "../data/analysis.js";
+import { ApiError } from "../data/api.js";
 import { returns } from "../data/connection.js";
 import { isActive, refresh, start } from "../data/jobs.js";
 import { Mix, stemNames } from "../data/mix.js";
@@ -60,7 +61,12 @@ function Console({ song, files }) {
   const format = useSignal("mp3");
   const tracks = files.tracks.map((/** @type {any} */ one) => one.job_id).join();
 
-  useEffect(() => void analysisOf(files).then(setAnalysis), [tracks]);
+  useEffect(() => {
+    analysisOf(files).then(setAnalysis, (error) => {
+      // What is known stays.
+      if (!(error instanceof ApiError)) throw error;
+    });
+  }, [tracks, returns.value]);
   useEffect(() => {
     if (metronome) metronome.beats = analysis?.beats ?? [];
   }, [metronome, analysis]);
@@ -140,11 +146,12 @@ function usePeaks(files, names) {
   useEffect(() => {
     const width = innerWidth * devicePixelRatio;
     for (const name of names) {
+      if (peaks.has(name)) continue;
       peaksOf(files.file_id, name, files.stems.duration_s, width).then(
         (one) => setPeaks((before) => new Map(before).set(name, one)),
         () => {},
       );
     }
-  }, [names.join()]);
+  }, [names.join(), returns.value]);
   return peaks;
 }

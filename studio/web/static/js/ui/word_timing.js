@@ -7,6 +7,7 @@ import { t } from "../words.js";
 import { number } from "./format.js";
 import { useFrames } from "./frames.js";
 import { html } from "./html.js";
+import { usePart } from "./play_part.js";
 import { Undo } from "./save_state.js";
 
 const AROUND_S = 0.5;
@@ -27,20 +28,12 @@ const KEY_STEP_S = 0.02;
 export function WordTiming({ id, store, player, rows, at }) {
   const n = Math.min(at, rows.length - 1);
   const row = rows[n];
-  const stopAtS = useRef(Infinity);
   const [isOpen, setOpen] = useState(false);
-  useFrames(() => {
-    if (player.positionS < stopAtS.current) return;
-    stopAtS.current = Infinity;
-    player.pause();
-  }, [player]);
+  const playPart = usePart(player);
   if (!row) return null;
 
   const goTo = (/** @type {Row | undefined} */ other) => other && player.seek(other.start_s);
-  const play = () => {
-    stopAtS.current = row.end_s + AROUND_S / 2;
-    void player.play(Math.max(0, row.start_s - AROUND_S));
-  };
+  const play = () => playPart(Math.max(0, row.start_s - AROUND_S), row.end_s + AROUND_S / 2);
   return html`<details class="card" onToggle=${(/** @type {any} */ event) => setOpen(event.currentTarget.open)}>
     <summary>${t("karaoke.timing")}</summary>
     <div class="list">

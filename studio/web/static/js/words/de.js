@@ -102,7 +102,7 @@ export const de = {
   "mixer.pan": "Balance von {name}",
   "mixer.speed": "Tempo",
   "mixer.key": "Tonart",
-  "mixer.key.failed": "Dieser Browser kann die Tonart nicht ändern.",
+  "mixer.key.failed": "Die Tonart konnte nicht geändert werden. Wähle sie noch einmal.",
   "mixer.key.insecure": "Browser können die Tonart nur auf https-Seiten und auf localhost ändern.",
   "mixer.loop": "Schleife",
   "mixer.loop.from": "Schleife beginnt hier",

@@ -102,7 +102,7 @@ export const en = {
   "mixer.pan": "Balance of {name}",
   "mixer.speed": "Speed",
   "mixer.key": "Key",
-  "mixer.key.failed": "This browser cannot change the key.",
+  "mixer.key.failed": "The key could not be changed. Choose it again.",
   "mixer.key.insecure": "Browsers can change the key only on https:// pages and on localhost.",
   "mixer.loop": "Loop",
   "mixer.loop.from": "Start the loop here",
