@@ -41,8 +41,8 @@ from studio.transcription.live.settings import Limits
 from studio.web import application, compat, jobs_live, live, live_server, problems, rates
 from studio.web.access import Access
 from studio.web.bounds import UploadBounds
-from studio.web.metrics import Metrics, Present
-from studio.web.namespaces import say_goodbye
+from studio.web.metrics import CurrentValues, Metrics
+from studio.web.namespaces import notify_shutdown
 from studio.web.pace import Pace
 from studio.web.services import Services
 
@@ -72,7 +72,7 @@ class Parts:
         """Accept no more work: close live connections, and return running jobs to the queue."""
         if self.socketio is not None:
             for path in (live.PATH, jobs_live.PATH):
-                say_goodbye(self.socketio, path)
+                notify_shutdown(self.socketio, path)
         if self.wyoming is not None:
             self.wyoming.stop()
         self.scheduler.stop()
@@ -327,7 +327,7 @@ def _storage_check(storage: Storage, engine: Engine) -> StorageCheck:
 
 def _metrics(storage: Storage, store: JobStore, scheduler: Scheduler) -> Metrics:
     return Metrics(
-        Present(
+        CurrentValues(
             jobs=store.count_by_model,
             totals=store.totals,
             live_sessions=scheduler.count,

@@ -20,7 +20,7 @@ from studio.jobs.scale.jobs import SharedJobs
 from studio.jobs.scale.keeper import Keeper
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.scale.worker import Worker, WorkerSettings
-from studio.jobs.scale.workers import Abilities, Heartbeat
+from studio.jobs.scale.workers import Capabilities, Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +59,12 @@ def _heartbeat(config: Config, core: Core) -> Heartbeat:
     """Announces a worker with what it can run."""
     assert core.workers is not None
 
-    def abilities() -> Abilities:
+    def capabilities() -> Capabilities:
         # Weights may be added or downloaded while it runs.
         device = choose_device(config.DEVICE).name
-        return Abilities(config.WORKER_QUEUES, device, core.models.own_description())
+        return Capabilities(config.WORKER_QUEUES, device, core.models.own_description())
 
-    return Heartbeat(core.workers, abilities, config.WORKER_HEARTBEAT_S)
+    return Heartbeat(core.workers, capabilities, config.WORKER_HEARTBEAT_S)
 
 
 def start_keeper(config: Config, families: Families = FAMILIES) -> ExitStack:

@@ -8,7 +8,7 @@ from studio.audio.accepted import MEDIA_TYPES
 from studio.audio.child import ffmpeg_path
 from studio.audio.decoding import decode
 from studio.audio.loudness import LoudnessMeter, integrated_lufs
-from studio.audio.mixing import Added, Mix, Song, mix_bytes, mixed_file
+from studio.audio.mixing import Mix, Overlay, Song, mix_bytes, mixed_file
 from studio.audio.mono import MonoMixer
 from studio.audio.peaks import FINE, PEAKS_FORMATS, PEAKS_TYPE, most_peaks_bytes, write_peaks
 from studio.audio.pictures import MAX_BYTES as MAX_PICTURE_BYTES
@@ -47,12 +47,12 @@ __all__ = [
     "PEAKS_TYPE",
     "PICTURE",
     "SCRIPT",
-    "Added",
     "AudioFormat",
     "Frame",
     "LoudnessMeter",
     "Mix",
     "MonoMixer",
+    "Overlay",
     "Probe",
     "Song",
     "Sound",

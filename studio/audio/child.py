@@ -137,7 +137,7 @@ class Child:
                     return data
         return b""
 
-    def hear_all(self, on_wait: Callable[[], None]) -> None:
+    def drain_messages(self, on_wait: Callable[[], None]) -> None:
         """Read its messages to the end, if its output is a file.
 
         `on_wait` is called several times a second, and may raise.

@@ -43,7 +43,7 @@ class Mix:
 
 
 @dataclass(frozen=True)
-class Added:
+class Overlay:
     """A WAV that is added to a mix. The song begins `starts_s` after it."""
 
     path: Path
@@ -61,7 +61,7 @@ class Song:
     rate_hz: int
     channels: int
     samples: int
-    added: Sequence[Added] = ()
+    added: Sequence[Overlay] = ()
 
 
 def mix_bytes(mix: Mix, song: Song, audio_format: str) -> int | None:
@@ -148,7 +148,7 @@ def _blocks(path: Path) -> Generator[Sound, None, None]:
     yield from read_blocks(path)
 
 
-def _from(added: Added, song: Song) -> Generator[Sound, None, None]:
+def _from(added: Overlay, song: Song) -> Generator[Sound, None, None]:
     """What is added, from the beginning of the song, in blocks of the same lengths."""
     rest = np.zeros((song.channels, 0), np.float32)
     early = round(added.starts_s * song.rate_hz)

@@ -113,7 +113,7 @@ def add_ogg_picture(path: Path, picture: Picture, tags: dict[str, str]) -> None:
         with open(longer, "w+b") as output:
             workplace = Workplace(Path(folder), output, most_bytes)
             with Child(command, path, workplace) as child:
-                child.hear_all(lambda: None)
+                child.drain_messages(lambda: None)
                 if not child.wait():
                     raise InternalError(child.report.last_words())
 

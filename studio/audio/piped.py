@@ -221,7 +221,7 @@ def write_piped(
             child.allow(_VIDEO_EFFORT * feeder.samples / rate_hz)
             on_wait()
 
-        child.hear_all(wait)
+        child.drain_messages(wait)
         feeder.join()
         if feeder.error is not None:
             raise feeder.error

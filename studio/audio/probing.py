@@ -77,7 +77,7 @@ class _Opening:
     damaged_packets: int
 
     @property
-    def promises(self) -> float:
+    def declared_duration_s(self) -> float:
         """The declared duration of the audio in seconds; 0 if unknown.
 
         If the end is known from the bytes, the duration in the container is ignored: it may be that
@@ -114,8 +114,10 @@ def _length_s(path: Path, parts: list[Part], opening: _Opening) -> float:
     if len(parts) > 1:
         return sum(_decoded_s(path, part) for part in parts)
     if opening.decoded_s < FULLY_PROBED_S:
-        if _is_short(header.start_s + opening.decoded_s, opening.promises):
-            _raise_truncated(opening.promises, f"only {opening.decoded_s:.1f} s are there")
+        if _is_short(header.start_s + opening.decoded_s, opening.declared_duration_s):
+            _raise_truncated(
+                opening.declared_duration_s, f"only {opening.decoded_s:.1f} s are there"
+            )
         if opening.damaged_packets:
             measured_s, damaged = _measured_s(path), opening.damaged_packets
             check_complete(opening.decoded_s, measured_s, damaged, header.container)
@@ -124,8 +126,8 @@ def _length_s(path: Path, parts: list[Part], opening: _Opening) -> float:
         return _decoded_s(path, None)
     if header.container.partition(",")[0] in _MEASURED:
         measured_s = max(_measured_s(path), FULLY_PROBED_S)
-        if _is_short(header.start_s + measured_s, opening.promises):
-            _raise_truncated(opening.promises, f"only {measured_s:.1f} s are there")
+        if _is_short(header.start_s + measured_s, opening.declared_duration_s):
+            _raise_truncated(opening.declared_duration_s, f"only {measured_s:.1f} s are there")
         is_close = declared_s is not None and abs(measured_s - declared_s) < SPARE_S
         return declared_s if is_close and declared_s and header.container != "flac" else measured_s
     if declared_s is None or declared_s < FULLY_PROBED_S or not _ends_at(path, opening):
@@ -208,7 +210,7 @@ def _ends_at(path: Path, opening: _Opening) -> bool:
             raise NotAudio(
                 f"The end of the file could not be decoded: {child.report.last_words()}."
             )
-    if samples == 0 and opening.promises:
+    if samples == 0 and opening.declared_duration_s:
         _raise_truncated(declared_s, "its end is missing")
     return 0 < samples / 8000 < length_s
 

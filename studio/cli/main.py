@@ -13,7 +13,7 @@ from typing import Any
 from studio import __version__
 from studio.cli.commands import COMMANDS, OVERWRITE, Command
 from studio.cli.options import add_options, flag_of
-from studio.cli.run import FAILED, FILE_ERROR, Run, file_sentence, order_of
+from studio.cli.run import FAILED, FILE_ERROR, Run, command_request, file_sentence
 from studio.cli.show import Display, Records, Screen, write_line
 from studio.cli.signals import ended_by_signals
 from studio.cli.tools import Tools
@@ -95,8 +95,8 @@ def _run(interface: Interface, given: argparse.Namespace, screen: Display) -> in
         open_workshop(interface.make_processors, folder, interface.fonts) as workshop,
     ):
         command = next(one for one in COMMANDS if one.name == given.command)
-        order = order_of(command, given, workshop.models)
-        return Run(command, order, workshop.models, screen).over(workshop)
+        wanted = command_request(command, given, workshop.models)
+        return Run(command, wanted, workshop.models, screen).over(workshop)
 
 
 def _serve_agents(interface: Interface) -> int:

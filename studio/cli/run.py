@@ -40,7 +40,7 @@ def file_sentence(error: OSError) -> str:
 
 
 @dataclass(frozen=True)
-class Order:
+class CommandRequest:
     """What to do: sources, the options of the model, formats, and the output folder.
 
     `sounds` are the files that options of the model refer to, `texts` those that options were read
@@ -56,11 +56,13 @@ class Order:
     overwrite: bool = False
 
 
-def order_of(command: Command, arguments: argparse.Namespace, models: Models) -> Order:
-    """The order in the arguments of a command line. Raises a StudioError."""
+def command_request(
+    command: Command, arguments: argparse.Namespace, models: Models
+) -> CommandRequest:
+    """The request in the arguments of a command line. Raises a StudioError."""
     excluded = command.excluded | ({"format"} if command.formats else set())
     formats = tuple(dict.fromkeys(arguments.format.split(","))) if command.formats else ()
-    return Order(
+    return CommandRequest(
         arguments.sources,
         body_of(arguments, models.options_of(command.model), excluded),
         Choices(formats, getattr(arguments, "karaoke", False), _video_of(command, arguments)),
@@ -85,11 +87,13 @@ def _unexpected(error: Exception) -> str:
 
 
 class Run:
-    """A command with an order. Raises a StudioError if the order cannot be carried out."""
+    """A command and what it is to do. Raises a StudioError if the options are invalid."""
 
-    def __init__(self, command: Command, order: Order, models: Models, screen: Display) -> None:
+    def __init__(
+        self, command: Command, wanted: CommandRequest, models: Models, screen: Display
+    ) -> None:
         self._command = command
-        self._order = order
+        self._wanted = wanted
         self._screen = screen
         self._extensions = models.file_types_of(command.model)
         self._body = self._options(models)
@@ -97,15 +101,15 @@ class Run:
 
     def _options(self, models: Models) -> dict[str, Any]:
         """The body of a request."""
-        body = {**self._order.body, **self._command.fixed}
-        if self._order.choices.karaoke:
+        body = {**self._wanted.body, **self._command.fixed}
+        if self._wanted.choices.karaoke:
             if "stems" in body:
                 raise InvalidOption("`--karaoke` cannot be used with `--stems`. Leave one out.")
             body["stems"] = ["vocals"]
         if self._command.video:
-            parse_video(dict(self._order.choices.video), [VOCALS])
+            parse_video(dict(self._wanted.choices.video), [VOCALS])
         known = models.formats_of(self._command.model)
-        for one in self._order.choices.formats:
+        for one in self._wanted.choices.formats:
             if one not in known:
                 raise UnknownFormat(
                     f"`--format` is {one!r}. Available: {', '.join(known)}, or several of them "
@@ -128,7 +132,7 @@ class Run:
     def _sounds(self, workshop: Workshop) -> Iterator[None]:
         """Upload the sounds that options refer to, for all sources. Raises a StudioError."""
         with ExitStack() as uploaded:
-            for option, path in self._order.sounds.items():
+            for option, path in self._wanted.sounds.items():
                 if not path.is_file():
                     raise UnknownFile(f"There is no file {str(path)!r} for `{flag_of(option)}`.")
                 # Separation accepts every kind of audio file.
@@ -151,12 +155,12 @@ class Run:
 
     def _items(self) -> list[Item]:
         """All sources. Raises InvalidOption if there are none."""
-        order, command = self._order, self._command
+        wanted, command = self._wanted, self._command
         if not command.reads_files:
-            return [Item(one, Path(), name_of(one)) for one in order.sources]
+            return [Item(one, Path(), name_of(one)) for one in wanted.sources]
         # Texts go beside each file, unless there is an output folder.
         default = default_folder(command, Path()) if command.model == "demucs" else None
-        return items_of(order.sources, self._extensions, order.output or default)
+        return items_of(wanted.sources, self._extensions, wanted.output or default)
 
     def _one(self, workshop: Workshop, item: Item) -> str:
         """Work on a source: done, skipped or failed."""
@@ -180,25 +184,25 @@ class Run:
         return "failed"
 
     def _work(self, workshop: Workshop, item: Item) -> str:
-        command, order = self._command, self._order
+        command, wanted = self._command, self._wanted
         path = item.path if command.reads_files else workshop.text(item.label)
         upload = workshop.upload(path, self._extensions)
         if upload.sound and upload.sound.note:
             self._screen.remark(item.label, upload.sound.note)
         try:
             request = workshop.models.request(command.model, upload, self._body)
-            folder = order.output or default_folder(command, item.path)
+            folder = wanted.output or default_folder(command, item.path)
             is_beside = command.reads_files and folder == item.path.parent
             name = Path(item.name).name if is_beside else item.name
             record = Record(folder)
-            key = json.dumps([name, asdict(order.choices), request.fingerprint])
-            done_before = record.outputs(key, unchanged=order.overwrite)
+            key = json.dumps([name, asdict(wanted.choices), request.fingerprint])
+            done_before = record.outputs(key, unchanged=wanted.overwrite)
             if request.fingerprint and done_before:
                 self._screen.skipped(item.label, done_before)
                 return "skipped"
-            inputs = [path, *order.texts, *order.sounds.values()]
+            inputs = [path, *wanted.texts, *wanted.sounds.values()]
             writer = Writer(
-                command, order.choices, record, inputs, order.overwrite, self._is_fallback
+                command, wanted.choices, record, inputs, wanted.overwrite, self._is_fallback
             )
             if command.reads_files:
                 writer.check(name, expected_result(request.options))

@@ -11,7 +11,7 @@ from typing import Any
 
 from studio.cli.commands import COMMANDS, OVERWRITE, Choices, Command, default_folder
 from studio.cli.options import SOUNDS
-from studio.cli.run import Order, Run
+from studio.cli.run import CommandRequest, Run
 from studio.cli.show import Records
 from studio.cli.workshop import Workshop
 from studio.errors import InvalidOption, UnknownFile, UnknownOption
@@ -106,13 +106,13 @@ class Tools:
         if command is None:
             known = ", ".join(tool.name for tool in self.all())
             raise UnknownOption(f"There is no tool {name!r}. Known: {known}.")
-        order = self._order(command, {k: v for k, v in arguments.items() if v is not None})
+        wanted = self._wanted(command, {k: v for k, v in arguments.items() if v is not None})
         collected = _Collected(report)
-        with self._open_workshop(order.output or _folder_of(Path(order.sources[0]))) as workshop:
-            Run(command, order, workshop.models, collected).over(workshop)
+        with self._open_workshop(wanted.output or _folder_of(Path(wanted.sources[0]))) as workshop:
+            Run(command, wanted, workshop.models, collected).over(workshop)
         return collected.answer(with_text=command.formats is not None)
 
-    def _order(self, command: Command, arguments: dict[str, Any]) -> Order:
+    def _wanted(self, command: Command, arguments: dict[str, Any]) -> CommandRequest:
         properties = self._properties(command)
         for name in arguments:
             if name not in properties:
@@ -133,7 +133,7 @@ class Tools:
                 output = _folder_of(path) / default_folder(command, path)
         elif output is None:
             raise InvalidOption("`output` is missing: name the folder for the music.")
-        return Order([source], body, choices, output, sounds, overwrite=overwrite)
+        return CommandRequest([source], body, choices, output, sounds, overwrite=overwrite)
 
 
 class _Collected(Records):

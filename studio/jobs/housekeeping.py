@@ -80,7 +80,7 @@ class Housekeeper:
 
     def sweep(self) -> None:
         """Delete old uploads, then orphans; nothing while the clock is not trusted."""
-        if not self._clock_is_believed():
+        if not self._clock_is_trusted():
             return
         now = self._clock()
         kept_from = now - self._retention_s if self._retention_s else 0.0
@@ -93,7 +93,7 @@ class Housekeeper:
         self._forget_files_that_are_gone()
         self._outbox.remove_orphans()
 
-    def _clock_is_believed(self) -> bool:
+    def _clock_is_trusted(self) -> bool:
         """Whether the clock has not changed recently; otherwise all files may look old."""
         offset_s, steady_s = self._clock() - self._steady(), self._steady()
         jump_s = offset_s - self._offset_s

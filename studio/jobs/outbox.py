@@ -76,14 +76,14 @@ class Outbox:
             )
             return taken is not None
 
-    def put_off(self, message_id: str, due_at: float) -> None:
+    def postpone(self, message_id: str, due_at: float) -> None:
         """Postpone without counting an attempt."""
         with self._sessions.begin() as session:
             session.execute(
                 update(MessageRow).where(MessageRow.message_id == message_id).values(due_at=due_at)
             )
 
-    def postpone(self, message_id: str, due_at: float) -> None:
+    def retry_at(self, message_id: str, due_at: float) -> None:
         """Count a failed attempt and retry at the given time."""
         with self._sessions.begin() as session:
             session.execute(

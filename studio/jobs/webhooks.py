@@ -189,7 +189,7 @@ class Webhooks:
             for message in due:
                 until_s = self._pauses.until_s(_host(message), now_s)
                 if until_s > now_s:
-                    self._outbox.put_off(message.message_id, until_s)
+                    self._outbox.postpone(message.message_id, until_s)
                 elif self._outbox.claim(message.message_id, now_s, now_s + CLAIM_S):
                     return message
         return None
@@ -221,7 +221,7 @@ class Webhooks:
             return True
         if message.attempts < len(self._delays_s) and failure.can_pass:
             delay_s = self._delays_s[message.attempts] * random.uniform(1.0, 1.1)
-            self._outbox.postpone(message.message_id, self._clock() + delay_s)
+            self._outbox.retry_at(message.message_id, self._clock() + delay_s)
             log.info("%s: %s; retrying in %.0f s", message.message_id, failure.cause, delay_s)
         else:
             self._outbox.remove(message.message_id)

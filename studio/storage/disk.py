@@ -233,7 +233,7 @@ class DiskStorage(Storage):
                 # The first result of a file creates its folder.
                 sync_names(self._folders.outputs)
         shutil.rmtree(replaced, ignore_errors=True)
-        self._space.measure_anew()
+        self._space.invalidate()
 
     def discard_result(self, result: ResultId) -> None:
         shutil.rmtree(self._folders.result(result.file_id, result.name), ignore_errors=True)

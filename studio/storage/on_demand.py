@@ -34,7 +34,7 @@ class Requester:
 
 
 @dataclass(eq=False)
-class _Flight:
+class _PendingFile:
     """A file that is being made, and the requests that wait for it."""
 
     requesters: list[Requester | None] = field(default_factory=list)
@@ -47,7 +47,7 @@ class _Flight:
 
 
 _requester: ContextVar[Requester | None] = ContextVar("requester", default=None)
-_flight: ContextVar[_Flight | None] = ContextVar("flight", default=None)
+_flight: ContextVar[_PendingFile | None] = ContextVar("flight", default=None)
 
 
 @contextmanager
@@ -80,7 +80,7 @@ class OnDemand:
     def __init__(self) -> None:
         self._requests = Places(MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT)
         self._running = Places(MAX_RUNNING, MAX_RUNNING_PER_CLIENT)
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, _PendingFile] = {}
         self._changed = Condition()
 
     def make(self, target: str, exists: Callable[[], bool], make: Callable[[], None]) -> None:
@@ -106,16 +106,16 @@ class OnDemand:
                 if is_mine:
                     return
 
-    def _join(self, target: str, requester: Requester | None) -> tuple[_Flight, bool]:
+    def _join(self, target: str, requester: Requester | None) -> tuple[_PendingFile, bool]:
         """The flight of a file, and whether this thread has to make it."""
         with self._changed:
             is_mine = target not in self._flights
-            flight = self._flights.setdefault(target, _Flight())
+            flight = self._flights.setdefault(target, _PendingFile())
             flight.requesters.append(requester)
             return flight, is_mine
 
     def _leave(
-        self, target: str, flight: _Flight, requester: Requester | None, is_mine: bool
+        self, target: str, flight: _PendingFile, requester: Requester | None, is_mine: bool
     ) -> None:
         with self._changed:
             flight.requesters.remove(requester)
@@ -124,7 +124,9 @@ class OnDemand:
                 flight.is_over = True
                 self._changed.notify_all()
 
-    def _run(self, flight: _Flight, requester: Requester | None, make: Callable[[], None]) -> None:
+    def _run(
+        self, flight: _PendingFile, requester: Requester | None, make: Callable[[], None]
+    ) -> None:
         with self._turn(flight, requester):
             token = _flight.set(flight)
             try:
@@ -134,7 +136,7 @@ class OnDemand:
             finally:
                 _flight.reset(token)
 
-    def _wait_for(self, flight: _Flight, requester: Requester | None) -> None:
+    def _wait_for(self, flight: _PendingFile, requester: Requester | None) -> None:
         with self._changed:
             while not flight.is_over:
                 self._changed.wait(LOOK_EVERY_S)
@@ -164,7 +166,7 @@ class OnDemand:
             self._requests.leave(requester.client)
 
     @contextmanager
-    def _turn(self, flight: _Flight, requester: Requester | None) -> Iterator[None]:
+    def _turn(self, flight: _PendingFile, requester: Requester | None) -> Iterator[None]:
         """Wait for a slot to make a file. Raises Abandoned."""
         if requester is None:
             yield

@@ -143,7 +143,7 @@ class DiskSpace:
             with self._promising:
                 self._promised_bytes -= needed_bytes
 
-    def measure_anew(self) -> None:
+    def invalidate(self) -> None:
         """Discard the measurement, because the results of a job were added."""
         with self._measuring:
             self._measured = (float("-inf"), 0)

@@ -55,14 +55,14 @@ class StrictConnection(Socket):  # type: ignore[misc]
             raise SocketIsClosedError
         if pkt.packet_type not in RECEIVED:
             self._refuse(f"a packet of the type {pkt.packet_type}")
-        elif pkt.packet_type == packet.MESSAGE and (reason := self._objection(pkt.data)):
+        elif pkt.packet_type == packet.MESSAGE and (reason := self._protocol_error(pkt.data)):
             self._refuse(reason)
         else:
             super().receive(pkt)
         if self.closed and pkt.packet_type != packet.CLOSE:
             raise SocketIsClosedError
 
-    def _objection(self, message: Any) -> str | None:
+    def _protocol_error(self, message: Any) -> str | None:
         """What is wrong with a Socket.IO message, judged by its beginning."""
         is_connect = isinstance(message, str) and message[:1] == CONNECT
         if self._is_stranger():

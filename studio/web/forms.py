@@ -89,7 +89,7 @@ class UploadForm:
         self._end_text()
         if self.incoming is not None and self._file_field == self._wanted_field:
             return self.incoming
-        raise NoFile(self._why_no_file())
+        raise NoFile(self._no_file_message())
 
     def _read_parts(self, stream: IO[bytes], decoder: MultipartDecoder) -> tuple[int, bool]:
         """Read to the end. Returns the bytes received, and whether the body was complete."""
@@ -157,7 +157,7 @@ class UploadForm:
         self._part = None
         self._text.clear()
 
-    def _why_no_file(self) -> str:
+    def _no_file_message(self) -> str:
         wanted = self._wanted_field
         if wanted in self._text_fields:
             return f"The field {wanted!r} contains text, not a file. Send it with a file name."

@@ -120,7 +120,7 @@ class LinkViews(Views):
         upload = self._upload(options.file_id)
         path = f"/download/{upload.file_id}/{options.track}"
         known = self._answers.track_names(self._store.of_file(upload.file_id))
-        if not self._leads_somewhere(path, known):
+        if not self._is_download_path(path, known):
             raise UnknownTrack(
                 f"The track {options.track!r} does not exist. Available: "
                 f"{', '.join([*known, 'original', 'stems.flac', 'stems.wav', 'all.zip'])}."
@@ -132,7 +132,7 @@ class LinkViews(Views):
             schemas.Link(url=f"{quote(path)}?{LINK.name}={ticket}", expires_at=time_of(expires_at))
         )
 
-    def _leads_somewhere(self, path: str, known: list[str]) -> bool:
+    def _is_download_path(self, path: str, known: list[str]) -> bool:
         """Whether a path is that of a download: of one of the `known` tracks, or of several."""
         try:
             endpoint, arguments = current_app.url_map.bind("").match(path, method="GET")

@@ -15,7 +15,7 @@ LOAD_BUCKETS_S = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 
 
 @dataclass(frozen=True)
-class Present:
+class CurrentValues:
     """Values that are read at every scrape: jobs by model and state, the sums of those that have
     ended, live sessions and their longest lag in seconds, used and free bytes of the disk."""
 
@@ -30,9 +30,9 @@ class Present:
 class Metrics:
     """The counters of a server."""
 
-    def __init__(self, present: Present) -> None:
+    def __init__(self, current: CurrentValues) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Stored(present))
+        self._registry.register(_Stored(current))
         self._requests = Counter(
             "studio_http_requests",
             "HTTP requests.",
@@ -69,33 +69,33 @@ class Metrics:
 class _Stored(Collector):
     """What the database, the disk and the scheduler say at every scrape."""
 
-    def __init__(self, present: Present) -> None:
-        self._present = present
+    def __init__(self, current: CurrentValues) -> None:
+        self._current = current
 
     def collect(self) -> Iterator[Metric]:
-        counted = self._present.jobs()
+        counted = self._current.jobs()
         jobs = GaugeMetricFamily(
             "studio_jobs", "Jobs in the database, by model and state.", labels=["model", "state"]
         )
         for (model, state), count in sorted(counted.items()):
             jobs.add_metric([model, state.value], count)
         yield jobs
-        yield from _sums(self._present.totals())
+        yield from _sums(self._current.totals())
         waiting = sum(count for (_, state), count in counted.items() if state is State.QUEUED)
         for name, about, value in (
             ("studio_queue_depth", "Queued jobs.", waiting),
-            ("studio_live_sessions", "Open live sessions.", self._present.live_sessions()),
+            ("studio_live_sessions", "Open live sessions.", self._current.live_sessions()),
             (
                 "studio_live_lag_seconds",
                 "Lag of the slowest live session behind its speaker, in seconds.",
-                self._present.live_lag_s(),
+                self._current.live_lag_s(),
             ),
             (
                 "studio_disk_used_bytes",
                 "Size of uploads and results.",
-                self._present.used_bytes(),
+                self._current.used_bytes(),
             ),
-            ("studio_disk_free_bytes", "Free disk space.", self._present.free_bytes()),
+            ("studio_disk_free_bytes", "Free disk space.", self._current.free_bytes()),
         ):
             yield GaugeMetricFamily(name, about, value=value)
 

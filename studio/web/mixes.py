@@ -167,13 +167,13 @@ class MixViews(TrackViews):
         finally:
             self._places.leave(client)
 
-    def _click(self, upload: Upload, jobs: list[Job], gain: float) -> audio.Added:
+    def _click(self, upload: Upload, jobs: list[Job], gain: float) -> audio.Overlay:
         """The click. Raises NotReady."""
         for job in jobs:
             for track in self._models.tracks(job):
                 if track.name == CLICK_TRACK:
                     file = self._file(upload, job, track, "wav")
-                    return audio.Added(file.path, gain, track.starts_s)
+                    return audio.Overlay(file.path, gain, track.starts_s)
         starts = self._starts(upload, CLICK_TRACK)
         advice = f"Start one with {starts}, or leave" if starts else "Leave"
         raise NotReady(

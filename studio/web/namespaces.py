@@ -77,7 +77,7 @@ def on_defect(error: Exception) -> None:
     defects.exception("unhandled error in an event", error=error)
 
 
-def say_goodbye(socketio: SocketIO, path: str) -> None:
+def notify_shutdown(socketio: SocketIO, path: str) -> None:
     """Notify all clients that the server is shutting down, and close their connections."""
     problem = {
         "code": "server_stopping",

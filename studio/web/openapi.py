@@ -183,7 +183,7 @@ def _operation(path: str, method: str, found: Operation, models: Processors) -> 
         "parameters": parameters,
         "responses": {
             **_answers(found, models),
-            **_error_answers((*found.errors, *_errors_at_the_door(method, found))),
+            **_error_answers((*found.errors, *_pre_view_errors(method, found))),
         },
     }
     if body := _body(found, models):
@@ -193,7 +193,7 @@ def _operation(path: str, method: str, found: Operation, models: Processors) -> 
     return described
 
 
-def _errors_at_the_door(method: str, found: Operation) -> list[type[StudioError]]:
+def _pre_view_errors(method: str, found: Operation) -> list[type[StudioError]]:
     """Errors that are raised before the view is called."""
     errors: list[type[StudioError]] = []
     if not found.is_open:

@@ -47,7 +47,7 @@ class _Connection:
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _PendingRequest:
     """A request of a connection in progress on a thread: poll, websocket or send."""
 
     kind: str
@@ -75,7 +75,7 @@ class _Sockets:
         self._namespaces = namespaces
         self._most_strangers = most_strangers
         self._open: dict[str, _Connection] = {}
-        self._asked: dict[str, list[_Asked]] = {}
+        self._asked: dict[str, list[_PendingRequest]] = {}
         # How many messages of a connection are being handled, and why it has ended meanwhile.
         self._handling: Counter[str] = Counter()
         self._left: dict[str, str] = {}
@@ -208,7 +208,7 @@ class _Sockets:
     def _handle_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         """Handle a request, unless its connection has too many of its type in progress."""
         with second_handle(environ) or nullcontext() as tcp:
-            asked = _Asked(_kind(environ), get_ident(), tcp)
+            asked = _PendingRequest(_kind(environ), get_ident(), tcp)
             connection = parse_qs(str(environ.get("QUERY_STRING", ""))).get("sid", [""])[0]
             if connection and not self._admit(connection, asked):
                 start_response("400 BAD REQUEST", [("Content-Type", "text/plain")])
@@ -223,7 +223,7 @@ class _Sockets:
                     stop_reading(tcp)
                 self._forget(environ.get(_CONNECTION, connection), asked)
 
-    def _admit(self, connection: str, asked: _Asked) -> bool:
+    def _admit(self, connection: str, asked: _PendingRequest) -> bool:
         """Record a request of a connection, unless it has too many of its type."""
         with self._lock:
             others = self._asked.setdefault(connection, [])
@@ -232,7 +232,7 @@ class _Sockets:
                 others.append(asked)
             return is_allowed
 
-    def _forget(self, connection: str, asked: _Asked) -> None:
+    def _forget(self, connection: str, asked: _PendingRequest) -> None:
         with self._lock:
             others = self._asked.get(connection, [])
             if asked in others:
@@ -260,7 +260,7 @@ def tcp_of(environ: Mapping[str, Any]) -> socket.socket | None:
     return tcp if isinstance(tcp, socket.socket) else None
 
 
-def has_hung_up(tcp: socket.socket) -> bool:
+def is_disconnected(tcp: socket.socket) -> bool:
     """Whether the client has closed its side of the connection."""
     try:
         with selectors.DefaultSelector() as selector:

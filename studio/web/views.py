@@ -11,7 +11,7 @@ from studio.storage.files import Upload, unknown_file
 from studio.storage.on_demand import Requester, requested_by
 from studio.web.answers import JobAnswers
 from studio.web.services import Services
-from studio.web.sockets import has_hung_up, tcp_of
+from studio.web.sockets import is_disconnected, tcp_of
 
 POLL_AFTER_S = 2
 
@@ -26,7 +26,7 @@ def answer(body: BaseModel, status: int = 200, **headers: Any) -> Response:
 def has_left() -> Callable[[], bool]:
     """A function that says whether the client of the current request has closed its connection."""
     tcp = tcp_of(request.environ)
-    return lambda: tcp is not None and has_hung_up(tcp)
+    return lambda: tcp is not None and is_disconnected(tcp)
 
 
 class Views:

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from studio.jobs.job import State
 from studio.jobs.tables import TotalRow
-from studio.web.metrics import Metrics, Present
+from studio.web.metrics import CurrentValues, Metrics
 from tests.support.server import ROOT
 
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -45,7 +45,7 @@ def expressions() -> list[str]:
 def existing() -> dict[str, set[str]]:
     """The labels of each metric that /metrics can show, by the names of their samples."""
     metrics = Metrics(
-        Present(
+        CurrentValues(
             jobs=lambda: {("demucs", State.QUEUED): 1},
             totals=lambda: [
                 TotalRow(model="demucs", state="completed", jobs=1, audio_s=60.0, worked_s=1.0)

@@ -19,7 +19,7 @@ from studio.jobs.job import Request, State
 from studio.jobs.scale import workers
 from studio.jobs.scale.partials import SharedPartials
 from studio.jobs.scale.store import SharedJobStore
-from studio.jobs.scale.workers import Abilities, Workers
+from studio.jobs.scale.workers import Capabilities, Workers
 from studio.jobs.store import JobStore
 from tests.support.problems import assert_problem
 from tests.support.server import Server, until
@@ -71,7 +71,7 @@ def announced(engine: Engine, device: str, *queues: str, weights: str = "local")
     variants = {name: {**variant, "weights": weights} for name in ("tiny", "mini")}
     worker_id = uuid4().hex
     Workers(engine, ROUTES, STALLED_S).announce(
-        worker_id, Abilities(queues, device, {"demucs": {"variants": variants}})
+        worker_id, Capabilities(queues, device, {"demucs": {"variants": variants}})
     )
     return worker_id
 
@@ -244,7 +244,7 @@ def test_a_worker_that_comes_back_is_counted_again(engine: Engine) -> None:
         connection.execute(HOUR_AGO)
     other = announced(engine, "cuda")
     assert [one.device for one in workers.living()] == ["cuda"]
-    workers.announce(worker_id, Abilities((), "cpu", {}))
+    workers.announce(worker_id, Capabilities((), "cpu", {}))
     again = Workers(engine, (), STALLED_S)
     assert sorted(one.device for one in again.living()) == ["cpu", "cuda"]
     assert again.can_run("demucs", "tiny") and not again.can_run("whisper", "mini")

@@ -14,7 +14,7 @@ from studio.transcription.openvino.logits import (
     Tokens,
     log_sum,
 )
-from studio.transcription.openvino.search import Found, Settings, search
+from studio.transcription.openvino.search import Hypothesis, Settings, search
 
 # 100 tokens of text, six special ones, 60 timestamps.
 TOKENS = Tokens(end=100, start=101, no_speech=104, no_times=105, blank=0)
@@ -71,7 +71,7 @@ def logits_of(probabilities: Mapping[int, float]) -> Floats:
 
 def search_table(
     network: TableNetwork, settings: Settings, generators: Sequence[np.random.Generator]
-) -> list[Found]:
+) -> list[Hypothesis]:
     """The text of each window; there are as many as generators."""
     prompts = [PROMPT] * len(generators)
     return search(network, prompts, TOKENS, settings, generators)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import REGISTRY
 
 from studio.jobs.job import State
-from studio.web.metrics import Metrics, Present
+from studio.web.metrics import CurrentValues, Metrics
 from tests.support.keys import SECRET
 from tests.support.live_client import Client
 from tests.support.server import LAUNCHER, Server
@@ -110,7 +110,7 @@ def test_live_sessions_are_counted(watched: Server) -> None:
 
 def test_each_server_has_a_registry_of_its_own() -> None:
     def metrics() -> Metrics:
-        present = Present(
+        present = CurrentValues(
             lambda: {("demucs", State.QUEUED): 2, ("whisper", State.FAILED): 1},
             list,
             lambda: 3,

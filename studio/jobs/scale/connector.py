@@ -25,7 +25,7 @@ def patient_connector(conninfo: str, is_stopping: Callable[[], bool]) -> "Psycop
     from procrastinate import PsycopgConnector
     from procrastinate.exceptions import ConnectorException
 
-    async def patiently(call: Callable[[], Awaitable[Value]]) -> Value:
+    async def until_reachable(call: Callable[[], Awaitable[Value]]) -> Value:
         while True:
             try:
                 return await call()
@@ -39,20 +39,20 @@ def patient_connector(conninfo: str, is_stopping: Callable[[], bool]) -> "Psycop
     class PatientConnector(PsycopgConnector):
         async def execute_query_async(self, query: Any, **arguments: Any) -> None:
             call = super().execute_query_async
-            await patiently(lambda: call(query, **arguments))
+            await until_reachable(lambda: call(query, **arguments))
 
         async def execute_query_one_async(self, query: Any, **arguments: Any) -> dict[str, Any]:
             call = super().execute_query_one_async
-            return await patiently(lambda: call(query, **arguments))
+            return await until_reachable(lambda: call(query, **arguments))
 
         async def execute_query_all_async(
             self, query: Any, **arguments: Any
         ) -> list[dict[str, Any]]:
             call = super().execute_query_all_async
-            return await patiently(lambda: call(query, **arguments))
+            return await until_reachable(lambda: call(query, **arguments))
 
         async def listen_notify(self, on_notification: "Notify", channels: Iterable[str]) -> None:
             call = super().listen_notify
-            await patiently(lambda: call(on_notification, channels))
+            await until_reachable(lambda: call(on_notification, channels))
 
     return PatientConnector(conninfo=conninfo, timeout=POOL_TIMEOUT_S, min_size=1, max_size=4)

@@ -76,7 +76,7 @@ class Slots:
             return taking.result(WAIT_S)
         except TimeoutError:
             taking.cancel()
-            self._thread.submit(self._use_anyway, group, limit, taking)
+            self._thread.submit(self._grant_unconfirmed, group, limit, taking)
             return True
 
     def leave(self, group: str) -> None:
@@ -100,7 +100,7 @@ class Slots:
         self._leave(name)
         return False
 
-    def _use_anyway(self, name: str, limit: int, taking: Future[bool]) -> None:
+    def _grant_unconfirmed(self, name: str, limit: int, taking: Future[bool]) -> None:
         """Count a slot that was granted because PostgreSQL did not answer in time."""
         if taking.cancelled() or not taking.result():
             self._use(name, limit)

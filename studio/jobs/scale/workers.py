@@ -31,7 +31,7 @@ PREFERRED = tuple(Where)
 
 
 @dataclass(frozen=True)
-class Abilities:
+class Capabilities:
     """What a worker can run: its queues (none: all), its device, and its models.
 
     The models are described as in `GET /models`.
@@ -60,17 +60,17 @@ class Workers:
         self._routes = routes
         self._stalled = timedelta(seconds=stalled_s)
         self._reading = SharedCall(self._read_living, "workers")
-        self._living: list[Abilities] | None = None
+        self._living: list[Capabilities] | None = None
         self._looked_s = float("-inf")
 
-    def announce(self, worker_id: str, abilities: Abilities) -> None:
+    def announce(self, worker_id: str, capabilities: Capabilities) -> None:
         """Record a heartbeat, and what a worker can run; forget the workers that are dead."""
         row = WorkerRow(
             worker_id=worker_id,
             seen_at=func.now(),
-            queues=list(abilities.queues),
-            device=abilities.device,
-            models=abilities.models,
+            queues=list(capabilities.queues),
+            device=capabilities.device,
+            models=capabilities.models,
         )
         with self._sessions.begin() as session:
             session.execute(
@@ -86,7 +86,7 @@ class Workers:
         with self._sessions.begin() as session:
             session.execute(delete(WorkerRow).where(WorkerRow.worker_id == worker_id))
 
-    def living(self) -> list[Abilities]:
+    def living(self) -> list[Capabilities]:
         """The living workers, as they were KNOWN_FOR_S ago or when the database last responded.
 
         Raises StorageUnavailable if it never has.
@@ -101,10 +101,12 @@ class Workers:
             raise faults.no_response()
         return self._living
 
-    def _read_living(self) -> list[Abilities]:
+    def _read_living(self) -> list[Capabilities]:
         alive = select(WorkerRow).where(WorkerRow.seen_at >= func.now() - self._stalled)
         with self._sessions.reading() as session:
-            return [Abilities(row.queues, row.device, row.models) for row in session.scalars(alive)]
+            return [
+                Capabilities(row.queues, row.device, row.models) for row in session.scalars(alive)
+            ]
 
     def queue(self, model: str, variant: str) -> str:
         """The queue of the jobs of a variant."""
@@ -139,13 +141,13 @@ class Workers:
 
 
 class Heartbeat:
-    """Announces a worker every `every_s` on its own thread. `abilities` is called each time."""
+    """Announces a worker every `every_s` on its own thread. `capabilities` is called each time."""
 
     def __init__(
-        self, workers: Workers, abilities: Callable[[], Abilities], every_s: float
+        self, workers: Workers, capabilities: Callable[[], Capabilities], every_s: float
     ) -> None:
         self._workers = workers
-        self._abilities = abilities
+        self._capabilities = capabilities
         self._every_s = every_s
         self._worker_id = uuid4().hex
         self._stopping = Event()
@@ -166,7 +168,7 @@ class Heartbeat:
     def _loop(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._workers.announce(self._worker_id, self._abilities())
+                self._workers.announce(self._worker_id, self._capabilities())
             except Exception:
                 log.warning("could not announce this worker; retrying", exc_info=True)
             self._stopping.wait(self._every_s)

@@ -162,7 +162,7 @@ class _Aligner:
             places = list(run)
             if (
                 not is_heard
-                and self._plan.is_cramped(places)
+                and self._plan.is_too_short(places)
                 and self._mean(places, times) < MIN_PROBABILITY
             ):
                 unsaid.update(places)

@@ -123,7 +123,7 @@ class Plan:
         texts = list(self._texts(context, last, start_s))
         return Pass(start_s, end_s, texts, first, last, heard_s)
 
-    def is_cramped(self, places: Sequence[int]) -> bool:
+    def is_too_short(self, places: Sequence[int]) -> bool:
         """Whether adjacent words have too little room between the words heard around them."""
         before = range(places[0] - 1, -1, -1)
         after = range(places[-1] + 1, len(self._words))

@@ -20,7 +20,7 @@ from studio.transcription.live.events import Advice, Observer, SessionError, Utt
 from studio.transcription.live.lag import LagReport
 from studio.transcription.live.loops import without_loops
 from studio.transcription.live.settings import Limits, LiveSettings
-from studio.transcription.live.tasks import Closed, Early, Following, Task
+from studio.transcription.live.tasks import Early, EndedUtterance, Following, Task
 from studio.transcription.transcript import Segment
 
 Emit = Callable[[str, dict[str, Any]], None]
@@ -75,7 +75,7 @@ class Session:
         self._sound_from = 0
         self._received = 0
         self._decoded_to = 0
-        self._closed: deque[Closed] = deque()
+        self._closed: deque[EndedUtterance] = deque()
         # The start of the voice that the observer knows of, and what was discarded before.
         self._voice_from: int | None = None
         self._discarded_to = 0
@@ -130,7 +130,7 @@ class Session:
             self._sound = np.concatenate([self._sound, speech])
             self._received += len(speech)
             self._close(self._endpoints.feed(speech), now_s)
-            self._let_go()
+            self._discard_old_audio()
             self._tell_lag()
 
     def keep_alive(self, now_s: float) -> None:
@@ -309,7 +309,7 @@ class Session:
         for span in spans:
             self._note_voice(span.start)
             self._observer.ended(span)
-            self._closed.append(Closed(span, now_s, self._received))
+            self._closed.append(EndedUtterance(span, now_s, self._received))
         self._note_voice(self._endpoints.voice_from)
         self._settle()
 
@@ -370,7 +370,7 @@ class Session:
         missing = round(SHORTEST_S * RATE_HZ) - len(sound)
         return np.pad(sound, (0, missing)) if missing > 0 else sound.copy()
 
-    def _let_go(self) -> None:
+    def _discard_old_audio(self) -> None:
         """Discard audio that is no longer needed, except a little silence before speech."""
         silence = round(self._limits.silence_s * RATE_HZ)
         needed = min(self._endpoints.position - silence, self._endpoints.needed_from)
@@ -401,7 +401,7 @@ class Session:
     ) -> dict[str, Any] | None:
         """The event for the first ended utterance; `segments` is None if decoding failed."""
         self._closed.popleft()
-        self._let_go()
+        self._discard_old_audio()
         event = self._utterance.final(span, segments or [], self.language or detected)
         text = event["transcription"] if event is not None else ""
         self._observer.decoded(None if segments is None else text)

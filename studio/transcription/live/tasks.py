@@ -43,7 +43,7 @@ class Early:
 
 
 @dataclass(frozen=True)
-class Closed:
+class EndedUtterance:
     """An ended utterance: when it ended, and the number of samples received by then."""
 
     span: Span

@@ -76,7 +76,9 @@ class Scores:
         return replace(self, rest=rest)
 
 
-def obeying(scores: Scores, texts: Integers, tokens: Tokens, max_first_time: int) -> Scores:
+def apply_timestamp_rules(
+    scores: Scores, texts: Integers, tokens: Tokens, max_first_time: int
+) -> Scores:
     """Apply the rules for timestamps after `texts`, (rows, tokens so far).
 
     The first token is a timestamp up to number `max_first_time`. Later timestamps come in pairs,

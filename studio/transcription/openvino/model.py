@@ -17,7 +17,7 @@ from studio.transcription.openvino.alignment import Alignment, align_tokens
 from studio.transcription.openvino.conversion import Precision
 from studio.transcription.openvino.logits import Floats, Tokens
 from studio.transcription.openvino.networks import Decoding, Networks
-from studio.transcription.openvino.search import Found, Settings, search
+from studio.transcription.openvino.search import Hypothesis, Settings, search
 
 # The default of CTranslate2: one second.
 MAX_FIRST_TIME = 50
@@ -113,7 +113,7 @@ class OpenVinoModel:
             has_times=self._tokens.no_times not in prompts[0],
         )
         count = self.max_windows(settings.hypotheses)
-        found: list[Found] = []
+        found: list[Hypothesis] = []
         for start in range(0, len(features), count):
             part = slice(start, start + count)
             found += self._decode(features[part], prompts[part], settings)
@@ -180,7 +180,7 @@ class OpenVinoModel:
 
     def _decode(
         self, states: Floats, prompts: Sequence[Sequence[int]], settings: Settings
-    ) -> list[Found]:
+    ) -> list[Hypothesis]:
         with Decoding(self._networks, states) as decoding:
             generators = [
                 _generator(one, prompt, settings)

@@ -27,7 +27,7 @@ from studio.transcription.openvino.logits import (
     Integers,
     Scores,
     Tokens,
-    obeying,
+    apply_timestamp_rules,
 )
 from studio.transcription.openvino.networks import Decoding
 
@@ -58,7 +58,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Found:
+class Hypothesis:
     """The tokens of a window without the end token, their mean log probability, and the
     probability of no speech.
     """
@@ -74,7 +74,7 @@ def search(
     tokens: Tokens,
     settings: Settings,
     generators: Sequence[np.random.Generator],
-) -> list[Found]:
+) -> list[Hypothesis]:
     """Decode the windows of `decoding`. Each has a prompt, all of the same length, and a generator
     for random samples.
     """
@@ -86,7 +86,7 @@ def search(
     silent = np.exp(scores.rest[:, tokens.no_speech - tokens.end] - scores.everything)
     texts = _Search(decoding, tokens, settings, generators).run(hidden[:, 1])
     return [
-        Found(text.tokens, text.score, float(no_speech))
+        Hypothesis(text.tokens, text.score, float(no_speech))
         for text, no_speech in zip(texts, silent, strict=True)
     ]
 
@@ -175,7 +175,9 @@ class _Search:
     def _allowed(self, scores: Scores) -> Scores:
         if not self._settings.has_times:
             return scores
-        return obeying(scores, self._texts, self._tokens, self._settings.max_first_time)
+        return apply_timestamp_rules(
+            scores, self._texts, self._tokens, self._settings.max_first_time
+        )
 
     def _done(self) -> list[bool]:
         """The open windows that need no further step."""
@@ -184,11 +186,11 @@ class _Search:
         for number, window in enumerate(self._open):
             window.is_done = window.is_done or (
                 len(window.ended) >= self._settings.hypotheses
-                and not self._goes_on(window, ranks, number * rows, rows)
+                and not self._is_worth_following(window, ranks, number * rows, rows)
             )
         return [window.is_done for window in self._open]
 
-    def _goes_on(self, window: _Window, ranks: Floats, first: int, rows: int) -> bool:
+    def _is_worth_following(self, window: _Window, ranks: Floats, first: int, rows: int) -> bool:
         """Whether an open hypothesis is worth following: the greedy one, or one that ranks above
         all ended ones, unless it is repetitive.
         """

@@ -13,7 +13,7 @@ from studio.web.compat.work import Work
 from studio.web.forms import FIELD, UploadForm
 from studio.web.receiving import check_size, read_form
 from studio.web.services import Services
-from studio.web.sockets import has_hung_up, tcp_of
+from studio.web.sockets import is_disconnected, tcp_of
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Desk:
 
     def has_left(self) -> bool:
         """Whether the client of the current request has closed its connection."""
-        return self.has_left_later()()
+        return self.disconnect_check()()
 
-    def has_left_later(self) -> Callable[[], bool]:
+    def disconnect_check(self) -> Callable[[], bool]:
         """The same as a function, for answers that are still sent after the view has returned."""
         tcp = tcp_of(request.environ)
-        return lambda: tcp is not None and has_hung_up(tcp)
+        return lambda: tcp is not None and is_disconnected(tcp)

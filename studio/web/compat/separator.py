@@ -11,7 +11,7 @@ from studio.jobs.job import Job, State
 from studio.storage.files import Upload
 from studio.web import sending
 from studio.web.compat.desk import Desk
-from studio.web.compat.separator_task import DEMUCS, Output, Task, Wish
+from studio.web.compat.separator_task import DEMUCS, Output, SeparationRequest, Task
 from studio.web.operations import other_protocol
 from studio.web.problems import Shapes
 from studio.web.services import Services
@@ -64,13 +64,13 @@ class Views(OwnViews):
         desk = self._desk
         # Until the job is queued: the file is examined after it has arrived.
         with desk.work.place(desk.client), desk.receive_form() as received:
-            wish = Wish.of(received, self._demucs()["variants"])
-            task = Task.of(wish, received.filename)
-            if wish.refusal is None:
+            wanted = SeparationRequest.of(received, self._demucs()["variants"])
+            task = Task.of(wanted, received.filename)
+            if wanted.refusal is None:
                 upload = desk.keep(received)
                 jobs = [
                     desk.work.start(DEMUCS, upload, options, desk.client)
-                    for options in wish.options()
+                    for options in wanted.options()
                 ]
                 task = replace(task, job_ids=tuple(job.job_id for job in jobs))
         return jsonify({"task_id": task.to_id(), "status": "submitted"})
@@ -83,13 +83,15 @@ class Views(OwnViews):
         about = {
             "task_id": task_id,
             "original_filename": task.filename,
-            "models_used": task.wish.models_used(self._default()),
-            "total_models": len(task.wish.models),
+            "models_used": task.wanted.models_used(self._default()),
+            "total_models": len(task.wanted.models),
             "current_model_index": 0,
             "files": {},
         }
-        if task.wish.refusal is not None:
-            return jsonify({**about, "status": "error", "progress": 0, "error": task.wish.refusal})
+        if task.wanted.refusal is not None:
+            return jsonify(
+                {**about, "status": "error", "progress": 0, "error": task.wanted.refusal}
+            )
         found = self._jobs(task)
         if found is None:
             return self._not_found(task_id)
@@ -119,8 +121,8 @@ class Views(OwnViews):
         for one in self._outputs(task, jobs):
             if key in (one.key, one.filename):
                 with self._request():
-                    file = self._desk.work.file(upload, one.job, one.track, task.wish.file_format)
-                content_type = self._models.formats()[task.wish.file_format]
+                    file = self._desk.work.file(upload, one.job, one.track, task.wanted.file_format)
+                content_type = self._models.formats()[task.wanted.file_format]
                 return sending.send(file, content_type, one.filename)
         raise UnknownTrack(f"The job has no file {key!r:.200}. GET {PREFIX}/status has its files.")
 

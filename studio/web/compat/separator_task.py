@@ -43,7 +43,7 @@ OTHERS = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class SeparationRequest:
     """What is wanted. `models` are names as they were sent, `variants` those of Demucs that
     replace them (None: the default). `refusal` says why it is not available."""
 
@@ -56,7 +56,7 @@ class Wish:
 
     @classmethod
     def of(cls, received: Received, known: Collection[str]) -> Self:
-        """The wish in the fields of a form. Raises InvalidOption."""
+        """The request in the fields of a form. Raises InvalidOption."""
         preset = received.field("preset")
         models = [f"preset:{preset}"] if preset else _models(received)
         file_format = (received.field("output_format") or "flac").lower()
@@ -108,15 +108,15 @@ class Output:
 
 @dataclass(frozen=True)
 class Task:
-    wish: Wish
+    wanted: SeparationRequest
     filename: str
     job_ids: tuple[str, ...]
 
     @classmethod
-    def of(cls, wish: Wish, filename: str) -> Self:
+    def of(cls, wanted: SeparationRequest, filename: str) -> Self:
         """A task without its jobs. Raises InvalidOption if its ID would be too long."""
-        task = cls(wish, filename[:MAX_NAME_CHARACTERS], ())
-        with_jobs = replace(task, job_ids=("0" * JOB_ID_CHARACTERS,) * len(wish.models))
+        task = cls(wanted, filename[:MAX_NAME_CHARACTERS], ())
+        with_jobs = replace(task, job_ids=("0" * JOB_ID_CHARACTERS,) * len(wanted.models))
         if len(with_jobs.to_id()) > MAX_ID_CHARACTERS:
             raise InvalidOption(
                 "`custom_output_names`, the names of the models and the file name are too long "
@@ -125,10 +125,10 @@ class Task:
         return task
 
     def to_id(self) -> str:
-        wish = self.wish
+        wanted = self.wanted
         data = [
-            self.filename, self.job_ids, wish.models, wish.variants, wish.file_format, wish.stem,
-            wish.names, wish.refusal,
+            self.filename, self.job_ids, wanted.models, wanted.variants, wanted.file_format,
+            wanted.stem, wanted.names, wanted.refusal,
         ]  # fmt: skip
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -143,7 +143,9 @@ class Task:
             filename, job_ids, models, variants, file_format, stem, names, refusal = json.loads(
                 text
             )
-            wish = Wish(tuple(models), tuple(variants), file_format, stem, dict(names), refusal)
+            wanted = SeparationRequest(
+                tuple(models), tuple(variants), file_format, stem, dict(names), refusal
+            )
             texts = [filename, *job_ids, *models, file_format, *names, *names.values()]
             optional = [*variants, stem, refusal]
             is_valid = (
@@ -154,7 +156,7 @@ class Task:
                 and all(is_id(one) for one in job_ids)
                 and file_format in FORMATS
             )
-            task = cls(wish, filename, tuple(job_ids))
+            task = cls(wanted, filename, tuple(job_ids))
             # Nothing else is an ID; a lone surrogate cannot be encoded.
             return task if is_valid and task.to_id() == task_id else None
         except (ValueError, TypeError, AttributeError, RecursionError):
@@ -164,27 +166,27 @@ class Task:
         self, index: int, job: Job, tracks: Collection[str], default: str
     ) -> Iterator[Output]:
         """The files that are made of the tracks of its job with that number."""
-        wish = self.wish
-        variant = wish.variants[index]
+        wanted = self.wanted
+        variant = wanted.variants[index]
         stems = [one for one in tracks if not one.startswith("no_")]
-        if wish.stem is not None:
-            stems = [one for one in stems if one == wish.stem]
+        if wanted.stem is not None:
+            stems = [one for one in stems if one == wanted.stem]
         elif variant is None:
             stems = [one for one in PAIR if one in stems]
         else:
             stems = [one for one in stems if one != INSTRUMENTAL]
-        model = _stem_of(wish.models[index].removeprefix("preset:"))
+        model = _stem_of(wanted.models[index].removeprefix("preset:"))
         for stem in stems:
             name = self._name(stem, model if model != "default" else default)
-            yield Output(f"{index}-{stem}", f"{name}.{wish.file_format}", job, stem)
+            yield Output(f"{index}-{stem}", f"{name}.{wanted.file_format}", job, stem)
 
     def _name(self, stem: str, model: str) -> str:
-        custom = {key.lower(): name for key, name in self.wish.names.items()}.get(stem)
+        custom = {key.lower(): name for key, name in self.wanted.names.items()}.get(stem)
         if custom is None:
             # A stem's mark in the name of the source would be taken for that of an output.
             base = re.sub(r"_\([^)]+\)_", "_", _stem_of(self.filename))
             return f"{base}_({stem.capitalize()})_{model}"
-        return f"{custom}_{model}" if len(self.wish.models) > 1 else custom
+        return f"{custom}_{model}" if len(self.wanted.models) > 1 else custom
 
 
 def _models(received: Received) -> list[str]:

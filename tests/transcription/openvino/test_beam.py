@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from studio.transcription.openvino.search import Found, Settings, repeats_itself
+from studio.transcription.openvino.search import Hypothesis, Settings, repeats_itself
 from tests.support.table_network import TIME, TOKENS, Next, TableNetwork, search_table
 
 Table = Mapping[tuple[int, ...], Mapping[int, float]]
@@ -26,22 +26,22 @@ def tokens_after(table: Table) -> Next:
     return next_tokens
 
 
-def found(table: Table, beam_size: int, max_tokens: int = 100) -> Found:
+def found(table: Table, beam_size: int, max_tokens: int = 100) -> Hypothesis:
     return found_together([table], beam_size, max_tokens)[0]
 
 
-def found_together(tables: list[Table], beam_size: int, max_tokens: int = 100) -> list[Found]:
+def found_together(tables: list[Table], beam_size: int, max_tokens: int = 100) -> list[Hypothesis]:
     """The texts of a batch, whose windows have one table each."""
     settings = Settings(beam_size, 0.0, max_tokens, (TOKENS.no_times,), True, 50)
     network = TableNetwork(*map(tokens_after, tables))
     return search_table(network, settings, [np.random.default_rng(0) for _ in tables])
 
 
-def text_of(text: Found) -> list[int]:
+def text_of(text: Hypothesis) -> list[int]:
     return [token for token in text.tokens if token < TOKENS.end]
 
 
-def rank(text: Found) -> float:
+def rank(text: Hypothesis) -> float:
     """Log probability of all tokens, for each of those that say something."""
     return text.score * len(text.tokens) / max(len(text_of(text)), 1)
 

@@ -4,7 +4,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from studio.transcription.openvino.logits import NEVER, Integers, Scores, Tokens, obeying
+from studio.transcription.openvino.logits import (
+    NEVER,
+    Integers,
+    Scores,
+    Tokens,
+    apply_timestamp_rules,
+)
 
 # Ten tokens of text, six special ones, twenty timestamps.
 TOKENS = Tokens(end=10, start=11, no_speech=14, no_times=15, blank=0)
@@ -27,7 +33,7 @@ def scores(text: float, end: float, times: float) -> Scores:
 def allowed(*text: int, given: Scores | None = None) -> set[str | int]:
     """`text`, `end` and the numbers of the timestamps that may follow."""
     texts: Integers = np.array([text], np.int64).reshape(1, -1)
-    found = obeying(given or scores(5.0, 5.0, 0.0), texts, TOKENS, MAX_FIRST_TIME)
+    found = apply_timestamp_rules(given or scores(5.0, 5.0, 0.0), texts, TOKENS, MAX_FIRST_TIME)
     rest: npt.NDArray[np.float32] = found.rest[0]
     names: set[str | int] = set()
     if found.best[0, 0] > NEVER:
@@ -80,7 +86,7 @@ def test_rows_have_rules_of_their_own() -> None:
         np.repeat(one.rest, 2, axis=0),
     )
     texts = np.array([[TIME + 3, 1, TIME + 7], [TIME, 1, 1]])
-    found = obeying(both, texts, TOKENS, MAX_FIRST_TIME)
+    found = apply_timestamp_rules(both, texts, TOKENS, MAX_FIRST_TIME)
     assert (found.best[:, 0] > NEVER).tolist() == [False, True]
     times = found.rest[:, TIME - TOKENS.end :] > NEVER
     assert [int(np.argmax(row)) for row in times] == [7, 1]

@@ -21,7 +21,7 @@ from studio import __version__, audio
 from studio.audio import Probe
 from studio.errors import NotAudio
 from studio.web.compat.desk import Received
-from studio.web.compat.separator_task import Task, Wish
+from studio.web.compat.separator_task import SeparationRequest, Task
 from studio.web.services import MAX_WAITING_PER_CLIENT
 from tests.support.hostile_files import open_door
 from tests.support.server import Server, noise, write_wav
@@ -137,10 +137,10 @@ def test_only_models_that_are_not_there_are_refused_by_name(
     storage.open()
     fields = {"models": ['["swift", "denoise_v2.yaml"]']}
     incoming = storage.receive()
-    wish = Wish.of(Received(incoming, "song.wav", fields), ["swift", *known])
+    wanted = SeparationRequest.of(Received(incoming, "song.wav", fields), ["swift", *known])
     storage.discard(incoming)
-    assert wish.variants == ("swift", "denoise_v2" if known else None)
-    assert (wish.refusal is None) == bool(known)
+    assert wanted.variants == ("swift", "denoise_v2" if known else None)
+    assert (wanted.refusal is None) == bool(known)
 
 
 def job_ids_of(task_id: str) -> tuple[str, ...]:
@@ -151,8 +151,8 @@ def job_ids_of(task_id: str) -> tuple[str, ...]:
 
 def forged(job_ids: list[str], models: int = 1) -> str:
     """The ID of a task that was never started, with the jobs of others."""
-    wish = [["default"] * models, [None] * models, "flac", None, {}, None]
-    text = json.dumps(["song.wav", job_ids, *wish], separators=(",", ":"))
+    wanted = [["default"] * models, [None] * models, "flac", None, {}, None]
+    text = json.dumps(["song.wav", job_ids, *wanted], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

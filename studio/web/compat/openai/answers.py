@@ -5,7 +5,7 @@ from typing import Any
 
 from studio.transcription.languages import NAMES
 from studio.transcription.line_breaks import with_space
-from studio.web.compat.openai.fields import Wish
+from studio.web.compat.openai.fields import TranscriptionRequest
 
 # Whisper counts time in frames of 10 ms.
 FRAMES_PER_S = 100
@@ -21,9 +21,9 @@ def plain(transcript: dict[str, Any]) -> dict[str, Any]:
     return {"text": transcript["text"], "usage": usage_of(transcript)}
 
 
-def verbose(transcript: dict[str, Any], wish: Wish) -> dict[str, Any]:
+def verbose(transcript: dict[str, Any], wanted: TranscriptionRequest) -> dict[str, Any]:
     """`verbose_json`."""
-    task = wish.options.get("task", "transcribe")
+    task = wanted.options.get("task", "transcribe")
     language = "en" if task == "translate" else transcript["language"]
     answer: dict[str, Any] = {
         "task": task,
@@ -32,7 +32,7 @@ def verbose(transcript: dict[str, Any], wish: Wish) -> dict[str, Any]:
         "text": transcript["text"],
     }
     segments = transcript["segments"]
-    if wish.granularities != {"word"}:
+    if wanted.granularities != {"word"}:
         answer["segments"] = [
             {
                 "id": number,
@@ -41,14 +41,14 @@ def verbose(transcript: dict[str, Any], wish: Wish) -> dict[str, Any]:
                 "end": segment["end_s"],
                 "text": segment["text"],
                 "tokens": segment.get("tokens", []),
-                "temperature": wish.temperature,
+                "temperature": wanted.temperature,
                 "avg_logprob": segment["average_log_probability"],
                 "compression_ratio": segment["compression_ratio"],
                 "no_speech_prob": segment["no_speech_probability"],
             }
             for number, segment in enumerate(segments)
         ]
-    if "word" in wish.granularities:
+    if "word" in wanted.granularities:
         answer["words"] = [
             {"word": word["text"].strip(), "start": word["start_s"], "end": word["end_s"]}
             for segment in segments

@@ -21,7 +21,7 @@ MAX_NUMBER_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
-class Wish:
+class TranscriptionRequest:
     """What a request asks for: the options of its job, and the form of the answer."""
 
     options: dict[str, Any]
@@ -31,8 +31,8 @@ class Wish:
     temperature: float
 
 
-def wish_of(fields: Mapping[str, Sequence[str]], task: str) -> Wish:
-    """The wish in the fields of a form, each with all its values. Raises InvalidOption."""
+def requested(fields: Mapping[str, Sequence[str]], task: str) -> TranscriptionRequest:
+    """The request in the fields of a form, each with all its values. Raises InvalidOption."""
     values = _Values(fields)
     response_format = values.one_of("response_format", FORMATS) or "json"
     is_streamed = values.flag("stream")
@@ -41,7 +41,7 @@ def wish_of(fields: Mapping[str, Sequence[str]], task: str) -> Wish:
             "response_format", response_format, f"with stream=true, use {_listed(STREAMED_FORMATS)}"
         )
     temperature = values.temperature()
-    return Wish(
+    return TranscriptionRequest(
         _options(values, task, temperature),
         response_format,
         frozenset(values.each_of("timestamp_granularities", GRANULARITIES)),
@@ -130,7 +130,7 @@ class _Values:
 
 
 def fields_of(body: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The fields of a JSON body in the form that `wish_of` takes."""
+    """The fields of a JSON body in the form that `requested` takes."""
     fields = {}
     for name, value in body.items():
         several = value if isinstance(value, list) else [value]

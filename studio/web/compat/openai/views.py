@@ -13,7 +13,7 @@ from studio.storage.files import Upload
 from studio.storage.on_demand import Abandoned
 from studio.web.compat.desk import Desk
 from studio.web.compat.openai import answers, errors, inputs, names
-from studio.web.compat.openai.fields import Wish, wish_of
+from studio.web.compat.openai.fields import TranscriptionRequest, requested
 from studio.web.compat.openai.realtime.view import RealtimeView
 from studio.web.live_server import Live
 from studio.web.operations import other_protocol
@@ -75,26 +75,26 @@ class Views:
         with ExitStack() as until_answered:
             until_answered.enter_context(desk.work.place(desk.client))
             with inputs.receive(desk, self._services) as received:
-                wish = wish_of(received.fields, task)
+                wanted = requested(received.fields, task)
                 upload = desk.keep(received)
-            job = desk.work.start(names.WHISPER, upload, wish.options, desk.client)
-            if not wish.is_streamed:
+            job = desk.work.start(names.WHISPER, upload, wanted.options, desk.client)
+            if not wanted.is_streamed:
                 job = desk.work.wait(job, desk.has_left)
-                return self._answer(upload, job, wish)
-            events = self._events(upload, job, desk.has_left_later())
+                return self._answer(upload, job, wanted)
+            events = self._events(upload, job, desk.disconnect_check())
             answer = Response(events, mimetype="text/event-stream")
             answer.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
             answer.call_on_close(until_answered.pop_all().close)
             return answer
 
-    def _answer(self, upload: Upload, job: Job, wish: Wish) -> Response:
-        if file_format := FILES.get(wish.response_format):
+    def _answer(self, upload: Upload, job: Job, wanted: TranscriptionRequest) -> Response:
+        if file_format := FILES.get(wanted.response_format):
             path = self._desk.work.file(upload, job, TRACK, file_format).path
             content_type = self._services.models.formats()[file_format]
             return Response(path.read_bytes(), mimetype=content_type)
         transcript = self._transcript(upload, job)
-        if wish.response_format == "verbose_json":
-            return jsonify(answers.verbose(transcript, wish))
+        if wanted.response_format == "verbose_json":
+            return jsonify(answers.verbose(transcript, wanted))
         return jsonify(answers.plain(transcript))
 
     def _transcript(self, upload: Upload, job: Job) -> dict[str, Any]:

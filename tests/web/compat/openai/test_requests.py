@@ -7,7 +7,7 @@ import pytest
 import requests
 from openai import OpenAI
 
-from studio.web.compat.openai.fields import wish_of
+from studio.web.compat.openai.fields import requested
 from tests.support.openai_audio import (
     HEADERS,
     KEY,
@@ -51,7 +51,7 @@ def test_options_of_the_job(server: Server, short: Path) -> None:
 
 @pytest.mark.parametrize("text", ["0.30000000000000004", "0.6000000000000001", "1e-05", ".5", "1."])
 def test_temperatures_as_programs_write_them(text: str) -> None:
-    assert wish_of({"temperature": [text]}, "transcribe").temperature == float(text)
+    assert requested({"temperature": [text]}, "transcribe").temperature == float(text)
 
 
 def test_json_bodies(server: Server) -> None:

@@ -74,7 +74,7 @@ class Channel:
         """Send a message. Raises ConnectionClosed or OSError."""
         self._ws.send(text)
 
-    def say_goodbye(self) -> None:
+    def notify_shutdown(self) -> None:
         """Send the end of the connection; nothing can be sent afterwards. Raises as `send`."""
         self._ws.close()
 

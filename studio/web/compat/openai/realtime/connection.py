@@ -99,7 +99,7 @@ class Connection:
         with suppress(ConnectionClosed, OSError):
             while (text := self._outgoing.get()) is not None:
                 channel.send(text)
-            channel.say_goodbye()
+            channel.notify_shutdown()
 
     def _handle(self, message: str | bytes) -> None:
         """Handle an event; an error is sent to the client."""
