@@ -36,7 +36,6 @@ from .separation.remix import Remixer, Songs
 RUN_FOLDER = Path(__file__).parent / "runs" / "demucs-mini"
 STATE_FILE = RUN_FOLDER / "state.pt"
 READERS = 16
-QUIETEST = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,22 +59,19 @@ class Plan(loop.Plan):
 def objective(
     stems: torch.Tensor, estimate: torch.Tensor, bass_weight: float = 1.0
 ) -> torch.Tensor:
-    """Weighted mean over items and sources of error over stem, as amplitudes.
+    """Weighted mean over items and sources of error over mixture, as amplitudes.
 
     Both are of shape (batch, 4, 2, samples).
 
     Within an item this is a squared error, whose best estimate is the mean of what is possible, as
     SDR wants it. The mean absolute error of Demucs's own training wants the median instead, which
-    for a source that is often silent is too quiet. As in SDR, quiet stems count as much as loud
-    ones, down to `QUIETEST` of the power of the mixture.
+    for a source that is often silent is too quiet.
     """
     error = (stems - estimate).square().mean((2, 3))
-    power = stems.square().mean((2, 3))
-    mixture = stems.sum(1).square().mean((1, 2))[:, None]
+    mixture = stems.sum(1).square().mean((1, 2))[:, None] + 1e-8
     weights = torch.ones(len(SOURCES), device=stems.device)
     weights[SOURCES.index("bass")] = bass_weight
-    ratio = error / (power + QUIETEST * mixture + 1e-8)
-    return (ratio + 1e-4).sqrt().mean(0) @ (weights / weights.sum())
+    return (error / mixture + 1e-4).sqrt().mean(0) @ (weights / weights.sum())
 
 
 def error_ratio_db(stems: torch.Tensor, estimate: torch.Tensor) -> torch.Tensor:
