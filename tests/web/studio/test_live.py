@@ -212,7 +212,7 @@ def test_what_is_cleared_comes_back_and_survives_a_reload(page: Page) -> None:
     assert page.evaluate(ASKS)
     page.get_by_role("button", name="Clear").click()
     page.reload()
-    expect(page.get_by_text("What is said appears here.")).to_be_visible()
+    expect(page.get_by_text("The transcript appears here.")).to_be_visible()
 
 
 def test_all_languages_are_offered(page: Page) -> None:

@@ -171,7 +171,7 @@ def test_a_browser_that_keeps_nothing_is_enough(page: Page, tmp_path: Path) -> N
     page.get_by_role("button", name="JavaScript").click()
     expect(page.locator("#check_health pre.code:visible")).to_contain_text("fetch(")
     page.goto("/live")
-    expect(page.get_by_text("What is said appears here.")).to_be_visible()
+    expect(page.get_by_text("The transcript appears here.")).to_be_visible()
     page.get_by_label("Language", exact=True).first.select_option("de")
     page.get_by_role("link", name="Songs").click()
     page.set_input_files(FILES, write_wav(tmp_path / "short.wav", noise(0.2)))
