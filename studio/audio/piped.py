@@ -114,9 +114,10 @@ def _piped(
 ) -> Generator[bytes, None, None]:
     """What ffmpeg makes of the blocks, with its options `command`; WAV and MP3 without a head."""
     if audio_format == "wav":
-        command += ["-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
+        command = [*command, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
     else:
-        command += [*_ENCODERS[audio_format], *metadata(tags), "-f", audio_format, "pipe:1"]
+        encoder = [*_ENCODERS[audio_format], *metadata(tags)]
+        command = [*command, *encoder, "-f", audio_format, "pipe:1"]
     with ExitStack() as stack:
         workplace = None
         if audio_format == "ogg" and tags.picture is not None:

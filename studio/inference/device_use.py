@@ -1,4 +1,4 @@
-"""Keeps, for each job, what went wrong on the GPU while it went on with less memory or on the CPU.
+"""Keeps, for each job, how a GPU failed it, while it continued with less memory or on the CPU.
 
 The job is that of the thread, because libraries such as faster-whisper are between it and its calls
 to the device.
@@ -37,7 +37,7 @@ class DeviceUse:
         return min(count, self._most.get(network, count))
 
     def take_fewer(self, network: object, most: int, doing: str) -> None:
-        """Let a network take at most so many windows at a time for the rest of the job."""
+        """Let a network take at most `most` windows at a time for the rest of the job."""
         if self._most.get(network, most + 1) > most:
             self._most[network] = most
             self._shortage = (
@@ -69,7 +69,7 @@ def device_use() -> Iterator[DeviceUse]:
 
 
 def current_use() -> DeviceUse:
-    """That of the job of this thread."""
+    """The use by the job of this thread."""
     return _current_use.get(_no_job)
 
 

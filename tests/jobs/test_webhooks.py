@@ -1,4 +1,4 @@
-"""Webhooks: who is told of the end of a job, how it is signed, and that no message is lost."""
+"""Webhooks: who gets a message when a job ends, how it is signed, and that none is lost."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, ViewportSize, expect, sync_playwright
 
 from tests.support.server import ROOT
 
@@ -72,3 +72,14 @@ def assert_usable(page: Page) -> None:
 def fits(page: Page) -> bool:
     """Nothing sticks out to the right."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def hold_requests(page: Page, pattern: str) -> list[Route]:
+    """The requests of a page that match, none of which is answered; later ones are added."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(pattern, hold)
+    return held

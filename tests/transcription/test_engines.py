@@ -161,14 +161,20 @@ class Counting:
         return found
 
 
+def counted(monkeypatch: pytest.MonkeyPatch) -> tuple[FasterWhisper, Counting]:
+    """The bundled model, and what counts its tokens."""
+    engine = FasterWhisper(MINI / "ctranslate2", 0)
+    counting = Counting(engine._model.model)
+    monkeypatch.setattr(engine._model, "model", counting)
+    return engine, counting
+
+
 @pytest.mark.parametrize("times", [0, 4, 300])
 def test_tokens_are_bounded_as_asked(
     recording: Spoken, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     """CTranslate2 counts the prompt, and only half of the rest; faster-whisper does not."""
-    engine = FasterWhisper(MINI / "ctranslate2", 0)
-    counting = Counting(engine._model.model)
-    monkeypatch.setattr(engine._model, "model", counting)
+    engine, counting = counted(monkeypatch)
     prompt = "red green " * times or None
     options = replace(PLAIN, max_tokens=12, word_timestamps=False, initial_prompt=prompt)
     heard(engine, recording.sound, options=options)
@@ -179,9 +185,7 @@ def test_tokens_are_bounded_as_asked(
 def test_all_passes_of_a_window_have_the_end_of_the_prompt(
     recording: Spoken, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    engine = FasterWhisper(MINI / "ctranslate2", 0)
-    noting = Counting(engine._model.model)
-    monkeypatch.setattr(engine._model, "model", noting)
+    engine, noting = counted(monkeypatch)
     options = replace(PLAIN, max_tokens=4, word_timestamps=False, hotwords="yankee zulu")
     options = replace(options, initial_prompt=f"{'red green ' * times}november")
     heard(engine, np.concatenate([recording.sound, recording.sound]), options=options)

@@ -147,7 +147,7 @@ def test_only_what_the_trusted_proxy_added_is_believed(strict: Server) -> None:
 
 
 def test_an_ipv4_address_that_ipv6_maps_is_that_address(strict: Server) -> None:
-    """A server that listens on `::` is told of all IPv4 clients in this form."""
+    """A server that listens on `::` gets the addresses of IPv4 clients in this form."""
     mapped, other = "::ffff:192.0.2.20", "::ffff:192.0.2.21"
     for address in (mapped, "192.0.2.20", mapped, mapped, mapped):
         assert strict.get("/models", headers=of("wrong", address)).status_code == 401

@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import Page, Position, Route, expect
 
+from tests.support.browser import hold_requests
 from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import TONE_HZ, Song, until
 
@@ -147,12 +148,7 @@ def test_the_keyboard_alone_is_enough(page: Page, song: Song) -> None:
 @pytest.mark.slow
 def test_a_drag_makes_a_loop_and_a_click_seeks(page: Page, song: Song) -> None:
     """Before the sound is loaded, too: a slow connection loses no click."""
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    page.route("**/stems.flac", hold)
+    held = hold_requests(page, "**/stems.flac")
     page.goto(f"/studio/{song.file_id}")
     clock = page.locator("[data-clock]")
     wave = page.locator(".wave").first

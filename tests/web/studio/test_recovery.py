@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser import assert_usable
+from tests.support.browser import assert_usable, hold_requests
 from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import Song, until
 from tests.web.studio.test_karaoke import LINE
@@ -124,12 +124,7 @@ def test_a_lost_server_is_told_of_in_the_language_of_the_page(
 
 def test_a_song_that_could_not_be_loaded_plays_after_a_retry(page: Page, song: Song) -> None:
     """Without another press of the button; and the button still works."""
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    page.route("**/stems.flac", hold)
+    held = hold_requests(page, "**/stems.flac")
     page.goto(f"/studio/{song.file_id}?from=1&to=7")
     page.get_by_role("button", name="Play").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
@@ -179,12 +174,7 @@ def test_a_list_asks_for_a_few_waveforms_at_once(page: Page, studio: Server) -> 
             for file_id, name in zip(songs, names, strict=True)
         ],
     )
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    page.route("**/download/*/*format=peaks*", hold)
+    held = hold_requests(page, "**/download/*/*format=peaks*")
     page.goto("/studio")
     expect(page.get_by_role("link", name="Open the mixer")).to_have_count(2)
     while len(held) < 4:

@@ -49,6 +49,15 @@ def remember(page: Page, songs: list[dict[str, object]]) -> None:
     page.add_init_script(f"localStorage.setItem('studio.songs', {json.dumps(json.dumps(songs))})")
 
 
+def show_upload(page: Page, studio: Server, name: str) -> str:
+    """Open a list with one song, whose deletion waits for `endUndo()`; the ID of the song."""
+    file_id = studio.upload(write_wav(studio.folder / name, noise(0.2)))
+    remember(page, [{"id": file_id, "name": name, "addedMs": 1, "durationS": 0.2}])
+    page.add_init_script(HOLD)
+    page.goto("/studio")
+    return file_id
+
+
 @contextmanager
 def stopped(server: Server) -> Iterator[None]:
     """A server that does nothing for a while."""
@@ -197,10 +206,7 @@ def test_a_refusal_stays_until_the_next_attempt(page: Page, studio: Server) -> N
 
 @pytest.mark.slow
 def test_a_keyboard_undoes_a_deletion(page: Page, studio: Server) -> None:
-    file_id = studio.upload(write_wav(studio.folder / "keyboard.wav", noise(0.2)))
-    remember(page, [{"id": file_id, "name": "keyboard.wav", "addedMs": 1, "durationS": 0.2}])
-    page.add_init_script(HOLD)
-    page.goto("/studio")
+    file_id = show_upload(page, studio, "keyboard.wav")
     delete, undo = (page.get_by_role("button", name=name) for name in ("Delete", "Undo"))
     delete.press("Enter")
     expect(undo).to_be_focused()
@@ -220,10 +226,7 @@ def test_a_keyboard_undoes_a_deletion(page: Page, studio: Server) -> None:
 
 @pytest.mark.slow
 def test_deleting_can_be_undone_until_it_is_final(page: Page, studio: Server) -> None:
-    file_id = studio.upload(write_wav(studio.folder / "short.wav", noise(1)))
-    remember(page, [{"id": file_id, "name": "short.wav", "addedMs": 1, "durationS": 1}])
-    page.add_init_script(HOLD)
-    page.goto("/studio")
+    file_id = show_upload(page, studio, "short.wav")
     kept = [f"studio.{name}.{file_id}" for name in ("draft", "offset")]
     page.evaluate("(keys) => keys.forEach((key) => localStorage.setItem(key, '1'))", kept)
     page.get_by_role("button", name="Delete").click()
