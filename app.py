@@ -30,12 +30,12 @@ from studio.jobs.quota import Quota
 from studio.jobs.runner import JobRunner
 from studio.jobs.scale.changes import Changes
 from studio.jobs.scale.jobs import SharedJobs
-from studio.jobs.scale.places import SharedPlaces, Slots
+from studio.jobs.scale.shared_places import SharedPlaces, Slots
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
+from studio.places import Places
 from studio.storage.files import Storage
-from studio.storage.slots import Places
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
 from studio.web import application, compat, jobs_live, live, live_server, problems, rates

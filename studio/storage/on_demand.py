@@ -7,13 +7,13 @@ waits for a file any more, making it is canceled.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Condition
 
 from studio.errors import StudioError, TooManyConversions
-from studio.storage.slots import Places
+from studio.places import LimitReached, Places
 
 MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT = 32, 8
 MAX_RUNNING, MAX_RUNNING_PER_CLIENT = 4, 2
@@ -143,27 +143,11 @@ class OnDemand:
                 if requester is not None and requester.has_left():
                     raise Abandoned
 
-    @contextmanager
-    def _place(self, requester: Requester | None) -> Iterator[None]:
+    def _place(self, requester: Requester | None) -> AbstractContextManager[None]:
         """Reserve a slot for a waiting request. Raises TooManyConversions."""
         if requester is None:
-            yield
-            return
-        taken_by = self._requests.take(requester.client)
-        if taken_by is not None:
-            count = (
-                f"{MAX_REQUESTS_PER_CLIENT} of your downloads"
-                if taken_by == "client"
-                else f"{MAX_REQUESTS} downloads"
-            )
-            raise TooManyConversions(
-                f"{count} are waiting for a conversion. Retry after {RETRY_AFTER_S} s.",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        try:
-            yield
-        finally:
-            self._requests.leave(requester.client)
+            return nullcontext()
+        return self._requests.held(requester.client, _refusal)
 
     @contextmanager
     def _turn(self, flight: _PendingFile, requester: Requester | None) -> Iterator[None]:
@@ -184,3 +168,11 @@ class OnDemand:
             self._running.leave(requester.client)
             with self._changed:
                 self._changed.notify_all()
+
+
+def _refusal(reached: LimitReached) -> TooManyConversions:
+    count = reached.count("of your downloads", "downloads")
+    return TooManyConversions(
+        f"{count} are waiting for a conversion. Retry after {RETRY_AFTER_S} s.",
+        retry_after_s=RETRY_AFTER_S,
+    )

@@ -1,11 +1,10 @@
 """Limits on uploads: file type, size, duration, and the number of simultaneous uploads."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from studio.audio import Probe
 from studio.errors import AudioTooLong, TooManyUploads
-from studio.storage.slots import Places
+from studio.places import LimitReached, Places
 
 RETRY_AFTER_S = 5
 SAMPLE_BYTES = 4
@@ -29,24 +28,9 @@ class UploadBounds:
         self._longest_s = longest_s
         self._most_decoded_bytes = most_decoded_bytes
 
-    @contextmanager
-    def place(self, client: str) -> Iterator[None]:
+    def place(self, client: str) -> AbstractContextManager[None]:
         """Reserve a slot for an upload in progress. Raises TooManyUploads if none is free."""
-        taken_by = self._places.take(client)
-        if taken_by is not None:
-            count = (
-                f"{self._places.max_per_client} uploads of yours"
-                if taken_by == "client"
-                else f"{self._places.max_total} uploads"
-            )
-            raise TooManyUploads(
-                f"{count} are in progress. Retry after {RETRY_AFTER_S} s.",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        try:
-            yield
-        finally:
-            self._places.leave(client)
+        return self._places.held(client, _refusal)
 
     def check_length(self, probe: Probe) -> None:
         """Raise AudioTooLong if the audio is too long, or too large once decoded."""
@@ -57,3 +41,11 @@ class UploadBounds:
                 f"The audio is {probe.duration_s:,.0f} s long; the maximum is {longest_s:,.0f} s "
                 f"at {probe.sample_rate_hz:,} Hz with {probe.channels} channels. Split the file."
             )
+
+
+def _refusal(reached: LimitReached) -> TooManyUploads:
+    return TooManyUploads(
+        f"{reached.count('uploads of yours', 'uploads')} are in progress. "
+        f"Retry after {RETRY_AFTER_S} s.",
+        retry_after_s=RETRY_AFTER_S,
+    )

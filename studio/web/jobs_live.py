@@ -15,8 +15,8 @@ from flask_socketio import SocketIO
 
 from studio import logs
 from studio.jobs.job import Job, State
+from studio.places import Places
 from studio.storage.files import unknown_file
-from studio.storage.slots import Places
 from studio.web.answers import JobAnswers
 from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid, problem_of
 from studio.web.services import Services
@@ -163,13 +163,9 @@ class Jobs(StrictNamespace):
     def on_connect(self, auth: Any = None) -> None:
         owner = self.owner_of(auth)
         client = self._access.client(owner, request.remote_addr)
-        taken_by = self._places.take(client)
-        if taken_by is not None:
-            count = (
-                f"{MAX_CONNECTIONS_PER_CLIENT} connections of yours"
-                if taken_by == "client"
-                else f"{MAX_CONNECTIONS} connections"
-            )
+        reached = self._places.take(client)
+        if reached is not None:
+            count = reached.count("connections of yours", "connections")
             raise connection_refusal(
                 "too_many_connections",
                 f"{count} are watching jobs, which is the maximum. A page needs only one.",

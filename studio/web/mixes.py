@@ -1,7 +1,7 @@
 """The route for mixes: a song with other levels of its stems, in another key and tempo."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from flask import Response, request
@@ -24,8 +24,8 @@ from studio.errors import (
     UnknownTrack,
 )
 from studio.jobs.job import Job
+from studio.places import LimitReached, Places
 from studio.storage.files import Upload
-from studio.storage.slots import Places
 from studio.web import answers
 from studio.web.links import LINK
 from studio.web.operations import TRACK, Parameter, operation
@@ -135,7 +135,7 @@ class MixViews(TrackViews):
             )
         with ExitStack() as held:
             # Before the song is fetched and its tags are read.
-            held.enter_context(self._place())
+            held.enter_context(self._places.held(self._services.access.caller(), _refusal))
             folder = self._folder(upload, job)
             song = track.song(folder)
             if click:
@@ -152,21 +152,6 @@ class MixViews(TrackViews):
             response.call_on_close(held.pop_all().close)
             return response
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        """Reserve a place for a mix. Raises TooManyConversions."""
-        client = self._services.access.caller()
-        if self._places.take(client) is not None:
-            raise TooManyConversions(
-                f"{MAX_MIXES_PER_CLIENT} of your mixes, or {MAX_MIXES} in all, are being made. "
-                f"Retry after {RETRY_AFTER_S} s.",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        try:
-            yield
-        finally:
-            self._places.leave(client)
-
     def _click(self, upload: Upload, jobs: list[Job], gain: float) -> audio.Overlay:
         """The click. Raises NotReady."""
         for job in jobs:
@@ -180,6 +165,13 @@ class MixViews(TrackViews):
             "The click needs the beats of the song, and no analysis has found them in this file. "
             f"{advice} out `{CLICK.name}`."
         )
+
+
+def _refusal(reached: LimitReached) -> TooManyConversions:
+    return TooManyConversions(
+        f"{reached.count('of your mixes', 'mixes')} are being made. Retry after {RETRY_AFTER_S} s.",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def _streamed(pieces: Generator[bytes, None, None], content_type: str) -> Response:

@@ -15,9 +15,9 @@ from studio.jobs.quota import Quota
 from studio.jobs.scale.workers import Workers
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
+from studio.places import Places
 from studio.results import Result, Track
 from studio.storage.files import Storage, Upload
-from studio.storage.slots import Places
 from studio.web.access import Access
 from studio.web.bounds import UploadBounds
 from studio.web.pace import Pace

@@ -13,7 +13,7 @@ from flask import Flask
 
 from scripts.nginx_site import LIVE
 from scripts.services.postgres import Postgres
-from studio.storage.slots import Places
+from studio.places import Places
 from studio.transcription.live.scheduler import Scheduler
 from studio.web import jobs_live, live_server
 from studio.web.access import Access

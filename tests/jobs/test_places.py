@@ -11,10 +11,13 @@ from sqlalchemy import make_url
 
 from scripts.services.postgres import Postgres
 from studio.jobs.scale.changes import Changes, conninfo
-from studio.jobs.scale.places import SharedPlaces, Slots
+from studio.jobs.scale.shared_places import SharedPlaces, Slots
+from studio.places import LimitReached
 from tests.support.server import until
 
 pytestmark = pytest.mark.postgres
+ONE_OF_CLIENT = LimitReached(1, of_client=True)
+TWO_OF_CLIENT = LimitReached(2, of_client=True)
 HELD = """
 SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
 WHERE locktype = 'advisory' AND datname = current_database()
@@ -76,17 +79,19 @@ def servers(postgresql: Postgres) -> Iterator[Servers]:
 def test_a_client_has_so_many_places_on_all_servers(servers: Servers) -> None:
     one, two = servers.start(9, 2), servers.start(9, 2)
     assert [one.take("ann"), two.take("ann")] == [None, None]
-    assert [one.take("ann"), two.take("ann")] == ["client", "client"]
+    assert [one.take("ann"), two.take("ann")] == [TWO_OF_CLIENT, TWO_OF_CLIENT]
     assert [one.take("bob"), two.take("bob")] == [None, None]
     two.leave("ann")
     until(lambda: one.take("ann") is None)
-    assert two.take("ann") == "client"
+    assert two.take("ann") == TWO_OF_CLIENT
 
 
 def test_all_clients_have_so_many_places_on_all_servers(servers: Servers) -> None:
     one, two = servers.start(3, 2), servers.start(3, 2)
     assert [one.take("ann"), one.take("bob"), two.take("cid")] == [None] * 3
-    assert [one.take("dan"), two.take("dan"), two.take("ann")] == ["all"] * 3
+    assert [one.take("dan"), two.take("dan"), two.take("ann")] == [
+        LimitReached(3, of_client=False)
+    ] * 3
     one.leave("ann")
     until(lambda: two.take("dan") is None)
     for places, client in ((one, "bob"), (two, "cid"), (two, "dan")):
@@ -96,13 +101,13 @@ def test_all_clients_have_so_many_places_on_all_servers(servers: Servers) -> Non
 
 def test_each_server_has_so_many_places_of_its_own(servers: Servers) -> None:
     one, two = (servers.start(1, 1, shares_total=False) for _ in range(2))
-    assert [one.take("ann"), two.take("ann"), two.take("bob")] == [None, "client", None]
-    assert two.take("cid") == "all"
+    assert [one.take("ann"), two.take("ann"), two.take("bob")] == [None, ONE_OF_CLIENT, None]
+    assert two.take("cid") == LimitReached(1, of_client=False)
 
 
 def test_the_places_of_a_server_that_ends_are_free(servers: Servers) -> None:
     one, two = servers.start(9, 1), servers.start(9, 1)
-    assert [one.take("ann"), two.take("ann")] == [None, "client"]
+    assert [one.take("ann"), two.take("ann")] == [None, ONE_OF_CLIENT]
     servers.end(0)
     until(lambda: two.take("ann") is None)
 
@@ -117,7 +122,7 @@ def test_lost_places_are_taken_again(servers: Servers) -> None:
     for queries in ("%advisory%", "LISTEN%"):
         servers.database.execute(END, (queries,))
     until(lambda: servers.count(HELD) == 4)
-    assert [one.take("bob"), two.take("ann")] == ["client", "client"]
+    assert [one.take("bob"), two.take("ann")] == [ONE_OF_CLIENT, ONE_OF_CLIENT]
     two.leave("bob")
     until(lambda: one.take("bob") is None)
 
@@ -130,4 +135,4 @@ def test_without_an_answer_of_the_database_each_server_counts() -> None:
             SharedPlaces("test", Slots(Changes(url)), 9, 1, shares_total=False) for _ in range(2)
         )
         assert [one.take("ann"), two.take("ann")] == [None, None]
-        assert [one.take("ann"), two.take("ann")] == ["client", "client"]
+        assert [one.take("ann"), two.take("ann")] == [ONE_OF_CLIENT, ONE_OF_CLIENT]

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from studio.errors import WeightsMissing
-from studio.storage.slots import Places
+from studio.places import Places
 from studio.transcription.engine import RATE_HZ, Speech, SpeechEngine
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.scheduler import Scheduler

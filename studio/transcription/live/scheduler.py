@@ -11,7 +11,7 @@ from collections.abc import Callable
 from threading import Condition, Thread
 
 from studio.errors import StudioError
-from studio.storage.slots import Places
+from studio.places import Places
 from studio.transcription.engine import DecodeOptions, SpeechEngine
 from studio.transcription.languages import check_language
 from studio.transcription.live.engines import Engines, Lease
@@ -122,19 +122,19 @@ class Scheduler:
         self._engines.keep_only(set())
 
     def _take_place(self, client: str) -> None:
-        match self._places.take(client):
-            case "all":
-                raise SessionError(
-                    "too_many_sessions",
-                    f"{self._places.max_total} live sessions are open, which is the maximum. Try "
-                    "again later.",
-                )
-            case "client":
-                raise SessionError(
-                    "too_many_sessions",
-                    f"You have {self._places.max_per_client} open live sessions, which is the "
-                    "maximum. Close one and try again.",
-                )
+        reached = self._places.take(client)
+        if reached is None:
+            return
+        if reached.of_client:
+            sentence = (
+                f"You have {reached.limit} open live sessions, which is the maximum. Close one and "
+                "try again."
+            )
+        else:
+            sentence = (
+                f"{reached.limit} live sessions are open, which is the maximum. Try again later."
+            )
+        raise SessionError("too_many_sessions", sentence)
 
     def _loop(self) -> None:
         swept_s = self._clock()

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from studio import audio
@@ -25,6 +25,7 @@ from studio.errors import (
     all_errors,
 )
 from studio.jobs.job import Job, State
+from studio.places import LimitReached
 from studio.results import TrackFolder
 from studio.sources import sound_info
 from studio.storage.files import StoredFile, Upload
@@ -44,34 +45,26 @@ def stays() -> bool:
     return False
 
 
+def _refusal(reached: LimitReached) -> TooManyWaiting:
+    return TooManyWaiting(
+        f"{reached.count('of your requests', 'requests')} are waiting for results. "
+        f"Retry after {RETRY_AFTER_S} s.",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
 class Work:
     """Keeps files as temporary uploads, starts jobs on them and waits for their results."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    @contextmanager
-    def place(self, client: str) -> Iterator[None]:
+    def place(self, client: str) -> AbstractContextManager[None]:
         """Reserve a place for a request that will wait. Raises TooManyWaiting.
 
         Take it before the body is read, so that a refused client need not send it.
         """
-        places = self._services.waiting
-        taken_by = places.take(client)
-        if taken_by is not None:
-            count = (
-                f"{places.max_per_client} of your requests"
-                if taken_by == "client"
-                else f"{places.max_total} requests"
-            )
-            raise TooManyWaiting(
-                f"{count} are waiting for results. Retry after {RETRY_AFTER_S} s.",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        try:
-            yield
-        finally:
-            places.leave(client)
+        return self._services.waiting.held(client, _refusal)
 
     def keep(self, incoming: IncomingFile, filename: str, owner: str | None) -> Upload:
         """The temporary upload with the content of a file, whose type is that of its content.

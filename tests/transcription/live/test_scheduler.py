@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from studio.storage.slots import Places
+from studio.places import Places
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.scheduler import MAX_INTERVAL_S, Scheduler

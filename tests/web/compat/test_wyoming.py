@@ -22,7 +22,7 @@ from app import create_app
 from config import Config, ConfigError
 from scripts.services.children import free_port
 from studio import __version__
-from studio.storage.slots import Places
+from studio.places import Places
 from studio.transcription.catalogue import FASTER_WHISPER, WhisperCatalogue
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.scheduler import Scheduler

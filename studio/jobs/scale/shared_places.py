@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from studio.jobs.scale.changes import Changes
-from studio.storage.slots import Places
+from studio.places import LimitReached, Places
 
 log = logging.getLogger(__name__)
 
@@ -182,32 +182,33 @@ class SharedPlaces(Places):
         self._slots = slots
         self._shares_total = shares_total
 
-    def take(self, client: str) -> str | None:
+    def take(self, client: str) -> LimitReached | None:
         reached = super().take(client)
         if reached is not None:
             return reached
         taken: list[str] = []
-        for who, group, limit in self._groups(client):
-            if not self._slots.take(group, limit):
+        for group, limit in self._groups(client):
+            if not self._slots.take(group, limit.limit):
                 super().leave(client)
                 for one in taken:
                     self._slots.leave(one)
-                return who
+                return limit
             taken.append(group)
         return None
 
     def leave(self, client: str) -> None:
         super().leave(client)
-        for _, group, _ in self._groups(client):
+        for group, _ in self._groups(client):
             self._slots.leave(group)
 
-    def _groups(self, client: str) -> list[tuple[str, str, int]]:
-        """The groups in which a place of a client takes slots: whose, their name and size."""
+    def _groups(self, client: str) -> list[tuple[str, LimitReached]]:
+        """The names of the groups in which a place of a client takes slots, and their limits."""
         groups = []
         if self.max_per_client > 0:
-            groups.append(("client", f"{self._name}/{client}", self.max_per_client))
+            limit = LimitReached(self.max_per_client, of_client=True)
+            groups.append((f"{self._name}/{client}", limit))
         if self._shares_total:
-            groups.append(("all", self._name, self.max_total))
+            groups.append((self._name, LimitReached(self.max_total, of_client=False)))
         return groups
 
 
