@@ -104,33 +104,16 @@ def create_app(
         )
     with ExitStack() as started:
         core = open_core(config, started, families, store_type)
-        storage, engine, store, models = core.storage, core.engine, core.store, core.models
+        store, models = core.store, core.models
         changes = Changes(store.url) if isinstance(store, SharedJobStore) else None
         places = _places(config, changes, started)
         scheduler = Scheduler(models.speech().lease, places.live)
-        metrics = _metrics(storage, store, scheduler)
+        metrics = _metrics(core.storage, store, scheduler)
         models.registry.on_load = metrics.model_loaded
         jobs = _jobs(config, core, changes, scheduler.give_way)
-        readiness = Readiness()
-        services = Services(
-            storage=storage,
-            store=store,
-            runner=jobs.runner,
-            intake=jobs.intake,
-            models=models,
-            uploads=_upload_bounds(config, places.uploads),
-            upload_pace=upload_pace or Pace(),
-            version=__version__,
-            readiness=readiness,
-            storage_check=_storage_check(storage, engine),
-            workers=core.workers,
-            access=Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY),
-            webhooks=jobs.webhooks,
-            quota=jobs.quota,
-            partials=models.partials,
-            fonts=config.fonts_dir,
-            secret=config.SECRET_KEY,
-        )
+        uploads = _upload_bounds(config, places.uploads)
+        services = _services(config, core, jobs, uploads, upload_pace or Pace())
+        readiness = services.readiness
         shapes = problems.Shapes()
         live_speech = _live_speech(config, scheduler, models)
         app = _flask(config, services, metrics, shapes)
@@ -193,6 +176,31 @@ def _jobs(
     intake = Intake(storage, store, runner, quota=quota, webhooks=webhooks)
     housekeeper = Housekeeper(storage, store, runner, outbox, config.RETENTION_HOURS)
     return _Jobs(runner, intake, quota, webhooks, housekeeper)
+
+
+def _services(
+    config: Config, core: Core, jobs: _Jobs, uploads: UploadBounds, upload_pace: Pace
+) -> Services:
+    """What the views use."""
+    return Services(
+        storage=core.storage,
+        store=core.store,
+        runner=jobs.runner,
+        intake=jobs.intake,
+        models=core.models,
+        uploads=uploads,
+        upload_pace=upload_pace,
+        version=__version__,
+        readiness=Readiness(),
+        storage_check=_storage_check(core.storage, core.engine),
+        workers=core.workers,
+        access=Access(config.API_KEYS, config.cors_origins, config.METRICS_KEY),
+        webhooks=jobs.webhooks,
+        quota=jobs.quota,
+        partials=core.models.partials,
+        fonts=config.fonts_dir,
+        secret=config.SECRET_KEY,
+    )
 
 
 def _start(

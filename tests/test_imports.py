@@ -37,7 +37,7 @@ LAYERS = (
     ("studio.jobs",),
     ("studio.results", "studio.sources", "studio.family"),
     tuple(f"studio.{family}" for family in FAMILIES),
-    ("studio.processor", "studio.karaoke", "config"),
+    ("studio.processor", "studio.processors", "studio.karaoke", "config"),
     ("models",),
     ("studio.web", "studio.cli"),
     ("core",),

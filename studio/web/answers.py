@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from studio.jobs.body import SOURCE_IDENTITIES
 from studio.jobs.job import Job
+from studio.processors import Processors
 from studio.results import PEAKS, Track
 from studio.storage.files import FileInfo, Storage, Upload
 from studio.web import schemas
-from studio.web.services import Processors
 
 # Characters of an option in a status; only lyrics are longer.
 MAX_SHOWN_CHARACTERS = 1000

@@ -21,10 +21,10 @@ from studio.errors import (
 )
 from studio.jobs import outgoing
 from studio.jobs.body import WEBHOOK
+from studio.processors import Processors
 from studio.web import problems, schemas
 from studio.web.access import CHANGES_NOTHING
 from studio.web.operations import ANY_MODEL, TAGS, TRACK, Operation, Parameter
-from studio.web.services import Processors
 
 REF = "#/components/schemas/{model}"
 WEBHOOK_SCHEMA = {

@@ -1,14 +1,10 @@
 """The parts of the server and the settings that the web layer needs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 from studio.inference.warm_up import Readiness, StorageCheck
-from studio.jobs.body import JobOptions
 from studio.jobs.intake import Intake
-from studio.jobs.job import Job, Request
 from studio.jobs.jobs import Jobs
 from studio.jobs.partials import Partials
 from studio.jobs.quota import Quota
@@ -16,48 +12,14 @@ from studio.jobs.scale.workers import Workers
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from studio.places import Places
-from studio.results import Result, Track
-from studio.storage.files import Storage, Upload
+from studio.processors import Processors
+from studio.storage.files import Storage
 from studio.web.access import Access
 from studio.web.bounds import UploadBounds
 from studio.web.pace import Pace
 
 # Requests that wait for the end of a job. Each holds a server thread.
 MAX_WAITING, MAX_WAITING_PER_CLIENT = 40, 8
-
-
-class Processors(Protocol):
-    """The model processors, by name."""
-
-    def names(self) -> list[str]: ...
-
-    def names_for(self, upload: Upload) -> list[str]: ...
-
-    def check_text(self, path: Path) -> None: ...
-
-    def options(self) -> dict[str, type[JobOptions]]: ...
-
-    def results(self) -> dict[str, type[Result]]: ...
-
-    def formats(self) -> dict[str, str]: ...
-
-    def mixed(self) -> list[str]: ...
-
-    def tracks_help(self) -> str: ...
-
-    def describe(self) -> dict[str, Any]: ...
-
-    def options_of(self, name: str) -> type[JobOptions]: ...
-
-    def request(self, name: str, upload: Upload, body: dict[str, Any]) -> Request: ...
-
-    def result(self, job: Job) -> Result | None: ...
-
-    def tracks(self, job: Job) -> Sequence[Track]: ...
-
-    def joined(self, job: Job) -> Track | None: ...
-
-    def note(self, job: Job) -> str | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from studio.errors import UnknownVariant
-from studio.web.services import Processors
+from studio.processors import Processors
 
 WHISPER = "whisper"
 DEFAULT = "whisper-1"
