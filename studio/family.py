@@ -44,6 +44,29 @@ class JobContext(Generic[OptionsT]):
         """The context of a part of the job with its own options and progress."""
         return replace(self, options=options, report=report)
 
+    def encode_tracks(
+        self, names: Sequence[str], audio_format: str, peaks: list[float], share: float
+    ) -> float:
+        """Encode the WAV tracks in `work` into the wanted format, after `share` of the job.
+
+        Returns their common gain, under which nothing with one of the `peaks` clips.
+        """
+        gain = audio.shared_gain(peaks)
+        audio.encode_tracks(
+            self.work,
+            names,
+            audio_format,
+            gain,
+            lambda done: self.report("encoding", share + (1.0 - share) * done),
+            read_tags=self.read_tags,
+        )
+        return gain
+
+
+def share_before_encoding(audio_format: str, encoding_share: float) -> float:
+    """The share of a job before its WAV tracks are encoded, which `encoding_share` estimates."""
+    return 1.0 if audio_format == "wav" else 1.0 - encoding_share
+
 
 class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
     """A model family. `studio.processor` implements what all families have in common.

@@ -12,9 +12,8 @@ from studio.analysis.model import AnalysisModel
 from studio.analysis.options import AnalysisOptions
 from studio.analysis.result import CLICK, FILE, AnalysisResult
 from studio.analysis.song import Heard, Rhythm, find_beats, find_chords, hear
-from studio.audio import encode_tracks, shared_gain
 from studio.errors import NotAudio
-from studio.family import JobContext
+from studio.family import JobContext, share_before_encoding
 from studio.jobs.job import part_of
 from studio.results import SoundResult
 from studio.sources import Source
@@ -76,27 +75,19 @@ def _write_click(
 ) -> tuple[SoundResult, float]:
     """Write the track `click`. Returns its result, and the seconds before the song begins."""
     options = context.options
-    report = part_of(context.report, FOUND, 1.0)
+    context = context.with_options(options, part_of(context.report, FOUND, 1.0))
     clicks = click.clicks_of(bars, options.count_in_bars)
     samples = round((heard.duration_s + clicks.count_in_s) * click.RATE_HZ)
     context.reserve(samples * 4)
-    share = 1.0 if options.format == "wav" else 0.5
+    share = share_before_encoding(options.format, 0.5)
     peak = click.write(
         context.work,
         CLICK,
         clicks,
         samples,
-        lambda done: report("writing the click", share * done),
+        lambda done: context.report("writing the click", share * done),
     )
-    gain = shared_gain([peak])
-    encode_tracks(
-        context.work,
-        [CLICK],
-        options.format,
-        gain,
-        lambda done: report("encoding", share + (1.0 - share) * done),
-        read_tags=context.read_tags,
-    )
+    gain = context.encode_tracks([CLICK], options.format, [peak], share)
     sound = SoundResult(
         duration_s=round(samples / click.RATE_HZ, 3),
         format=options.format,

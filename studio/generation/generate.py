@@ -12,7 +12,7 @@ import numpy as np
 from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.audio.replacing import replacing
-from studio.family import JobContext
+from studio.family import JobContext, share_before_encoding
 from studio.generation import chroma
 from studio.generation.codec_run import CodecRun
 from studio.generation.continuation import Continuation
@@ -55,7 +55,7 @@ def generate(
     expected = round(given_s * kind.sample_rate_hz) + new_frames * kind.frame_samples
     context.reserve(expected * kind.channels * 4 * options.variations)
     names = track_names(options.variations)
-    share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
+    share = share_before_encoding(options.format, ENCODING_SHARE)
     with (
         audio.track_writers(
             context.work, names, kind.sample_rate_hz, kind.channels, expected
@@ -80,15 +80,8 @@ def generate(
         )
         for writer in writers
     ]
-    gain = audio.shared_gain([level.peak for level in levels])
-    audio.encode_tracks(
-        context.work,
-        names,
-        options.format,
-        gain,
-        lambda done: report("encoding", share + (1.0 - share) * done),
-        read_tags=context.read_tags,
-    )
+    peaks = [level.peak for level in levels]
+    gain = context.encode_tracks(names, options.format, peaks, share)
     elapsed_s = time.monotonic() - started_s
     made_s = new_frames * kind.frame_samples / kind.sample_rate_hz
     return GenerationResult(

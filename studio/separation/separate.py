@@ -12,7 +12,7 @@ import numpy as np
 from studio import audio
 from studio.audio import Sound, SoundWriter
 from studio.errors import NotAudio
-from studio.family import JobContext
+from studio.family import JobContext, share_before_encoding
 from studio.inference.device_use import device_use
 from studio.inference.devices import first_line, is_device_failure, join_notes
 from studio.inference.worker_threads import WorkerThreads
@@ -49,20 +49,12 @@ def separate(bag: Bag, source: Source, context: JobContext[SeparationOptions]) -
     if statistics.samples == 0:
         raise NotAudio("The file contains no audio.")
     context.reserve(statistics.samples * bag.channels * 4 * len(stems))
-    share = 1.0 if options.format == "wav" else 1.0 - ENCODING_SHARE
+    share = share_before_encoding(options.format, ENCODING_SHARE)
     with device_use() as use:
         peaks, note = _separated(
             bag, song, statistics, context, lambda done: report("separating", share * done)
         )
-    gain = audio.shared_gain(peaks)
-    audio.encode_tracks(
-        context.work,
-        stems,
-        options.format,
-        gain,
-        lambda done: report("encoding", share + (1.0 - share) * done),
-        read_tags=context.read_tags,
-    )
+    gain = context.encode_tracks(stems, options.format, peaks, share)
     elapsed_s = time.monotonic() - started_s
     separated_s = statistics.samples / bag.sample_rate_hz
     return SeparationResult(
@@ -88,7 +80,7 @@ def _separated(
     context: JobContext[SeparationOptions],
     on_share: Callable[[float], None],
 ) -> tuple[list[float], str | None]:
-    """Separate into `context.work`: the peaks, and a note if the device could not add up."""
+    """Separate into `context.work`. Returns the peaks, and a note if the device failed at it."""
     options = context.options
     indices = bag.indices(options.stems or [])
 
@@ -133,7 +125,7 @@ def _write(
     work: Path,
     on_segment: Callable[[int], None],
 ) -> list[float]:
-    """Write the stems; the peaks of them and of what the mixture is without each."""
+    """Write the stems. Returns the peak of each, and of the mixture without each."""
     residual_peaks = [0.0] * len(stems)
     with (
         audio.track_writers(
@@ -158,7 +150,7 @@ def _write(
 
 
 def _write_block(writer: SoundWriter, mixture: Sound, part: Sound) -> float:
-    """Write a block of one stem; the peak of what the mixture is without it."""
+    """Write a block of one stem. Returns the peak of the mixture without it."""
     peak = 0.0
     for start in range(0, part.shape[1], WRITTEN_AT_ONCE):
         piece = slice(start, start + WRITTEN_AT_ONCE)
