@@ -170,7 +170,7 @@ def _jobs(
             store,
             make_executor(core, give_way=give_way, on_end=on_end),
             workers=config.WORKERS,
-            most_queued=config.MAX_QUEUED_JOBS,
+            max_queued=config.MAX_QUEUED_JOBS,
             max_per_client=config.MAX_CLIENT_JOBS,
         )
     intake = Intake(storage, store, runner, quota=quota, webhooks=webhooks)
@@ -308,10 +308,10 @@ def _places(config: Config, changes: Changes | None, started: ExitStack) -> _Pla
 def _upload_bounds(config: Config, places: Places) -> UploadBounds:
     return UploadBounds(
         allowed_extensions=config.ALLOWED_EXTENSIONS,
-        most_bytes=config.MAX_CONTENT_LENGTH,
+        max_bytes=config.MAX_CONTENT_LENGTH,
         places=places,
-        longest_s=config.MAX_DURATION_S,
-        most_decoded_bytes=config.MAX_DECODED_BYTES,
+        max_duration_s=config.MAX_DURATION_S,
+        max_decoded_bytes=config.MAX_DECODED_BYTES,
     )
 
 

@@ -75,7 +75,7 @@ def make_video(source: Path, seconds: float, size: tuple[int, int] = USUAL) -> N
         audio.write_video(
             target, folder, frame, mix, song_of(source, seconds), on_wait=lambda: None
         )
-        assert target.stat().st_size < audio.most_video_bytes(frame, seconds)
+        assert target.stat().st_size < audio.max_video_bytes(frame, seconds)
 
 
 def make_small_video(source: Path, seconds: float) -> None:

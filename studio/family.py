@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -33,6 +33,7 @@ class JobContext(Generic[OptionsT]):
     options: OptionsT
     work: Path
     report: Report = lambda *_: None
+    _: KW_ONLY
     reserve: Callable[[int], None] = lambda _: None
     keep: Callable[[Path, str], None] = lambda *_: None
     job_id: str = ""

@@ -167,12 +167,12 @@ class Processor(Generic[OptionsT, ModelT, ResultT]):
                 options,
                 work,
                 report,
-                self._storage.check_space,
-                lambda path, name: self._storage.link(path, work / name),
-                job.job_id,
-                show,
-                lambda: audio.read_all_tags(self._storage.source(upload).path),
-                source_identities,
+                reserve=self._storage.check_space,
+                keep=lambda path, name: self._storage.link(path, work / name),
+                job_id=job.job_id,
+                show=show,
+                read_tags=lambda: audio.read_all_tags(self._storage.source(upload).path),
+                source_identities=source_identities,
             )
             result = self.family.work(model, upload, context)
             self._storage.publish(work, job.result_id, lambda: report("publishing", 1.0))

@@ -1,7 +1,7 @@
 """The results of jobs: a typed description, and tracks in several formats."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -139,37 +139,40 @@ def for_current(
 
 @dataclass(frozen=True)
 class Track:
-    """A track of a completed job.
-
-    `group` identifies tracks that belong together in an archive. `formats` maps formats to content
-    types; `zooms` are the formats of waveform data by samples per pixel. `archived` are the formats
-    that an archive contains by default; empty if the track can be derived from others. `file_stem`
-    is the name of its files without the extension. `tagged` are the formats that contain the name
-    of the upload; they are in an inner folder, because other files may be shared with an upload of
-    another name. `variant` is the model variant that made it, if
-    that is not the variant of the job, and `duration_s` its length; None for the length of the
-    result. `channels` has the track of each channel if the file joins several tracks; `song`
-    returns what they are mixed from. `lyrics` returns the words of a transcript, and `delayed` a
-    format of it with all times later by milliseconds. `editing` is set if the track may be edited.
-    The song begins `starts_s` after the track.
-    """
+    """A track of a completed job."""
 
     name: str
+    # Tracks of a group belong together in an archive.
     group: str
+    _: KW_ONLY
+    # Content types by format.
     formats: Mapping[str, str]
     default_format: str
+    # The formats in an archive; none if the track can be derived from others.
     archived: tuple[str, ...]
+    # The name of its files without the extension.
     file_stem: str
     make: MakeTrack
+    # The model variant that made it; None for the variant of the job.
     variant: str | None = None
+    # Formats that contain the name of the upload. They are in an inner folder, because other files
+    # may be shared with an upload of another name.
     tagged: tuple[str, ...] = ()
+    # Formats of waveform data by samples per pixel.
     zooms: Mapping[int, str] = field(default_factory=dict)
+    # The track of each channel, if the file joins several tracks.
     channels: tuple[str, ...] = ()
+    # How it is edited; None if it cannot be.
     editing: Editing | None = None
+    # None for the length of the result.
     duration_s: float | None = None
+    # The song begins this long after the track does.
     starts_s: float = 0.0
+    # What the joined tracks are mixed from.
     song: Callable[[TrackFolder], audio.Song] | None = None
+    # The words of a transcript.
     lyrics: Callable[[TrackFolder], Lyrics] | None = None
+    # A format of a transcript with all times later by milliseconds.
     delayed: Callable[[TrackFolder, str, int], StoredFile] | None = None
 
     def file_name(self, file_format: str) -> str:
@@ -212,7 +215,7 @@ def sound_track(
         base = folder.existing(derivation.base)
         return folder.files.add(
             f"{stem}.wav",
-            lambda: audio.most_bytes(base.path, "wav"),
+            lambda: audio.max_bytes(base.path, "wav"),
             lambda path: derivation.write(folder, base, path),
         )
 
@@ -226,7 +229,7 @@ def sound_track(
         tags = cache(lambda: audio.read_all_tags(folder.upload.path).of_track(stem))
         return folder.files.add(
             file_name,
-            lambda: audio.most_bytes(wav.path, file_format) + tags().picture_bytes,
+            lambda: audio.max_bytes(wav.path, file_format) + tags().picture_bytes,
             lambda path: audio.encode(
                 wav.path,
                 path,
@@ -241,11 +244,11 @@ def sound_track(
     return Track(
         name,
         group,
-        SOUND_FORMATS,
-        result.format,
-        archived,
-        stem,
-        make,
+        formats=SOUND_FORMATS,
+        default_format=result.format,
+        archived=archived,
+        file_stem=stem,
+        make=make,
         duration_s=result.duration_s,
         zooms=audio.PEAKS_FORMATS,
     )
@@ -257,7 +260,7 @@ def _add_peaks(
     """The peaks of a track; older results, and derived tracks, have none yet."""
     return folder.files.add(
         name,
-        lambda: audio.most_peaks_bytes(result.samples),
+        lambda: audio.max_peaks_bytes(result.samples),
         lambda path: audio.write_peaks(
             audio.read_blocks(wav.path),
             result.sample_rate_hz,
@@ -288,7 +291,7 @@ def joined_track(
         gain = 1.0 if file_format == "wav" else result.gain
         return folder.files.add(
             f"{name}.{file_format}",
-            lambda: sum(audio.most_bytes(source.path, file_format) for source in sources),
+            lambda: sum(audio.max_bytes(source.path, file_format) for source in sources),
             lambda path: audio.join_tracks(
                 [source.path for source in sources], path, file_format, gain, check_wanted
             ),
@@ -308,11 +311,11 @@ def joined_track(
     return Track(
         name,
         group,
-        types,
-        formats[0],
-        (),
-        name,
-        make,
+        formats=types,
+        default_format=formats[0],
+        archived=(),
+        file_stem=name,
+        make=make,
         channels=channels,
         duration_s=result.duration_s,
         song=song,

@@ -57,7 +57,7 @@ def upload_peaks(storage: Storage, upload: Upload, samples_per_pixel: int) -> St
 
     return storage.beside(upload).add(
         f"original.{audio.PEAKS_FORMATS[samples_per_pixel]}",
-        lambda: audio.most_peaks_bytes(round(sound.duration_s * sound.sample_rate_hz)),
+        lambda: audio.max_peaks_bytes(round(sound.duration_s * sound.sample_rate_hz)),
         write,
     )
 

@@ -52,7 +52,17 @@ class AnalysisResult(Result):
 
 
 def tracks_of(result: AnalysisResult) -> list[Track]:
-    tracks = [Track(ANALYSIS, ANALYSIS, CONTENT_TYPES, "json", ("json",), ANALYSIS, _make)]
+    tracks = [
+        Track(
+            ANALYSIS,
+            ANALYSIS,
+            formats=CONTENT_TYPES,
+            default_format="json",
+            archived=("json",),
+            file_stem=ANALYSIS,
+            make=_make,
+        )
+    ]
     if result.click:
         click = sound_track(CLICK, CLICK, result.click)
         tracks.append(replace(click, starts_s=result.count_in_s))

@@ -10,7 +10,7 @@ from studio.audio.decoding import decode
 from studio.audio.loudness import LoudnessMeter, integrated_lufs
 from studio.audio.mixing import Mix, Overlay, Song, mix_bytes, mixed_file
 from studio.audio.mono import MonoMixer
-from studio.audio.peaks import FINE, PEAKS_FORMATS, PEAKS_TYPE, most_peaks_bytes, write_peaks
+from studio.audio.peaks import FINE, PEAKS_FORMATS, PEAKS_TYPE, max_peaks_bytes, write_peaks
 from studio.audio.pictures import MAX_BYTES as MAX_PICTURE_BYTES
 from studio.audio.pictures import background, read_picture
 from studio.audio.probing import Probe, probe
@@ -19,7 +19,7 @@ from studio.audio.sound import BLOCK_SAMPLES, Sound
 from studio.audio.stream import StreamDecoder
 from studio.audio.tags import NO_TAGS, Tags, read_all_tags, read_tags, without_controls
 from studio.audio.tracks import encode_tracks, join_tracks, track_writers
-from studio.audio.video import FONTS, PICTURE, SCRIPT, Frame, most_video_bytes, write_video
+from studio.audio.video import FONTS, PICTURE, SCRIPT, Frame, max_video_bytes, write_video
 from studio.audio.writing import (
     CONTENT_TYPES,
     ENCODINGS,
@@ -28,7 +28,7 @@ from studio.audio.writing import (
     SoundWriter,
     duration_s,
     encode,
-    most_bytes,
+    max_bytes,
     read_blocks,
     shared_gain,
 )
@@ -67,11 +67,11 @@ __all__ = [
     "ffmpeg_path",
     "integrated_lufs",
     "join_tracks",
+    "max_bytes",
+    "max_peaks_bytes",
+    "max_video_bytes",
     "mix_bytes",
     "mixed_file",
-    "most_bytes",
-    "most_peaks_bytes",
-    "most_video_bytes",
     "pcm_16",
     "probe",
     "read_all_tags",

@@ -74,12 +74,12 @@ def ffmpeg_path() -> str:
 class Workplace:
     """The current folder of a child, which contains files of the server for it.
 
-    `output` is its output if that must be a file, which may take `most_bytes`.
+    `output` is its output if that must be a file, which may take `max_bytes`.
     """
 
     folder: Path
     output: IO[bytes] | None = None
-    most_bytes: int = 0
+    max_bytes: int = 0
 
 
 class Child:
@@ -97,14 +97,14 @@ class Child:
         self._is_killed = False
         self._waited_s = 0.0
         self._reading_s = 0.0
-        self._most_bytes = workplace.most_bytes if workplace else 0
+        self._max_bytes = workplace.max_bytes if workplace else 0
         if source is None:
             self._process = _start(arguments, subprocess.PIPE, workplace)
         else:
             with _opened(source) as file:
                 self._reading_s = os.fstat(file.fileno()).st_size / READ_BYTES_PER_S
                 self._process = _start(arguments, file, workplace)
-        self._most_cpu_s = 0
+        self._max_cpu_s = 0
         self._patience_s = 0.0
         self._selector = selectors.DefaultSelector()
         try:
@@ -153,9 +153,9 @@ class Child:
     def allow(self, sound_s: float) -> None:
         """Extend the time limits after `sound_s` seconds of decoded audio."""
         self._patience_s = START_WAIT_S + self._reading_s + WAIT_PER_SOUND * sound_s
-        most_cpu_s = math.ceil(START_CPU_S + self._reading_s + CPU_PER_SOUND * sound_s)
-        if most_cpu_s > self._most_cpu_s:
-            self._most_cpu_s = most_cpu_s
+        max_cpu_s = math.ceil(START_CPU_S + self._reading_s + CPU_PER_SOUND * sound_s)
+        if max_cpu_s > self._max_cpu_s:
+            self._max_cpu_s = max_cpu_s
             with self._lock:
                 if self._process.returncode is None:
                     self._limit_cpu()
@@ -243,7 +243,7 @@ class Child:
 
             for kind, most in (
                 (resource.RLIMIT_DATA, MEMORY_BYTES),
-                (resource.RLIMIT_FSIZE, self._most_bytes),
+                (resource.RLIMIT_FSIZE, self._max_bytes),
                 (resource.RLIMIT_CORE, 0),
             ):
                 _, hard = resource.prlimit(self._process.pid, kind)
@@ -256,9 +256,9 @@ class Child:
             import resource
 
             _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_CPU)
-            most_s = self._most_cpu_s
-            most_s = most_s if hard == resource.RLIM_INFINITY else min(most_s, hard)
-            resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (most_s, hard))
+            max_s = self._max_cpu_s
+            max_s = max_s if hard == resource.RLIM_INFINITY else min(max_s, hard)
+            resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (max_s, hard))
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -87,7 +87,7 @@ class Peaks:
             file.write("]}\n")
 
 
-def most_peaks_bytes(samples: int) -> int:
+def max_peaks_bytes(samples: int) -> int:
     """Bytes that the file of a zoom level takes at most."""
     return samples // FINE * PIXEL_BYTES + MAX_OVERHEAD_BYTES
 

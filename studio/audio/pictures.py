@@ -102,7 +102,7 @@ def add_ogg_picture(path: Path, picture: Picture, tags: dict[str, str]) -> None:
 
     If that fails, the file stays as it is. Raises InternalError with what ffmpeg says.
     """
-    most_bytes = path.stat().st_size + 2 * len(picture.data) + (1 << 20)
+    max_bytes = path.stat().st_size + 2 * len(picture.data) + (1 << 20)
     with (
         tempfile.TemporaryDirectory(prefix="audio-studio-") as folder,
         replacing(path) as longer,
@@ -111,7 +111,7 @@ def add_ogg_picture(path: Path, picture: Picture, tags: dict[str, str]) -> None:
         command = ["-v", "error", *GUARDS, "-f", "ogg", *INPUT, *OGG_TAGS_INPUT]
         command += [*OGG_TAGS_OUTPUT, "-c", "copy", "-f", "ogg", "-fd", "1", "fd:"]
         with open(longer, "w+b") as output:
-            workplace = Workplace(Path(folder), output, most_bytes)
+            workplace = Workplace(Path(folder), output, max_bytes)
             with Child(command, path, workplace) as child:
                 child.drain_messages(lambda: None)
                 if not child.wait():

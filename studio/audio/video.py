@@ -33,7 +33,7 @@ class Frame:
     colour: str
 
 
-def most_video_bytes(frame: Frame, duration_s: float) -> int:
+def max_video_bytes(frame: Frame, duration_s: float) -> int:
     """What a video takes at most."""
     bits = _picture_bits(frame) + 1.2 * SOUND_BITS
     return round(1.1 * duration_s * bits / 8) + _index_bytes(duration_s) + (1 << 20)
@@ -67,7 +67,7 @@ def write_video(
         *("-moov_size", f"{_index_bytes(duration_s)}", "-f", "mp4", "-fd", "1", "fd:"),
     ]
     with open(target, "w+b") as output:
-        workplace = Workplace(folder, output, most_video_bytes(frame, duration_s))
+        workplace = Workplace(folder, output, max_video_bytes(frame, duration_s))
         failure = write_piped(
             command,
             mixed_blocks(mix, song),

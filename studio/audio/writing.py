@@ -18,7 +18,7 @@ from studio.errors import DiskFull, InternalError
 # A fixed-point file holds less than full scale; lossy encoders overshoot a little on top.
 FIXED_POINT_PEAK = 0.98
 # A WAV header counts bytes in 32 bits; beyond that the same layout is called RF64.
-WAV_MOST_BYTES = 0xFFFFFFFF - 4096
+MAX_WAV_BYTES = 0xFFFFFFFF - 4096
 
 ENCODINGS: dict[str, dict[str, Any]] = {
     "wav": {"format": "WAV", "subtype": "FLOAT"},
@@ -45,7 +45,7 @@ MAX_SHARE_OF_WAV = {"wav": 1.0, "flac": 0.8, "mp3": 0.35, "ogg": 0.35}
 MAX_OVERHEAD_BYTES = 16 << 10
 
 
-def most_bytes(source: Path, audio_format: str) -> int:
+def max_bytes(source: Path, audio_format: str) -> int:
     """Bytes that a track which `SoundWriter` wrote as WAV takes at most in a format."""
     return round(source.stat().st_size * MAX_SHARE_OF_WAV[audio_format]) + MAX_OVERHEAD_BYTES
 
@@ -92,7 +92,7 @@ class SoundWriter:
                 """`close` would wait for the disk here, as publishing the track does once more."""
 
         settings = dict(ENCODINGS[audio_format])
-        if audio_format == "wav" and expected_samples * channels * 4 > WAV_MOST_BYTES:
+        if audio_format == "wav" and expected_samples * channels * 4 > MAX_WAV_BYTES:
             settings["format"] = "RF64"
         self.path = path
         self.gain = gain

@@ -1,7 +1,7 @@
 """The states and the record of a job."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -72,6 +72,7 @@ class Job:
     stage: str
     progress: float
     created_at: float
+    _: KW_ONLY
     eta_s: float | None = None
     started_at: float | None = None
     finished_at: float | None = None

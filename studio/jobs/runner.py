@@ -32,14 +32,14 @@ class JobRunner:
         executor: Executor,
         *,
         workers: int,
-        most_queued: int,
+        max_queued: int,
         max_per_client: int = 0,
     ) -> None:
         self._store = store
         self._executor = executor
         self._max_per_client = max_per_client
         self._workers = workers
-        self._most_queued = most_queued
+        self._max_queued = max_queued
         self._changed = Condition()
         self._changes = 0
         self._running: dict[str, Attempt] = {}
@@ -82,7 +82,7 @@ class JobRunner:
                     return job
             check_bounds(
                 self._store.count(State.QUEUED),
-                self._most_queued,
+                self._max_queued,
                 0 if client is None else self._store.count_active(client),
                 self._max_per_client,
             )

@@ -79,7 +79,7 @@ class KaraokeVideo:
         is_new = files.file(name).info() is None
         file = files.add(
             name,
-            lambda: audio.most_video_bytes(self._frame(), duration_s),
+            lambda: audio.max_video_bytes(self._frame(), duration_s),
             write,
         )
         if is_new:

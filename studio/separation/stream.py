@@ -165,11 +165,11 @@ class Separation:
         chosen = list(stems)
         totals = np.array([[m.weights[i] for i in chosen] for m in bag.members]).sum(axis=0)
         offsets = random.Random(SHIFT_SEED)
-        most_shift = int(MAX_SHIFT_S * bag.sample_rate_hz)
+        max_shift = int(MAX_SHIFT_S * bag.sample_rate_hz)
         for member in bag.members:
             share = np.array([member.weights[i] for i in chosen]) / totals
             # Drawn for every network, so that a stem does not depend on which others are wanted.
-            origins = [offsets.randint(0, most_shift) - most_shift for _ in range(shifts)] or [0]
+            origins = [offsets.randint(0, max_shift) - max_shift for _ in range(shifts)] or [0]
             if not share.any():
                 continue
             for origin in origins:

@@ -91,18 +91,18 @@ def _within(rows: Iterable[Row], start_s: float, end_s: float) -> Iterator[tuple
 def short_lines(transcript: Transcript) -> Iterator[tuple[Row, bool]]:
     """The words in lines as short as those of cues, and whether the times of words are known."""
     for segment in transcript.placed_segments:
-        for [row] in phrases(segment, most_lines=1):
+        for [row] in phrases(segment, max_lines=1):
             yield row, bool(segment.words)
 
 
-def phrases(segment: Segment, most_lines: int) -> Iterator[list[Row]]:
+def phrases(segment: Segment, max_lines: int) -> Iterator[list[Row]]:
     """Group the words of a segment into cues, each as its lines, split at pauses."""
     check_wanted()
     rows: list[Row] = []
     for chunk in _chunks(timed_words(segment)):
         added = _with_chunk(rows, chunk)
         if rows and (
-            len(added) > most_lines
+            len(added) > max_lines
             or chunk[-1].end_s - rows[0][0].start_s > MAX_CUE_S
             or chunk[0].start_s - rows[-1][-1].end_s > PAUSE_S
         ):

@@ -17,16 +17,16 @@ class UploadBounds:
         self,
         *,
         allowed_extensions: frozenset[str],
-        most_bytes: int,
+        max_bytes: int,
         places: Places,
-        longest_s: float,
-        most_decoded_bytes: int,
+        max_duration_s: float,
+        max_decoded_bytes: int,
     ) -> None:
         self.allowed_extensions = allowed_extensions
-        self.most_bytes = most_bytes
+        self.max_bytes = max_bytes
         self._places = places
-        self._longest_s = longest_s
-        self._most_decoded_bytes = most_decoded_bytes
+        self._max_duration_s = max_duration_s
+        self._max_decoded_bytes = max_decoded_bytes
 
     def place(self, client: str) -> AbstractContextManager[None]:
         """Reserve a slot for an upload in progress. Raises TooManyUploads if none is free."""
@@ -35,10 +35,10 @@ class UploadBounds:
     def check_length(self, probe: Probe) -> None:
         """Raise AudioTooLong if the audio is too long, or too large once decoded."""
         second_bytes = probe.sample_rate_hz * probe.channels * SAMPLE_BYTES
-        longest_s = min(self._longest_s, self._most_decoded_bytes / second_bytes)
-        if probe.duration_s > longest_s:
+        max_s = min(self._max_duration_s, self._max_decoded_bytes / second_bytes)
+        if probe.duration_s > max_s:
             raise AudioTooLong(
-                f"The audio is {probe.duration_s:,.0f} s long; the maximum is {longest_s:,.0f} s "
+                f"The audio is {probe.duration_s:,.0f} s long; the maximum is {max_s:,.0f} s "
                 f"at {probe.sample_rate_hz:,} Hz with {probe.channels} channels. Split the file."
             )
 

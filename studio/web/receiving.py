@@ -46,7 +46,7 @@ def receive(services: Services) -> Upload:
 
 def _receive(services: Services, form: UploadForm) -> Upload:
     bounds = services.uploads
-    check_size(bounds.most_bytes)
+    check_size(bounds.max_bytes)
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType(
             f"The content type is {request.mimetype!r}. Send the file as multipart/form-data in "
@@ -70,12 +70,12 @@ def _receive(services: Services, form: UploadForm) -> Upload:
     return upload
 
 
-def check_size(most_bytes: int) -> None:
+def check_size(max_bytes: int) -> None:
     """Raise FileTooLarge if the current request declares more bytes."""
-    if request.content_length is not None and request.content_length > most_bytes:
+    if request.content_length is not None and request.content_length > max_bytes:
         raise FileTooLarge(
             f"The request has {request.content_length:,} bytes; the maximum is "
-            f"{most_bytes:,}. Send a shorter or a compressed file."
+            f"{max_bytes:,}. Send a shorter or a compressed file."
         )
 
 

@@ -126,14 +126,14 @@ def register(app: Flask, services: Services) -> None:
 
     # Other bodies are small.
     sizes = {
-        f"{blueprint.name}.{views.upload.__name__}": services.uploads.most_bytes,
+        f"{blueprint.name}.{views.upload.__name__}": services.uploads.max_bytes,
         f"{blueprint.name}.{edits.edit.__name__}": editing.MAX_BYTES,
     }
 
     @blueprint.before_request
     def limit_body() -> None:
-        most_bytes = sizes.get(request.endpoint or "", MAX_JSON_BYTES)
-        request.max_content_length = min(most_bytes, services.uploads.most_bytes)
+        max_bytes = sizes.get(request.endpoint or "", MAX_JSON_BYTES)
+        request.max_content_length = min(max_bytes, services.uploads.max_bytes)
 
     @blueprint.before_request
     def check_query() -> None:

@@ -67,13 +67,13 @@ def install(server: Any, namespaces: Sequence[str], max_strangers: int) -> None:
 
 
 class _Sockets:
-    """The open connections of one Socket.IO server, of which at most `most_strangers` have not
+    """The open connections of one Socket.IO server, of which at most `max_strangers` have not
     joined any of the `namespaces`."""
 
-    def __init__(self, server: Any, namespaces: Sequence[str], most_strangers: int) -> None:
+    def __init__(self, server: Any, namespaces: Sequence[str], max_strangers: int) -> None:
         self._server = server
         self._namespaces = namespaces
-        self._most_strangers = most_strangers
+        self._max_strangers = max_strangers
         self._open: dict[str, _Connection] = {}
         self._asked: dict[str, list[_PendingRequest]] = {}
         # How many messages of a connection are being handled, and why it has ended meanwhile.
@@ -121,7 +121,7 @@ class _Sockets:
         networks = Counter(about.network for about in strangers.values())
         if networks[new.network] >= STRANGERS_PER_NETWORK:
             crowded = new.network
-        elif len(strangers) >= self._most_strangers:
+        elif len(strangers) >= self._max_strangers:
             crowded = networks.most_common(1)[0][0]
         else:
             return None

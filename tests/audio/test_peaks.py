@@ -79,7 +79,7 @@ def test_peaks_of_a_track_are_those_of_its_writer(tmp_path: Path) -> None:
         blocks = audio.read_blocks(tmp_path / "song.wav")
         audio.write_peaks(blocks, RATE_HZ, made, samples_per_pixel, lambda: None)
         assert made.read_bytes() == (tmp_path / f"song.{extension}").read_bytes()
-        assert made.stat().st_size <= audio.most_peaks_bytes(sound.shape[1])
+        assert made.stat().st_size <= audio.max_peaks_bytes(sound.shape[1])
 
 
 def test_memory_is_two_bytes_a_pixel(tmp_path: Path) -> None:

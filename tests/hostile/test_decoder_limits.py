@@ -71,10 +71,10 @@ def test_a_child_that_reads_no_more_does_not_hold_its_sender() -> None:
 def test_the_processor_time_grows_with_the_sound() -> None:
     with Child(ENDLESS, None) as one:
         one.allow(3600.0)
-        most_s, _ = limit(resource.RLIMIT_CPU)
-        assert most_s == guarded.START_CPU_S + 3600 * guarded.CPU_PER_SOUND
+        max_s, _ = limit(resource.RLIMIT_CPU)
+        assert max_s == guarded.START_CPU_S + 3600 * guarded.CPU_PER_SOUND
         one.allow(10.0)
-        assert limit(resource.RLIMIT_CPU)[0] == most_s
+        assert limit(resource.RLIMIT_CPU)[0] == max_s
 
 
 def test_a_long_recording_is_decoded_to_its_end(

@@ -207,7 +207,7 @@ def test_a_request_joins_its_job_before_and_after_the_download(hub: Hub, tmp_pat
     storage.open()
     store = JobStore(connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}"))
     store.open()
-    runner = JobRunner(store, Executor(store, {}, lambda _: None), workers=0, most_queued=9)
+    runner = JobRunner(store, Executor(store, {}, lambda _: None), workers=0, max_queued=9)
     config = Config.load({"MODEL_DIR": str(tmp_path / "models")}, dotenv=None)
     models = Models(config, storage, store)
     upload = upload_to(storage)

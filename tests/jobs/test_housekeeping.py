@@ -48,7 +48,7 @@ class House:
         self.store, self.outbox = JobStore(engine), Outbox(engine)
         self.store.open()
         executor = Executor(self.store, {}, lambda _: None)
-        self.runner = JobRunner(self.store, executor, workers=0, most_queued=9)
+        self.runner = JobRunner(self.store, executor, workers=0, max_queued=9)
         self.now = time.time()
         self.keeper = self.housekeeper(retention_h)
 

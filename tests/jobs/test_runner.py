@@ -61,10 +61,10 @@ def open_store(database: str) -> Iterator[JobStore]:
 
 @contextmanager
 def running(
-    store: JobStore, work: Work, workers: int = 1, most_queued: int = 10
+    store: JobStore, work: Work, workers: int = 1, max_queued: int = 10
 ) -> Iterator[JobRunner]:
     executor = Executor(store, {"demucs": work}, work.discard)
-    runner = JobRunner(store, executor, workers=workers, most_queued=most_queued)
+    runner = JobRunner(store, executor, workers=workers, max_queued=max_queued)
     runner.start()
     try:
         yield runner
@@ -142,7 +142,7 @@ def test_two_workers_do_two_jobs_at_once(store: JobStore, work: Work) -> None:
 
 
 def test_the_queue_is_bounded(store: JobStore, work: Work) -> None:
-    with running(store, work, most_queued=2) as runner:
+    with running(store, work, max_queued=2) as runner:
         first = runner.submit(request("0"))
         until(lambda: work.began)
         runner.submit(request("1"))
@@ -333,7 +333,7 @@ def test_other_work_is_given_way_between_the_steps_of_a_job(database: str) -> No
     with open_store(database) as store:
         work, gave_way = Work(), threading.Semaphore(0)
         executor = Executor(store, {"demucs": work}, work.discard, give_way=gave_way.release)
-        runner = JobRunner(store, executor, workers=1, most_queued=10)
+        runner = JobRunner(store, executor, workers=1, max_queued=10)
         runner.start()
         try:
             runner.submit(request())

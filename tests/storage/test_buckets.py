@@ -209,7 +209,7 @@ def test_a_sweep_leaves_no_object_without_a_row(store: ObjectStore, tmp_path: Pa
 
     def sweep() -> set[str]:
         executor = Executor(jobs, {}, lambda _: None)
-        runner = JobRunner(jobs, executor, workers=0, most_queued=9)
+        runner = JobRunner(jobs, executor, workers=0, max_queued=9)
         keeper = Housekeeper(
             storage, jobs, runner, outbox, 0, clock=lambda: now, steady=lambda: now
         )

@@ -18,8 +18,8 @@ def test_a_file_that_does_not_fit_is_not_made(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     folder = folders.publish(folders.upload(), vocals=b"stem")
     made: list[Path] = []
-    for min_free_bytes, most_bytes in ((2**62, 0), (0, 10_000)):
-        storage = disk_storage(folders.uploads, folders.outputs, min_free_bytes, most_bytes)
+    for min_free_bytes, max_bytes in ((2**62, 0), (0, 10_000)):
+        storage = disk_storage(folders.uploads, folders.outputs, min_free_bytes, max_bytes)
         with pytest.raises(DiskFull, match="DELETE /cleanup"):
             result_in(storage, folder).add("vocals.mp3", lambda: 10_000, made.append)
         assert (

@@ -36,7 +36,7 @@ def threads(folder: Path) -> Iterator[Backend]:
     store.open()
     executor = Executor(store, {"demucs": work}, work.discard)
     jobs = JobRunner(
-        store, executor, workers=1, most_queued=MAX_QUEUED, max_per_client=MAX_PER_CLIENT
+        store, executor, workers=1, max_queued=MAX_QUEUED, max_per_client=MAX_PER_CLIENT
     )
     jobs.start()
     yield Backend(jobs, store, work)

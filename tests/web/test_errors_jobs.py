@@ -170,7 +170,7 @@ def keep(_job: Job) -> None:
 def run_one(store: JobStore, work: Any) -> Job:
     """One job done with `work` by a runner; what became of it."""
     executor = Executor(store, {"demucs": work}, keep)
-    runner = JobRunner(store, executor, workers=1, most_queued=5)
+    runner = JobRunner(store, executor, workers=1, max_queued=5)
     runner.start()
     job = runner.submit(REQUEST)
     runner.wait(job.job_id, 30)
@@ -206,7 +206,7 @@ def test_a_job_that_stops_the_server_again_and_again(store: JobStore) -> None:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         claimed = store.claim()
         assert claimed is not None and claimed.attempts == attempt
-        JobRunner(store, Executor(store, {}, keep), workers=0, most_queued=5).start()
+        JobRunner(store, Executor(store, {}, keep), workers=0, max_queued=5).start()
     job = store.get(job_id)
     assert job is not None and job.state is State.FAILED and job.error is not None
     assert job.error["code"] == "interrupted"

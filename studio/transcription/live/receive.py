@@ -112,11 +112,11 @@ def receiver(mime_type: str) -> Receiver:
         reason = ""
     except ValueError as error:
         reason = f": {error}"
-    least_hz, most_hz = RATES_HZ
+    min_hz, max_hz = RATES_HZ
     raise SessionError(
         "unknown_mime_type",
         f"Unknown mimeType {mime_type[:80]!r}{reason}. Send audio/pcm;rate={RATE_HZ} "
-        f"(rate {least_hz} to {most_hz}, channels 1 to {MAX_CHANNELS}, encoding int16, int24, "
+        f"(rate {min_hz} to {max_hz}, channels 1 to {MAX_CHANNELS}, encoding int16, int24, "
         "int32, float32 or uint8), audio/webm;codecs=opus, audio/ogg or audio/mp4.",
     )
 

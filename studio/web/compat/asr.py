@@ -18,9 +18,11 @@ from studio.storage.files import Upload
 from studio.storage.incoming import IncomingFile
 from studio.transcription.languages import LANGUAGES, NAMES, language_code
 from studio.web.compat.desk import Desk, Received
+from studio.web.compat.segments import segment_fields
 from studio.web.operations import other_protocol
 from studio.web.problems import Shapes
 from studio.web.services import Services
+from studio.web.views import has_left
 
 WHISPER = "whisper"
 TRACK = "transcription"
@@ -101,7 +103,7 @@ class Views:
 
     def _completed(self, upload: Upload, options: dict[str, Any]) -> Job:
         desk = self._desk
-        return desk.work.wait(desk.work.start(WHISPER, upload, options, desk.client), desk.has_left)
+        return desk.work.wait(desk.work.start(WHISPER, upload, options, desk.client), has_left())
 
     @contextmanager
     def _received(self) -> Iterator[Received]:
@@ -177,16 +179,7 @@ def _transcript(transcript: dict[str, Any], with_words: bool) -> dict[str, Any]:
     """A transcript as openai-whisper writes it."""
     segments = []
     for number, segment in enumerate(transcript["segments"]):
-        shown = {
-            "id": number,
-            "start": segment["start_s"],
-            "end": segment["end_s"],
-            "text": segment["text"],
-            "tokens": segment.get("tokens", []),
-            "avg_logprob": segment["average_log_probability"],
-            "compression_ratio": segment["compression_ratio"],
-            "no_speech_prob": segment["no_speech_probability"],
-        }
+        shown = segment_fields(number, segment)
         if with_words:
             shown["words"] = [
                 {

@@ -1,6 +1,6 @@
 """Takes files from requests of other programs: forms with any other fields."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,7 +13,6 @@ from studio.web.compat.work import Work
 from studio.web.forms import FIELD, UploadForm
 from studio.web.receiving import check_size, read_form
 from studio.web.services import Services
-from studio.web.sockets import is_disconnected, tcp_of
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class Desk:
         first. Raises the errors of an upload.
         """
         services = self._services
-        check_size(services.uploads.most_bytes)
-        request.max_content_length = services.uploads.most_bytes
+        check_size(services.uploads.max_bytes)
+        request.max_content_length = services.uploads.max_bytes
         if request.mimetype != "multipart/form-data":
             raise UnsupportedMediaType(
                 f"The content type is {request.mimetype!r}. Send the file as multipart/form-data "
@@ -84,12 +83,3 @@ class Desk:
     def client(self) -> str:
         """The client of the current request."""
         return self._services.access.caller()
-
-    def has_left(self) -> bool:
-        """Whether the client of the current request has closed its connection."""
-        return self.disconnect_check()()
-
-    def disconnect_check(self) -> Callable[[], bool]:
-        """The same as a function, for answers that are still sent after the view has returned."""
-        tcp = tcp_of(request.environ)
-        return lambda: tcp is not None and is_disconnected(tcp)

@@ -63,7 +63,7 @@ def small(precision: Precision, plain: WhisperModel) -> OpenVinoModel:
 
 
 @pytest.mark.parametrize(
-    ("precision", "most_apart_s", "most_improbable"),
+    ("precision", "max_apart_s", "max_improbable"),
     [(EXACT, 0.0, 1e-3), (COMPACT, FRAME_S, 0.1), (fastest(), FRAME_S, 0.1)],
     ids=["float32", "8 bits", "fastest"],
 )
@@ -72,8 +72,8 @@ def test_tokens_begin_where_ctranslate2_finds_them(
     plain: WhisperModel,
     text: list[int],
     precision: Precision,
-    most_apart_s: float,
-    most_improbable: float,
+    max_apart_s: float,
+    max_improbable: float,
 ) -> None:
     """Two texts on the same sound: the right one, and the same backwards."""
     spectrum, frames = features(recording, plain)
@@ -88,8 +88,8 @@ def test_tokens_begin_where_ctranslate2_finds_them(
         improbable = np.abs(np.subtract(ours.text_token_probs, theirs.text_token_probs))
         assert np.median(apart_s) <= 1e-9
         if tokens is text:
-            assert np.quantile(apart_s, 0.9) <= most_apart_s + 1e-9
-            assert improbable.max() <= most_improbable
+            assert np.quantile(apart_s, 0.9) <= max_apart_s + 1e-9
+            assert improbable.max() <= max_improbable
 
 
 def test_windows_are_aligned_one_by_one(

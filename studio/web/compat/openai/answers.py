@@ -6,6 +6,7 @@ from typing import Any
 from studio.transcription.languages import NAMES
 from studio.transcription.line_breaks import with_space
 from studio.web.compat.openai.fields import TranscriptionRequest
+from studio.web.compat.segments import segment_fields
 
 # Whisper counts time in frames of 10 ms.
 FRAMES_PER_S = 100
@@ -35,16 +36,9 @@ def verbose(transcript: dict[str, Any], wanted: TranscriptionRequest) -> dict[st
     if wanted.granularities != {"word"}:
         answer["segments"] = [
             {
-                "id": number,
+                **segment_fields(number, segment),
                 "seek": round(segment["start_s"] * FRAMES_PER_S),
-                "start": segment["start_s"],
-                "end": segment["end_s"],
-                "text": segment["text"],
-                "tokens": segment.get("tokens", []),
                 "temperature": wanted.temperature,
-                "avg_logprob": segment["average_log_probability"],
-                "compression_ratio": segment["compression_ratio"],
-                "no_speech_prob": segment["no_speech_probability"],
             }
             for number, segment in enumerate(segments)
         ]

@@ -36,9 +36,9 @@ def receive(desk: Desk, services: Services) -> Iterator[Received]:
 
 @contextmanager
 def _from_json(desk: Desk, services: Services) -> Iterator[Received]:
-    most_bytes = min(MAX_JSON_BYTES, services.uploads.most_bytes)
-    check_size(most_bytes)
-    request.max_content_length = most_bytes
+    max_bytes = min(MAX_JSON_BYTES, services.uploads.max_bytes)
+    check_size(max_bytes)
+    request.max_content_length = max_bytes
     with watched(request.environ, services.upload_pace):
         data = body_bytes()
     _check_structure(data)

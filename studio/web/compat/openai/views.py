@@ -19,6 +19,7 @@ from studio.web.live_server import Live
 from studio.web.operations import other_protocol
 from studio.web.problems import Shapes, as_studio_error
 from studio.web.services import Services
+from studio.web.views import has_left
 
 PREFIX = "/v1"
 TRACK = "transcription"
@@ -79,9 +80,9 @@ class Views:
                 upload = desk.keep(received)
             job = desk.work.start(names.WHISPER, upload, wanted.options, desk.client)
             if not wanted.is_streamed:
-                job = desk.work.wait(job, desk.has_left)
+                job = desk.work.wait(job, has_left())
                 return self._answer(upload, job, wanted)
-            events = self._events(upload, job, desk.disconnect_check())
+            events = self._events(upload, job, has_left())
             answer = Response(events, mimetype="text/event-stream")
             answer.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
             answer.call_on_close(until_answered.pop_all().close)

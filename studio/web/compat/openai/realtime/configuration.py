@@ -167,8 +167,8 @@ def _rate_hz(sent: dict[str, Any]) -> int:
     kind, rate_hz = sent.get("type", PCM), sent.get("rate") or RATE_HZ
     if kind != PCM:
         raise _invalid("format.type", kind, f"only `{PCM}` is supported, 16-bit mono")
-    least_hz, most_hz = RATES_HZ
-    if not isinstance(rate_hz, int) or not least_hz <= rate_hz <= most_hz:
+    min_hz, max_hz = RATES_HZ
+    if not isinstance(rate_hz, int) or not min_hz <= rate_hz <= max_hz:
         raise _invalid("format.rate", rate_hz, f"use {RATE_HZ}")
     return rate_hz
 

@@ -1,0 +1,17 @@
+"""Segments of a transcript with the field names of openai-whisper."""
+
+from typing import Any
+
+
+def segment_fields(number: int, segment: dict[str, Any]) -> dict[str, Any]:
+    """What openai-whisper and OpenAI's API say of a segment of our transcripts."""
+    return {
+        "id": number,
+        "start": segment["start_s"],
+        "end": segment["end_s"],
+        "text": segment["text"],
+        "tokens": segment.get("tokens", []),
+        "avg_logprob": segment["average_log_probability"],
+        "compression_ratio": segment["compression_ratio"],
+        "no_speech_prob": segment["no_speech_probability"],
+    }
