@@ -105,9 +105,9 @@ def run(config: Config, families: Families = FAMILIES) -> None:
         signal.signal(number, lambda *_: ended.set())
     start = start_worker if config.ROLE == "worker" else start_keeper
     with start(config, families):
-        log.info("the %s runs", config.ROLE)
+        log.info("the %s is running", config.ROLE)
         ended.wait()
-        log.info("the %s stops", config.ROLE)
+        log.info("the %s is stopping", config.ROLE)
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """How right Whisper is on recordings of people: this server against the programs it builds on.
 
 `make voices` fetches the recordings and the released `base` weights. In each language the
-recordings are transcribed one by one and all in one recording, with 0.9 s between them. Every
+recordings are transcribed one by one and all in one recording, with 0.9 s between them. Each
+program runs in a process of its own.
 """
 
 import argparse

@@ -83,7 +83,7 @@ class Workplace:
 
 
 class Child:
-    """A running ffmpeg, used as a context manager; it is ended with the block.
+    """A running ffmpeg, used as a context manager that ends it.
 
     `arguments` are added to those of every run. `source` is the file to read, or None if `send`
     provides the input. The output is received, unless the `workplace` has a file for it.
@@ -204,7 +204,7 @@ class Child:
             self._process.kill()
 
     def close(self) -> None:
-        """End it if it still runs, and let go of it. No other thread may be reading."""
+        """End it if it still runs, and close its pipes. No other thread may be reading."""
         self.kill()
         self._process.wait()
         self._selector.close()

@@ -116,7 +116,7 @@ def _length_s(path: Path, parts: list[Part], opening: _Opening) -> float:
     if opening.decoded_s < FULLY_PROBED_S:
         if _is_short(header.start_s + opening.decoded_s, opening.declared_duration_s):
             _raise_truncated(
-                opening.declared_duration_s, f"only {opening.decoded_s:.1f} s are there"
+                opening.declared_duration_s, f"only {opening.decoded_s:.1f} s could be decoded"
             )
         if opening.damaged_packets:
             measured_s, damaged = _measured_s(path), opening.damaged_packets
@@ -127,7 +127,9 @@ def _length_s(path: Path, parts: list[Part], opening: _Opening) -> float:
     if header.container.partition(",")[0] in _MEASURED:
         measured_s = max(_measured_s(path), FULLY_PROBED_S)
         if _is_short(header.start_s + measured_s, opening.declared_duration_s):
-            _raise_truncated(opening.declared_duration_s, f"only {measured_s:.1f} s are there")
+            _raise_truncated(
+                opening.declared_duration_s, f"only {measured_s:.1f} s could be decoded"
+            )
         is_close = declared_s is not None and abs(measured_s - declared_s) < SPARE_S
         return declared_s if is_close and declared_s and header.container != "flac" else measured_s
     if declared_s is None or declared_s < FULLY_PROBED_S or not _ends_at(path, opening):

@@ -31,7 +31,7 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     },
     "ogg": {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.3},
 }
-"""Formats a track can be had in, with what libsndfile is told. WAV is 32-bit float."""
+"""The formats of tracks, with the settings of libsndfile. WAV is 32-bit float."""
 
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 FLAC_CHANNELS = 8
@@ -71,7 +71,7 @@ class SoundWriter:
     """Writes one sound file block by block, and knows the highest peak it was given.
 
     `expected_samples` decides between WAV and RF64 (above 4 GiB). `gain` is applied to every
-    sample. `tags` are written into MP3, FLAC and OGG. Raises DiskFull when the disk takes no more.
+    sample. `tags` are written into MP3, FLAC and OGG. Raises DiskFull if the disk is full.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ def encode(
     *,
     tags: Tags = NO_TAGS,
 ) -> None:
-    """Write a track in another format, block by block; `gain` keeps fixed-point ones whole.
+    """Write a track in another format, block by block. `gain` prevents clipping in fixed-point files.
 
     `on_block` is called with the share that is done; what it raises ends the encoding.
     """

@@ -1,6 +1,6 @@
 """What running jobs have produced so far, such as the segments of a transcript.
 
-Afterwards it is in the result. An attempt that replaces another begins without any.
+Once the job has ended, they are in its result. A new attempt begins without any.
 """
 
 from collections.abc import Callable, Iterator

@@ -57,7 +57,7 @@ def _load_module(path: Path, segment_s: float | None) -> Any:
 
 
 def _check_classes(path: Path, metadata: dict[str, Any]) -> None:
-    """Refuse a file that names a class outside of demucs's networks: it would be called."""
+    """Refuse a file that names a class outside of demucs's networks: loading would call it."""
     structure = json.loads(metadata.get("structure", "null"))
     helpers = {name for name in _classes_in(structure) if not name.startswith("diffq.")}
     if foreign := ({str(metadata.get("klass"))} | helpers) - CLASSES:

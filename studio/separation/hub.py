@@ -48,10 +48,10 @@ def hub_repository(name: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class HubAccess:
-    """Which repositories callers may name, and where those that they name are kept.
+    """Which repositories callers may name, and where their files are kept.
 
-    `repositories` holds `NAMESPACE/NAME`; None allows all. `folder` is a cache of its own, so that
-    what callers made the server download can be counted; None stands for the hub's usual cache.
+    `repositories` holds `NAMESPACE/NAME`; None allows all. `folder` is a separate cache, so that
+    callers' downloads can be counted; None: the hub's default cache.
     """
 
     repositories: frozenset[str] | None = None

@@ -1,7 +1,7 @@
 """Bounds on the networks that weights files describe.
 
-A bag of the Hugging Face hub is a stranger's: the arguments of its networks and the length of its
-segments decide how much memory the server needs. The released models set the scale.
+Anyone can publish a bag on the Hugging Face hub, and the arguments of its networks and the length
+of its segments decide how much memory the server needs. The released models set the scale.
 """
 
 import math

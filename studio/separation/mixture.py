@@ -88,13 +88,13 @@ class Mixture:
         return stems
 
     def forget(self, before: int) -> None:
-        """Samples before this position will not be asked for again."""
+        """Drop the samples before this position, which are no longer needed."""
         if before > self._start:
             self._held = self._arrays.copy(self._held[:, before - self._start :])
             self._start = before
 
     def fill(self, stop: int) -> None:
-        """Decode up to `stop`; what lies behind the recording is not looked for."""
+        """Decode up to `stop`, but not beyond the end of the recording."""
         missing = min(stop, self._length) - self._start - self._held.shape[1]
         parts = [self._held]
         while missing > 0:

@@ -23,8 +23,8 @@ Windows = npt.NDArray[np.float32]
 class Network(Protocol):
     """One network: splits windows of normalised sound into their sources. Thread-safe.
 
-    `batch` windows are best handed over at once, by `parallel` threads at a time, as arrays of the
-    bag. `batch` may change while a job runs.
+    Call it with `batch` windows, which are arrays of the bag, from up to `parallel` threads.
+    `batch` may change while a job runs.
     """
 
     segment_samples: int
@@ -53,8 +53,8 @@ class Bag:
     """A loaded model: networks whose weighted mean is the answer.
 
     `sources` names the stems in the networks' order; all networks work at `sample_rate_hz` with
-    `channels` channels. `engine` and `precision` tell what they run on, `note` why that is not the
-    best there is. `arrays` are what the networks take and give, besides those of NumPy.
+    `channels` channels. `engine` and `precision` are those of the networks; `note` says why a
+    slower engine was used. `arrays` is the array library of the networks, beside NumPy.
     """
 
     members: tuple[Member, ...]

@@ -230,7 +230,7 @@ class Separation:
             flying.append((index, segments, threads.submit(self._lanes[index].network, windows)))
 
     def _add(self, waiting: list[Array | None], index: int, segment: Segment, stems: Array) -> None:
-        """Add a segment of a lane; what is final with it waits for the other lanes."""
+        """Add a segment of a lane. Finished samples wait for the slowest lane."""
         piece = self._lanes[index].add(segment, stems)
         held = waiting[index]
         waiting[index] = piece if held is None else self._arrays.concatenate([held, piece])

@@ -387,7 +387,7 @@ class Storage(ABC):
     ) -> None:
         """Turn a work folder into a result, atomically. Raises UnknownFile.
 
-        `go_on` is called again and again as long as it takes; it raises to give up.
+        `go_on` is called repeatedly while this runs; it may raise to cancel.
         """
 
     @abstractmethod

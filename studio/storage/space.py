@@ -43,7 +43,7 @@ def disk_errors() -> Iterator[None]:
 
 @contextmanager
 def folder_errors() -> Iterator[None]:
-    """As `disk_errors`, for the server's own folders: any other OSError says that one is gone."""
+    """As `disk_errors`, for the server's own folders: other OSErrors mean that one is missing."""
     try:
         with disk_errors():
             yield

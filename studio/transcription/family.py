@@ -44,7 +44,7 @@ class Vocals(Protocol):
     def separate(
         self, upload: Upload, variant: str | None, context: JobContext[Any]
     ) -> tuple[VocalsResult, Path]:
-        """Separate the vocals into `context.work`: what the record says of them, and the file."""
+        """Separate the vocals into `context.work`. Returns the result record and the file."""
 
     def tracks(self, separation: VocalsResult) -> Sequence[Track]:
         """The tracks of such a separation."""

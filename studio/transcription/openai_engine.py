@@ -76,7 +76,7 @@ class OpenaiWhisper:
         return "float32" if self._device == CPU else "float16"
 
     def _use_cpu(self, reason: str) -> None:
-        log.warning("%s The CPU goes on.", reason)
+        log.warning("%s Continuing on the CPU.", reason)
         self._model = self._load(CPU)
         self.note, self._device = reason, CPU
         release_memory()

@@ -146,7 +146,7 @@ class JobFeed:
             self._send(sid, "partial", {**data, "first": first, "items": items})
 
 
-class Jobs(StrictNamespace):
+class JobsNamespace(StrictNamespace):
     """The events of `/jobs`. A connection watches files of one owner."""
 
     def __init__(self, socketio: SocketIO, services: Services) -> None:
@@ -218,7 +218,7 @@ class Jobs(StrictNamespace):
 
 def add(socketio: SocketIO, services: Services) -> JobFeed:
     """Add the namespace to a server. Stop the feed at the end."""
-    namespace = Jobs(socketio, services)
+    namespace = JobsNamespace(socketio, services)
     socketio.on_namespace(namespace)
     return namespace.feed
 

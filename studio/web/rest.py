@@ -51,7 +51,7 @@ from studio.web.mixes import MixViews
 from studio.web.operations import ANY_MODEL, Parameter, operation
 from studio.web.originals import OriginalViews
 from studio.web.services import Services
-from studio.web.session import Sessions, SessionViews
+from studio.web.session import CookieSessions, SessionViews
 from studio.web.tickets import Tickets
 from studio.web.tracks import TrackViews
 from studio.web.videos import VideoViews
@@ -92,7 +92,7 @@ def register(app: Flask, services: Services) -> None:
     views, tracks, mixes = JobViews(services), TrackViews(services), MixViews(services)
     tickets = Tickets(services.secret)
     services.access.accept(Links(tickets, services.access, services.storage).owner)
-    services.access.accept(Sessions(tickets, services.access).owner)
+    services.access.accept(CookieSessions(tickets, services.access).owner)
     listed, edits = ListViews(services), EditViews(services)
     originals = OriginalViews(services)
     videos = VideoViews(services)

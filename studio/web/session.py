@@ -22,7 +22,7 @@ PURPOSE = "session"
 LIFETIME_S = 12 * 3600
 
 
-class Sessions:
+class CookieSessions:
     """Recognises the owner of the current request by the session cookie."""
 
     def __init__(self, tickets: Tickets, access: Access) -> None:

@@ -11,7 +11,12 @@ from config import Config
 from studio.transcription.live.pcm import PCM, RATES_HZ
 from studio.transcription.live.receive import CONTAINERS
 from studio.transcription.live.settings import Limits, LiveSettings
-from studio.web.jobs_live import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_CLIENT, MAX_FILES, Jobs
+from studio.web.jobs_live import (
+    MAX_CONNECTIONS,
+    MAX_CONNECTIONS_PER_CLIENT,
+    MAX_FILES,
+    JobsNamespace,
+)
 from studio.web.live import PROTOCOL, Transcribe
 from tests.support.server import ROOT
 
@@ -121,7 +126,7 @@ def test_the_protocol_of_jobs_is_described() -> None:
     text = section("Namespace /jobs")
     source = ROOT / "studio/web/jobs_live.py"
     sent = {one for call in calls(source, "_send") for one in texts(call)}
-    handled = {name.removeprefix("on_") for name in vars(Jobs) if name.startswith("on_")}
+    handled = {name.removeprefix("on_") for name in vars(JobsNamespace) if name.startswith("on_")}
     codes = {one for call in calls(source, "_error") for one in texts(call)[:1]}
     assert sent == {"job", "partial", "error"}
     wanted = sent | codes | handled - {"connect", "disconnect"}

@@ -12,17 +12,17 @@ from uuid import uuid4
 from flask import Flask
 
 import app
-from studio.web.jobs_live import Jobs
+from studio.web.jobs_live import JobsNamespace
 from tests.support.server import until
 
 
 def create_app() -> Flask:
-    outputs, on_connect = Path(os.environ["OUTPUT_FOLDER"]), Jobs.on_connect
+    outputs, on_connect = Path(os.environ["OUTPUT_FOLDER"]), JobsNamespace.on_connect
 
-    def join_later(namespace: Jobs, auth: Any = None) -> None:
+    def join_later(namespace: JobsNamespace, auth: Any = None) -> None:
         (outputs / f"joining-{uuid4().hex}").touch()
         until((outputs / "go").exists)
         on_connect(namespace, auth)
 
-    patch.object(Jobs, "on_connect", join_later).start()
+    patch.object(JobsNamespace, "on_connect", join_later).start()
     return app.create_app()

@@ -1,8 +1,8 @@
-"""Writes the state of codec and training from the published model, to go on where none was kept.
+"""Writes the state of codec and training from the published model, to continue without a saved one.
 
     python -m training.musicgen.resume
 
-The optimisers begin anew.
+The optimisers start from scratch.
 """
 
 from __future__ import annotations

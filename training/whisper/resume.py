@@ -1,8 +1,8 @@
-"""Writes a training state from the published model, to train on where no state was kept.
+"""Writes a training state from the published model, to continue without a saved state.
 
     python -m training.whisper.resume
 
-The heads that only training needs, and the optimisers, begin anew; they recover in minutes.
+The heads that only training needs and the optimisers start from scratch; they recover in minutes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one process does for all: rescues jobs of dead workers, and sweeps."""
+"""Work that one process does for all servers: it rescues jobs of dead workers, and sweeps."""
 
 import logging
 from collections.abc import Callable

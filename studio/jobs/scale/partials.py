@@ -60,7 +60,7 @@ class SharedPartials:
 
 
 def forget_lost(session: Session) -> None:
-    """Delete what attempts have left that run no more."""
+    """Delete the partials of attempts that are no longer running."""
     runs = select(JobRow.number).where(_is_of_job(), JobRow.state == State.PROCESSING)
     session.execute(delete(PartialRow).where(~runs.exists()))
 

@@ -20,8 +20,8 @@ class Jobs:
     NODE: str = setting(
         "",
         values.node,
-        "Name of a process with ROLE=live: the beginning of the IDs of its Socket.IO connections, "
-        "by which nginx finds it. Clients can see it. Empty: made from host name and PORT.",
+        "Name of a process with ROLE=live: the prefix of its Socket.IO connection IDs, by which "
+        "nginx routes. Clients can see it. Empty: made from host name and PORT.",
     )
     ROUTES: tuple[tuple[str, str], ...] = setting(
         (),
@@ -46,8 +46,7 @@ class Jobs:
     WEBHOOK_URL: str = setting(
         "",
         values.url,
-        "URL that receives a request when a job ends that names no webhook of its own; empty: "
-        "none.",
+        "Webhook URL of jobs that name none, which is called when they end; empty: none.",
     )
     WEBHOOK_SECRET: str = secret(
         "",

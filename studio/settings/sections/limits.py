@@ -21,7 +21,7 @@ class Limits:
     RATE_STORAGE: str = secret(
         "",
         values.redis_url,
-        "Redis in which several servers count the requests of a client together, as "
+        "Redis in which several servers share the counts of requests per client, as "
         "redis://HOST:PORT; empty: each server counts on its own.",
     )
     MAX_CONTENT_LENGTH: int = setting(

@@ -47,7 +47,7 @@ class Storage:
         "", values.url, "URL of the S3 API of STORAGE_URL; empty: the one of AWS."
     )
     STORAGE_REGION: str = setting(
-        "", values.region, "Region of STORAGE_URL; empty: as the configuration of AWS says."
+        "", values.region, "Region of STORAGE_URL; empty: from the AWS configuration."
     )
     STORAGE_CACHE_BYTES: int = setting(
         10 * 1024**3,

@@ -17,7 +17,7 @@ class FileKind:
         instead = f"say mimeType {self.mime_type}" if self.mime_type else "send raw samples"
         return (
             f"The chunk begins a file of the kind {self.name}, but its mimeType says {declared}. "
-            f"It was not taken. Send finish, then {instead}."
+            f"The chunk was ignored. Send finish, then {instead}."
         )
 
 

@@ -113,7 +113,7 @@ class Session:
             if self._received / RATE_HZ + seconds > self._limits.length_s:
                 raise SessionError(
                     "session_too_long",
-                    f"A session may be {self._limits.length_s:g} s long. {self._advice.too_long}",
+                    f"A session lasts at most {self._limits.length_s:g} s. {self._advice.too_long}",
                 )
             waiting_s = self._waiting_s()
             if waiting_s > 0 and waiting_s + seconds > self._limits.waiting_s:

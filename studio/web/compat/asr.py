@@ -98,7 +98,7 @@ class Views:
                     )
         raise NotAudio(
             f"No speech was found in the first {DETECTED_S} s and in those in the middle, so the "
-            "language cannot be detected. Name it in the request."
+            "language cannot be detected. Set `language` in the request."
         )
 
     def _completed(self, upload: Upload, options: dict[str, Any]) -> Job:

@@ -199,6 +199,6 @@ def _language_of(language: str | None) -> str | None:
         return None
     code = language_code(language)
     if code is None:
-        sentence = f"Whisper does not know the language {language!r:.40}."
+        sentence = f"Whisper does not support the language {language!r:.40}."
         raise SessionError("invalid_setting", sentence)
     return code
