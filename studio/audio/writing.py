@@ -191,7 +191,7 @@ def encode(
     *,
     tags: Tags = NO_TAGS,
 ) -> None:
-    """Write a track in another format, block by block. `gain` prevents clipping in fixed-point files.
+    """Write a track in another format, block by block. `gain` keeps fixed-point ones from clipping.
 
     `on_block` is called with the share that is done; what it raises ends the encoding.
     """
