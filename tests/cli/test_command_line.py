@@ -19,6 +19,7 @@ from studio import audio
 from studio.cli.commands import COMMANDS
 from studio.cli.main import Interface, parser_of
 from studio.cli.options import FILES, FLAGS, SOUNDS, flag_of
+from studio.cli.workshop import LocalWorkshop
 from studio.separation.family import Separation
 from studio.separation.network import Bag
 from studio.separation.result import SeparationResult
@@ -282,6 +283,34 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, call: Call) ->
     assert line["error"].startswith("The folder '/proc' cannot be written (")
     [line] = call(Path("/proc"), "models", "--json")
     assert "demucs" in line["models"]
+
+
+def test_outputs_that_cannot_be_written_are_found_before_the_job(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalWorkshop, "run", None)
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    separated, stems = tmp_path / "separated", tmp_path / "separated" / "song"
+
+    def refusal() -> tuple[str, str]:
+        line, _ = call(tmp_path, "separate", "song.wav", "--json", code=1)
+        return line["code"], line["error"]
+
+    separated.touch()
+    sentence = f"The folder {str(separated)!r} cannot be used, because {str(separated)!r} is a file"
+    assert refusal()[0] == "invalid_option" and refusal()[1].startswith(sentence)
+    separated.unlink()
+    separated.mkdir()
+    stems.touch()
+    assert refusal()[0] == "invalid_option" and f"because {str(stems)!r} is a file" in refusal()[1]
+    stems.unlink()
+    for target in ("/proc", "absent"):
+        stems.symlink_to(target)
+        code, error = refusal()
+        assert code == "storage_unavailable"
+        assert error.startswith(f"The folder {str(stems)!r} cannot be written (")
+        stems.unlink()
+    assert list(separated.iterdir()) == []
 
 
 def test_an_unexpected_error_fails_one_file_only(
