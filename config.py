@@ -8,7 +8,7 @@ import dataclasses
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -71,18 +71,21 @@ class Config(Programs, Live, Models, Jobs, Storage, Limits, Access):
 
     @classmethod
     def load(
-        cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")
+        cls,
+        environ: Mapping[str, str] | None = None,
+        dotenv: Path | None = Path(".env"),
+        only: Collection[str] | None = None,
     ) -> "Config":
         """Read settings from the environment, then the `.env` file, then the defaults.
 
-        A relative `dotenv` starts at the base folder, and None reads no file. Raises ConfigError if
-        a value is invalid.
+        A relative `dotenv` starts at the base folder, and None reads no file. Settings that are not
+        in `only` have their defaults. Raises ConfigError if a value is invalid.
         """
         given = _given(environ, dotenv)
         chosen: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             text = given.get(field.name)
-            if text is None:
+            if text is None or (only is not None and field.name not in only):
                 continue
             try:
                 chosen[field.name] = field.metadata["parse"](text)
@@ -121,13 +124,17 @@ class Config(Programs, Live, Models, Jobs, Storage, Limits, Access):
 
     @classmethod
     def misspelled(
-        cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")
+        cls,
+        environ: Mapping[str, str] | None = None,
+        dotenv: Path | None = Path(".env"),
+        only: Collection[str] | None = None,
     ) -> list[str]:
-        """Warnings about names in the environment and `.env` that resemble settings."""
+        """Warnings about names in the environment and `.env` that resemble settings (in `only`)."""
         names = [field.name for field in dataclasses.fields(cls)]
         return [
             f"{name} is not a setting and has no effect. Did you mean {setting}?"
             for name, setting in misspelled(_given(environ, dotenv), names).items()
+            if only is None or setting in only
         ]
 
     @property

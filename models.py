@@ -36,6 +36,15 @@ from studio.transcription.family import Transcription
 from studio.transcription.result import VocalsResult
 
 GRAPHS = ".graphs"
+# The settings that are read here. Other names in the environment may be those of other programs.
+SETTINGS = frozenset(
+    {
+        *("DEVICE", "TORCH_THREADS", "MODEL_IDLE_S", "MODEL_DIR", "HUB_REPOSITORIES"),
+        *("DEMUCS_MODEL", "SEPARATION_ENGINE", "SEPARATION_PRECISION", "MAX_SEPARATION_S"),
+        *("WHISPER_MODEL", "WHISPER_ENGINE", "WHISPER_RUNTIME"),
+        *("MUSICGEN_MODEL", "MUSICGEN_ENGINE", "MUSICGEN_PRECISION"),
+    }
+)
 
 AnyFamily = Family[Any, Any, Any]
 AnyProcessor = Processor[Any, Any, Any]

@@ -76,7 +76,8 @@ def fetch_real() -> tuple[str, str]:
     """Download htdemucs and base. Returns the variants to use: the bundled ones as a fallback."""
     screen = Screen()
     try:
-        config = dataclasses.replace(Config.load(), DEMUCS_MODEL="htdemucs", WHISPER_MODEL="base")
+        kept = Config.load(only=KEPT)
+        config = dataclasses.replace(kept, DEMUCS_MODEL="htdemucs", WHISPER_MODEL="base")
         with open_workshop(lambda *parts: Models(config, *parts), TARGET) as workshop:
             demucs, whisper = (
                 fetch(workshop, screen, name, None) for name in ("demucs", "whisper")

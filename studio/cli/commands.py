@@ -90,13 +90,13 @@ def _words_and_video(name: str, result: Result, choices: Choices) -> list[Output
 def expected_result(options: Mapping[str, Any]) -> Result:
     """What names the outputs in the result of a job with these options, before it runs.
 
-    Stems that only some variants have are missing.
+    Stems that only some variants have are missing, and music, which gets a name that is free.
     """
     given, file_format = options.get("stems"), options.get("format", "wav")
     # The options of a request to a server have not been checked.
     stems = given if isinstance(given, list) else FOUR
     click = {"format": file_format} if options.get("click", True) else None
-    return {"stems": stems, "format": file_format, "click": click}
+    return {"stems": stems, "format": file_format, "click": click, "music": ()}
 
 
 def name_of(prompt: str) -> str:

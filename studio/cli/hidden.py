@@ -37,6 +37,23 @@ def hidden_folder(folder: Path) -> Iterator[Path]:
         yield own
 
 
+def check_writable(folder: Path) -> None:
+    """Raise InvalidOption, StorageUnavailable or DiskFull if a folder cannot be made or written.
+
+    It is not made: that is tried in the nearest folder that exists.
+    """
+    # What a killed command leaves of it is removed as an abandoned lock.
+    name = f"{PREFIX}{secrets.token_hex(4)}{_LOCK}"
+    try:
+        parents = folder.absolute().parents
+        # A link into nothing exists here: no folder can be made in its place.
+        existing = next(filter(os.path.lexists, (folder, *parents)))
+        (existing / name).touch(exist_ok=False)
+        (existing / name).unlink()
+    except OSError as error:
+        raise _unusable(folder.absolute(), error) from error
+
+
 @contextmanager
 def locked(path: Path, timeout_s: float = 0) -> Iterator[None]:
     """Hold a lock file, which is removed; the system releases the lock when the process dies.

@@ -2,7 +2,8 @@
 
 `from studio import separate, transcribe, generate` loads this module. Settings are those of the
 environment and `.env`, options those of the API; both are read and checked by the same code.
-Every function raises a StudioError, such as NotAudio or UnknownVariant, and OSError.
+Every function raises a StudioError, such as NotAudio or UnknownVariant, and OSError, or the
+ConfigError of a setting.
 """
 
 import json
@@ -17,7 +18,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 
 from config import Config
-from models import Models
+from models import SETTINGS, Models
 from studio.audio import NO_TAGS, AudioFormat, Tags
 from studio.audio.replacing import replacing
 from studio.cli.commands import COMMANDS, Choices, name_of
@@ -222,7 +223,7 @@ def generate(
 @cache
 def _shared() -> tuple[Config, Registry]:
     """The settings, and the models that stay loaded between calls."""
-    config = Config.load()
+    config = Config.load(only=SETTINGS)
     return config, Registry(config.MODEL_IDLE_S)
 
 

@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from io import TextIOWrapper
@@ -26,30 +26,34 @@ _OPTION = re.compile(r"--[a-z-]+")
 _DECIBELS = re.compile(r"-[0-9.]+dB")
 
 
+Options = Mapping[str, type[JobOptions]]
+"""The options of each model."""
+
+
 @dataclass(frozen=True)
 class Interface:
     """What the front door provides: the processors, and the options and formats of each model.
 
-    `serve` starts the server. `fonts` is a folder with more fonts for videos. If `server_url` is
-    set, jobs of agents run on that server.
+    `fonts` is a folder with more fonts for videos. If `server_url` is set, jobs of agents run on
+    that server.
     """
 
     make_processors: MakeProcessors
-    options: Mapping[str, type[JobOptions]]
+    options: Options
     formats: Mapping[str, Mapping[str, str]]
-    serve: Callable[[], None]
     fonts: Path | None = None
     server_url: str = ""
     server_key: str = field(default="", repr=False)
 
 
-def main(interface: Interface, arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code."""
+def parse(options: Options, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments of a command. Exits if they are wrong, or ask for help."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    given = parser_of(interface).parse_args(_with_decibels(arguments))
-    if given.command == "serve":
-        interface.serve()
-        return 0
+    return parser_of(options).parse_args(_with_decibels(arguments))
+
+
+def main(interface: Interface, given: argparse.Namespace) -> int:
+    """Run a command other than `serve`; its exit code."""
     if given.command == "mcp":
         return _serve_agents(interface)
     if isinstance(sys.stdout, TextIOWrapper):
@@ -129,7 +133,7 @@ def _serve_agents(interface: Interface) -> int:
     return 0
 
 
-def parser_of(interface: Interface) -> argparse.ArgumentParser:
+def parser_of(options: Options) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="audio-studio",
         description="Separate, transcribe, analyse and generate on this machine.",
@@ -140,7 +144,7 @@ def parser_of(interface: Interface) -> argparse.ArgumentParser:
         _add(
             commands.add_parser(command.name, help=command.help, description=command.help),
             command,
-            interface,
+            options,
         )
     models = commands.add_parser("models", help="list variants, and where their weights are")
     models.add_argument("--json", action="store_true", help="print JSON")
@@ -149,7 +153,7 @@ def parser_of(interface: Interface) -> argparse.ArgumentParser:
     return parser
 
 
-def _add(parser: argparse.ArgumentParser, command: Command, interface: Interface) -> None:
+def _add(parser: argparse.ArgumentParser, command: Command, options: Options) -> None:
     """Add the arguments of a command that works on files."""
     if command.reads_files:
         parser.add_argument("sources", nargs="+", metavar="FILE|FOLDER")
@@ -174,4 +178,4 @@ def _add(parser: argparse.ArgumentParser, command: Command, interface: Interface
         )
         excluded.add("format")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each source")
-    add_options(parser, interface.options[command.model], excluded)
+    add_options(parser, options[command.model], excluded)

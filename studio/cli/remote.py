@@ -16,6 +16,8 @@ from studio.errors import InternalError, StudioError, all_errors
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report, Request
+from studio.karaoke.options import VOCALS, parse_video
+from studio.karaoke.video import check_cover
 from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import SoundInfo, Upload
 
@@ -173,6 +175,10 @@ class RemoteWorkshop:
         path = self._folder / "prompt.txt"
         path.write_text(content, "utf-8")
         return path
+
+    def check_video(self, path: Path, request: Request, options: Mapping[str, str]) -> None:
+        """Check the cover; the fonts are those of the server."""
+        check_cover(path, parse_video(options, [VOCALS]))
 
     def run(self, request: Request, report: Report) -> RemoteDone:
         """Run a job. If `report` raises, `forget` ends the job."""

@@ -204,8 +204,9 @@ class Run:
             writer = Writer(
                 command, wanted.choices, record, inputs, wanted.overwrite, self._is_fallback
             )
-            if command.reads_files:
-                writer.check(name, expected_result(request.options))
+            writer.check(name, expected_result(request.options))
+            if command.video:
+                workshop.check_video(path, request, dict(wanted.choices.video))
             with self._screen.progress(item.name) as report:
                 done = workshop.run(request, report)
                 if not command.reads_files:

@@ -19,14 +19,15 @@ from studio.jobs.body import JobOptions
 from studio.jobs.database import connect
 from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.store import JobStore
-from studio.karaoke.options import parse_video
-from studio.karaoke.video import JobTrack, KaraokeVideo
+from studio.karaoke.options import VOCALS, parse_video
+from studio.karaoke.video import JobTrack, KaraokeVideo, check_cover, check_fonts
 from studio.results import Track, TrackFolder
 from studio.sources import sound_info
 from studio.storage.disk import DiskStorage
 from studio.storage.files import Storage, Upload
 from studio.storage.folders import Folders
 from studio.storage.space import DiskSpace
+from studio.transcription.alignment.lyrics import all_words, read_lyrics
 
 TEXT = "txt"
 
@@ -81,6 +82,12 @@ class Workshop(Protocol):
 
     def text(self, content: str) -> Path:
         """A text file with this content, for `upload`."""
+
+    def check_video(self, path: Path, request: Request, options: Mapping[str, str]) -> None:
+        """Raise a StudioError if the video of a file cannot be made.
+
+        The words are not known before the job, unless they are an option of the request.
+        """
 
     def run(self, request: Request, report: Report) -> Done:
         """Do a job. Raises a StudioError."""
@@ -192,6 +199,14 @@ class LocalWorkshop:
         path = self._folder / f"{secrets.token_hex(4)}.{TEXT}"
         path.write_text(content, "utf-8")
         return path
+
+    def check_video(self, path: Path, request: Request, options: Mapping[str, str]) -> None:
+        video, job = parse_video(options, [VOCALS]), request.options
+        check_cover(path, video)
+        lyrics = "".join(all_words(read_lyrics(job["lyrics"]))) if job["lyrics"] else ""
+        # Translations are in English.
+        language = job["language"] if job["task"] == "transcribe" else None
+        check_fonts(path, video, lyrics, language, self._fonts)
 
     def run(self, request: Request, report: Report) -> LocalDone:
         """Do a job. Raises a StudioError."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from studio.audio.lyrics import parse_offset_ms
 from studio.audio.replacing import replacing
 from studio.cli.commands import Choices, Command, Result
+from studio.cli.hidden import check_writable
 from studio.cli.record import Record
 from studio.cli.sources import numbered
 from studio.cli.workshop import Done
@@ -38,8 +39,14 @@ class Writer:
     is_fallback: bool
 
     def check(self, name: str, result: Result) -> None:
-        """Raise FileKept if an output would replace a file that must be kept."""
-        for path in filter(Path.exists, self._paths(name, result)):
+        """Raise FileKept if an output would replace a file that must be kept.
+
+        Raises a StudioError if a folder of the outputs cannot be written.
+        """
+        paths = self._paths(name, result)
+        for folder in dict.fromkeys([self.record.folder, *(path.parent for path in paths)]):
+            check_writable(folder)
+        for path in filter(Path.exists, paths):
             if any(map(path.samefile, self.inputs)):
                 raise FileKept(
                     f"{str(path)!r} is an input of this command, which would replace it. Choose "
@@ -57,7 +64,7 @@ class Writer:
                 )
 
     def write(self, name: str, done: Done, report: Report) -> list[Path]:
-        """Write the outputs; their paths. Raises FileKept before the first one is written."""
+        """Write the outputs; their paths. Raises as `check` before the first one is written."""
         self.check(name, done.result)
         video = dict(self.choices.video)
         offset_ms = parse_offset_ms(video.get("offset_ms", "0"))

@@ -28,6 +28,12 @@ _PREFERRED = ("sans", "bold", "regular")
 _UNWANTED = ("italic", "oblique", "serif", "mono", "condensed", "black", "thin", "light", "ui-")
 # The families of a collection for Chinese, Japanese and Korean differ in the shapes of letters.
 _REGIONS = {"zh": "SC", "ja": "JP", "ko": "KR", "yue": "HK"}
+# A letter of each language of Whisper whose script no bundled font has.
+LETTERS = {
+    "am": "አ", "as": "অ", "bn": "অ", "bo": "ཀ", "gu": "અ", "hy": "Ա", "ja": "あ", "km": "ក",
+    "kn": "ಅ", "ko": "가", "lo": "ກ", "ml": "അ", "my": "က", "pa": "ਅ", "si": "අ", "ta": "அ",
+    "te": "అ", "yue": "的", "zh": "的",
+}  # fmt: skip
 # Pictures such as emoji are left out if no font has them.
 _PICTURES = ("So", "Sk", "Co", "Cn")
 # Characters that are not seen; some have an effect on others.

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from studio import audio
 from studio.audio.lyrics import LyricLine, Lyrics
+from studio.audio.pictures import Picture
 from studio.errors import AudioTooLong, InvalidOption, NotReady, ResultsGone
-from studio.karaoke.fonts import Fonts
+from studio.karaoke.fonts import LETTERS, Fonts
 from studio.karaoke.options import COVER, DEFAULT_BACKGROUND, VideoOptions
 from studio.karaoke.screen import Screen
 from studio.results import Track, TrackFolder, for_current
@@ -88,18 +89,17 @@ class KaraokeVideo:
 
     def write(self, target: Path, on_wait: Callable[[], None]) -> None:
         """Write the video to `target`. `on_wait` may raise to cancel. Raises a StudioError."""
-        mix, tags = self._options.mix, self._words.folder.tags()
-        title = tags.title if self._options.title is None else self._options.title
+        tags = _titled(self._words.folder.tags(), self._options)
         with tempfile.TemporaryDirectory(prefix="audio-studio-") as name:
             folder = Path(name)
-            self._prepare(folder, [title, tags.artist or ""] if title else [])
+            self._prepare(folder, _titles(tags))
             if self._options.background == COVER:
                 self._place_cover(folder)
             audio.write_video(
                 target,
                 folder,
                 self._frame(),
-                replace(mix, tags=replace(tags, title=title)),
+                replace(self._options.mix, tags=tags),
                 self._song(),
                 on_wait=on_wait,
             )
@@ -121,13 +121,7 @@ class KaraokeVideo:
         place_fonts(fonts, folder)
 
     def _place_cover(self, folder: Path) -> None:
-        picture = audio.read_picture(self._words.folder.upload.path)
-        if picture is None:
-            raise InvalidOption(
-                f"`background` is {COVER!r}, but {self._words.folder.filename!r} contains no JPEG "
-                f"or PNG of up to {audio.MAX_PICTURE_BYTES >> 20} MiB. Use a colour, such as "
-                f"{DEFAULT_BACKGROUND}."
-            )
+        picture = _cover(self._words.folder.upload.path, self._words.folder.filename)
         options = self._options
         data = audio.background(picture, options.width, options.height)
         (folder / audio.PICTURE).write_bytes(data)
@@ -151,6 +145,45 @@ class KaraokeVideo:
         """Names these options and this sound; changed transcripts have folders of their own."""
         key = json.dumps([self._sound.job_id, asdict(self._options)], sort_keys=True)
         return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def check_cover(path: Path, options: VideoOptions) -> None:
+    """Raise InvalidOption if the background is the cover of a recording that has none."""
+    if options.background == COVER:
+        _cover(path, path.name)
+
+
+def check_fonts(
+    path: Path, options: VideoOptions, lyrics: str, language: str | None, folder: Path | None
+) -> None:
+    """Raise FontMissing if the video of a recording cannot show its titles or its words.
+
+    Words that are not known yet (no `lyrics`) are assumed to be in the script of the language.
+    `folder` has more fonts.
+    """
+    tags = _titled(audio.read_tags(path).completed(path.name), options)
+    words = lyrics or LETTERS.get(language or "", "")
+    Fonts.for_text("".join([words, *_titles(tags)]), folder, language)
+
+
+def _cover(path: Path, filename: str) -> Picture:
+    picture = audio.read_picture(path)
+    if picture is None:
+        raise InvalidOption(
+            f"`background` is {COVER!r}, but {filename!r} contains no JPEG or PNG of up to "
+            f"{audio.MAX_PICTURE_BYTES >> 20} MiB. Use a colour, such as {DEFAULT_BACKGROUND}."
+        )
+    return picture
+
+
+def _titled(tags: audio.Tags, options: VideoOptions) -> audio.Tags:
+    """The tags of a recording with the title of its video."""
+    return tags if options.title is None else replace(tags, title=options.title)
+
+
+def _titles(tags: audio.Tags) -> list[str]:
+    """What the video shows at the beginning."""
+    return [tags.title, tags.artist or ""] if tags.title else []
 
 
 def _in_time(line: LyricLine, offset_s: float, tempo: float) -> LyricLine:

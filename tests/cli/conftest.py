@@ -7,8 +7,8 @@ import pytest
 
 from config import Config
 from models import FORMATS, OPTIONS, Models
-from studio.cli.main import Interface, main
-from tests.support.commands import Call, Show, environment, unused
+from studio.cli.main import Interface, main, parse
+from tests.support.commands import Call, Show, environment
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def show(
         monkeypatch.chdir(folder)
         config = Config.load()
         interface = Interface(
-            lambda storage, store: Models(config, storage, store), OPTIONS, FORMATS, unused
+            lambda storage, store: Models(config, storage, store), OPTIONS, FORMATS
         )
-        assert main(interface, arguments) == code
+        assert main(interface, parse(OPTIONS, arguments)) == code
         return capsys.readouterr().out
 
     return show

@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 import soundfile
 
-from models import FORMATS, OPTIONS
+from models import OPTIONS
 from studio import audio
 from studio.cli.commands import COMMANDS
-from studio.cli.main import Interface, parser_of
+from studio.cli.main import parser_of
 from studio.cli.options import FILES, FLAGS, SOUNDS, flag_of
+from studio.cli.workshop import LocalWorkshop
 from studio.separation.family import Separation
 from studio.separation.network import Bag
 from studio.separation.result import SeparationResult
 from studio.storage.files import Upload
-from tests.support.commands import Call, Show, environment, unused
+from tests.support.commands import OF_OTHERS, Call, Show, environment
 from tests.support.music import make_music_model
 from tests.support.server import ROOT, SONG, Server, noise, write_wav
 from tests.support.tunes import tune
@@ -61,6 +62,20 @@ def test_a_reader_that_ends_early_ends_the_command(tmp_path: Path, weights: Path
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 1
+
+
+def test_variables_of_other_programs_have_no_effect(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in OF_OTHERS.items():
+        monkeypatch.setenv(name, value)
+    [line], errors = run(tmp_path, weights, "models", "--json")
+    assert ("demucs" in line["models"], errors) == (True, "")
+    # A setting of the models; help needs none.
+    monkeypatch.setenv("DEVICE", "toaster")
+    assert run(tmp_path, weights, "--help") == ([], "")
+    _, errors = run(tmp_path, weights, "models", code=1)
+    assert errors.startswith("audio-studio: DEVICE='toaster' cannot be used: ")
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +299,34 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, call: Call) ->
     assert "demucs" in line["models"]
 
 
+def test_outputs_that_cannot_be_written_are_found_before_the_job(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalWorkshop, "run", None)
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    separated, stems = tmp_path / "separated", tmp_path / "separated" / "song"
+
+    def refusal() -> tuple[str, str]:
+        line, _ = call(tmp_path, "separate", "song.wav", "--json", code=1)
+        return line["code"], line["error"]
+
+    separated.touch()
+    sentence = f"The folder {str(separated)!r} cannot be used, because {str(separated)!r} is a file"
+    assert refusal()[0] == "invalid_option" and refusal()[1].startswith(sentence)
+    separated.unlink()
+    separated.mkdir()
+    stems.touch()
+    assert refusal()[0] == "invalid_option" and f"because {str(stems)!r} is a file" in refusal()[1]
+    stems.unlink()
+    for target in ("/proc", "absent"):
+        stems.symlink_to(target)
+        code, error = refusal()
+        assert code == "storage_unavailable"
+        assert error.startswith(f"The folder {str(stems)!r} cannot be written (")
+        stems.unlink()
+    assert list(separated.iterdir()) == []
+
+
 def test_an_unexpected_error_fails_one_file_only(
     tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -388,7 +431,7 @@ def test_models_are_listed(tmp_path: Path, call: Call) -> None:
 
 def test_every_option_of_the_api_has_a_flag() -> None:
     """One source: names, help and choices come from the schemas."""
-    parser = parser_of(Interface(lambda *_: unused(), OPTIONS, FORMATS, unused))  # type: ignore[arg-type]
+    parser = parser_of(OPTIONS)
     [commands] = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
     for command in COMMANDS:
         flags = commands.choices[command.name]._option_string_actions

@@ -24,7 +24,7 @@ from config import Config
 from models import FORMATS, OPTIONS, Models
 from studio.cli import mcp_server
 from studio.cli.commands import COMMANDS
-from studio.cli.main import main
+from studio.cli.main import main, parse
 from studio.cli.remote import open_remote
 from studio.cli.run import Canceled
 from studio.cli.tools import Tools
@@ -374,5 +374,5 @@ def test_without_the_package_the_command_says_what_to_install(
 
     monkeypatch.setattr(mcp_server, "is_installed", lambda: False)
     unused: Any = None
-    assert main(Interface(unused, OPTIONS, {}, unused), ["mcp"]) == 1
+    assert main(Interface(unused, OPTIONS, {}), parse(OPTIONS, ["mcp"])) == 1
     assert "pip install 'audio-studio[mcp]'" in capsys.readouterr().err

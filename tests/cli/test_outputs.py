@@ -53,6 +53,54 @@ def test_files_of_the_user_are_kept(
     assert {path.name for path in tmp_path.glob(".*")} == set()
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "named"),
+    [
+        (("--background", "cover"), "invalid_option", "'song.wav' contains no JPEG or PNG"),
+        (("--title", "歌"), "font_missing", "'歌'"),
+        (("--lyrics", "words.txt"), "font_missing", "'くさら'"),
+        (("--model", "base", "--language", "ja"), "font_missing", "hiragana"),
+    ],
+)
+def test_what_a_video_lacks_is_found_before_the_job(
+    tmp_path: Path,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    code: str,
+    named: str,
+) -> None:
+    monkeypatch.setattr(LocalWorkshop, "run", None)
+    monkeypatch.setattr(LocalWorkshop, "fetch", lambda *_: None)
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    (tmp_path / "words.txt").write_text("[副歌]\nさくら\n", "utf-8")
+    found, error = failure(call(tmp_path, "karaoke", "song.wav", *options, "--json", code=1))
+    assert (found, named in error) == (code, True), error
+    assert {path.name for path in tmp_path.iterdir()} == {"song.wav", "words.txt"}
+
+
+def test_what_a_video_does_not_show_needs_no_font(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Begun(Exception):
+        pass
+
+    def begin(*_: object) -> LocalDone:
+        raise Begun
+
+    monkeypatch.setattr(LocalWorkshop, "run", begin)
+    monkeypatch.setattr(LocalWorkshop, "fetch", lambda *_: None)
+    write_wav(tmp_path / "song.wav", noise(0.5))
+    (tmp_path / "words.txt").write_text("[副歌]\nSing with me\n", "utf-8")
+    for options in (
+        ("--lyrics", "words.txt"),
+        ("--model", "base", "--language", "ja", "--lyrics", "words.txt"),
+        ("--model", "base", "--language", "ja", "--task", "translate"),
+    ):
+        code, error = failure(call(tmp_path, "karaoke", "song.wav", *options, "--json", code=1))
+        assert (code, "Begun" in error) == ("internal_error", True), error
+
+
 def test_outputs_are_replaced_unless_they_were_changed(tmp_path: Path, call: Call) -> None:
     write_wav(tmp_path / "song.wav", noise(0.5))
     other, stem = (*SEPARATE, "--overlap", "0.5"), tmp_path / STEM

@@ -5,9 +5,9 @@ import shlex
 
 import pytest
 
-from models import FORMATS, OPTIONS
+from models import OPTIONS
 from studio.cli.commands import COMMANDS
-from studio.cli.main import Interface, parser_of
+from studio.cli.main import parser_of
 from tests.support.server import ROOT
 
 TEXT = (ROOT / "docs" / "command-line.md").read_text("utf-8")
@@ -21,5 +21,4 @@ def test_every_command_has_an_example() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_is_accepted(example: str) -> None:
-    parser = parser_of(Interface(lambda *_: None, OPTIONS, FORMATS, lambda: None))  # type: ignore[arg-type]
-    parser.parse_args(shlex.split(example))
+    parser_of(OPTIONS).parse_args(shlex.split(example))

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,8 +12,10 @@ import pytest
 import soundfile
 from pydantic import TypeAdapter
 
+from config import ConfigError
 from models import OPTIONS
 from studio.cli import library
+from tests.support.commands import OF_OTHERS
 from tests.support.server import ROOT, SONG, convert, noise, write_wav
 
 PAGE = (ROOT / "docs" / "library.md").read_text("utf-8")
@@ -119,6 +122,18 @@ def test_importing_the_package_loads_nothing(tmp_path: Path) -> None:
     assert run(tmp_path, code).stdout == "['studio']\n"
     done = run(tmp_path, "import studio; studio.nothing")
     assert "module 'studio' has no attribute 'nothing'" in done.stderr
+
+
+def test_only_settings_of_the_models_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**OF_OTHERS, "LOG_FORMAT": "pretty"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(library, "_shared", cache(library._shared.__wrapped__))
+    with pytest.raises(FileNotFoundError):
+        library.transcribe("absent.wav")
+    library._shared.cache_clear()
+    monkeypatch.setenv("DEVICE", "toaster")
+    with pytest.raises(ConfigError, match="DEVICE='toaster' cannot be used"):
+        library.transcribe("absent.wav")
 
 
 def test_a_module_of_the_same_name_is_reported(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import pytest
 
 from bench.players import song_of
 from studio import audio
-from studio.errors import InvalidOption
-from studio.karaoke.fonts import Fonts
+from studio.errors import FontMissing, InvalidOption
+from studio.karaoke.fonts import LETTERS, Fonts
 from studio.karaoke.options import parse_video
 from studio.karaoke.screen import Screen
 from studio.karaoke.video import place_fonts
 from studio.storage.on_demand import Abandoned
+from studio.transcription.languages import LANGUAGES
 from tests.support.server import decode_all, ffmpeg_children, noise, tone, write_wav
 
 
@@ -50,6 +51,13 @@ def test_peaks_of_a_video_are_limited_if_wanted(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     assert peak_of_video(tmp_path / "raw", False) > 1.3
     assert peak_of_video(tmp_path / "safe", True) < 1.1
+
+
+def test_scripts_that_need_a_font_have_none_among_the_bundled_ones() -> None:
+    assert set(LETTERS) <= LANGUAGES
+    for letter in LETTERS.values():
+        with pytest.raises(FontMissing, match=letter):
+            Fonts.for_text(letter, None, None)
 
 
 def test_a_title_may_have_joined_letters_and_emoji() -> None:

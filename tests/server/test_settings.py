@@ -3,10 +3,13 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from config import MODELS, ROOT, Config, ConfigError
+from models import SETTINGS, Models
+from studio.cli.workshop import describe_models
 
 SOUND = {"mp3", "wav", "flac", "m4a", "ogg"}
 # Beside those of the contract.
@@ -327,6 +330,25 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
             Config.load({}, file)
     file.write_bytes("PORT=8001\n".encode("utf-8-sig"))
     assert Config.load({}, file).PORT == 8001
+
+
+def test_other_settings_than_the_wanted_ones_are_not_read() -> None:
+    environ = {"PORT": "http", "ROLE": "admin", "WORKERS": "2", "API_KEY": "x", "WORKER": "3"}
+    assert Config.load(environ, None, only={"WORKERS"}) == Config(WORKERS=2)
+    [warning] = Config.misspelled(environ, None, only={"WORKERS"})
+    assert warning.startswith("WORKER is not a setting")
+
+
+def test_the_settings_of_the_models_are_those_that_they_read() -> None:
+    read: set[str] = set()
+
+    class Watched(Config):
+        def __getattribute__(self, name: str) -> Any:
+            read.add(name)
+            return super().__getattribute__(name)
+
+    describe_models(lambda *parts: Models(Watched(), *parts))
+    assert read & {field.name for field in dataclasses.fields(Config)} == SETTINGS
 
 
 def test_a_misspelled_setting_is_reported(tmp_path: Path) -> None:

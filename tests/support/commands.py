@@ -9,6 +9,8 @@ from tests.support.server import ROOT
 
 Call = Callable[..., list[dict[str, Any]]]
 Show = Callable[..., str]
+# Variables with the names of settings that only servers have, and one that resembles such a name.
+OF_OTHERS = {"DEBUG": "app:*", "ROLE": "admin", "PORT": "http", "MCP_KEY": "short", "API_KEY": "x"}
 
 
 def environment(weights: Path) -> dict[str, str]:
@@ -21,7 +23,3 @@ def environment(weights: Path) -> dict[str, str]:
         "SEPARATION_ENGINE": "torch",
         "PYTHONPATH": str(ROOT),
     }
-
-
-def unused() -> None:
-    raise AssertionError
