@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from studio.errors import ModelUnusable, WeightsMissing
+from studio.errors import ModelUnusable
 from studio.generation import parts
 from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant, repository
 from studio.generation.model import CodecSpec, Decoder, MusicModel
@@ -20,9 +20,9 @@ from studio.inference.devices import (
 )
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.graph_cache import ConversionFailed, NotConvertible
-from studio.inference.reachable import any_reachable, hub_address
-from studio.inference.transfer import DownloadFailed, OnTransfer
-from studio.inference.variants import BUNDLED, Where, package_failure
+from studio.inference.reachable import hub_address
+from studio.inference.transfer import OnTransfer
+from studio.inference.variants import Where, download_errors, load_errors
 
 log = logging.getLogger(__name__)
 
@@ -42,26 +42,18 @@ class _Parts:
 def load(catalogue: MusicGenCatalogue, name: str, settings: EngineSettings) -> MusicModel:
     """The loaded variant. Raises WeightsMissing or ModelUnusable, each with the remedy."""
     if find_spec("transformers") is None:
-        raise ModelUnusable("MusicGen needs a package: run `pip install transformers`.")
+        raise ModelUnusable(
+            "The package transformers is not installed: run `pip install transformers`."
+        )
     fetch(catalogue, name)
     variant = catalogue.find(name)
     if variant.damage:
         raise ModelUnusable(
-            f"The variant {name!r} cannot be loaded: {variant.damage}. Put the missing files there "
-            "as `save_pretrained` of transformers writes them."
+            f"The variant {name!r} cannot be loaded: {variant.damage}. Add the missing files, in "
+            "the layout of transformers' `save_pretrained`."
         )
-    try:
+    with load_errors(name, f"Replace the files in {variant.folder}."):
         return _build(variant, settings)
-    except ModelUnusable:
-        raise
-    except Exception as error:
-        if failure := package_failure(name, error):
-            raise ModelUnusable(failure) from error
-        log.warning("the variant %s cannot be loaded", name, exc_info=error)
-        raise ModelUnusable(
-            f"The weights of {name!r} cannot be loaded ({type(error).__name__}). Replace the files "
-            f"in {variant.folder}."
-        ) from error
 
 
 def expected(settings: EngineSettings) -> str:
@@ -184,22 +176,8 @@ def fetch(
     """
     if catalogue.find(name).where is not Where.AVAILABLE:
         return
-    if not any_reachable(hub_address()):
-        raise _missing(catalogue, name, "no network")
-    try:
+    missing = [parts.CONFIG, parts.WEIGHTS, parts.TOKENIZER]
+    put = f"Put the files of {repository(name)} into {catalogue.local_dir / name}"
+    with download_errors(name, hub_address(), missing, put):
         names = hub.list_files(repository(name), FILES)
         hub.fetch(repository(name), names, on_transfer)
-    except DownloadFailed as error:
-        raise _missing(catalogue, name, str(error)) from error
-
-
-def _missing(catalogue: MusicGenCatalogue, name: str, reason: str) -> WeightsMissing:
-    bundled = catalogue.find(BUNDLED)
-    instead = "" if bundled.damage else f", or use the bundled variant {BUNDLED!r}"
-    return WeightsMissing(
-        f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}. Put "
-        f"the files of {repository(name)} into {catalogue.local_dir / name}{instead}.",
-        missing=[parts.CONFIG, parts.WEIGHTS, parts.TOKENIZER],
-        variant=name,
-        reason=reason,
-    )
