@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from studio.errors import ModelUnusable
 from studio.inference import hub
 from studio.inference.devices import MPS, choose_device, fallback_note
+from studio.inference.engine_choice import require_openvino
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.reachable import hub_address
 from studio.inference.transfer import OnTransfer, RemoteFile, download
@@ -24,11 +25,8 @@ FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json
 
 def load(catalogue: WhisperCatalogue, name: str, settings: EngineSettings) -> SpeechEngine:
     """The loaded engine of a variant. Raises WeightsMissing or ModelUnusable, with the remedy."""
-    if settings.engine == "openvino" and find_spec("openvino") is None:
-        raise ModelUnusable(
-            "WHISPER_RUNTIME is openvino, but the package is not installed. Run `pip install "
-            "openvino`, or set WHISPER_RUNTIME=auto."
-        )
+    if settings.engine == "openvino":
+        require_openvino("WHISPER_RUNTIME")
     fetch(catalogue, name)
     variant = catalogue.find(name)
     if variant.damage:
