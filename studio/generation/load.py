@@ -10,6 +10,7 @@ from studio.errors import ModelUnusable
 from studio.generation import parts
 from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant, repository
 from studio.generation.model import CodecSpec, Decoder, MusicModel
+from studio.generation.shape import shape_of
 from studio.inference import hub
 from studio.inference.devices import MPS, Device
 from studio.inference.engine_choice import run_on_best, torch_name
@@ -72,7 +73,6 @@ def _on_gpu(shared: _Parts, device: Device) -> MusicModel:
 
 def _on_cuda(shared: _Parts, device: str) -> MusicModel:
     from studio.generation.cuda.decoder import CudaDecoder
-    from studio.generation.openvino.conversion import shape_of
     from studio.generation.torch_engine import TorchCodec, TorchDecoder
 
     folder, config, kind = shared.folder, shared.config, shared.kind
