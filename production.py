@@ -157,7 +157,7 @@ def drain_on_sigterm(worker: Any) -> None:
 
 def main() -> None:
     # Also gunicorn's first process has the settings; its worker inherits this.
-    process.hide()
+    process.prevent_inspection()
     try:
         config = Config.load()
     except ConfigError as error:

@@ -24,7 +24,7 @@ from bench.operations import kept
 from studio.audio import Sound
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.openvino_import import import_openvino
-from studio.inference.process import send_nothing
+from studio.inference.process import disable_telemetry
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.mixture import Statistics
@@ -135,7 +135,7 @@ def main() -> None:
     if not songs or importlib.util.find_spec("nncf") is None:
         raise SystemExit(__doc__)
     # NNCF has the telemetry of OpenVINO.
-    send_nothing()
+    disable_telemetry()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         ratios = speed_ups(full_size_graph(folder / "full"))

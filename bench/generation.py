@@ -26,6 +26,7 @@ from studio.generation.load import load
 from studio.generation.model import Logits, MusicModel
 from studio.generation.openvino import conversion
 from studio.generation.options import GenerationOptions
+from studio.generation.shape import shape_of
 from studio.inference.engine_settings import EngineSettings
 
 PACKAGES = ["torch", "transformers", "openvino"]
@@ -99,7 +100,7 @@ def _bound(models: Path) -> str:
     """The lower bound on the time of a step with weights of 8 bits."""
     folder = models / "musicgen" / "small"
     config = parts.read_config(folder)
-    shape = conversion.shape_of(config, parts.read_codec_spec(folder, config))
+    shape = shape_of(config, parts.read_codec_spec(folder, config))
     graph = models / "graphs" / conversion.key(folder, shape, 8) / "decoder.bin"
     weights = graph.stat().st_size
     rate = bound.bytes_per_second()

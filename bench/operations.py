@@ -18,6 +18,7 @@ from bench.bound import products
 from bench.material import ROOT
 from studio.generation import parts
 from studio.generation.openvino import conversion as generation
+from studio.generation.shape import shape_of
 from studio.inference.graph_cache import GraphCache
 from studio.inference.openvino_import import import_openvino
 from studio.separation.openvino import conversion as separation
@@ -86,7 +87,7 @@ def _transcription() -> Iterator[tuple[str, Any]]:
 
 def _generation(graphs: Path) -> Iterator[tuple[str, Any]]:
     config = parts.read_config(MUSICGEN)
-    shape = generation.shape_of(config, parts.read_codec_spec(MUSICGEN, config))
+    shape = shape_of(config, parts.read_codec_spec(MUSICGEN, config))
     described, folder = kept(
         graphs,
         generation.key(MUSICGEN, shape, BITS),

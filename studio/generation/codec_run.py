@@ -1,24 +1,14 @@
 """A codec that continues on the CPU if its device fails."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from studio.generation.model import Codec, Codes, Hidden, Sounds
-from studio.inference.device_use import or_on_cpu
-
-
-@runtime_checkable
-class OnDevice(Codec, Protocol):
-    """A codec that a device runs, which may have no memory for a call."""
-
-    device: str
-
-    def on_cpu(self) -> Codec:
-        """The same codec on the CPU. Releases memory of the device."""
+from studio.inference.device_use import OnDevice, or_on_cpu
 
 
 class CodecRun:
-    """A codec behind its own protocol."""
+    """A codec that repeats failed calls on the CPU."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from studio.errors import InvalidOption
 from studio.family import Family, JobContext
 from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant
-from studio.generation.load import expected
 from studio.generation.model import MusicModel
 from studio.generation.options import GenerationOptions
 from studio.generation.prompt import read_prompt
 from studio.generation.result import TRACK, GenerationResult, tracks_of
+from studio.inference.engine_choice import expected_engine
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import SOURCE_IDENTITIES
@@ -65,7 +65,7 @@ class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):
         return tracks_of(result)
 
     def engine(self, variant: MusicGenVariant) -> str | None:
-        return expected(self._settings)
+        return expected_engine(self._settings, suits_openvino=True)
 
     def settings(self) -> list[Any]:
         return self._settings.identity()

@@ -1,30 +1,24 @@
 """Loads a variant of MusicGen, from this machine or, the first time, from its release."""
 
-import logging
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from studio.errors import ModelUnusable, WeightsMissing
+from studio.errors import ModelUnusable
 from studio.generation import parts
 from studio.generation.catalogue import MusicGenCatalogue, MusicGenVariant, repository
 from studio.generation.model import CodecSpec, Decoder, MusicModel
+from studio.generation.shape import shape_of
 from studio.inference import hub
-from studio.inference.devices import (
-    MPS,
-    choose_device,
-    fallback_note,
-    join_notes,
-    release_memory,
-)
+from studio.inference.devices import MPS, Device
+from studio.inference.engine_choice import run_on_best, torch_name
 from studio.inference.engine_settings import EngineSettings
-from studio.inference.graph_cache import ConversionFailed, NotConvertible
-from studio.inference.reachable import any_reachable, hub_address
-from studio.inference.transfer import DownloadFailed, OnTransfer
-from studio.inference.variants import BUNDLED, Where, package_failure
-
-log = logging.getLogger(__name__)
+from studio.inference.graph_cache import NotConvertible
+from studio.inference.reachable import hub_address
+from studio.inference.transfer import OnTransfer
+from studio.inference.variants import Where, download_errors, load_errors
 
 FILES = ("*.json", "model*.safetensors", "spiece.model")
 
@@ -42,41 +36,18 @@ class _Parts:
 def load(catalogue: MusicGenCatalogue, name: str, settings: EngineSettings) -> MusicModel:
     """The loaded variant. Raises WeightsMissing or ModelUnusable, each with the remedy."""
     if find_spec("transformers") is None:
-        raise ModelUnusable("MusicGen needs a package: run `pip install transformers`.")
+        raise ModelUnusable(
+            "The package transformers is not installed: run `pip install transformers`."
+        )
     fetch(catalogue, name)
     variant = catalogue.find(name)
     if variant.damage:
         raise ModelUnusable(
-            f"The variant {name!r} cannot be loaded: {variant.damage}. Put the missing files there "
-            "as `save_pretrained` of transformers writes them."
+            f"The variant {name!r} cannot be loaded: {variant.damage}. Add the missing files, in "
+            "the layout of transformers' `save_pretrained`."
         )
-    try:
+    with load_errors(name, f"Replace the files in {variant.folder}."):
         return _build(variant, settings)
-    except ModelUnusable:
-        raise
-    except Exception as error:
-        if failure := package_failure(name, error):
-            raise ModelUnusable(failure) from error
-        log.warning("the variant %s cannot be loaded", name, exc_info=error)
-        raise ModelUnusable(
-            f"The weights of {name!r} cannot be loaded ({type(error).__name__}). Replace the files "
-            f"in {variant.folder}."
-        ) from error
-
-
-def expected(settings: EngineSettings) -> str:
-    """The engine that variants run on."""
-    if settings.engine != "openvino":
-        device = choose_device(settings.device)
-        if not device.is_cpu:
-            return f"torch ({device.name})"
-    return _engine_on_cpu(settings)
-
-
-def _engine_on_cpu(settings: EngineSettings) -> str:
-    if settings.engine == "auto" and not find_spec("openvino"):
-        return "torch"
-    return "openvino" if settings.engine == "auto" else settings.engine
 
 
 def _build(variant: MusicGenVariant, settings: EngineSettings) -> MusicModel:
@@ -86,29 +57,22 @@ def _build(variant: MusicGenVariant, settings: EngineSettings) -> MusicModel:
     config = parts.read_config(variant.folder)
     kind = parts.read_codec_spec(variant.folder, config)
     shared = _Parts(variant.folder, config, kind, TextListener(variant.folder, config))
-    if settings.engine == "openvino":
-        return _on_openvino(shared, settings, None)
-    device = choose_device(settings.device)
-    note = device.note
-    if not device.is_cpu:
-        try:
-            return _on_cuda(shared, device.name) if device.is_cuda else _on_mps(shared)
-        except RuntimeError as error:
-            log.warning("%s cannot run the network", device.name, exc_info=error)
-            note = fallback_note(error, device.name)
-        release_memory()
-    if _engine_on_cpu(settings) == "openvino":
-        return _on_openvino(shared, settings, note)
-    if settings.engine == "auto":
-        slow = "OpenVINO is not installed; PyTorch was used, which is slower on a CPU."
-        note = join_notes(note, slow)
-    return _on_torch(shared, settings, note)
+    return run_on_best(
+        settings,
+        "MUSICGEN_ENGINE",
+        on_gpu=partial(_on_gpu, shared),
+        on_openvino=partial(_on_openvino, shared, settings),
+        on_torch=partial(_on_torch, shared, settings),
+    )
+
+
+def _on_gpu(shared: _Parts, device: Device) -> MusicModel:
+    """The model on a GPU. Raises RuntimeError if the GPU cannot run it."""
+    return _on_cuda(shared, device.name) if device.is_cuda else _on_mps(shared)
 
 
 def _on_cuda(shared: _Parts, device: str) -> MusicModel:
-    """The model on a CUDA device. Raises RuntimeError where the device cannot run it."""
     from studio.generation.cuda.decoder import CudaDecoder
-    from studio.generation.openvino.conversion import shape_of
     from studio.generation.torch_engine import TorchCodec, TorchDecoder
 
     folder, config, kind = shared.folder, shared.config, shared.kind
@@ -123,17 +87,16 @@ def _on_cuda(shared: _Parts, device: str) -> MusicModel:
             folder, shape, kind, device, lambda: TorchDecoder(folder, config, "cpu")
         )
         decoder.rehearse(kind)
-    return MusicModel(kind, shared.listener, decoder, codec, f"torch ({device})", "f16")
+    return MusicModel(kind, shared.listener, decoder, codec, torch_name(device), "f16")
 
 
 def _on_mps(shared: _Parts) -> MusicModel:
-    """The model on the GPU of a Mac. Raises RuntimeError where it cannot run it."""
     from studio.generation.torch_engine import TorchCodec, TorchDecoder
 
     decoder = TorchDecoder(shared.folder, shared.config, MPS)
     decoder.rehearse(shared.kind)
     codec = TorchCodec(shared.folder, shared.config, MPS)
-    return MusicModel(shared.kind, shared.listener, decoder, codec, f"torch ({MPS})", "f32")
+    return MusicModel(shared.kind, shared.listener, decoder, codec, torch_name(MPS), "f32")
 
 
 def _on_torch(shared: _Parts, settings: EngineSettings, note: str | None) -> MusicModel:
@@ -145,34 +108,21 @@ def _on_torch(shared: _Parts, settings: EngineSettings, note: str | None) -> Mus
         torch.set_num_threads(settings.threads)
     decoder = TorchDecoder(shared.folder, shared.config, "cpu")
     codec = TorchCodec(shared.folder, shared.config, "cpu")
-    return MusicModel(shared.kind, shared.listener, decoder, codec, "torch", "f32", note)
+    return MusicModel(shared.kind, shared.listener, decoder, codec, torch_name("cpu"), "f32", note)
 
 
 def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> MusicModel:
-    if find_spec("openvino") is None:
-        raise ModelUnusable(
-            "MUSICGEN_ENGINE is openvino, but the package is not installed. Run `pip install "
-            "openvino`, or set MUSICGEN_ENGINE=auto."
-        )
     from studio.generation.openvino.engine import build
 
-    try:
-        decoder, codec, precision = build(
-            shared.folder,
-            shared.config,
-            shared.kind,
-            precision=settings.precision,
-            threads=settings.threads,
-            graphs=settings.graphs,
-        )
-    except (NotConvertible, ConversionFailed) as error:
-        slow = f"Fell back to PyTorch: {error}."
-    except RuntimeError as error:
-        log.warning("OpenVINO refused the network", exc_info=error)
-        slow = "OpenVINO cannot run this network; PyTorch was used, which is slower on a CPU."
-    else:
-        return MusicModel(shared.kind, shared.listener, decoder, codec, "openvino", precision, note)
-    return _on_torch(shared, settings, join_notes(note, slow))
+    decoder, codec, precision = build(
+        shared.folder,
+        shared.config,
+        shared.kind,
+        precision=settings.precision,
+        threads=settings.threads,
+        graphs=settings.graphs,
+    )
+    return MusicModel(shared.kind, shared.listener, decoder, codec, "openvino", precision, note)
 
 
 def fetch(
@@ -184,22 +134,8 @@ def fetch(
     """
     if catalogue.find(name).where is not Where.AVAILABLE:
         return
-    if not any_reachable(hub_address()):
-        raise _missing(catalogue, name, "no network")
-    try:
+    missing = [parts.CONFIG, parts.WEIGHTS, parts.TOKENIZER]
+    put = f"Put the files of {repository(name)} into {catalogue.local_dir / name}"
+    with download_errors(name, hub_address(), missing, put):
         names = hub.list_files(repository(name), FILES)
         hub.fetch(repository(name), names, on_transfer)
-    except DownloadFailed as error:
-        raise _missing(catalogue, name, str(error)) from error
-
-
-def _missing(catalogue: MusicGenCatalogue, name: str, reason: str) -> WeightsMissing:
-    bundled = catalogue.find(BUNDLED)
-    instead = "" if bundled.damage else f", or use the bundled variant {BUNDLED!r}"
-    return WeightsMissing(
-        f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}. Put "
-        f"the files of {repository(name)} into {catalogue.local_dir / name}{instead}.",
-        missing=[parts.CONFIG, parts.WEIGHTS, parts.TOKENIZER],
-        variant=name,
-        reason=reason,
-    )

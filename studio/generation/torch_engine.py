@@ -1,15 +1,14 @@
 """The PyTorch engine: the modules of transformers as they are, on the CPU or on a GPU."""
 
-from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from studio.generation import parts
 from studio.generation.model import CodecSpec, Codes, Decoding, Hidden, Logits, Sounds, States
-from studio.inference.devices import Device, release_memory
+from studio.inference.device_use import CpuFallback
+from studio.inference.devices import Device
 
 
 class TorchDecoder:
@@ -21,9 +20,7 @@ class TorchDecoder:
         self.module = parts.read_part(folder, "decoder", config).to(device)
         self.is_prefixed = config.model_type == parts.MELODY
         self.device = device
-        self._load_on_cpu: Callable[[], TorchDecoder] = lambda: TorchDecoder(folder, config, "cpu")
-        self._on_cpu: TorchDecoder | None = None
-        self._lock = Lock()
+        self._fallback = CpuFallback(lambda: TorchDecoder(folder, config, "cpu"))
         if Device(device).is_cuda:
             self.module = self.module.to(torch.float16)
 
@@ -36,10 +33,7 @@ class TorchDecoder:
         return _TorchDecoding(self, np.repeat(states[: 1 + guided], rows, axis=0))
 
     def on_cpu(self) -> "TorchDecoder":
-        release_memory()
-        with self._lock:
-            self._on_cpu = self._on_cpu or self._load_on_cpu()
-            return self._on_cpu
+        return self._fallback.get()
 
 
 class _TorchDecoding:
@@ -86,9 +80,7 @@ class TorchCodec:
         self.device = device
         self.module = parts.read_part(folder, "audio_encoder", config).to(device)
         self.embedding, self.recurrent, self.synthesis = split(self.module)
-        self._load_on_cpu: Callable[[], TorchCodec] = lambda: TorchCodec(folder, config, "cpu")
-        self._on_cpu: TorchCodec | None = None
-        self._lock = Lock()
+        self._fallback = CpuFallback(lambda: TorchCodec(folder, config, "cpu"))
 
     def encode(self, sound: Sounds) -> Codes:
         with self._torch.inference_mode():
@@ -112,10 +104,7 @@ class TorchCodec:
         return found
 
     def on_cpu(self) -> "TorchCodec":
-        release_memory()
-        with self._lock:
-            self._on_cpu = self._on_cpu or self._load_on_cpu()
-            return self._on_cpu
+        return self._fallback.get()
 
     def _apply(self, part: Any, values: Any) -> Any:
         with self._torch.inference_mode():

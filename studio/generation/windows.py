@@ -15,7 +15,7 @@ import numpy as np
 
 from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, States
 from studio.generation.sampling import Sampler
-from studio.inference.device_use import current_use
+from studio.inference.device_use import OnDevice, current_use
 from studio.inference.devices import is_device_failure
 
 KEPT_SHARE = 0.4
@@ -67,16 +67,6 @@ class Filling(Decoding, Protocol):
         """
 
 
-@runtime_checkable
-class OnDevice(Decoder, Protocol):
-    """A decoder that a device runs, which may fail in the middle of a window."""
-
-    device: str
-
-    def on_cpu(self) -> Decoder:
-        """The same decoder on the CPU. Releases memory of the device."""
-
-
 @dataclass(frozen=True)
 class Run:
     """The inputs of a run of windows; `given` are the last frames of the preceding music."""
@@ -121,7 +111,7 @@ class Run:
     def _filled(self, states: States, grid: Codes, is_code: Flags, first: int) -> Iterator[int]:
         """Sample the codes of `grid` from `first` on, in place; yield finished positions.
 
-        If the device of the decoder fails, the CPU goes on from the last finished position.
+        If the device of the decoder fails, the CPU continues from the last finished position.
         """
         decoder, rows = self.decoder, grid.shape[0]
         try:

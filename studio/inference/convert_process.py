@@ -9,16 +9,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 from studio.inference.graph_cache import ConversionFailed, GraphCache, NotConvertible
-from studio.inference.process import send_nothing
+from studio.inference.process import disable_telemetry
 
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
-REFUSED, NOT_KEPT, NOT_READ = 3, 4, 5
+
+
+class ExitCode(IntEnum):
+    """The exit status of a conversion. Python itself uses 1 and 2."""
+
+    STORED = 0
+    NOT_CONVERTIBLE = 3
+    NOT_STORED = 4
+    NOT_READABLE = 5
 
 
 Converted = tuple[dict[str, Any], Callable[[str], Any]]
@@ -73,9 +82,9 @@ def convert_apart(module: str, graphs: Path, *given: object) -> bool:
         raise ConversionFailed(reason) from error
     # Libraries may have written to stderr too, but not after the reason.
     reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-    if done.returncode == REFUSED:
+    if done.returncode == ExitCode.NOT_CONVERTIBLE:
         raise NotConvertible(reason)
-    if done.returncode == NOT_READ:
+    if done.returncode == ExitCode.NOT_READABLE:
         raise ValueError(reason)
     if done.returncode < 0:
         log.warning("a conversion was killed by signal %d:\n%s", -done.returncode, done.stderr)
@@ -83,35 +92,35 @@ def convert_apart(module: str, graphs: Path, *given: object) -> bool:
             f"the conversion for OpenVINO was killed by signal {-done.returncode}, perhaps for "
             "lack of memory"
         )
-    if done.returncode not in (0, NOT_KEPT):
+    if done.returncode not in (ExitCode.STORED, ExitCode.NOT_STORED):
         log.warning("a conversion failed with exit status %d:\n%s", done.returncode, done.stderr)
         raise RuntimeError(f"the conversion failed with exit status {done.returncode}: {reason}")
-    if done.returncode == NOT_KEPT:
+    if done.returncode == ExitCode.NOT_STORED:
         log.warning("a converted network could not be stored: %s", reason)
-    return done.returncode == 0
+    return done.returncode == ExitCode.STORED
 
 
-def answer(convert: Callable[[], Callable[[], object]]) -> int:
+def answer(convert: Callable[[], Callable[[], object]]) -> ExitCode:
     """The exit status of a conversion module; `convert` returns a function that stores the network.
 
     The last line of stderr is the reason of a failure.
     """
-    send_nothing()
+    disable_telemetry()
     try:
         keep = convert()
     except NotConvertible as error:
-        return _because(REFUSED, str(error))
+        return _because(ExitCode.NOT_CONVERTIBLE, str(error))
     except RuntimeError:
         raise
     except Exception as error:
-        return _because(NOT_READ, f"{type(error).__name__}: {error}")
+        return _because(ExitCode.NOT_READABLE, f"{type(error).__name__}: {error}")
     try:
         keep()
     except OSError as error:
-        return _because(NOT_KEPT, str(error))
-    return 0
+        return _because(ExitCode.NOT_STORED, str(error))
+    return ExitCode.STORED
 
 
-def _because(code: int, reason: str) -> int:
+def _because(code: ExitCode, reason: str) -> ExitCode:
     sys.stderr.write(f"\n{' '.join(reason.split())}\n")
     return code

@@ -1,4 +1,4 @@
-"""Keeps, for each job, how a GPU failed it, while it continued with less memory or on the CPU.
+"""Records the GPU failures of each job, which continues with less memory or on the CPU.
 
 The job is that of the thread, because libraries such as faster-whisper are between it and its calls
 to the device.
@@ -8,13 +8,16 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from threading import Lock
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary
 
-from studio.inference.devices import failure_note, is_device_failure
+from studio.inference.devices import failure_note, is_device_failure, release_memory
 
 log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
+_Network = TypeVar("_Network")
+_Network_co = TypeVar("_Network_co", covariant=True)
 
 
 class DeviceUse:
@@ -71,6 +74,33 @@ def device_use() -> Iterator[DeviceUse]:
 def current_use() -> DeviceUse:
     """The use by the job of this thread."""
     return _current_use.get(_no_job)
+
+
+@runtime_checkable
+class OnDevice(Protocol[_Network_co]):
+    """A network on a device, whose calls may fail, for example for lack of memory."""
+
+    device: str
+
+    def on_cpu(self) -> _Network_co:
+        """The same network on the CPU. Releases memory of the device."""
+
+
+class CpuFallback(Generic[_Network]):
+    """A network on the CPU for when its GPU fails; loaded at the first failure, once."""
+
+    def __init__(self, load: Callable[[], _Network]) -> None:
+        self._load = load
+        self._network: _Network | None = None
+        self._lock = Lock()
+
+    def get(self) -> _Network:
+        """The network. Releases memory of the GPU."""
+        release_memory()
+        with self._lock:
+            if self._network is None:
+                self._network = self._load()
+            return self._network
 
 
 def or_on_cpu(device: str, call: Callable[[], _Answer], on_cpu: Callable[[], _Answer]) -> _Answer:

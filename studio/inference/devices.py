@@ -22,7 +22,7 @@ MAX_PROBE_ERROR = 0.02
 
 @dataclass(frozen=True)
 class Device:
-    """A device as PyTorch names it, and why it is not the GPU that was wanted."""
+    """A PyTorch device, and why a requested GPU is not used."""
 
     name: str = "cpu"
     note: str | None = None
@@ -102,13 +102,13 @@ def is_device_failure(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What went wrong, without the account of the device's memory that PyTorch adds."""
+    """The error without PyTorch's memory statistics."""
     lines = str(error).strip().splitlines()
     return (lines[0].partition(". GPU ")[0] if lines else type(error).__name__).rstrip(".")
 
 
 def join_notes(*notes: str | None) -> str | None:
-    """The notes that say something, each once, as one."""
+    """The non-empty notes without repeats, joined."""
     return " ".join(dict.fromkeys(note for note in notes if note)) or None
 
 

@@ -48,9 +48,7 @@ class GraphCache:
         self._folder = folder
 
     def find(self, key: str) -> tuple[dict[str, Any], Path] | None:
-        """The description of a key's networks and their folder; None where they are not there or
-        were damaged.
-        """
+        """The description of a key's networks and their folder; None if missing or damaged."""
         folder = self._folder / key
         try:
             described = json.loads((folder / DESCRIPTION).read_text("utf-8"))
@@ -64,7 +62,7 @@ class GraphCache:
     def find_or_make(
         self, key: str, make: Callable[[], object]
     ) -> tuple[dict[str, Any], Path] | None:
-        """The same after `make` was called, where they are not there yet."""
+        """As `find`, but calls `make` first if nothing is cached."""
         if found := self.find(key):
             return found
         make()
@@ -72,7 +70,7 @@ class GraphCache:
         return self.find(key)
 
     def add(self, key: str, described: dict[str, Any], networks: Mapping[str, Any]) -> Path:
-        """Keep converted networks by name; they appear whole, by rename. Their folder."""
+        """Store converted networks atomically (by rename). Returns their folder."""
         openvino = import_openvino()
         self._forget_unfinished()
         unfinished = self._folder / f".{key}-{secrets.token_hex(4)}"
@@ -96,7 +94,7 @@ class GraphCache:
         return target
 
     def _forget_unfinished(self) -> None:
-        """Remove what processes left that were killed while they wrote."""
+        """Remove folders left by processes killed while writing."""
         for folder in self._folder.glob(".*-*"):
             # Another server may remove the same one.
             with suppress(FileNotFoundError):

@@ -10,13 +10,13 @@ from studio.inference.openvino_import import import_openvino
 
 @cache
 def native_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 by itself."""
+    """Whether the CPU multiplies bfloat16 natively."""
     return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @cache
 def processor_flags() -> frozenset[str]:
-    """What Linux says the processor has, like `avx2`; nothing elsewhere."""
+    """CPU flags from /proc/cpuinfo, such as `avx2`; empty on other systems."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -29,13 +29,13 @@ def processor_flags() -> frozenset[str]:
     )
 
 
-def multiplies_bytes() -> bool:
-    """Whether the processor adds products of 8 bits by itself, many at a time."""
+def has_vnni() -> bool:
+    """Whether the CPU has AVX-512 VNNI (fast 8-bit dot products)."""
     return "avx512_vnni" in processor_flags()
 
 
 def has_amx() -> bool:
-    """Whether the processor has a unit for products of matrices, which is quickest in bf16."""
+    """Whether the CPU has AMX (fast bfloat16 matrix products)."""
     return "amx_bf16" in processor_flags()
 
 

@@ -38,7 +38,7 @@ def fetch(
     cache: Path | None = None,
     check_bytes: Callable[[int], None] = lambda _: None,
 ) -> list[Path]:
-    """Download files of a repository into a cache, by default the usual one; their paths.
+    """Download files of a repository into a cache, by default the usual one. Returns their paths.
 
     `check_bytes` gets the size of all files before the first is downloaded, and may raise. Raises
     DownloadFailed and DiskFull.

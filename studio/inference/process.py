@@ -23,7 +23,7 @@ _PR_SET_DUMPABLE = 4
 
 def prepare_process() -> None:
     """Reserve cores and memory for the models, and disable telemetry."""
-    send_nothing()
+    disable_telemetry()
     # NumPy's threads busy-wait after every matrix product.
     for path in Path(np.__file__).parents[1].glob(BLAS):
         with suppress(OSError, AttributeError):
@@ -33,7 +33,7 @@ def prepare_process() -> None:
         _limit_arenas()
 
 
-def hide() -> None:
+def prevent_inspection() -> None:
     """Prevent other processes of the same user, such as a compromised decoder, from reading the
     environment, memory and open files of this one. Linux only."""
     if sys.platform == "linux":
@@ -87,7 +87,7 @@ def release_pages(mapped: Iterable[tuple[int, int]]) -> None:
         )
 
 
-def send_nothing() -> None:
+def disable_telemetry() -> None:
     """Prevent OpenVINO and ONNX Runtime from sending telemetry, which they do by default.
 
     Call this before they are imported. A module that is None cannot be imported, and OpenVINO

@@ -18,7 +18,7 @@ _LEVELS_OF_4_BITS = 15
 def constant(weight: Matrix, bits: int) -> Any:
     """A matrix (outputs, inputs) of 32, 8 or 4 bits as a node of a graph, which gives float32.
 
-    Rows that are no whole number of groups keep 8 bits where 4 are wanted.
+    Rows whose length is not a multiple of GROUP_SIZE get 8 bits instead of 4.
     """
     opset15 = import_openvino().opset15
     if bits == 32:
@@ -29,7 +29,7 @@ def constant(weight: Matrix, bits: int) -> Any:
 
 
 def halve_constants(model: Any) -> None:
-    """Store in float16 what it holds without loss, such as the weights of released networks.
+    """Store constants as float16 where that loses nothing, as in released networks.
 
     A graph then takes half of the space on the disk, and OpenVINO less memory to load it.
     """

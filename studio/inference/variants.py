@@ -1,14 +1,17 @@
 """The variants of a model, and the location and identity of their weights."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from studio.errors import UnknownVariant
+from studio.errors import ModelUnusable, StudioError, UnknownVariant, WeightsMissing
 from studio.inference.content_hash import content_hash
+from studio.inference.reachable import any_reachable
+from studio.inference.transfer import DownloadFailed
 
 BUNDLED = "mini"
 MIT = "MIT"
@@ -27,6 +30,45 @@ def package_failure(name: str, error: BaseException) -> str | None:
             f"{error}. Install the requirements again."
         )
     return None
+
+
+@contextmanager
+def load_errors(name: str, remedy: str) -> Iterator[None]:
+    """Raise ModelUnusable for errors of this block that are no StudioError.
+
+    `remedy` is what to do if the weights are at fault.
+    """
+    try:
+        yield
+    except StudioError:
+        raise
+    # The demucs package exits if it lacks another package.
+    except (Exception, SystemExit) as error:
+        if failure := package_failure(name, error):
+            raise ModelUnusable(failure) from error
+        raise ModelUnusable(
+            f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. {remedy}"
+        ) from error
+
+
+@contextmanager
+def download_errors(name: str, hosts: list[str], files: Sequence[str], put: str) -> Iterator[None]:
+    """Raise WeightsMissing if no host responds or if a download in this block fails.
+
+    `files` are what is missing; `put` says where to put it by hand.
+    """
+    try:
+        if not any_reachable(hosts):
+            raise DownloadFailed("no network")
+        yield
+    except DownloadFailed as error:
+        raise WeightsMissing(
+            f"The weights of {name!r} are not on this machine and cannot be downloaded: {error}. "
+            f"{put}{or_bundled(name)}.",
+            missing=list(files),
+            variant=name,
+            reason=str(error),
+        ) from error
 
 
 class Where(StrEnum):

@@ -55,8 +55,8 @@ class DemucsVariant(Variant):
     """A variant of Demucs: `files` has a weights file for each network of its bag.
 
     `missing` names files that its bag needs and that do not exist; `weights` and `segment_s` are
-    the bag's own. `stems` and `is_transformer` (all its networks are HTDemucs) are None where only
-    loading the networks would tell.
+    the bag's own. `stems` and `is_transformer` (all its networks are HTDemucs) are None if they are
+    known only once the networks are loaded.
     """
 
     stems: tuple[str, ...] | None = None
@@ -73,8 +73,8 @@ class DemucsVariant(Variant):
 class DemucsCatalogue(Catalogue[DemucsVariant]):
     """Finds variants: the bundled one, those in `MODEL_DIR/demucs`, in the caches, on the hub.
 
-    `checkpoints` is the folder of PyTorch's downloads, if that is looked into. `hub_access` says
-    which variants `hf://...` may be used.
+    `checkpoints` is PyTorch's download folder; None: it is not searched. `hub_access` says which
+    variants `hf://...` may be used.
     """
 
     title = "Demucs"
@@ -217,7 +217,7 @@ class DemucsCatalogue(Catalogue[DemucsVariant]):
 def read_bag(path: Path) -> dict[str, Any]:
     """A bag's definition: `models` (signatures), and maybe `weights` and `segment`.
 
-    Raises ValueError where it is none, and OutOfBounds where it names too much.
+    Raises ValueError if the file is not a bag, and OutOfBounds if it names too much.
     """
     if path.stat().st_size > limits.MAX_BAG_BYTES:
         raise limits.OutOfBounds(f"{path.name} has more than {limits.MAX_BAG_BYTES:,} bytes")
@@ -236,7 +236,7 @@ def read_bag(path: Path) -> dict[str, Any]:
 def safetensors_metadata(path: Path) -> dict[str, Any]:
     """The metadata in the header of a safetensors file, without loading its tensors.
 
-    Raises ValueError where the file is none.
+    Raises ValueError if the file is not a safetensors file.
     """
     with open(path, "rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
@@ -251,7 +251,7 @@ def safetensors_metadata(path: Path) -> dict[str, Any]:
 
 
 def _stems_of(path: Path) -> tuple[str, ...] | None:
-    """Stems named in a weights file; None where only loading it would tell, or fail."""
+    """The stems named in a weights file. None: known only once loaded."""
     try:
         metadata = _metadata(path)
         arguments = json.loads(metadata.get("args", "[]"))
@@ -264,7 +264,7 @@ def _stems_of(path: Path) -> tuple[str, ...] | None:
 
 
 def _all_transformers(files: Sequence[Path], otherwise: bool | None) -> bool | None:
-    """Whether all networks are HTDemucs; `otherwise` where the files do not tell."""
+    """Whether all networks are HTDemucs; `otherwise` if the files do not say."""
     try:
         kinds = {str(_metadata(path).get("klass")).rpartition(".")[2] for path in files}
     except ValueError:
@@ -277,7 +277,7 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def _read_cached_bag(path: Path) -> dict[str, Any] | None:
-    """None where the cache holds something else; fetching it again will tell.
+    """None if the cached file is not a bag; the next download reports why.
 
     Raises OutOfBounds.
     """

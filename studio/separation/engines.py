@@ -1,28 +1,18 @@
-"""Chooses what a model runs on, and builds its bag from weights files.
+"""Builds the bag of a variant from weights files, on the fastest engine that can run it.
 
-`auto` takes PyTorch where there is a GPU that works, else OpenVINO where it is installed,
-else PyTorch. A network that OpenVINO cannot run stays on PyTorch. The bag says in `note` why it
-does not run on the best there is.
+`Bag.note` says why a slower engine was used.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from studio.errors import ModelUnusable
 from studio.inference.convert_process import kept_or_converted
-from studio.inference.devices import (
-    Device,
-    choose_device,
-    fallback_note,
-    join_notes,
-    release_memory,
-)
+from studio.inference.devices import Device
+from studio.inference.engine_choice import run_on_best, torch_name
 from studio.inference.engine_settings import EngineSettings
-from studio.inference.graph_cache import ConversionFailed, NotConvertible
 from studio.inference.hardware import native_bf16
 from studio.separation.arrays import NUMPY, TorchArrays
 from studio.separation.network import Bag, Member, Network
@@ -38,10 +28,8 @@ from studio.separation.openvino.network import (
 )
 from studio.separation.torch_engine import torch_network
 
-log = logging.getLogger(__name__)
-
-Kind = tuple[tuple[str, ...], int, int]
-"""What the networks of a bag must agree in: sources, sample rate in Hz, channels."""
+NetworkFormat = tuple[tuple[str, ...], int, int]
+"""Sources, sample rate in Hz and channels, which the networks of a bag must have in common."""
 
 
 @dataclass(frozen=True)
@@ -53,110 +41,41 @@ class Weights:
     load: Callable[[], Any]
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """The engine for networks that it can run, PyTorch's device, and why it is not the fastest."""
-
-    engine: str
-    device: str = "cpu"
-    note: str | None = None
-
-
 def build(
     files: Sequence[Weights], weights: list[list[float]] | None, settings: EngineSettings
 ) -> Bag:
-    """The bag of the files' networks, on the engine that serves it best."""
-    choice = _choose(settings)
-    if choice.device != "cpu":
-        try:
-            return _torch_bag(files, weights, settings, choice.device, None)
-        except RuntimeError as error:
-            # Weights that cannot be read fail on the CPU as well, where they are reported.
-            log.warning("%s cannot run the network", choice.device, exc_info=error)
-            note = fallback_note(error, choice.device)
-        release_memory()
-        choice = _choose_on_cpu(settings, note)
-    return _on_cpu(files, weights, settings, choice)
-
-
-def _on_cpu(
-    files: Sequence[Weights],
-    weights: list[list[float]] | None,
-    settings: EngineSettings,
-    choice: _Choice,
-) -> Bag:
-    if choice.engine == "torch":
-        return _torch_bag(files, weights, settings, "cpu", choice.note)
-    if find_spec("openvino") is None:
-        raise ModelUnusable(
-            "SEPARATION_ENGINE is openvino, but the package is not installed. Run `pip install "
-            "openvino`, or set SEPARATION_ENGINE=auto."
-        )
-    try:
-        return _openvino_bag(files, weights, settings, choice.note)
-    except (NotConvertible, ConversionFailed) as error:
-        note = f"Fell back to PyTorch: {error}."
-    except (RuntimeError, ValueError) as error:
-        # Weights that cannot be read are refused by PyTorch as well, which says it best.
-        log.warning("OpenVINO refused the network", exc_info=error)
-        note = "OpenVINO cannot run this network; PyTorch was used, which is slower on a CPU."
-    return _torch_bag(files, weights, settings, "cpu", join_notes(choice.note, note))
-
-
-def expected(settings: EngineSettings, is_transformer: bool | None) -> str | None:
-    """The engine that a variant will run on; None where only loading it would tell."""
-    choice = _choose(settings)
-    if choice.engine == "torch":
-        return _torch_name(choice.device)
-    if is_transformer is None:
-        return None
-    return "openvino" if is_transformer else _torch_name(choice.device)
-
-
-def _choose(settings: EngineSettings) -> _Choice:
-    """What the settings and this machine lead to, before the network is known."""
-    if settings.engine == "openvino":
-        return _Choice("openvino")
-    device = choose_device(settings.device)
-    if not device.is_cpu:
-        return _Choice("torch", device.name)
-    return _choose_on_cpu(settings, device.note)
-
-
-def _choose_on_cpu(settings: EngineSettings, note: str | None) -> _Choice:
-    """The same without a GPU; `note` says why there is none."""
-    if settings.engine == "torch":
-        return _Choice("torch", note=note)
-    if find_spec("openvino") is None:
-        slow = "OpenVINO is not installed; PyTorch was used, which is slower on a CPU."
-        return _Choice("torch", note=join_notes(note, slow))
-    return _Choice("openvino", note=note)
-
-
-def _torch_name(device: str) -> str:
-    return "torch" if device == "cpu" else f"torch ({device})"
+    """The bag of the files' networks, on the fastest engine that can run them."""
+    torch_bag = partial(_torch_bag, files, weights, settings)
+    return run_on_best(
+        settings,
+        "SEPARATION_ENGINE",
+        on_gpu=torch_bag,
+        on_openvino=partial(_openvino_bag, files, weights, settings),
+        on_torch=partial(torch_bag, Device()),
+        refusals=(RuntimeError, ValueError),
+    )
 
 
 def _torch_bag(
     files: Sequence[Weights],
     weights: list[list[float]] | None,
     settings: EngineSettings,
-    device: str,
-    note: str | None,
+    device: Device,
+    note: str | None = None,
 ) -> Bag:
     modules = [file.load() for file in files]
-    networks = [torch_network(module, device, settings.threads) for module in modules]
-    kinds = [
+    networks = [torch_network(module, device.name, settings.threads) for module in modules]
+    formats = [
         (tuple(module.sources), int(module.samplerate), int(module.audio_channels))
         for module in modules
     ]
     return Bag(
-        _members(networks, weights, kinds),
-        *kinds[0],
-        engine=_torch_name(device),
-        precision="f16" if Device(device).is_cuda else "f32",
+        _members(networks, weights, formats),
+        *formats[0],
+        engine=torch_name(device.name),
+        precision="f16" if device.is_cuda else "f32",
         note=note,
-        arrays=TorchArrays(device) if Device(device).is_cuda else NUMPY,
+        arrays=TorchArrays(device.name) if device.is_cuda else NUMPY,
     )
 
 
@@ -170,13 +89,13 @@ def _openvino_bag(
     if precision == "auto":
         precision = "bf16" if native_bf16() else "f32"
     graphs = [_graph(file, settings.graphs) for file in files]
-    kinds = [(graph.sources, graph.sample_rate_hz, graph.channels) for graph, _ in graphs]
+    formats = [(graph.sources, graph.sample_rate_hz, graph.channels) for graph, _ in graphs]
     networks = [
         OpenVinoNetwork(graph, layers, precision, settings.threads) for graph, layers in graphs
     ]
     return Bag(
-        _members(networks, weights, kinds),
-        *kinds[0],
+        _members(networks, weights, formats),
+        *formats[0],
         engine="openvino",
         precision=precision,
         note=note,
@@ -200,12 +119,14 @@ def _graph(file: Weights, graphs: Path) -> tuple[Graph, Any]:
 
 
 def _members(
-    networks: Sequence[Network], weights: list[list[float]] | None, kinds: list[Kind]
+    networks: Sequence[Network],
+    weights: list[list[float]] | None,
+    formats: list[NetworkFormat],
 ) -> tuple[Member, ...]:
-    """The members of a bag. Raises ValueError where they do not fit together."""
-    sources = len(kinds[0][0])
+    """The members of a bag. Raises ValueError if they do not fit together."""
+    sources = len(formats[0][0])
     weights = weights or [[1.0] * sources for _ in networks]
-    if len(set(kinds)) > 1:
+    if len(set(formats)) > 1:
         raise ValueError("the networks of the bag differ in their stems, rate or channels")
     if [len(row) for row in weights] != [sources] * len(networks):
         raise ValueError("the bag needs a row of weights for each network, one for each stem")

@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 from studio.errors import InvalidOption
 from studio.family import Family, JobContext
+from studio.inference.engine_choice import expected_engine
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import SOURCE_IDENTITIES
 from studio.results import SOUND_FORMATS, Track
 from studio.separation.catalogue import SIX, DemucsCatalogue, DemucsVariant
-from studio.separation.engines import expected
 from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
 from studio.separation.result import MIXTURE, SeparationResult, joined, tracks_of
@@ -86,7 +86,7 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
         return joined(result)
 
     def engine(self, variant: DemucsVariant) -> str | None:
-        return expected(self._settings, variant.is_transformer)
+        return expected_engine(self._settings, variant.is_transformer)
 
     def settings(self) -> list[Any]:
         return self._settings.identity()

@@ -7,12 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from studio.errors import DiskFull, ModelUnusable, WeightsMissing
+from studio.errors import ModelUnusable, WeightsMissing
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.hub import declared_bytes
 from studio.inference.reachable import any_reachable, hub_address
 from studio.inference.transfer import DownloadFailed, OnTransfer, RemoteFile, download
-from studio.inference.variants import BUNDLED, Where, or_bundled, package_failure
+from studio.inference.variants import BUNDLED, Where, download_errors, load_errors, or_bundled
 from studio.separation import limits
 from studio.separation.catalogue import (
     RELEASES,
@@ -42,14 +42,12 @@ def load(
 
     `reserve(bytes)` is asked for disk space before a variant of the hub is downloaded.
     """
-    if find_spec("demucs") is None:
-        raise ModelUnusable(f"Demucs is not installed: run `{INSTALL_DEMUCS}`.")
     fetch(catalogue, name, reserve)
     variant = catalogue.find(name)
     if variant.missing:
         raise WeightsMissing(
             f"The bag {name}.yaml in {catalogue.local_dir} needs {', '.join(variant.missing)}, "
-            f"which is not there. Put it into that folder (a {variant.missing[0][:-12]}.th from "
+            f"which is missing. Copy it into that folder (a {variant.missing[0][:-12]}.th from "
             f"the Demucs release also works), or use the bundled variant {BUNDLED!r}.",
             missing=list(variant.missing),
             variant=name,
@@ -63,21 +61,12 @@ def load(
         )
         raise ModelUnusable(f"The variant {name!r} cannot be loaded: {variant.damage}.{remedy}")
     _check_diffq(variant)
-    try:
-        segment_s = variant.segment_s
-        files = [
-            Weights(path, segment_s, partial(load_file, path, segment_s)) for path in variant.files
-        ]
+    segment_s = variant.segment_s
+    files = [
+        Weights(path, segment_s, partial(load_file, path, segment_s)) for path in variant.files
+    ]
+    with load_errors(name, f"Replace the files{or_bundled(name)}."):
         return build(files, variant.weights, settings)
-    except (WeightsMissing, ModelUnusable, DiskFull):
-        raise
-    except (Exception, SystemExit) as error:
-        if failure := package_failure(name, error):
-            raise ModelUnusable(failure) from error
-        raise ModelUnusable(
-            f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
-            f"the files{or_bundled(name)}."
-        ) from error
 
 
 def _check_diffq(variant: DemucsVariant) -> None:
@@ -98,18 +87,23 @@ def fetch(
 
     Raises WeightsMissing, ModelUnusable or DiskFull.
     """
+    if find_spec("demucs") is None:
+        raise ModelUnusable(f"Demucs is not installed: run `{INSTALL_DEMUCS}`.")
     variant = catalogue.find(name)
     if variant.where is not Where.AVAILABLE:
         return
     _check_diffq(variant)
-    _require_network(catalogue, name)
-    try:
+    hosts = hub_address() if name.startswith(HUB_PREFIX) else [*hub_address(), RELEASE_URL]
+    missing = _release_signatures(name)
+    put = (
+        f"Put {name.rpartition('/')[2]}.yaml and {', '.join(missing) or 'its weights'} into "
+        f"{catalogue.local_dir}"
+    )
+    with download_errors(name, hosts, missing, put):
         if name in RELEASES:
             _fetch_release(catalogue, name, on_transfer)
         else:
             _fetch_from_hub(catalogue.hub, name, reserve, on_transfer)
-    except DownloadFailed as error:
-        raise _missing(catalogue, name, str(error)) from error
 
 
 def _fetch_release(catalogue: DemucsCatalogue, name: str, on_transfer: OnTransfer) -> None:
@@ -169,26 +163,6 @@ def _bag(path: Path) -> dict[str, Any]:
         raise ModelUnusable(
             f"The downloaded variant cannot be loaded: {error}. Use another variant."
         ) from error
-
-
-def _require_network(catalogue: DemucsCatalogue, name: str) -> None:
-    """Fail within seconds, and say what to do, where no release can be reached."""
-    hosts = hub_address()
-    hosts += [] if name.startswith(HUB_PREFIX) else [RELEASE_URL]
-    if not any_reachable(hosts):
-        raise _missing(catalogue, name, "no network")
-
-
-def _missing(catalogue: DemucsCatalogue, name: str, reason: str) -> WeightsMissing:
-    signatures = _release_signatures(name)
-    return WeightsMissing(
-        f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}. "
-        f"Put {name.rpartition('/')[2]}.yaml and {', '.join(signatures) or 'its weights'} into "
-        f"{catalogue.local_dir}, or use the bundled variant {BUNDLED!r}.",
-        missing=signatures,
-        variant=name,
-        reason=reason,
-    )
 
 
 def _release_signatures(name: str) -> list[str]:

@@ -2,12 +2,13 @@
 
 import copy
 import logging
+from functools import partial
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from studio.inference.device_use import current_use, or_on_cpu
+from studio.inference.device_use import CpuFallback, current_use, or_on_cpu
 from studio.inference.devices import Device, is_device_failure, release_memory
 from studio.separation.arrays import Array
 from studio.separation.group_norm import spread_group_norms
@@ -38,8 +39,7 @@ class TorchNetwork:
         self.max_batch = batch
         self.segment_samples = int(module.samplerate * module.segment)
         self._device = device
-        self._lock = Lock()
-        self._on_cpu: Any = None
+        self._fallback = CpuFallback(partial(_copied_to_cpu, self.module))
         self._is_half = True
         # Its own, so that what is done with the last stems need not wait for the next windows.
         self._stream: Any = torch.cuda.Stream(device) if Device(device).is_cuda else None
@@ -101,7 +101,7 @@ class TorchNetwork:
             return self.module(windows)
         separated, is_finite = self._on_device(windows)
         if self._is_half and not is_finite:
-            log.warning("the network leaves the range of half precision; it goes on in float32")
+            log.warning("the network overflows float16; continuing in float32")
             self._is_half = False
             separated, _ = self._on_device(windows)
         return separated
@@ -127,12 +127,9 @@ class TorchNetwork:
     def _run_on_cpu(self, windows: Any) -> Any:
         import torch
 
-        release_memory()
-        with self._lock:
-            if self._on_cpu is None:
-                self._on_cpu = _copied_to_cpu(self.module)
+        network = self._fallback.get()
         with torch.inference_mode():
-            return self._on_cpu(windows.cpu()).to(self._device)
+            return network(windows.cpu()).to(self._device)
 
 
 def _copied_to_cpu(module: Any) -> Any:

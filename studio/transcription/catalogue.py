@@ -106,7 +106,7 @@ class _Checkpoints:
 class WhisperCatalogue(Catalogue[WhisperVariant]):
     """Finds variants for an engine: the bundled one, those in `MODEL_DIR/whisper`, the caches.
 
-    `cache` is the folder of openai-whisper's downloads.
+    `cache` is the folder of openai-whisper's downloads; `package` is the engine's module.
     """
 
     title = "Whisper"
@@ -116,6 +116,7 @@ class WhisperCatalogue(Catalogue[WhisperVariant]):
         self.engine = engine
         self.local_dir = local_dir
         is_faster = engine == FASTER_WHISPER
+        self.package = "faster_whisper" if is_faster else "whisper"
         self._bundled_path = bundled_dir / "ctranslate2"
         self._store: _Store = _Directories() if is_faster else _Checkpoints(cache)
         self.cache = cache

@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
 
-from studio.inference.device_use import current_use, or_on_cpu
+from studio.inference.device_use import CpuFallback, current_use, or_on_cpu
 from studio.inference.devices import CUDA, MPS, has_driver, is_device_failure, release_memory
 from studio.transcription.ctranslate2_model import CTranslate2Model
 
@@ -61,9 +60,7 @@ class CudaModel:
 
     def __init__(self, model: Any, load_on_cpu: Callable[[], Any]) -> None:
         self._model = CTranslate2Model(model, None)
-        self._load_on_cpu = load_on_cpu
-        self._on_cpu: CTranslate2Model | None = None
-        self._lock = Lock()
+        self._fallback = CpuFallback(lambda: CTranslate2Model(load_on_cpu(), None))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -120,11 +117,4 @@ class CudaModel:
 
     def _run(self, call: Callable[[CTranslate2Model], _Answer]) -> _Answer:
         """The call with the model on the device, or with the one on the CPU."""
-        return or_on_cpu(CUDA, lambda: call(self._model), lambda: call(self._loaded_on_cpu()))
-
-    def _loaded_on_cpu(self) -> CTranslate2Model:
-        release_memory()
-        with self._lock:
-            if self._on_cpu is None:
-                self._on_cpu = CTranslate2Model(self._load_on_cpu(), None)
-            return self._on_cpu
+        return or_on_cpu(CUDA, lambda: call(self._model), lambda: call(self._fallback.get()))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from studio.inference.devices import fallback_note
-from studio.inference.hardware import multiplies_bytes
+from studio.inference.hardware import has_vnni
 from studio.inference.process import release_free_memory
 from studio.inference.worker_threads import WorkerThreads
 from studio.transcription.batching import BatchedModel, WindowModel
@@ -256,7 +256,7 @@ def _drawer(folder: Path, vocabulary: Any, threads: int, graphs: Path | None) ->
 
 def _takes_openvino(runtime: str) -> bool:
     if runtime == "auto":
-        return find_spec("openvino") is not None and multiplies_bytes()
+        return find_spec("openvino") is not None and has_vnni()
     return runtime == "openvino"
 
 

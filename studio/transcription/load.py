@@ -2,13 +2,14 @@
 
 from importlib.util import find_spec
 
-from studio.errors import ModelUnusable, WeightsMissing
+from studio.errors import ModelUnusable
 from studio.inference import hub
 from studio.inference.devices import MPS, choose_device, fallback_note
+from studio.inference.engine_choice import require_openvino
 from studio.inference.engine_settings import EngineSettings
-from studio.inference.reachable import any_reachable, hub_address
-from studio.inference.transfer import DownloadFailed, OnTransfer, RemoteFile, download
-from studio.inference.variants import Where, or_bundled, package_failure
+from studio.inference.reachable import hub_address
+from studio.inference.transfer import OnTransfer, RemoteFile, download
+from studio.inference.variants import Where, download_errors, load_errors, or_bundled
 from studio.transcription.catalogue import (
     FASTER_WHISPER,
     WhisperCatalogue,
@@ -24,25 +25,15 @@ FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json
 
 def load(catalogue: WhisperCatalogue, name: str, settings: EngineSettings) -> SpeechEngine:
     """The loaded engine of a variant. Raises WeightsMissing or ModelUnusable, with the remedy."""
-    if settings.engine == "openvino" and find_spec("openvino") is None:
-        raise ModelUnusable(
-            "WHISPER_RUNTIME is openvino, but the package is not installed. Run `pip install "
-            "openvino`, or set WHISPER_RUNTIME=auto."
-        )
+    if settings.engine == "openvino":
+        require_openvino("WHISPER_RUNTIME")
     fetch(catalogue, name)
     variant = catalogue.find(name)
     if variant.damage:
         remedy = "" if variant.where is Where.BUNDLED else f" Replace it{or_bundled(name)}."
         raise ModelUnusable(f"The variant {name!r} cannot be loaded: {variant.damage}.{remedy}")
-    try:
+    with load_errors(name, f"Replace {variant.path}{or_bundled(name)}."):
         return _build(catalogue, variant, settings)
-    except Exception as error:
-        if failure := package_failure(name, error):
-            raise ModelUnusable(failure) from error
-        raise ModelUnusable(
-            f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. Replace "
-            f"{variant.path}{or_bundled(name)}."
-        ) from error
 
 
 def device_note(engine: str, device: str) -> str | None:
@@ -80,24 +71,22 @@ def fetch(catalogue: WhisperCatalogue, name: str, on_transfer: OnTransfer = lamb
 
     Raises WeightsMissing, ModelUnusable or DiskFull.
     """
-    if find_spec(catalogue.engine.replace("-", "_").replace("openai_", "")) is None:
+    if find_spec(catalogue.package) is None:
         raise ModelUnusable(
             f"WHISPER_ENGINE is {catalogue.engine}, and that package is not installed: run "
             f"`pip install {catalogue.engine}`, or set WHISPER_ENGINE={FASTER_WHISPER}."
         )
     if catalogue.find(name).where is not Where.AVAILABLE:
         return
-    is_faster = catalogue.engine == FASTER_WHISPER
-    if not any_reachable(hub_address() if is_faster else [OPENAI_URL]):
-        raise _missing(catalogue, name, "no network")
-    try:
-        if is_faster:
+    path = catalogue.wanted_path(name)
+    if catalogue.engine == FASTER_WHISPER:
+        put = f"Put a CTranslate2 directory at {path}"
+        with download_errors(name, hub_address(), [path.name], put):
             names = hub.list_files(repository(name), FILES)
             hub.fetch(repository(name), names, on_transfer)
-        else:
+    else:
+        with download_errors(name, [OPENAI_URL], [path.name], f"Put a checkpoint at {path}"):
             download([_checkpoint(catalogue, name)], on_transfer)
-    except DownloadFailed as error:
-        raise _missing(catalogue, name, str(error)) from error
 
 
 def _checkpoint(catalogue: WhisperCatalogue, name: str) -> RemoteFile:
@@ -108,15 +97,3 @@ def _checkpoint(catalogue: WhisperCatalogue, name: str) -> RemoteFile:
     checksum, _, file_name = url.rpartition("/")
     path = catalogue.cache / file_name
     return RemoteFile(url, path, hub.declared_bytes(url), checksum.rpartition("/")[2])
-
-
-def _missing(catalogue: WhisperCatalogue, name: str, reason: str) -> WeightsMissing:
-    path = catalogue.wanted_path(name)
-    kind = "a CTranslate2 directory" if catalogue.engine == FASTER_WHISPER else "a checkpoint"
-    return WeightsMissing(
-        f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}. "
-        f"Put {kind} at {path}{or_bundled(name)}.",
-        missing=[path.name],
-        variant=name,
-        reason=reason,
-    )

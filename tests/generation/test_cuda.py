@@ -17,8 +17,8 @@ from studio.generation.cuda.decoder import CudaDecoder
 from studio.generation.cuda.network import Network
 from studio.generation.cuda.run import MAX_GRAPHS, Run, choose
 from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, States
-from studio.generation.openvino.conversion import shape_of
 from studio.generation.sampling import Sampler, Sampling
+from studio.generation.shape import shape_of
 from studio.generation.torch_engine import TorchCodec, TorchDecoder
 from studio.generation.windows import Run as Windows
 from studio.generation.windows import plan

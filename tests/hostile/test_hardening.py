@@ -120,7 +120,7 @@ for name in ("environ", "mem", "maps"):
 PARENT = f"""
 import subprocess, sys
 from studio.inference import process
-process.hide()
+process.prevent_inspection()
 subprocess.run([sys.executable, "-c", {READ_PARENT!r}], check=True)
 """
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from studio.errors import ModelUnusable
+from studio.errors import DiskFull, ModelUnusable
 from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.load import load as load_music
 from studio.inference.engine_settings import EngineSettings
-from studio.inference.variants import package_failure
+from studio.inference.variants import load_errors, package_failure
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import INSTALL_DEMUCS
 from studio.separation.load import load as load_demucs
@@ -71,3 +71,11 @@ def test_libraries_and_weights_are_distinguished() -> None:
     library = OSError("libcudart.so.13: cannot open shared object file: No such file")
     assert "libcudart.so.13" in (package_failure("base", library) or "")
     assert package_failure("base", OSError("model.bin: the file is too short")) is None
+
+
+def test_weights_are_blamed_for_errors_without_a_remedy_of_their_own() -> None:
+    blamed = r"weights of 'base' cannot be loaded: ValueError: cut off\. Replace it\."
+    with pytest.raises(ModelUnusable, match=blamed), load_errors("base", "Replace it."):
+        raise ValueError("cut off")
+    with pytest.raises(DiskFull, match="free some space"), load_errors("base", "Replace it."):
+        raise DiskFull("The disk is full: free some space.")

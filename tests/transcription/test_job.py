@@ -13,7 +13,7 @@ import requests
 from werkzeug.http import parse_options_header
 
 from studio.audio import ffmpeg_path
-from studio.inference.hardware import multiplies_bytes
+from studio.inference.hardware import has_vnni
 from studio.transcription.engine import RATE_HZ
 from tests.support.problems import assert_problem
 from tests.support.server import Server, convert, decode_all, write_wav
@@ -76,7 +76,7 @@ def test_speech_becomes_text(speaker: Server, recording: Spoken, tmp_path: Path)
     assert status["tracks"] == ["transcription"]
     result = status["jobs"][0]["result"]
     assert (result["engine"], result["source"]) == ("faster-whisper", "mixture")
-    assert result["precision"].endswith("(OpenVINO)") == multiplies_bytes()
+    assert result["precision"].endswith("(OpenVINO)") == has_vnni()
     assert (result["language"], result["note"]) == ("en", None)
     assert 0.5 < result["language_probability"] <= 1.0
     assert result["duration_s"] == pytest.approx(6 * (len(recording.sound) / RATE_HZ + 6), abs=0.1)

@@ -15,8 +15,9 @@ import numpy as np
 from studio.generation.cuda.network import Network
 from studio.generation.cuda.run import Key, Run
 from studio.generation.model import CodecSpec, Codes, Decoder, Decoding, Flags, Logits, States
-from studio.generation.openvino.graph import Shape
 from studio.generation.sampling import Sampler, Sampling
+from studio.generation.shape import Shape
+from studio.inference.device_use import CpuFallback
 from studio.inference.devices import is_device_failure, release_memory
 
 # Steps from one copy of codes to the host to the next.
@@ -31,7 +32,7 @@ KEPT_RUNS = 2
 class CudaDecoder:
     """The decoder behind the `Decoder` protocol, in half precision. Any number of runs at once.
 
-    `fallback` gives the decoder that takes over if the device has no memory for a run.
+    `load_on_cpu` loads the decoder that takes over if the device has no memory for a run.
     """
 
     def __init__(
@@ -40,17 +41,15 @@ class CudaDecoder:
         shape: Shape,
         kind: CodecSpec,
         device: str,
-        fallback: Callable[[], Decoder],
+        load_on_cpu: Callable[[], Decoder],
     ) -> None:
         import torch
 
         self.network = Network(folder, shape, device, torch.float16)
         self.device = device
-        self._fallback = fallback
-        self._on_cpu: Decoder | None = None
+        self._fallback = CpuFallback(load_on_cpu)
         self._most_frames = kind.window_frames + max(kind.delays) + 1
         self._lock = Lock()
-        self._loading = Lock()
         self._idle: list[Run] = []
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
@@ -65,10 +64,7 @@ class CudaDecoder:
 
     def on_cpu(self) -> Decoder:
         self._release()
-        # Not `_lock`, which runs that are collected as garbage meanwhile take.
-        with self._loading:
-            self._on_cpu = self._on_cpu or self._fallback()
-            return self._on_cpu
+        return self._fallback.get()
 
     def _release(self) -> None:
         with self._lock:
@@ -77,7 +73,7 @@ class CudaDecoder:
         release_memory()
 
     def rehearse(self, kind: CodecSpec) -> None:
-        """Draw a few codes, so that what does not work on the device shows."""
+        """Draw a few codes to find device failures early."""
         shape = self.network.shape
         states = np.zeros((2, PROMPT_STEP, shape.hidden), np.float32)
         grid = np.full((1, kind.codebooks, 3), kind.padding, np.int64)
@@ -106,7 +102,7 @@ class CudaDecoder:
 
 
 class CudaDecoding:
-    """One run of the decoder; its arrays go back to the decoder when it is no longer used."""
+    """One run of the decoder; its buffers return to the decoder when it is deleted."""
 
     def __init__(self, decoder: CudaDecoder, run: Run, states: States, tracks: int) -> None:
         self._torch = decoder.network._torch

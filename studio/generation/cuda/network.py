@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from studio.generation import parts
-from studio.generation.openvino.conversion import MAX_PROMPT_TOKENS
-from studio.generation.openvino.graph import EPSILON, Shape
+from studio.generation.shape import EPSILON, MAX_PROMPT_TOKENS, Shape
 
 NORM = ("weight", "bias")
 

@@ -7,33 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from studio.generation import parts
-from studio.generation.model import CodecSpec
-from studio.generation.openvino.graph import (
-    Shape,
-    build_cross_attention,
-    build_decoder,
-    convert_codec,
-)
+from studio.generation.openvino.graph import build_cross_attention, build_decoder, convert_codec
+from studio.generation.shape import Shape, shape_of
 from studio.generation.torch_engine import TorchCodec
 from studio.inference.convert_process import answer, convert_apart
 from studio.inference.graph_cache import GraphCache, graph_key
 
 GRAPH_VERSION = 4
 PACKAGES = ("openvino", "torch", "transformers")
-# A prompt has at most 2,000 characters, and a token covers at least one byte.
-MAX_PROMPT_TOKENS = 8192
 
 Description = dict[str, Any]
 """Stored beside the graphs; `memory` is the layers and size of the codec's recurrent part."""
-
-
-def shape_of(config: Any, kind: CodecSpec) -> Shape:
-    """The sizes of the decoder in a directory. Raises NotConvertible."""
-    is_prefixed = config.model_type == parts.MELODY
-    before = config.chroma_length + MAX_PROMPT_TOKENS if is_prefixed else 0
-    needed = kind.window_frames + kind.codebooks + 1 + before
-    positions = max(int(config.decoder.max_position_embeddings), needed)
-    return Shape.of(config.decoder, is_prefixed, positions)
 
 
 def key(folder: Path, shape: Shape, bits: int) -> str:

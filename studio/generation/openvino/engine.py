@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from studio.generation.model import CodecSpec, Codes, Decoding, Hidden, Logits, Sounds, States
-from studio.generation.openvino.conversion import Description, convert, keep_graphs, key, shape_of
-from studio.generation.openvino.graph import Shape
+from studio.generation.openvino.conversion import Description, convert, keep_graphs, key
+from studio.generation.shape import Shape, shape_of
 from studio.generation.torch_engine import TorchCodec
 from studio.inference.convert_process import kept_or_converted
 from studio.inference.graph_cache import RELEASED_WHOLE

@@ -5,54 +5,18 @@ its weights may have 8 or 4 bits, and PyTorch's tracing is not needed. The codec
 """
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from studio.inference.graph_cache import NotConvertible
+from studio.generation.shape import EPSILON, Shape
 from studio.inference.openvino_builder import GraphWriter, Model, Node
 from studio.inference.openvino_import import import_openvino
 from studio.inference.quantization import constant
 
 Weights = dict[str, Any]
 """PyTorch tensors by their names in transformers."""
-
-ACTIVATIONS = ("gelu", "relu")
-EPSILON = 1e-5
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a decoder. With `is_prefixed`, the encoder states precede the codes; otherwise
-    every layer attends to them.
-    """
-
-    layers: int
-    hidden: int
-    heads: int
-    codebooks: int
-    vocabulary: int
-    positions: int
-    activation: str
-    is_prefixed: bool
-
-    @classmethod
-    def of(cls, config: Any, is_prefixed: bool, positions: int) -> "Shape":
-        """From the decoder's configuration. Raises NotConvertible."""
-        if config.activation_function not in ACTIVATIONS:
-            raise NotConvertible(f"its activation is {config.activation_function}")
-        return cls(
-            int(config.num_hidden_layers),
-            int(config.hidden_size),
-            int(config.num_attention_heads),
-            int(config.num_codebooks),
-            int(config.vocab_size),
-            positions,
-            str(config.activation_function),
-            is_prefixed,
-        )
 
 
 def build_decoder(shape: Shape, weights: Weights, bits: int) -> Model:

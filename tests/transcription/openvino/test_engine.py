@@ -379,7 +379,7 @@ def test_large_graphs_are_made_elsewhere_and_kept(
 
 
 def test_auto_takes_ctranslate2_where_it_may_be_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faster_engine, "multiplies_bytes", lambda: False)
+    monkeypatch.setattr(faster_engine, "has_vnni", lambda: False)
     assert FasterWhisper(FOLDER, 0).precision == "int8"
     assert FasterWhisper(FOLDER, 0, "openvino").precision.endswith("(OpenVINO)")
 
@@ -388,7 +388,7 @@ def test_auto_stays_on_ctranslate2_where_the_weights_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(weights, "_FORMAT_VERSION", 0)
-    monkeypatch.setattr(faster_engine, "multiplies_bytes", lambda: True)
+    monkeypatch.setattr(faster_engine, "has_vnni", lambda: True)
     assert FasterWhisper(FOLDER, 0).precision == "int8"
     catalogue = WhisperCatalogue(MINI, tmp_path, tmp_path, FASTER_WHISPER)
     with pytest.raises(ModelUnusable, match=r"'mini' cannot be loaded.*NotReadable"):
