@@ -99,7 +99,8 @@ class Work:
         """The job for an upload: an earlier one for the same request, or a new one."""
         self._services.storage.touch(upload.file_id)
         requested = self._services.models.request(model, upload, options)
-        return self._services.intake.submit(requested, client)
+        webhook = self._services.webhooks.check(None, client)
+        return self._services.intake.submit(requested, client, webhook)
 
     def watch(self, job: Job, has_left: Callable[[], bool] = stays) -> Iterator[Job]:
         """Yield the job again and again until it is completed, and that one last.
