@@ -390,7 +390,7 @@ def test_settings_change_after_an_utterance(server: Server, recording: Spoken) -
 
 def open_socket(server: Server, **options: Any) -> websocket.WebSocket:
     address = server.url.replace("http", "ws") + options.pop("path", ADDRESS)
-    return websocket.create_connection(address, timeout=30, **options)
+    return websocket.create_connection(address, timeout=WAIT_S, **options)
 
 
 def test_who_may_connect(server: Server) -> None:
