@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 from studio import __version__
 from studio.cli.run import FILE_ERROR, UNREACHABLE, Canceled, file_sentence
 from studio.cli.signals import ending_signals
-from studio.cli.tools import Tools, absolute
+from studio.cli.tools import MODELS, Tools, absolute
 from studio.errors import StudioError
-from studio.jobs.job import Report
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
@@ -34,6 +33,7 @@ INSTRUCTIONS = (
 REPORT_EVERY_S = 0.5
 # Agents may give up a call that reports nothing for a while.
 MAX_SILENCE_S = 5.0
+WAITING = "waiting for another call"
 # What the download of weights counts of a source, and the least step of the progress.
 DOWNLOAD_SHARE, LEAST_STEP = 0.1, 1e-6
 
@@ -101,8 +101,8 @@ def make_server(tools: Tools, limiter: "CapacityLimiter", stopping: Event) -> An
     ) -> "CallToolResult":
         canceled = Event()
         arguments = params.arguments or {}
-        report = _reporter(context, (canceled, stopping), _total(arguments))
-        call = partial(_call, tools, params.name, arguments, report)
+        progress = _Progress(context, (canceled, stopping), _total(arguments))
+        call = partial(_call, tools, params.name, arguments, progress)
 
         async def note_cancellation() -> None:
             try:
@@ -114,7 +114,9 @@ def make_server(tools: Tools, limiter: "CapacityLimiter", stopping: Event) -> An
         # removes incomplete files.
         async with anyio.create_task_group() as group:
             group.start_soon(note_cancellation)
-            answer, is_error = await anyio.to_thread.run_sync(call, limiter=limiter)
+            group.start_soon(progress.report_waiting)
+            turn = None if params.name == MODELS else limiter
+            answer, is_error = await anyio.to_thread.run_sync(call, limiter=turn)
             group.cancel_scope.cancel()
         # A file name may have bytes that are not UTF-8, and so cannot be sent.
         text = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
@@ -134,11 +136,12 @@ def make_server(tools: Tools, limiter: "CapacityLimiter", stopping: Event) -> An
 
 
 def _call(
-    tools: Tools, name: str, arguments: dict[str, Any], report: Report
+    tools: Tools, name: str, arguments: dict[str, Any], progress: "_Progress"
 ) -> tuple[dict[str, Any], bool]:
     """The answer of a tool, and whether it is an error."""
+    progress.has_begun.set()
     try:
-        answer = tools.call(name, arguments, report)
+        answer = tools.call(name, arguments, progress.report)
     except StudioError as error:
         return {"code": error.code, "error": error.sentence}, True
     except ConnectionError as error:
@@ -152,28 +155,52 @@ def _call(
 
 def _total(arguments: dict[str, Any]) -> float | None:
     """The progress at the end: 1 for one source, unknown for a folder."""
-    return None if absolute(str(arguments.get("path", ""))).is_dir() else 1.0
+    path = arguments.get("path")
+    try:
+        return None if isinstance(path, str) and absolute(path).is_dir() else 1.0
+    except OSError:
+        # The call itself reports it.
+        return 1.0
 
 
-def _reporter(
-    context: "ServerRequestContext[Any]", ends: tuple[Event, Event], total: float | None
-) -> Report:
-    """A report for the job's thread. The progress that is sent always increases."""
-    from anyio import from_thread
+class _Progress:
+    """Reports the progress of a call to the agent. What it sends always increases."""
 
-    sent, sent_s, sent_stage = 0.0, 0.0, ""
+    def __init__(
+        self,
+        context: "ServerRequestContext[Any]",
+        ends: tuple[Event, Event],
+        total: float | None,
+    ) -> None:
+        self.has_begun = Event()
+        self._send = context.session.report_progress
+        self._ends = ends
+        self._total = total
+        self._sent = self._sent_s = 0.0
+        self._stage = ""
 
-    def report(stage: str, progress: float) -> None:
-        nonlocal sent, sent_s, sent_stage
-        if any(end.is_set() for end in ends):
+    async def report_waiting(self) -> None:
+        """Report that the call waits, until its thread begins."""
+        import anyio
+
+        await anyio.sleep(MAX_SILENCE_S)
+        while not self.has_begun.is_set():
+            self._sent += LEAST_STEP
+            await self._send(self._sent, self._total, WAITING)
+            await anyio.sleep(MAX_SILENCE_S)
+
+    def report(self, stage: str, progress: float) -> None:
+        """Report a stage, on the thread of the call. Raises Canceled."""
+        from anyio import from_thread
+
+        if any(end.is_set() for end in self._ends):
             raise Canceled
         if stage.endswith(": downloading model"):
             begun = ceil(progress) - 1
             progress = begun + DOWNLOAD_SHARE * (progress - begun)
-        silent_s = time.monotonic() - sent_s
-        is_news = progress > sent or stage != sent_stage or silent_s >= MAX_SILENCE_S
+        silent_s = time.monotonic() - self._sent_s
+        is_news = progress > self._sent or stage != self._stage or silent_s >= MAX_SILENCE_S
         if is_news and silent_s >= REPORT_EVERY_S:
-            sent, sent_s, sent_stage = max(progress, sent + LEAST_STEP), time.monotonic(), stage
-            from_thread.run(context.session.report_progress, sent, total, stage)
-
-    return report
+            self._sent = max(progress, self._sent + LEAST_STEP)
+            self._sent_s, self._stage = time.monotonic(), stage
+            from_thread.run(self._send, self._sent, self._total, stage)

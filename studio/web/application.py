@@ -23,6 +23,7 @@ EXPOSED_HEADERS = [
     "Accept-Ranges",
     "ETag",
     "WWW-Authenticate",
+    "x-should-retry",
     watch.HEADER,
 ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -60,7 +61,9 @@ class Metrics:
 
     def request_answered(self, method: str, route: str, status: int, took_s: float) -> None:
         self._requests.labels(method, route, status).inc()
-        self._request_s.labels(method, route).observe(took_s)
+        # The time of a WebSocket is that of its session.
+        if status != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._request_s.labels(method, route).observe(took_s)
 
     def model_loaded(self, name: str, took_s: float) -> None:
         self._load_s.labels(name).observe(took_s)

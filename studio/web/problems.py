@@ -56,6 +56,8 @@ class Shapes:
             answer.headers["Retry-After"] = str(error.extra["retry_after_s"])
         if isinstance(error, Unauthorized):
             answer.headers["WWW-Authenticate"] = "Bearer"
+            if not _is_browser():
+                answer.headers.add("WWW-Authenticate", 'Basic realm="audio-studio"')
         return answer
 
 
@@ -68,6 +70,16 @@ def shapes() -> Shapes:
 def response(error: StudioError) -> Response:
     """The response for an error of the current request."""
     return shapes().response(error, request.path)
+
+
+def _is_browser() -> bool:
+    """Whether a browser sent the current request.
+
+    It would ask for a password over the page, and then send it with requests of other sites too.
+    """
+    headers = request.headers
+    is_page = "Origin" in headers or "Sec-Fetch-Mode" in headers
+    return is_page or headers.get("User-Agent", "").startswith("Mozilla/")
 
 
 def problem(error: StudioError) -> Response:

@@ -35,7 +35,7 @@ from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import Storage
 from tests.cli.test_command_line import SPOKEN
 from tests.support.commands import environment
-from tests.support.server import RATE_HZ, Server, noise, write_wav
+from tests.support.server import RATE_HZ, WAIT_S, Server, noise, write_wav
 
 KEY = "0123456789abcdef"
 
@@ -146,6 +146,11 @@ async def mistakes(client: Client, song: str) -> None:
         assert result.is_error
         assert answer["code"] == code, answer
         assert named in answer["error"]
+    result = await client.call_tool("separate", {"path": "x" * 300})
+    # Since Python 3.14, such a path is one that does not exist.
+    assert (result.is_error, content(result)["code"]) in (
+        (True, "file_error"), (True, "unknown_file"),
+    )  # fmt: skip
     result = await client.call_tool("separate", {"path": song, "overlap": 2.0})
     [failed] = content(result)["sources"]
     assert (result.is_error, failed["code"]) == (True, "invalid_option")
@@ -211,6 +216,44 @@ def test_progress_increases_with_every_stage(monkeypatch: pytest.MonkeyPatch) ->
     progress = [one for one, _ in told]
     assert all(one < other for one, other in pairwise(progress))
     assert progress[2] == pytest.approx(0.1) and progress[-1] == 0.5
+
+
+def test_a_call_that_waits_for_another_reports_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models are described at once, so an agent can plan while a job runs."""
+    monkeypatch.setattr(mcp_server, "MAX_SILENCE_S", 0.01)
+    begun, ending = Event(), Event()
+    told: list[tuple[float, float | None]] = []
+
+    class Lasting(Tools):
+        def call(self, name: str, _arguments: Any, _report: Report) -> dict[str, Any]:
+            if name == "generate":
+                begun.set()
+                assert ending.wait(WAIT_S)
+            return {"done": 1}
+
+    async def session() -> None:
+        tools = Lasting(OPTIONS, FORMATS, partial(open_workshop, fail), dict)
+        server = mcp_server.make_server(tools, anyio.CapacityLimiter(1), Event())
+        twice = anyio.Event()
+
+        async def note(progress: float, total: float | None, message: str | None) -> None:
+            assert message == mcp_server.WAITING
+            told.append((progress, total))
+            if len(told) == 2:
+                twice.set()
+
+        async with Client(server) as client, anyio.create_task_group() as group:
+            call = partial(client.call_tool, "generate", {"prompt": "piano"})
+            group.start_soon(call)
+            await anyio.to_thread.run_sync(begun.wait, WAIT_S)
+            group.start_soon(partial(call, progress_callback=note))
+            await twice.wait()
+            assert content(await client.call_tool("models", {})) == {"done": 1}
+            ending.set()
+
+    anyio.run(session)
+    assert all(one < other for (one, _), (other, _) in pairwise(told))
+    assert {total for _, total in told} == {1.0}
 
 
 def fail(_storage: Storage, _store: JobStore) -> Models:

@@ -88,6 +88,17 @@ def test_every_metric_is_shown_and_documented() -> None:
     assert shown == documented == {family_of(name) for name in existing()}
 
 
+def test_no_panel_multiplies_the_figures_of_a_cluster_by_its_servers() -> None:
+    """Every server shows the jobs of all of them."""
+    [listed] = re.findall(r"metrics of jobs and the queue \(([^)]*)\)", OPERATIONS)
+    shared = "|".join(re.findall(r"\w+", listed))
+    aggregation = rf"(\w+)(?: by \([\w, ]*\) )?\((?:(?:rate|increase)\()?(?:{shared})\{{"
+    shown = [target["expr"] for panel in panels() for target in panel["targets"]]
+    for expression in shown:
+        uses = re.findall(rf"\b(?:{shared})\b", expression)
+        assert re.findall(aggregation, expression) == ["max"] * len(uses), expression
+
+
 def test_the_panels_fit_on_the_dashboard() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in panels():

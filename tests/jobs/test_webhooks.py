@@ -193,6 +193,11 @@ def test_the_address_of_the_server_is_told_of_every_job_and_may_be_private(
             assert everything.next().verified()["data"]["file_id"] == file_id
             answer = server.process(file_id, overlap=0.1, webhook=own.url)
             assert_problem(answer, "invalid_option", "private or local")
+            # The clients of other programs cannot name a receiver.
+            files = {"file": short_wav.read_bytes()}
+            answer = server.post("/audio-separator/separate", files=files)
+            assert answer.status_code == 200, answer.text
+            assert everything.next().verified()["data"]["model"] == "demucs"
         finally:
             server.stop()
 

@@ -22,12 +22,12 @@ def client_of(server: Server, key: str = KEY, retries: int = 0) -> OpenAI:
 
 def ask(server: Server, path: Path = RECORDING, **fields: Any) -> requests.Response:
     """A transcription of the recording, asked without the client."""
-    files = {"file": ("spoken.flac", path.read_bytes())}
+    files = {"file": (path.name, path.read_bytes())}
     return server.post(PATH, files=files, data=fields, headers=HEADERS)
 
 
 def jobs_of(server: Server, content: bytes) -> list[dict[str, Any]]:
-    """The jobs of the temporary upload with this content, of which there is one at most."""
+    """The jobs of the temporary upload with this content, which must have one name."""
     found = []
     for record in server.uploads.glob("*/upload.json"):
         upload = json.loads(record.read_text("utf-8"))

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import requests
 from socketio.exceptions import ConnectionError
 
+from studio.audio import ffmpeg_path
 from studio.errors import Unauthorized
 from studio.web.access import Access
 from tests.support.keys import ANN, BOB, METRICS_KEY
@@ -89,8 +91,31 @@ def test_everything_else_needs_a_good_key(
 ) -> None:
     answer = requests.request(method, locked.url + path, headers=headers, timeout=30)
     body = assert_problem(answer, "unauthorized", "key")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer, Basic realm="audio-studio"'
     assert ANN not in body["error"] and WRONG not in body["error"]
+
+
+def test_a_player_sends_the_key_of_an_address_when_it_is_asked(locked: Server, song: Path) -> None:
+    """As FFmpeg, mpv and wget do."""
+    address = locked.url.replace("http://", f"http://x:{ANN}@")
+    address += f"/download/{upload(locked, song, ANN)}/original"
+    command = [ffmpeg_path(), "-nostdin", "-v", "error", "-i", address, "-f", "null", "-"]
+    played = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert played.returncode == 0, played.stderr
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Mode": "cors"},
+        {"Origin": "https://page.example"},
+        {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+    ],
+)
+def test_a_browser_does_not_ask_for_a_password(locked: Server, headers: dict[str, str]) -> None:
+    answer = locked.get("/models", headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("give", [by_bearer, by_header])

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import Any, Self
 
 from studio.errors import InvalidOption
@@ -25,6 +26,7 @@ PAIR = ("vocals", INSTRUMENTAL)
 MAX_MODELS = 4
 # Longest file name; programs find the stems by its beginning.
 MAX_NAME_CHARACTERS = 150
+MAX_EXTENSION_CHARACTERS = 20
 # Web servers take request lines of 4 kB.
 MAX_ID_CHARACTERS = 3500
 JOB_ID_CHARACTERS = 32
@@ -115,7 +117,7 @@ class Task:
     @classmethod
     def of(cls, wanted: SeparationRequest, filename: str) -> Self:
         """A task without its jobs. Raises InvalidOption if its ID would be too long."""
-        task = cls(wanted, filename[:MAX_NAME_CHARACTERS], ())
+        task = cls(wanted, _shortened(filename), ())
         with_jobs = replace(task, job_ids=("0" * JOB_ID_CHARACTERS,) * len(wanted.models))
         if len(with_jobs.to_id()) > MAX_ID_CHARACTERS:
             raise InvalidOption(
@@ -235,6 +237,14 @@ def _refusal(model: str) -> str | None:
                 "vocals, drums, bass and other instruments."
             )
     return None
+
+
+def _shortened(name: str) -> str:
+    """A file name that is not too long. It keeps its extension, without which a dot in the title
+    would begin one."""
+    stem, extension = splitext(name)
+    extension = extension[:MAX_EXTENSION_CHARACTERS]
+    return stem[: MAX_NAME_CHARACTERS - len(extension)] + extension
 
 
 def _stem_of(name: str) -> str:

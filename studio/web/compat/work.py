@@ -1,7 +1,8 @@
 """Jobs whose result the same request waits for, and the uploads that are made for them.
 
-The same bytes from the same owner are one temporary upload, so a repeated request joins the job of
-the first one. Nothing here needs Flask, so servers of other protocols can use it too.
+The same bytes with the same name from the same owner are one temporary upload, so a repeated
+request joins the job of the first one. Nothing here needs Flask, so servers of other protocols can
+use it too.
 """
 
 import hashlib
@@ -76,7 +77,7 @@ class Work:
         if incoming.size_bytes == 0:
             raise EmptyFile(f"{name!r} is empty. Check the file and send it again.")
         storage = self._services.storage
-        file_id = self._id_of(incoming, owner)
+        file_id = self._id_of(incoming, name, owner)
         if storage.has(file_id):
             storage.touch(file_id)
             return storage.upload(file_id)
@@ -92,7 +93,8 @@ class Work:
         """The job for an upload: an earlier one for the same request, or a new one."""
         self._services.storage.touch(upload.file_id)
         requested = self._services.models.request(model, upload, options)
-        return self._services.intake.submit(requested, client)
+        webhook = self._services.webhooks.check(None, client)
+        return self._services.intake.submit(requested, client, webhook)
 
     def watch(self, job: Job, has_left: Callable[[], bool] = stays) -> Iterator[Job]:
         """Yield the job again and again until it is completed, and that one last.
@@ -138,9 +140,10 @@ class Work:
         found = next(one for one in services.models.tracks(job) if one.name == track)
         return found.make(folder, file_format)
 
-    def _id_of(self, incoming: IncomingFile, owner: str | None) -> str:
-        """The ID of the temporary upload with this content and owner."""
-        content = f"{owner or ''}/{incoming.sha256}".encode()
+    def _id_of(self, incoming: IncomingFile, name: str, owner: str | None) -> str:
+        """The ID of the temporary upload with this content, name and owner."""
+        # The name is in lyrics, which must not show that of another client's file.
+        content = f"{owner or ''}/{incoming.sha256}/{name}".encode("utf-8", "surrogatepass")
         key = self._services.secret.encode()
         return hmac.new(key, content, hashlib.sha256).hexdigest()[:32]
 

@@ -143,6 +143,15 @@ def test_only_models_that_are_not_there_are_refused_by_name(
     assert (wanted.refusal is None) == bool(known)
 
 
+@pytest.mark.parametrize("name", ["01. " + "歌" * 300 + ".flac", "01. a.flac"])
+def test_stems_of_a_long_name_have_most_of_it(name: str) -> None:
+    task = Task.of(SeparationRequest(("swift",), ("swift",)), name)
+    unused: Any = None
+    [output] = task.outputs(0, unused, ["vocals"], "swift")
+    kept = Path(name).stem[: 150 - len(".flac")]
+    assert output.filename == f"{kept}_(Vocals)_swift.flac"
+
+
 def job_ids_of(task_id: str) -> tuple[str, ...]:
     task = Task.from_id(task_id)
     assert task is not None

@@ -19,6 +19,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         WHISPER_MODEL="mini",
         SEPARATION_ENGINE="torch",
         API_KEYS=f"{KEY},{OTHER}",
+        LIVE_WAITING_S=5,
         LIVE_SESSIONS=3,
         LIVE_CLIENT_SESSIONS=2,
     )

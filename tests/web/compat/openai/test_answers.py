@@ -97,6 +97,16 @@ def test_lyrics(server: Server) -> None:
     assert "[length:00:19]\n[la:en]\n[00:" in answer.text
 
 
+def test_lyrics_have_the_name_of_the_file_in_their_own_request(
+    server: Server, tmp_path: Path
+) -> None:
+    """The same bytes may come from two clients."""
+    for name in ("first", "Second"):
+        path = tmp_path / f"{name}.flac"
+        path.write_bytes(RECORDING.read_bytes())
+        assert f"[ti:{name}]" in ask(server, path, response_format="lrc").text
+
+
 def test_a_stream_adds_up_to_the_text(client: OpenAI, long: Path, server: Server) -> None:
     deltas: list[str] = []
     states: list[str] = []

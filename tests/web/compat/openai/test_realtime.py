@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import Thread
+from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,26 @@ import soxr
 import websocket
 from openai import OpenAI
 from openai.resources.realtime.realtime import RealtimeConnection
+from openai.types.websocket_reconnection import is_recoverable_close
 from socketio.exceptions import ConnectionError as RefusedError
+from websockets.exceptions import ConnectionClosedError
+from werkzeug.serving import make_server
 
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.endpoints import Span
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.settings import LiveSettings
+from studio.web.compat.openai.realtime import connection as realtime_connection
+from studio.web.compat.openai.realtime.channel import MAX_UNHANDLED_BYTES, _Inbox
 from studio.web.compat.openai.realtime.configuration import Configuration
 from studio.web.compat.openai.realtime.items import Items
 from tests.support.hearing import silence
+from tests.support.in_process import application
 from tests.support.live_client import Client, open_sessions
 from tests.support.openai_audio import KEY
-from tests.support.server import Server, until
+from tests.support.server import WAIT_S, Server, until
 from tests.support.speech import MAX_WRONG_ELSEWHERE, Spoken, wrong
+from tests.web.test_watch import scrape
 
 # The client uses `websockets` in a way that its newest version calls deprecated.
 pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used:DeprecationWarning")
@@ -140,6 +148,33 @@ def test_turns_by_hand(server: Server, recording: Spoken) -> None:
         say(connection, silence(0.5))
         connection.input_audio_buffer.commit()
         assert texts_of(until_completed(connection, 1)) == [""]
+
+
+def test_audio_that_arrives_faster_than_it_is_decoded_waits(
+    server: Server, recording: Spoken
+) -> None:
+    """A whole file in one event, of which the server lets 5 s wait to be decoded."""
+    with connected(server) as connection:
+        configure(connection, turn_detection=None, transcription={"language": "en"})
+        connection.input_audio_buffer.append(audio="".join(pieces(recording.sound)))
+        connection.input_audio_buffer.commit()
+        events = until_completed(connection, 1)
+    assert wrong(recording.text, texts_of(events)[0]) <= MAX_WRONG_ELSEWHERE
+
+
+def test_a_client_whose_messages_wait_misses_no_ping() -> None:
+    """The server reads its answer only after them."""
+    full = Event()
+    inbox = _Inbox(full.set)
+    message = "x" * (MAX_UNHANDLED_BYTES // 2)
+    inbox.append(message)
+    assert not full.is_set()
+    reader = Thread(target=inbox.append, args=(message,))
+    reader.start()
+    assert full.wait(WAIT_S)
+    assert inbox.pop(0) == message
+    reader.join(WAIT_S)
+    assert inbox == [message]
 
 
 def test_every_commit_is_answered(server: Server, recording: Spoken) -> None:
@@ -290,6 +325,45 @@ def test_who_reads_nothing_is_ended(server: Server) -> None:
     opened.shutdown()
 
 
+def test_a_client_connects_again_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(realtime_connection, "LINGER_S", WAIT_S)
+    with (
+        application(tmp_path, WHISPER_MODEL="mini") as app,
+        make_server("127.0.0.1", 0, app, threaded=True) as http,
+        OpenAI(base_url=f"http://127.0.0.1:{http.server_port}/v1", api_key="any") as client,
+    ):
+        Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
+        with client.realtime.connect(extra_query={"intent": "transcription"}) as opened:
+            assert opened.recv().type == "session.created"
+            app.extensions["parts"].stop()
+            told = opened.recv()
+            assert told.type == "error" and told.error.code == "server_stopping"
+            with pytest.raises(ConnectionClosedError) as closed:
+                opened.recv()
+        http.shutdown()
+    assert closed.value.rcvd is not None
+    assert is_recoverable_close(closed.value.rcvd.code)
+
+
+def test_a_session_is_no_slow_request(server: Server) -> None:
+    """The time of requests in the metrics leaves out how long somebody spoke."""
+    route = {"route": "/v1/realtime"}
+
+    def counted() -> tuple[float, float]:
+        now = scrape(server)
+        return (
+            now.value("studio_http_requests_total", status="101", **route),
+            now.value("studio_http_request_seconds_count", **route),
+        )
+
+    sessions, timed = counted()
+    open_socket(server, header=[f"Authorization: Bearer {KEY}"]).close()
+    until(lambda: counted()[0] == sessions + 1)
+    assert counted()[1] == timed
+
+
 def test_settings_change_after_an_utterance(server: Server, recording: Spoken) -> None:
     """With the event of older clients, in the middle of a sentence."""
     with connected(server) as connection:
@@ -316,7 +390,7 @@ def test_settings_change_after_an_utterance(server: Server, recording: Spoken) -
 
 def open_socket(server: Server, **options: Any) -> websocket.WebSocket:
     address = server.url.replace("http", "ws") + options.pop("path", ADDRESS)
-    return websocket.create_connection(address, timeout=30, **options)
+    return websocket.create_connection(address, timeout=WAIT_S, **options)
 
 
 def test_who_may_connect(server: Server) -> None:

@@ -1,6 +1,10 @@
 """A WebSocket whose client can neither fill the memory nor hold a thread after it has left."""
 
 import socket
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from sys import getsizeof
 from threading import Condition
 from typing import Any
 
@@ -9,31 +13,42 @@ from flask import Response
 
 from studio.web.sockets import hang_up
 
-# Messages that have arrived and were not handled yet; beyond them, the client has to wait.
-MAX_UNHANDLED = 16
+# Messages that have arrived and were not handled yet; beyond them, the client has to wait. Minutes
+# of audio have room, because pings of the client are not answered while it waits.
+MAX_UNHANDLED_BYTES = 16 << 20
 PING_EVERY_S = 25
 LOOK_EVERY_S = 1.0
+PAUSE_S = 0.2
+# The close code for a restart of the server, after which OpenAI's client connects again.
+SERVICE_RESTART = 1012
 SUBPROTOCOL = "realtime"
 
 
 class _Inbox(list[Any]):
     """The messages that have arrived. Adding one waits until there is room; when the inbox is
-    closed, it is dropped."""
+    closed, it is dropped. `on_full` is called before each wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_full: Callable[[], None]) -> None:
         super().__init__()
+        self._on_full = on_full
+        self._bytes = 0
         self._changed = Condition()
         self._is_open = True
 
     def append(self, message: Any) -> None:
+        size = getsizeof(message)
         with self._changed:
-            self._changed.wait_for(lambda: len(self) < MAX_UNHANDLED or not self._is_open)
+            while self._is_open and self and self._bytes + size > MAX_UNHANDLED_BYTES:
+                self._on_full()
+                self._changed.wait()
             if self._is_open:
                 super().append(message)
+                self._bytes += size
 
     def pop(self, index: Any = -1) -> Any:
         with self._changed:
             message = super().pop(index)
+            self._bytes -= getsizeof(message)
             self._changed.notify()
             return message
 
@@ -47,8 +62,12 @@ class _Server(simple_websocket.Server):  # type: ignore[misc]
     """A WebSocket that reads no more than is handled."""
 
     def handshake(self) -> None:
-        self.input_buffer = _Inbox()
+        self.input_buffer = _Inbox(self._expect_no_pong)
         super().handshake()
+
+    def _expect_no_pong(self) -> None:
+        """The answer to a ping may be behind the messages that wait to be read."""
+        self.pong_received = True
 
 
 class Channel:
@@ -74,9 +93,15 @@ class Channel:
         """Send a message. Raises ConnectionClosed or OSError."""
         self._ws.send(text)
 
-    def notify_shutdown(self) -> None:
+    def pause(self) -> None:
+        """Wait a moment. Raises ConnectionClosed if the client has left."""
+        if not self._ws.connected:
+            raise simple_websocket.ConnectionClosed
+        time.sleep(PAUSE_S)
+
+    def notify_shutdown(self, is_restart: bool) -> None:
         """Send the end of the connection; nothing can be sent afterwards. Raises as `send`."""
-        self._ws.close()
+        self._ws.close(SERVICE_RESTART if is_restart else None)
 
     def close(self) -> None:
         """End all threads of the connection, even if the client does not read."""
@@ -93,7 +118,8 @@ class _Over(Response):
     """Ends a request whose socket has become a WebSocket."""
 
     def __init__(self, server: str) -> None:
-        super().__init__()
+        # It was sent when the WebSocket was opened; this is for the log and the metrics.
+        super().__init__(status=HTTPStatus.SWITCHING_PROTOCOLS)
         self._server = server
 
     def __call__(self, *_arguments: Any) -> Any:

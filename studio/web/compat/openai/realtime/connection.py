@@ -30,7 +30,7 @@ MAX_UNREAD = 10_000
 # As in OpenAI's service. Errors repeat it, so its length limits the memory that they take.
 MAX_EVENT_ID = 512
 # Time to keep sending to a client after the end.
-LINGER_S = 1.0
+LINGER_S = 5.0
 # OpenAI's service commits no less.
 MIN_COMMIT_S = 0.1
 
@@ -83,7 +83,7 @@ class Connection:
                     break
                 self._try_update()
                 if message is not None:
-                    self._handle(message)
+                    self._handle(message, channel)
         except (ConnectionClosed, OSError):
             # The client has left.
             pass
@@ -99,9 +99,9 @@ class Connection:
         with suppress(ConnectionClosed, OSError):
             while (text := self._outgoing.get()) is not None:
                 channel.send(text)
-            channel.notify_shutdown()
+            channel.notify_shutdown(self._is_stopping())
 
-    def _handle(self, message: str | bytes) -> None:
+    def _handle(self, message: str | bytes, channel: Channel) -> None:
         """Handle an event; an error is sent to the client."""
         event_id = None
         try:
@@ -117,7 +117,7 @@ class Connection:
                         "transcription_session.updated",
                     )
                 case "input_audio_buffer.append":
-                    self._append(event.get("audio"))
+                    self._append(event.get("audio"), channel)
                 case "input_audio_buffer.commit":
                     self._commit()
                 case "input_audio_buffer.clear":
@@ -154,22 +154,42 @@ class Connection:
         self._items.has_turns = changed.silence_ms is not None
         self._send(answer, {"session": changed.described()})
 
-    def _append(self, audio: Any) -> None:
+    def _append(self, audio: Any, channel: Channel) -> None:
         if not isinstance(audio, str):
             raise SessionError("bad_audio", "`audio` must be base64 text.")
-        data = chunk_bytes(audio, self._live.limits.chunk_bytes)
+        # The WebSocket has a limit already.
+        data = chunk_bytes(audio, max_bytes=len(audio))
         if self._receiver is None:
             self._receiver = receiver(f"{PCM};rate={self._configuration.rate_hz}")
-        seconds = self._receiver.seconds(data)
-        try:
-            self.session.admit(seconds)
-        except SessionError as error:
-            if error.code == "session_too_long" and not self._is_full:
-                self._is_full = True
-                self._end_item()
-            raise
-        self.session.feed(self._receiver.feed(data), time.monotonic())
-        self._received_s += seconds
+        size = self._live.limits.chunk_bytes
+        for piece in (data[start : start + size] for start in range(0, len(data), size)):
+            seconds = self._receiver.seconds(piece)
+            try:
+                self._wait_for_room(seconds, channel)
+            except SessionError as error:
+                if error.code == "session_too_long" and not self._is_full:
+                    self._is_full = True
+                    self._end_item()
+                raise
+            self.session.feed(self._receiver.feed(piece), time.monotonic())
+            self._received_s += seconds
+
+    def _wait_for_room(self, seconds: float, channel: Channel) -> None:
+        """Wait until the session takes this much more audio. Raises SessionError if it never will,
+        and ConnectionClosed if the client has left."""
+        while True:
+            try:
+                self.session.admit(seconds)
+                return
+            except SessionError as error:
+                if error.code != "too_far_behind" or self._is_stopping():
+                    raise
+            if self.session.due() is None:
+                # Nothing can be decoded before there is more audio.
+                return
+            self.session.keep_alive(time.monotonic())
+            self._live.scheduler.wake()
+            channel.pause()
 
     def _commit(self) -> None:
         buffer_s = max(0.0, self._received_s - max(self._emptied_s, self._items.turn_end_s))

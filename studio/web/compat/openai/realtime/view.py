@@ -25,8 +25,8 @@ INTENT = "transcription"
 # How pages send a key, because browsers allow no headers for a WebSocket.
 KEY_PROTOCOL = "openai-insecure-api-key."
 RETRY_AFTER_S = 10
-# Base64 adds a third, JSON little.
-MESSAGE_TIMES = 2
+# OpenAI's service takes 15 MiB of audio in one event; base64 adds a third, JSON little.
+MAX_MESSAGE_BYTES = 21 << 20
 
 
 class RealtimeView:
@@ -72,9 +72,8 @@ class RealtimeView:
             )
 
     def _opened(self, tcp: socket.socket | None) -> Channel:
-        max_bytes = MESSAGE_TIMES * self._live.limits.chunk_bytes
         try:
-            return Channel(request.environ, tcp, max_bytes)
+            return Channel(request.environ, tcp, MAX_MESSAGE_BYTES)
         except RemoteProtocolError as error:
             raise BadRequest(f"The WebSocket cannot be opened: {error}.") from None
 
