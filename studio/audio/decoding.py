@@ -10,7 +10,7 @@ from studio.audio.accepted import decoder_of
 from studio.audio.chain import Part, child_of, parts_of
 from studio.audio.child import RECORDING, Child
 from studio.audio.header import Header
-from studio.audio.mono import MonoMixer, mono_graph
+from studio.audio.mono import IN_SCALE, MonoMixer, mono_graph
 from studio.audio.sound import BLOCK_SAMPLES, SPARE_S, SPARE_SHARE, Sound
 from studio.audio.timeline import FILL_GAPS, KEEP_TIMES, RENUMBER, late_start_s
 from studio.errors import NotAudio
@@ -36,10 +36,10 @@ def decode(
     """Yield blocks float32 `(channels, samples)` of a file at `sample_rate_hz`.
 
     Sample 0 is where a player's clock is 0. A mono file is copied to every channel at its own
-    level; other layouts are mixed down as ffmpeg does, but to one channel without losing what is in
-    opposite phase. The child is ended when the generator is closed. Raises NotAudio when the file
-    cannot be decoded, or decodes to clearly more than `expected_s`, or to clearly less because it
-    is damaged.
+    level; other layouts are mixed down as ffmpeg does for integer samples, so that the sum is
+    within full scale, but to one channel without losing what is in opposite phase. The child is
+    ended when the generator is closed. Raises NotAudio when the file cannot be decoded, or decodes
+    to clearly more than `expected_s`, or to clearly less because it is damaged.
     """
     source = _Source.of(path)
     samples = 0
@@ -148,7 +148,7 @@ class _Mixing:
             self.arguments = ["-map", "0:a:0", "-ac", "1", "-af", filters]
         else:
             self.arguments = ["-map", "0:a:0", "-ac", str(channels)]
-            self.arguments += ["-af", f"{RENUMBER},{resampler}"]
+            self.arguments += ["-af", f"{RENUMBER},{resampler}:ochl={channels}c:{IN_SCALE}"]
 
     def mixed(self, data: bytearray, mixer: MonoMixer) -> Sound:
         frames = np.frombuffer(data, "<f4").reshape(-1, self.read_channels)

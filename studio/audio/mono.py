@@ -5,6 +5,9 @@ import numpy.typing as npt
 
 from studio.audio.timeline import RENUMBER
 
+# Options of `aresample`: channels are mixed as for integer samples, whose sum cannot exceed full
+# scale. For float samples ffmpeg would add them up: 3 dB for two equal channels.
+IN_SCALE = "rematrix_maxval=1"
 Samples = npt.NDArray[np.float32]
 
 WINDOW_S = 0.1
@@ -25,7 +28,7 @@ def mono_graph(resampler: str, channels: int) -> str:
     copies = "|".join(f"c{number}=c{number}" for number in range(channels))
     return (
         f"[0:a:0]{RENUMBER},asplit[a][b];"
-        f"[a]{resampler},aformat=sample_fmts=flt:channel_layouts=mono[mean];"
+        f"[a]{resampler}:ochl=mono:{IN_SCALE},aformat=sample_fmts=flt:channel_layouts=mono[mean];"
         f"[b]{resampler},aformat=sample_fmts=flt{layout},pan={channels}C|{copies}[each];"
         "[mean][each]amerge[out]"
     )

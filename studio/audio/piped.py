@@ -11,6 +11,7 @@ import numpy as np
 
 from studio.audio.child import GUARDS, INPUT, Child, Workplace
 from studio.audio.id3 import id3
+from studio.audio.mp3 import HEADER_BYTES, info_frame
 from studio.audio.pictures import (
     FLAC_HEAD_BYTES,
     OGG_TAGS_INPUT,
@@ -23,7 +24,7 @@ from studio.audio.tags import Tags
 from studio.errors import InternalError
 
 SAMPLE_BYTES = 4
-# A lossy stream does not store its length; players compute it from a constant bit rate.
+# MP3 has a constant bit rate, so that its size is known before.
 _ENCODERS = {
     "flac": ["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24", "-f", "flac"],
     "mp3": ["-c:a", "libmp3lame", "-b:a", "256k", "-write_xing", "0", "-id3v2_version", "0"],
@@ -112,7 +113,7 @@ def _piped(
     samples: int,
     tags: Tags,
 ) -> Generator[bytes, None, None]:
-    """What ffmpeg makes of the blocks, with its options `command`; WAV and MP3 without a head."""
+    """What ffmpeg makes of the blocks, with its options `command`; without WAV header and ID3."""
     if audio_format == "wav":
         command = [*command, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
     else:
@@ -127,10 +128,11 @@ def _piped(
             command = [*OGG_TAGS_INPUT, *OGG_TAGS_OUTPUT, *command]
         output = stack.enter_context(_fed(command, blocks, rate_hz, channels, workplace))
         if audio_format == "flac":
-            head = b""
-            while len(head) < FLAC_HEAD_BYTES and (data := next(output, b"")):
-                head += data
+            head = _beginning(output, FLAC_HEAD_BYTES)
             yield with_flac_picture(_with_length(head, samples), tags.picture)
+        elif audio_format == "mp3":
+            head = _beginning(output, HEADER_BYTES)
+            yield info_frame(head, rate_hz, samples) + head
         yield from output
 
 
@@ -145,6 +147,14 @@ def metadata(tags: Tags) -> list[str]:
 
 def _sound(data: bytes | bytearray, channels: int) -> Sound:
     return np.frombuffer(bytes(data), "<f4").reshape(-1, channels).T
+
+
+def _beginning(output: Iterator[bytes], size: int) -> bytes:
+    """At least so many bytes, or all."""
+    head = b""
+    while len(head) < size and (data := next(output, b"")):
+        head += data
+    return head
 
 
 def _with_length(data: bytes, samples: int) -> bytes:

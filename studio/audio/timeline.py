@@ -10,7 +10,7 @@ from pathlib import Path
 from studio.audio.child import Child
 from studio.audio.header import Header
 
-# Smaller jumps are encoder delay or rounding.
+# Smaller jumps are encoder delay or rounding, unless they add up.
 MIN_JUMP_S = 0.1
 # The silence of a gap passes through ffmpeg's memory; that of a late start does not.
 MAX_GAP_S = 60.0
@@ -21,10 +21,12 @@ COARSE_TICK_S = 0.001
 # Used in every run; otherwise ffmpeg removes gaps of more than 10 s.
 KEEP_TIMES = "-copyts"
 # Renumbers samples from 0. Keeps only jumps within the limits; moves no sample back.
+# Small jumps stay out of the expected time stamp, so that they add up.
 # Variables: 0 the expected time stamp, 1 the samples so far, 2 the jump.
 _JUMP = f"if(NB_CONSUMED_SAMPLES*between(ld(2),{MIN_JUMP_S}*SR,{MAX_GAP_S}*SR),ld(2),0)"
+_IS_SMALL = f"NB_CONSUMED_SAMPLES*lt(abs(ld(2)),{MIN_JUMP_S}*SR)"
 RENUMBER = (
-    "asetpts='st(2,PTS-ld(0));st(0,PTS+NB_SAMPLES);"
+    f"asetpts='st(2,PTS-ld(0));st(0,if({_IS_SMALL},ld(0),PTS)+NB_SAMPLES);"
     f"st(1,ld(1)+{_JUMP}+NB_SAMPLES);ld(1)-NB_SAMPLES'"
 )
 # Options of `aresample` that fill gaps with silence after RENUMBER.
@@ -53,15 +55,17 @@ class PacketClock:
             return
         if self._next is None:
             self._ticks += min(0, time_stamp) if self._ticks == ticks else 0
-        elif self._counts((time_stamp - self._next) * self._tick_s):
-            self._ticks += time_stamp - self._next
-        self._next = time_stamp + ticks
-
-    def _counts(self, jump_s: float) -> bool:
-        """Whether a jump between packets is part of the duration."""
+            self._next = time_stamp + ticks
+            return
+        jump = time_stamp - self._next
+        jump_s = jump * self._tick_s
+        if abs(jump_s) < MIN_JUMP_S and self._tick_s < COARSE_TICK_S:
+            self._next += ticks
+            return
         # The durations of packets are rounded to a coarse clock; their sum would drift.
-        least_s = -MIN_JUMP_S if self._tick_s >= COARSE_TICK_S else MIN_JUMP_S
-        return least_s <= jump_s <= MAX_GAP_S
+        if -MIN_JUMP_S < jump_s <= MAX_GAP_S:
+            self._ticks += jump
+        self._next = time_stamp + ticks
 
 
 def late_start_s(path: Path, header: Header, recording: list[str]) -> float:

@@ -19,7 +19,11 @@ MAX_PAUSE_S = 5.0
 # again with the next one.
 PIECE_S = 60.0
 MARGIN_S = 1.0
-# Without voice activity detection, windows are cut at the quietest point of their last seconds.
+# The detector cuts a voice without a rest just before it is as long as a window, in the middle of
+# words.
+CUT_BY_LIMIT_S = WINDOW_S - 0.5
+# Without a rest or voice activity detection, windows are cut at the quietest point of their last
+# seconds.
 QUIET_SEARCH_S = 10.0
 QUIET_BLOCK_S = 0.1
 
@@ -45,7 +49,7 @@ def voiced_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
     held_start = 0
     for block, is_last in _pieces(blocks, PIECE_S):
         held = np.concatenate([held, block])
-        groups = _grouped(speech_spans(held, WINDOW_S))
+        groups = _grouped(_cut_quietly(held, speech_spans(held, WINDOW_S)))
         keep_from = len(held)
         if not is_last:
             keep_from -= round(MARGIN_S * RATE_HZ)
@@ -71,6 +75,28 @@ def all_windows(blocks: Iterable[Speech]) -> Iterator[Window]:
             yield Window(held_start / RATE_HZ, held[:cut])
             held_start += cut
             held = held[cut:]
+
+
+def _cut_quietly(speech: Speech, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans, but those that were cut by the limit are cut at quiet places."""
+    voices: list[tuple[int, int]] = []
+    is_cut = False
+    for start, end in spans:
+        if is_cut and start == voices[-1][1]:
+            voices[-1] = (voices[-1][0], end)
+        else:
+            voices.append((start, end))
+        is_cut = end - start > CUT_BY_LIMIT_S * RATE_HZ
+    size = round(WINDOW_S * RATE_HZ)
+    found: list[tuple[int, int]] = []
+    for first, end in voices:
+        start = first
+        while end - start > size:
+            cut = start + _quietest(speech[start : start + size])
+            found.append((start, cut))
+            start = cut
+        found.append((start, end))
+    return found
 
 
 def _grouped(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

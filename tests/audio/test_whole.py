@@ -13,6 +13,7 @@ import soundfile
 
 from studio import audio
 from studio.audio import mp4
+from studio.audio.timeline import PacketClock
 from studio.errors import AudioTruncated, NotAudio, StudioError
 from tests.support.hostile_files import box, find_box, ogg_page, ogg_pages
 from tests.support.server import (
@@ -224,6 +225,39 @@ def test_a_gap_is_silence_where_nothing_was_sent(tmp_path: Path) -> None:
     pauses = np.diff(loud)
     assert pauses.max() / RATE_HZ == pytest.approx(3.0, abs=0.02)
     assert loud[pauses.argmax()] / RATE_HZ == pytest.approx(1.04, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("ending", "options"),
+    [("mka", ("-c:a", "libopus")), ("mp4", ("-c:a", "aac"))],
+    ids=["coarse ticks", "fine ticks"],
+)
+def test_small_gaps_add_up(tmp_path: Path, ending: str, options: tuple[str, ...]) -> None:
+    """Every tenth packet is missing, in a file that is measured by its packets."""
+    length_s = 62.0
+    wav = write_wav(tmp_path / "noise.wav", noise(length_s, 1, 16_000), 16_000)
+    whole = convert(wav, tmp_path / f"whole.{ending}", *options)
+    drop = ("-c", "copy", "-bsf:a", "noise=drop='eq(mod(n,10),9)'")
+    path = convert(whole, tmp_path / f"gaps.{ending}", *drop)
+    decoded_s = decode_all(path, 8000, 1).shape[1] / 8000
+    assert decoded_s == pytest.approx(length_s, abs=0.15)
+    assert audio.probe(path).duration_s == pytest.approx(length_s, abs=0.15)
+
+
+def test_small_gaps_between_packets_are_measured() -> None:
+    """As decoding fills them: whenever they add up to a tenth of a second."""
+    clock = PacketClock(1 / 48_000)
+    for packet in range(100):
+        if packet % 10 != 9:
+            clock.add(960 * packet, 960)
+    assert clock.length_s == pytest.approx(1.98, abs=0.1)
+
+
+def test_the_rounding_of_time_stamps_adds_nothing() -> None:
+    clock = PacketClock(1 / 48_000)
+    for packet in range(10_000):
+        clock.add(960 * packet + 400 * (packet % 3 - 1), 960)
+    assert clock.length_s == pytest.approx(200.0, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["a late M4A", "Vorbis with a gap"])

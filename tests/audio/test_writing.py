@@ -7,10 +7,19 @@ import pytest
 import soundfile
 
 from studio import audio
-from studio.audio import SoundWriter
+from studio.audio import SoundWriter, piped
 from studio.audio.pictures import Picture, add_ogg_picture
 from studio.errors import InternalError
-from tests.support.server import RATE_HZ, Sound, level_db, noise, read_sound, tone, write_wav
+from tests.support.server import (
+    RATE_HZ,
+    Sound,
+    decode_all,
+    level_db,
+    noise,
+    read_sound,
+    tone,
+    write_wav,
+)
 
 FORMATS = list(audio.ENCODINGS)
 # How far a sample may be off: nothing in float, half a step in 24 bit, audibly little in the rest.
@@ -43,6 +52,31 @@ def test_encoding_keeps_length_and_level(
         for number, frequency in enumerate((440, 1234)):
             spectrum = np.abs(np.fft.rfft(encoded[number, RATE_HZ : 2 * RATE_HZ]))
             assert spectrum.argmax() == frequency
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "samples"),
+    # The second one has a frame more because of the silence of the encoder.
+    [(44_100, 2, 88_200), (44_100, 2, 20 * 1152 + 10), (48_000, 1, 50_000), (22_050, 2, 22_050)],
+)
+def test_a_streamed_mp3_has_its_length_and_no_delay(
+    tmp_path: Path, rate_hz: int, channels: int, samples: int
+) -> None:
+    sound = np.zeros((channels, samples), np.float32)
+    sound[:, samples // 2] = 0.9
+    path = tmp_path / "click.mp3"
+    pieces = piped.encoded(iter([sound]), "mp3", rate_hz, channels, samples, tags=audio.Tags(""))
+    path.write_bytes(b"".join(pieces))
+    decoded = decode_all(path, rate_hz, channels)
+    assert decoded.shape == sound.shape
+    assert np.abs(decoded).argmax(axis=1).tolist() == [samples // 2] * channels
+    found = audio.probe(path)
+    assert found.says_its_end
+    assert found.duration_s == pytest.approx(samples / rate_hz, abs=1e-5)
+    assert soundfile.info(str(path)).frames == samples
+    content = path.read_bytes()
+    size_at = content.index(b"Info") + 12
+    assert int.from_bytes(content[size_at : size_at + 4], "big") == len(content)
 
 
 @pytest.mark.parametrize("audio_format", ["mp3", "ogg"])

@@ -85,7 +85,7 @@ def test_windows_are_parts_of_the_stream_in_order(find: Find, stream: Speech) ->
 def test_every_sound_of_a_voice_is_in_a_window(stream: Speech) -> None:
     """Tenths of a second in which the singer is loud; the stream's pauses hold at most hiss."""
     tenths = stream[: len(stream) // 1600 * 1600].reshape(-1, 1600)
-    loud = np.sqrt((tenths.astype(np.float64) ** 2).mean(1)) > 0.03
+    loud = np.sqrt((tenths.astype(np.float64) ** 2).mean(1)) > 0.02
     covered = np.zeros(len(stream), bool)
     for window in spoken(voiced_windows(blocks(stream, 1 << 17))):
         start, end = place(window)
@@ -120,6 +120,18 @@ def test_a_voice_that_never_pauses_is_cut_without_a_gap(voice: Speech) -> None:
     missed = len(sound) - sum(end - start for start, end in places)
     assert missed < 0.02 * len(sound)
     assert len(windows) <= 8
+
+
+def test_a_voice_that_never_pauses_is_cut_at_quiet_places(voice: Speech) -> None:
+    sound = np.tile(voice[: 16 * RATE_HZ // 10], 75)
+    tenth = RATE_HZ // 10
+    levels = np.sqrt((sound.reshape(-1, tenth) ** 2).mean(1))
+    windows = spoken(voiced_windows(blocks(sound, 1 << 17)))
+    cuts = [place(window)[0] for window in windows[1:]]
+    assert len(cuts) >= 4
+    for cut in cuts:
+        around = sound[cut - tenth // 2 : cut + tenth // 2]
+        assert np.sqrt((around**2).mean()) < np.quantile(levels, 0.2)
 
 
 @BOTH
