@@ -106,7 +106,7 @@ def test_the_site_has_every_directive_of_that_configuration() -> None:
     missing = directives(nginx_site.SOURCE.read_text()) - directives(nginx_site.content())
     assert missing == {
         *("worker_processes", "pid", "error_log", "worker_connections"),
-        *("include", "tcp_nodelay", "keepalive_timeout", "http2"),
+        *("tcp_nodelay", "keepalive_timeout", "http2"),
     }
 
 
