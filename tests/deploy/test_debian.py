@@ -37,6 +37,8 @@ GIT = """#!/bin/sh
 case "$1" in
   clone) mkdir -p "$3" && cp -r "$SOURCE/." "$3" ;;
   pull) cp -r "$SOURCE/." . ;;
+  -C) echo "version of $2" ;;
+  reset) echo "back to the $3" ;;
 esac
 """
 MAKE = """#!/bin/sh
@@ -88,6 +90,10 @@ curl -sk --retry 10 --retry-all-errors -f -o /dev/null https://localhost/health
 curl -sk -o /dev/null -w 'restored %{http_code}\\n' "https://localhost/files/$FILE"
 stat -c 'owned by %U' /var/lib/audio-studio/outputs/.jobs.sqlite3
 """
+BACKED_UP = {
+    *("opt/audio-studio/.env", "opt/audio-studio/.backup-version", "etc/nginx/ssl/names.conf"),
+    *("etc/nginx/sites-available/audio-studio", "etc/systemd/system/audio-studio.service"),
+}
 
 
 def blocks(section: str = SECTION) -> list[str]:
@@ -195,8 +201,8 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     ]
     if debian == 13:
         backup, restore = blocks(BACKUP)
-        lines += [NEW_VERSION, blocks()[2], UPDATED]
-        lines += [UPLOAD % sound, "cd /root", backup, restore, RESTORED]
+        lines += [NEW_VERSION, blocks()[2], UPDATED, UPLOAD % sound, "cd /root", backup]
+        lines += ["tar tzf audio-studio-backup.tar.gz", restore, RESTORED]
     inside = "\n".join(["set -e", *lines])
     (tmp_path / "inside").write_text(f"{inside}\n")
     done = sandbox.run(
@@ -217,4 +223,6 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     if debian == 13:
         assert "new site 204" in told
         assert "restored 200" in told
+        assert "back to the version of /opt/audio-studio" in told
+        assert set(told.splitlines()) >= BACKED_UP
         assert "owned by audio-studio" in told
