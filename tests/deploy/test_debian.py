@@ -79,14 +79,14 @@ sed -i 's/^Environment=HOST/Environment=LOG_FORMAT=json\n&/' "$SOURCE/deploy/aud
 """
 UPDATED = """
 curl -sk --retry 10 --retry-all-errors -w 'new site %{http_code}\\n' http://127.0.0.1:8081/
-curl -sk --retry 10 --retry-all-errors -f -o /dev/null https://localhost/health
+curl -sk --retry 60 --retry-all-errors -f -o /dev/null https://localhost/health
 grep -c '^{"time"' /tmp/server.log
 """
 UPLOAD = (
     'FILE=$(curl -skf -F file=@%s https://localhost/upload | sed \'s/.*file_id":"//; s/".*//\')'
 )
 RESTORED = """
-curl -sk --retry 10 --retry-all-errors -f -o /dev/null https://localhost/health
+curl -sk --retry 60 --retry-all-errors -f -o /dev/null https://localhost/health
 curl -sk -o /dev/null -w 'restored %{http_code}\\n' "https://localhost/files/$FILE"
 stat -c 'owned by %U' /var/lib/audio-studio/outputs/.jobs.sqlite3
 """
