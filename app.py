@@ -273,8 +273,9 @@ def _limits(config: Config) -> dict[str, rates.Limit]:
     """The limits on requests. Raises ConfigError if RATE_STORAGE cannot be used."""
     if config.RATE_STORAGE and not (find_spec("limits") and find_spec("redis")):
         raise ConfigError(
-            "RATE_STORAGE cannot be used: limits or redis is missing. Install them with pip "
-            'install "audio-studio[scale]".'
+            "RATE_STORAGE cannot be used: limits or redis is missing. Run "
+            f"`{sys.executable} -m pip install -r requirements-scale.txt` in the folder of the "
+            "source code."
         )
     try:
         return rates.make_limits(config.RATE_LIMIT, config.RATE_LIMIT_WORK, config.RATE_STORAGE)

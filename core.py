@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -186,8 +187,9 @@ def _bucket(
 ) -> Storage:
     if find_spec("boto3") is None:
         raise ConfigError(
-            "STORAGE_URL cannot be used: boto3 is missing. Install it with pip install "
-            '"audio-studio[scale]".'
+            "STORAGE_URL cannot be used: boto3 is missing. Run "
+            f"`{sys.executable} -m pip install -r requirements-scale.txt` in the folder of the "
+            "source code."
         )
     from studio.storage.bucket import Bucket, BucketSettings
     from studio.storage.object_storage import ObjectSettings, ObjectStorage

@@ -42,7 +42,6 @@ OTHERS_MB = {
     ("Linux", "x86_64"): 350,
     ("Linux", "aarch64"): 283,
     ("Darwin", "arm64"): 295,
-    ("Windows", "AMD64"): 419,
 }
 DEV_MB = {("Linux", "x86_64"): 440}
 DEV_ELSEWHERE_MB = 245
@@ -119,6 +118,8 @@ def check_machine(gpu: bool) -> None:
     if sys.maxsize < 2**32:
         raise SetupError("this Python is 32-bit; install a 64-bit operating system or Python.")
     system, machine = platform.system(), platform.machine()
+    if system == "Windows":
+        raise SetupError("not possible on Windows itself. Use WSL or containers.")
     if (system, machine) == ("Darwin", "x86_64"):
         raise SetupError("PyTorch has no builds for Macs with an Intel processor any more.")
     if gpu and system != "Linux":
@@ -147,8 +148,8 @@ def install_venv(venv: Path, dev: bool, gpu: str) -> None:
     explicit = gpu != "" or bool(os.environ.get("TORCH_INDEX"))
     if stamp.levels.get(level) == digest and is_set_up(venv, wants_gpu, explicit):
         return
-    stamp.write(wants_gpu, {})
     python, site = make_venv(venv)
+    stamp.write(wants_gpu, {})
     remove_incomplete(site)
     installer = choose_installer(python)
     wanted = requirements("requirements-dev.txt" if dev else "requirements.txt")
@@ -235,7 +236,7 @@ def torch_version(wanted: list[str]) -> str:
 
 
 def python_of(venv: Path) -> Path:
-    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return venv / "bin" / "python"
 
 
 def make_venv(venv: Path) -> tuple[Path, Path]:
@@ -243,10 +244,20 @@ def make_venv(venv: Path) -> tuple[Path, Path]:
     python = python_of(venv)
     if not python.exists() or not (packages_of(python) / "pip" / "__main__.py").exists():
         print(f"Making the virtual environment {venv}.", flush=True)
-        # venv keeps a link to a Python that was removed.
-        clear = ["--clear"] if python.is_symlink() and not python.exists() else []
+        # venv keeps a link to a Python that was removed, and the packages for an older one, which
+        # an upgrade of the operating system has replaced.
+        removed = python.is_symlink() and not python.exists()
+        clear = ["--clear"] if removed or is_of_another_python(venv) else []
         subprocess.run([sys.executable, "-m", "venv", *clear, str(venv)], check=True)
     return python, packages_of(python)
+
+
+def is_of_another_python(venv: Path) -> bool:
+    """Whether a virtual environment has packages for another minor version than this Python's."""
+    path = venv / "pyvenv.cfg"
+    configuration = path.read_text("utf-8") if path.exists() else ""
+    version = re.search(r"^version(?:_info)? = (\d+)\.(\d+)", configuration, re.M)
+    return version is not None and tuple(map(int, version.groups())) != sys.version_info[:2]
 
 
 def packages_of(python: Path) -> Path:

@@ -37,7 +37,7 @@ RENAMED = {
     "$limited_client": "$studio_client",
     "    http2 on;\n": "",
     "listen 443 ssl": "listen 443 ssl http2",
-    "in nginx.conf": "in the site",
+    "nginx/ssl/names.conf": "/etc/nginx/ssl/names.conf",
 }
 
 # The live nodes of docker-compose.scale.yml.

@@ -62,7 +62,6 @@ PLATFORMS = (
         tuple(mac_platforms((14, 0), "arm64")),
         (("MACOSX_DEPLOYMENT_TARGET", "14.0"),),
     ),
-    Platform("Windows x86_64", "x86_64-pc-windows-msvc", ("win_amd64",)),
 )
 
 

@@ -30,6 +30,10 @@ def contents() -> dict[str, str]:
             "Dependencies of servers with PostgreSQL and an object store (docs/scaling.md)",
             ["-r requirements-prod.txt", *extras["scale"]],
         ),
+        "requirements-mcp.txt": _file(
+            "Dependencies of `audio-studio mcp` (docs/command-line.md)",
+            ["-r requirements-prod.txt", *extras["mcp"]],
+        ),
         "requirements-dev.txt": _file("Dependencies of tests, checks and benchmarks", developers),
     }
 

@@ -107,7 +107,10 @@ def _serve_agents(interface: Interface) -> int:
     from studio.cli import mcp_server
 
     if not mcp_server.is_installed():
-        sentence = "The package `mcp` is missing. Install it: pip install 'audio-studio[mcp]'"
+        sentence = (
+            f"The package `mcp` is missing. Run `{sys.executable} -m pip install -r "
+            "requirements-mcp.txt` in the folder of the source code."
+        )
         Screen().failed("audio-studio", "package_missing", sentence)
         return FAILED
 

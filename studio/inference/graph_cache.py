@@ -1,11 +1,13 @@
 """Converted networks on disk, so that another start reads them back.
 
 A key is made of the weights' hash and the versions of everything that shapes the graphs; the files
-are hashed again when they are read. An outdated or damaged graph is never used.
+are hashed again when they are read. An outdated or damaged graph is never used. Graphs that no
+process has read for 30 days, such as those for older versions, are deleted when others are added.
 """
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import time
@@ -24,6 +26,7 @@ DESCRIPTION = "graph.json"
 RELEASED_WHOLE: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": 0}
 # No graph takes longer to write.
 UNFINISHED_S = 3600.0
+UNUSED_S = 30 * 86400.0
 
 
 class NotConvertible(Exception):
@@ -50,6 +53,10 @@ class GraphCache:
     def find(self, key: str) -> tuple[dict[str, Any], Path] | None:
         """The description of a key's networks and their folder; None if missing or damaged."""
         folder = self._folder / key
+        # Marked first: another process that deletes unused graphs then leaves these, or has already
+        # renamed them.
+        with suppress(OSError):
+            os.utime(folder)
         try:
             described = json.loads((folder / DESCRIPTION).read_text("utf-8"))
             digests = described.pop("digests")
@@ -72,6 +79,7 @@ class GraphCache:
     def add(self, key: str, described: dict[str, Any], networks: Mapping[str, Any]) -> Path:
         """Store converted networks atomically (by rename). Returns their folder."""
         openvino = import_openvino()
+        self._forget_unused(key)
         self._forget_unfinished()
         unfinished = self._folder / f".{key}-{secrets.token_hex(4)}"
         unfinished.mkdir(parents=True)
@@ -93,8 +101,19 @@ class GraphCache:
             shutil.rmtree(unfinished, ignore_errors=True)
         return target
 
+    def _forget_unused(self, key: str) -> None:
+        """Rename graphs other than the key's that were not read lately, so that they are removed.
+
+        Processes that have them open can go on using them.
+        """
+        for folder in self._folder.glob("[!.]*"):
+            # Another server may have done it, or the folder cannot be written.
+            with suppress(OSError):
+                if folder.name != key and time.time() - folder.stat().st_mtime > UNUSED_S:
+                    folder.rename(self._folder / f".{folder.name}-{secrets.token_hex(4)}")
+
     def _forget_unfinished(self) -> None:
-        """Remove folders left by processes killed while writing."""
+        """Remove what is no longer used, and what processes that were killed while writing left."""
         for folder in self._folder.glob(".*-*"):
             # Another server may remove the same one.
             with suppress(FileNotFoundError):

@@ -418,4 +418,4 @@ def test_without_the_package_the_command_says_what_to_install(
     monkeypatch.setattr(mcp_server, "is_installed", lambda: False)
     unused: Any = None
     assert main(Interface(unused, OPTIONS, {}), parse(OPTIONS, ["mcp"])) == 1
-    assert "pip install 'audio-studio[mcp]'" in capsys.readouterr().err
+    assert "-m pip install -r requirements-mcp.txt" in capsys.readouterr().err

@@ -51,13 +51,28 @@ class Machine:
         shutil.copy(ROOT / "docker-compose.yml", folder)
         shutil.copytree(ROOT / "nginx", folder / "nginx")
         (folder / ".env").write_text("SECRET_KEY=0123456789abcdef\n")
+        shutil.copy(ROOT / ".gitignore", folder)
+        self.git("init", "--quiet")
+        self.release("old")
+
+    def git(self, *command: str) -> None:
+        identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        subprocess.run(["git", *identity, *command], cwd=self.folder, check=True, timeout=60)
+
+    def release(self, version: str) -> None:
+        """Commit a version of the program and its Compose file."""
+        (self.folder / "app.py").write_text(f"# {version}\n")
+        with open(self.folder / "docker-compose.yml", "a") as file:
+            file.write(f"# {version}\n")
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "-m", version)
 
     def run(self, section: str) -> None:
         self.runs += 1
         for number, line in enumerate(commands(section)):
             if line == "docker-compose stop ai-backend":
                 self.server.stop()
-            elif line == "docker-compose up -d":
+            elif line == "docker-compose up -d --build":
                 self.server.start()
             elif line.startswith(VOLUME):
                 volumes = {"/data": self.folder / "volume", "/backup": self.folder}
@@ -102,6 +117,7 @@ def test_what_was_backed_up_comes_back(machine: Machine, short_wav: Path, tmp_pa
     machine.run("Backup")
     later = server.upload(short_wav)
     server.stop()
+    machine.release("new")
 
     for path in (server.uploads, server.outputs, *map(folder.joinpath, LOST)):
         shutil.rmtree(path)
@@ -122,3 +138,7 @@ def test_what_was_backed_up_comes_back(machine: Machine, short_wav: Path, tmp_pa
     assert "SECRET_KEY" in (folder / ".env").read_text()
     assert (folder / "nginx" / "nginx.conf").read_text() == (ROOT / "nginx/nginx.conf").read_text()
     assert not (server.outputs / ".jobs.backup").exists()
+    # The backup is that of the older version, whose code its configuration belongs to.
+    assert (folder / "app.py").read_text() == "# old\n"
+    assert "# new" not in (folder / "docker-compose.yml").read_text()
+    assert not list(folder.glob("*.new"))

@@ -265,6 +265,17 @@ def test_the_override_for_a_gpu_changes_the_build_and_the_device() -> None:
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
 
 
+def test_the_choices_for_compose_in_the_settings_are_no_misspelled_settings(tmp_path: Path) -> None:
+    """Every command has to find them, so they are in .env, which the server reads too."""
+    page = (ROOT / "docs" / "installing.md").read_text("utf-8")
+    [files] = re.findall(r'^echo "COMPOSE_FILE=(.*)" >> \.env$', page, re.M)
+    assert all((ROOT / name).is_file() for name in files.split(":"))
+    settings = tmp_path / ".env"
+    settings.write_text(f"COMPOSE_FILE={files}\nCJK=1\n")
+    assert Config.load({"SECRET_KEY": SECRET}, settings).SECRET_KEY == SECRET
+    assert Config.misspelled({}, settings) == []
+
+
 def test_an_invalid_compose_file_is_found(tmp_path: Path) -> None:
     wrong = tmp_path / "docker-compose.yml"
     wrong.write_text((ROOT / "docker-compose.yml").read_text().replace("volumes:", "volume:"))
@@ -287,7 +298,11 @@ def test_the_services_fit_the_image_and_the_configuration() -> None:
         "/etc/nginx/nginx.conf": "./nginx/nginx.conf",
         "/etc/nginx/ssl": "./nginx/ssl",
     }
-    assert BACKEND["build"] == {"context": ".", "dockerfile": "Dockerfile.simple"}
+    assert BACKEND["build"] == {
+        "context": ".",
+        "dockerfile": "Dockerfile.simple",
+        "args": {"CJK": "${CJK:-}"},
+    }
     assert "server ai-backend:8000;" in (ROOT / "nginx" / "nginx.conf").read_text()
     assert BACKEND["expose"] == ["8000"] and "ports" not in BACKEND
     assert NGINX["ports"] == ["80:80", "443:443"]

@@ -37,6 +37,8 @@ GIT = """#!/bin/sh
 case "$1" in
   clone) mkdir -p "$3" && cp -r "$SOURCE/." "$3" ;;
   pull) cp -r "$SOURCE/." . ;;
+  -C) echo "version of $2" ;;
+  reset) echo "back to the $3" ;;
 esac
 """
 MAKE = """#!/bin/sh
@@ -77,17 +79,21 @@ sed -i 's/^Environment=HOST/Environment=LOG_FORMAT=json\n&/' "$SOURCE/deploy/aud
 """
 UPDATED = """
 curl -sk --retry 10 --retry-all-errors -w 'new site %{http_code}\\n' http://127.0.0.1:8081/
-curl -sk --retry 10 --retry-all-errors -f -o /dev/null https://localhost/health
+curl -sk --retry 60 --retry-all-errors -f -o /dev/null https://localhost/health
 grep -c '^{"time"' /tmp/server.log
 """
 UPLOAD = (
     'FILE=$(curl -skf -F file=@%s https://localhost/upload | sed \'s/.*file_id":"//; s/".*//\')'
 )
 RESTORED = """
-curl -sk --retry 10 --retry-all-errors -f -o /dev/null https://localhost/health
+curl -sk --retry 60 --retry-all-errors -f -o /dev/null https://localhost/health
 curl -sk -o /dev/null -w 'restored %{http_code}\\n' "https://localhost/files/$FILE"
 stat -c 'owned by %U' /var/lib/audio-studio/outputs/.jobs.sqlite3
 """
+BACKED_UP = {
+    *("opt/audio-studio/.env", "opt/audio-studio/.backup-version", "etc/nginx/ssl/names.conf"),
+    *("etc/nginx/sites-available/audio-studio", "etc/systemd/system/audio-studio.service"),
+}
 
 
 def blocks(section: str = SECTION) -> list[str]:
@@ -106,7 +112,7 @@ def test_the_site_has_every_directive_of_that_configuration() -> None:
     missing = directives(nginx_site.SOURCE.read_text()) - directives(nginx_site.content())
     assert missing == {
         *("worker_processes", "pid", "error_log", "worker_connections"),
-        *("include", "tcp_nodelay", "keepalive_timeout", "http2"),
+        *("tcp_nodelay", "keepalive_timeout", "http2"),
     }
 
 
@@ -195,8 +201,8 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     ]
     if debian == 13:
         backup, restore = blocks(BACKUP)
-        lines += [NEW_VERSION, blocks()[2], UPDATED]
-        lines += [UPLOAD % sound, "cd /root", backup, restore, RESTORED]
+        lines += [NEW_VERSION, blocks()[2], UPDATED, UPLOAD % sound, "cd /root", backup]
+        lines += ["tar tzf audio-studio-backup.tar.gz", restore, RESTORED]
     inside = "\n".join(["set -e", *lines])
     (tmp_path / "inside").write_text(f"{inside}\n")
     done = sandbox.run(
@@ -217,4 +223,6 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
     if debian == 13:
         assert "new site 204" in told
         assert "restored 200" in told
+        assert "back to the version of /opt/audio-studio" in told
+        assert set(told.splitlines()) >= BACKED_UP
         assert "owned by audio-studio" in told

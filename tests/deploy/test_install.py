@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -351,6 +352,20 @@ def test_a_virtual_environment_whose_python_was_removed_is_made_again(machine: M
     assert machine.installed()["small"] == "1.0"
 
 
+@pytest.mark.slow
+def test_a_virtual_environment_of_an_older_python_is_made_again(machine: Machine) -> None:
+    """As an upgrade of the operating system leaves it: `python3` is another one."""
+    [site] = machine.venv.glob("lib/python3*/site-packages")
+    old = machine.venv / "lib" / "python3.9"
+    site.parent.rename(old)
+    configuration = machine.venv / "pyvenv.cfg"
+    text = re.sub(r"^version = .*", "version = 3.9.2", configuration.read_text(), flags=re.M)
+    configuration.write_text(text)
+    assert "Making the virtual environment" in machine.set_up(TORCH_INDEX="")
+    assert machine.installed()["small"] == "1.0"
+    assert not old.exists()
+
+
 def test_uv_is_used_as_pip_is_configured(
     machine: Machine, cpu_index: Index, tmp_path: Path
 ) -> None:
@@ -391,6 +406,7 @@ def test_errors_say_what_is_wrong(
         ((3, 10), "Linux", "x86_64", "this is Python 3.10"),
         ((3, 15), "Linux", "x86_64", "this is Python 3.15"),
         ((3, 13), "Darwin", "x86_64", "Macs with an Intel processor"),
+        ((3, 13), "Windows", "AMD64", "Use WSL or containers"),
         ((3, 13), "Darwin", "arm64", None),
         ((3, 14), "Linux", "aarch64", None),
     ],

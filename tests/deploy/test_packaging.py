@@ -33,6 +33,7 @@ INSTALL_TIMEOUT_S = 120
         "requirements.txt",
         "requirements-gpu.txt",
         "requirements-scale.txt",
+        "requirements-mcp.txt",
         "requirements-dev.txt",
     ],
 )
@@ -55,6 +56,18 @@ def test_the_documents_install_the_pinned_versions() -> None:
     assert {one.partition("==")[0] for one in named} == {"torch", "demucs"}
     pins = {one.partition(";")[0] for one in PYPROJECT["project"]["dependencies"]}
     assert named <= pins
+
+
+def test_what_is_installed_comes_from_this_folder() -> None:
+    """No index has the project: a package of its name there would be that of somebody else."""
+    folders = (ROOT, ROOT / "docs", ROOT / "scripts", *(ROOT / "studio").rglob("*/"))
+    files = [file for kind in ("*.py", "*.md") for one in folders for file in one.glob(kind)]
+    for file in files:
+        # A sentence may consist of several strings.
+        text = re.sub(r"[\s'\"]+", " ", file.read_text("utf-8"))
+        assert "pip install audio-studio" not in text, file
+        for name in re.findall(r" -r (requirements[\w-]*\.txt)", text):
+            assert (ROOT / name).is_file(), f"{file}: {name}"
 
 
 def test_the_build_backend_is_the_one_that_developers_install() -> None:

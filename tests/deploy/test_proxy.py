@@ -119,6 +119,23 @@ def test_plain_http_is_sent_to_https_with_its_method(proxy: Proxy) -> None:
         assert answer.headers["Location"] == "https://127.0.0.1/upload?a=1"
 
 
+def test_names_beside_the_certificate_are_served(tmp_path: Path, certificate: Path) -> None:
+    """An update of nginx.conf cannot conflict with them."""
+    with before(f"127.0.0.1:{free_port()}", tmp_path, certificate) as proxy:
+        plain = f"http://127.0.0.1:{proxy.http_port}/health"
+        for host, status in (("studio.test", 308), ("other.test", 421)):
+            answer = requests.get(plain, headers={"Host": host}, allow_redirects=False, timeout=30)
+            assert answer.status_code == status
+        for host, status in (("studio.test", 502), ("other.test", 421)):
+            answer = requests.get(
+                f"{proxy.url}/health",
+                headers={"Host": host},
+                verify=str(certificate),
+                timeout=30,
+            )
+            assert answer.status_code == status
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_new_tls_is_spoken(proxy: Proxy, version: ssl.TLSVersion) -> None:
     client = context(proxy.certificate)

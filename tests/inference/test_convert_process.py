@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,15 @@ from studio.inference.convert_process import convert_apart
 from studio.inference.graph_cache import ConversionFailed, GraphCache, NotConvertible
 
 MODULE = "tests.support.converting"
+
+
+def identity() -> Any:
+    """A network that returns what it is given."""
+    import openvino
+    from openvino import opset15 as ops
+
+    given = ops.parameter([1], np.float32)
+    return openvino.Model([ops.result(given)], [given], "identity")
 
 
 def test_what_was_kept_is_there(tmp_path: Path) -> None:
@@ -64,13 +74,22 @@ def test_what_a_killed_conversion_left_is_removed(tmp_path: Path) -> None:
     assert young.exists()
 
 
+def test_graphs_that_nobody_has_read_for_a_month_are_deleted(tmp_path: Path) -> None:
+    """Those for older versions of the packages; each update adds new ones."""
+    cache = GraphCache(tmp_path)
+    for key in ("old", "read", "new"):
+        cache.add(key, {}, {"network": identity()})
+    for key in ("old", "read"):
+        a_month_ago_s = (tmp_path / key).stat().st_mtime - graph_cache.UNUSED_S - 1
+        os.utime(tmp_path / key, (a_month_ago_s, a_month_ago_s))
+    assert cache.find("read") is not None
+    cache.add("newest", {}, {"network": identity()})
+    assert {path.name for path in tmp_path.iterdir()} == {"read", "new", "newest"}
+
+
 def test_kept_graphs_are_replaced_only_where_they_are_damaged(tmp_path: Path) -> None:
     """Another server may have kept the same graphs meanwhile, and reads them."""
-    import openvino
-    from openvino import opset15 as ops
-
-    given = ops.parameter([1], np.float32)
-    networks = {"same": openvino.Model([ops.result(given)], [given], "same")}
+    networks = {"same": identity()}
     cache = GraphCache(tmp_path)
     cache.add("key", {"by": "one"}, networks)
     cache.add("key", {"by": "another"}, networks)

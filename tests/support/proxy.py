@@ -17,11 +17,14 @@ START_S = 30.0
 
 
 def make_certificate(folder: Path, *names: str) -> Path:
-    """The certificate of a copy of `generate-ssl.sh` that lies in a folder of its own."""
+    """The certificate of a copy of `generate-ssl.sh` in a folder of its own, beside names.conf."""
     folder.mkdir()
     script = shutil.copy(ROOT / "generate-ssl.sh", folder)
     subprocess.run(["sh", script, *names], check=True, capture_output=True)
-    return folder / "nginx" / "ssl" / "cert.pem"
+    made = folder / "nginx" / "ssl"
+    if names:
+        (made / "names.conf").write_text(f"server_name {' '.join(names)};\n")
+    return made / "cert.pem"
 
 
 class Proxy:
@@ -53,7 +56,6 @@ class Proxy:
                 f"listen 127.0.0.1:{self.port} ssl http2 default_server;"
             ),
             "listen 80 default_server;": f"listen 127.0.0.1:{self.http_port} default_server;",
-            "server_name localhost ": "server_name localhost studio.test ",
             "listen 80;": f"listen 127.0.0.1:{self.http_port};",
             "/etc/nginx/ssl": str(certificate.parent),
             "/tmp/nginx.pid": str(folder / "nginx.pid"),
