@@ -173,7 +173,7 @@ class Webhooks:
             for client in self._turns.order(candidates):
                 message = self._first_of(client, now_s)
                 if message is not None:
-                    self._turns.take(client)
+                    self._turns.take(client, candidates)
                     self._sending[message.message_id] = message
                     return message
             return None

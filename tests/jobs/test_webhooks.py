@@ -317,6 +317,17 @@ def test_only_jobs_that_have_ended_are_told(desk: Desk) -> None:
         assert desk.webhooks.send_due() == 1
 
 
+def test_who_waits_for_messages_is_in_the_order_of_the_ends(desk: Desk) -> None:
+    clients = ["zoe", None, "ann", "bob"]
+    jobs = [desk.add() for _ in clients]
+    for client, job in zip(clients, jobs, strict=True):
+        for number in range(2):
+            desk.store.add_webhook(job.job_id, f"http://receiver.example/{number}", client)
+    for job in reversed(jobs):
+        desk.end(job)
+    assert desk.outbox.clients(desk.now) == ["bob", "ann", None, "zoe"]
+
+
 def test_the_same_wish_is_told_once(desk: Desk) -> None:
     with Receiver() as receiver, Receiver() as other:
         desk.end(desk.add(receiver.url, receiver.url, other.url))
