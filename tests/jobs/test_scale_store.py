@@ -40,6 +40,7 @@ UPDATE procrastinate_jobs SET status = 'doing', worker_id = :worker WHERE id = (
     SELECT entry FROM jobs WHERE job_id = :job_id
 )
 """
+NEXT = text("SELECT job_id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, entry")
 ROUTES = (("demucs.*_ft", "gpu"), ("whisper.*", "cpu"))
 EMBEDDED = """
 import sys
@@ -94,6 +95,56 @@ def test_many_songs_of_one_client_delay_another_by_one_job(open_store: Open) -> 
     worker.stop(30.0)
     order = [many[0], single, *many[1:]]
     assert work.began == [job.job_id for job in order]
+
+
+def take(store: SharedJobStore) -> str:
+    """Begin the job that a worker of all queues takes next. Returns its client."""
+    with store._engine.connect() as connection:
+        job_id = connection.scalar(NEXT)
+    job = store.begin(job_id, 1)
+    assert job is not None and job.client is not None
+    return job.client
+
+
+@pytest.mark.parametrize("model", ["demucs", "whisper"], ids=["same queue", "other queue"])
+def test_clients_that_send_one_job_after_another_do_not_pass_who_waits(
+    open_store: Open, model: str
+) -> None:
+    store = open_store()
+
+    def add(client: str, model: str) -> None:
+        again = Request(store.new_id(), model, "tiny", {}, "the same")
+        store.submit(again, client, None)
+
+    for _ in range(3):
+        add("zoe", "demucs")
+    add("ann", model)
+    add("bob", model)
+    before, taken = "", []
+    for _ in range(9):
+        client = take(store)
+        # Its job has ended, and the next one has begun.
+        if before in ("ann", "bob"):
+            for job in store.active():
+                if job.client == before:
+                    store.finish(job, State.COMPLETED)
+            add(before, model)
+        before = client
+        taken.append(client)
+    assert taken == ["zoe", "ann", "bob"] * 3
+
+
+def test_a_fast_queue_delays_nobody_in_another_one(open_store: Open) -> None:
+    store = open_store()
+    for number in range(4):
+        submit(store, f"{number}", "ann")
+    assert take(store) == "ann"
+    for number in range(4):
+        quick = Request("e" * 32, "whisper", "base", {}, f"{number}")
+        job = store.submit(quick, "bob", None)
+        store.begin(job.job_id, 1)
+        store.finish(job, State.COMPLETED)
+    assert submit(store, "single", "cyd").place == 1
 
 
 def test_two_servers_make_one_job_of_equal_requests(open_store: Open) -> None:
