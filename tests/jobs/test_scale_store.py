@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,7 +19,7 @@ from studio.errors import Interrupted, StorageUnavailable
 from studio.jobs import database, faults, migration
 from studio.jobs.database import MAX_CONNECTIONS, connect
 from studio.jobs.execution import describe
-from studio.jobs.job import Job, Request, State
+from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.jobs import route
 from studio.jobs.presence import DatabaseInUse, presence
 from studio.jobs.scale import store as scale_store
@@ -194,6 +195,35 @@ def test_the_jobs_of_dead_workers_run_again_and_fail_in_the_end(open_store: Open
         INTERRUPTED,
     )
     assert ended == [job.job_id]
+
+
+class Frozen(Work):
+    """The first attempt of a job does not report until the second one has begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.froze = threading.Event()
+
+    def __call__(self, job: Job, report: Report) -> dict[str, Any]:
+        if job.attempt == 1:
+            self.froze.set()
+            until(lambda: self.began)
+        return super().__call__(job, report)
+
+
+def test_a_worker_that_runs_a_job_twice_ends_both_attempts(
+    open_store: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "studio.jobs.execution")
+    store, work = open_store(), Frozen()
+    job = submit(store, "twice", "ann")
+    worker = job_backends.start_worker(store, work, concurrency=2)
+    assert work.froze.wait(WAIT_S)
+    store.rescue(INTERRUPTED, 0.0)
+    until(lambda: f"job {job.job_id} ended" in caplog.text)
+    worker.stop(WAIT_S)
+    work.go.set()
+    assert (found(store, job).state, found(store, job).attempt) == (State.QUEUED, 3)
 
 
 def test_a_job_that_lost_its_entry_gets_another(open_store: Open) -> None:
