@@ -29,13 +29,14 @@ class Outbox:
         self._sessions = Sessions(engine)
 
     def clients(self, now: float) -> list[str | None]:
-        """The clients that have due messages."""
+        """The clients that have due messages, in the order in which their jobs ended."""
         with self._sessions.reading() as session:
             rows = session.scalars(
                 select(MessageRow.client)
                 .join(JobRow, JobRow.job_id == MessageRow.job_id)
                 .where(JobRow.state.in_(FINAL), MessageRow.due_at <= now)
-                .distinct()
+                .group_by(MessageRow.client)
+                .order_by(func.min(JobRow.finished_at))
             )
             return list(rows)
 

@@ -56,7 +56,7 @@ class JobStore:
         self._sessions = Sessions(engine)
         self._engine = engine
         self._turns = Turns()
-        self._turns_lock = Lock()
+        self._claiming_lock = Lock()
         self._editing_lock = Lock()
 
     def open(self) -> None:
@@ -226,13 +226,14 @@ class JobStore:
 
         Clients take turns; the jobs of one client are taken in order.
         """
-        with self._turns_lock, self._sessions.begin() as session:
-            client, numbers = next(iter(self._queue(session)), (None, []))
-            if not numbers:
+        with self._claiming_lock, self._sessions.begin() as session:
+            queue = self._queue(session)
+            if not queue:
                 return None
+            client, numbers = queue[0]
             job = self._begin(session, JobRow.number == numbers[0])
             if job is not None:
-                self._turns.take(client)
+                self._turns.take(client, [waiting for waiting, _ in queue])
             return job
 
     @staticmethod
@@ -277,8 +278,7 @@ class JobStore:
 
     def _places(self, session: Session, rows: Sequence[JobRow]) -> dict[int, int]:
         """The places of queued jobs by their numbers; at least those of `rows`."""
-        with self._turns_lock:
-            queues = [numbers for _, numbers in self._queue(session)]
+        queues = [numbers for _, numbers in self._queue(session)]
         # The first job of each client, then the second one of each, and so on.
         rounds = itertools.zip_longest(*queues)
         order = [number for turn in rounds for number in turn if number is not None]

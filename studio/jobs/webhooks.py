@@ -156,7 +156,7 @@ class Webhooks:
             if message is None:
                 self._woken.wait(LOOK_EVERY_S)
             else:
-                Thread(target=self._deliver, args=(message,), name="webhook", daemon=True).start()
+                self._start_to_deliver(message)
 
     def _next(self) -> Message | None:
         """The message to send next; None if nothing is due or all slots are taken."""
@@ -173,7 +173,7 @@ class Webhooks:
             for client in self._turns.order(candidates):
                 message = self._first_of(client, now_s)
                 if message is not None:
-                    self._turns.take(client)
+                    self._turns.take(client, candidates)
                     self._sending[message.message_id] = message
                     return message
             return None
@@ -193,6 +193,13 @@ class Webhooks:
                 elif self._outbox.claim(message.message_id, now_s, now_s + CLAIM_S):
                     return message
         return None
+
+    def _start_to_deliver(self, message: Message) -> None:
+        try:
+            Thread(target=self._deliver, args=(message,), name="webhook", daemon=True).start()
+        except RuntimeError as error:
+            log.warning("sending webhooks one at a time: %s", error)
+            self._deliver(message)
 
     def _deliver(self, message: Message) -> None:
         try:

@@ -97,9 +97,15 @@ class Bucket:
             self._client.create_bucket(Bucket=self._bucket)
 
     def check(self) -> None:
-        """Raise StorageUnavailable if the bucket cannot be reached."""
-        with _store_errors():
-            self._client.head_bucket(Bucket=self._bucket)
+        """Raise StorageUnavailable if the bucket cannot be reached or does not exist."""
+        try:
+            with _store_errors():
+                self._client.head_bucket(Bucket=self._bucket)
+        except FileNotFoundError:
+            raise StorageUnavailable(
+                f"The bucket {self._bucket!r} does not exist. The operator has to create it or "
+                "correct STORAGE_URL."
+            ) from None
 
     def info(self, key: str) -> FileInfo | None:
         """None if there is no such object."""

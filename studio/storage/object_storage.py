@@ -218,9 +218,16 @@ class ObjectStorage(Storage):
 
     def _delete_objects(self, file_id: str) -> None:
         """The objects that cannot be deleted now are deleted by the next sweep."""
+        prefix = f"uploads/{file_id}/"
         with suppress(StorageUnavailable):
-            self.delete(f"uploads/{file_id}/")
-            for name in self.bucket.folders(f"results/{file_id}/"):
+            found = self.bucket.infos(prefix)
+            names = self.bucket.folders(f"results/{file_id}/")
+            if self.has(file_id):
+                # A temporary upload with the same content has arrived.
+                return
+            self.bucket.delete(found)
+            self._cache.forget(prefix)
+            for name in names:
                 result = ResultId(file_id, name)
                 if not self._is_shared(result):
                     self.discard_result(result)

@@ -1,5 +1,7 @@
 """One client with much to do: others get their turn, and what one may ask for has bounds."""
 
+import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from studio.jobs import migration
 from studio.jobs.database import connect
 from studio.jobs.job import Request
 from studio.jobs.store import JobStore
+from studio.jobs.turns import Turns
 from studio.jobs.usage import HOUR_S, Usage
 from tests.support.problems import assert_problem
 from tests.support.server import Server, noise, until, write_wav
@@ -55,6 +58,51 @@ def test_a_client_that_comes_again_and_again_does_not_pass_who_waits(store: JobS
         add(store, "bob")
         taken += claim(store, 1)
     assert taken.count("ann") == 3
+
+
+def test_clients_that_send_one_job_after_another_do_not_pass_who_waits(store: JobStore) -> None:
+    for client in ("ann", "bob", "cyd", "zoe"):
+        add(store, client)
+    before, taken = "", []
+    for _ in range(8):
+        [client] = claim(store, 1)
+        # Its job has ended, and the next one has begun.
+        if before in ("ann", "bob"):
+            add(store, before)
+        before = client or ""
+        taken.append(before)
+    assert taken == ["ann", "bob", "cyd", "zoe", "ann", "bob", "ann", "bob"]
+
+
+def test_after_a_restart_who_came_first_is_first(store: JobStore) -> None:
+    add(store, "zoe", 2)
+    add(store, "cyd")
+    add(store, "ann")
+    assert claim(JobStore(store._engine), 1) == ["zoe"]
+    assert claim(JobStore(store._engine), 3) == ["zoe", "cyd", "ann"]
+
+
+def test_a_waiting_client_is_overtaken_by_each_other_one_at_most_once() -> None:
+    chance, turns = random.Random(1), Turns()
+    waiting: dict[str | None, int] = {}
+    overtaken: Counter[tuple[str | None, str | None]] = Counter()
+    for _ in range(1000):
+        for client in chance.sample("abcdefgh", chance.randrange(3)):
+            waiting[client] = waiting.get(client, 0) + chance.choice((1, 1, 9))
+        # As when a client asks for the place of its job.
+        turns.order(chance.sample(list(waiting), len(waiting) // 2))
+        if not waiting:
+            continue
+        taken, *others = turns.order(waiting)
+        turns.take(taken, waiting)
+        # Its next job waits from now on, behind those that came before.
+        left = waiting.pop(taken) - 1
+        if left:
+            waiting[taken] = left
+        overtaken.update((other, taken) for other in others)
+        for pair in [pair for pair in overtaken if pair[0] == taken]:
+            del overtaken[pair]
+        assert max(overtaken.values(), default=0) <= 1
 
 
 def test_places_are_those_of_the_turns(store: JobStore) -> None:

@@ -4,15 +4,18 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import PoolProxiedConnection
 
 from studio.errors import NotAudio, NothingToCancel, QueueFull, UnknownOption
-from studio.jobs.database import connect
+from studio.jobs.database import Connections, connect
 from studio.jobs.execution import Executor
 from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.runner import JobRunner
@@ -327,6 +330,37 @@ def test_a_worker_survives_a_database_that_fails_for_a_while(
         database.execute("ALTER TABLE away RENAME TO jobs")
         job = runner.submit(request())
         assert finished(store, runner, job).state is State.COMPLETED
+
+
+def test_a_job_begins_while_all_connections_read_places(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_reading, is_claiming = threading.Event(), threading.Event()
+
+    def wait_for_claim(*_: Any) -> None:
+        if not is_reading.is_set():
+            is_reading.set()
+            assert is_claiming.wait(WAIT_S)
+
+    class Pool(Connections):
+        def connect(self) -> PoolProxiedConnection:
+            if is_reading.is_set():
+                is_claiming.set()
+            return super().connect()
+
+    monkeypatch.setattr("studio.jobs.database.Connections", Pool)
+    with open_store(database) as store, ExitStack() as busy, ThreadPoolExecutor(2) as threads:
+        job = store.add(request())
+        # All but one.
+        for _ in range(14):
+            busy.enter_context(store._engine.connect())
+        event.listen(store._engine, "after_cursor_execute", wait_for_claim)
+        read = threads.submit(store.get, job.job_id)
+        assert is_reading.wait(WAIT_S)
+        claimed = threads.submit(store.claim)
+        found, begun = read.result(WAIT_S), claimed.result(WAIT_S)
+    assert found and found.place == 1
+    assert begun and begun.job_id == job.job_id
 
 
 def test_other_work_is_given_way_between_the_steps_of_a_job(database: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,7 +19,7 @@ from studio.errors import Interrupted, StorageUnavailable
 from studio.jobs import database, faults, migration
 from studio.jobs.database import MAX_CONNECTIONS, connect
 from studio.jobs.execution import describe
-from studio.jobs.job import Job, Request, State
+from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.jobs import route
 from studio.jobs.presence import DatabaseInUse, presence
 from studio.jobs.scale import store as scale_store
@@ -40,6 +41,7 @@ UPDATE procrastinate_jobs SET status = 'doing', worker_id = :worker WHERE id = (
     SELECT entry FROM jobs WHERE job_id = :job_id
 )
 """
+NEXT = text("SELECT job_id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, entry")
 ROUTES = (("demucs.*_ft", "gpu"), ("whisper.*", "cpu"))
 EMBEDDED = """
 import sys
@@ -96,6 +98,56 @@ def test_many_songs_of_one_client_delay_another_by_one_job(open_store: Open) -> 
     assert work.began == [job.job_id for job in order]
 
 
+def take(store: SharedJobStore) -> str:
+    """Begin the job that a worker of all queues takes next. Returns its client."""
+    with store._engine.connect() as connection:
+        job_id = connection.scalar(NEXT)
+    job = store.begin(job_id, 1)
+    assert job is not None and job.client is not None
+    return job.client
+
+
+@pytest.mark.parametrize("model", ["demucs", "whisper"], ids=["same queue", "other queue"])
+def test_clients_that_send_one_job_after_another_do_not_pass_who_waits(
+    open_store: Open, model: str
+) -> None:
+    store = open_store()
+
+    def add(client: str, model: str) -> None:
+        again = Request(store.new_id(), model, "tiny", {}, "the same")
+        store.submit(again, client, None)
+
+    for _ in range(3):
+        add("zoe", "demucs")
+    add("ann", model)
+    add("bob", model)
+    before, taken = "", []
+    for _ in range(9):
+        client = take(store)
+        # Its job has ended, and the next one has begun.
+        if before in ("ann", "bob"):
+            for job in store.active():
+                if job.client == before:
+                    store.finish(job, State.COMPLETED)
+            add(before, model)
+        before = client
+        taken.append(client)
+    assert taken == ["zoe", "ann", "bob"] * 3
+
+
+def test_a_fast_queue_delays_nobody_in_another_one(open_store: Open) -> None:
+    store = open_store()
+    for number in range(4):
+        submit(store, f"{number}", "ann")
+    assert take(store) == "ann"
+    for number in range(4):
+        quick = Request("e" * 32, "whisper", "base", {}, f"{number}")
+        job = store.submit(quick, "bob", None)
+        store.begin(job.job_id, 1)
+        store.finish(job, State.COMPLETED)
+    assert submit(store, "single", "cyd").place == 1
+
+
 def test_two_servers_make_one_job_of_equal_requests(open_store: Open) -> None:
     stores, ids = [open_store(), open_store()], []
     callers = [
@@ -143,6 +195,35 @@ def test_the_jobs_of_dead_workers_run_again_and_fail_in_the_end(open_store: Open
         INTERRUPTED,
     )
     assert ended == [job.job_id]
+
+
+class Frozen(Work):
+    """The first attempt of a job does not report until the second one has begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.froze = threading.Event()
+
+    def __call__(self, job: Job, report: Report) -> dict[str, Any]:
+        if job.attempt == 1:
+            self.froze.set()
+            until(lambda: self.began)
+        return super().__call__(job, report)
+
+
+def test_a_worker_that_runs_a_job_twice_ends_both_attempts(
+    open_store: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "studio.jobs.execution")
+    store, work = open_store(), Frozen()
+    job = submit(store, "twice", "ann")
+    worker = job_backends.start_worker(store, work, concurrency=2)
+    assert work.froze.wait(WAIT_S)
+    store.rescue(INTERRUPTED, 0.0)
+    until(lambda: f"job {job.job_id} ended" in caplog.text)
+    worker.stop(WAIT_S)
+    work.go.set()
+    assert (found(store, job).state, found(store, job).attempt) == (State.QUEUED, 3)
 
 
 def test_a_job_that_lost_its_entry_gets_another(open_store: Open) -> None:

@@ -237,6 +237,17 @@ def test_a_stalled_database_keeps_no_readiness_check_waiting(
         until(lambda: check.states() == {"database": warm_up.READY})
 
 
+def test_a_server_that_is_stopped_logs_no_error(
+    statements: Statements, tmp_path: Path, weights: Path, short_wav: Path
+) -> None:
+    url = statements.url
+    server = Server(tmp_path, ROLE="web", DATABASE_URL=url, MODEL_DIR=weights, DEMUCS_MODEL="tiny")
+    server.start()
+    server.upload(short_wav)
+    server.stop()
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_a_worker_that_comes_back_is_counted_again(engine: Engine) -> None:
     workers = Workers(engine, (), STALLED_S)
     worker_id = announced(engine, "cpu")

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import requests
 import standardwebhooks
 
 from scripts.services.children import free_port
+from studio.jobs import webhooks
 from studio.jobs.database import connect
 from studio.jobs.job import Job, Request, State
 from studio.jobs.outbox import Outbox
@@ -320,6 +322,37 @@ def test_only_jobs_that_have_ended_are_told(desk: Desk) -> None:
         assert receiver.next().verified()["type"] == "job.failed"
         desk.end(running)
         assert desk.webhooks.send_due() == 1
+
+
+def test_messages_are_sent_also_without_threads_for_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Scarce(Thread):
+        def start(self) -> None:
+            if self.name == "webhook":
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    monkeypatch.setattr(webhooks, "Thread", Scarce)
+    with Receiver() as receiver:
+        jobs = [desk.add(receiver.url) for _ in range(2)]
+        for job in jobs:
+            desk.end(job)
+        desk.webhooks.start()
+        told = {receiver.next().verified()["data"]["job_id"] for _ in jobs}
+        desk.webhooks.stop()
+    assert told == {job.job_id for job in jobs}
+
+
+def test_who_waits_for_messages_is_in_the_order_of_the_ends(desk: Desk) -> None:
+    clients = ["zoe", None, "ann", "bob"]
+    jobs = [desk.add() for _ in clients]
+    for client, job in zip(clients, jobs, strict=True):
+        for number in range(2):
+            desk.store.add_webhook(job.job_id, f"http://receiver.example/{number}", client)
+    for job in reversed(jobs):
+        desk.end(job)
+    assert desk.outbox.clients(desk.now) == ["bob", "ann", None, "zoe"]
 
 
 def test_the_same_wish_is_told_once(desk: Desk) -> None:

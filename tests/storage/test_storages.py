@@ -4,6 +4,8 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -12,13 +14,20 @@ from models import Models
 from scripts.services.object_store import ObjectStore
 from studio.errors import StorageUnavailable, UnknownFile
 from studio.jobs.database import connect
+from studio.jobs.quota import Quota
 from studio.jobs.store import JobStore
 from studio.jobs.uploads import UploadTable
+from studio.jobs.usage import Usage
+from studio.storage.bucket import Bucket, BucketSettings
 from studio.storage.bucket_owner import OWNER
-from studio.storage.files import ResultId, SoundInfo, Storage, Upload
+from studio.storage.files import FileInfo, ResultId, SoundInfo, Storage, Upload
 from studio.storage.folders import Folders
 from studio.storage.object_storage import ObjectSettings, ObjectStorage
+from studio.storage.slots import Places
 from studio.storage.space import DiskSpace
+from studio.web.bounds import UploadBounds
+from studio.web.compat.work import Work
+from studio.web.services import Services
 from tests.support.storage import disk_storage
 
 SOUND = SoundInfo(3.5, 44_100, 2)
@@ -343,6 +352,69 @@ def test_a_bucket_of_an_earlier_version_belongs_to_the_database_of_its_uploads(
     in_bucket(swift, tmp_path).orphans.remove(later)
     sources = {f"uploads/{file_id}/source.wav" for file_id in known}
     assert set(storage.bucket.infos("")) == {OWNER, *sources}
+
+
+@pytest.mark.s3
+def test_a_bucket_that_does_not_exist_is_named(swift: ObjectStore) -> None:
+    bucket = Bucket(BucketSettings.of("s3://missing/prefix", swift.url, "us-east-1"))
+    with pytest.raises(StorageUnavailable, match=r"'missing' does not exist.*STORAGE_URL"):
+        bucket.check()
+
+
+@pytest.mark.s3
+def test_a_file_that_is_sent_again_while_it_is_deleted_stays(
+    swift: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = in_bucket(swift, tmp_path)
+
+    def send() -> Upload:
+        incoming = storage.receive()
+        incoming.write(b"sound")
+        return storage.accept(incoming, "a.wav", "wav", SOUND, temporary_id=OTHER)
+
+    upload = send()
+    result = publish(storage, upload, vocals=b"stem")
+    infos = storage.bucket.infos
+
+    def send_meanwhile(prefix: str) -> dict[str, FileInfo]:
+        if not storage.has(OTHER):
+            send()
+        return infos(prefix)
+
+    monkeypatch.setattr(storage.bucket, "infos", send_meanwhile)
+    storage.remove(OTHER)
+    assert storage.source(upload).info() is not None
+    assert storage.result(result).exists()
+
+
+@pytest.mark.s3
+def test_a_file_that_was_lost_is_stored_when_it_is_sent_again(
+    swift: ObjectStore, tmp_path: Path, short_wav: Path
+) -> None:
+    storage = in_bucket(swift, tmp_path)
+    quota = Quota(storage, Usage(connect("sqlite://")), 0, 0)
+    bounds = UploadBounds(
+        allowed_extensions=frozenset({"wav"}),
+        most_bytes=1 << 20,
+        places=Places(1, 0),
+        longest_s=60.0,
+        most_decoded_bytes=1 << 30,
+    )
+    parts = SimpleNamespace(storage=storage, quota=quota, uploads=bounds, secret="secret")
+    work = Work(cast(Services, parts))
+
+    def send() -> Upload:
+        incoming = storage.receive()
+        incoming.write(short_wav.read_bytes())
+        try:
+            return work.keep(incoming, "a.wav", None)
+        finally:
+            storage.discard(incoming)
+
+    upload = send()
+    storage.bucket.delete([f"uploads/{upload.file_id}/source.wav"])
+    assert send() == upload
+    assert storage.source(upload).info() is not None
 
 
 @pytest.mark.s3

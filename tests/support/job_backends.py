@@ -66,9 +66,9 @@ def shared_store(url: str) -> SharedJobStore:
     return store
 
 
-def start_worker(store: SharedJobStore, work: Work) -> Worker:
+def start_worker(store: SharedJobStore, work: Work, concurrency: int = 1) -> Worker:
     executor = Executor(store, {"demucs": work}, work.discard, report_every_s=0.1)
-    settings = WorkerSettings((), 1, heartbeat_s=0.5, stalled_s=1.5)
+    settings = WorkerSettings((), concurrency, heartbeat_s=0.5, stalled_s=1.5)
     worker = Worker(store, executor, Changes(store.url), settings)
     worker.start()
     return worker

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,17 +80,20 @@ class Slots:
             return True
 
     def leave(self, group: str) -> None:
-        # A process that exits accepts no more tasks, and its slots end with it.
-        with suppress(RuntimeError):
-            self._thread.submit(self._leave, group)
+        self._begin(self._leave, group)
 
     def stop(self) -> None:
         """Free all slots, and count only in this process from now on."""
-        self._thread.submit(self._stop)
+        self._begin(self._stop)
 
     def _heard(self, job_id: str | None) -> None:
         if job_id is None:
-            self._thread.submit(self._recover)
+            self._begin(self._recover)
+
+    def _begin(self, task: Callable[..., None], *arguments: Any) -> None:
+        # A process that exits accepts no more tasks, and its slots end with it.
+        with suppress(RuntimeError):
+            self._thread.submit(task, *arguments)
 
     def _take(self, name: str, limit: int) -> bool:
         group = self._use(name, limit)

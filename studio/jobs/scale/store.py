@@ -12,7 +12,7 @@ from studio.jobs import faults
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import check_bounds, uses
 from studio.jobs.rows import ACTIVE, add_message, is_run_by, new_row
-from studio.jobs.scale import entries
+from studio.jobs.scale import entries, turns
 from studio.jobs.scale.partials import forget_lost
 from studio.jobs.store import EDITING_WAIT_S, JobStore
 from studio.jobs.tables import DEFAULT_QUEUE, JobRow, job_of
@@ -133,12 +133,12 @@ class SharedJobStore(JobStore):
             if webhook is not None:
                 add_message(session, same.job_id, webhook, client)
             return self._jobs(session, [same])[0]
-        queued, of_client = self._counts(session, client)
-        check_bounds(queued, self._max_queued, of_client, self._max_per_client)
         row = new_row(request, self.new_id(), None, client)
         row.queue = self._route(request.model, request.variant)
-        # The second job of a client waits for the first jobs of all others, and so on.
-        row.priority = -of_client
+        now = turns.standing(session, row.queue, client)
+        of_client = 0 if client is None else now.of_client
+        check_bounds(now.queued, self._max_queued, of_client, self._max_per_client)
+        row.priority = -now.turn
         self._enqueue(session, [row])
         return self._insert(session, row, webhook)
 
@@ -208,13 +208,3 @@ class SharedJobStore(JobStore):
         places = waiting.subquery()
         wanted = places.c.number.in_([row.number for row in rows])
         return dict(session.execute(select(places).where(wanted)).all())
-
-    @staticmethod
-    def _counts(session: Session, client: str | None) -> tuple[int, int]:
-        """The numbers of all queued jobs, and of the unfinished jobs of a client."""
-        counted = select(
-            func.count().filter(JobRow.state == State.QUEUED),
-            func.count().filter(JobRow.client == client),
-        )
-        queued, of_client = session.execute(counted.where(JobRow.state.in_(ACTIVE))).one()
-        return queued, of_client if client is not None else 0

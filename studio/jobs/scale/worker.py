@@ -49,7 +49,8 @@ class Worker:
         self._changes = changes
         self._settings = settings
         self._threads = WorkerThreads(settings.concurrency)
-        self._running: dict[str, Attempt] = {}
+        # Two of one job, if it was given to this worker again while it was frozen.
+        self._running: set[Attempt] = set()
         self._lock = Lock()
         self._stopping = Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,7 +67,7 @@ class Worker:
         self._executor.stop()
         with self._lock:
             self._stopping.set()
-            for attempt in self._running.values():
+            for attempt in self._running:
                 attempt.end.set()
         if self._loop is not None and self._task is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)
@@ -116,14 +117,14 @@ class Worker:
             return
         attempt = self._executor.attempt(job)
         with self._lock:
-            self._running[job_id] = attempt
+            self._running.add(attempt)
             if self._stopping.is_set():
                 attempt.end.set()
         try:
             self._executor.run(attempt)
         finally:
             with self._lock:
-                del self._running[job_id]
+                self._running.remove(attempt)
 
     def _begin(self, job_id: str, number: int) -> Job | None:
         """Mark a job as processing, once the database can be written; None if it was taken away."""
@@ -138,7 +139,7 @@ class Worker:
     def _heard(self, job_id: str | None) -> None:
         """End an attempt whose job was canceled, deleted or given to another worker."""
         with self._lock:
-            attempts = [attempt for one, attempt in self._running.items() if job_id in (one, None)]
+            attempts = [one for one in self._running if job_id in (one.job.job_id, None)]
         for attempt in attempts:
             if not self._store.owns(attempt.job):
                 attempt.end.set()

@@ -3,11 +3,14 @@
 Loading may include a download and take minutes; sessions with other variants do not wait for it.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from threading import Lock, Thread
 
 from studio.transcription.engine import SpeechEngine
+
+log = logging.getLogger(__name__)
 
 Lease = Callable[[str], AbstractContextManager[SpeechEngine]]
 """Lends the engine of a variant."""
@@ -40,9 +43,14 @@ class Engines:
         with self._lock:
             slot = self._slots.get(variant)
             if slot is None:
-                slot = self._slots[variant] = _Slot()
+                slot = _Slot()
                 name = f"load-{variant}"
-                Thread(target=self._load, args=(variant, slot), name=name, daemon=True).start()
+                try:
+                    Thread(target=self._load, args=(variant, slot), name=name, daemon=True).start()
+                except RuntimeError as error:
+                    log.warning("cannot load %s yet: %s", variant, error)
+                    return False
+                self._slots[variant] = slot
             return slot.engine is not None or slot.error is not None
 
     def get(self, variant: str) -> SpeechEngine:

@@ -80,7 +80,10 @@ class Work:
         file_id = self._id_of(incoming, name, owner)
         if storage.has(file_id):
             storage.touch(file_id)
-            return storage.upload(file_id)
+            upload = storage.upload(file_id)
+            # A sweep may have deleted the file of an earlier upload when this one had just arrived.
+            if storage.source(upload).info() is not None:
+                return upload
         self._services.quota.check_bytes(owner, incoming.size_bytes)
         found = audio.probe(incoming.path)
         self._services.uploads.check_length(found)

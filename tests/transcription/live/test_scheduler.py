@@ -12,6 +12,7 @@ import pytest
 
 from studio.places import Places
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
+from studio.transcription.live import engines
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.scheduler import MAX_INTERVAL_S, Scheduler
 from studio.transcription.live.session import Session
@@ -276,6 +277,25 @@ def test_the_engine_is_let_go_when_nobody_uses_it(room: Room, sentence: Speech) 
     room.finish("next")
     assert room.until("next", "finished")[-1][1]["segments"] == 1
     assert room.leased == ["mini", "mini"]
+
+
+def test_an_engine_is_loaded_once_there_is_a_thread_for_it(
+    room: Room, sentence: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = Event()
+
+    class Scarce(Thread):
+        def start(self) -> None:
+            failed.set()
+            raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(engines, "Thread", Scarce)
+        room.enter("speaker")
+        room.say("speaker", sentence)
+        assert failed.wait(WAIT_S)
+    room.finish("speaker")
+    assert room.until("speaker", "finished")[-1][1]["segments"] == 1
 
 
 def test_more_than_the_bound_are_refused(recording: Spoken) -> None:
