@@ -1,0 +1,16 @@
+/** What somebody is writing: it stays in the tab when the page is loaded again, as after an API key was entered. */
+import { useSignal, useSignalEffect } from "@preact/signals";
+import { store, stored } from "../data/stored.js";
+
+/**
+ * A signal whose value is kept.
+ * @template T
+ * @param {string} key
+ * @param {T} initial
+ * @returns {import("@preact/signals").Signal<T>}
+ */
+export function useKept(key, initial) {
+  const value = useSignal(JSON.parse(stored(key, "sessionStorage") ?? "null") ?? initial);
+  useSignalEffect(() => void store(key, JSON.stringify(value.value), "sessionStorage"));
+  return value;
+}
