@@ -63,7 +63,7 @@ def test_an_open_line_is_kept_when_its_page_is_left(
     firefox: Firefox, studio: Server, sung: Song
 ) -> None:
     studio.edit(sung.file_id, [LINE])
-    firefox.open(f"{studio.url}/studio/{sung.file_id}/karaoke")
+    firefox.open(f"{studio.url}/studio/{sung.file_id}")
     firefox.wait("document.querySelector('.tabs a[href$=transcript]')")
     firefox.click(".tabs a[href$=transcript]")
     firefox.wait("document.querySelector('[data-edit]')")
