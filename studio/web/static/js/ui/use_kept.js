@@ -1,5 +1,6 @@
 /** What somebody is writing: it stays in the tab when the page is loaded again, as after an API key was entered. */
-import { useSignal, useSignalEffect } from "@preact/signals";
+import { signal, useSignalEffect } from "@preact/signals";
+import { useState } from "preact/hooks";
 import { store, stored } from "../data/stored.js";
 
 /**
@@ -10,7 +11,7 @@ import { store, stored } from "../data/stored.js";
  * @returns {import("@preact/signals").Signal<T>}
  */
 export function useKept(key, initial) {
-  const value = useSignal(JSON.parse(stored(key, "sessionStorage") ?? "null") ?? initial);
+  const [value] = useState(() => signal(JSON.parse(stored(key, "sessionStorage") ?? "null") ?? initial));
   useSignalEffect(() => void store(key, JSON.stringify(value.value), "sessionStorage"));
   return value;
 }
