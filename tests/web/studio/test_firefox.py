@@ -1,4 +1,4 @@
-"""Firefox: the mixer plays, seeks, mutes and changes the key; karaoke fills words in time."""
+"""Firefox: the mixer plays, karaoke fills words in time, and an open line of a text is kept."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.firefox import BINARY, Firefox
-from tests.support.server import Server
+from tests.support.server import Server, until
 from tests.web.studio.conftest import HEAR, TONE_HZ, Song
 from tests.web.studio.test_karaoke import LINE, NEXT, SWEPT
 from tests.web.studio.test_mixer import LEVEL, LOUD, PITCH, SILENT
@@ -57,3 +57,19 @@ def test_words_are_swept_in_time(firefox: Firefox, studio: Server, sung: Song) -
     firefox.press(" ")
     firefox.wait(f"{SWEPT}[0] === 1 && {SWEPT}[1] > 0")
     firefox.wait("document.querySelector('.sung').textContent.trim() === 'three'")
+
+
+def test_an_open_line_is_kept_when_its_page_is_left(
+    firefox: Firefox, studio: Server, sung: Song
+) -> None:
+    studio.edit(sung.file_id, [LINE])
+    firefox.open(f"{studio.url}/studio/{sung.file_id}")
+    firefox.wait("document.querySelector('.tabs a[href$=transcript]')")
+    firefox.click(".tabs a[href$=transcript]")
+    firefox.wait("document.querySelector('[data-edit]')")
+    firefox.click("[data-edit]")
+    firefox.wait("document.activeElement.matches('.line-field')")
+    firefox.press("x")
+    firefox.run("history.back()")
+    text = f"/download/{sung.file_id}/transcription"
+    until(lambda: studio.get(text).text == "one twox\n")

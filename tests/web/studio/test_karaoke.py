@@ -105,6 +105,8 @@ def test_pasted_lyrics_are_put_in_time(page: Page, studio: Server, sung: Song) -
     page.goto(f"/studio/{sung.file_id}/karaoke")
     page.get_by_text("Use known lyrics").click()
     page.get_by_label("Lyrics").fill("\n".join(LYRICS))
+    # As after an API key was entered.
+    page.reload()
     page.get_by_role("button", name="Align lyrics").click()
     expect(page.locator(".sung")).to_have_text(LYRICS[0])
     expect(page.locator(".soon")).to_have_text(LYRICS[1])

@@ -57,6 +57,25 @@ def test_an_upload_waits_for_the_key(locked: Server, chromium: Browser) -> None:
 
 
 @pytest.mark.slow
+def test_a_prompt_outlives_its_session(locked: Server, chromium: Browser) -> None:
+    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+        page = context.new_page()
+        page.goto("/studio/music")
+        dialog = page.get_by_role("dialog")
+        prompt = page.get_by_label("Describe the music")
+        for number in range(2):
+            dialog.get_by_label("API key").fill(KEY)
+            # The page begins anew.
+            with page.expect_event("load"):
+                dialog.get_by_role("button").click()
+            if number == 0:
+                prompt.fill("calm piano")
+                context.clear_cookies()
+                page.get_by_role("button", name="Make music").click()
+        expect(prompt).to_have_value("calm piano")
+
+
+@pytest.mark.slow
 def test_the_list_is_that_of_the_key(locked: Server, chromium: Browser) -> None:
     """The newest page of the server's list has prompts for music only."""
     path = write_wav(locked.folder / "listed.wav", noise(0.2))

@@ -1,14 +1,14 @@
 """The page goes on by itself after a lost server, beside other tabs, and without deleted files."""
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Route, WebSocket, expect
 
 from tests.support.browser import assert_usable, hold_requests
 from tests.support.server import Server, noise, write_wav
 from tests.web.studio.conftest import Song, until
 from tests.web.studio.test_karaoke import LINE
 from tests.web.studio.test_mixer import LEVEL, LOUD
-from tests.web.studio.test_songs import CARDS, remember
+from tests.web.studio.test_songs import CARDS, LOOK, remember
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -33,7 +33,48 @@ DRAWN = """(name) => {
     canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
     .data.some((value) => value > 0));
 }"""
+PEAKS = "**/download/*/*format=peaks*"
 GERMAN = "localStorage.setItem('studio.language', 'de')"
+
+
+def settle(page: Page) -> None:
+    """By the end of a later request the page has read what it was sent before."""
+    page.evaluate("fetch('/health').then((answer) => answer.text())")
+
+
+def wait_for(page: Page, held: list[Route], count: int) -> None:
+    """Wait until so many requests are held."""
+    while len(held) < count:
+        settle(page)
+
+
+def abort_first(page: Page, pattern: str) -> list[Route]:
+    """The request of a page that fails, the first one that matches; later ones are answered."""
+    aborted: list[Route] = []
+
+    def answer(route: Route) -> None:
+        if aborted:
+            route.continue_()
+        else:
+            aborted.append(route)
+            route.abort()
+
+    page.route(pattern, answer)
+    return aborted
+
+
+def show_uploads(page: Page, studio: Server, count: int) -> list[str]:
+    """Put so many uploads into the history of the browser; their IDs."""
+    path = write_wav(studio.folder / "listed.wav", noise(1))
+    ids = [studio.upload(path) for _ in range(count)]
+    remember(
+        page,
+        [
+            {"id": one, "name": f"{n}.wav", "addedMs": 1, "durationS": 1}
+            for n, one in enumerate(ids)
+        ],
+    )
+    return ids
 
 
 def test_jobs_are_told_of_and_not_asked_for(page: Page, studio: Server) -> None:
@@ -50,6 +91,50 @@ def test_jobs_are_told_of_and_not_asked_for(page: Page, studio: Server) -> None:
     statuses = [url for url in asked if "/status/" in url]
     # At the beginning, and when the job has ended.
     assert len(statuses) <= 3
+
+
+def test_a_list_is_subscribed_to_once(page: Page, studio: Server) -> None:
+    """The server answers with the jobs of the files, which is no reason to ask again."""
+    file_id = studio.upload(write_wav(studio.folder / "canceled.wav", noise(0.2)))
+    studio.process(file_id)
+    studio.post(f"/cancel/{file_id}")
+    assert studio.wait(file_id)["status"] == "canceled"
+    remember(page, [{"id": file_id, "name": "canceled.wav", "addedMs": 1, "durationS": 0.2}])
+    frames: list[str] = []
+
+    def note(frame: str | bytes) -> None:
+        frames.append(str(frame))
+
+    def listen(socket: WebSocket) -> None:
+        socket.on("framesent", note)
+        socket.on("framereceived", note)
+
+    page.on("websocket", listen)
+    page.goto("/studio")
+    while not any('"job"' in frame for frame in frames):
+        settle(page)
+    # A new subscription would come 50 ms after each event.
+    for _ in range(20):
+        page.evaluate("new Promise((done) => setTimeout(done, 100))")
+    assert len([frame for frame in frames if '"subscribe"' in frame]) <= 2
+
+
+def test_a_late_answer_does_not_replace_a_newer_one(page: Page, studio: Server) -> None:
+    file_id = studio.upload(write_wav(studio.folder / "late.wav", noise(0.2)))
+    page.add_init_script(LOOK)
+    held = hold_requests(page, "**/status/*")
+    page.goto(f"/studio/{file_id}")
+    wait_for(page, held, 1)
+    page.evaluate("look()")
+    wait_for(page, held, 2)
+    first, second = held
+    second.continue_()
+    separate = page.get_by_role("button", name="Separate")
+    expect(separate).to_be_visible()
+    with page.expect_response("**/status/*"):
+        first.fulfill(status=404, json={"code": "unknown_file", "error": "There is no such file."})
+    settle(page)
+    assert separate.is_visible()
 
 
 def test_two_tabs_show_the_same(page: Page, song: Song) -> None:
@@ -174,17 +259,55 @@ def test_a_list_asks_for_a_few_waveforms_at_once(page: Page, studio: Server) -> 
             for file_id, name in zip(songs, names, strict=True)
         ],
     )
-    held = hold_requests(page, "**/download/*/*format=peaks*")
+    held = hold_requests(page, PEAKS)
     page.goto("/studio")
     expect(page.get_by_role("link", name="Open the mixer")).to_have_count(2)
-    while len(held) < 4:
-        page.evaluate("fetch('/health').then((answer) => answer.text())")
-    page.evaluate("fetch('/health').then((answer) => answer.text())")
+    wait_for(page, held, 4)
+    settle(page)
     assert len(held) == 4
     refused, *others = held
     problem = {"code": "too_many_requests", "error": "Wait until one has finished."}
     refused.fulfill(status=429, json=problem, headers={"Retry-After": "1"})
     for route in others:
         route.continue_()
-    page.unroute("**/download/*/*format=peaks*")
+    page.unroute(PEAKS)
     until(page, f"({DRAWN})('picture')")
+
+
+@pytest.mark.parametrize(
+    ("path", "button"), [("/live", "Start the microphone"), ("/studio/music", "Make music")]
+)
+def test_the_models_are_asked_for_again(page: Page, path: str, button: str) -> None:
+    aborted = abort_first(page, "**/models")
+    page.goto(path)
+    expect(page.get_by_role("button", name=button)).to_be_enabled()
+    assert aborted
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_picture_that_failed_is_asked_for_again(page: Page, studio: Server) -> None:
+    show_uploads(page, studio, 2)
+    aborted = abort_first(page, PEAKS)
+    page.goto("/studio")
+    until(page, f"({DRAWN})('picture')")
+    assert aborted
+
+
+def test_pictures_are_asked_for_while_they_are_seen(page: Page, studio: Server) -> None:
+    """Those of cards that were scrolled past come later; those of a page that was left, never."""
+    ids = show_uploads(page, studio, 12)
+    held = hold_requests(page, PEAKS)
+    page.goto("/studio")
+    for number in (0, 1, -1):
+        card = page.locator(CARDS).nth(number)
+        card.scroll_into_view_if_needed()
+        expect(card.get_by_role("button", name="Separate")).to_be_enabled()
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    wait_for(page, held, 1)
+    held[0].continue_()
+    wait_for(page, held, 2)
+    assert held[1].request.url.split("/")[-2] in ids[6:]
+    with page.expect_event("requestfailed", lambda request: "format=peaks" in request.url):
+        page.get_by_role("link", name="Live").click()
+    settle(page)
+    assert len(held) == 2

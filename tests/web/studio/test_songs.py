@@ -9,9 +9,9 @@ import psutil
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser import ASKS, assert_usable, until
+from tests.support.browser import ASKS, assert_usable, hold_requests, until
 from tests.support.server import Server, noise, write_wav
-from tests.web.studio.conftest import PHONE, Song
+from tests.web.studio.conftest import DESKTOP, PHONE, Song
 
 pytestmark = pytest.mark.browser
 CARDS = ".song[data-id]"
@@ -134,6 +134,21 @@ def test_uploads_wait_for_the_rate_limit(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_upload_that_ends_leaves_others_the_focus(page: Page, tmp_path: Path) -> None:
+    held = hold_requests(page, "**/upload")
+    page.goto("/studio")
+    names = ("first.wav", "second.wav")
+    page.set_input_files(FILES, [write_wav(tmp_path / name, noise(0.2)) for name in names])
+    remove = page.locator(".song", has_text="second.wav").get_by_role("button", name="Remove")
+    remove.focus()
+    while len(held) < 2:
+        page.evaluate("fetch('/health').then((answer) => answer.text())")
+    held[0].continue_()
+    expect(page.locator(CARDS)).to_contain_text("first.wav")
+    expect(remove).to_be_focused()
+
+
+@pytest.mark.slow
 def test_an_upload_removed_while_it_is_checked_does_not_stay(
     page: Page, studio: Server, tmp_path: Path
 ) -> None:
@@ -186,6 +201,7 @@ def test_a_browser_that_keeps_nothing_is_enough(page: Page, tmp_path: Path) -> N
     page.set_input_files(FILES, write_wav(tmp_path / "short.wav", noise(0.2)))
     expect(page.locator(CARDS)).to_contain_text("short.wav")
     expect(page.locator(".song")).to_have_count(1)
+    expect(page.get_by_text("Dieser Browser behält diese Liste nicht.")).to_be_visible()
 
 
 def test_a_refusal_stays_until_the_next_attempt(page: Page, studio: Server) -> None:
@@ -226,12 +242,16 @@ def test_a_keyboard_undoes_a_deletion(page: Page, studio: Server) -> None:
 
 @pytest.mark.slow
 def test_deleting_can_be_undone_until_it_is_final(page: Page, studio: Server) -> None:
-    file_id = show_upload(page, studio, "short.wav")
+    page.set_viewport_size({"width": 360, "height": 800})
+    file_id = show_upload(page, studio, f"{'a_long_name_' * 15}.wav")
     kept = [f"studio.{name}.{file_id}" for name in ("draft", "offset")]
     page.evaluate("(keys) => keys.forEach((key) => localStorage.setItem(key, '1'))", kept)
     page.get_by_role("button", name="Delete").click()
     expect(page.locator(CARDS)).to_have_count(0)
     assert_usable(page)
+    expect(page.get_by_role("button", name="Undo")).to_be_in_viewport(ratio=1)
+    # On a phone, the message can be under the pointer, and then it stays.
+    page.set_viewport_size(DESKTOP)
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(CARDS)).to_have_count(1)
     assert studio.get(f"/status/{file_id}").status_code == 200

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.support.browser import assert_usable
+from tests.support.browser import ASKS, assert_usable
 from tests.support.server import Server
 from tests.web.studio.conftest import DESKTOP, Song, until
+from tests.web.studio.test_songs import REFUSE_STORAGE
 
 pytestmark = pytest.mark.browser
 SAVED = "document.querySelector('.save').textContent.trim() === 'Saved'"
@@ -193,6 +194,40 @@ def test_a_conflict_waits_for_a_decision(page: Page, studio: Server, sung: Song)
     conflict.get_by_role("button", name="Keep my version").click()
     expect(page.locator(".save")).to_have_text("Saved")
     assert saved_text(studio, sung) == "mine again\n"
+
+
+@pytest.mark.slow
+def test_a_tab_leaves_the_draft_of_another_alone(page: Page, studio: Server, sung: Song) -> None:
+    address = f"/studio/{sung.file_id}/transcript"
+    write(studio, sung, "one two three")
+    other = page.context.new_page()
+    for one in (page, other):
+        one.goto(address)
+        expect(one.locator(".line")).to_have_count(1)
+    page.route(EDITED, lambda route: route.abort())
+    edit(page, 0, "mine")
+    expect(page.locator(".save")).to_contain_text("It is stored in this browser")
+    page.goto("about:blank")
+    edit(other, 0, "theirs")
+    until(other, SAVED)
+    page.unroute(EDITED)
+    page.goto(address)
+    expect(page.get_by_role("alert")).to_contain_text("mine")
+    assert saved_text(studio, sung) == "theirs\n"
+
+
+@pytest.mark.slow
+def test_edits_that_no_browser_stores_are_said(page: Page, studio: Server, sung: Song) -> None:
+    write(studio, sung, "one two three")
+    page.add_init_script(REFUSE_STORAGE)
+    page.route(EDITED, lambda route: route.abort())
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    edit(page, 0, "nowhere")
+    expect(page.locator(".save")).to_contain_text("not stored in this browser")
+    assert page.evaluate(ASKS)
+    page.unroute(EDITED)
+    until(page, SAVED)
+    assert not page.evaluate(ASKS)
 
 
 @pytest.mark.slow

@@ -84,15 +84,20 @@ export async function json(path, init) {
   return received(answer.json(), init?.signal);
 }
 
-/** As `json`, and once more if the server is busy. @param {string} path @returns {Promise<any>} */
-export async function jsonWhenFree(path) {
+/**
+ * As `json`, and once more if the server is busy.
+ * @param {string} path
+ * @param {RequestInit} [init]
+ * @returns {Promise<any>}
+ */
+export async function jsonWhenFree(path, init) {
   try {
-    return await json(path);
+    return await json(path, init);
   } catch (error) {
     if (!(error instanceof ApiError) || (error.status !== 429 && error.status !== 503)) throw error;
     const waitMs = 1000 * Math.max(1, error.retryAfterS);
     await new Promise((resolve) => setTimeout(resolve, waitMs));
-    return json(path);
+    return json(path, init);
   }
 }
 

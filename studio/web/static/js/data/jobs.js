@@ -17,6 +17,9 @@ const active = new Set();
 const shown = new Map();
 let gathering = 0;
 let polling = 0;
+let requests = 0;
+/** @type {WeakMap<Song, number>} the latest request for the state of a song that was answered */
+const answered = new WeakMap();
 
 /** @param {any} job */
 const isUnfinished = (job) => job.status === "queued" || job.status === "processing";
@@ -47,16 +50,27 @@ export function watch(song) {
 
 /** Get the state of a song, and follow its jobs until they end. @param {Song} song */
 export async function refresh(song) {
+  const request = ++requests;
   try {
-    song.status.value = await json(`/status/${song.id}`);
+    const status = await json(`/status/${song.id}`);
+    if (isOvertaken(song, request)) return;
+    song.status.value = status;
     song.error.value = "";
     song.isGone.value = false;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
+    if (isOvertaken(song, request)) return;
     if (error.status === 404) song.isGone.value = true;
     if (error.code !== "offline") song.error.value = error.message;
   }
   noteActivity(song);
+}
+
+/** Whether a later request was answered before this one. @param {Song} song @param {number} request */
+function isOvertaken(song, request) {
+  if (request < (answered.get(song) ?? 0)) return true;
+  answered.set(song, request);
+  return false;
 }
 
 /** @param {Song} song */

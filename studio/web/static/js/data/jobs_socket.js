@@ -14,6 +14,8 @@ export const isLive = signal(false);
 let opening = null;
 /** @type {string[]} */
 let wanted = [];
+/** @type {string | null} the files that the server was last asked for on this connection */
+let asked = null;
 
 /**
  * Follow the jobs of these files from now on, instead of those of earlier ones.
@@ -37,9 +39,13 @@ async function open({ onJob, onRefused }) {
   const { io } = await import("socket.io-client");
   const transports = ["websocket", "polling"];
   const socket = io("/jobs", { transports, tryAllTransports: true, reconnectionDelayMax: RETRY_MS });
-  socket.on("connect", () => ask(socket, onRefused));
+  socket.on("connect", () => {
+    asked = null;
+    ask(socket, onRefused);
+  });
   socket.on("job", onJob);
   const again = () => {
+    asked = null;
     isLive.value = false;
     lookForServer();
     // It reconnects by itself, unless the server has closed or refused the connection.
@@ -57,8 +63,14 @@ function lookForServer() {
 
 /** @param {any} socket @param {() => void} onRefused */
 function ask(socket, onRefused) {
+  // Each subscription is answered with the jobs of its files, and each job leads to `subscribe`.
+  const files = [...wanted].sort().join();
+  if (files === asked) return;
+  asked = files;
   socket.emit("subscribe", { file_ids: wanted }, (/** @type {any} */ answer) => {
     isLive.value = !answer.error;
-    if (answer.error) setTimeout(onRefused, RETRY_MS);
+    if (!answer.error) return;
+    asked = null;
+    setTimeout(onRefused, RETRY_MS);
   });
 }

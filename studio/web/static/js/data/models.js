@@ -1,5 +1,5 @@
 /** The models of the server and their variants, asked for once. */
-import { json } from "./api.js";
+import { jsonWhenFree } from "./api.js";
 
 /**
  * @typedef {object} Variant
@@ -19,7 +19,7 @@ let asked = null;
 
 /** Throws ApiError. @param {string} name @returns {Promise<Model>} */
 export async function modelOf(name) {
-  asked ??= json("/models");
+  asked ??= jsonWhenFree("/models");
   try {
     const model = (await asked).models[name];
     const variants = Object.entries(model.variants).map(([key, about]) => ({

@@ -4,12 +4,40 @@ import { jsonWhenFree } from "./api.js";
 /** Samples per pixel that the server has. */
 const FINE = 512;
 const COARSE = 8192;
-/** Requests at the same time. A proxy allows an address only some downloads at once. */
-const AT_ONCE = 4;
 
-let busy = 0;
-/** @type {((value?: unknown) => void)[]} */
-const waiting = [];
+/** Work of which only so much is done at once. Of what waits, the newest comes first: it is what is seen now. */
+class Turns {
+  /** @param {number} atOnce */
+  constructor(atOnce) {
+    this._free = atOnce;
+    /** @type {((value?: unknown) => void)[]} */
+    this._waiting = [];
+  }
+
+  /**
+   * Throws an AbortError if the work was aborted before its turn.
+   * @template T
+   * @param {() => Promise<T>} work
+   * @param {AbortSignal} [signal]
+   */
+  async take(work, signal) {
+    if (this._free > 0) this._free -= 1;
+    else await new Promise((resolve) => this._waiting.push(resolve));
+    try {
+      signal?.throwIfAborted();
+      return await work();
+    } finally {
+      const next = this._waiting.pop();
+      if (next) next();
+      else this._free += 1;
+    }
+  }
+}
+
+/** A proxy allows an address only some downloads at once. */
+const requests = new Turns(4);
+/** The server decodes an upload when its waveform is first asked for. */
+const uploads = new Turns(1);
 
 /**
  * @typedef {object} Peaks
@@ -23,13 +51,14 @@ const waiting = [];
  * @param {string} track
  * @param {number} durationS
  * @param {number} width in pixels of the screen
+ * @param {AbortSignal} [signal]
  * @returns {Promise<Peaks>}
  */
-export async function peaksOf(id, track, durationS, width) {
+export async function peaksOf(id, track, durationS, width, signal) {
   const isLong = (durationS * 44100) / COARSE >= width;
-  let answer = await read(id, track, isLong ? COARSE : FINE);
+  let answer = await read(id, track, isLong ? COARSE : FINE, signal);
   // A lower sample rate has fewer pixels.
-  if (isLong && answer.length < width) answer = await read(id, track, FINE);
+  if (isLong && answer.length < width) answer = await read(id, track, FINE, signal);
   const values = Int8Array.from(answer.data);
   return {
     secondsPerPixel: answer.samples_per_pixel / answer.sample_rate,
@@ -38,32 +67,19 @@ export async function peaksOf(id, track, durationS, width) {
   };
 }
 
-/** @param {string} id @param {string} track @param {number} zoom */
-async function read(id, track, zoom) {
+/** @param {string} id @param {string} track @param {number} zoom @param {AbortSignal} [signal] */
+function read(id, track, zoom, signal) {
   const query = new URLSearchParams({ format: "peaks", samples_per_pixel: String(zoom) });
-  if (busy < AT_ONCE) busy += 1;
-  else await new Promise((resolve) => waiting.push(resolve));
-  try {
-    return await jsonWhenFree(`/download/${id}/${track}?${query}`);
-  } finally {
-    const next = waiting.shift();
-    if (next) next();
-    else busy -= 1;
-  }
+  return requests.take(() => jsonWhenFree(`/download/${id}/${track}?${query}`, { signal }), signal);
 }
 
-/** @type {Promise<unknown>} */
-let lastOfUpload = Promise.resolve();
-
 /**
- * The waveform of an upload. The server decodes the file when it is first asked for, so a list of songs
- * asks for one after the other.
+ * The waveform of an upload; a list of songs asks for one after the other.
  * @param {string} id
  * @param {number} durationS
  * @param {number} width in pixels of the screen
+ * @param {AbortSignal} signal
  */
-export function peaksOfUpload(id, durationS, width) {
-  const peaks = lastOfUpload.then(() => peaksOf(id, "original", durationS, width));
-  lastOfUpload = peaks.catch(() => {});
-  return peaks;
+export function peaksOfUpload(id, durationS, width, signal) {
+  return uploads.take(() => peaksOf(id, "original", durationS, width, signal), signal);
 }

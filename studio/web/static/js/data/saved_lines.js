@@ -20,6 +20,8 @@ export class SavedLines {
     this.history = new History(NOTHING.lines);
     this.state = signal(/** @type {State} */ ("loading"));
     this.error = signal("");
+    /** Whether this browser has the changes that could not be saved. */
+    this.isDraftKept = signal(true);
     /** What somebody else saved, while there is a conflict. */
     this.theirs = signal(NOTHING);
     /** Whether somebody else's changes were taken over since the last own one. */
@@ -114,7 +116,7 @@ export class SavedLines {
     this.theirs.value = version;
     this.error.value = "";
     this.state.value = "conflict";
-    this._keepDraft();
+    this.keepDraft();
   }
 
   /** @param {unknown} error */
@@ -122,10 +124,13 @@ export class SavedLines {
     if (!(error instanceof ApiError)) throw error;
     this.state.value = error.code === "unknown_file" ? "gone" : "failed";
     this.error.value = error.message;
-    this._keepDraft();
+    this.keepDraft();
   }
 
-  _keepDraft() {
-    if (this._hasChanges) this.file.keepDraft({ lines: this.lines, etag: this._saved.etag });
+  /** Store the changes in this browser; whether none can be lost. */
+  keepDraft() {
+    const draft = { lines: this.lines, etag: this._saved.etag };
+    this.isDraftKept.value = !this._hasChanges || this.file.keepDraft(draft);
+    return this.isDraftKept.value;
   }
 }

@@ -22,6 +22,8 @@ export const isListed = document.body.dataset.listsFiles === "true";
 
 /** @type {import("@preact/signals").Signal<Song[]>} newest first */
 export const songs = signal(isListed ? [] : kept());
+/** Whether this browser stores the list. */
+export const isStored = signal(true);
 /** The server's next page of the list, or null. */
 export const nextPage = signal(/** @type {string | null} */ (isListed ? "/files" : null));
 /** @type {import("@preact/signals").Signal<any>} what the key may use, or null */
@@ -48,7 +50,7 @@ function made({ id, name, addedMs, durationS }) {
 export function keep() {
   if (isListed) return;
   const records = songs.value.map(({ id, name, addedMs, durationS }) => ({ id, name, addedMs, durationS }));
-  store(KEY, JSON.stringify(records));
+  isStored.value = store(KEY, JSON.stringify(records));
 }
 
 // Another tab changed the list.

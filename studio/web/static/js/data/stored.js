@@ -11,13 +11,20 @@ export function stored(key, place = "localStorage") {
   }
 }
 
-/** @param {string} key @param {string | null} value null removes it @param {Place} [place] */
+/**
+ * Whether the browser did it.
+ * @param {string} key
+ * @param {string | null} value null removes it
+ * @param {Place} [place]
+ */
 export function store(key, value, place = "localStorage") {
   try {
     if (value === null) window[place].removeItem(key);
     else window[place].setItem(key, value);
+    return true;
   } catch {
     // The page still has the value.
+    return false;
   }
 }
 

@@ -13,6 +13,8 @@ export class TranscriptFile {
     this._path = `/files/${id}/transcription`;
     this._download = `/download/${id}/transcription?format=json`;
     this._draft = draftKey(id);
+    /** @type {string | null} the draft that this page stored or loaded; another tab may have stored its own */
+    this._own = null;
     /** @type {any} what the server has beside the lines */
     this._rest = {};
   }
@@ -48,17 +50,28 @@ export class TranscriptFile {
     await request(this._path, { method: "DELETE", headers: { "If-Match": etag } });
   }
 
-  /** @param {Version} version lines, and the ETag of those that they were made from */
+  /**
+   * Whether the browser now has a draft, which is not stored over that of another tab.
+   * @param {Version} version lines, and the ETag of those that they were made from
+   */
   keepDraft(version) {
-    store(this._draft, JSON.stringify(version));
+    const draft = JSON.stringify(version);
+    const known = stored(this._draft);
+    if (known !== null && known !== this._own && known !== draft) return false;
+    if (!store(this._draft, draft)) return false;
+    this._own = draft;
+    return true;
   }
 
+  /** Remove the draft, but not that of another tab. */
   forgetDraft() {
-    store(this._draft, null);
+    if (this._own !== null && stored(this._draft) === this._own) store(this._draft, null);
+    this._own = null;
   }
 
   /** @returns {Version | null} */
   draft() {
-    return JSON.parse(stored(this._draft) ?? "null");
+    this._own = stored(this._draft);
+    return JSON.parse(this._own ?? "null");
   }
 }

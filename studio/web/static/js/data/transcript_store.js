@@ -1,12 +1,17 @@
 /** A transcript while it is edited: loaded, saved if nobody else has changed it, and kept up to date. */
 import { effect } from "@preact/signals";
 import { ApiError, isOffline } from "./api.js";
+import { askWhile } from "./leaving.js";
 import { NOTHING, SavedLines } from "./saved_lines.js";
 
 /** @typedef {import("./transcript.js").Line} Line */
 /** @typedef {import("./transcript_file.js").Version} Version */
 
 const CHECK_EVERY_MS = 10_000;
+
+/** @type {Set<TranscriptStore>} */
+const open = new Set();
+askWhile(() => [...open].some((store) => !store.keepDraft()));
 
 export class TranscriptStore extends SavedLines {
   /** @param {string} id of the file */
@@ -15,7 +20,8 @@ export class TranscriptStore extends SavedLines {
     /** While a line is being edited, nobody else's changes are taken over. */
     this.isHeld = false;
     this._checks = setInterval(() => void this.check(), CHECK_EVERY_MS);
-    this._leave = () => this._keepDraft();
+    this._leave = () => void this.keepDraft();
+    open.add(this);
     addEventListener("pagehide", this._leave);
     this._stop = effect(() => {
       if (!isOffline.value && this.state.peek() === "failed") void this.retry();
@@ -104,8 +110,8 @@ export class TranscriptStore extends SavedLines {
     clearInterval(this._checks);
     removeEventListener("pagehide", this._leave);
     this._stop();
-    this._keepDraft();
-    void this.save();
+    this.keepDraft();
+    void this.save().finally(() => open.delete(this));
   }
 
   /** Go on with what could not be saved before. @param {Version} draft @param {Version} version */

@@ -2,7 +2,7 @@
 import { useComputed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { returns } from "../data/connection.js";
-import { isListed, listError, loadAll, loadMore, nextPage, quota, songs } from "../data/songs.js";
+import { isListed, isStored, listError, loadAll, loadMore, nextPage, quota, songs } from "../data/songs.js";
 import { upload, uploads } from "../data/uploads.js";
 import { DropZone } from "../ui/drop_zone.js";
 import { bytes, number } from "../ui/format.js";
@@ -38,7 +38,7 @@ export function Home() {
     <${DropZone} onFiles=${upload} />
     ${uploads.value.length > 0 &&
     html`<ul class="list" aria-live="polite">
-      ${uploads.value.map((one) => html`<li><${UploadCard} key=${one} upload=${one} /></li>`)}
+      ${uploads.value.map((one) => html`<li key=${one}><${UploadCard} upload=${one} /></li>`)}
     </ul>`}
     <section class="list" aria-labelledby="songs-title">
       <div class="row">
@@ -62,7 +62,7 @@ export function Home() {
         render=${(/** @type {any} */ song) => html`<li key=${song.id}><${SongCard} song=${song} /></li>`}
         onMore=${songs.value.length > 0 && nextPage.value !== null ? loadMore : null}
       />
-      ${songs.value.length > 0 && !isListed && html`<p class="muted">${t("songs.kept")}</p>`}
+      ${songs.value.length > 0 && !isListed && html`<p class="muted">${t(isStored.value ? "songs.kept" : "songs.lost")}</p>`}
     </section>`;
 }
 

@@ -1,37 +1,24 @@
 /** Live transcription: the microphone or a file, and the words as they are understood. */
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError } from "../data/api.js";
+import { useEffect, useRef } from "preact/hooks";
 import { languages } from "../data/languages.js";
 import { recording, text } from "../data/live.js";
-import { modelOf } from "../data/models.js";
 import { html } from "../ui/html.js";
 import { LiveFiles } from "../ui/live_files.js";
 import { LiveLines } from "../ui/live_lines.js";
 import { LiveNumbers } from "../ui/live_numbers.js";
 import { useTitle } from "../ui/title.js";
+import { useModel } from "../ui/use_model.js";
 import { VariantChoice } from "../ui/variant_choice.js";
 import { number } from "../ui/format.js";
 import { t } from "../words.js";
 
 export function Live() {
   useTitle(t("live.title"));
-  const [model, setModel] = useState(/** @type {import("../data/models.js").Model | null} */ (null));
-  const [failure, setFailure] = useState("");
-  const variant = useSignal("");
+  const { model, variant, error: failure } = useModel("whisper");
   const language = useSignal("");
 
   useEffect(() => {
-    modelOf("whisper").then(
-      (found) => {
-        variant.value = found.default;
-        setModel(found);
-      },
-      (problem) => {
-        if (!(problem instanceof ApiError)) throw problem;
-        setFailure(problem.message);
-      },
-    );
     // What was said until now is still written down.
     return () => {
       if (recording.isBusy.value) void recording.finish();
@@ -59,14 +46,11 @@ export function Live() {
         </label>
       </div>
       <div class="row">
-        ${isBusy
-          ? html`<button class="primary" disabled=${recording.isEnding.value} onClick=${() => recording.finish()}>
-              ${t("live.stop")}
-            </button>`
-          : html`<button class="primary" disabled=${!model} onClick=${() => recording.listen(settings())}>
-                ${t("live.microphone")}
-              </button>
-              <${FileButton} disabled=${!model} onFile=${(/** @type {File} */ file) => recording.play(file, settings())} />`}
+        <${StartButton} isReady=${model !== null} onStart=${() => recording.listen(settings())} />
+        <${FileButton}
+          isOff=${isBusy || !model}
+          onFile=${(/** @type {File} */ file) => recording.play(file, settings())}
+        />
         <span class="muted" role="status">${stateOf(session)}</span>
       </div>
       <${LiveNumbers} session=${session} />
@@ -89,8 +73,25 @@ function stateOf(session) {
   return t(`live.state.${state}`);
 }
 
-/** @param {{ disabled: boolean, onFile: (file: File) => void }} properties */
-function FileButton({ disabled, onFile }) {
+/**
+ * Starts and stops. It is one button, and never `disabled`, so that the keyboard focus stays.
+ * @param {{ isReady: boolean, onStart: () => void }} properties
+ */
+function StartButton({ isReady, onStart }) {
+  const isBusy = recording.isBusy.value;
+  const isOff = isBusy ? recording.isEnding.value : !isReady;
+  const press = () => {
+    if (isOff) return;
+    if (isBusy) void recording.finish();
+    else onStart();
+  };
+  return html`<button class="primary" aria-disabled=${isOff} onClick=${press}>
+    ${t(isBusy ? "live.stop" : "live.microphone")}
+  </button>`;
+}
+
+/** @param {{ isOff: boolean, onFile: (file: File) => void }} properties */
+function FileButton({ isOff, onFile }) {
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
   const choose = () => {
     const file = input.current?.files?.[0];
@@ -107,5 +108,5 @@ function FileButton({ disabled, onFile }) {
       aria-hidden="true"
       onChange=${choose}
     />
-    <button disabled=${disabled} onClick=${() => input.current?.click()}>${t("live.file")}</button>`;
+    <button aria-disabled=${isOff} onClick=${() => isOff || input.current?.click()}>${t("live.file")}</button>`;
 }

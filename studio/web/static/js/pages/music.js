@@ -4,13 +4,13 @@ import { html } from "../ui/html.js";
 import { More } from "../ui/more.js";
 import { useTitle } from "../ui/title.js";
 import { TuneCard } from "../ui/tune_card.js";
+import { useKept } from "../ui/use_kept.js";
 import { tunes } from "../data/tunes.js";
-import { useSignal } from "@preact/signals";
 import { t } from "../words.js";
 
 export function Music() {
   useTitle(t("music.title"));
-  const draft = useSignal({ prompt: "", seed: "" });
+  const draft = useKept("studio.prompt", { prompt: "", seed: "" });
   return html`<h1>${t("music.title")}</h1>
     <${Composer} draft=${draft} />
     <section class="list" aria-labelledby="tunes-title">

@@ -1,14 +1,14 @@
 /** The form that describes music: prompt, model, duration, and what to begin from. */
-import { useSignal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import { ApiError } from "../data/api.js";
-import { modelOf } from "../data/models.js";
+import { returns } from "../data/connection.js";
 import { EXAMPLES, EXAMPLES_OF_MINI, unknownWords } from "../data/prompts.js";
 import { loadMore, songs } from "../data/songs.js";
 import { make, tunes } from "../data/tunes.js";
 import { t } from "../words.js";
 import { html } from "./html.js";
 import { PromptWords } from "./prompt_words.js";
+import { useModel } from "./use_model.js";
 import { VariantChoice } from "./variant_choice.js";
 
 const MAX_CHARACTERS = 2000;
@@ -17,40 +17,33 @@ const MAX_CHARACTERS = 2000;
 
 /** @param {{ draft: import("@preact/signals").Signal<Draft> }} properties */
 export function Composer({ draft }) {
-  const [model, setModel] = useState(/** @type {import("../data/models.js").Model | null} */ (null));
-  const [error, setError] = useState("");
+  const { model, variant: chosen, error: failure } = useModel("musicgen");
+  const [refusal, setRefusal] = useState("");
   const [isSending, setSending] = useState(false);
-  const chosen = useSignal("");
 
-  const tell = (/** @type {unknown} */ problem) => {
-    if (!(problem instanceof ApiError)) throw problem;
-    setError(problem.message);
-  };
   useEffect(() => {
-    modelOf("musicgen").then((found) => {
-      chosen.value = found.default;
-      setModel(found);
-    }, tell);
     if (songs.value.length === 0) void loadMore();
-  }, []);
+  }, [returns.value]);
 
   const variant = model?.variants.find((one) => one.name === chosen.value);
   const set = (/** @type {Partial<Draft>} */ changed) => (draft.value = { ...draft.value, ...changed });
   const submit = async (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     const form = new FormData(/** @type {HTMLFormElement} */ (event.currentTarget));
-    setError("");
+    setRefusal("");
     setSending(true);
     try {
       await make(draft.value.prompt, optionsOf(form));
     } catch (problem) {
-      tell(problem);
+      if (!(problem instanceof ApiError)) throw problem;
+      setRefusal(problem.message);
     } finally {
       setSending(false);
     }
   };
 
   const { prompt, seed } = draft.value;
+  const error = refusal || failure;
   return html`<form class="card composer" onSubmit=${submit}>
     <label for="prompt">${t("music.prompt")}</label>
     <textarea

@@ -1,19 +1,21 @@
 /** The right words of a song, pasted by somebody who has them; the server finds their times. */
-import { useSignal } from "@preact/signals";
+import { useState } from "preact/hooks";
 import { isActive, start } from "../data/jobs.js";
 import { t } from "../words.js";
 import { html } from "./html.js";
 import { SongState } from "./song_state.js";
+import { useKept } from "./use_kept.js";
 
 /** @param {{ song: import("../data/songs.js").Song }} properties */
 export function KnownLyrics({ song }) {
-  const lyrics = useSignal("");
+  const lyrics = useKept(`studio.lyrics.${song.id}`, "");
+  const [wasKept] = useState(lyrics.value !== "");
   const isBusy = isActive(song.status.value);
   const send = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     void start(song, "whisper", { source: "vocals", lyrics: lyrics.value });
   };
-  return html`<details class="card">
+  return html`<details class="card" open=${wasKept}>
     <summary>${t("karaoke.lyrics")}</summary>
     <form class="list" onSubmit=${send}>
       <p class="muted">${t("karaoke.lyrics.hint")}</p>

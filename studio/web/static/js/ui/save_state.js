@@ -22,10 +22,10 @@ export function SaveState({ store }) {
 }
 
 /** Whether the lines are saved, or why not. @param {TranscriptStore} store */
-export function stateText({ state, error }) {
+export function stateText({ state, error, isDraftKept }) {
   if (state.value === "gone") return t("song.gone");
-  const text = t(`save.${state.value}`);
-  return state.value === "failed" ? `${text} ${error.value}` : text;
+  if (state.value !== "failed") return t(`save.${state.value}`);
+  return `${t(isDraftKept.value ? "save.failed" : "save.lost")} ${error.value}`;
 }
 
 /** @param {{ store: TranscriptStore }} properties */

@@ -99,7 +99,11 @@ function Field({ text, editing, label, cursor }) {
     const left = () => cursor.end(target.value, false);
     // Before the text is kept in this browser, which happens at the same event.
     addEventListener("pagehide", left, { capture: true });
-    return () => removeEventListener("pagehide", left, { capture: true });
+    return () => {
+      removeEventListener("pagehide", left, { capture: true });
+      // Firefox and Safari send no blur event for a field that is removed.
+      if (!isDone.current && cursor.editing.value === editing) leave(left);
+    };
   }, [editing]);
 
   const leave = (/** @type {() => void} */ act) => {

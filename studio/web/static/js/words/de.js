@@ -28,6 +28,7 @@ export const de = {
   "songs.nomatch": "Kein Song passt dazu.",
   "songs.more": "Mehr anzeigen",
   "songs.kept": "Diese Liste liegt in diesem Browser.",
+  "songs.lost": "Dieser Browser behält diese Liste nicht. Sie geht verloren, wenn du die Seite schließt.",
   "song.separate": "Trennen",
   "song.lyrics": "Liedtext",
   "song.lyrics.hint": "Den Song trennen und aufschreiben, was gesungen wird",

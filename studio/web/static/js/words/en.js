@@ -28,6 +28,7 @@ export const en = {
   "songs.nomatch": "No song matches.",
   "songs.more": "Show more",
   "songs.kept": "This list is stored in this browser.",
+  "songs.lost": "This browser refuses to store this list. It is lost when you close this page.",
   "song.separate": "Separate",
   "song.lyrics": "Lyrics",
   "song.lyrics.hint": "Separate the song and transcribe the lyrics",

@@ -32,6 +32,7 @@ export const singingDe = {
   "save.unsaved": "Noch nicht gespeichert",
   "save.saving": "Wird gespeichert",
   "save.failed": "Nicht gespeichert. Die Änderungen bleiben in diesem Browser.",
+  "save.lost": "Nicht gespeichert, auch nicht in diesem Browser. Lass diese Seite offen.",
   "save.conflict": "Nicht gespeichert: Jemand anderes hat diesen Text bearbeitet.",
   "save.updated": "Jemand anderes hat diesen Text bearbeitet. Du siehst die neue Fassung.",
   "conflict.title": "Jemand anderes hat diesen Text bearbeitet",

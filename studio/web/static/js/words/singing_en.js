@@ -32,6 +32,7 @@ export const singingEn = {
   "save.unsaved": "Not saved yet",
   "save.saving": "Saving",
   "save.failed": "Not saved. It is stored in this browser.",
+  "save.lost": "Not saved, and not stored in this browser. Keep this page open.",
   "save.conflict": "Not saved: somebody else has edited this text.",
   "save.updated": "Somebody else has edited this text. You see their version.",
   "conflict.title": "Somebody else has edited this text",
