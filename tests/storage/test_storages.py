@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from studio.storage.slots import Places
 
 from config import Config
 from models import Models
@@ -23,7 +24,6 @@ from studio.storage.bucket_owner import OWNER
 from studio.storage.files import FileInfo, ResultId, SoundInfo, Storage, Upload
 from studio.storage.folders import Folders
 from studio.storage.object_storage import ObjectSettings, ObjectStorage
-from studio.storage.slots import Places
 from studio.storage.space import DiskSpace
 from studio.web.bounds import UploadBounds
 from studio.web.compat.work import Work
