@@ -63,14 +63,15 @@ def test_a_client_that_comes_again_and_again_does_not_pass_who_waits(store: JobS
 def test_clients_that_send_one_job_after_another_do_not_pass_who_waits(store: JobStore) -> None:
     for client in ("ann", "bob", "cyd", "zoe"):
         add(store, client)
-    before, taken = "", []
+    before: str | None = None
+    taken = []
     for _ in range(8):
         [client] = claim(store, 1)
         # Its job has ended, and the next one has begun.
         if before in ("ann", "bob"):
             add(store, before)
-        before = client or ""
-        taken.append(before)
+        before = client
+        taken.append(client)
     assert taken == ["ann", "bob", "cyd", "zoe", "ann", "bob", "ann", "bob"]
 
 
