@@ -16,7 +16,6 @@ from studio.jobs.database import connect
 from studio.jobs.job import Job, State
 from studio.jobs.store import JobStore
 from studio.storage.files import Upload
-from tests.storage.test_storages import prompt_to
 from tests.support.music import heard, make, make_music_model, prompt
 from tests.support.problems import assert_problem
 from tests.support.server import (
@@ -28,7 +27,7 @@ from tests.support.server import (
     read_sound,
     write_wav,
 )
-from tests.support.storage import disk_storage
+from tests.support.storage import disk_storage, prompt_to
 
 RATE_HZ = 32_000
 FRAME_S = 0.02

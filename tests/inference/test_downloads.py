@@ -30,10 +30,9 @@ from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import fetch as fetch_demucs
 from studio.transcription.catalogue import FASTER_WHISPER, WhisperCatalogue
 from studio.transcription.load import fetch as fetch_whisper
-from tests.storage.test_storages import publish, upload_to
 from tests.support.hub import Hub, serving
 from tests.support.server import ROOT
-from tests.support.storage import disk_storage
+from tests.support.storage import disk_storage, publish, upload_to
 
 CONTENT = os.urandom(1_000_000)
 REPOSITORY = "someone/thing"

@@ -23,8 +23,8 @@ from studio.jobs.uploads import UploadTable
 from studio.storage import object_storage
 from studio.storage.bucket_owner import OWNER
 from studio.storage.files import ResultId
-from tests.storage.test_storages import JOB, LARGE, OTHER, in_bucket, publish, read, upload_to
 from tests.support.server import until
+from tests.support.storage import JOB, LARGE, OTHER, in_bucket, publish, read, upload_to
 
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
 
