@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -117,7 +118,7 @@ class Executor:
 
     def run(self, attempt: Attempt) -> None:
         """Do a job on this thread, and store its outcome."""
-        job = attempt.job
+        job, began_s = attempt.job, time.monotonic()
         log.info("job %s: starting %s %s", job.job_id, job.request.model, job.request.variant)
         try:
             result = self._work_on(attempt)
@@ -129,8 +130,9 @@ class Executor:
                 log.info("job %s was asked to stop: %s", job.job_id, error)
                 self._requeue_if_stopping(job)
             else:
-                self._fail(job, error)
+                self._fail(replace(job, worked_s=time.monotonic() - began_s), error)
         else:
+            job = replace(job, worked_s=time.monotonic() - began_s)
             if not self._finish(job, State.COMPLETED, result=result):
                 self._discard(job)
         log.info("job %s ended", job.job_id)
@@ -149,11 +151,11 @@ class Executor:
             attempt.end.wait(RETRY_S)
             attempt.report("waiting for files", 0.0)
 
-    def notify_end(self, job_id: str) -> None:
+    def notify_end(self, job_id: str, worked_s: float | None = None) -> None:
         """Call `on_end` with a job that has ended."""
         job = self._store.get(job_id)
         if job is not None:
-            self._on_end(job)
+            self._on_end(replace(job, worked_s=worked_s))
 
     def _finish(self, job: Job, state: State, **values: Any) -> bool:
         """Set the terminal state. Returns False if the attempt no longer owns the job.
@@ -175,7 +177,7 @@ class Executor:
                 if self._stopping.wait(RETRY_S):
                     raise
         if is_first:
-            self.notify_end(job.job_id)
+            self.notify_end(job.job_id, job.worked_s)
         return is_first
 
     def _has_ended(self, job: Job, state: State) -> bool:

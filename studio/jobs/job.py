@@ -64,6 +64,7 @@ class Job:
     neither the job nor its results.
     `place` is 1 for the job that is taken next, and None unless queued. `client` is the client
     that requested it. `shares` is the result of an earlier job whose files it has, if any.
+    `worked_s` is the measured time of an attempt that has just ended in this process.
     """
 
     job_id: str
@@ -83,6 +84,15 @@ class Job:
     error: dict[str, Any] | None = None
     shares: str = ""
     result: dict[str, Any] | None = field(default=None, repr=False)
+    worked_s: float | None = None
+
+    @property
+    def running_s(self) -> float:
+        """How long it ran: as measured, because the clock may have been set, or by its times."""
+        if self.worked_s is not None:
+            return self.worked_s
+        ended_at = self.finished_at or 0.0
+        return max(0.0, ended_at - (self.started_at or ended_at))
 
     @property
     def result_id(self) -> ResultId:

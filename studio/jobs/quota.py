@@ -60,9 +60,9 @@ class Quota:
 
     def charge(self, job: Job) -> None:
         """Count the processing time of a job that has ended."""
-        if not self._max_minutes or not job.client or not job.started_at or not job.finished_at:
+        if not self._max_minutes or not job.client or not job.running_s:
             return
         try:
-            self._usage.add(job.client, max(0.0, job.finished_at - job.started_at))
+            self._usage.add(job.client, job.running_s)
         except SQLAlchemyError:
             log.exception("could not count the processing time of job %s", job.job_id)

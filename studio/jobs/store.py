@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -331,8 +332,8 @@ class JobStore:
                 return False
             if state is State.COMPLETED:
                 audio_s = float((result or {}).get("duration_s", 0.0))
-                worked_s = max(0.0, now - (job.started_at or now))
-                totals.add_completed(session, job.request.model, audio_s, worked_s)
+                running_s = replace(job, finished_at=now).running_s
+                totals.add_completed(session, job.request.model, audio_s, running_s)
             else:
                 totals.add_ended(session, state, [job.request.model])
             self._announce(session, [job.job_id])

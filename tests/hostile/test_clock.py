@@ -1,16 +1,23 @@
 """A clock that is set, by a person or a bad time server: nobody is blocked, nothing is lost."""
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from studio.jobs import migration
 from studio.jobs.database import connect
+from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import BELIEVED_AFTER_S, HOUR_S
+from studio.jobs.quota import Quota
+from studio.jobs.store import JobStore
 from studio.jobs.turns import MAX_PAUSE_S, Pauses
 from studio.jobs.usage import Usage
 from studio.web.rates import Rate
 from tests.jobs.test_housekeeping import RETENTION_H, House
+from tests.jobs.test_runner import request
+from tests.support.storage import disk_storage
 
 
 class Clocks(House):
@@ -100,6 +107,30 @@ def test_a_host_is_not_paused_for_longer_than_the_longest_pause() -> None:
     pauses.failed("host", 10_000.0)
     assert pauses.until_s("host", 10_000.0) == 10_005.0
     assert pauses.until_s("host", 10_000.0 - 2 * MAX_PAUSE_S) == 0.0
+
+
+def test_a_clock_that_is_set_while_a_job_runs_costs_no_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = connect(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
+    store, usage = JobStore(engine), Usage(engine)
+    store.open()
+    later = time.time() + 10 * HOUR_S
+
+    def set_clock(*_: Any) -> dict[str, Any]:
+        monkeypatch.setattr("time.time", lambda: later)
+        return {"duration_s": 60.0}
+
+    quota = Quota(disk_storage(tmp_path / "uploads", tmp_path / "outputs"), usage, 0, 10)
+    executor = Executor(store, {"demucs": set_clock}, lambda _: None, on_end=quota.charge)
+    store.add(request(), client="ann")
+    job = store.claim()
+    assert job is not None
+    executor.run(executor.attempt(job))
+    [total] = store.totals()
+    for worked_s in (usage.worked_s("ann"), total.worked_s):
+        assert 0 < worked_s < HOUR_S
+    engine.dispose()
 
 
 def test_work_of_the_future_does_not_count(tmp_path: Path) -> None:
