@@ -75,12 +75,12 @@ TOGETHER: tuple[str | tuple[str, ...], ...] = (
 """What the paths of tests begin with that share servers or a browser. A worker runs each group."""
 
 
-class ByFileOrServer(LoadFileScheduling):
+class ByFileOrServer(LoadFileScheduling):  # type: ignore[misc]
     """Gives the tests of a file to one worker, and so those of a group in `TOGETHER`."""
 
     def _split_scope(self, nodeid: str) -> str:
         groups = (str(one) for one in TOGETHER if nodeid.startswith(one))
-        return next(groups, super()._split_scope(nodeid))
+        return str(next(groups, super()._split_scope(nodeid)))
 
 
 @pytest.hookimpl(tryfirst=True)

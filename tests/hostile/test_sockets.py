@@ -69,7 +69,7 @@ def locked_server(
         TRUSTED_PROXIES=1,
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def telling(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
         WEBHOOK_ALLOW_PRIVATE="true",
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 class Desk:
@@ -171,7 +171,7 @@ def test_private_addresses_are_refused_unless_allowed(
             until(lambda: "resolves to a private or local address" in server.log.read_text())
             assert receiver.got.empty()
     finally:
-        server.stop()
+        server.stop_later()
 
 
 def test_webhooks_without_a_secret_are_off(server: Server, short_wav: Path) -> None:

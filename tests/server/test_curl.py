@@ -69,7 +69,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterat
         SECRET_KEY="0123456789abcdef0123456789abcdef",
     ).start(command=LAUNCHER)
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="module")

@@ -218,7 +218,7 @@ def test_a_client_that_leaves_while_it_joins_keeps_no_place(tmp_path: Path) -> N
             for _ in joining:
                 pages.enter_context(Page(server))
     finally:
-        server.stop()
+        server.stop_later()
 
 
 def test_segments_are_told_as_they_are_decoded(
