@@ -31,6 +31,7 @@ def telling(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
         tmp_path_factory.mktemp("telling"),
         MODEL_DIR=weights,
         DEMUCS_MODEL="swift",
+        SEPARATION_ENGINE="torch",
         WEBHOOK_SECRET=SECRET,
         WEBHOOK_ALLOW_PRIVATE="true",
     ).start()
@@ -112,7 +113,7 @@ def test_a_failed_and_a_canceled_job_are_told(
     telling: Server, short_wav: Path, tmp_path: Path
 ) -> None:
     with Receiver() as receiver:
-        song = telling.upload(write_wav(tmp_path / "song.wav", noise(60.0)))
+        song = telling.upload(write_wav(tmp_path / "song.wav", noise(20.0)))
         telling.process(song, model_variant="tiny", webhook=receiver.url, **SLOW)
         waiting = telling.upload(short_wav)
         telling.process(waiting, overlap=0.3, webhook=receiver.url)
