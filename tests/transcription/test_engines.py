@@ -20,6 +20,7 @@ from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import TRANSCRIPT_FILE
 from studio.transcription.transcribe import transcribe
 from studio.transcription.transcript import Segment, Word
+from tests.support.hearing import silence
 from tests.support.server import write_wav
 from tests.support.speech import (
     MAX_WRONG,
@@ -65,10 +66,6 @@ def alone(engine: SpeechEngine, *windows: Speech, options: DecodeOptions = PLAIN
 
 def words(segments: list[Segment]) -> list[Word]:
     return [word for segment in segments for word in segment.words]
-
-
-def silence(seconds: float) -> Speech:
-    return np.zeros(round(seconds * RATE_HZ), np.float32)
 
 
 def hiss(seconds: float, level: float) -> Speech:
