@@ -33,7 +33,7 @@ CONTAINERS: dict[str, tuple[str, ...]] = {
 def length_s(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
     """The length of a recording of which more is known than what is decoded at first."""
     length_s: float = request.param
-    monkeypatch.setattr(probing, "FULLY_PROBED_S", 6 / 7 * length_s)
+    monkeypatch.setattr(probing, "FULLY_PROBED_S", min(60.0, length_s - 2.0))
     return length_s
 
 
