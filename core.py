@@ -41,6 +41,8 @@ from studio.storage.space import DiskSpace
 from studio.web.answers import JobAnswers
 
 SHUTDOWN_S = 20.0
+# How long a server that stops may keep its folders.
+LOCK_TIMEOUT_S = 5.0
 # The role of a server that does everything on one machine.
 ALL = "all"
 # The roles that transcribe live speech.
@@ -154,7 +156,7 @@ def _own_folders(config: Config) -> FileLock:
     """Make the folders this server's own: a second one would run its jobs again."""
     lock = FileLock(config.output_folder / ".lock")
     try:
-        lock.acquire(timeout=5)
+        lock.acquire(timeout=LOCK_TIMEOUT_S)
     except Timeout:
         raise ConfigError(
             f"OUTPUT_FOLDER={config.output_folder} is in use by another server. Stop it, or give "

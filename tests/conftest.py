@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from scripts import voices
 from scripts.services import nginx, postgres
@@ -63,6 +65,39 @@ LONGEST = (
     "web/",
 )
 """Files and folders that take longest. They start first, so that all workers end together."""
+
+TOGETHER: tuple[str | tuple[str, ...], ...] = (
+    "tests/deploy/test_proxy",
+    ("tests/generation/test_errors.py", "tests/generation/test_job.py"),
+    "tests/web/compat/openai/",
+    "tests/web/studio/",
+)
+"""What the paths of tests begin with that share servers or a browser. A worker runs each group."""
+
+
+class ByFileOrServer(LoadFileScheduling):  # type: ignore[misc]
+    """Gives the tests of a file to one worker, and so those of a group in `TOGETHER`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        groups = (str(one) for one in TOGETHER if nodeid.startswith(one))
+        return str(next(groups, super()._split_scope(nodeid)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """The slow tests of a package would keep one worker busy when the others have ended."""
+    is_quick = "not slow" in config.getoption("markexpr")
+    if is_quick and config.getoption("dist") == "loadfile":
+        return ByFileOrServer(config, log)
+    return None
+
+
+def pytest_configure() -> None:
+    """Nothing that a person has set decides what tests find."""
+    if (ROOT / ".env").exists():
+        raise pytest.UsageError(
+            f"{ROOT / '.env'} exists, and the servers of the tests would read it. Move it away."
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

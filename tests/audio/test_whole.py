@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -185,10 +186,21 @@ LATE = {name: LATE_S for name in WHOLE if "late" in name}
 LATE |= {"Opus joined in the middle": 1.0, "Vorbis joined in the middle": 1.0}
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The file of a name in WHOLE, which is made once."""
+
+    @cache
+    def make(name: str) -> Path:
+        return WHOLE[name][0](tmp_path_factory.mktemp("whole"))
+
+    return make
+
+
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_whole_recording_is_taken_at_its_times(tmp_path: Path, name: str) -> None:
-    make, length_s, off_s = WHOLE[name]
-    path = make(tmp_path)
+def test_a_whole_recording_is_taken_at_its_times(made: Callable[[str], Path], name: str) -> None:
+    _, length_s, off_s = WHOLE[name]
+    path = made(name)
     found = audio.probe(path)
     sound = decode_all(path)
     assert found.says_its_end
@@ -206,11 +218,13 @@ def test_a_whole_recording_is_taken_at_its_times(tmp_path: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_nothing_is_lost_of_what_another_ffmpeg_decodes(tmp_path: Path, name: str) -> None:
+def test_nothing_is_lost_of_what_another_ffmpeg_decodes(
+    made: Callable[[str], Path], name: str
+) -> None:
     other = shutil.which("ffmpeg")
     if other is None:
         pytest.skip("no second ffmpeg is installed (apt-get install ffmpeg)")
-    path = WHOLE[name][0](tmp_path)
+    path = made(name)
     for binary in (other, audio.ffmpeg_path()):
         command = [binary, "-nostdin", "-v", "error", "-i", str(path), "-map", "0:a:0", "-ac", "1"]
         done = subprocess.run(
@@ -219,8 +233,8 @@ def test_nothing_is_lost_of_what_another_ffmpeg_decodes(tmp_path: Path, name: st
         assert audio.probe(path).duration_s > len(done.stdout) / 8000 - 0.06
 
 
-def test_a_gap_is_silence_where_nothing_was_sent(tmp_path: Path) -> None:
-    sound = decode_all(WHOLE["Opus with a gap"][0](tmp_path))[0]
+def test_a_gap_is_silence_where_nothing_was_sent(made: Callable[[str], Path]) -> None:
+    sound = decode_all(made("Opus with a gap"))[0]
     loud = np.flatnonzero(np.abs(sound) > 1e-3)
     pauses = np.diff(loud)
     assert pauses.max() / RATE_HZ == pytest.approx(3.0, abs=0.02)
@@ -261,8 +275,8 @@ def test_the_rounding_of_time_stamps_adds_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["a late M4A", "Vorbis with a gap"])
-def test_the_blocks_of_such_a_recording_are_even(tmp_path: Path, name: str) -> None:
-    blocks = list(audio.decode(WHOLE[name][0](tmp_path), RATE_HZ, 2))
+def test_the_blocks_of_such_a_recording_are_even(made: Callable[[str], Path], name: str) -> None:
+    blocks = list(audio.decode(made(name), RATE_HZ, 2))
     assert {block.shape for block in blocks[:-1]} == {(2, audio.BLOCK_SAMPLES)}
 
 
@@ -293,8 +307,10 @@ def test_a_long_recording_is_measured_by_its_sound(tmp_path: Path, late_s: float
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("name", ["a longer video", "a late M4A", "fragments", "late Opus"])
-def test_what_is_cut_off_is_still_refused(tmp_path: Path, name: str, share: float) -> None:
-    path = WHOLE[name][0](tmp_path)
+def test_what_is_cut_off_is_still_refused(
+    made: Callable[[str], Path], tmp_path: Path, name: str, share: float
+) -> None:
+    path = made(name)
     for options in ([], ["-movflags", "+faststart"]):
         whole = convert(path, tmp_path / f"whole{path.suffix}", "-map", "0", "-c", "copy", *options)
         cut = tmp_path / "cut"

@@ -351,7 +351,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
         WHISPER_MODEL="mini",
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: Server) -> None:

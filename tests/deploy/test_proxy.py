@@ -6,9 +6,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 import requests
 
 from scripts.services.children import free_port
+from tests.support.listening import listening
 from tests.support.proxy import CONFIGURATION, Proxy
 from tests.support.server import RATE_HZ, ROOT, Server, until, write_wav
 
@@ -325,22 +325,12 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *values: Any) -> None:
-        pass
-
 
 @contextmanager
 def echoing() -> Iterator[str]:
     """The address of a server in the place of the real one."""
-    echo = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    thread = Thread(target=echo.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{echo.server_port}"
-    finally:
-        echo.shutdown()
-        thread.join()
-        echo.server_close()
+    with listening(Echo) as port:
+        yield f"127.0.0.1:{port}"
 
 
 def test_what_the_server_is_told_of_a_request(tmp_path: Path, certificate: Path) -> None:

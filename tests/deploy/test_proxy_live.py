@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import chromium, until
 from tests.support.live_client import Client, pcm
@@ -63,23 +63,36 @@ def _chromium(microphone: Path) -> Iterator[Browser]:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_chromium_speaks_over_tls(chromium: Browser, proxy: Proxy, recording: Spoken) -> None:
     sound, text = heard(recording)
     with chromium.new_context(ignore_https_errors=True) as context:
         page = context.new_page()
-        told: list[str] = []
-        page.on("console", lambda message: told.append(message.text))
-        page.goto(f"https://{HOST}:{proxy.port}/websocket-test.html")
-        page.click("#connect")
-        expect(page.locator(STATE)).to_contain_text(re.compile("^Connected"))
-        assert page.evaluate("socket.io.engine.transport.name") == "websocket"
-        address = page.evaluate("socket.io.engine.transport.ws.url")
-        assert address.startswith(f"wss://{HOST}:")
+        connect(page, proxy)
         page.click("#microphone")
         until(page, f"parseFloat(document.getElementById('sent').innerText) > {len(sound) / 16000}")
         page.click("#finish")
         expect(page.locator(STATE)).to_contain_text(FINISHED)
         assert wrong(text, said(page)) <= 4 * MAX_WRONG
+        expect(page.locator(ERRORS)).to_be_empty()
+
+
+def connect(page: Page, proxy: Proxy) -> None:
+    page.goto(f"https://{HOST}:{proxy.port}/websocket-test.html")
+    page.click("#connect")
+    expect(page.locator(STATE)).to_contain_text(re.compile("^Connected"))
+
+
+@pytest.mark.browser
+def test_the_page_uses_tls_alone(chromium: Browser, proxy: Proxy) -> None:
+    with chromium.new_context(ignore_https_errors=True) as context:
+        page = context.new_page()
+        told: list[str] = []
+        page.on("console", lambda message: told.append(message.text))
+        connect(page, proxy)
+        assert page.evaluate("socket.io.engine.transport.name") == "websocket"
+        address = page.evaluate("socket.io.engine.transport.ws.url")
+        assert address.startswith(f"wss://{HOST}:")
         expect(page.locator(ERRORS)).to_be_empty()
         loaded = page.evaluate("performance.getEntriesByType('resource').map((one) => one.name)")
         assert loaded and all(name.startswith("https:") for name in loaded)

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import requests
@@ -18,6 +17,7 @@ from config import Config
 from production import refusals
 from scripts import nginx_site
 from studio.jobs.database import MAX_CONNECTIONS
+from tests.support.listening import listening
 from tests.support.object_store import object_store
 from tests.support.proxy import before_several
 from tests.support.server import ROOT
@@ -115,15 +115,8 @@ def named_server(name: str) -> Iterator[int]:
             self.end_headers()
             self.wfile.write(name.encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Named) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+    with listening(Named) as port:
+        yield port
 
 
 @pytest.mark.nginx

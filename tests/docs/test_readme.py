@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         folder, WHISPER_MODEL="mini", MUSICGEN_MODEL="mini", SEPARATION_ENGINE="torch"
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ MP3_LOSS_DB = 1.0
 def mini(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("mini"), DEMUCS_MODEL="mini").start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
         MAX_CLIENT_BYTES=3_000_000,
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 def upload(server: Server, path: Path, key: str) -> str:
@@ -238,4 +238,4 @@ def test_work_beyond_the_minutes_of_a_key_is_refused(
         assert_problem(server.process(again), "quota_exceeded")
         assert server.get(f"/status/{again}").json()["jobs"] == []
     finally:
-        server.stop()
+        server.stop_later()

@@ -25,6 +25,7 @@ from tests.support.in_process import application
 from tests.support.problems import assert_problem
 from tests.support.server import Server, until
 
+IMPATIENT = "tests.support.impatient:create_app()"
 LONG_RESULT = {"stems": ["vocals"], "note": "x" * 100_000}
 
 
@@ -179,7 +180,7 @@ def tiny(tmp_path: Path, weights: Path) -> Iterator[Server]:
             folder.mkdir()
             assert mount(folder, "-t", "tmpfs", "-o", "size=4m", "tmpfs")
             mounted.append(folder)
-        yield server.start()
+        yield server.start(application=IMPATIENT)
     finally:
         server.stop()
         for folder in mounted:
@@ -296,7 +297,7 @@ def test_a_disk_that_is_gone_gives_503_until_it_is_back(
     server = Server(tmp_path, MODEL_DIR=weights, DEMUCS_MODEL="swift", SEPARATION_ENGINE="torch")
     mounted = tmp_path / "mounted"
     try:
-        server.start()
+        server.start(application=IMPATIENT)
         assert server.upload(short_wav)
         server.uploads.rename(mounted)
         for is_empty in (False, True):
@@ -311,7 +312,7 @@ def test_a_disk_that_is_gone_gives_503_until_it_is_back(
         until(lambda: storage(server) == {"disk": "ready", "database": "ready"})
         assert server.upload(short_wav)
     finally:
-        server.stop()
+        server.stop_later()
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_hub_downloads_are_bounded_and_counted(tmp_path: Path, hub: Hub) -> None
         assert hub.downloaded == ["huge.yaml", "swift.yaml", "net.safetensors"]
         until(lambda: used_bytes(server) > 2_000_000)
     finally:
-        server.stop()
+        server.stop_later()
 
 
 def test_production_fetches_no_repository_unless_set(production: Server, short_wav: Path) -> None:

@@ -22,7 +22,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         ALLOWED_HOSTS="studio.example,[2001:db8::1]",
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://]", "//", "http://\u0661"])

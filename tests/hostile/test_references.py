@@ -22,6 +22,7 @@ from tests.support.hostile_files import (
     wav_header,
     with_box,
 )  # fmt: skip
+from tests.support.listening import LOOK_EVERY_S
 from tests.support.server import noise, write_wav
 
 SECRET = "root:x:0:0"
@@ -84,7 +85,7 @@ class _Note(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def ear() -> Iterator[Ear]:
     server = Ear()
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(LOOK_EVERY_S,), daemon=True)
     thread.start()
     yield server
     server.shutdown()

@@ -45,12 +45,12 @@ BOMBS = {
     "mp3": ("-b:a", "8k"),
     "flac": (),
 }
-HOURS = 7
+HOURS = 2
 
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
-    yield from open_door(tmp_path_factory.mktemp("door"))
+    yield from open_door(tmp_path_factory.mktemp("door"), MAX_DURATION_S=3600)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def bombs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Seven hours of silence, one more than is taken, in a few megabytes."""
+    """Two hours of silence, one more than is taken, in a few megabytes."""
     folder = tmp_path_factory.mktemp("bombs")
     minute = write_wav(folder / "minute.wav", np.zeros((1, 60 * 8000), np.float32), 8000)
     made = {}

@@ -56,7 +56,7 @@ OUT_OF_ORDER = [
 ]
 
 
-@pytest.fixture(scope="module", params=["text", "json"])
+@pytest.fixture(scope="module", params=["text", pytest.param("json", marks=pytest.mark.slow)])
 def locked_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
@@ -69,7 +69,7 @@ def locked_server(
         TRUSTED_PROXIES=1,
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
         HF_HUB_OFFLINE=1,
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="module")

@@ -398,15 +398,21 @@ def test_too_little_memory_means_smaller_batches_and_then_the_cpu(most: int) -> 
     assert use.note is None
 
 
-def test_memory_of_a_device_that_is_lost_is_not_released(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_a_device_that_is_lost_is_not_released(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """The job that it failed goes on on the CPU."""
+    calls: list[str] = []
 
     def fail() -> None:
+        calls.append("empty_cache")
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", fail)
     devices.release_memory()
+    assert calls == ["empty_cache"]
+    assert "GPU memory cannot be released: CUDA error: an illegal memory access" in caplog.text
 
 
 def test_unloading_does_not_import_pytorch() -> None:

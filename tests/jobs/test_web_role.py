@@ -51,8 +51,8 @@ def web(
         ROUTES="demucs.mini=gpu",
         WORKER_STALLED_S=f"{STALLED_S}",
     )
-    yield server.start()
-    server.stop()
+    yield server.start(application="tests.support.impatient:create_app()")
+    server.stop_later()
 
 
 @pytest.fixture

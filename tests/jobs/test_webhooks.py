@@ -33,11 +33,12 @@ def telling(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
         tmp_path_factory.mktemp("telling"),
         MODEL_DIR=weights,
         DEMUCS_MODEL="swift",
+        SEPARATION_ENGINE="torch",
         WEBHOOK_SECRET=SECRET,
         WEBHOOK_ALLOW_PRIVATE="true",
     ).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 class Desk:
@@ -114,7 +115,7 @@ def test_a_failed_and_a_canceled_job_are_told(
     telling: Server, short_wav: Path, tmp_path: Path
 ) -> None:
     with Receiver() as receiver:
-        song = telling.upload(write_wav(tmp_path / "song.wav", noise(60.0)))
+        song = telling.upload(write_wav(tmp_path / "song.wav", noise(20.0)))
         telling.process(song, model_variant="tiny", webhook=receiver.url, **SLOW)
         waiting = telling.upload(short_wav)
         telling.process(waiting, overlap=0.3, webhook=receiver.url)
@@ -173,7 +174,7 @@ def test_private_addresses_are_refused_unless_allowed(
             until(lambda: "resolves to a private or local address" in server.log.read_text())
             assert receiver.got.empty()
     finally:
-        server.stop()
+        server.stop_later()
 
 
 def test_webhooks_without_a_secret_are_off(server: Server, short_wav: Path) -> None:

@@ -195,7 +195,9 @@ def counted(bag: Bag) -> tuple[Bag, list[Counted]]:
     return dataclasses.replace(bag, members=members), networks
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny_ft", "tiny_mixed"])
+@pytest.mark.parametrize(
+    "name", ["tiny", "tiny_ft", pytest.param("tiny_mixed", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     ("stems", "shifts"), [([3], 0), pytest.param([0, 2], 2, marks=pytest.mark.slow)]
 )
@@ -272,7 +274,8 @@ def test_spread_group_norms_are_those_of_pytorch(shape: tuple[int, ...], groups:
 
 @pytest.mark.parametrize("level", [0.0, -0.9])
 @pytest.mark.parametrize(
-    "name", ["tiny", pytest.param("tiny_mixed", marks=pytest.mark.slow), "mini"]
+    "name",
+    ["tiny", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tiny_mixed", "mini"))],
 )
 def test_silence_and_a_constant_give_numbers(weights: Path, name: str, level: float) -> None:
     sound = np.full((2, 100_000), level, np.float32)
@@ -288,7 +291,7 @@ def test_silence_and_a_constant_give_numbers(weights: Path, name: str, level: fl
         "tiny",
         pytest.param("tiny_ft", marks=pytest.mark.slow),
         pytest.param("tiny_mixed", marks=pytest.mark.slow),
-        "mini",
+        pytest.param("mini", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize(("offset", "shifts"), [(0.004, 0), (-0.3, 1)])

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-import soundfile
 
 from config import MODELS
-from tests.support.server import Server, Sound, noise, write_wav
+from tests.support.server import Server, noise, sound_of, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 TRACKS = [*STEMS, "no_drums", "no_bass", "no_other", "no_vocals", "instrumental"]
@@ -40,13 +39,6 @@ def busy(server: Server, long_wav: Path) -> Iterator[str]:
         pass
     yield file_id
     server.post(f"/cancel/{file_id}")
-
-
-def sound_of(answer: requests.Response) -> Sound:
-    assert answer.status_code == 200, answer.text
-    frames, rate_hz = soundfile.read(io.BytesIO(answer.content), dtype="float32")
-    assert rate_hz == 44_100
-    return np.asarray(frames.T)
 
 
 def test_health(server: Server) -> None:

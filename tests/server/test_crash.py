@@ -11,6 +11,8 @@ import pytest
 from tests.support.server import RATE_HZ, Server, noise, read_sound, until, write_wav
 
 JOB_S = 24.0
+# For jobs that need not end.
+SLOW: dict[str, Any] = {"shifts": 5}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def test_a_job_that_is_killed_runs_again_before_those_that_waited(
 @pytest.mark.slow
 def test_a_killed_job_shows_no_half_track(mortal: Server, long_wav: Path) -> None:
     file_id = mortal.upload(long_wav)
-    mortal.process(file_id)
+    mortal.process(file_id, **SLOW)
     wait_for_the_middle(mortal, file_id)
     mortal.kill()
     mortal.start()
@@ -162,7 +164,7 @@ def test_a_job_that_keeps_killing_the_server_is_given_up(
     mortal: Server, long_wav: Path, short_wav: Path
 ) -> None:
     bad, good = mortal.upload(long_wav), mortal.upload(short_wav)
-    mortal.process(bad)
+    mortal.process(bad, **SLOW)
     mortal.process(good)
     for _ in range(3):
         until(lambda: status(mortal, bad)["status"] == "processing")
@@ -173,5 +175,5 @@ def test_a_job_that_keeps_killing_the_server_is_given_up(
     assert given_up["error"]["code"] == "interrupted"
     assert given_up["progress"] < 1.0
     assert mortal.wait(good)["status"] == "completed"
-    assert mortal.process(bad).status_code == 202
+    assert mortal.process(bad, **SLOW).status_code == 202
     wait_for_the_middle(mortal, bad)

@@ -57,7 +57,7 @@ class Shell:
 def published(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
     """A server that has weights for the variants that the session names."""
     model_dir = tmp_path_factory.mktemp("model_dir") / "weights"
-    shutil.copytree(weights, model_dir)
+    shutil.copytree(weights, model_dir, ignore=shutil.ignore_patterns(".graphs"))
     for name in ("htdemucs", "mdx_extra"):
         bag = yaml.safe_dump({"models": ["tiny0"]})
         (model_dir / "demucs" / f"{name}.yaml").write_text(bag)
@@ -65,11 +65,12 @@ def published(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterat
         tmp_path_factory.mktemp("curl"),
         MODEL_DIR=model_dir,
         DEMUCS_MODEL="htdemucs",
+        SEPARATION_ENGINE="torch",
         WHISPER_MODEL="mini",
         SECRET_KEY="0123456789abcdef0123456789abcdef",
     ).start(command=LAUNCHER)
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,12 @@ def behind_nginx(
     proxy.stop()
 
 
-@pytest.fixture(params=["http", pytest.param("https", marks=pytest.mark.nginx)])
+@pytest.fixture(
+    params=[
+        pytest.param("http", marks=pytest.mark.slow),
+        pytest.param("https", marks=pytest.mark.nginx),
+    ]
+)
 def shell(tmp_path: Path, published: Server, request: pytest.FixtureRequest) -> Iterator[Shell]:
     over: Server | Proxy = published
     if request.param == "https":

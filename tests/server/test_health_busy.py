@@ -35,17 +35,17 @@ def health(server: Server) -> dict[str, Any]:
 
 def test_health_is_answered_all_along_a_job(server: Server, long_wav: Path) -> None:
     file_id = server.upload(long_wav)
-    assert server.process(file_id, overlap=0.3).status_code == 202
+    assert server.process(file_id, shifts=20).status_code == 202
     progress: list[float] = []
     asked_while_busy = 0
-    while (status := server.get(f"/status/{file_id}").json())["status"] in ("queued", "processing"):
-        found = health(server)
-        asked_while_busy += found["jobs_processing"]
+    while len(set(progress)) < 5 or asked_while_busy < 4:
+        status = server.get(f"/status/{file_id}").json()
+        assert status["status"] in ("queued", "processing")
+        asked_while_busy += health(server)["jobs_processing"]
         progress.append(status["progress"])
-    assert status["status"] == "completed"
-    assert asked_while_busy > 3
     assert progress == sorted(progress)
-    assert len(set(progress)) > 3
+    assert server.post(f"/cancel/{file_id}").status_code == 200
+    assert server.wait(file_id)["status"] == "canceled"
     assert health(server)["jobs_processing"] == 0
 
 

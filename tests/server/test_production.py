@@ -6,10 +6,11 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from queue import Queue
@@ -23,7 +24,7 @@ import websocket
 from config import Config
 from production import Launcher, refusals, warnings
 from tests.support.problems import BOUNDARY, FORM, part, without_network
-from tests.support.server import LAUNCHER, ROOT, Server, noise, write_wav
+from tests.support.server import LAUNCHER, ROOT, Server, noise, until, write_wav
 
 SAFE: dict[str, Any] = {"SECRET_KEY": "0123456789abcdef0123456789abcdef"}
 
@@ -121,7 +122,8 @@ def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
     assert launched.until_loaded().json()["ready"]
     song = write_wav(tmp_path / "song.wav", noise(30.0))
     file_id = launched.upload(song)
-    assert launched.process(file_id).status_code == 202
+    assert launched.process(file_id, shifts=20).status_code == 202
+    until(lambda: launched.get(f"/status/{file_id}").json()["status"] == "processing")
     events: Queue[tuple[str, Any]] = Queue()
     client = socketio.Client(reconnection=False)
     for name in ("connected", "error"):
@@ -144,9 +146,16 @@ def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
     speaking.join()
     client.disconnect()
     launched.stop()
+    assert states(launched) == ["queued"]
     launched.start(command=LAUNCHER)
-    status = launched.wait(file_id)
-    assert status["status"] == "completed", status
+    until(lambda: launched.get(f"/status/{file_id}").json()["status"] == "processing")
+    assert launched.post(f"/cancel/{file_id}").status_code == 200
+
+
+def states(server: Server) -> list[str]:
+    """The states of all jobs of a server that does not run."""
+    with closing(sqlite3.connect(server.outputs / ".jobs.sqlite3")) as database:
+        return [state for (state,) in database.execute("SELECT state FROM jobs ORDER BY number")]
 
 
 def event_of(speaker: websocket.WebSocket) -> dict[str, Any]:

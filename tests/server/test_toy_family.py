@@ -17,7 +17,7 @@ from tests.support.server import Server, noise, write_wav
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("toy"))
     yield server.start(application="tests.support.toy_family:create_app()")
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="module")

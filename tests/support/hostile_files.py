@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flask.testing import FlaskClient
@@ -64,13 +65,13 @@ def examined(path: Path, rates: Iterable[tuple[int, int]] = ((RATE_HZ, 2),)) -> 
     return TAKEN
 
 
-def open_door(folder: Path) -> Iterator[FlaskClient]:
+def open_door(folder: Path, **settings: Any) -> Iterator[FlaskClient]:
     """A client of the application in this process, with folders of its own.
 
     At the end nothing may be left of uploads on their way.
     """
     with (
-        application(folder, RATE_LIMIT="", RATE_LIMIT_WORK="") as app,
+        application(folder, RATE_LIMIT="", RATE_LIMIT_WORK="", **settings) as app,
         app.test_client() as client,
     ):
         yield client

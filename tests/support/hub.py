@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
+
+from tests.support.listening import listening
 
 REVISION = "0" * 40
 BLOCK_BYTES = 64 * 1024
@@ -132,16 +134,9 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 sent_bytes += len(block)
                 hub.sent_bytes[name] = hub.sent_bytes.get(name, 0) + len(block)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    Thread(target=server.serve_forever, daemon=True).start()
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield hub
-    finally:
-        hub.paused.clear()
-        server.shutdown()
-        server.server_close()
+    with listening(Handler) as port:
+        hub.url = f"http://127.0.0.1:{port}"
+        try:
+            yield hub
+        finally:
+            hub.paused.clear()

@@ -15,14 +15,13 @@ def application(folder: Path, *, warm_up: bool = False, **settings: Any) -> Iter
     """An application with its folders in `folder`; stopped at the end."""
     from app import create_app
 
-    config = Config(
-        UPLOAD_FOLDER=str(folder / "uploads"),
-        OUTPUT_FOLDER=str(folder / "outputs"),
-        MODEL_DIR=str(folder / "weights"),
-        MIN_FREE_BYTES=0,
-        **settings,
-    )
-    app = create_app(config, warm_up=warm_up)
+    used: dict[str, Any] = {
+        "UPLOAD_FOLDER": str(folder / "uploads"),
+        "OUTPUT_FOLDER": str(folder / "outputs"),
+        "MODEL_DIR": str(folder / "weights"),
+        "MIN_FREE_BYTES": 0,
+    }
+    app = create_app(Config(**used | settings), warm_up=warm_up)
     try:
         yield app
     finally:

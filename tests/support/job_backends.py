@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 from uuid import uuid4
 
 from scripts.services.postgres import Postgres
@@ -11,6 +12,7 @@ from studio.jobs.database import connect
 from studio.jobs.execution import Executor
 from studio.jobs.jobs import Jobs
 from studio.jobs.runner import JobRunner
+from studio.jobs.scale import changes
 from studio.jobs.scale.changes import Changes
 from studio.jobs.scale.jobs import SharedJobs
 from studio.jobs.scale.store import SharedJobStore
@@ -51,12 +53,14 @@ def workers(postgres: Postgres) -> Iterator[Backend]:
     work = Work()
     store = shared_store(postgres.new_database(f"test{uuid4().hex}"))
     jobs = SharedJobs(store, Changes(store.url), lambda _: None)
-    jobs.start()
-    worker = start_worker(store, work)
-    yield Backend(jobs, store, work)
-    work.go.set()
-    worker.stop(30.0)
-    jobs.stop()
+    # Both look soon whether to stop.
+    with patch.object(changes, "LOOK_EVERY_S", 0.05):
+        jobs.start()
+        worker = start_worker(store, work)
+        yield Backend(jobs, store, work)
+        work.go.set()
+        worker.stop(30.0)
+        jobs.stop()
     store.close()
 
 

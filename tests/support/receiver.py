@@ -8,7 +8,7 @@ from typing import Any
 
 import standardwebhooks
 
-from scripts.services.children import free_port
+from tests.support.listening import LOOK_EVERY_S
 from tests.support.server import WAIT_S
 
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -62,11 +62,11 @@ class Receiver:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", port or free_port()), Handler)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port or 0), Handler)
         self._http.daemon_threads = True
         self.port = self._http.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/told?by=studio"
-        Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
+        Thread(target=self._http.serve_forever, args=(LOOK_EVERY_S,), daemon=True).start()
 
     def next(self) -> Delivery:
         return self.got.get(timeout=WAIT_S)

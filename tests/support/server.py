@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -93,13 +94,22 @@ class Server:
             self._process = spawn(command, self.log, cwd=ROOT, env=environment)
         ends_s = time.monotonic() + timeout_s
         while time.monotonic() < ends_s and self._process.poll() is None:
-            try:
+            with suppress(requests.ConnectionError, requests.Timeout):
                 requests.get(f"{self.url}/health", timeout=5)
-                return self
-            except (requests.ConnectionError, requests.Timeout):
-                time.sleep(0.1)
+                if self._listens():
+                    return self
+            time.sleep(0.1)
         self.kill()
         raise AssertionError(f"the server did not start:\n{self.log.read_text()[-3000:]}")
+
+    def _listens(self) -> bool:
+        """Whether its process listens on its port, which another program may have taken before."""
+        import psutil
+
+        with suppress(psutil.NoSuchProcess):
+            found = psutil.Process(self.pid).net_connections()
+            return self.port in {one.laddr.port for one in found if one.status == "LISTEN"}
+        return False
 
     def _share_graphs(self, folder: Path) -> None:
         if self.graphs is not None and not folder.exists():

@@ -2,13 +2,14 @@
 
 import platform
 import sys
-import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import quote, unquote
+
+from tests.support.listening import listening
 
 PYTHON_TAG = "cp{}{}".format(*sys.version_info[:2])
 # As the builds of PyTorch are tagged, and as pip takes them on this machine.
@@ -59,7 +60,7 @@ def index_of(
     """Serve wheels as a package index does. `before` is called with each path that is asked for."""
     by_name = {path.name: path for path in wheels}
 
-    class Handler(SimpleHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._answer(with_body=True)
 
@@ -87,16 +88,6 @@ def index_of(
             if with_body:
                 self.wfile.write(body)
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    index = Index(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with listening(Handler) as port:
+        index = Index(f"http://127.0.0.1:{port}")
         yield index
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

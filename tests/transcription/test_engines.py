@@ -20,6 +20,7 @@ from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import TRANSCRIPT_FILE
 from studio.transcription.transcribe import transcribe
 from studio.transcription.transcript import Segment, Word
+from tests.support.hearing import silence
 from tests.support.server import write_wav
 from tests.support.speech import (
     MAX_WRONG,
@@ -44,7 +45,7 @@ FIRST_TIME = 50_364
 
 
 @pytest.fixture(scope="module")
-def faster() -> SpeechEngine:
+def faster() -> FasterWhisper:
     return FasterWhisper(MINI / "ctranslate2", 0)
 
 
@@ -65,10 +66,6 @@ def alone(engine: SpeechEngine, *windows: Speech, options: DecodeOptions = PLAIN
 
 def words(segments: list[Segment]) -> list[Word]:
     return [word for segment in segments for word in segment.words]
-
-
-def silence(seconds: float) -> Speech:
-    return np.zeros(round(seconds * RATE_HZ), np.float32)
 
 
 def hiss(seconds: float, level: float) -> Speech:
@@ -161,35 +158,33 @@ class Counting:
         return found
 
 
-def counted(monkeypatch: pytest.MonkeyPatch) -> tuple[FasterWhisper, Counting]:
-    """The bundled model, and what counts its tokens."""
-    engine = FasterWhisper(MINI / "ctranslate2", 0)
-    counting = Counting(engine._model.model)
-    monkeypatch.setattr(engine._model, "model", counting)
-    return engine, counting
+@pytest.fixture
+def counting(faster: FasterWhisper, monkeypatch: pytest.MonkeyPatch) -> Counting:
+    """What counts the tokens of the bundled model."""
+    counting = Counting(faster._model.model)
+    monkeypatch.setattr(faster._model, "model", counting)
+    return counting
 
 
 @pytest.mark.parametrize("times", [0, 4, 300])
 def test_tokens_are_bounded_as_asked(
-    recording: Spoken, monkeypatch: pytest.MonkeyPatch, times: int
+    faster: FasterWhisper, counting: Counting, recording: Spoken, times: int
 ) -> None:
     """CTranslate2 counts the prompt, and only half of the rest; faster-whisper does not."""
-    engine, counting = counted(monkeypatch)
     prompt = "red green " * times or None
     options = replace(PLAIN, max_tokens=12, word_timestamps=False, initial_prompt=prompt)
-    heard(engine, recording.sound, options=options)
+    heard(faster, recording.sound, options=options)
     assert max(counting.counts) == 12
 
 
 @pytest.mark.parametrize("times", [1, 300])
 def test_all_passes_of_a_window_have_the_end_of_the_prompt(
-    recording: Spoken, monkeypatch: pytest.MonkeyPatch, times: int
+    faster: FasterWhisper, counting: Counting, recording: Spoken, times: int
 ) -> None:
-    engine, noting = counted(monkeypatch)
     options = replace(PLAIN, max_tokens=4, word_timestamps=False, hotwords="yankee zulu")
     options = replace(options, initial_prompt=f"{'red green ' * times}november")
-    heard(engine, np.concatenate([recording.sound, recording.sound]), options=options)
-    texts = [engine._model.hf_tokenizer.decode(prompt) for prompt in noting.prompts]
+    heard(faster, np.concatenate([recording.sound, recording.sound]), options=options)
+    texts = [faster._model.hf_tokenizer.decode(prompt) for prompt in counting.prompts]
     assert len(texts) >= 2
     for text in texts:
         assert text.startswith(" yankee zulu")

@@ -85,14 +85,14 @@ def lonely(folder: Path, **settings: object) -> Server:
 def faster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = lonely(tmp_path_factory.mktemp("faster")).start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="module")
 def openai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = lonely(tmp_path_factory.mktemp("openai"), WHISPER_ENGINE="openai-whisper").start()
     yield server
-    server.stop()
+    server.stop_later()
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +272,7 @@ def test_downloaded_weights_are_used(tmp_path: Path, recording: Spoken, engine: 
         if engine == "faster-whisper":
             assert wrong(recording.text, text(server, uploaded)) <= MAX_WRONG
     finally:
-        server.stop()
+        server.stop_later()
 
 
 @pytest.mark.slow

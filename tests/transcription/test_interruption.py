@@ -37,13 +37,16 @@ class Counting(FasterWhisper):
         return super().align(speech, texts, language)
 
 
+@pytest.fixture(scope="module", params=["openvino", "ctranslate2"])
+def engine(request: pytest.FixtureRequest) -> FasterWhisper:
+    return FasterWhisper(MINI / "ctranslate2", 0, request.param)
+
+
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("runtime", ["openvino", "ctranslate2"])
 def test_a_window_that_is_decoded_is_ended(
-    recording: Spoken, monkeypatch: pytest.MonkeyPatch, runtime: str, count: int
+    engine: FasterWhisper, recording: Spoken, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     monkeypatch.setattr(interruption, "ASK_EVERY_S", 0.0)
-    engine = FasterWhisper(MINI / "ctranslate2", 0, runtime)
     asked = 0
 
     def check() -> None:

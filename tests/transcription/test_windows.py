@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.windows import PIECE_S, WINDOW_S, Window, all_windows, voiced_windows
+from tests.support.hearing import silence
 from tests.support.server import SONG, decode_all
 
 Find = Callable[[Iterable[Speech]], Iterator[Window]]
@@ -21,10 +22,6 @@ SINGING_S = 17.3
 def heard(name: str) -> Speech:
     sound: Speech = decode_all(SONG / f"{name}.flac", RATE_HZ, 1)[0]
     return sound
-
-
-def silence(seconds: float) -> Speech:
-    return np.zeros(round(seconds * RATE_HZ), np.float32)
 
 
 def hiss(seconds: float, level: float = 0.05) -> Speech:

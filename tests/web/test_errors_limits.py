@@ -44,7 +44,7 @@ def full(
     shutil.copytree(server.uploads / file_id, folder / "uploads" / file_id)
     filled = Server(folder, MODEL_DIR=weights, DEMUCS_MODEL="tiny", MIN_FREE_BYTES=2**60).start()
     yield filled, file_id
-    filled.stop()
+    filled.stop_later()
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,10 @@
 
 import json
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from itertools import pairwise
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -13,8 +15,9 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError
 
-from studio.web.jobs_live import MAX_CONNECTIONS_PER_CLIENT, MAX_FILES
+from studio.web.jobs_live import MAX_CONNECTIONS_PER_CLIENT, MAX_FILES, JobFeed
 from tests.support.hearing import silence
+from tests.support.in_process import application
 from tests.support.keys import ANN, BOB
 from tests.support.live_client import SocketClient
 from tests.support.server import WAIT_S, Server, noise, until, write_wav
@@ -218,7 +221,7 @@ def test_a_client_that_leaves_while_it_joins_keeps_no_place(tmp_path: Path) -> N
             for _ in joining:
                 pages.enter_context(Page(server))
     finally:
-        server.stop()
+        server.stop_later()
 
 
 def test_segments_are_told_as_they_are_decoded(
@@ -240,6 +243,22 @@ def test_segments_are_told_as_they_are_decoded(
     assert told
     # The last ones may only be in the result.
     assert told == transcript["segments"][: len(told)]
+
+
+def test_changes_are_told_at_most_four_times_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often jobs change; what is shorter than a pause is the accuracy of the clock."""
+    with application(tmp_path) as app:
+        namespaces = app.extensions["parts"].socketio.server.namespace_handlers
+        feed = JobFeed(namespaces[PATH].feed._services, lambda *_: None)
+        told_s: list[float] = []
+        monkeypatch.setattr(feed._services.runner, "wait_for_change", lambda seen, _: seen)
+        monkeypatch.setattr(feed, "_tell", lambda _: told_s.append(time.monotonic()))
+        feed.watch("page", [])
+        until(lambda: len(told_s) >= 4)
+        feed.stop()
+    assert min(after - before for before, after in pairwise(told_s[1:])) > 0.2
 
 
 def test_only_the_owner_may_watch_a_file(locked: Server, short_wav: Path) -> None:

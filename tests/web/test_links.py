@@ -139,7 +139,7 @@ def test_a_link_ends_with_its_key(locked: Server, song: str, tmp_path: Path) -> 
     try:
         assert_problem(server.get(address), "invalid_link")
     finally:
-        server.stop()
+        server.stop_later()
 
 
 def test_a_server_without_keys_makes_links_too(server: Server, short_wav: Path) -> None:

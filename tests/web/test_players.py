@@ -1,17 +1,14 @@
 """What players need: all stems as one file in one clock, and waveform data."""
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
-import soundfile
 
 from studio.results import SoundResult, joined_track
 from tests.support.problems import assert_problem
-from tests.support.server import RATE_HZ, Server, Sound, noise, write_wav
+from tests.support.server import RATE_HZ, Server, noise, sound_of, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 
@@ -24,13 +21,6 @@ def done(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
     server.process(file_id, stems=["vocals"])
     assert server.wait(file_id)["status"] == "completed"
     return file_id
-
-
-def sound_of(answer: requests.Response) -> Sound:
-    assert answer.status_code == 200, answer.text
-    frames, rate_hz = soundfile.read(io.BytesIO(answer.content), dtype="float32")
-    assert rate_hz == RATE_HZ
-    return np.asarray(frames.T)
 
 
 @pytest.mark.parametrize("audio_format", ["flac", "wav"])

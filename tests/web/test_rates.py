@@ -102,7 +102,7 @@ def test_guesses_count_as_work_if_only_that_has_a_rate(tmp_path: Path) -> None:
     try:
         answers = [server.post(NOWHERE, headers=of("guess")).status_code for _ in range(3)]
     finally:
-        server.stop()
+        server.stop_later()
     assert answers == [401, 401, 429]
 
 

@@ -109,4 +109,4 @@ def test_a_server_starts_without_redis_and_limits_requests(tmp_path: Path) -> No
         answers = [server.get("/models").status_code for _ in range(5)]
         assert answers == [200] * 3 + [429] * 2
     finally:
-        server.stop()
+        server.stop_later()

@@ -77,7 +77,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, in
         API_KEYS="0123456789abcdef",
     ).start()
     yield server, port
-    server.stop()
+    server.stop_later()
 
 
 def test_the_client_hears_what_the_server_offers(house: tuple[Server, int]) -> None:

@@ -158,7 +158,7 @@ def test_translations(tmp_path: Path) -> None:
                 model="whisper-1", file=prompt.path, response_format="verbose_json"
             )
     finally:
-        server.stop()
+        server.stop_later()
     assert (heard.language, answer.language) == ("french", "english")
     assert "usagers" in heard.text and answer.segments
     assert " the " in answer.text.lower() and "usagers" not in answer.text
