@@ -63,10 +63,10 @@ def test_a_client_that_comes_again_and_again_does_not_pass_who_waits(store: JobS
 def test_clients_that_send_one_job_after_another_do_not_pass_who_waits(store: JobStore) -> None:
     for client in ("ann", "bob", "cyd", "zoe"):
         add(store, client)
-    before: str | None = None
-    taken = []
+    before, taken = "", []
     for _ in range(8):
         [client] = claim(store, 1)
+        assert client is not None
         # Its job has ended, and the next one has begun.
         if before in ("ann", "bob"):
             add(store, before)

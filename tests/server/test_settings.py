@@ -393,12 +393,13 @@ def test_settings_reach_the_parts_of_the_server(tmp_path: Path) -> None:
     }
     with application(tmp_path, **used) as app:
         parts, services = app.extensions["parts"], services_of(app)
+        models: Any = services.models
         assert len(parts.runner._threads) == 2
-        assert services.models.registry._idle_s == 7
+        assert models.registry._idle_s == 7
         assert services.webhooks._settings.max_per_client == 3
         assert parts.wyoming._speech.limits.silence_s == 4
-        assert services.models.get("demucs").family._settings.precision == "bf16"
-        assert services.models.get("musicgen").family._settings.precision == "int4"
+        assert models.get("demucs").family._settings.precision == "bf16"
+        assert models.get("musicgen").family._settings.precision == "int4"
         socket.create_connection(("127.0.0.2", port), timeout=30).close()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=30)
