@@ -12,7 +12,7 @@ from studio.audio.child import RECORDING, Child
 from studio.audio.header import Header
 from studio.audio.mono import IN_SCALE, MonoMixer, mono_graph
 from studio.audio.sound import BLOCK_SAMPLES, SPARE_S, SPARE_SHARE, Sound
-from studio.audio.timeline import FILL_GAPS, KEEP_TIMES, RENUMBER, late_start_s
+from studio.audio.timeline import FILL_GAPS, KEEP_TIMES, UNFRAMED, late_start_s, renumber
 from studio.errors import NotAudio
 
 # Where it is not known how much sound there should be, no more than this is decoded.
@@ -22,8 +22,6 @@ MORE = 1.02
 MORE_S = 2.0
 FIRST_CHANNEL = "pan=mono|c0=c0"
 RESAMPLER = "filter_size=64:cutoff=0.98"
-# What may lie between the packets of these is taken for damaged packets.
-_UNFRAMED = ("mp3", "aac", "flac")
 # The packets of most codecs last 20 ms or more.
 SHORT_PACKET_S = 0.02
 # Silence after a sound that is shorter than the resampler's filter.
@@ -65,7 +63,8 @@ def check_complete(
     decoded_s: float, expected_s: float, damaged_packets: int, container: str
 ) -> None:
     """Raise NotAudio if clearly less was decoded than the packets of a damaged recording hold."""
-    if damaged_packets and container not in _UNFRAMED:
+    # What lies between the packets of unframed ones is taken for damaged packets.
+    if damaged_packets and container not in UNFRAMED:
         # What is missing between time stamps became silence.
         decoded_s = min(decoded_s, expected_s - damaged_packets * SHORT_PACKET_S)
     if damaged_packets and decoded_s < expected_s * (1 - SPARE_SHARE) - SPARE_S:
@@ -97,13 +96,14 @@ class _Source:
         """Blocks of any length."""
         rate = f"{rate_hz}:{RESAMPLER}:" if is_resampled else ""
         resampler = f"aresample={rate}{FILL_GAPS}"
+        numbering = renumber(self.header.container if self.header else "")
         silent = round(self.start_s * rate_hz)
         for start in range(0, silent, BLOCK_SAMPLES):
             yield np.zeros((channels, min(BLOCK_SAMPLES, silent - start)), np.float32)
         known = self.header.channels if self.header else 0
         parts: list[Part | None] = [*self.parts] or [None]
         for part in parts:
-            mixing = _Mixing(part.channels if part else known, channels, resampler)
+            mixing = _Mixing(part.channels if part else known, channels, resampler, numbering)
             yield from self._decoded(part, mixing, rate_hz)
 
     def _decoded(self, part: Part | None, mixing: "_Mixing", rate_hz: int) -> Iterator[Sound]:
@@ -132,23 +132,23 @@ class _Source:
 class _Mixing:
     """How channels become those that are wanted: ffmpeg's arguments, and what is done after it."""
 
-    def __init__(self, source_channels: int, channels: int, resampler: str) -> None:
+    def __init__(self, source_channels: int, channels: int, resampler: str, numbering: str) -> None:
         self._channels = channels
         self.read_channels = channels
         self._is_mono_mix = channels == 1 and source_channels > 1
         if self._is_mono_mix:
             # The mean as ffmpeg makes it, and behind it the channels themselves.
             self.read_channels = 1 + source_channels
-            self.arguments = ["-filter_complex", mono_graph(resampler, source_channels)]
+            self.arguments = ["-filter_complex", mono_graph(resampler, source_channels, numbering)]
             self.arguments += ["-map", "[out]"]
         elif source_channels == 1:
             # It may be labelled left or centre; it must not be mixed by that label.
             self.read_channels = 1
-            filters = f"{RENUMBER},{FIRST_CHANNEL},{resampler}"
+            filters = f"{numbering},{FIRST_CHANNEL},{resampler}"
             self.arguments = ["-map", "0:a:0", "-ac", "1", "-af", filters]
         else:
             self.arguments = ["-map", "0:a:0", "-ac", str(channels)]
-            self.arguments += ["-af", f"{RENUMBER},{resampler}:ochl={channels}c:{IN_SCALE}"]
+            self.arguments += ["-af", f"{numbering},{resampler}:ochl={channels}c:{IN_SCALE}"]
 
     def mixed(self, data: bytearray, mixer: MonoMixer) -> Sound:
         frames = np.frombuffer(data, "<f4").reshape(-1, self.read_channels)

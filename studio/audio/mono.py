@@ -20,14 +20,14 @@ CANCELED, RESTORED = 0.06, 0.25
 LOUDER = 2.0
 
 
-def mono_graph(resampler: str, channels: int) -> str:
+def mono_graph(resampler: str, channels: int, renumber: str = RENUMBER) -> str:
     """A filter graph that outputs the mean of the first audio stream and then its channels."""
     # A stereo stream may change to mono, which `pan` alone would reject.
     layout = ":channel_layouts=stereo" if channels == 2 else ""
     # Channels without names stay in their order.
     copies = "|".join(f"c{number}=c{number}" for number in range(channels))
     return (
-        f"[0:a:0]{RENUMBER},asplit[a][b];"
+        f"[0:a:0]{renumber},asplit[a][b];"
         f"[a]{resampler}:ochl=mono:{IN_SCALE},aformat=sample_fmts=flt:channel_layouts=mono[mean];"
         f"[b]{resampler},aformat=sample_fmts=flt{layout},pan={channels}C|{copies}[each];"
         "[mean][each]amerge[out]"

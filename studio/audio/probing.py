@@ -16,9 +16,10 @@ from studio.audio.sound import MAX_CHANNELS, SAMPLE_RATES_HZ, SPARE_S, SPARE_SHA
 from studio.audio.timeline import (
     FILL_GAPS,
     KEEP_TIMES,
-    RENUMBER,
+    UNFRAMED,
     PacketClock,
     late_start_s,
+    renumber,
     seconds_of_tick,
 )
 from studio.errors import AudioTooLong, AudioTruncated, AudioUnsupported, NotAudio
@@ -38,7 +39,6 @@ _NOTHING_LEFT_OUT = ["-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-
 _AT_8_KHZ = ["-ar", "8000"]
 _OUTPUT = ["-f", "u8", "-c:a", "pcm_u8", "pipe:1"]
 _COUNTED = ["-af", FIRST_CHANNEL, *_OUTPUT]
-_COUNTED_WITH_GAPS = ["-af", f"{RENUMBER},{FIRST_CHANNEL},aresample={FILL_GAPS}", *_OUTPUT]
 
 
 @dataclass(frozen=True)
@@ -141,18 +141,29 @@ def _is_short(length_s: float, promised_s: float) -> bool:
     return length_s < promised_s * (1 - SPARE_SHARE) - SPARE_S
 
 
-def _open(path: Path, parts: list[Part], codec: str = "") -> _Opening:
-    """Decode the first minute. `codec` is given if ffmpeg is known to misdetect it."""
+def _counted_with_gaps(container: str = "") -> list[str]:
+    return ["-af", f"{renumber(container)},{FIRST_CHANNEL},aresample={FILL_GAPS}", *_OUTPUT]
+
+
+def _open(path: Path, parts: list[Part], codec: str = "", container: str = "") -> _Opening:
+    """Decode the first minute.
+
+    `codec` is given if ffmpeg is known to misdetect it, `container` to measure the damage.
+    """
     decoder = decoder_of(path, codec)
     command = [KEEP_TIMES, *decoder, *RECORDING, *_NOTHING_LEFT_OUT, "-t", f"{FULLY_PROBED_S}"]
     is_chain = len(parts) > 1
-    with child_of([*command, *_COUNTED_WITH_GAPS], path, parts[0] if is_chain else None) as child:
+    command += _counted_with_gaps(container)
+    with child_of(command, path, parts[0] if is_chain else None) as child:
         samples = _count(child)
         went_well = child.wait()
         header = Header.of(child.report)
         if header is not None and not codec and decoder_of(path, header.codec):
             return _open(path, parts, header.codec)
         header = _checked(child.report)
+        is_unframed = header.container in UNFRAMED
+        if child.report.damaged_packets and is_unframed and not container:
+            return _open(path, parts, codec, header.container)
         end = end_of(path, header.container)
         if end is End.CUT:
             raise AudioTruncated("The file is truncated. Upload the complete file.")
@@ -226,7 +237,7 @@ def _decoded_s(path: Path, part: Part | None) -> float:
         *RECORDING,
         *_NOTHING_LEFT_OUT,
         *_AT_8_KHZ,
-        *_COUNTED_WITH_GAPS,
+        *_counted_with_gaps(),
     ]
     samples = 0
     with child_of(command, path, part) as child:

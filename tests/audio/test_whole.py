@@ -360,6 +360,22 @@ def test_a_flac_that_goes_on_in_another_format_is_not_half_taken(tmp_path: Path)
         audio.probe(path)
 
 
+def test_an_mp3_with_many_damaged_packets_is_refused(tmp_path: Path) -> None:
+    """Its time stamps are those of its packets: what is missing is not a pause."""
+    wav = write_wav(tmp_path / "noise.wav", noise(5.0))
+    path = convert(wav, tmp_path / "song.mp3", "-b:a", "128k")
+    content = bytearray(path.read_bytes())
+    duration_s = audio.probe(path).duration_s
+    starts = [at for at in range(len(content)) if content[at : at + 2] == b"\xff\xfb"]
+    for start in starts[3::3]:
+        content[start + 4 : start + 400] = np.random.default_rng(start).bytes(396)
+    path.write_bytes(content)
+    with pytest.raises(AudioTruncated):
+        audio.probe(path)
+    with pytest.raises(NotAudio, match="damaged"):
+        list(audio.decode(path, RATE_HZ, 2, duration_s))
+
+
 def test_a_job_that_loses_sound_fails(tmp_path: Path) -> None:
     """What was damaged after the upload, or beyond the first minute."""
     path = encode(tmp_path, "song.m4a", "-b:a", "128k")
