@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 
 import core
 from config import MODELS, ROOT, Config, ConfigError
 from models import SETTINGS, Models
-from scripts.services.children import free_port
 from studio.cli.workshop import describe_models
 from studio.jobs.database import connect
 from studio.jobs.store import JobStore
 from studio.storage.folders import Folders
 from studio.storage.space import DiskSpace
-from studio.web.services import Services
 from tests.support.in_process import application
 
 SOUND = {"mp3", "wav", "flac", "m4a", "ogg"}
@@ -373,14 +370,7 @@ def test_a_misspelled_setting_is_reported(tmp_path: Path) -> None:
     assert Config.misspelled({name: "" for name in environ if name != "API_KEY"}, None) == []
 
 
-def services_of(app: Flask) -> Services:
-    namespaces = app.extensions["parts"].socketio.server.namespace_handlers
-    services: Services = namespaces["/jobs"].feed._services
-    return services
-
-
 def test_settings_reach_the_parts_of_the_server(tmp_path: Path) -> None:
-    port = free_port()
     used: dict[str, Any] = {
         "WORKERS": 2,
         "MODEL_IDLE_S": 7,
@@ -389,20 +379,22 @@ def test_settings_reach_the_parts_of_the_server(tmp_path: Path) -> None:
         "SEPARATION_PRECISION": "bf16",
         "MUSICGEN_PRECISION": "int4",
         "WYOMING_HOST": "127.0.0.2",
-        "WYOMING_PORT": port,
     }
-    with application(tmp_path, **used) as app:
-        parts, services = app.extensions["parts"], services_of(app)
-        models: Any = services.models
+    # On 127.0.0.1, the port is taken.
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        application(tmp_path, **used, WYOMING_PORT=taken.getsockname()[1]) as app,
+    ):
+        parts: Any = app.extensions["parts"]
+        services = parts.socketio.server.namespace_handlers["/jobs"].feed._services
         assert len(parts.runner._threads) == 2
-        assert models.registry._idle_s == 7
+        assert services.models.registry._idle_s == 7
         assert services.webhooks._settings.max_per_client == 3
         assert parts.wyoming._speech.limits.silence_s == 4
-        assert models.get("demucs").family._settings.precision == "bf16"
-        assert models.get("musicgen").family._settings.precision == "int4"
-        socket.create_connection(("127.0.0.2", port), timeout=30).close()
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=30)
+        assert services.models.get("demucs").family._settings.precision == "bf16"
+        assert services.models.get("musicgen").family._settings.precision == "int4"
+        address = "127.0.0.2", taken.getsockname()[1]
+        socket.create_connection(address, timeout=30).close()
 
 
 def test_settings_reach_the_bucket(tmp_path: Path) -> None:
