@@ -65,13 +65,13 @@ def test_clients_that_send_one_job_after_another_do_not_pass_who_waits(store: Jo
         add(store, client)
     before, taken = "", []
     for _ in range(8):
-        [client] = claim(store, 1)
-        assert client is not None
+        [next_client] = claim(store, 1)
+        assert next_client is not None
         # Its job has ended, and the next one has begun.
         if before in ("ann", "bob"):
             add(store, before)
-        before = client
-        taken.append(client)
+        before = next_client
+        taken.append(before)
     assert taken == ["ann", "bob", "cyd", "zoe", "ann", "bob", "ann", "bob"]
 
 
