@@ -24,16 +24,14 @@ KEEP_TIMES = "-copyts"
 # Variables: 0 the expected time stamp, 1 the samples so far, 2 the jump.
 _JUMP = f"if(NB_CONSUMED_SAMPLES*between(ld(2),{MIN_JUMP_S}*SR,{MAX_GAP_S}*SR),ld(2),0)"
 _IS_SMALL = f"NB_CONSUMED_SAMPLES*lt(abs(ld(2)),{MIN_JUMP_S}*SR)"
-_RENUMBERED = (
-    "asetpts='st(2,PTS-ld(0));st(0,{}+NB_SAMPLES);"
-    f"st(1,ld(1)+{_JUMP}+NB_SAMPLES);ld(1)-NB_SAMPLES'"
-)
+_BEFORE = "asetpts='st(2,PTS-ld(0));st(0,"
+_AFTER = f"+NB_SAMPLES);st(1,ld(1)+{_JUMP}+NB_SAMPLES);ld(1)-NB_SAMPLES'"
 # Small jumps stay out of the expected time stamp, so that they add up.
-RENUMBER = _RENUMBERED.format(f"if({_IS_SMALL},ld(0),PTS)")
+RENUMBER = f"{_BEFORE}if({_IS_SMALL},ld(0),PTS){_AFTER}"
 # Files of nothing but packets, which have no gaps. A jump is a packet that cannot be decoded; those
 # that do not add up are missing in the length, which shows how damaged the file is.
 UNFRAMED = ("mp3", "aac", "flac")
-_RENUMBER_UNFRAMED = _RENUMBERED.format("PTS")
+_RENUMBER_UNFRAMED = f"{_BEFORE}PTS{_AFTER}"
 # Options of `aresample` that fill gaps with silence after RENUMBER.
 FILL_GAPS = f"async=1:first_pts=0:min_hard_comp={MIN_JUMP_S / 2}"
 
