@@ -24,6 +24,10 @@ STEMS = len(packed.CHANNELS)
 COHERENT = 0.4
 SILENT = (0.06, 0.08, 0.08, 0.16)
 """How often a stem is silent, in the order of SOURCES."""
+EQUALISER_DB = (4.5, 7.0, 4.5, 4.5)
+"""Standard deviation of each band's gain. The basses of sound chips have little fundamental."""
+HIGH_PASS_OCTAVES = (2.0, 3.0, 2.0, 2.0)
+"""How far above 25 Hz a high-pass filter may begin."""
 BANDS = 12
 LOWEST_HZ, HIGHEST_HZ = 30.0, 16_000.0
 TAIL_S = 1.2
@@ -112,7 +116,8 @@ class Remixer:
     def _filter(self, stems: Tensor) -> Tensor:
         """Equaliser, low and high cut, room and doubling, as one filter in frequency."""
         size = len(stems)
-        curve_db = self._normal(size, STEMS, BANDS) * 4.5 @ self.bands
+        spread_db = torch.tensor(EQUALISER_DB, device=self.device)[:, None]
+        curve_db = self._normal(size, STEMS, BANDS) * spread_db @ self.bands
         curve_db = curve_db * self._chance(size, STEMS, 1, part=0.7)
         gain = 10 ** (curve_db / 20) * self._cuts(size)
         spectrum = torch.fft.rfft(stems, self.padded) * gain[:, :, None]
@@ -123,7 +128,8 @@ class Remixer:
         top_hz = 2500 * 2 ** (3 * self._uniform(size, STEMS, 1))
         low_pass = 1 / (1 + (self.hertz / top_hz) ** 8).sqrt()
         low_pass = torch.where(self._chance(size, STEMS, 1, part=0.15), low_pass, 1.0)
-        bottom_hz = 25 * 2 ** (2 * self._uniform(size, STEMS, 1))
+        octaves = torch.tensor(HIGH_PASS_OCTAVES, device=self.device)[:, None]
+        bottom_hz = 25 * 2 ** (octaves * self._uniform(size, STEMS, 1))
         high_pass = 1 / (1 + (bottom_hz / self.hertz) ** 4).sqrt()
         return low_pass * torch.where(self._chance(size, STEMS, 1, part=0.4), high_pass, 1.0)
 
