@@ -168,6 +168,10 @@ def test_a_conversion_that_cannot_run_is_no_refusal(
     assert "refused" not in model.note
 
 
+def times_of_files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.slow
 def test_a_graph_is_kept_and_its_weights_may_have_8_bits(model_dir: Path) -> None:
     """8-bit weights cost a little accuracy, and are chosen by default."""
@@ -177,9 +181,9 @@ def test_a_graph_is_kept_and_its_weights_may_have_8_bits(model_dir: Path) -> Non
     # Other tests add to the graphs of this run.
     kept = model_dir / "kept"
     shutil.copytree(model_dir / "graphs", kept, ignore=shutil.ignore_patterns(".*"))
-    before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    before = times_of_files(kept)
     loaded.__wrapped__(model_dir, "plain", "openvino", "int8", "kept")
-    assert before == {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert before == times_of_files(kept)
     states = exact.listener.states("slow piano", None)
     tokens = np.random.default_rng(4).integers(0, 64, (1, 4, 20))
     logits = [model.decoder.begin(states, 1, True)(tokens) for model in (exact, small)]
