@@ -49,7 +49,8 @@ def check_writable(folder: Path) -> None:
         # A link into nothing exists here: no folder can be made in its place.
         existing = next(filter(os.path.lexists, (folder, *parents)))
         (existing / name).touch(exist_ok=False)
-        (existing / name).unlink()
+        # Another command may have removed it as an abandoned lock.
+        (existing / name).unlink(missing_ok=True)
     except OSError as error:
         raise _unusable(folder.absolute(), error) from error
 

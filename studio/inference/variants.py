@@ -1,5 +1,6 @@
 """The variants of a model, and the location and identity of their weights."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from studio.errors import ModelUnusable, StudioError, UnknownVariant, WeightsMissing
 from studio.inference.content_hash import content_hash
+from studio.inference.devices import first_line
 from studio.inference.reachable import any_reachable
 from studio.inference.transfer import DownloadFailed
+
+log = logging.getLogger(__name__)
 
 BUNDLED = "mini"
 MIT = "MIT"
@@ -46,9 +50,10 @@ def load_errors(name: str, remedy: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if failure := package_failure(name, error):
             raise ModelUnusable(failure) from error
-        raise ModelUnusable(
-            f"The weights of {name!r} cannot be loaded: {type(error).__name__}: {error}. {remedy}"
-        ) from error
+        log.warning("the variant %s cannot be loaded", name, exc_info=error)
+        cause = f"{type(error).__name__}: {first_line(error)}"
+        sentence = f"The weights of {name!r} cannot be loaded: {cause}. {remedy}"
+        raise ModelUnusable(sentence) from error
 
 
 @contextmanager

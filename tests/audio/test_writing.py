@@ -79,6 +79,15 @@ def test_a_streamed_mp3_has_its_length_and_no_delay(
     assert int.from_bytes(content[size_at : size_at + 4], "big") == len(content)
 
 
+def test_a_streamed_mp3_of_a_rate_that_mp3_lacks_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "high.mp3"
+    sound = np.zeros((1, 96_000), np.float32)
+    pieces = piped.encoded(iter([sound]), "mp3", 96_000, 1, 96_000, tags=audio.Tags(""))
+    path.write_bytes(b"".join(pieces))
+    assert decode_all(path, 48_000, 1).shape[1] >= 48_000
+    assert audio.probe(path).duration_s == pytest.approx(1.0, abs=0.1)
+
+
 @pytest.mark.parametrize("audio_format", ["mp3", "ogg"])
 def test_lossy_formats_are_aligned_and_free_of_clicks(tmp_path: Path, audio_format: str) -> None:
     """A slow swell has no steep step; a click between blocks, or a shift, would show."""

@@ -146,6 +146,11 @@ def test_a_fast_queue_delays_nobody_in_another_one(open_store: Open) -> None:
         store.begin(job.job_id, 1)
         store.finish(job, State.COMPLETED)
     assert submit(store, "single", "cyd").place == 1
+    # Nor are those who come to it delayed, while workers of all queues have other jobs.
+    store.submit(Request("e" * 32, "whisper", "base", {}, "another"), "dan", None)
+    with store._engine.connect() as connection:
+        turn = connection.scalar(text("SELECT -priority FROM jobs WHERE client = 'dan'"))
+    assert turn is not None and turn <= 1
 
 
 def test_two_servers_make_one_job_of_equal_requests(open_store: Open) -> None:

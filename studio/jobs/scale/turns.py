@@ -47,7 +47,8 @@ def standing(session: Session, queue: str, client: str | None) -> Standing:
     now = _current(*turns[:2])
     if not unfinished:
         # A worker may take the jobs of other queues too, where clients wait.
-        now = max(now, _current(*turns[2:]))
+        next_elsewhere = turns[3]
+        now = max(now, _current(*turns[2:])) if next_elsewhere is None else next_elsewhere
     return Standing(queued, of_client, max(now, 0 if own is None else own + 1))
 
 

@@ -19,7 +19,8 @@ class Live:
     LIVE_WAITING_S: int = setting(
         60,
         values.integer(5, 3600),
-        "Longest backlog of a live session, in seconds of speech; beyond it chunks are rejected.",
+        "Longest backlog of a live session, in seconds of speech; beyond it chunks are rejected, "
+        "or wait with `/v1/realtime`.",
     )
     LIVE_SILENCE_S: int = setting(
         1, values.integer(1, 600), "Seconds of silence that a live session keeps."

@@ -94,10 +94,10 @@ class Scheduler:
             return len(self._sessions)
 
     def lag_s(self) -> float:
-        """The lag of the slowest session behind its speaker, in seconds."""
+        """The lag of the slowest session behind its speaker, in seconds; files have none."""
         with self._changed:
             sessions = list(self._sessions.values())
-        return max((session.lag_s for session in sessions), default=0.0)
+        return max((session.lag_s for session in sessions if not session.is_file), default=0.0)
 
     def wake(self) -> None:
         """Check for work now."""
@@ -106,12 +106,14 @@ class Scheduler:
             self._changed.notify_all()
 
     def give_way(self) -> None:
-        """Called by other work between its steps: blocks while live audio waits, but at most for
+        """Called by other work between its steps: blocks while speakers wait, but at most for
         `longest_way_s`, so that the other work makes progress."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._stopping or self._at_rest or not self._sessions, self._longest_way_s
-            )
+            self._changed.wait_for(self._has_time, self._longest_way_s)
+
+    def _has_time(self) -> bool:
+        speakers = any(not session.is_file for session in self._sessions.values())
+        return self._stopping or self._at_rest or not speakers
 
     def stop(self) -> None:
         with self._changed:

@@ -60,6 +60,8 @@ class Session:
         self._on_expired = on_expired
         self.settings = settings
         self.interim_every_s = 0.5
+        # Whether the audio comes faster than anybody speaks, so that nobody waits for its text.
+        self.is_file = False
         self._last_contact_s = now_s
         self._last_sound_s = now_s
         self._limits = limits

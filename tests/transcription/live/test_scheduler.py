@@ -258,6 +258,17 @@ def test_other_work_waits_no_longer_than_the_bound(recording: Spoken, sentence: 
     room.scheduler.stop()
 
 
+def test_other_work_does_not_wait_for_files(room: Room, sentence: Speech) -> None:
+    file = room.enter("file")
+    room.hold("file", sentence)
+    room.say("file", sentence)
+    assert room.scheduler.lag_s() > 0
+    file.is_file = True
+    assert in_thread(room.scheduler.give_way).wait(WAIT_S)
+    assert room.scheduler.lag_s() == 0
+    room.engine.go_on.set()
+
+
 def test_other_work_goes_on_when_the_last_speaker_leaves(room: Room, sentence: Speech) -> None:
     room.enter("speaker")
     room.hold("speaker", sentence)

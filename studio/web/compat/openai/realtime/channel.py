@@ -69,6 +69,11 @@ class _Server(simple_websocket.Server):  # type: ignore[misc]
         """The answer to a ping may be behind the messages that wait to be read."""
         self.pong_received = True
 
+    def _handle_events(self) -> bool:
+        # A client that is sending a large message cannot answer a ping before its end.
+        self.pong_received = True
+        return bool(super()._handle_events())
+
 
 class Channel:
     """The WebSocket of the current request; `tcp` is a second handle of its socket."""

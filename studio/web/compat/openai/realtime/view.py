@@ -25,8 +25,8 @@ INTENT = "transcription"
 # How pages send a key, because browsers allow no headers for a WebSocket.
 KEY_PROTOCOL = "openai-insecure-api-key."
 RETRY_AFTER_S = 10
-# OpenAI's service takes 15 MiB of audio in one event; base64 adds a third, JSON little.
-MAX_MESSAGE_BYTES = 21 << 20
+# A minute of audio in base64. OpenAI takes more, but each session may hold several copies.
+MAX_MESSAGE_BYTES = 4 << 20
 
 
 class RealtimeView:

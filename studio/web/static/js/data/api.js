@@ -96,7 +96,10 @@ export async function jsonWhenFree(path, init) {
   } catch (error) {
     if (!(error instanceof ApiError) || (error.status !== 429 && error.status !== 503)) throw error;
     const waitMs = 1000 * Math.max(1, error.retryAfterS);
-    await new Promise((resolve) => setTimeout(resolve, waitMs));
+    await new Promise((resolve) => {
+      setTimeout(resolve, waitMs);
+      init?.signal?.addEventListener("abort", resolve, { once: true });
+    });
     return json(path, init);
   }
 }

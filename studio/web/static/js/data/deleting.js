@@ -2,7 +2,7 @@
 import { t } from "../words.js";
 import { request } from "./api.js";
 import { keep, songs } from "./songs.js";
-import { draftKey, offsetKey, store } from "./stored.js";
+import { draftKey, lyricsKey, offsetKey, store } from "./stored.js";
 import { offer } from "./undo.js";
 
 /** @typedef {import("./songs.js").Song} Song */
@@ -45,4 +45,5 @@ function finish(song) {
 function forget({ id }) {
   store(draftKey(id), null);
   store(offsetKey(id), null);
+  store(lyricsKey(id), null, "sessionStorage");
 }

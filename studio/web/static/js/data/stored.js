@@ -31,5 +31,8 @@ export function store(key, value, place = "localStorage") {
 /** The key of the edits of a transcript that are not saved. @param {string} id of the file */
 export const draftKey = (id) => `studio.draft.${id}`;
 
+/** The key of lyrics that somebody is pasting, in the tab. @param {string} id of the file */
+export const lyricsKey = (id) => `studio.lyrics.${id}`;
+
 /** The key of how much later a song's words are shown. @param {string} id of the file */
 export const offsetKey = (id) => `studio.offset.${id}`;

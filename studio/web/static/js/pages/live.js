@@ -85,7 +85,9 @@ function StartButton({ isReady, onStart }) {
     if (isBusy) void recording.finish();
     else onStart();
   };
-  return html`<button class="primary" aria-disabled=${isOff} onClick=${press}>
+  // A key that is held down would start and stop in turn.
+  const pressKey = (/** @type {KeyboardEvent} */ event) => event.repeat && event.preventDefault();
+  return html`<button class="primary" aria-disabled=${isOff} onClick=${press} onKeyDown=${pressKey}>
     ${t(isBusy ? "live.stop" : "live.microphone")}
   </button>`;
 }

@@ -1,6 +1,7 @@
 /** The right words of a song, pasted by somebody who has them; the server finds their times. */
 import { useState } from "preact/hooks";
 import { isActive, start } from "../data/jobs.js";
+import { lyricsKey, store } from "../data/stored.js";
 import { t } from "../words.js";
 import { html } from "./html.js";
 import { SongState } from "./song_state.js";
@@ -8,12 +9,14 @@ import { useKept } from "./use_kept.js";
 
 /** @param {{ song: import("../data/songs.js").Song }} properties */
 export function KnownLyrics({ song }) {
-  const lyrics = useKept(`studio.lyrics.${song.id}`, "");
+  const lyrics = useKept(lyricsKey(song.id), "");
   const [wasKept] = useState(lyrics.value !== "");
   const isBusy = isActive(song.status.value);
-  const send = (/** @type {SubmitEvent} */ event) => {
+  const send = async (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
-    void start(song, "whisper", { source: "vocals", lyrics: lyrics.value });
+    await start(song, "whisper", { source: "vocals", lyrics: lyrics.value });
+    // The server has them now; the form keeps them until they have their times.
+    if (song.refusal.value === "") store(lyricsKey(song.id), null, "sessionStorage");
   };
   return html`<details class="card" open=${wasKept}>
     <summary>${t("karaoke.lyrics")}</summary>

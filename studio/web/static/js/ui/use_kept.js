@@ -12,6 +12,8 @@ import { store, stored } from "../data/stored.js";
  */
 export function useKept(key, initial) {
   const [value] = useState(() => signal(JSON.parse(stored(key, "sessionStorage") ?? "null") ?? initial));
-  useSignalEffect(() => void store(key, JSON.stringify(value.value), "sessionStorage"));
+  useSignalEffect(() => {
+    store(key, value.value === initial ? null : JSON.stringify(value.value), "sessionStorage");
+  });
   return value;
 }
