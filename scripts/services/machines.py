@@ -139,7 +139,8 @@ class Machines:
         command = [sys.executable, "production.py"]
         part = Part(name, log, spawn(command, log, cwd=ROOT, env=environment))
         self._processes.append(part.process)
-        is_ready = (lambda: is_open(port)) if port else (lambda: part.logged(f"the {role} is running"))
+        ready = f"the {role} is running"
+        is_ready = (lambda: is_open(port)) if port else (lambda: part.logged(ready))
         wait_until_ready(name.capitalize(), part.process, log, is_ready, START_TIMEOUT_S)
         return part
 

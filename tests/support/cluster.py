@@ -22,8 +22,10 @@ class Process:
         self.role = role
         self.log = log
         self._process = spawn(command, log, cwd=ROOT, env={**environment, "ROLE": role})
-        running = f"the {role} is running"
-        wait_until_ready(role, self._process, log, lambda: running in log.read_text(), START_TIMEOUT_S)
+        ready = f"the {role} is running"
+        wait_until_ready(
+            role, self._process, log, lambda: ready in log.read_text(), START_TIMEOUT_S
+        )
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
