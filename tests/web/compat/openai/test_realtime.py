@@ -153,7 +153,7 @@ def test_turns_by_hand(server: Server, recording: Spoken) -> None:
 def test_audio_that_arrives_faster_than_it_is_decoded_waits(
     server: Server, recording: Spoken
 ) -> None:
-    """A whole file in one event, of which the server lets 5 s wait to be decoded."""
+    """The event has 19 s of speech; the backlog of a session is limited to 5 s."""
     with connected(server) as connection:
         configure(connection, turn_detection=None, transcription={"language": "en"})
         connection.input_audio_buffer.append(audio="".join(pieces(recording.sound)))
