@@ -35,6 +35,7 @@ from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from studio.places import Places
+from studio.settings.folders import install_command
 from studio.storage.files import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
@@ -273,9 +274,8 @@ def _limits(config: Config) -> dict[str, rates.Limit]:
     """The limits on requests. Raises ConfigError if RATE_STORAGE cannot be used."""
     if config.RATE_STORAGE and not (find_spec("limits") and find_spec("redis")):
         raise ConfigError(
-            "RATE_STORAGE cannot be used: limits or redis is missing. Run "
-            f"`{sys.executable} -m pip install -r requirements-scale.txt` in the folder of the "
-            "source code."
+            "RATE_STORAGE cannot be used: limits or redis is missing. "
+            + install_command("requirements-scale.txt")
         )
     try:
         return rates.make_limits(config.RATE_LIMIT, config.RATE_LIMIT_WORK, config.RATE_STORAGE)

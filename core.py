@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from studio.jobs.store import JobStore
 from studio.jobs.uploads import UploadTable
 from studio.jobs.usage import Usage
 from studio.jobs.webhooks import Webhooks, WebhookSettings
+from studio.settings.folders import install_command
 from studio.storage.disk import DiskStorage
 from studio.storage.files import Storage
 from studio.storage.folders import Folders
@@ -189,9 +189,8 @@ def _bucket(
 ) -> Storage:
     if find_spec("boto3") is None:
         raise ConfigError(
-            "STORAGE_URL cannot be used: boto3 is missing. Run "
-            f"`{sys.executable} -m pip install -r requirements-scale.txt` in the folder of the "
-            "source code."
+            "STORAGE_URL cannot be used: boto3 is missing. "
+            + install_command("requirements-scale.txt")
         )
     from studio.storage.bucket import Bucket, BucketSettings
     from studio.storage.object_storage import ObjectSettings, ObjectStorage

@@ -47,7 +47,6 @@ SETTINGS = frozenset(
 )
 
 AnyFamily = Family[Any, Any, Any]
-AnyProcessor = Processor[Any, Any, Any]
 MakeFamily = Callable[[Config, Sources, "Models"], AnyFamily]
 
 

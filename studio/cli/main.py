@@ -20,6 +20,7 @@ from studio.cli.tools import Tools
 from studio.cli.workshop import MakeProcessors, Workshop, describe_models, open_workshop
 from studio.errors import StudioError
 from studio.jobs.body import JobOptions
+from studio.settings.folders import install_command
 
 INTERRUPTED = 130
 _OPTION = re.compile(r"--[a-z-]+")
@@ -107,10 +108,7 @@ def _serve_agents(interface: Interface) -> int:
     from studio.cli import mcp_server
 
     if not mcp_server.is_installed():
-        sentence = (
-            f"The package `mcp` is missing. Run `{sys.executable} -m pip install -r "
-            "requirements-mcp.txt` in the folder of the source code."
-        )
+        sentence = f"The package `mcp` is missing. {install_command('requirements-mcp.txt')}"
         Screen().failed("audio-studio", "package_missing", sentence)
         return FAILED
 

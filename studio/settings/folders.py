@@ -1,5 +1,6 @@
-"""Folders that settings start from."""
+"""Folders that settings start from, and the one of the source code."""
 
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -10,6 +11,12 @@ _PRETRAINED = ROOT / "pretrained"
 def base_folder() -> Path:
     """Start of relative paths: the project folder, or for an installed server the current one."""
     return ROOT if _PRETRAINED.is_dir() else Path.cwd()
+
+
+def install_command(requirements: str) -> str:
+    """The advice to install the packages of a requirements file of the source code."""
+    command = f"{sys.executable} -m pip install -r {requirements}"
+    return f"Run `{command}` in the folder of the source code."
 
 
 def bundled_folder() -> Path:

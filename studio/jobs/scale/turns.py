@@ -44,11 +44,11 @@ def standing(session: Session, queue: str, client: str | None) -> Standing:
         func.min(turn).filter(waits),
     ).where(or_(is_unfinished, and_(has_begun, JobRow.number > last - LATEST)))
     queued, of_client, unfinished, own, *turns = session.execute(counts).one()
-    now = _current(*turns[:2])
+    begun_here, next_here, begun, next_elsewhere = turns
+    now = _current(begun_here, next_here)
     if not unfinished:
         # A worker may take the jobs of other queues too, where clients wait.
-        next_elsewhere = turns[3]
-        now = max(now, _current(*turns[2:])) if next_elsewhere is None else next_elsewhere
+        now = max(now, begun or 0) if next_elsewhere is None else next_elsewhere
     return Standing(queued, of_client, max(now, 0 if own is None else own + 1))
 
 
