@@ -1,7 +1,10 @@
 """Speech to text over the Wyoming protocol, with its official client."""
 
 import asyncio
+import gc
 import json
+import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -193,6 +196,19 @@ def silent_server(folder: Path, limits: Limits = LIMITS) -> Iterator[tuple[Wyomi
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with silent_server(tmp_path_factory.mktemp("none")) as (_, port):
         yield port
+
+
+def test_clients_that_connect_while_it_stops_leave_no_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda caught: left.append(str(caught.exc_value)))
+    for number in range(20):
+        with silent_server(tmp_path) as (_, port):
+            for _ in range(number % 4):
+                socket.create_connection(("127.0.0.1", port)).close()
+    gc.collect()
+    assert left == []
 
 
 START = b'{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels": 1}}\n'

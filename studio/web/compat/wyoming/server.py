@@ -13,6 +13,8 @@ from studio.web.compat.wyoming.info import Speech
 MAX_CONNECTIONS = 64
 MAX_LINE_BYTES = 1 << 16
 STOP_TIMEOUT_S = 5.0
+# More steps than asyncio needs until an accepted connection is among the connections.
+ACCEPTING_STEPS = 8
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,11 @@ class WyomingServer:
 
     async def _close(self) -> None:
         if self._server is not None:
+            # asyncio would lose connections that it is just accepting when the server closes.
+            for listening in self._server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            for _ in range(ACCEPTING_STEPS):
+                await asyncio.sleep(0)
             self._server.close()
         for task in self._connections:
             task.cancel()
