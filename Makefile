@@ -19,10 +19,10 @@ help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup:  ## install everything into .venv; with GPU=1, the CUDA build of PyTorch
-	@$(PYTHON) scripts/install.py --venv $(VENV)
+	@$(PYTHON) -m scripts.install --venv $(VENV)
 
 dev:
-	@$(PYTHON) scripts/install.py --venv $(VENV) --dev
+	@$(PYTHON) -m scripts.install --venv $(VENV) --dev
 
 run: setup  ## start the development server on PORT (default 8000)
 	@$(PYTHON) scripts/page.py || true

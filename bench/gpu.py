@@ -20,7 +20,7 @@ from typing import Any
 
 from bench.gpu_bench import THEIR_LIBRARIES, Bench, PartFailed, Result
 from bench.gpu_parts import PARTS, PREPARATION
-from scripts.install import name_of, requirements
+from scripts.install.wanted import name_of, requirements
 
 # PyTorch and the libraries of CUDA are 3 GB.
 INSTALL_S = 240.0

@@ -24,7 +24,8 @@ from urllib.parse import unquote, urljoin
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import parse_wheel_filename
 
-from scripts.install import CPU_INDEX, WITHOUT_DEPENDENCIES, name_of, requirements
+from scripts.install.pytorch import CPU_INDEX
+from scripts.install.wanted import WITHOUT_DEPENDENCIES, name_of, requirements
 from scripts.lock import OF_CUDA
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "installing.md"

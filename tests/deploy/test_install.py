@@ -17,7 +17,8 @@ from threading import Event
 
 import pytest
 
-from scripts import install
+from scripts.install import installer, pytorch
+from scripts.install.machine import SetupError, check_machine
 from scripts.services.children import free_port
 from tests.support.server import ROOT
 from tests.support.wheels import NATIVE, Index, index_of, make_wheel
@@ -46,8 +47,7 @@ class Machine:
         return self.root / ".venv"
 
     def command(self, *options: str) -> list[str]:
-        script = self.root / "scripts" / "install.py"
-        return [sys.executable, str(script), "--venv", str(self.venv), *options]
+        return [sys.executable, "-m", "scripts.install", "--venv", str(self.venv), *options]
 
     def give_uv(self, folder: Path) -> None:
         """Install with uv from now on, which is faster."""
@@ -118,8 +118,7 @@ def cpu_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def machine(tmp_path: Path, template: Path, wheels: Path) -> Machine:
     root = tmp_path / "studio with a space"
-    (root / "scripts").mkdir(parents=True)
-    shutil.copy(ROOT / "scripts" / "install.py", root / "scripts")
+    shutil.copytree(ROOT / "scripts" / "install", root / "scripts" / "install")
     for name, text in (
         ("prod", PRODUCTION),
         ("gpu", "-r requirements-prod.txt\nnvidia-cublas-cu12==12.9\n"),
@@ -209,7 +208,7 @@ def test_a_cpu_build_may_have_the_version_of_the_cuda_build(
     own = make_wheel(tmp_path / "own", "torch", "2.13.0", ["small"], NATIVE)
     with index_of([own]) as index:
         machine.set_up(TORCH_INDEX=index.url)
-        assert not install.installed_torch(
+        assert not pytorch.installed_torch(
             next(machine.venv.glob("lib/python3*/site-packages"))
         ).has_cuda
         assert machine.set_up(TORCH_INDEX=index.url) == ""
@@ -220,27 +219,27 @@ def test_no_index_is_asked_if_pip_is_to_ask_none(
     monkeypatch: pytest.MonkeyPatch, cpu_index: Index, value: str
 ) -> None:
     """A computer without a network would wait for it in vain."""
-    monkeypatch.setattr(install, "CPU_INDEX", cpu_index.url)
+    monkeypatch.setattr(pytorch, "CPU_INDEX", cpu_index.url)
     monkeypatch.delenv("TORCH_INDEX", raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", value)
-    settings = install.pip_settings([sys.executable, "-m", "pip"])
-    probe = install.find_cpu_build("2.13.0", settings)
+    settings = installer.pip_settings([sys.executable, "-m", "pip"])
+    probe = pytorch.find_cpu_build("2.13.0", settings)
     assert not probe.build
     assert probe.reason == "pip is configured with no-index"
     assert cpu_index.asked == []
     # An index that is named is asked.
     monkeypatch.setenv("TORCH_INDEX", cpu_index.url)
-    assert install.find_cpu_build("2.13.0", settings).build == "2.13.0+cpu"
+    assert pytorch.find_cpu_build("2.13.0", settings).build == "2.13.0+cpu"
 
 
-def asked(url: str) -> install.Probe:
-    probe = install.Probe(url, "2.13.0", {})
+def asked(url: str) -> pytorch.Probe:
+    probe = pytorch.Probe(url, "2.13.0", {})
     probe.run()
     return probe
 
 
 def test_an_index_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install, "PROBE_S", 0.2)
+    monkeypatch.setattr(pytorch, "PROBE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         probe = asked(url)
@@ -380,7 +379,7 @@ def test_uv_is_not_used_if_it_cannot_do_what_pip_does(
 ) -> None:
     monkeypatch.setenv("PATH", f"{UV.parent}:/usr/bin:/bin")
     monkeypatch.setenv("PIP_PREFER_BINARY", "1")
-    install.choose_installer(Path(sys.executable))
+    installer.choose_installer(Path(sys.executable))
     assert "Using pip: uv has no setting for pip's prefer-binary." in capsys.readouterr().out
 
 
@@ -421,15 +420,15 @@ def test_machines_without_builds_get_an_error(
     monkeypatch.setattr(sys, "version_info", (*version, 0))
     monkeypatch.setattr(platform, "system", lambda: system)
     monkeypatch.setattr(platform, "machine", lambda: cpu)
-    with nullcontext() if sentence is None else pytest.raises(install.SetupError, match=sentence):
-        install.check_machine(gpu=False)
+    with nullcontext() if sentence is None else pytest.raises(SetupError, match=sentence):
+        check_machine(gpu=False)
 
 
 def test_a_32_bit_python_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """platform.machine() is that of the kernel, which may have 64 bits."""
     monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
-    with pytest.raises(install.SetupError, match="this Python is 32-bit"):
-        install.check_machine(gpu=False)
+    with pytest.raises(SetupError, match="this Python is 32-bit"):
+        check_machine(gpu=False)
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")

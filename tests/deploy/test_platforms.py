@@ -5,7 +5,8 @@ import urllib.request
 
 import pytest
 
-from scripts import install, platforms
+from scripts import platforms
+from scripts.install import sizes
 from scripts.platforms import PLATFORMS, PYTHONS, best, ranks
 
 LINUX, ARM, MAC = PLATFORMS
@@ -70,18 +71,18 @@ def test_set_up_prints_the_size_in_the_table(
     assert found is not None
     # Only on Linux is PyTorch installed by a command of its own.
     own = found[1] if system == "Linux" else found[2]
-    assert int(own) == pytest.approx(install.packages_mb(gpu=False, dev=False), rel=0.05)
+    assert int(own) == pytest.approx(sizes.packages_mb(gpu=False, dev=False), rel=0.05)
 
 
 def test_sizes_grow_with_what_is_chosen() -> None:
-    setup_mb = install.packages_mb(gpu=False, dev=False)
-    dev_mb = install.packages_mb(gpu=False, dev=True)
-    assert install.packages_mb(gpu=True, dev=False) == setup_mb + install.CUBLAS_MB
-    assert install.packages_mb(gpu=False, dev=True, has_setup=True) == dev_mb - setup_mb > 0
+    setup_mb = sizes.packages_mb(gpu=False, dev=False)
+    dev_mb = sizes.packages_mb(gpu=False, dev=True)
+    assert sizes.packages_mb(gpu=True, dev=False) == setup_mb + sizes.CUBLAS_MB
+    assert sizes.packages_mb(gpu=False, dev=True, has_setup=True) == dev_mb - setup_mb > 0
     document = platforms.DOCUMENT.read_text("utf-8")
     found = re.search(r"cuBLAS 12 for Whisper \(([\d.]+) GB in all\)", document)
     assert found is not None
-    in_all_mb = install.OTHERS_MB["Linux", "x86_64"] + install.CUDA_MB + install.CUBLAS_MB
+    in_all_mb = sizes.OTHERS_MB["Linux", "x86_64"] + sizes.CUDA_MB + sizes.CUBLAS_MB
     assert float(found[1]) == pytest.approx(in_all_mb / 1000, rel=0.05)
 
 

@@ -1,0 +1,1 @@
+"""Installs the server and its dependencies; it needs nothing but Python."""
