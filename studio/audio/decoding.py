@@ -111,7 +111,7 @@ class _Source:
         command = ["-v", "error", KEEP_TIMES, *decoder, *RECORDING, *mixing.arguments]
         command += ["-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"]
         frame_bytes = 4 * mixing.read_channels
-        mixer = MonoMixer(rate_hz)
+        mixer = MonoMixer(rate_hz, self.header.lfe if self.header and part is None else None)
         samples = 0
         held = bytearray()
         with child_of(command, self.path, part) as child:

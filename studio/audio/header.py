@@ -22,7 +22,7 @@ class Header:
 
     `declared_s` is None if the file declares no duration, and may be that of another stream.
     `start_s` is the time at which the audio begins. `output_rate_hz` is the decoded sample rate, if
-    the stream was decoded.
+    the stream was decoded. `lfe` is the index of the LFE channel, if there is one.
     """
 
     container: str
@@ -32,6 +32,7 @@ class Header:
     declared_s: float | None
     start_s: float
     output_rate_hz: int | None
+    lfe: int | None
 
     @classmethod
     def of(cls, report: Report) -> "Header | None":
@@ -54,6 +55,7 @@ class Header:
             _seconds(duration) if duration and not is_guessed else None,
             stream_start_s if stream_start_s is not None else file_start_s or 0.0,
             int(decoded[2]) if decoded else None,
+            _lfe(stream[3]),
         )
 
 
@@ -92,3 +94,11 @@ def _channel_count(layout: str) -> int:
     if dotted := re.fullmatch(r"\d+(\.\d+)*", base):
         return sum(int(part) for part in dotted[0].split("."))
     return MAX_CHANNELS + 1
+
+
+def _lfe(layout: str) -> int | None:
+    """The index of the LFE channel in an ffmpeg layout: "2.1", "5.1(side)", "7.1"."""
+    if not re.match(r" *\d\.1\b", layout):
+        return None
+    # Left and right come first and, in most layouts, center.
+    return 2 if layout.strip() in ("2.1", "6.1(front)") else 3

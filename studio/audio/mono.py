@@ -18,6 +18,9 @@ MEMORY_S = 0.2
 CANCELED, RESTORED = 0.06, 0.25
 # Switch to another channel only if it has this much more power.
 LOUDER = 2.0
+# ffmpeg leaves the low-frequency effects (LFE) out of the mean, so a loud LFE channel does not mean
+# that the others cancel out. With this weight, it is chosen only if the others are silent.
+LFE_WEIGHT = 1e-6
 
 
 def mono_graph(resampler: str, channels: int, renumber: str = RENUMBER) -> str:
@@ -41,9 +44,11 @@ class MonoMixer:
     as stereo.
     """
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, lfe: int | None = None) -> None:
+        """`lfe` is the index of the LFE channel, if there is one."""
         self._window = max(1, round(WINDOW_S * rate_hz))
         self._memory = MEMORY_S * rate_hz
+        self._lfe = lfe
         self._mean_energy = 0.0
         self._energies: npt.NDArray[np.float64] | None = None
         self._chosen: int | None = None
@@ -70,7 +75,10 @@ class MonoMixer:
         kept = float(np.exp(-len(mean) / self._memory))
         if self._energies is None:
             self._energies = np.zeros(len(channels))
-        energies = self._energies = kept * self._energies + np.square(channels, dtype=float).sum(1)
+        added = np.square(channels, dtype=float).sum(1)
+        if self._lfe is not None:
+            added[self._lfe] *= LFE_WEIGHT
+        energies = self._energies = kept * self._energies + added
         self._mean_energy = kept * self._mean_energy + float(np.square(mean, dtype=float).sum())
         unrelated = float(energies.sum()) / len(channels) ** 2
         if self._mean_energy > RESTORED * unrelated:

@@ -25,7 +25,17 @@ SHAPES: dict[str, Callable[[Sound], Sound]] = {
     "one of three": lambda voice: np.stack([voice, voice, voice * np.float32(-2.8)]) * THIRD,
     "opposite sides of six": lambda voice: np.stack([voice, -voice, *[0 * voice] * 4]),
     "opposite sides of eight": lambda voice: np.stack([*[0 * voice] * 6, voice, -voice]),
+    "opposite over loud LFE": lambda voice: np.stack(
+        [voice, -voice, 0 * voice, rumble(voice, 3.0), 0 * voice, 0 * voice]
+    ),
+    "only in LFE": lambda voice: np.stack([*[0 * voice] * 3, voice, *[0 * voice] * 2]),
 }
+
+
+def rumble(voice: Sound, factor: float) -> Sound:
+    """A tone of 50 Hz at `factor` times the level of a voice."""
+    tone = np.sin(2 * np.pi * 50 * np.arange(len(voice)) / RATE_HZ)
+    return (factor * np.sqrt(2) * level(voice) * tone).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +89,19 @@ def test_sound_in_one_channel_is_mixed_as_ffmpeg_does(tmp_path: Path, active: in
     sound = noise(2.0)
     sound[1 - active] = 0
     path = write_wav(tmp_path / "song.wav", sound)
+    assert np.allclose(decode_all(path, RATE_HZ, 1)[0], mean_of_ffmpeg(path), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("channels", "lfe"), [(3, 2), (6, 3)])
+def test_rumble_in_the_lfe_channel_does_not_replace_a_voice_after_a_pause(
+    tmp_path: Path, voice: Sound, channels: int, lfe: int
+) -> None:
+    sounds = np.zeros((channels, len(voice)), np.float32)
+    # The center channel; in 2.1, the right one.
+    sounds[lfe - 1] = voice
+    sounds[lfe - 1, 2 * RATE_HZ : 4 * RATE_HZ] = 0
+    sounds[lfe] = rumble(voice, 5.0)
+    path = write_wav(tmp_path / "film.wav", sounds, RATE_HZ, "FLOAT")
     assert np.allclose(decode_all(path, RATE_HZ, 1)[0], mean_of_ffmpeg(path), rtol=0, atol=1e-6)
 
 
