@@ -36,7 +36,7 @@ from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from studio.places import Places
 from studio.settings.folders import install_command
-from studio.storage.files import Storage
+from studio.storage.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
 from studio.web import application, compat, jobs_live, live, live_server, problems, rates

@@ -34,10 +34,10 @@ from studio.jobs.uploads import UploadTable
 from studio.jobs.usage import Usage
 from studio.jobs.webhooks import Webhooks, WebhookSettings
 from studio.settings.folders import install_command
-from studio.storage.disk import DiskStorage
-from studio.storage.files import Storage
+from studio.storage.disk_storage import DiskStorage
 from studio.storage.folders import Folders
 from studio.storage.space import DiskSpace
+from studio.storage.storage import Storage
 from studio.web.answers import JobAnswers
 
 SHUTDOWN_S = 20.0

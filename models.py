@@ -29,7 +29,8 @@ from studio.separation.hub import HubAccess
 from studio.separation.options import SeparationOptions
 from studio.separation.result import SeparationResult
 from studio.sources import Source, Sources
-from studio.storage.files import Storage, Upload
+from studio.storage.storage import Storage
+from studio.storage.uploads import Upload
 from studio.transcription.catalogue import WhisperCatalogue
 from studio.transcription.engine import SpeechEngine
 from studio.transcription.family import Transcription

@@ -20,7 +20,7 @@ from studio.jobs.body import JobOptions
 from studio.results import SoundResult
 from studio.settings.values import AUDIO_FILE_TYPES
 from studio.sources import Sources
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 from tests.support.toy_family import RATE_HZ, Toy, mono
 
 SAMPLES = RATE_HZ

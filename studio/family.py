@@ -12,7 +12,8 @@ from studio.inference.variants import Catalogue, Variant
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report
 from studio.results import Result, Track
-from studio.storage.files import StoredFile, Upload
+from studio.storage.results import StoredFile
+from studio.storage.uploads import Upload
 
 OptionsT = TypeVar("OptionsT", bound=JobOptions)
 ModelT = TypeVar("ModelT")

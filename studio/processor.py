@@ -20,7 +20,8 @@ from studio.jobs.job import Job, Report, Request
 from studio.jobs.partials import Partials
 from studio.results import Track
 from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
-from studio.storage.files import Storage, Upload
+from studio.storage.storage import Storage
+from studio.storage.uploads import Upload
 
 log = logs.Limited(logging.getLogger(__name__))
 

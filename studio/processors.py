@@ -12,7 +12,7 @@ from studio.jobs.job import Job, Request, State
 from studio.jobs.scale.workers import Workers
 from studio.processor import Processor
 from studio.results import Result, Track
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 
 AnyProcessor = Processor[Any, Any, Any]
 

@@ -12,8 +12,10 @@ from studio import audio
 from studio.audio.lyrics import Lyrics
 from studio.errors import ResultsGone, UnknownFile
 from studio.jobs.job import Job
-from studio.storage.files import FileInfo, ResultFolder, Storage, StoredFile, Upload
 from studio.storage.on_demand import check_wanted
+from studio.storage.results import FileInfo, ResultFolder, StoredFile
+from studio.storage.storage import Storage
+from studio.storage.uploads import Upload
 
 
 class Result(BaseModel):

@@ -11,8 +11,10 @@ from studio.errors import InvalidOption, NotReady, UnknownFile
 from studio.jobs.job import Job
 from studio.jobs.store import JobStore
 from studio.results import Result, Track
-from studio.storage.files import SoundInfo, Storage, StoredFile, Upload
 from studio.storage.on_demand import check_wanted
+from studio.storage.results import StoredFile
+from studio.storage.storage import Storage
+from studio.storage.uploads import SoundInfo, Upload
 
 NO_END = (
     "The file does not record where it ends, so the server cannot tell whether it is complete. "

@@ -11,7 +11,7 @@ from studio.errors import ModelUnusable
 from studio.family import Family, JobContext
 from studio.results import SOUND_FORMATS, Track
 from studio.sources import Sources
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 
 
 class Analysis(Family[AnalysisOptions, AnalysisModel, AnalysisResult]):

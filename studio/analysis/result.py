@@ -5,7 +5,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from studio.results import Result, SoundResult, Track, TrackFolder, sound_track
-from studio.storage.files import StoredFile
+from studio.storage.results import StoredFile
 
 ANALYSIS = "analysis"
 CLICK = "click"

@@ -30,7 +30,7 @@ from studio.inference.registry import Registry
 from studio.jobs.job import Report
 from studio.jobs.store import JobStore
 from studio.separation.result import INSTRUMENTAL, WITHOUT, SeparationResult
-from studio.storage.files import Storage
+from studio.storage.storage import Storage
 from studio.transcription.formats import FORMATS, PITCHED
 from studio.transcription.pitches import FILE as PITCHES_FILE
 from studio.transcription.pitches import Pitches, with_pitches

@@ -19,7 +19,7 @@ from studio.jobs.job import Report, Request
 from studio.karaoke.options import VOCALS, parse_video
 from studio.karaoke.video import check_cover
 from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
-from studio.storage.files import SoundInfo, Upload
+from studio.storage.uploads import SoundInfo, Upload
 
 CONNECT_TIMEOUT_S = 10.0
 # The server examines a file before it answers, and makes a format before it sends it.

@@ -23,10 +23,11 @@ from studio.karaoke.options import VOCALS, parse_video
 from studio.karaoke.video import JobTrack, KaraokeVideo, check_cover, check_fonts
 from studio.results import Track, TrackFolder
 from studio.sources import sound_info
-from studio.storage.disk import DiskStorage
-from studio.storage.files import Storage, Upload
+from studio.storage.disk_storage import DiskStorage
 from studio.storage.folders import Folders
 from studio.storage.space import DiskSpace
+from studio.storage.storage import Storage
+from studio.storage.uploads import Upload
 from studio.transcription.alignment.lyrics import all_words, read_lyrics
 
 TEXT = "txt"

@@ -18,7 +18,8 @@ from studio.inference.transfer import OnTransfer
 from studio.jobs.body import SOURCE_IDENTITIES
 from studio.results import SOUND_FORMATS, Track
 from studio.sources import Source, Sources
-from studio.storage.files import StoredFile, Upload
+from studio.storage.results import StoredFile
+from studio.storage.uploads import Upload
 
 
 class Generation(Family[GenerationOptions, MusicModel, GenerationResult]):

@@ -16,7 +16,9 @@ from studio.jobs.job import State
 from studio.jobs.jobs import Jobs
 from studio.jobs.outbox import Outbox
 from studio.jobs.store import JobStore
-from studio.storage.files import ResultId, Storage, UnreadableRecord
+from studio.storage.results import ResultId
+from studio.storage.storage import Storage
+from studio.storage.uploads import UnreadableRecord
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from studio.jobs.quota import Quota
 from studio.jobs.reuse import completed_before
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
-from studio.storage.files import Storage
+from studio.storage.storage import Storage
 
 log = logging.getLogger(__name__)
 

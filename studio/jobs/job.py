@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from studio.storage.files import ResultId
+from studio.storage.results import ResultId
 
 Report = Callable[[str, float], None]
 """Called with the stage and the progress (0 to 1). Raises to end the job."""

@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from studio.errors import QuotaExceeded
 from studio.jobs.job import Job
 from studio.jobs.usage import HOUR_S, Usage
-from studio.storage.files import Storage
+from studio.storage.storage import Storage
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,9 @@ from contextlib import nullcontext
 from studio.errors import UnknownFile
 from studio.jobs.job import Job, Request, State
 from studio.jobs.store import JobStore
-from studio.storage.files import ResultId, Storage, UnreadableRecord
+from studio.storage.results import ResultId
+from studio.storage.storage import Storage
+from studio.storage.uploads import UnreadableRecord
 
 
 def completed_before(

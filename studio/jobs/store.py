@@ -33,7 +33,7 @@ from studio.jobs.rows import (
 )
 from studio.jobs.tables import JobRow, TotalRow, job_of
 from studio.jobs.turns import Turns
-from studio.storage.files import ResultId
+from studio.storage.results import ResultId
 
 # The first attempt and two more after crashes.
 MAX_ATTEMPTS = 3

@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from studio.jobs import faults
 from studio.jobs.database import Sessions
 from studio.jobs.tables import InstallationRow, UploadRow
-from studio.storage.files import Entry, Upload, record_errors, unknown_file
 from studio.storage.folders import is_id
+from studio.storage.uploads import Entry, Upload, record_errors, unknown_file
 
 
 class UploadTable:

@@ -15,8 +15,8 @@ from studio.karaoke.fonts import LETTERS, Fonts
 from studio.karaoke.options import COVER, DEFAULT_BACKGROUND, VideoOptions
 from studio.karaoke.screen import Screen
 from studio.results import Track, TrackFolder, for_current
-from studio.storage.files import ResultFolder, StoredFile, remove_oldest
 from studio.storage.on_demand import check_wanted
+from studio.storage.results import ResultFolder, StoredFile, remove_oldest
 
 NAME, FORMAT, CONTENT_TYPE = "karaoke", "mp4", "video/mp4"
 FOLDER, FILE = "karaoke", "video.mp4"

@@ -15,7 +15,7 @@ from studio.separation.network import Bag, check_stems
 from studio.separation.options import SeparationOptions
 from studio.separation.result import MIXTURE, SeparationResult, joined, tracks_of
 from studio.sources import Source, Sources
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 
 
 class Separation(Family[SeparationOptions, Bag, SeparationResult]):

@@ -19,8 +19,8 @@ from studio.results import (
     joined_track,
     sound_track,
 )
-from studio.storage.files import StoredFile
 from studio.storage.on_demand import check_wanted
+from studio.storage.results import StoredFile
 
 INSTRUMENTAL = "instrumental"
 WITHOUT = "no_"

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from studio import logs
 from studio.errors import StorageUnavailable
-from studio.storage.files import FileInfo
+from studio.storage.results import FileInfo
 from studio.storage.space import disk_errors
 
 RETRY_AFTER_S = 10

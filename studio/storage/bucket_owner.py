@@ -11,7 +11,7 @@ from studio.errors import StorageUnavailable
 from studio.storage.bucket import Bucket
 from studio.storage.folders import Folders
 from studio.storage.space import disk_errors
-from studio.storage.upload_records import UploadRecords
+from studio.storage.uploads import UploadRecords
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 from threading import Lock
 
-from studio.storage.files import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, Choose, ResultId
+from studio.storage.disk_uploads import RECORD
 from studio.storage.folders import Folders, is_id, is_result
+from studio.storage.orphans import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, Choose
+from studio.storage.results import ResultId
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ def _delete(path: Path) -> None:
 
 def _is_whole_upload(folder: Path) -> bool:
     try:
-        json.loads((folder / "upload.json").read_text("utf-8"))
+        json.loads((folder / RECORD).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
     except OSError:

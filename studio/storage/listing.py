@@ -4,7 +4,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from studio.errors import UnknownFile
-from studio.storage.files import Entry, UnreadableRecord, Upload
+from studio.storage.uploads import Entry, UnreadableRecord, Upload
 
 
 class Listing:

@@ -8,16 +8,11 @@ from itertools import groupby
 
 from studio.storage.bucket import Bucket
 from studio.storage.bucket_owner import BucketOwner
-from studio.storage.files import (
-    ABANDONED_AFTER_S,
-    HALF_MADE_AFTER_S,
-    Choose,
-    FileInfo,
-    ResultId,
-)
 from studio.storage.folders import Folders, is_id, is_result
+from studio.storage.orphans import ABANDONED_AFTER_S, HALF_MADE_AFTER_S, Choose
 from studio.storage.owner import Owner
-from studio.storage.upload_records import UploadRecords
+from studio.storage.results import FileInfo, ResultId
+from studio.storage.uploads import UploadRecords
 
 log = logging.getLogger(__name__)
 

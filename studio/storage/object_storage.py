@@ -22,11 +22,12 @@ from studio.errors import StorageUnavailable, UnknownFile
 from studio.storage.bucket import Bucket
 from studio.storage.bucket_owner import BucketOwner
 from studio.storage.cache import Cache
-from studio.storage.files import FileInfo, ResultId, Storage, Upload
 from studio.storage.folders import Folders
 from studio.storage.object_orphans import ObjectOrphans
+from studio.storage.results import FileInfo, ResultId
 from studio.storage.space import DiskSpace, disk_errors
-from studio.storage.upload_records import UploadRecords
+from studio.storage.storage import Storage
+from studio.storage.uploads import Upload, UploadRecords
 
 # How long to repeat a publication while the store does not respond.
 PUBLISH_WITHIN_S = 3600.0

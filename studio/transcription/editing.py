@@ -20,7 +20,7 @@ from pydantic import ConfigDict, FailFast, Field
 from studio.errors import InvalidOption
 from studio.jobs.body import StrictBody, parse_body
 from studio.results import TrackFolder
-from studio.storage.files import FileInfo, ResultFolder
+from studio.storage.results import FileInfo, ResultFolder
 from studio.transcription.alignment.lyrics import MAX_BLANK_LINES
 from studio.transcription.transcript import Segment, Transcript, Word
 

@@ -11,7 +11,7 @@ from studio.inference.transfer import OnTransfer
 from studio.jobs.job import Report, part_of
 from studio.results import Track
 from studio.sources import Source, Sources
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 from studio.transcription.alignment.lyrics import is_file_id, lyrics_in, match_units, read_lyrics
 from studio.transcription.catalogue import WhisperCatalogue, WhisperVariant
 from studio.transcription.engine import SpeechEngine, rehearse

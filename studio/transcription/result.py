@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from studio.audio.lyrics import LyricLine, Lyrics, LyricWord
 from studio.audio.tags import NO_TAGS
 from studio.results import Editing, ModelResult, Result, Track, TrackFolder, for_current
-from studio.storage.files import ResultFolder, StoredFile, remove_oldest
+from studio.storage.results import ResultFolder, StoredFile, remove_oldest
 from studio.transcription import editing
 from studio.transcription.cues import short_lines
 from studio.transcription.formats import FORMATS, PITCHED, TAGGED

@@ -12,7 +12,9 @@ from studio.jobs.body import SOURCE_IDENTITIES
 from studio.jobs.job import Job
 from studio.processors import Processors
 from studio.results import PEAKS, Track
-from studio.storage.files import FileInfo, Storage, Upload
+from studio.storage.results import FileInfo
+from studio.storage.storage import Storage
+from studio.storage.uploads import Upload
 from studio.web import schemas
 
 # Characters of an option in a status; only lyrics are longer.

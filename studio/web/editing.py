@@ -22,7 +22,8 @@ from studio.errors import (
 )
 from studio.jobs.job import Job
 from studio.results import Editing, Track
-from studio.storage.files import StoredFile, Upload
+from studio.storage.results import StoredFile
+from studio.storage.uploads import Upload
 from studio.web import receiving, schemas, sending
 from studio.web.operations import Parameter, operation
 from studio.web.tracks import TrackViews

@@ -7,8 +7,8 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Field, File, MultipartDecoder, NeedData, State
 
 from studio.errors import BadFilename, BadRequest, NoFile
-from studio.storage.files import Storage
 from studio.storage.incoming import IncomingFile
+from studio.storage.storage import Storage
 
 FIELD = "file"
 # Below the limit of 500 kB on text fields, to which the decoder counts each piece of a file. Larger

@@ -16,7 +16,7 @@ from flask_socketio import SocketIO
 from studio import logs
 from studio.jobs.job import Job, State
 from studio.places import Places
-from studio.storage.files import unknown_file
+from studio.storage.uploads import unknown_file
 from studio.web.answers import JobAnswers
 from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid, problem_of
 from studio.web.services import Services

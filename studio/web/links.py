@@ -21,7 +21,8 @@ from studio.errors import (
     UnsupportedMediaType,
 )
 from studio.jobs.body import StrictBody, parse_body
-from studio.storage.files import Storage, UnreadableRecord
+from studio.storage.storage import Storage
+from studio.storage.uploads import UnreadableRecord
 from studio.web import receiving, schemas
 from studio.web.access import Access, asked_operation
 from studio.web.answers import time_of

@@ -5,7 +5,7 @@ import re
 from flask import Response, g, request
 
 from studio.errors import InvalidOption, NotListed, UnknownFile
-from studio.storage.files import Entry, UnreadableRecord
+from studio.storage.uploads import Entry, UnreadableRecord
 from studio.web import answers, schemas
 from studio.web.operations import Parameter, operation
 from studio.web.views import Views, answer

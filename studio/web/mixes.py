@@ -25,7 +25,7 @@ from studio.errors import (
 )
 from studio.jobs.job import Job
 from studio.places import LimitReached, Places
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 from studio.web import answers
 from studio.web.links import LINK
 from studio.web.operations import TRACK, Parameter, operation

@@ -23,8 +23,8 @@ from studio.errors import (
     UnsupportedMediaType,
 )
 from studio.sources import sound_info
-from studio.storage.files import SoundInfo, Upload
 from studio.storage.incoming import IncomingFile
+from studio.storage.uploads import SoundInfo, Upload
 from studio.web.forms import FIELD, UploadForm
 from studio.web.operations import Operation
 from studio.web.pace import watched

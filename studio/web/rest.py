@@ -41,7 +41,7 @@ from studio.inference.warm_up import READY
 from studio.jobs.body import WEBHOOK, with_query
 from studio.jobs.counts import JobCounts
 from studio.jobs.job import State
-from studio.storage.files import unknown_file
+from studio.storage.uploads import unknown_file
 from studio.web import answers, editing, receiving, schemas
 from studio.web.access import asked_operation
 from studio.web.editing import EditViews

@@ -9,7 +9,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import parse_range_header
 
 from studio.errors import PreconditionFailed, ResultsGone
-from studio.storage.files import RemoteFile, StoredFile
+from studio.storage.results import RemoteFile, StoredFile
 from studio.web.answers import disposition
 
 # The internal location of nginx that fetches X-Stored-Address; see nginx/store.conf.

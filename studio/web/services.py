@@ -13,7 +13,7 @@ from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
 from studio.places import Places
 from studio.processors import Processors
-from studio.storage.files import Storage
+from studio.storage.storage import Storage
 from studio.web.access import Access
 from studio.web.bounds import UploadBounds
 from studio.web.pace import Pace

@@ -22,7 +22,8 @@ from studio.errors import (
 )
 from studio.jobs.job import Job
 from studio.results import PEAKS, Track, TrackFolder
-from studio.storage.files import StoredFile, Upload
+from studio.storage.results import StoredFile
+from studio.storage.uploads import Upload
 from studio.web import answers, schemas, sending
 from studio.web.archive import entries
 from studio.web.links import LINK

@@ -22,7 +22,7 @@ from studio.karaoke.options import (
 )
 from studio.karaoke.video import CONTENT_TYPE, FORMAT, NAME, JobTrack, KaraokeVideo
 from studio.results import Track
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 from studio.web import answers, sending
 from studio.web.links import LINK
 from studio.web.mixes import GAIN, KEY, PAN, PEAK_SAFE, TEMPO, single_values

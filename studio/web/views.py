@@ -7,8 +7,8 @@ from typing import Any
 from flask import Response, g, jsonify, request
 from pydantic import BaseModel
 
-from studio.storage.files import Upload, unknown_file
 from studio.storage.on_demand import Requester, requested_by
+from studio.storage.uploads import Upload, unknown_file
 from studio.web.answers import JobAnswers
 from studio.web.services import Services
 from studio.web.sockets import is_disconnected, tcp_of

@@ -23,7 +23,7 @@ from studio.cli.workshop import LocalWorkshop
 from studio.separation.family import Separation
 from studio.separation.network import Bag
 from studio.separation.result import SeparationResult
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 from tests.support.commands import OF_OTHERS, Call, Show, environment
 from tests.support.music import make_music_model
 from tests.support.server import ROOT, SONG, Server, noise, write_wav

@@ -32,7 +32,7 @@ from studio.cli.workshop import open_workshop
 from studio.jobs.job import Report
 from studio.jobs.store import JobStore
 from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
-from studio.storage.files import Storage
+from studio.storage.storage import Storage
 from tests.cli.test_command_line import SPOKEN
 from tests.support.commands import environment
 from tests.support.server import RATE_HZ, WAIT_S, Server, noise, write_wav

@@ -15,7 +15,7 @@ from studio.errors import NotReady
 from studio.jobs.database import connect
 from studio.jobs.job import Job, State
 from studio.jobs.store import JobStore
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 from tests.support.music import heard, make, make_music_model, prompt
 from tests.support.problems import assert_problem
 from tests.support.server import (

@@ -13,10 +13,10 @@ import pytest
 from studio.results import TrackFolder
 from studio.separation.result import SeparationResult, tracks_of
 from studio.storage import on_demand
-from studio.storage.disk import DiskFile
-from studio.storage.files import ResultId
+from studio.storage.disk_results import DiskFile
 from studio.storage.on_demand import Abandoned, Requester, requested_by
-from tests.storage.test_files import Folders
+from studio.storage.results import ResultId
+from tests.storage.test_disk_storage import Folders
 from tests.support.problems import assert_problem
 from tests.support.server import RATE_HZ, Server, ffmpeg_children, noise, until, write_wav
 

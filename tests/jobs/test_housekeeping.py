@@ -23,14 +23,10 @@ from studio.jobs.outbox import Outbox
 from studio.jobs.reuse import completed_before
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
-from studio.storage.files import (
-    ABANDONED_AFTER_S,
-    HALF_MADE_AFTER_S,
-    ResultId,
-    UnreadableRecord,
-    Upload,
-)
+from studio.storage.orphans import ABANDONED_AFTER_S, HALF_MADE_AFTER_S
+from studio.storage.results import ResultId
 from studio.storage.space import size_bytes
+from studio.storage.uploads import UnreadableRecord, Upload
 from tests.support.server import Server, until
 from tests.support.storage import disk_storage
 

@@ -27,7 +27,7 @@ from studio.jobs.scale.changes import conninfo
 from studio.jobs.scale.store import MAX_ATTEMPTS, SharedJobStore
 from studio.jobs.uploads import UploadTable
 from studio.jobs.usage import Usage
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 from tests.jobs.test_runner import Work, request
 from tests.support import job_backends
 from tests.support.server import ROOT, WAIT_S, until

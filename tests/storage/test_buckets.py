@@ -22,7 +22,7 @@ from studio.jobs.store import JobStore
 from studio.jobs.uploads import UploadTable
 from studio.storage import object_storage
 from studio.storage.bucket_owner import OWNER
-from studio.storage.files import ResultId
+from studio.storage.results import ResultId
 from tests.support.server import until
 from tests.support.storage import JOB, LARGE, OTHER, in_bucket, publish, read, upload_to
 

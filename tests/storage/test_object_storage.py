@@ -19,8 +19,9 @@ from studio.jobs.usage import Usage
 from studio.places import Places
 from studio.storage.bucket import Bucket, BucketSettings
 from studio.storage.bucket_owner import OWNER
-from studio.storage.files import FileInfo, Upload
 from studio.storage.object_storage import ObjectStorage
+from studio.storage.results import FileInfo
+from studio.storage.uploads import Upload
 from studio.web.bounds import UploadBounds
 from studio.web.compat.work import Work
 from studio.web.services import Services

@@ -8,7 +8,8 @@ import pytest
 
 from scripts.services.object_store import ObjectStore
 from studio.errors import UnknownFile
-from studio.storage.files import ResultId, Storage
+from studio.storage.results import ResultId
+from studio.storage.storage import Storage
 from tests.support.storage import (
     JOB,
     LARGE,

@@ -9,11 +9,13 @@ from scripts.services.object_store import ObjectStore
 from studio.jobs.database import connect
 from studio.jobs.store import JobStore
 from studio.jobs.uploads import UploadTable
-from studio.storage.disk import DiskStorage
-from studio.storage.files import ResultId, SoundInfo, Storage, Upload
+from studio.storage.disk_storage import DiskStorage
 from studio.storage.folders import Folders
 from studio.storage.object_storage import ObjectSettings, ObjectStorage
+from studio.storage.results import ResultId
 from studio.storage.space import DiskSpace
+from studio.storage.storage import Storage
+from studio.storage.uploads import SoundInfo, Upload
 
 SOUND = SoundInfo(3.5, 44_100, 2)
 JOB, OTHER = "a" * 32, "b" * 32

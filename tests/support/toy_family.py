@@ -20,7 +20,7 @@ from studio.inference.variants import BUNDLED, MIT, Catalogue, Variant, Where
 from studio.jobs.body import JobOptions
 from studio.results import SOUND_FORMATS, SoundResult, Track, sound_track
 from studio.sources import Sources
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 
 RATE_HZ = 16_000
 

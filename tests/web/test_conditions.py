@@ -9,7 +9,7 @@ import requests
 from flask import Flask
 
 from studio.errors import ResultsGone
-from studio.storage.disk import DiskFile
+from studio.storage.disk_results import DiskFile
 from studio.web import sending
 from tests.support.problems import assert_problem
 from tests.support.server import Server

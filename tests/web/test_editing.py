@@ -14,9 +14,10 @@ from studio.errors import InvalidOption
 from studio.karaoke.options import parse_video
 from studio.karaoke.video import JobTrack, KaraokeVideo
 from studio.results import TrackFolder
-from studio.storage.disk import DiskResult
-from studio.storage.files import ResultId, SoundInfo
+from studio.storage.disk_results import DiskResult
 from studio.storage.on_demand import OnDemand
+from studio.storage.results import ResultId
+from studio.storage.uploads import SoundInfo
 from studio.transcription import editing
 from studio.transcription.result import transcript_track
 from studio.transcription.transcript import Segment, Transcript, Word

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from studio.jobs.job import Job, Request, State
 from studio.jobs.store import JobStore
-from studio.storage.files import Storage
+from studio.storage.storage import Storage
 from studio.transcription import editing
 from studio.transcription.transcript import Transcript
 from tests.support.hostile_files import open_door, send

@@ -14,8 +14,8 @@ from studio import audio
 from studio.errors import InvalidOption, NotAudio, StudioError
 from studio.jobs.job import Job
 from studio.settings.values import boolean
-from studio.storage.files import Upload
 from studio.storage.incoming import IncomingFile
+from studio.storage.uploads import Upload
 from studio.transcription.languages import LANGUAGES, NAMES, language_code
 from studio.web.compat.desk import Desk, Received
 from studio.web.compat.segments import segment_fields

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from flask import g, request
 
 from studio.errors import UnsupportedMediaType
-from studio.storage.files import Upload
 from studio.storage.incoming import IncomingFile
+from studio.storage.uploads import Upload
 from studio.web.compat.work import Work
 from studio.web.forms import FIELD, UploadForm
 from studio.web.receiving import check_size, read_form

@@ -8,7 +8,7 @@ from flask import Flask, Response, jsonify, request
 
 from studio.errors import StudioError, UnknownTrack
 from studio.jobs.job import Job, State
-from studio.storage.files import Upload
+from studio.storage.uploads import Upload
 from studio.web import sending
 from studio.web.compat.desk import Desk
 from studio.web.compat.separator_task import DEMUCS, Output, SeparationRequest, Task

@@ -29,9 +29,10 @@ from studio.jobs.job import Job, State
 from studio.places import LimitReached
 from studio.results import TrackFolder
 from studio.sources import sound_info
-from studio.storage.files import StoredFile, Upload
 from studio.storage.incoming import IncomingFile
 from studio.storage.on_demand import Abandoned
+from studio.storage.results import StoredFile
+from studio.storage.uploads import Upload
 from studio.web.services import Services
 
 # A little less than an hour, after which proxies give up.

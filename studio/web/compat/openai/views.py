@@ -9,8 +9,8 @@ from typing import Any
 from flask import Flask, Response, jsonify
 
 from studio.jobs.job import Job
-from studio.storage.files import Upload
 from studio.storage.on_demand import Abandoned
+from studio.storage.uploads import Upload
 from studio.web.compat.desk import Desk
 from studio.web.compat.openai import answers, errors, inputs, names
 from studio.web.compat.openai.fields import TranscriptionRequest, requested

@@ -1,143 +1,25 @@
 """Uploads and results on disk. Everything visible is complete, because it appears by rename."""
 
 import errno
-import json
-import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from threading import Lock
 
 from studio.errors import UnknownFile
 from studio.inference.content_hash import content_hash
 from studio.storage.disk_orphans import DiskOrphans
-from studio.storage.files import (
-    Entry,
-    FileInfo,
-    ResultId,
-    SoundInfo,
-    Storage,
-    UnreadableRecord,
-    Upload,
-    record_errors,
-    unknown_file,
-)
-from studio.storage.folders import Folders, is_id
+from studio.storage.disk_results import DiskFile, DiskResult
+from studio.storage.disk_uploads import DiskUploads
+from studio.storage.folders import Folders
 from studio.storage.fsync import sync, sync_content, sync_names
-from studio.storage.listing import Listing
+from studio.storage.results import ResultId
 from studio.storage.space import DiskSpace, disk_errors, size_bytes
-
-RECORD = "upload.json"
-
-
-class DiskUploads:
-    """The records of uploads: a JSON file beside each."""
-
-    def __init__(self, folders: Folders) -> None:
-        self._folders = folders
-        self._listing = Listing(self.file_ids, self.read)
-
-    def write(self, folder: Path, upload: Upload) -> None:
-        (folder / RECORD).write_text(json.dumps(asdict(upload)), encoding="utf-8")
-
-    def read(self, file_id: str) -> Upload:
-        if not is_id(file_id):
-            raise unknown_file(file_id)
-        path = self._record(file_id)
-        with record_errors(file_id):
-            data = json.loads(path.read_text("utf-8"))
-            data.setdefault("created_at", path.stat().st_mtime)
-            return Upload.of(data)
-
-    def file_ids(self) -> list[str]:
-        return self._folders.file_ids()
-
-    def of_owner(self, owner: str) -> list[Entry]:
-        return self._listing.of(owner)
-
-    def existing(self, file_ids: Collection[str]) -> set[str]:
-        return {file_id for file_id in file_ids if self._folders.has(file_id)}
-
-    def is_empty(self) -> bool:
-        return self._folders.is_empty()
-
-    def arrived_before(self, _at: float, _temporary_at: float) -> list[str]:
-        # Each record is a file, which the caller reads anyway.
-        return self._folders.file_ids()
-
-    def touch(self, file_id: str) -> None:
-        try:
-            os.utime(self._record(file_id))
-        except FileNotFoundError:
-            raise unknown_file(file_id) from None
-
-    def used_at(self, file_id: str) -> float:
-        try:
-            return self._record(file_id).stat().st_mtime
-        except FileNotFoundError:
-            raise unknown_file(file_id) from None
-
-    def _record(self, file_id: str) -> Path:
-        return self._folders.uploads / file_id / RECORD
-
-
-@dataclass(frozen=True)
-class DiskFile:
-    path: Path
-
-    @property
-    def remote(self) -> None:
-        return None
-
-    def info(self) -> FileInfo | None:
-        try:
-            about = self.path.stat()
-        except FileNotFoundError:
-            return None
-        return FileInfo(about.st_size, about.st_mtime)
-
-
-class DiskResult:
-    """The files of a result or those beside an upload, in a folder."""
-
-    def __init__(
-        self,
-        path: Path,
-        make: Callable[[Path, str, Callable[[], int], Callable[[Path], None]], None],
-    ) -> None:
-        """`make(path, name, needed_bytes, write)` makes a file that does not exist."""
-        self.path = path
-        self._make = make
-
-    def file(self, name: str) -> DiskFile:
-        return DiskFile(self.path / name)
-
-    def exists(self) -> bool:
-        return self.path.is_dir()
-
-    def infos(self) -> Mapping[str, FileInfo]:
-        return {
-            path.relative_to(self.path).as_posix(): info
-            for path in _files(self.path)
-            if (info := DiskFile(path).info()) is not None
-        }
-
-    def add(
-        self, name: str, needed_bytes: Callable[[], int], make: Callable[[Path], None]
-    ) -> DiskFile:
-        if not (self.path / name).exists():
-            self._make(self.path, name, needed_bytes, make)
-        return self.file(name)
-
-    def within(self, folder: str) -> "DiskResult":
-        return DiskResult(self.path / folder, self._make)
-
-    def remove(self, folder: str) -> None:
-        shutil.rmtree(self.path / folder, ignore_errors=True)
+from studio.storage.storage import Storage
+from studio.storage.uploads import SoundInfo, UnreadableRecord, Upload
 
 
 class DiskStorage(Storage):
@@ -319,15 +201,3 @@ def _make_folders(folder: Path, name: str) -> None:
     """Make the inner folders of a file, but not `folder` itself, which may have been deleted."""
     for inner in [*PurePath(name).parents][-2::-1]:
         (folder / inner).mkdir(exist_ok=True)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """All files in a folder and in its inner folders; none if it was deleted."""
-    try:
-        for path in folder.iterdir():
-            if path.is_dir():
-                yield from _files(path)
-            else:
-                yield path
-    except FileNotFoundError:
-        return

@@ -8,9 +8,10 @@ from threading import Thread
 import pytest
 
 from studio.errors import UnknownFile
-from studio.storage import disk
-from studio.storage.disk import DiskResult, DiskStorage
-from studio.storage.files import ResultId, SoundInfo, Upload
+from studio.storage.disk_results import DiskResult
+from studio.storage.disk_storage import DiskStorage
+from studio.storage.results import ResultId
+from studio.storage.uploads import SoundInfo, Upload
 from tests.support.storage import disk_storage
 
 SOUND = SoundInfo(3.5, 44_100, 2)
@@ -164,7 +165,7 @@ def test_files_are_deleted_while_results_are_flushed(
         removing.join(30)
         removed.append(not removing.is_alive())
 
-    monkeypatch.setattr(disk, "sync", flush)
+    monkeypatch.setattr("studio.storage.disk_storage.sync", flush)
     folders.publish(upload, vocals=b"stem")
     assert removed == [True]
 
