@@ -34,8 +34,9 @@ SHAPES: dict[str, Callable[[Sound], Sound]] = {
 
 def rumble(voice: Sound, factor: float) -> Sound:
     """A tone of 50 Hz at `factor` times the level of a voice."""
-    tone = np.sin(2 * np.pi * 50 * np.arange(len(voice)) / RATE_HZ)
-    return (factor * np.sqrt(2) * level(voice) * tone).astype(np.float32)
+    times_s = np.arange(len(voice), dtype=np.float32) / RATE_HZ
+    tone: Sound = np.sin(np.float32(2 * np.pi * 50) * times_s)
+    return tone * np.float32(factor * np.sqrt(2) * level(voice))
 
 
 @pytest.fixture(scope="module")
