@@ -16,7 +16,7 @@ SLOW_TESTS := --numprocesses 2 $(BY_FILE) -m "(slow or voices) and not postgres"
 CLUSTER_TESTS := -m "slow and postgres"
 
 help:  ## list these commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@awk -F':.*## ' '/^[a-z-]+:.*##/ {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## install everything into .venv; with GPU=1, the CUDA build of PyTorch
 	@$(PYTHON) -m scripts.install --venv $(VENV)

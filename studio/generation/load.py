@@ -19,6 +19,7 @@ from studio.inference.graph_cache import NotConvertible
 from studio.inference.reachable import hub_address
 from studio.inference.transfer import OnTransfer
 from studio.inference.variants import Where, download_errors, load_errors
+from studio.settings.folders import pip_install
 
 FILES = ("*.json", "model*.safetensors", "spiece.model")
 
@@ -37,7 +38,7 @@ def load(catalogue: MusicGenCatalogue, name: str, settings: EngineSettings) -> M
     """The loaded variant. Raises WeightsMissing or ModelUnusable, each with the remedy."""
     if find_spec("transformers") is None:
         raise ModelUnusable(
-            "The package transformers is not installed: run `pip install transformers`."
+            f"The package transformers is not installed: run `{pip_install('transformers')}`."
         )
     fetch(catalogue, name)
     variant = catalogue.find(name)

@@ -19,6 +19,7 @@ from studio.inference.devices import (
 )
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.graph_cache import ConversionFailed, NotConvertible
+from studio.settings.folders import pip_install
 
 log = logging.getLogger(__name__)
 _Model = TypeVar("_Model")
@@ -93,8 +94,8 @@ def require_openvino(setting: str) -> None:
     """Raise ModelUnusable if the package that a setting asks for is not installed."""
     if not _has_openvino():
         raise ModelUnusable(
-            f"{setting} is openvino, but the package is not installed. Run `pip install "
-            f"openvino`, or set {setting}=auto."
+            f"{setting} is openvino, but the package is not installed. Run "
+            f"`{pip_install('openvino')}`, or set {setting}=auto."
         )
 
 

@@ -24,11 +24,12 @@ from studio.separation.checkpoints import load_file
 from studio.separation.engines import Weights, build
 from studio.separation.hub import HUB_PREFIX, HubAccess, hub_repository, release_bag
 from studio.separation.network import Bag
+from studio.settings.folders import pip_install
 
 log = logging.getLogger(__name__)
 
 # requirements.txt leaves it out where pip cannot install its dependencies.
-INSTALL_DEMUCS = "pip install --no-deps demucs==4.1.0"
+INSTALL_DEMUCS = "--no-deps demucs==4.1.0"
 RELEASE_URL = "https://dl.fbaipublicfiles.com"
 
 
@@ -73,7 +74,7 @@ def _check_diffq(variant: DemucsVariant) -> None:
     if variant.needs_diffq and find_spec("diffq") is None:
         raise ModelUnusable(
             f"The variant {variant.name!r} is quantised and needs the package diffq: run "
-            "`pip install diffq` (it needs a C compiler) and restart the server."
+            f"`{pip_install('diffq')}` (it needs a C compiler) and restart the server."
         )
 
 
@@ -88,7 +89,7 @@ def fetch(
     Raises WeightsMissing, ModelUnusable or DiskFull.
     """
     if find_spec("demucs") is None:
-        raise ModelUnusable(f"Demucs is not installed: run `{INSTALL_DEMUCS}`.")
+        raise ModelUnusable(f"Demucs is not installed: run `{pip_install(INSTALL_DEMUCS)}`.")
     variant = catalogue.find(name)
     if variant.where is not Where.AVAILABLE:
         return

@@ -13,10 +13,14 @@ def base_folder() -> Path:
     return ROOT if _PRETRAINED.is_dir() else Path.cwd()
 
 
+def pip_install(arguments: str) -> str:
+    """The command that installs packages into the environment of this process."""
+    return f"{sys.executable} -m pip install {arguments}"
+
+
 def install_command(requirements: str) -> str:
     """The advice to install the packages of a requirements file of the source code."""
-    command = f"{sys.executable} -m pip install -r {requirements}"
-    return f"Run `{command}` in the folder of the source code."
+    return f"Run `{pip_install(f'-r {requirements}')}` in the folder of the source code."
 
 
 def bundled_folder() -> Path:

@@ -10,6 +10,7 @@ from studio.inference.engine_settings import EngineSettings
 from studio.inference.reachable import hub_address
 from studio.inference.transfer import OnTransfer, RemoteFile, download
 from studio.inference.variants import Where, download_errors, load_errors, or_bundled
+from studio.settings.folders import pip_install
 from studio.transcription.catalogue import (
     FASTER_WHISPER,
     WhisperCatalogue,
@@ -74,7 +75,7 @@ def fetch(catalogue: WhisperCatalogue, name: str, on_transfer: OnTransfer = lamb
     if find_spec(catalogue.package) is None:
         raise ModelUnusable(
             f"WHISPER_ENGINE is {catalogue.engine}, and that package is not installed: run "
-            f"`pip install {catalogue.engine}`, or set WHISPER_ENGINE={FASTER_WHISPER}."
+            f"`{pip_install(catalogue.engine)}`, or set WHISPER_ENGINE={FASTER_WHISPER}."
         )
     if catalogue.find(name).where is not Where.AVAILABLE:
         return

@@ -72,7 +72,7 @@ class Machine:
         for number, line in enumerate(commands(section)):
             if line == "docker-compose stop ai-backend":
                 self.server.stop()
-            elif line == "docker-compose up -d --build":
+            elif line == "docker-compose up -d --build && docker-compose restart nginx":
                 self.server.start()
             elif line.startswith(VOLUME):
                 volumes = {"/data": self.folder / "volume", "/backup": self.folder}

@@ -135,6 +135,28 @@ def test_what_is_no_name_is_refused(place: Place, argument: str) -> None:
     assert not place.key.parent.exists()
 
 
+@pytest.mark.root
+def test_a_renewed_key_belongs_to_the_user_who_makes_backups(place: Place, tmp_path: Path) -> None:
+    """certbot runs the hook as root; only the `sudo` of the user's shell is replaced."""
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    [certbot] = re.findall(r"^sudo certbot certonly .*?[^\\]\n", page, re.M | re.S)
+    told = f'sudo() {{ for last; do :; done; echo "$last"; }}\n{certbot}'
+    as_user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", SHELL]
+    environment = {"PATH": "/usr/bin:/bin", "PWD": str(tmp_path)}
+    hook = subprocess.run(
+        as_user, input=told, cwd=tmp_path, env=environment, text=True, check=True,
+        stdout=subprocess.PIPE,
+    ).stdout  # fmt: skip
+    place.key.parent.mkdir(parents=True)
+    for name in ("fullchain.pem", "privkey.pem"):
+        (tmp_path / name).write_text(name)
+    renewed = hook.replace("/etc/letsencrypt/live/your-domain.com", str(tmp_path))
+    subprocess.run([SHELL, "-c", renewed], check=True)
+    assert place.certificate.read_text() == "fullchain.pem"
+    assert place.key.read_text() == "privkey.pem"
+    assert (place.key.stat().st_uid, stat.S_IMODE(place.key.stat().st_mode)) == (1000, 0o600)
+
+
 def test_help_is_given(place: Place) -> None:
     done = place.run("--help")
     assert done.returncode == 0

@@ -160,6 +160,24 @@ def test_broken_links_are_found() -> None:
     assert broken_links(ROOT / "README.md", links) == ["docs/no.md", "docs/api.md#no", "#no"]
 
 
+def comments_in_shell(text: str) -> list[str]:
+    """Lines with a comment in the blocks that are pasted into a shell."""
+    blocks = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.M | re.S)
+    lines = [line for language, block in blocks if language == "sh" for line in block.splitlines()]
+    return [line for line in lines if re.search(r"(^|\s)#\s", line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_can_be_pasted_into_zsh(page: Path) -> None:
+    """Its interactive shell has no comments: they become arguments, and apostrophes open quotes."""
+    assert comments_in_shell(page.read_text("utf-8")) == []
+
+
+def test_comments_in_commands_are_found() -> None:
+    block = "```sh\nmake run    # the server\n# git's copy\ncurl $URL/#top\n```\n# a heading\n"
+    assert comments_in_shell(block) == ["make run    # the server", "# git's copy"]
+
+
 def test_readme_shows_the_two_commands_first() -> None:
     first_screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
     assert "make demo" in first_screen

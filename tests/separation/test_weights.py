@@ -296,7 +296,7 @@ def test_a_quantised_variant_asks_for_diffq(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "diffq", None)
-    with pytest.raises(ModelUnusable, match="pip install diffq"):
+    with pytest.raises(ModelUnusable, match="-m pip install diffq`"):
         loaded(folder, name)
 
 
