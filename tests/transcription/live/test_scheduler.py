@@ -258,7 +258,10 @@ def test_other_work_waits_no_longer_than_the_bound(recording: Spoken, sentence: 
     room.scheduler.stop()
 
 
-def test_other_work_does_not_wait_for_files(room: Room, sentence: Speech) -> None:
+def test_other_work_does_not_wait_for_files(recording: Spoken, sentence: Speech) -> None:
+    """Another session is open, whose speaker is silent."""
+    room = Room(recording, longest_way_s=10 * WAIT_S)
+    room.enter("silent")
     file = room.enter("file")
     room.hold("file", sentence)
     room.say("file", sentence)
@@ -267,6 +270,7 @@ def test_other_work_does_not_wait_for_files(room: Room, sentence: Speech) -> Non
     assert in_thread(room.scheduler.give_way).wait(WAIT_S)
     assert room.scheduler.lag_s() == 0
     room.engine.go_on.set()
+    room.scheduler.stop()
 
 
 def test_other_work_goes_on_when_the_last_speaker_leaves(room: Room, sentence: Speech) -> None:
