@@ -180,19 +180,16 @@ class Connection:
         while True:
             try:
                 self.session.admit(seconds)
-                break
+                return
             except SessionError as error:
                 if error.code != "too_far_behind" or self._has_expired or self._is_stopping():
                     raise
             if self.session.due() is None:
                 # Nothing can be decoded before there is more audio.
                 return
-            self.session.is_file = True
-            self.session.keep_alive(time.monotonic())
+            self.session.put_off(seconds, time.monotonic())
             self._live.scheduler.wake()
             channel.pause()
-        if self.session.lag_s == 0:
-            self.session.is_file = False
 
     def _commit(self) -> None:
         buffer_s = max(0.0, self._received_s - max(self._emptied_s, self._items.turn_end_s))
