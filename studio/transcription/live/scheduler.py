@@ -69,18 +69,31 @@ class Scheduler:
     def add(self, session_id: str, session: Session, client: str) -> None:
         """Serve a session. Raises SessionError if too many are open, in all or of this client."""
         self._take_place(client)
-        with self._changed:
-            is_stopping = self._stopping
-            if not is_stopping:
+        try:
+            with self._changed:
+                self._start()
                 self._sessions[session_id] = session
                 self._clients[session_id] = client
-                if self._thread is None:
-                    self._thread = Thread(target=self._loop, name="live", daemon=True)
-                    self._thread.start()
-        if is_stopping:
+        except SessionError:
             self._places.leave(client)
-            raise SessionError("server_stopping", "The server is shutting down. Try again later.")
+            raise
         self.wake()
+
+    def _start(self) -> None:
+        """Start the thread for the first session. Raises SessionError if that is impossible."""
+        if self._stopping:
+            raise SessionError("server_stopping", "The server is shutting down. Try again later.")
+        if self._thread is not None:
+            return
+        thread = Thread(target=self._loop, name="live", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.warning("cannot start live transcription yet: %s", error)
+            raise SessionError(
+                "too_many_sessions", "The server cannot start another thread now. Try again later."
+            ) from None
+        self._thread = thread
 
     def remove(self, session_id: str) -> None:
         with self._changed:

@@ -21,6 +21,7 @@ from studio.transcription.transcript import Segment
 from tests.support.hearing import LIMITS, Hearing, chunks, silence
 from tests.support.server import WAIT_S, until
 from tests.support.speech import Spoken
+from tests.support.threads import no_more_threads
 
 IDLE_S = 100_000
 
@@ -314,6 +315,20 @@ def test_an_engine_is_loaded_once_there_is_a_thread_for_it(
         assert failed.wait(WAIT_S)
     room.finish("speaker")
     assert room.until("speaker", "finished")[-1][1]["segments"] == 1
+
+
+def test_a_session_is_refused_while_there_is_no_thread_for_it(
+    recording: Spoken, sentence: Speech
+) -> None:
+    """Its place is free again."""
+    room = Room(recording, Places(1, 0))
+    with no_more_threads(), pytest.raises(SessionError, match="cannot start another thread"):
+        room.enter("speaker")
+    room.enter("speaker")
+    room.say("speaker", sentence)
+    room.finish("speaker")
+    assert room.until("speaker", "finished")[-1][1]["segments"] == 1
+    room.scheduler.stop()
 
 
 def test_more_than_the_bound_are_refused(recording: Spoken) -> None:
