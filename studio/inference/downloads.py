@@ -74,8 +74,10 @@ class Downloads:
         with self._lock:
             download = self._running.get(name)
             if download is None:
-                download = self._running[name] = _Download(name, work)
+                download = _Download(name, work)
+                # If it cannot start, the next call tries again.
                 download.start()
+                self._running[name] = download
             download.waiting += 1
             return download
 

@@ -27,7 +27,11 @@ class _Slot:
         self.stop_timer()
         self.timer = Timer(after_s, unload, [idle_s])
         self.timer.daemon = True
-        self.timer.start()
+        try:
+            self.timer.start()
+        except RuntimeError as error:
+            # Results of the user may have been published, so this is no error for it.
+            log.warning("a model stays loaded until the next one is used: %s", error)
 
     def stop_timer(self) -> None:
         if self.timer is not None:

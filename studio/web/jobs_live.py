@@ -93,8 +93,10 @@ class JobFeed:
         """Start the thread for the first connection."""
         with self._changed:
             if self._thread is None and not self._stopping:
-                self._thread = Thread(target=self._loop, name="job-feed", daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._loop, name="job-feed", daemon=True)
+                # If it cannot start, the next subscription tries again.
+                thread.start()
+                self._thread = thread
 
     def _loop(self) -> None:
         seen = 0

@@ -7,6 +7,7 @@ one. The namespace limits joined connections itself, with an error that clients 
 """
 
 import logging
+import select
 import selectors
 import socket
 from collections import Counter
@@ -268,6 +269,14 @@ def is_disconnected(tcp: socket.socket) -> bool:
             return bool(selector.select(0)) and tcp.recv(1, socket.MSG_PEEK) == b""
     except (OSError, ValueError):
         return True
+
+
+def has_left(tcp: socket.socket) -> bool:
+    """Whether the client has closed the connection, even if not all that it sent has been read."""
+    poll = select.poll()
+    # Other systems than Linux may report the end later.
+    poll.register(tcp, getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
 
 
 def second_handle(environ: Mapping[str, Any]) -> socket.socket | None:

@@ -33,6 +33,7 @@ from studio.transcription.load import fetch as fetch_whisper
 from tests.support.hub import Hub, serving
 from tests.support.server import ROOT
 from tests.support.storage import disk_storage, publish, upload_to
+from tests.support.threads import no_more_threads
 
 CONTENT = os.urandom(1_000_000)
 REPOSITORY = "someone/thing"
@@ -299,6 +300,21 @@ def test_an_error_is_raised_and_the_next_call_tries_again() -> None:
     with pytest.raises(DownloadFailed, match="no luck"):
         downloads.run("a", fail, lambda _: None)
     downloads.run("a", lambda on_transfer: on_transfer(Transfer(1, 1)), lambda _: None)
+
+
+def test_a_download_without_a_thread_fails_and_the_next_call_tries_again() -> None:
+    downloads = Downloads()
+
+    def one(on_transfer: OnTransfer) -> None:
+        on_transfer(Transfer(1, 1))
+
+    def stop_if_nothing_happens(so_far: Transfer) -> None:
+        if so_far != Transfer(1, 1):
+            raise Stopped
+
+    with no_more_threads(), pytest.raises(RuntimeError, match="can't start"):
+        downloads.run("a", one, lambda _: None)
+    downloads.run("a", one, stop_if_nothing_happens)
 
 
 def test_releases_are_downloaded(hub: Hub, tmp_path: Path, weights: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from studio.inference.registry import Registry
 from tests.support.server import until
+from tests.support.threads import no_more_threads
 
 LONG_S = 3600.0
 
@@ -176,6 +177,14 @@ def test_an_error_of_the_user_gives_the_model_back() -> None:
     with pytest.raises(ZeroDivisionError), registry.lease("a", Loader()):
         raise ZeroDivisionError
     until(lambda: registry.loaded() == [])
+
+
+def test_a_user_does_not_fail_if_there_is_no_thread_for_the_idle_time(registry: Registry) -> None:
+    with no_more_threads(), registry.lease("a", Loader()):
+        pass
+    assert registry.loaded() == ["a"]
+    with registry.lease("b", Loader()):
+        assert registry.loaded() == ["b"]
 
 
 def test_many_uses_do_not_pile_up_threads(registry: Registry) -> None:

@@ -22,6 +22,7 @@ from tests.support.keys import ANN, BOB
 from tests.support.live_client import SocketClient
 from tests.support.server import WAIT_S, Server, noise, until, write_wav
 from tests.support.speech import Spoken
+from tests.support.threads import no_more_threads
 
 PATH = "/jobs"
 
@@ -259,6 +260,21 @@ def test_changes_are_told_at_most_four_times_a_second(
         until(lambda: len(told_s) >= 4)
         feed.stop()
     assert min(after - before for before, after in pairwise(told_s[1:])) > 0.2
+
+
+def test_the_feed_starts_once_there_is_a_thread_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with application(tmp_path) as app:
+        namespaces = app.extensions["parts"].socketio.server.namespace_handlers
+        feed = JobFeed(namespaces[PATH].feed._services, lambda *_: None)
+        with no_more_threads(), pytest.raises(RuntimeError, match="can't start"):
+            feed.watch("first", [])
+        told: Queue[int] = Queue()
+        feed.watch("second", [])
+        monkeypatch.setattr(feed, "_tell", lambda watches: told.put(len(watches)))
+        assert told.get(timeout=WAIT_S) == 2
+        feed.stop()
 
 
 def test_only_the_owner_may_watch_a_file(locked: Server, short_wav: Path) -> None:

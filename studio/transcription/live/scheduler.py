@@ -62,24 +62,38 @@ class Scheduler:
         self._thread: Thread | None = None
         self._stopping = False
         self._woken = False
-        self._at_rest = True
+        # The sessions that had something to decode when the current task was chosen.
+        self._due: set[str] = set()
         self._mean_s = 0.2
 
     def add(self, session_id: str, session: Session, client: str) -> None:
         """Serve a session. Raises SessionError if too many are open, in all or of this client."""
         self._take_place(client)
-        with self._changed:
-            is_stopping = self._stopping
-            if not is_stopping:
+        try:
+            with self._changed:
+                self._start()
                 self._sessions[session_id] = session
                 self._clients[session_id] = client
-                if self._thread is None:
-                    self._thread = Thread(target=self._loop, name="live", daemon=True)
-                    self._thread.start()
-        if is_stopping:
+        except SessionError:
             self._places.leave(client)
-            raise SessionError("server_stopping", "The server is shutting down. Try again later.")
+            raise
         self.wake()
+
+    def _start(self) -> None:
+        """Start the thread for the first session. Raises SessionError if that is impossible."""
+        if self._stopping:
+            raise SessionError("server_stopping", "The server is shutting down. Try again later.")
+        if self._thread is not None:
+            return
+        thread = Thread(target=self._loop, name="live", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.warning("cannot start live transcription yet: %s", error)
+            raise SessionError(
+                "too_many_sessions", "The server cannot start another thread now. Try again later."
+            ) from None
+        self._thread = thread
 
     def remove(self, session_id: str) -> None:
         with self._changed:
@@ -112,8 +126,8 @@ class Scheduler:
             self._changed.wait_for(self._has_time, self._longest_way_s)
 
     def _has_time(self) -> bool:
-        speakers = any(not session.is_file for session in self._sessions.values())
-        return self._stopping or self._at_rest or not speakers
+        waiting = (self._sessions[name] for name in self._due if name in self._sessions)
+        return self._stopping or all(session.is_file for session in waiting)
 
     def stop(self) -> None:
         with self._changed:
@@ -144,7 +158,7 @@ class Scheduler:
             with self._changed:
                 if self._stopping:
                     return
-                self._at_rest = self._woken = False
+                self._woken = False
                 sessions = dict(self._sessions)
             try:
                 is_idle = self._serve(sessions)
@@ -172,8 +186,7 @@ class Scheduler:
         with self._changed:
             if self._woken or self._stopping:
                 return
-            self._at_rest = True
-            self._changed.notify_all()
+            self._note_due(set())
             self._changed.wait_for(lambda: self._woken or self._stopping, SWEEP_EVERY_S)
 
     def _choose(self, sessions: dict[str, Session]) -> str | None:
@@ -190,7 +203,14 @@ class Scheduler:
                 goes_on, since_s = urgency
                 can_wait = goes_on and now_s - since_s < MAX_INTERVAL_S
                 due.append((can_wait, self._served.get(name, 0), since_s, name))
+        with self._changed:
+            self._note_due({name for *_, name in due})
         return min(due)[-1] if due else None
+
+    def _note_due(self, names: set[str]) -> None:
+        """Note which sessions have something to decode; `_changed` is held."""
+        self._due = names
+        self._changed.notify_all()
 
     def _decode(self, session: Session, task: Task) -> None:
         began_s = self._clock()

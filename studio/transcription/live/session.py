@@ -30,6 +30,8 @@ SHORTEST_S = 1.0
 # Text that a model invents for breathing and music exceeds this only occasionally. Speech that it
 # classifies as silence is rare, and between utterances a word is more likely invented than spoken.
 MIN_LOG_PROBABILITY = -0.5
+# Audio that comes so much faster than anybody speaks is that of a file.
+FILE_AHEAD_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Session:
         self.interim_every_s = 0.5
         # Whether the audio comes faster than anybody speaks, so that nobody waits for its text.
         self.is_file = False
+        # When all audio was last decoded, and the samples received by then.
+        self._even = now_s, 0
         self._last_contact_s = now_s
         self._last_sound_s = now_s
         self._limits = limits
@@ -129,11 +133,27 @@ class Session:
         """Add audio."""
         with self._lock:
             self._last_contact_s = self._last_sound_s = now_s
+            was_even = self._waiting_s() == 0
             self._sound = np.concatenate([self._sound, speech])
             self._received += len(speech)
+            if was_even:
+                self.is_file, self._even = False, (now_s, self._received)
             self._close(self._endpoints.feed(speech), now_s)
             self._discard_old_audio()
             self._tell_lag()
+
+    def put_off(self, seconds: float, now_s: float) -> None:
+        """Note that this much more audio has to wait until there is room for it.
+
+        It is that of a file only if it came faster than anybody speaks: on a slow machine, that of
+        a speaker has to wait as well.
+        """
+        with self._lock:
+            self._last_contact_s = now_s
+            even_s, samples = self._even
+            ahead_s = (self._received - samples) / RATE_HZ + seconds - (now_s - even_s)
+            if ahead_s > min(FILE_AHEAD_S, self._limits.waiting_s / 2):
+                self.is_file = True
 
     def keep_alive(self, now_s: float) -> None:
         """Note that the client is still there."""

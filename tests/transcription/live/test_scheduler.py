@@ -21,6 +21,7 @@ from studio.transcription.transcript import Segment
 from tests.support.hearing import LIMITS, Hearing, chunks, silence
 from tests.support.server import WAIT_S, until
 from tests.support.speech import Spoken
+from tests.support.threads import no_more_threads
 
 IDLE_S = 100_000
 
@@ -258,7 +259,10 @@ def test_other_work_waits_no_longer_than_the_bound(recording: Spoken, sentence: 
     room.scheduler.stop()
 
 
-def test_other_work_does_not_wait_for_files(room: Room, sentence: Speech) -> None:
+def test_other_work_does_not_wait_for_files(recording: Spoken, sentence: Speech) -> None:
+    """Another session is open, whose speaker is silent."""
+    room = Room(recording, longest_way_s=10 * WAIT_S)
+    room.enter("silent")
     file = room.enter("file")
     room.hold("file", sentence)
     room.say("file", sentence)
@@ -267,6 +271,7 @@ def test_other_work_does_not_wait_for_files(room: Room, sentence: Speech) -> Non
     assert in_thread(room.scheduler.give_way).wait(WAIT_S)
     assert room.scheduler.lag_s() == 0
     room.engine.go_on.set()
+    room.scheduler.stop()
 
 
 def test_other_work_goes_on_when_the_last_speaker_leaves(room: Room, sentence: Speech) -> None:
@@ -310,6 +315,20 @@ def test_an_engine_is_loaded_once_there_is_a_thread_for_it(
         assert failed.wait(WAIT_S)
     room.finish("speaker")
     assert room.until("speaker", "finished")[-1][1]["segments"] == 1
+
+
+def test_a_session_is_refused_while_there_is_no_thread_for_it(
+    recording: Spoken, sentence: Speech
+) -> None:
+    """Its place is free again."""
+    room = Room(recording, Places(1, 0))
+    with no_more_threads(), pytest.raises(SessionError, match="cannot start another thread"):
+        room.enter("speaker")
+    room.enter("speaker")
+    room.say("speaker", sentence)
+    room.finish("speaker")
+    assert room.until("speaker", "finished")[-1][1]["segments"] == 1
+    room.scheduler.stop()
 
 
 def test_more_than_the_bound_are_refused(recording: Spoken) -> None:

@@ -275,3 +275,26 @@ def test_settings_change_between_utterances_only(recording: Spoken, engine: Hear
         f"{sentence(recording, 1)} {sentence(recording, 2)}",
     ]
     assert ["words" in final for final in speaker.finals] == [True, False]
+
+
+@pytest.mark.parametrize(("speed", "is_file"), [(1.0, False), (10.0, True)])
+def test_only_audio_that_comes_faster_than_speech_is_a_file(
+    recording: Spoken, engine: Hearing, speed: float, is_file: bool
+) -> None:
+    """A slow machine decodes nothing until the backlog is full, then everything."""
+    speaker = Speaker(replace(LIMITS, waiting_s=5))
+    for chunk in chunks(recording.sound, 4000):
+        seconds = len(chunk) / RATE_HZ
+        speaker.now_s += seconds / speed
+        try:
+            speaker.session.admit(seconds)
+        except SessionError:
+            break
+        speaker.session.feed(chunk, speaker.now_s)
+    speaker.session.put_off(seconds, speaker.now_s)
+    assert speaker.session.is_file is is_file
+    speaker.serve(engine)
+    speaker.say(silence(1))
+    speaker.serve(engine)
+    speaker.say(silence(1))
+    assert not speaker.session.is_file

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,6 @@ from studio.transcription.live.endpoints import Span
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.settings import LiveSettings
 from studio.web.compat.openai.realtime import connection as realtime_connection
-from studio.web.compat.openai.realtime.channel import MAX_UNHANDLED_BYTES, _Inbox
 from studio.web.compat.openai.realtime.configuration import Configuration
 from studio.web.compat.openai.realtime.items import Items
 from tests.support.hearing import silence
@@ -160,21 +159,6 @@ def test_audio_that_arrives_faster_than_it_is_decoded_waits(
         connection.input_audio_buffer.commit()
         events = until_completed(connection, 1)
     assert wrong(recording.text, texts_of(events)[0]) <= MAX_WRONG_ELSEWHERE
-
-
-def test_a_client_whose_messages_wait_misses_no_ping() -> None:
-    """The server reads its answer only after them."""
-    full = Event()
-    inbox = _Inbox(full.set)
-    message = "x" * (MAX_UNHANDLED_BYTES // 2)
-    inbox.append(message)
-    assert not full.is_set()
-    reader = Thread(target=inbox.append, args=(message,))
-    reader.start()
-    assert full.wait(WAIT_S)
-    assert inbox.pop(0) == message
-    reader.join(WAIT_S)
-    assert inbox == [message]
 
 
 def test_every_commit_is_answered(server: Server, recording: Spoken) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import simple_websocket
 from flask import Response
 
-from studio.web.sockets import hang_up
+from studio.web.sockets import hang_up, has_left
 
 # Messages that have arrived and were not handled yet; beyond them, the client has to wait. Minutes
 # of audio have room, because pings of the client are not answered while it waits.
@@ -100,7 +100,7 @@ class Channel:
 
     def pause(self) -> None:
         """Wait a moment. Raises ConnectionClosed if the client has left."""
-        if not self._ws.connected:
+        if not self._ws.connected or (self._tcp is not None and has_left(self._tcp)):
             raise simple_websocket.ConnectionClosed
         time.sleep(PAUSE_S)
 

@@ -1,6 +1,7 @@
 """One client of the Realtime API: handles its events in order, and sends those of its session."""
 
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from studio.web.compat.openai.realtime.channel import Channel
 from studio.web.compat.openai.realtime.configuration import PCM, Configuration
 from studio.web.compat.openai.realtime.items import Items
 from studio.web.live_server import Live
+
+log = logging.getLogger(__name__)
 
 ADVICE = Advice(
     too_long="The connection is closed after the last words. Connect again to continue.",
@@ -72,7 +75,12 @@ class Connection:
     def serve(self, channel: Channel) -> None:
         """Handle the events of the client until it leaves."""
         writer = Thread(target=self._write, args=(channel,), name="realtime", daemon=True)
-        writer.start()
+        try:
+            writer.start()
+        except RuntimeError as error:
+            log.warning("cannot serve a client of the Realtime API: %s", error)
+            channel.close()
+            return
         self._send("session.created", {"session": self._configuration.described()})
         try:
             while not self._has_ended and self._outgoing.qsize() < MAX_UNREAD:
@@ -180,19 +188,16 @@ class Connection:
         while True:
             try:
                 self.session.admit(seconds)
-                break
+                return
             except SessionError as error:
                 if error.code != "too_far_behind" or self._has_expired or self._is_stopping():
                     raise
             if self.session.due() is None:
                 # Nothing can be decoded before there is more audio.
                 return
-            self.session.is_file = True
-            self.session.keep_alive(time.monotonic())
+            self.session.put_off(seconds, time.monotonic())
             self._live.scheduler.wake()
             channel.pause()
-        if self.session.lag_s == 0:
-            self.session.is_file = False
 
     def _commit(self) -> None:
         buffer_s = max(0.0, self._received_s - max(self._emptied_s, self._items.turn_end_s))
