@@ -17,14 +17,7 @@ from studio.audio import mp4
 from studio.audio.timeline import PacketClock
 from studio.errors import AudioTruncated, NotAudio, StudioError
 from tests.support.hostile_files import box, find_box, ogg_page, ogg_pages
-from tests.support.server import (
-    RATE_HZ,
-    convert,
-    decode_all,
-    noise,
-    tone,
-    write_wav,
-)
+from tests.support.sounds import RATE_HZ, convert, decode_all, noise, tone, write_wav
 
 LATE_S = 2.9
 SOUND_S = 2.0

@@ -26,7 +26,8 @@ from studio.separation.result import SeparationResult
 from studio.storage.files import Upload
 from tests.support.commands import OF_OTHERS, Call, Show, environment
 from tests.support.music import make_music_model
-from tests.support.server import ROOT, SONG, Server, noise, write_wav
+from tests.support.server import ROOT, Server
+from tests.support.sounds import SONG, noise, write_wav
 from tests.support.tunes import tune
 
 SPOKEN = ROOT / "samples" / "speech"

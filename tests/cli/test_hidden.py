@@ -12,7 +12,7 @@ import pytest
 from studio.cli.hidden import hidden_folder
 from tests.cli.test_command_line import PIPE_BYTES
 from tests.support.commands import environment
-from tests.support.server import noise, write_wav
+from tests.support.sounds import noise, write_wav
 
 
 @pytest.mark.slow

@@ -35,7 +35,8 @@ from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import Storage
 from tests.cli.test_command_line import SPOKEN
 from tests.support.commands import environment
-from tests.support.server import RATE_HZ, WAIT_S, Server, noise, write_wav
+from tests.support.server import WAIT_S, Server
+from tests.support.sounds import RATE_HZ, noise, write_wav
 
 KEY = "0123456789abcdef"
 

@@ -11,7 +11,8 @@ import soundfile
 
 from bench.material import full_size_weights
 from studio.inference.hardware import native_bf16
-from tests.support.server import RATE_HZ, ROOT, noise
+from tests.support.server import ROOT
+from tests.support.sounds import RATE_HZ, noise
 
 # 844,000 were measured with bf16.
 MAX_USUAL_KIB = {"bf16": 1_000_000, "f32": 1_250_000}

@@ -18,7 +18,8 @@ from studio.storage.files import ResultId
 from studio.storage.on_demand import Abandoned, Requester, requested_by
 from tests.storage.test_files import Folders
 from tests.support.problems import assert_problem
-from tests.support.server import RATE_HZ, Server, ffmpeg_children, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import RATE_HZ, ffmpeg_children, noise, write_wav
 
 DROPPED = 140
 # Long enough that nothing below is made before its requests have gone.

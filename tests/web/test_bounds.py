@@ -22,7 +22,8 @@ from tests.support.impatient import KNOWN_FOR_S
 from tests.support.keys import ANN, BOB
 from tests.support.live_client import Client, open_sessions
 from tests.support.problems import FORM, assert_problem, left_on, part
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
 from tests.support.storage import disk_storage
 
 SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}

@@ -22,7 +22,8 @@ from studio.transcription.result import transcript_track
 from studio.transcription.transcript import Segment, Transcript, Word
 from tests.support.keys import ANN, BOB
 from tests.support.problems import assert_problem
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 from tests.support.speech import Spoken
 from tests.support.storage import disk_storage
 

@@ -20,7 +20,8 @@ from tests.support.hearing import silence
 from tests.support.in_process import application
 from tests.support.keys import ANN, BOB
 from tests.support.live_client import SocketClient
-from tests.support.server import WAIT_S, Server, noise, until, write_wav
+from tests.support.server import WAIT_S, Server, until
+from tests.support.sounds import noise, write_wav
 from tests.support.speech import Spoken
 
 PATH = "/jobs"

@@ -13,7 +13,7 @@ from studio.audio import ffmpeg_path
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
-from tests.support.server import convert, decode_all, ffmpeg_children, level_db, tone, write_wav
+from tests.support.sounds import convert, decode_all, ffmpeg_children, level_db, tone, write_wav
 from tests.support.speech import RECORDING
 
 UNHURRIED = settings(deadline=None, suppress_health_check=list(HealthCheck))

@@ -3,7 +3,8 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.server import SONG, Server
+from tests.support.server import Server
+from tests.support.sounds import SONG
 from tests.web.studio.conftest import Song, until
 
 pytestmark = pytest.mark.browser

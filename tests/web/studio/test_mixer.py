@@ -4,7 +4,8 @@ import pytest
 from playwright.sync_api import Page, Position, Route, expect
 
 from tests.support.browser import hold_requests
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 from tests.web.studio.conftest import TONE_HZ, Song, until
 
 pytestmark = pytest.mark.browser

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser import ASKS, assert_usable, hold_requests, until
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 from tests.web.studio.conftest import DESKTOP, PHONE, Song
 
 pytestmark = pytest.mark.browser

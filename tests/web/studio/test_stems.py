@@ -10,7 +10,9 @@ import pytest
 import soundfile
 from playwright.sync_api import Page, expect
 
-from tests.support.server import RATE_HZ, SONG, Server, noise, save_network, write_wav
+from tests.support.demucs_models import save_network
+from tests.support.server import Server
+from tests.support.sounds import RATE_HZ, SONG, noise, write_wav
 from tests.web.studio.conftest import Song, until
 from tests.web.studio.test_mixer import LEVEL, LOUD, SILENT, STEMS, mute
 
