@@ -24,16 +24,15 @@ from studio.separation.family import Separation
 from studio.separation.network import Bag
 from studio.separation.result import SeparationResult
 from studio.storage.files import Upload
-from tests.support.commands import OF_OTHERS, Call, Show, environment
+from tests.support.commands import OF_OTHERS, PIPE_BYTES, Call, Show, environment
 from tests.support.music import make_music_model
-from tests.support.server import ROOT, Server
+from tests.support.server import Server
 from tests.support.sounds import SONG, noise, write_wav
+from tests.support.speech import RECORDING
 from tests.support.tunes import tune
 
-SPOKEN = ROOT / "samples" / "speech"
 SONGS = 20
 BROKEN = 7
-PIPE_BYTES = 4096
 
 
 def start(folder: Path, weights: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -161,7 +160,7 @@ def test_other_options_or_content_are_worked_on_again(songs: Path, call: Call) -
 
 
 def test_speech_becomes_text_beside_the_file(tmp_path: Path, call: Call) -> None:
-    (tmp_path / "talk.flac").write_bytes((SPOKEN / "spoken.flac").read_bytes())
+    (tmp_path / "talk.flac").write_bytes(RECORDING.read_bytes())
     lines = call(tmp_path, "transcribe", "talk.flac", "--format", "srt,txt", "--json")
     assert lines[0]["outputs"] == ["talk.srt", "talk.txt"]
     assert lines[0]["result"]["words"] > 10
@@ -414,7 +413,7 @@ def test_a_file_whose_end_is_not_recorded_gets_a_remark(tmp_path: Path, call: Ca
 
 def test_a_file_name_that_is_not_utf_8_is_worked_on(tmp_path: Path, call: Call, show: Show) -> None:
     name = os.fsdecode(b"caf\xe9.flac")
-    (tmp_path / name).write_bytes((SPOKEN / "spoken.flac").read_bytes())
+    (tmp_path / name).write_bytes(RECORDING.read_bytes())
     command = ("transcribe", ".", "--format", "txt,lrc")
     [line, _] = call(tmp_path, *command, "--json")
     stem = os.fsdecode(b"caf\xe9")

@@ -33,10 +33,10 @@ from studio.jobs.job import Report
 from studio.jobs.store import JobStore
 from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.files import Storage
-from tests.cli.test_command_line import SPOKEN
 from tests.support.commands import environment
 from tests.support.server import WAIT_S, Server
 from tests.support.sounds import RATE_HZ, noise, write_wav
+from tests.support.speech import RECORDING
 
 KEY = "0123456789abcdef"
 
@@ -101,7 +101,7 @@ def test_an_agent_finds_the_commands_and_gets_errors_for_mistakes(
 @pytest.mark.slow
 def test_an_agent_transcribes_and_generates_on_this_machine(tmp_path: Path, weights: Path) -> None:
     recording = tmp_path / "留言.flac"
-    recording.write_bytes((SPOKEN / "spoken.flac").read_bytes())
+    recording.write_bytes(RECORDING.read_bytes())
 
     async def act(client: Client) -> None:
         arguments = {"path": str(recording), "formats": ["txt", "srt"], "language": None}
@@ -359,7 +359,7 @@ def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: 
     (tmp_path / "songs").mkdir()
     write_wav(tmp_path / "songs" / "歌.wav", noise(0.5))
     (tmp_path / "songs" / os.fsdecode(b"br\xf6ken.wav")).write_bytes(b"no audio")
-    recording = str(SPOKEN / "spoken.flac")
+    recording = str(RECORDING)
     beat = np.pad(noise(0.1), ((0, 0), (0, RATE_HZ // 2 - RATE_HZ // 10)))
     beats = str(write_wav(tmp_path / "beats.wav", np.tile(beat, 20)))
 

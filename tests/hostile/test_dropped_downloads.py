@@ -16,7 +16,7 @@ from studio.storage import on_demand
 from studio.storage.disk import DiskFile
 from studio.storage.files import ResultId
 from studio.storage.on_demand import Abandoned, Requester, requested_by
-from tests.storage.test_files import Folders
+from tests.support.folders import Folders
 from tests.support.problems import assert_problem
 from tests.support.server import Server, until
 from tests.support.sounds import RATE_HZ, ffmpeg_children, noise, write_wav

@@ -90,3 +90,14 @@ def convert(source: Path, target: Path, *options: str) -> Path:
     command = [ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-i", str(source)]
     subprocess.run([*command, *options, str(target)], check=True)
     return target
+
+
+def write_song(path: Path, seconds: int) -> Path:
+    """Noise of any length, 16-bit WAV, made piece by piece."""
+    import soundfile
+
+    frames = (noise(10.0).T * 32767).astype(np.int16)
+    with soundfile.SoundFile(str(path), "w", RATE_HZ, 2, "PCM_16") as file:
+        for _ in range(seconds // 10):
+            file.write(frames)
+    return path

@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 from tests.support.demucs_models import save_network
 from tests.support.server import Server
 from tests.support.sounds import RATE_HZ, SONG, noise, write_wav
+from tests.support.studio_page import LEVEL, LOUD, SILENT, STEMS, mute
 from tests.web.studio.conftest import Song, until
-from tests.web.studio.test_mixer import LEVEL, LOUD, SILENT, STEMS, mute
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SEEKS = 20

@@ -1,11 +1,7 @@
 """OpenAI's Realtime API, asked by the official Python client: speech in real time, turn by turn."""
 
-import base64
 import json
 import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -13,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soxr
 import websocket
 from openai import OpenAI
-from openai.resources.realtime.realtime import RealtimeConnection
 from openai.types.websocket_reconnection import is_recoverable_close
 from socketio.exceptions import ConnectionError as RefusedError
 from websockets.exceptions import ConnectionClosedError
 from werkzeug.serving import make_server
 
-from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.engine import RATE_HZ
 from studio.transcription.live.endpoints import Span
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.settings import LiveSettings
@@ -33,65 +27,25 @@ from studio.web.compat.openai.realtime.items import Items
 from tests.support.hearing import silence
 from tests.support.in_process import application
 from tests.support.live_client import Client, open_sessions
+from tests.support.metrics import scrape
 from tests.support.openai_audio import KEY
+from tests.support.realtime import (
+    CHUNK_S,
+    TRANSCRIPTION,
+    configure,
+    connected,
+    pieces,
+    say,
+    texts_of,
+    until_completed,
+)
 from tests.support.server import WAIT_S, Server, until
 from tests.support.speech import MAX_WRONG_ELSEWHERE, Spoken, wrong
-from tests.web.test_watch import scrape
 
 # The client uses `websockets` in a way that its newest version calls deprecated.
 pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used:DeprecationWarning")
 
-PCM_HZ = 24_000
-CHUNK_S = 0.1
-TRANSCRIPTION = "conversation.item.input_audio_transcription"
 ADDRESS = "/v1/realtime?intent=transcription"
-
-
-@contextmanager
-def connected(server: Server) -> Iterator[RealtimeConnection]:
-    with (
-        OpenAI(base_url=f"{server.url}/v1", api_key=KEY) as client,
-        client.realtime.connect(extra_query={"intent": "transcription"}) as connection,
-    ):
-        assert connection.recv().type == "session.created"
-        yield connection
-
-
-def configure(connection: RealtimeConnection, **sound: Any) -> Any:
-    session: Any = {"type": "transcription", "audio": {"input": sound}}
-    connection.session.update(session=session)
-    event = connection.recv()
-    assert event.type == "session.updated", event
-    return event
-
-
-def pieces(speech: Speech) -> list[str]:
-    """Base64 of 0.1 s each, 16-bit PCM at 24 kHz."""
-    resampled = soxr.resample(speech, RATE_HZ, PCM_HZ)
-    data = (np.clip(resampled, -1, 1) * 32767).astype("<i2").tobytes()
-    size = round(2 * CHUNK_S * PCM_HZ)
-    return [
-        base64.b64encode(data[start : start + size]).decode() for start in range(0, len(data), size)
-    ]
-
-
-def say(connection: RealtimeConnection, speech: Speech, pause_s: float = 0.0) -> None:
-    for piece in pieces(speech):
-        connection.input_audio_buffer.append(audio=piece)
-        time.sleep(pause_s)
-
-
-def until_completed(connection: RealtimeConnection, count: int) -> list[Any]:
-    """The events up to the completion of so many items."""
-    events: list[Any] = []
-    while sum(event.type == f"{TRANSCRIPTION}.completed" for event in events) < count:
-        events.append(connection.recv())
-        assert events[-1].type != "error", events[-1]
-    return events
-
-
-def texts_of(events: list[Any]) -> list[str]:
-    return [event.transcript for event in events if event.type == f"{TRANSCRIPTION}.completed"]
 
 
 def test_speech_in_real_time(server: Server, recording: Spoken) -> None:
