@@ -69,12 +69,13 @@ LONGEST = (
 """Files and folders that take longest. They start first, so that all workers end together."""
 
 TOGETHER: tuple[str | tuple[str, ...], ...] = (
+    "tests/deploy/test_install",
     "tests/deploy/test_proxy",
     ("tests/generation/test_errors.py", "tests/generation/test_job.py"),
     "tests/web/compat/openai/",
     "tests/web/studio/",
 )
-"""What the paths of tests begin with that share servers or a browser. A worker runs each group."""
+"""What the paths of tests begin with that share what is slow to make. A worker runs each group."""
 
 
 class ByFileOrServer(LoadFileScheduling):  # type: ignore[misc]
