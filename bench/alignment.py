@@ -28,7 +28,7 @@ from studio.transcription.openai_engine import OpenaiWhisper
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import TRANSCRIPT_FILE
 from studio.transcription.transcribe import transcribe
-from tests.support.server import decode_all
+from tests.support.sounds import decode_all
 from tests.support.speech import MINI
 from training.render import song_folder
 from training.whisper.singing import sung_words, to_lines

@@ -33,7 +33,7 @@ from studio.separation.openvino.conversion import keep_graph
 from studio.separation.openvino.network import LAYERS, Graph, OpenVinoNetwork, described, key
 from studio.separation.openvino.spectrum import Spectrogram
 from studio.separation.stream import Separation
-from tests.support.server import SONG, read_sound
+from tests.support.sounds import SONG, read_sound
 from training.evaluate_demucs import load_stems, sdr_db
 from training.render import song_folder
 

@@ -22,7 +22,8 @@ from bench.material import ROOT
 from bench.speaker import SPOKEN
 from studio.transcription.engine import RATE_HZ, Speech
 from tests.support.live_client import Client, chunk, finals, pcm
-from tests.support.server import Server, decode_all
+from tests.support.server import Server
+from tests.support.sounds import decode_all
 
 SPEED = 8
 CHUNK_S = 1.0

@@ -21,7 +21,8 @@ from scripts.scores import words_of
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech
 from studio.transcription.faster_engine import FasterWhisper
 from studio.transcription.transcript import Segment
-from tests.support.server import Server, decode_all
+from tests.support.server import Server
+from tests.support.sounds import decode_all
 
 PAUSE_S = 0.9
 NOTES = """Columns as in `Live transcription`. Words wrong are counted by Whisper's own normaliser

@@ -16,7 +16,8 @@ import psutil
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from bench import report
-from tests.support.server import RATE_HZ, Server, write_wav
+from tests.support.server import Server
+from tests.support.sounds import RATE_HZ, write_wav
 
 SONG_S = 240
 PLAYED_S = 20

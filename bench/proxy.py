@@ -30,7 +30,8 @@ from bench.asking import steadily
 from bench.speaker import speakers
 from scripts.services import nginx
 from tests.support.proxy import Proxy, make_certificate
-from tests.support.server import LAUNCHER, RATE_HZ, Server
+from tests.support.server import LAUNCHER, Server
+from tests.support.sounds import RATE_HZ
 
 PACKAGES = ["flask", "flask-socketio", "gunicorn"]
 MB = 1e6

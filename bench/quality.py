@@ -15,7 +15,7 @@ from studio.separation.load import load
 from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems
 from studio.separation.stream import Separation
-from tests.support.server import SONG, Sound, read_sound
+from tests.support.sounds import SONG, Sound, read_sound
 
 PARITY_S = 20.0
 BUNDLED = material.ROOT / "pretrained" / "demucs-mini"

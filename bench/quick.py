@@ -25,7 +25,8 @@ from bench.speed import completed
 from bench.voices_work import one_recording
 from scripts import voices
 from studio.transcription.engine import RATE_HZ
-from tests.support.server import Server, decode_all
+from tests.support.server import Server
+from tests.support.sounds import decode_all
 from tests.support.speech import RECORDING
 
 PACKAGES = ["demucs", "torch", "faster-whisper", "ctranslate2", "transformers", "openvino"]

@@ -29,7 +29,8 @@ from studio.jobs.database import connect
 from studio.jobs.job import Job, Request
 from studio.jobs.scale.store import SharedJobStore
 from tests.support.cluster import Cluster, Process
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
 
 PACKAGES = ["procrastinate", "psycopg", "sqlalchemy", "flask", "gunicorn"]
 WORKERS = (1, 2, 4)

@@ -43,7 +43,8 @@ from studio.storage.space import DiskSpace
 from tests.support.cluster import Cluster
 from tests.support.object_store import object_store
 from tests.support.receiver import SECRET, Receiver
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 
 WORKERS, KEEPERS, WEBS = 3, 2, 2
 # Each of the services is killed once in so many kills; the others are workers'.

@@ -15,7 +15,7 @@ import socketio
 from bench.material import ROOT
 from scripts.scores import words_of
 from studio.transcription.engine import RATE_HZ, Speech
-from tests.support.server import decode_all
+from tests.support.sounds import decode_all
 
 NAMESPACE = "/transcribe"
 SPOKEN = ROOT / "samples" / "speech"

@@ -12,7 +12,7 @@ from bench.voices_work import one_recording, transcriber
 from scripts import voices
 from studio.inference.process import prepare_process
 from studio.transcription.engine import RATE_HZ
-from tests.support.server import decode_all
+from tests.support.sounds import decode_all
 
 PACKAGES = ["faster-whisper", "ctranslate2", "openvino", "openvino-genai"]
 LIBRARY = "faster-whisper, library"

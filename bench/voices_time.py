@@ -14,7 +14,7 @@ from scripts import voices
 from studio.inference.process import prepare_process
 from studio.transcription.engine import RATE_HZ
 from studio.transcription.openvino.networks import Request
-from tests.support.server import decode_all
+from tests.support.sounds import decode_all
 
 TITLE = "Speech to text: time by part"
 ENGINE = "this server, OpenVINO"

@@ -20,7 +20,7 @@ from studio.transcription.openai_weights import read_whisper
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import TRANSCRIPT_FILE
 from studio.transcription.transcribe import transcribe
-from tests.support.server import decode_all
+from tests.support.sounds import decode_all
 
 PAUSE_S = 0.9
 GRAPHS = voices.FOLDER / "graphs"

@@ -7,8 +7,6 @@ import argparse
 import dataclasses
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ from config import Config, ConfigError
 from models import Models
 from scripts import env_example
 from scripts.scores import sdr_db, word_errors
+from scripts.services.children import ServiceError, free_port, spawn, stop, wait_until_ready
 from studio.cli.fetching import fetch
 from studio.cli.show import Screen
 from studio.cli.workshop import open_workshop
@@ -191,39 +190,28 @@ def server(*, is_offline: bool = True) -> Iterator[str]:
 
     It downloads nothing if it `is_offline`.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="demo-") as folder, step("start server") as say:
-        log_path = Path(folder) / "server.log"
-        with open(log_path, "wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, "app.py"],
-                cwd=ROOT,
-                env={**os.environ, **settings_of(port, folder, is_offline=is_offline)},
-                stdout=log,
-                stderr=log,
-            )
+        log = Path(folder) / "server.log"
+        environment = {**os.environ, **settings_of(port, folder, is_offline=is_offline)}
+        child = spawn([sys.executable, "app.py"], log, cwd=ROOT, env=environment)
         try:
-            ready(url, child, log_path)
+            wait_until_ready("The server", child, log, lambda: answers(url), START_TIMEOUT_S)
             say(url)
             yield url
+        except ServiceError as error:
+            raise SystemExit(str(error)) from error
         finally:
-            child.terminate()
-            child.wait(timeout=60)
+            stop(child)
 
 
-def ready(url: str, child: "subprocess.Popen[bytes]", log_path: Path) -> None:
-    ends_s = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < ends_s and child.poll() is None:
-        try:
-            requests.get(f"{url}/health", timeout=5)
-        except requests.ConnectionError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit(f"The server did not start:\n{log_path.read_text()[-2000:]}")
+def answers(url: str) -> bool:
+    try:
+        requests.get(f"{url}/health", timeout=5)
+    except requests.ConnectionError:
+        return False
+    return True
 
 
 @contextmanager

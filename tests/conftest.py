@@ -20,13 +20,15 @@ from studio.web.pages import SOCKETIO_CLIENT
 from tests.support import sandbox
 from tests.support.browser import BINARY as CHROMIUM
 from tests.support.browser import DESKTOP, TIMEOUT_S, chromium
+from tests.support.demucs_models import make_tiny_weights
 from tests.support.forks import Forks
 from tests.support.hearing import silence
 from tests.support.music import make_music_model
 from tests.support.page import heard
 from tests.support.problems import without_network
 from tests.support.proxy import Proxy, make_certificate
-from tests.support.server import LAUNCHER, ROOT, Server, make_tiny_weights, noise, write_wav
+from tests.support.server import LAUNCHER, ROOT, Server
+from tests.support.sounds import noise, write_wav
 from tests.support.speech import Spoken, spoken
 
 # Threads of PyTorch that wait for each other sleep: the cores are shared with other workers.
@@ -67,12 +69,13 @@ LONGEST = (
 """Files and folders that take longest. They start first, so that all workers end together."""
 
 TOGETHER: tuple[str | tuple[str, ...], ...] = (
+    "tests/deploy/test_install",
     "tests/deploy/test_proxy",
     ("tests/generation/test_errors.py", "tests/generation/test_job.py"),
     "tests/web/compat/openai/",
     "tests/web/studio/",
 )
-"""What the paths of tests begin with that share servers or a browser. A worker runs each group."""
+"""What the paths of tests begin with that share what is slow to make. A worker runs each group."""
 
 
 class ByFileOrServer(LoadFileScheduling):  # type: ignore[misc]

@@ -307,6 +307,16 @@ def test_there_are_no_cycles() -> None:
         visit(module, ())
 
 
+def test_test_files_are_not_imported() -> None:
+    """What they share is in tests/support."""
+    for file in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+                found = [alias.name for alias in node.names if ".test_" in f".{module}{alias.name}"]
+                assert not found, file
+
+
 AUDITED = """
 import importlib, sys, threading
 EFFECTS = ("subprocess.", "socket.connect", "os.mkdir", "os.remove", "os.rename",

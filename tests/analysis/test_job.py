@@ -10,7 +10,8 @@ import soundfile
 from studio.analysis.click import RATE_HZ, clicks_of
 from studio.analysis.metre import Bars
 from tests.support.problems import assert_problem
-from tests.support.server import Server, write_wav
+from tests.support.server import Server
+from tests.support.sounds import write_wav
 from tests.support.tunes import tune
 
 

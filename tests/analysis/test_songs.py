@@ -17,7 +17,8 @@ from studio.analysis.model import AnalysisModel
 from studio.analysis.options import AnalysisOptions
 from studio.family import JobContext
 from studio.sources import Source
-from tests.support.server import RATE_HZ, ROOT, SONG, Sound, noise, read_sound, tone, write_wav
+from tests.support.server import ROOT
+from tests.support.sounds import RATE_HZ, SONG, Sound, noise, read_sound, tone, write_wav
 from tests.support.tunes import tune
 from training.analysis import FOLDER
 from training.annotations import annotate

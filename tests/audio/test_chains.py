@@ -12,7 +12,7 @@ from studio.audio import chain
 from studio.audio.child import RECORDING, Child
 from studio.errors import AudioTruncated, AudioUnsupported
 from tests.support.hostile_files import ogg_page, ogg_pages
-from tests.support.server import (
+from tests.support.sounds import (
     RATE_HZ,
     Sound,
     convert,

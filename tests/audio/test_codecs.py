@@ -10,7 +10,7 @@ import soundfile
 
 from studio import audio
 from studio.errors import AudioUnsupported, NotAudio
-from tests.support.server import RATE_HZ, convert, decode_all, level_db, noise, tone, write_wav
+from tests.support.sounds import RATE_HZ, convert, decode_all, level_db, noise, tone, write_wav
 
 WIDE, NARROW = ("-ac", "1", "-ar", "16000"), ("-ac", "1", "-ar", "8000")
 # File name, ffmpeg's options, and its name of the codec.

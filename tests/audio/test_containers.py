@@ -7,7 +7,7 @@ import pytest
 from studio import audio
 from studio.audio import probing
 from studio.errors import AudioTruncated
-from tests.support.server import RATE_HZ, convert, decode_all, level_db, tone, write_wav
+from tests.support.sounds import RATE_HZ, convert, decode_all, level_db, tone, write_wav
 
 # A video that is longer than its sound.
 VIDEO = ("-f", "lavfi", "-i", "testsrc=size=32x32:rate=5:duration={}")

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from studio import audio
-from tests.support.server import (
+from tests.support.sounds import (
     RATE_HZ,
     Sound,
     convert,

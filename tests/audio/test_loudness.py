@@ -7,7 +7,7 @@ import pytest
 
 from studio.audio.loudness import integrated_lufs
 from studio.generation.chroma import HOP, RATE_HZ, WINDOW, from_second, melody
-from tests.support.server import Sound, tone
+from tests.support.sounds import Sound, tone
 
 
 @pytest.mark.parametrize("rate_hz", [32_000, 44_100, 48_000])

@@ -9,7 +9,7 @@ import pytest
 
 from studio import audio
 from studio.audio import MonoMixer, StreamDecoder
-from tests.support.server import Sound, convert, decode_all, noise, write_wav
+from tests.support.sounds import Sound, convert, decode_all, noise, write_wav
 from tests.support.speech import RECORDING
 
 RATE_HZ = 16_000

@@ -9,7 +9,7 @@ import soundfile
 
 from studio import audio
 from studio.errors import AudioTruncated, AudioUnsupported, NotAudio
-from tests.support.server import (
+from tests.support.sounds import (
     RATE_HZ,
     convert,
     decode_all,

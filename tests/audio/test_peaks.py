@@ -9,7 +9,7 @@ import pytest
 
 from studio import audio
 from studio.audio.peaks import COARSE, FINE, Peaks
-from tests.support.server import RATE_HZ, Sound, noise, write_wav
+from tests.support.sounds import RATE_HZ, Sound, noise, write_wav
 
 
 def read(path: Path) -> tuple[dict[str, int], np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 from studio.audio import Tags, read_tags
 from studio.audio.tags import MAX_BYTES
 from tests.support.hostile_files import flac_block, flac_with
-from tests.support.server import convert, noise, write_wav
+from tests.support.sounds import convert, noise, write_wav
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from studio import audio
 from studio.audio import SoundWriter, piped
 from studio.audio.pictures import Picture, add_ogg_picture
 from studio.errors import InternalError
-from tests.support.server import (
+from tests.support.sounds import (
     RATE_HZ,
     Sound,
     decode_all,

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from studio.cli.hidden import hidden_folder
-from tests.cli.test_command_line import PIPE_BYTES
-from tests.support.commands import environment
-from tests.support.server import noise, write_wav
+from tests.support.commands import PIPE_BYTES, environment
+from tests.support.sounds import noise, write_wav
 
 
 @pytest.mark.slow

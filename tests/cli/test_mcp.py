@@ -1,12 +1,9 @@
 """Agents use the commands over the Model Context Protocol: the SDK's own client, on stdio."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -14,61 +11,26 @@ from threading import Event
 from typing import Any
 
 import anyio
-import numpy as np
 import pytest
 import soundfile
-from mcp import Client, StdioServerParameters, stdio_client
-from mcp.types import CallToolResult
+from mcp import Client
 
 from config import Config
 from models import FORMATS, OPTIONS, Models
 from studio.cli import mcp_server
 from studio.cli.commands import COMMANDS
 from studio.cli.main import main, parse
-from studio.cli.remote import open_remote
 from studio.cli.run import Canceled
 from studio.cli.tools import Tools
 from studio.cli.workshop import open_workshop
 from studio.jobs.job import Report
 from studio.jobs.store import JobStore
-from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.storage import Storage
-from tests.cli.test_command_line import SPOKEN
+from tests.support.agents import content, with_agent
 from tests.support.commands import environment
-from tests.support.server import RATE_HZ, WAIT_S, Server, noise, write_wav
-
-KEY = "0123456789abcdef"
-
-
-@asynccontextmanager
-async def agent(folder: Path, weights: Path, **settings: str) -> AsyncIterator[Client]:
-    parameters = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "studio", "mcp"],
-        cwd=folder,
-        env={**environment(weights), **settings},
-    )
-    async with Client(stdio_client(parameters), read_timeout_seconds=240) as client:
-        yield client
-
-
-def with_agent(
-    act: Callable[[Client], Awaitable[None]], folder: Path, weights: Path, **settings: str
-) -> None:
-    async def session() -> None:
-        async with agent(folder, weights, **settings) as client:
-            await act(client)
-
-    anyio.run(session)
-
-
-def content(result: CallToolResult) -> dict[str, Any]:
-    """The answer of a tool, which is the same for programs and for models."""
-    [text] = result.content
-    assert text.type == "text"
-    assert json.loads(text.text) == result.structured_content
-    answer: dict[str, Any] = json.loads(text.text)
-    return answer
+from tests.support.server import WAIT_S
+from tests.support.sounds import noise, write_wav
+from tests.support.speech import RECORDING
 
 
 def hidden(folder: Path) -> list[str]:
@@ -100,7 +62,7 @@ def test_an_agent_finds_the_commands_and_gets_errors_for_mistakes(
 @pytest.mark.slow
 def test_an_agent_transcribes_and_generates_on_this_machine(tmp_path: Path, weights: Path) -> None:
     recording = tmp_path / "留言.flac"
-    recording.write_bytes((SPOKEN / "spoken.flac").read_bytes())
+    recording.write_bytes(RECORDING.read_bytes())
 
     async def act(client: Client) -> None:
         arguments = {"path": str(recording), "formats": ["txt", "srt"], "language": None}
@@ -337,77 +299,6 @@ def test_a_terminated_program_leaves_nothing_behind(
     assert hidden(tmp_path) == []
     process.stdin.close()
     process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
-    """A server that requires a key."""
-    server = Server(
-        tmp_path_factory.mktemp("guarded"),
-        API_KEYS=KEY,
-        MODEL_DIR=weights,
-        DEMUCS_MODEL="swift",
-        SEPARATION_ENGINE="torch",
-        WHISPER_MODEL="mini",
-    ).start()
-    yield server
-    server.stop_later()
-
-
-def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: Server) -> None:
-    (tmp_path / "songs").mkdir()
-    write_wav(tmp_path / "songs" / "歌.wav", noise(0.5))
-    (tmp_path / "songs" / os.fsdecode(b"br\xf6ken.wav")).write_bytes(b"no audio")
-    recording = str(SPOKEN / "spoken.flac")
-    beat = np.pad(noise(0.1), ((0, 0), (0, RATE_HZ // 2 - RATE_HZ // 10)))
-    beats = str(write_wav(tmp_path / "beats.wav", np.tile(beat, 20)))
-
-    async def act(client: Client) -> None:
-        order = {"path": "songs", "output": "stems", "karaoke": True, "format": "flac"}
-        for _ in ("first", "again"):
-            answer = content(await client.call_tool("separate", order))
-            assert (answer["done"], answer["failed"]) == (1, 1)
-        failed, done = answer["sources"]
-        assert (failed["source"][-10:], failed["code"]) == ("br?ken.wav", "not_audio")
-        assert [soundfile.info(path).frames for path in done["outputs"]] == [22_050, 22_050]
-        assert {Path(path).name for path in done["outputs"]} == {"vocals.flac", "instrumental.flac"}
-        heard = await client.call_tool("transcribe", {"path": recording, "output": str(tmp_path)})
-        assert len(content(heard)["text"].split()) > 10
-        arguments = {"path": beats, "output": str(tmp_path), "chords": False, "format": "flac"}
-        analysed = content(await client.call_tool("analyse", arguments))
-        names = ["beats.analysis.json", "beats.click.flac"]
-        assert analysed["sources"][0]["outputs"] == [str(tmp_path / name) for name in names]
-        found = json.loads((tmp_path / names[0]).read_text("utf-8"))
-        assert found["tempo_bpm"] == pytest.approx(120, rel=0.01)
-        assert soundfile.info(tmp_path / names[1]).format == "FLAC"
-
-    with_agent(act, tmp_path, weights, MCP_SERVER=guarded.url, MCP_KEY=KEY)
-    uploads = [path for path in guarded.uploads.iterdir() if not path.name.startswith(".")]
-    assert uploads == []
-
-
-def test_a_server_takes_the_files_that_this_machine_takes(guarded: Server) -> None:
-    with open_remote(guarded.url, KEY, OPTIONS, FORMATS) as workshop:
-        assert workshop.models.file_types_of("whisper") == AUDIO_FILE_TYPES | MORE_FILE_TYPES
-        assert workshop.models.file_types_of("musicgen") == {"txt"}
-
-
-def test_a_server_that_refuses_or_cannot_be_reached_is_named(
-    tmp_path: Path, weights: Path, guarded: Server
-) -> None:
-    song = str(write_wav(tmp_path / "song.wav", noise(0.5)))
-
-    async def refused(client: Client) -> None:
-        answer = content(await client.call_tool("separate", {"path": song}))
-        assert answer["code"] == "unauthorized"
-
-    async def away(client: Client) -> None:
-        answer = content(await client.call_tool("separate", {"path": song}))
-        assert answer["code"] == "server_unreachable"
-        assert "http://127.0.0.1:9" in answer["error"]
-
-    with_agent(refused, tmp_path, weights, MCP_SERVER=guarded.url)
-    with_agent(away, tmp_path, weights, MCP_SERVER="http://127.0.0.1:9")
 
 
 def test_without_the_package_the_command_says_what_to_install(

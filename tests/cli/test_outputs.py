@@ -8,7 +8,7 @@ import pytest
 from studio.cli.record import FILE, Record
 from studio.cli.workshop import LocalDone, LocalWorkshop
 from tests.support.commands import Call
-from tests.support.server import noise, write_wav
+from tests.support.sounds import noise, write_wav
 
 SEPARATE = ("separate", "song.wav", "--stems", "bass", "--json")
 STEM = "separated/song/bass.wav"

@@ -14,7 +14,8 @@ import pytest
 
 from studio.cli.record import Record
 from tests.support.hub import Hub, publish_htdemucs, serving
-from tests.support.server import ROOT, noise, until, write_wav
+from tests.support.server import ROOT, until
+from tests.support.sounds import noise, write_wav
 
 
 @pytest.fixture

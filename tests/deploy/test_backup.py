@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import sandbox
-from tests.support.server import ROOT, Server, noise, write_wav
+from tests.support.server import ROOT, Server
+from tests.support.sounds import noise, write_wav
 
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
 USER = 1000

@@ -16,7 +16,8 @@ import pytest
 
 from scripts import nginx_site, page
 from tests.support import sandbox
-from tests.support.server import ROOT, noise, write_wav
+from tests.support.server import ROOT
+from tests.support.sounds import noise, write_wav
 
 PAGE = (ROOT / "docs" / "installing.md").read_text("utf-8")
 SECTION = PAGE.partition("\n## Debian without containers\n")[2].partition("\n## ")[0]

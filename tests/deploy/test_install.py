@@ -1,283 +1,28 @@
-"""`make setup`: which build of PyTorch is installed from where, and what an interruption leaves."""
+"""`make setup`: what an interruption leaves, which programs install, and what is said of errors."""
 
 import os
 import platform
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import venv
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from scripts.install import installer, pytorch
+from scripts.install import installer
 from scripts.install.machine import SetupError, check_machine
 from scripts.services.children import free_port
+from tests.support.installed import TIMEOUT_S, UV, Machine
 from tests.support.server import ROOT
-from tests.support.wheels import NATIVE, Index, index_of, make_wheel
+from tests.support.wheels import Index, index_of
 
 pytestmark = pytest.mark.skipif(
     platform.system() != "Linux", reason="only Linux has builds of PyTorch to choose from"
 )
-TIMEOUT_S = 120
-UV = Path(sys.executable).parent / "uv"
-PRODUCTION = """# a comment
-torch==2.13.0
-demucs==4.1.0; platform_machine != 'nothing'
-small==1.0
-"""
-
-
-@dataclass
-class Machine:
-    """A copy of what `make setup` reads, a virtual environment, and pip's configuration."""
-
-    root: Path
-    environment: dict[str, str]
-
-    @property
-    def venv(self) -> Path:
-        return self.root / ".venv"
-
-    def command(self, *options: str) -> list[str]:
-        return [sys.executable, "-m", "scripts.install", "--venv", str(self.venv), *options]
-
-    def give_uv(self, folder: Path) -> None:
-        """Install with uv from now on, which is faster."""
-        self.environment |= {
-            "PATH": f"{UV.parent}:/usr/bin:/bin",
-            "UV_CACHE_DIR": str(folder / "uv"),
-            "UV_NO_CONFIG": "1",
-        }
-
-    def run(self, *options: str, **variables: str) -> tuple[int, str]:
-        """Run the script; its exit status, and what it printed."""
-        done = subprocess.run(
-            self.command(*options),
-            env={**self.environment, **variables},
-            cwd=self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        return done.returncode, done.stdout
-
-    def set_up(self, *options: str, **variables: str) -> str:
-        """Run the script, which must succeed; what it printed."""
-        status, told = self.run(*options, **variables)
-        assert status == 0, told
-        return told
-
-    def installed(self) -> dict[str, str]:
-        """The versions of the installed packages."""
-        folders = self.venv.glob("lib/python3*/site-packages/*.dist-info")
-        versions = dict(path.stem.split("-", 1) for path in folders)
-        return {name: versions[name] for name in versions.keys() - {"pip", "setuptools"}}
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with pip, which takes seconds to make."""
-    folder = tmp_path_factory.mktemp("template") / "venv"
-    venv.create(folder, symlinks=True, with_pip=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages that pip finds without an index of CPU builds."""
-    folder = tmp_path_factory.mktemp("wheels")
-    for name, version, requires in (
-        ("torch", "2.13.0", ["nvidia-cublas"]),
-        ("nvidia-cublas", "13.0", []),
-        ("nvidia-cublas-cu12", "12.9", []),
-        # Nothing offers sphn, as on ARM64.
-        ("demucs", "4.1.0", ["torch", "sphn"]),
-        ("small", "1.0", []),
-        ("tests-only", "2.0", []),
-    ):
-        make_wheel(folder, name, version, requires)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cpu_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cpu")
-    return make_wheel(folder, "torch", "2.13.0+cpu", ["small"], NATIVE, padding_bytes=2_000_000)
-
-
-@pytest.fixture
-def machine(tmp_path: Path, template: Path, wheels: Path) -> Machine:
-    root = tmp_path / "studio with a space"
-    shutil.copytree(ROOT / "scripts" / "install", root / "scripts" / "install")
-    for name, text in (
-        ("prod", PRODUCTION),
-        ("gpu", "-r requirements-prod.txt\nnvidia-cublas-cu12==12.9\n"),
-        ("dev", "-r requirements.txt\ntests-only==2.0\n"),
-    ):
-        (root / f"requirements-{name}.txt").write_text(text)
-    (root / "requirements.txt").write_text("-r requirements-prod.txt\n")
-    shutil.copytree(template, root / ".venv", symlinks=True)
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "PIP_CONFIG_FILE": os.devnull,
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(wheels),
-        "TORCH_INDEX": f"http://127.0.0.1:{free_port()}/cpu",
-    }
-    return Machine(root, environment)
-
-
-@pytest.fixture
-def cpu_index(cpu_build: Path) -> Iterator[Index]:
-    with index_of([cpu_build]) as index:
-        yield index
-
-
-def test_the_cpu_build_comes_from_its_index_and_demucs_comes_alone(
-    machine: Machine, cpu_index: Index
-) -> None:
-    told = machine.set_up(TORCH_INDEX=cpu_index.url)
-    assert f"Installing torch 2.13.0+cpu (2 MB) from {cpu_index.url}." in told
-    expected = {"torch": "2.13.0+cpu", "demucs": "4.1.0", "small": "1.0"}
-    assert machine.installed() == expected
-    # All but PyTorch comes from where pip is configured to look.
-    assert not [path for path in cpu_index.asked if "torch" not in path]
-    cpu_index.asked.clear()
-    assert machine.set_up(TORCH_INDEX=cpu_index.url) == ""
-    assert "torch 2.13.0+cpu is installed." in machine.set_up("--dev", TORCH_INDEX=cpu_index.url)
-    assert machine.installed() == {**expected, "tests_only": "2.0"}
-    assert cpu_index.asked == []
-    # `make dev` includes `make setup`.
-    assert machine.set_up() == ""
-
-
-@pytest.mark.slow
-def test_without_that_index_pip_looks_where_it_always_does(machine: Machine) -> None:
-    told = machine.set_up()
-    assert "from the indexes that pip is configured with" in told
-    assert f"{machine.environment['TORCH_INDEX']} cannot be reached" in told
-    assert "Connection refused" in told
-    installed = machine.installed()
-    assert installed["torch"] == "2.13.0"
-    assert installed["demucs"] == "4.1.0"
-    # A change of the requirements is installed; PyTorch stays.
-    (machine.root / "requirements.txt").write_text("-r requirements-prod.txt\ntests-only==2.0\n")
-    assert "torch 2.13.0 is installed." in machine.set_up()
-    assert machine.installed() == {**installed, "tests_only": "2.0"}
-
-
-@pytest.mark.parametrize("asked_for", [{"GPU": "0"}, {}], ids=["GPU=0", "TORCH_INDEX"])
-def test_the_cpu_build_replaces_the_cuda_build_once_it_can_be_had(
-    machine: Machine, cpu_index: Index, tmp_path: Path, asked_for: dict[str, str]
-) -> None:
-    """The index could not be reached at first, so PyPI's build with CUDA was installed."""
-    machine.give_uv(tmp_path)
-    closed = machine.environment.pop("TORCH_INDEX")
-    machine.set_up(TORCH_INDEX=closed)
-    assert machine.installed()["torch"] == "2.13.0"
-    # Without any wish, nothing is done, and nothing is asked.
-    assert machine.set_up() == ""
-    told = machine.set_up(TORCH_INDEX=closed, **asked_for)
-    assert "torch 2.13.0 is installed. It includes CUDA, and no CPU build can replace it" in told
-    assert f"{closed} cannot be reached" in told
-    told = machine.set_up(TORCH_INDEX=cpu_index.url, **asked_for)
-    assert f"Installing torch 2.13.0+cpu (2 MB) from {cpu_index.url}." in told
-    assert machine.installed()["torch"] == "2.13.0+cpu"
-    assert machine.set_up(TORCH_INDEX=cpu_index.url, **asked_for) == ""
-
-
-@pytest.mark.parametrize("program", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
-def test_a_cpu_build_may_have_the_version_of_the_cuda_build(
-    machine: Machine, tmp_path: Path, program: str
-) -> None:
-    """As in a mirror whose builds were made there."""
-    if program == "uv":
-        machine.give_uv(tmp_path)
-    machine.set_up()
-    own = make_wheel(tmp_path / "own", "torch", "2.13.0", ["small"], NATIVE)
-    with index_of([own]) as index:
-        machine.set_up(TORCH_INDEX=index.url)
-        assert not pytorch.installed_torch(
-            next(machine.venv.glob("lib/python3*/site-packages"))
-        ).has_cuda
-        assert machine.set_up(TORCH_INDEX=index.url) == ""
-
-
-@pytest.mark.parametrize("value", ["1", "True"])
-def test_no_index_is_asked_if_pip_is_to_ask_none(
-    monkeypatch: pytest.MonkeyPatch, cpu_index: Index, value: str
-) -> None:
-    """A computer without a network would wait for it in vain."""
-    monkeypatch.setattr(pytorch, "CPU_INDEX", cpu_index.url)
-    monkeypatch.delenv("TORCH_INDEX", raising=False)
-    monkeypatch.setenv("PIP_NO_INDEX", value)
-    settings = installer.pip_settings([sys.executable, "-m", "pip"])
-    probe = pytorch.find_cpu_build("2.13.0", settings)
-    assert not probe.build
-    assert probe.reason == "pip is configured with no-index"
-    assert cpu_index.asked == []
-    # An index that is named is asked.
-    monkeypatch.setenv("TORCH_INDEX", cpu_index.url)
-    assert pytorch.find_cpu_build("2.13.0", settings).build == "2.13.0+cpu"
-
-
-def asked(url: str) -> pytorch.Probe:
-    probe = pytorch.Probe(url, "2.13.0", {})
-    probe.run()
-    return probe
-
-
-def test_an_index_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pytorch, "PROBE_S", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        probe = asked(url)
-    assert not probe.build
-    assert url in probe.reason
-
-
-def test_an_index_without_a_build_for_this_computer_is_not_used(tmp_path: Path) -> None:
-    others = [
-        make_wheel(tmp_path, "torch", version, tag=tag)
-        for version, tag in (
-            ("2.12.0+cpu", NATIVE),
-            ("2.13.0+cpu", "cp39-cp39-linux_x86_64"),
-            ("2.13.0+cpu", NATIVE.replace(platform.machine(), "riscv64")),
-        )
-    ]
-    with index_of(others) as index:
-        probe = asked(index.url)
-    assert not probe.build
-    assert probe.reason == f"{index.url}/torch/ has no build of torch 2.13.0 for this computer"
-
-
-@pytest.mark.parametrize("program", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
-def test_a_gpu_gets_the_cuda_build_and_keeps_it(
-    machine: Machine, cpu_index: Index, cpu_build: Path, tmp_path: Path, program: str
-) -> None:
-    """Even where a CPU build is found, which pip would prefer."""
-    if program == "uv":
-        machine.give_uv(tmp_path)
-    folders = f"{machine.environment['PIP_FIND_LINKS']} {cpu_build.parent}"
-    sources = {"TORCH_INDEX": cpu_index.url, "PIP_FIND_LINKS": folders}
-    assert "with CUDA" in machine.set_up(GPU="1", **sources)
-    gpu = {"torch": "2.13.0", "nvidia_cublas": "13.0", "nvidia_cublas_cu12": "12.9"}
-    assert machine.installed().items() >= gpu.items()
-    assert machine.set_up(**sources) == ""
-    assert cpu_index.asked == []
-    machine.set_up(GPU="0", **sources)
-    assert machine.installed()["torch"] == "2.13.0+cpu"
 
 
 def test_an_interrupted_set_up_goes_on(machine: Machine, wheels: Path, cpu_build: Path) -> None:

@@ -17,7 +17,8 @@ import requests
 from scripts.services.children import free_port
 from tests.support.listening import listening
 from tests.support.proxy import CONFIGURATION, Proxy
-from tests.support.server import RATE_HZ, ROOT, Server, until, write_wav
+from tests.support.server import ROOT, Server, until
+from tests.support.sounds import RATE_HZ, write_wav
 
 pytestmark = pytest.mark.nginx
 

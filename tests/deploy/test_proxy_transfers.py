@@ -16,7 +16,8 @@ import soundfile
 from bench.measure import forget_peak, peak_bytes
 from tests.support.problems import BOUNDARY, FORM
 from tests.support.proxy import Proxy
-from tests.support.server import RATE_HZ, Server
+from tests.support.server import Server
+from tests.support.sounds import RATE_HZ
 
 pytestmark = pytest.mark.nginx
 

@@ -16,7 +16,8 @@ from config import ConfigError
 from models import OPTIONS
 from studio.cli import library
 from tests.support.commands import OF_OTHERS
-from tests.support.server import ROOT, SONG, convert, noise, write_wav
+from tests.support.server import ROOT
+from tests.support.sounds import SONG, convert, noise, write_wav
 
 PAGE = (ROOT / "docs" / "library.md").read_text("utf-8")
 BUNDLED = {"DEMUCS_MODEL": "mini", "WHISPER_MODEL": "mini", "MUSICGEN_MODEL": "mini"}

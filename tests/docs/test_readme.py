@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import ROOT, Server, convert, noise, read_sound, write_wav
+from tests.support.server import ROOT, Server
+from tests.support.sounds import convert, noise, read_sound, write_wav
 
 README = (ROOT / "README.md").read_text("utf-8")
 LOCAL = "http://localhost:8000"

@@ -8,7 +8,8 @@ import requests
 
 from tests.support.music import make_music_model, prompt
 from tests.support.problems import assert_problem
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 
 UNKNOWN = "0" * 32
 

@@ -18,15 +18,8 @@ from studio.jobs.store import JobStore
 from studio.storage.uploads import Upload
 from tests.support.music import heard, make, make_music_model, prompt
 from tests.support.problems import assert_problem
-from tests.support.server import (
-    Server,
-    Sound,
-    decode_all,
-    level_db,
-    noise,
-    read_sound,
-    write_wav,
-)
+from tests.support.server import Server
+from tests.support.sounds import Sound, decode_all, level_db, noise, read_sound, write_wav
 from tests.support.storage import disk_storage, prompt_to
 
 RATE_HZ = 32_000

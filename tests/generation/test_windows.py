@@ -19,7 +19,7 @@ from studio.generation.windows import plan
 from studio.inference.engine_settings import EngineSettings
 from studio.sources import Source
 from tests.support.music import make_music_model
-from tests.support.server import Sound, noise, read_sound, write_wav
+from tests.support.sounds import Sound, noise, read_sound, write_wav
 
 PROMPT = Prompt("slow piano")
 WINDOW_S = 3

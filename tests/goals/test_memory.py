@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 
 from bench.material import full_size_weights
 from studio.inference.hardware import native_bf16
-from tests.support.server import RATE_HZ, ROOT, noise
+from tests.support.server import ROOT
+from tests.support.sounds import RATE_HZ, write_song
 
 # 844,000 were measured with bf16.
 MAX_USUAL_KIB = {"bf16": 1_000_000, "f32": 1_250_000}
@@ -37,14 +37,6 @@ result = separate(bag, Source(Path(source), float(seconds)), JobContext(options,
 peak_kib = peak_bytes(os.getpid()) // 1024
 print(json.dumps({"samples": result.samples, "peak_kib": peak_kib}))
 """
-
-
-def write_song(path: Path, seconds: int) -> Path:
-    frames = (noise(10.0).T * 32767).astype(np.int16)
-    with soundfile.SoundFile(str(path), "w", RATE_HZ, 2, "PCM_16") as file:
-        for _ in range(seconds // 10):
-            file.write(frames)
-    return path
 
 
 def peak_kib(

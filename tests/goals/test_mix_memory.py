@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.goals.test_memory import write_song
 from tests.support.server import ROOT
+from tests.support.sounds import write_song
 
 # How much sound waits between threads of ffmpeg depends on how busy the machine is. An hour of it
 # takes a hundred times as much.

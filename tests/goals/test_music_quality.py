@@ -15,7 +15,8 @@ from studio.generation.load import load
 from studio.generation.model import MusicModel
 from studio.generation.options import GenerationOptions
 from studio.inference.engine_settings import EngineSettings
-from tests.support.server import ROOT, read_sound
+from tests.support.server import ROOT
+from tests.support.sounds import read_sound
 from training.musicgen.measure import Heard, Thresholds, analyse, decide
 from training.musicgen.prompts import split_combinations
 

@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from scripts.scores import sdr_db
-from tests.support.server import (
-    RATE_HZ,
-    SONG,
-    Server,
-    Sound,
-    convert,
-    decode_all,
-    read_sound,
-    write_wav,
-)
+from tests.support.server import Server
+from tests.support.sounds import RATE_HZ, SONG, Sound, convert, decode_all, read_sound, write_wav
 
 # What the model must reach on the song of samples/; its card has the median over many songs.
 MIN_SDR_DB = {"drums": 7.6, "bass": 7.4, "other": 8.5, "vocals": 7.5}

@@ -25,7 +25,7 @@ from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import TRANSCRIPT_FILE
 from studio.transcription.transcribe import transcribe
 from tests.support.hearing import Speaker, chunks
-from tests.support.server import decode_all
+from tests.support.sounds import decode_all
 
 pytestmark = [
     pytest.mark.voices,

@@ -15,8 +15,8 @@ from studio.jobs.store import JobStore
 from studio.jobs.turns import MAX_PAUSE_S, Pauses
 from studio.jobs.usage import Usage
 from studio.web.rates import Rate
-from tests.jobs.test_housekeeping import RETENTION_H, House
-from tests.jobs.test_runner import request
+from tests.support.housekeeping import RETENTION_H, House
+from tests.support.jobs import request
 from tests.support.storage import disk_storage
 
 

@@ -26,7 +26,7 @@ from tests.support.hostile_files import (
     open_door,
     send,
 )
-from tests.support.server import RATE_HZ
+from tests.support.sounds import RATE_HZ
 
 FEW_UNLESS_SLOW = [
     kind if kind in ("wav", "mp3", "m4a") else pytest.param(kind, marks=pytest.mark.slow)

@@ -12,7 +12,7 @@ from studio.audio import child as guarded
 from studio.audio.child import RECORDING, Child
 from studio.audio.report import Report
 from studio.errors import NotAudio
-from tests.support.server import RATE_HZ, convert, ffmpeg_children, noise, write_wav
+from tests.support.sounds import RATE_HZ, convert, ffmpeg_children, noise, write_wav
 
 ENDLESS = ["-f", "lavfi", "-i", "anullsrc=r=48000", "-f", "null", "-"]
 

@@ -16,9 +16,10 @@ from studio.storage import on_demand
 from studio.storage.disk_results import DiskFile
 from studio.storage.on_demand import Abandoned, Requester, requested_by
 from studio.storage.results import ResultId
-from tests.storage.test_disk_storage import Folders
+from tests.support.folders import Folders
 from tests.support.problems import assert_problem
-from tests.support.server import RATE_HZ, Server, ffmpeg_children, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import RATE_HZ, ffmpeg_children, noise, write_wav
 
 DROPPED = 140
 # Long enough that nothing below is made before its requests have gone.

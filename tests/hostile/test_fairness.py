@@ -14,7 +14,8 @@ from studio.jobs.store import JobStore
 from studio.jobs.turns import Turns
 from studio.jobs.usage import HOUR_S, Usage
 from tests.support.problems import assert_problem
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
 
 ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 

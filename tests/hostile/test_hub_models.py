@@ -19,9 +19,11 @@ from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
 from studio.separation import limits
+from tests.support.demucs_models import save_network
 from tests.support.hub import Hub, serving
 from tests.support.problems import assert_problem
-from tests.support.server import ROOT, Server, noise, save_network, until, write_wav
+from tests.support.server import ROOT, Server, until
+from tests.support.sounds import noise, write_wav
 
 # Loads the bag of each folder and runs one window, in a process that cannot take the machine's
 # memory.

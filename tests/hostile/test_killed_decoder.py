@@ -12,7 +12,8 @@ from studio.audio import decode
 from studio.audio.child import RECORDING, Child
 from studio.errors import DecoderEnded
 from studio.web.answers import disposition
-from tests.support.server import ROOT, ffmpeg_children, noise, write_wav
+from tests.support.server import ROOT
+from tests.support.sounds import ffmpeg_children, noise, write_wav
 
 
 @pytest.fixture(scope="module")

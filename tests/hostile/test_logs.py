@@ -12,8 +12,8 @@ import pytest
 
 from studio.jobs import webhooks
 from studio.logs import Limited, OneLine, TextFormatter
-from tests.hostile.test_webhooks import Desk
 from tests.support.server import WAIT_S
+from tests.support.webhooks import Desk
 
 FORGED = "2026-01-01 00:00:00,000 INFO production: all is well"
 

@@ -23,7 +23,7 @@ from tests.support.hostile_files import (
     with_box,
 )  # fmt: skip
 from tests.support.listening import LOOK_EVERY_S
-from tests.support.server import noise, write_wav
+from tests.support.sounds import noise, write_wav
 
 SECRET = "root:x:0:0"
 ENDINGS = ["mp3", "wav", "flac", "m4a", "ogg"]

@@ -16,7 +16,8 @@ from flask.testing import FlaskClient
 from studio.jobs.job import Job, Request
 from studio.jobs.store import JobStore
 from tests.support.hostile_files import open_door
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 
 AT_ONCE = 24
 OPTIONS: dict[str, Any] = {"model_variant": "swift", "stems": ["vocals"]}

@@ -36,7 +36,7 @@ from tests.support.hostile_files import (
     wav_header,
     with_box,
 )
-from tests.support.server import RATE_HZ, convert, ffmpeg_children, noise, write_wav
+from tests.support.sounds import RATE_HZ, convert, ffmpeg_children, noise, write_wav
 
 MIB = 1 << 20
 HEAP = b"x" * (64 * MIB)

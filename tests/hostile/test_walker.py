@@ -14,7 +14,8 @@ import pytest
 
 from studio.transcription.engine import RATE_HZ
 from tests.support.receiver import SECRET
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
 from tests.support.speech import Spoken
 from tests.support.walker import Walker
 

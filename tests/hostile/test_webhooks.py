@@ -10,40 +10,10 @@ import pytest
 
 from studio.errors import InvalidOption, TooManyWebhooks
 from studio.jobs import outgoing
-from studio.jobs.database import connect
-from studio.jobs.job import Job, Request, State
-from studio.jobs.outbox import Outbox
-from studio.jobs.store import JobStore
-from studio.jobs.webhooks import AT_ONCE, Webhooks, WebhookSettings
-from tests.support.receiver import SECRET, Receiver
+from studio.jobs.webhooks import AT_ONCE
+from tests.support.receiver import Receiver
 from tests.support.server import WAIT_S, until
-
-
-class Desk:
-    """Jobs that have ended, and the webhooks that tell of them, with threads of their own."""
-
-    def __init__(self, folder: Path, max_per_client: int = 0) -> None:
-        engine = connect(f"sqlite:///{folder / 'jobs.sqlite3'}")
-        self.store = JobStore(engine)
-        self.store.open()
-        outbox = Outbox(engine)
-        settings = WebhookSettings(SECRET, "", allow_private=True, max_per_client=max_per_client)
-        self.now = 1000.0
-        self.webhooks = Webhooks(
-            outbox, settings, lambda job: {"job_id": job.job_id}, (10.0, 100.0), lambda: self.now
-        )
-
-    def tell(self, client: str, *urls: str) -> Job:
-        """A job of a client that has ended, and the addresses to be told of it."""
-        job = self.store.add(Request("f" * 32, "demucs", "mini", {}, "same"))
-        for url in urls:
-            self.store.add_webhook(job.job_id, url, client)
-        self.store.finish(job, State.COMPLETED)
-        return job
-
-    def close(self) -> None:
-        self.webhooks.stop()
-        self.store.close()
+from tests.support.webhooks import Desk
 
 
 @pytest.fixture

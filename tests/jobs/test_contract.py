@@ -17,9 +17,9 @@ from studio.errors import (
 )
 from studio.jobs import store
 from studio.jobs.job import Job, Report, State
-from tests.jobs.test_runner import FILE, RESULT, request
 from tests.support import job_backends
 from tests.support.job_backends import MAX_PER_CLIENT, MAX_QUEUED, Backend
+from tests.support.jobs import FILE, RESULT, request
 from tests.support.server import WAIT_S, until
 
 

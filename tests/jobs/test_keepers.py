@@ -18,10 +18,10 @@ from studio.jobs.outbox import Outbox
 from studio.jobs.presence import DatabaseInUse, presence
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
-from tests.jobs.test_runner import request
-from tests.jobs.test_webhooks import OPEN
+from tests.support.jobs import request
 from tests.support.receiver import Receiver
 from tests.support.server import ROOT, until
+from tests.support.webhooks import OPEN
 
 pytestmark = pytest.mark.postgres
 # Prints when it becomes active, and when it no longer is.

@@ -22,7 +22,7 @@ from studio.jobs.scale.entries import UNNOTED
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.store import JobStore
 from studio.jobs.tables import Base
-from tests.jobs.test_runner import request
+from tests.support.jobs import request
 from tests.support.server import ROOT
 
 # As version 0.1.0 made them.

@@ -12,7 +12,7 @@ from studio.jobs.partials import LocalPartials, Partials
 from studio.jobs.scale.partials import SharedPartials, forget_lost
 from studio.jobs.store import JobStore
 from studio.jobs.tables import PartialRow
-from tests.jobs.test_runner import request
+from tests.support.jobs import request
 from tests.support.server import until
 
 ITEMS = [{"text": f"{number}"} for number in range(5)]

@@ -15,7 +15,7 @@ from studio.jobs import execution
 from studio.jobs.database import connect
 from studio.jobs.job import Job, Report, State
 from studio.jobs.store import MAX_ATTEMPTS, JobStore
-from tests.jobs.test_runner import FILE, RESULT, Work, finished, open_store, request, running
+from tests.support.jobs import FILE, RESULT, Work, finished, open_store, request, running
 from tests.support.server import until
 
 

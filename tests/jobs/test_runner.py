@@ -3,9 +3,9 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,65 +15,18 @@ from sqlalchemy import event
 from sqlalchemy.pool import PoolProxiedConnection
 
 from studio.errors import NotAudio, NothingToCancel, QueueFull, UnknownOption
-from studio.jobs.database import Connections, connect
+from studio.jobs.database import Connections
 from studio.jobs.execution import Executor
 from studio.jobs.job import Job, Report, Request, State
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import JobStore
+from tests.support.jobs import FILE, RESULT, Work, finished, open_store, request, running, state
 from tests.support.server import WAIT_S, until
-
-RESULT = {"stems": ["vocals"]}
-FILE = "f" * 32
-
-
-def request(name: str = "a", file_id: str = FILE) -> Request:
-    return Request(file_id, "demucs", "tiny", {"shifts": 0}, f"fingerprint of {name}")
-
-
-class Work:
-    """What the jobs of a test do: wait for `go`, note their order, answer or raise."""
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.began: list[str] = []
-        self.discarded: list[str] = []
-        self.act: Callable[[Job, Report], dict[str, Any]] = lambda _job, _report: RESULT
-
-    def __call__(self, job: Job, report: Report) -> dict[str, Any]:
-        self.began.append(job.job_id)
-        while not self.go.wait(0.01):
-            report("separating", 0.0)
-        return self.act(job, report)
-
-    def discard(self, job: Job) -> None:
-        self.discarded.append(job.job_id)
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'jobs.sqlite3'}"
-
-
-@contextmanager
-def open_store(database: str) -> Iterator[JobStore]:
-    store = JobStore(connect(database))
-    store.open()
-    yield store
-    store.close()
-
-
-@contextmanager
-def running(
-    store: JobStore, work: Work, workers: int = 1, max_queued: int = 10
-) -> Iterator[JobRunner]:
-    executor = Executor(store, {"demucs": work}, work.discard)
-    runner = JobRunner(store, executor, workers=workers, max_queued=max_queued)
-    runner.start()
-    try:
-        yield runner
-    finally:
-        work.go.set()
-        runner.stop()
 
 
 @pytest.fixture
@@ -85,19 +38,6 @@ def store(database: str) -> Iterator[JobStore]:
 @pytest.fixture
 def work() -> Work:
     return Work()
-
-
-def finished(store: JobStore, runner: JobRunner, job: Job) -> Job:
-    runner.wait(job.job_id, timeout_s=WAIT_S)
-    found = store.get(job.job_id)
-    assert found is not None and found.state.is_final, found
-    return found
-
-
-def state(store: JobStore, job: Job) -> State:
-    found = store.get(job.job_id)
-    assert found is not None
-    return found.state
 
 
 def test_a_job_from_beginning_to_end(store: JobStore, work: Work) -> None:

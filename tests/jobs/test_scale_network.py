@@ -8,7 +8,8 @@ from scripts.services.postgres import Postgres
 from tests.support import network
 from tests.support.cluster import Cluster
 from tests.support.network import Network
-from tests.support.server import noise, until, write_wav
+from tests.support.server import until
+from tests.support.sounds import noise, write_wav
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 

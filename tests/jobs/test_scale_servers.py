@@ -11,7 +11,8 @@ import pytest
 from scripts.services.postgres import Postgres
 from tests.support.cluster import Cluster, Process
 from tests.support.object_store import object_store
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
 
 # tests/jobs/test_contract.py and test_scale_store.py are the short proof.
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]

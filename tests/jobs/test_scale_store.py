@@ -28,10 +28,10 @@ from studio.jobs.scale.store import MAX_ATTEMPTS, SharedJobStore
 from studio.jobs.uploads import UploadTable
 from studio.jobs.usage import Usage
 from studio.storage.uploads import Upload
-from tests.jobs.test_runner import Work, request
 from tests.support import job_backends
+from tests.support.jobs import Work, request
 from tests.support.server import ROOT, WAIT_S, until
-from tests.support.statements import Statements
+from tests.support.statements import Statements, waiting_for_locks
 
 pytestmark = pytest.mark.postgres
 STALLED_S = 0.2
@@ -273,17 +273,6 @@ def test_a_process_keeps_its_connections(postgresql: Postgres) -> None:
             list(pool.map(lambda _: store.count(State.QUEUED), range(3 * MAX_CONNECTIONS)))
     assert len(opened) <= MAX_CONNECTIONS
     store.close()
-
-
-WAITING = text(
-    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
-    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-)
-
-
-def waiting_for_locks(engine: Engine) -> int:
-    with engine.connect() as connection:
-        return int(connection.scalar(WAITING))
 
 
 def test_one_server_edits_a_job_at_a_time(

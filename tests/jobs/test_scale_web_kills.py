@@ -18,7 +18,8 @@ from studio.jobs.database import connect
 from tests.support.cluster import Cluster
 from tests.support.object_store import object_store
 from tests.support.receiver import SECRET, Receiver
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
 
 pytestmark = [pytest.mark.postgres, pytest.mark.s3, pytest.mark.slow]
 

@@ -15,11 +15,12 @@ from bench.scale_kills import Clients, Outcome
 from scripts.services.postgres import Postgres
 from studio.jobs.database import connect
 from studio.jobs.scale.store import SharedJobStore
-from tests.jobs.test_scale_store import waiting_for_locks
 from tests.support.cluster import Cluster
 from tests.support.live_client import Client
 from tests.support.problems import FORM, assert_problem, part
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
+from tests.support.statements import waiting_for_locks
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 ANN, BOB = {"X-API-Key": "key-of-ann-0123456789"}, {"X-API-Key": "key-of-bob-0123456789"}

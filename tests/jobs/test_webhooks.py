@@ -20,9 +20,10 @@ from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks, WebhookSettings, signature
 from tests.support.problems import assert_problem
 from tests.support.receiver import SECRET, Receiver
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
+from tests.support.webhooks import OPEN
 
-OPEN = WebhookSettings(SECRET, "", allow_private=True)
 SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
 
 

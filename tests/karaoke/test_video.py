@@ -14,7 +14,7 @@ from studio.karaoke.screen import Screen
 from studio.karaoke.video import place_fonts
 from studio.storage.on_demand import Abandoned
 from studio.transcription.languages import LANGUAGES
-from tests.support.server import decode_all, ffmpeg_children, noise, tone, write_wav
+from tests.support.sounds import decode_all, ffmpeg_children, noise, tone, write_wav
 
 
 def test_a_canceled_video_leaves_no_process(tmp_path: Path) -> None:

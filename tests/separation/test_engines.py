@@ -25,7 +25,8 @@ from studio.separation.openvino import network
 from studio.separation.openvino.spectrum import Spectrogram
 from studio.separation.stream import Separation
 from studio.separation.torch_engine import TorchNetwork
-from tests.support.server import ROOT, SONG, Sound, noise, read_sound
+from tests.support.server import ROOT
+from tests.support.sounds import SONG, Sound, noise, read_sound
 
 BUNDLED = ROOT / "pretrained" / "demucs-mini"
 STEMS = ("drums", "bass", "other", "vocals")

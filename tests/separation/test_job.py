@@ -24,16 +24,9 @@ from studio.separation.separate import separate
 from studio.separation.stream import Separation
 from studio.separation.torch_engine import TorchNetwork
 from studio.sources import Source
-from tests.support.server import (
-    RATE_HZ,
-    ROOT,
-    TORCH,
-    Sound,
-    ffmpeg_children,
-    noise,
-    read_sound,
-    write_wav,
-)
+from tests.support.demucs_models import TORCH
+from tests.support.server import ROOT
+from tests.support.sounds import RATE_HZ, Sound, ffmpeg_children, noise, read_sound, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 Report = Callable[[str, float], None]

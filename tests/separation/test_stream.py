@@ -25,16 +25,9 @@ from studio.separation.mixture import Statistics
 from studio.separation.network import Bag, Stems, Windows
 from studio.separation.stream import SHIFT_SEED, Separation
 from studio.separation.torch_engine import TorchNetwork
-from tests.support.server import (
-    ROOT,
-    SONG,
-    TORCH,
-    Sound,
-    decode_all,
-    noise,
-    read_sound,
-    write_wav,
-)
+from tests.support.demucs_models import TORCH
+from tests.support.server import ROOT
+from tests.support.sounds import SONG, Sound, decode_all, noise, read_sound, write_wav
 
 BUNDLED = ROOT / "pretrained" / "demucs-mini"
 TOLERANCE = 1e-4

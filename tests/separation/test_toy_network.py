@@ -10,7 +10,7 @@ from studio.separation.network import Bag, Member, Stems, Windows
 from studio.separation.options import SeparationOptions
 from studio.separation.separate import separate
 from studio.sources import Source
-from tests.support.server import noise, write_wav
+from tests.support.sounds import noise, write_wav
 
 RATE_HZ = 22_050
 

@@ -26,7 +26,9 @@ from studio.jobs.store import JobStore
 from studio.separation.catalogue import DemucsCatalogue
 from studio.separation.load import load
 from studio.separation.network import Bag
-from tests.support.server import ROOT, TORCH, noise
+from tests.support.demucs_models import TORCH
+from tests.support.server import ROOT
+from tests.support.sounds import noise
 from tests.support.storage import disk_storage
 
 BUNDLED = ROOT / "pretrained" / "demucs-mini"

@@ -11,7 +11,8 @@ import pytest
 import requests
 
 from config import MODELS
-from tests.support.server import Server, noise, sound_of, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, sound_of, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 TRACKS = [*STEMS, "no_drums", "no_bass", "no_other", "no_vocals", "instrumental"]

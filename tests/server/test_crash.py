@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.server import RATE_HZ, Server, noise, read_sound, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import RATE_HZ, noise, read_sound, write_wav
 
 JOB_S = 24.0
 # For jobs that need not end.

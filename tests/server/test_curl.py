@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from tests.support.proxy import Proxy
-from tests.support.server import LAUNCHER, Server, convert, noise, read_sound, write_wav
+from tests.support.server import LAUNCHER, Server
+from tests.support.sounds import convert, noise, read_sound, write_wav
 from tests.support.speech import MAX_WRONG, RECORDING, Spoken, wrong
 
 pytestmark = pytest.mark.skipif(

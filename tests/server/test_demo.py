@@ -11,7 +11,8 @@ import pytest
 
 from config import Config
 from scripts.demo import settings_of
-from tests.support.server import ROOT, SONG, read_sound
+from tests.support.server import ROOT
+from tests.support.sounds import SONG, read_sound
 
 STEMS = ("drums", "bass", "other", "vocals")
 

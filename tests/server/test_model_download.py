@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.hub import Hub, publish_htdemucs, serving
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ import pytest
 import requests
 
 from studio.audio import PEAKS_FORMATS
-from tests.support.server import RATE_HZ, Server, noise, read_sound, write_wav
+from tests.support.server import Server
+from tests.support.sounds import RATE_HZ, noise, read_sound, write_wav
 
 SEED = 20261
 SOUND_S = 1.5

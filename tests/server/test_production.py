@@ -24,7 +24,8 @@ import websocket
 from config import Config
 from production import Launcher, refusals, warnings
 from tests.support.problems import BOUNDARY, FORM, part, without_network
-from tests.support.server import LAUNCHER, ROOT, Server, noise, until, write_wav
+from tests.support.server import LAUNCHER, ROOT, Server, until
+from tests.support.sounds import noise, write_wav
 
 SAFE: dict[str, Any] = {"SECRET_KEY": "0123456789abcdef0123456789abcdef"}
 

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from tests.support.problems import assert_problem
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 
 
 @pytest.fixture(scope="module")

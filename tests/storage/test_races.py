@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import UnknownFile
-from tests.storage.test_disk_storage import Folders, result_in
+from tests.support.folders import Folders, result_in
 
 
 @pytest.fixture

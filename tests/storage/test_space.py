@@ -10,7 +10,7 @@ import pytest
 from studio.errors import DiskFull, StorageUnavailable
 from studio.storage.incoming import IncomingFile
 from studio.storage.space import disk_errors
-from tests.storage.test_disk_storage import Folders, result_in
+from tests.support.folders import Folders, result_in
 from tests.support.storage import disk_storage
 
 

@@ -11,6 +11,7 @@ Call = Callable[..., list[dict[str, Any]]]
 Show = Callable[..., str]
 # Variables with the names of settings that only servers have, and one that resembles such a name.
 OF_OTHERS = {"DEBUG": "app:*", "ROLE": "admin", "PORT": "http", "MCP_KEY": "short", "API_KEY": "x"}
+PIPE_BYTES = 4096
 
 
 def environment(weights: Path) -> dict[str, str]:

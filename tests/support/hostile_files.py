@@ -15,7 +15,7 @@ from studio.audio.child import LATE
 from studio.errors import StudioError
 from tests.support.in_process import application
 from tests.support.problems import BOUNDARY, FORM, assert_sentence, part
-from tests.support.server import RATE_HZ, convert, ffmpeg_children, noise, write_wav
+from tests.support.sounds import RATE_HZ, convert, ffmpeg_children, noise, write_wav
 
 # Endings that may be uploaded, with how ffmpeg makes a small file of each.
 KINDS: dict[str, tuple[str, ...]] = {

@@ -18,7 +18,7 @@ from studio.jobs.scale.jobs import SharedJobs
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.scale.worker import Worker, WorkerSettings
 from studio.jobs.store import JobStore
-from tests.jobs.test_runner import Work
+from tests.support.jobs import Work
 
 MAX_QUEUED, MAX_PER_CLIENT = 3, 2
 

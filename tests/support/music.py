@@ -6,7 +6,8 @@ Their music is noise, but noise that follows the prompt, the seed and the option
 from pathlib import Path
 from typing import Any
 
-from tests.support.server import Server, Sound, read_sound
+from tests.support.server import Server
+from tests.support.sounds import Sound, read_sound
 
 CODEBOOKS = 4
 VOCABULARY = 64

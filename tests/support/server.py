@@ -1,6 +1,5 @@
-"""What several test files share: a real server, small real models, sound to send."""
+"""The real server, as tests start, ask and stop it."""
 
-import io
 import os
 import subprocess
 import sys
@@ -10,26 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import requests
-import yaml
 
 from scripts.services.children import free_port, kill, spawn
-from studio.inference.engine_settings import EngineSettings
 from tests.support.forks import Fork, Forks
 
 # Longer than a loaded machine needs, shorter than anybody waits for a test that fails.
 WAIT_S = 120.0
 ROOT = Path(__file__).resolve().parents[2]
-SONG = ROOT / "samples" / "song"
-RATE_HZ = 44_100
 LAUNCHER = [sys.executable, "production.py"]
-
-Sound = npt.NDArray[np.float32]
-
-# Demucs on PyTorch, where the sound itself is tested and not the engine.
-TORCH = EngineSettings("torch", "f32", 0, Path("unused"))
 
 
 def until(true: Callable[[], object], within_s: float = WAIT_S) -> None:
@@ -193,130 +181,3 @@ class Server:
         status = self.wait(file_id)
         assert status["status"] == "completed", status
         return file_id
-
-
-def make_tiny_weights(folder: Path) -> Path:
-    """Real Demucs networks with random weights, small enough to run in an instant.
-
-    Bags in `folder`/demucs: `tiny` (HTDemucs, 1 s segments), `tiny_ft` (four specialists),
-    `tiny_mixed` (HTDemucs, HDemucs and Demucs with uneven weights), `swift` (Demucs, the fastest).
-    """
-    import torch
-    from demucs.demucs import Demucs
-    from demucs.hdemucs import HDemucs
-    from demucs.htdemucs import HTDemucs
-
-    bags = folder / "demucs"
-    bags.mkdir(parents=True)
-    sources = ["drums", "bass", "other", "vocals"]
-    transformer = {"sources": sources, "channels": 8, "t_layers": 1, "t_heads": 2, "segment": 1}
-    torch.manual_seed(7)
-    for number in range(4):
-        save_network(HTDemucs(**transformer), transformer, bags / f"tiny{number}.safetensors")
-    hybrid = {"sources": sources, "channels": 8, "segment": 2}
-    save_network(HDemucs(**hybrid), hybrid, bags / "hybrid0.safetensors")
-    wave = {"sources": sources, "channels": 8, "depth": 4, "segment": 2}
-    save_network(Demucs(**wave), wave, bags / "wave0.safetensors")
-    plain = {"sources": sources, "channels": 4, "depth": 3, "lstm_layers": 0, "dconv_mode": 0}
-    plain |= {"resample": False, "segment": 4}
-    save_network(Demucs(**plain), plain, bags / "swift0.safetensors")
-    identity = np.eye(4).tolist()
-    mixed = [[1.0, 0.0, 2.0, 1.0], [1.0, 1.0, 0.0, 1.0], [0.0, 2.0, 1.0, 0.0]]
-    for name, models, weights in (
-        ("tiny", ["tiny0"], None),
-        ("tiny_ft", ["tiny0", "tiny1", "tiny2", "tiny3"], identity),
-        ("tiny_mixed", ["tiny0", "hybrid0", "wave0"], mixed),
-        ("swift", ["swift0"], None),
-    ):
-        bag: dict[str, Any] = {"models": models}
-        if weights:
-            bag["weights"] = weights
-        (bags / f"{name}.yaml").write_text(yaml.safe_dump(bag))
-    return folder
-
-
-def save_network(network: Any, arguments: dict[str, Any], path: Path) -> None:
-    """Write a demucs network in the layout of `demucs.hf.load_safetensors_model`."""
-    import json
-
-    from safetensors.torch import save_file
-
-    kind = f"{type(network).__module__}.{type(network).__name__}"
-    metadata = {"klass": kind, "args": "[]", "kwargs": json.dumps(arguments)}
-    save_file(network.state_dict(), str(path), metadata)
-
-
-def noise(seconds: float, channels: int = 2, rate_hz: int = RATE_HZ, seed: int = 0) -> Sound:
-    """Coloured noise with a tone, float32 (channels, samples), peak about 0.5."""
-    generator = np.random.default_rng(seed)
-    samples = round(seconds * rate_hz)
-    hiss = generator.normal(0, 0.05, (channels, samples))
-    tone = 0.3 * np.sin(2 * np.pi * 220 * np.arange(samples) / rate_hz)
-    return (hiss + tone).astype(np.float32)
-
-
-def tone(seconds: float, frequency_hz: float = 1000.0, rate_hz: int = RATE_HZ) -> Sound:
-    """A sine of amplitude 0.5, float32 (samples,)."""
-    samples = np.arange(round(seconds * rate_hz))
-    return (0.5 * np.sin(2 * np.pi * frequency_hz * samples / rate_hz)).astype(np.float32)
-
-
-def level_db(sound: Sound) -> float:
-    """Level of the middle half of a sound against that of `tone`, in dB."""
-    length = sound.shape[-1]
-    middle = sound[..., length // 4 : 3 * length // 4].astype(np.float64)
-    return float(20 * np.log10(max(np.sqrt(np.mean(middle**2)), 1e-9) / (0.5 / np.sqrt(2))))
-
-
-def decode_all(path: Path, rate_hz: int = RATE_HZ, channels: int = 2) -> Sound:
-    """A whole file as `studio.audio.decode` yields it, float32 (channels, samples)."""
-    from studio.audio import decode
-
-    blocks = list(decode(path, rate_hz, channels))
-    return np.concatenate(blocks, axis=1) if blocks else np.zeros((channels, 0), np.float32)
-
-
-def ffmpeg_children() -> list[int]:
-    """Process ids of the ffmpeg children of this process that still run."""
-    import psutil
-
-    children = psutil.Process().children()
-    return [
-        child.pid
-        for child in children
-        if "ffmpeg" in child.name() and child.status() != psutil.STATUS_ZOMBIE
-    ]
-
-
-def write_wav(path: Path, sound: Sound, rate_hz: int = RATE_HZ, subtype: str = "PCM_16") -> Path:
-    import soundfile
-
-    soundfile.write(str(path), sound.T, rate_hz, subtype=subtype, format="WAV")
-    return path
-
-
-def read_sound(path: Path) -> Sound:
-    """float32 (channels, samples) of a file that libsndfile reads."""
-    import soundfile
-
-    frames, _ = soundfile.read(str(path), dtype="float32", always_2d=True)
-    return np.ascontiguousarray(frames.T)
-
-
-def sound_of(answer: requests.Response) -> Sound:
-    """float32 (channels, samples) of a download at RATE_HZ."""
-    import soundfile
-
-    assert answer.status_code == 200, answer.text
-    frames, rate_hz = soundfile.read(io.BytesIO(answer.content), dtype="float32")
-    assert rate_hz == RATE_HZ
-    return np.asarray(frames.T)
-
-
-def convert(source: Path, target: Path, *options: str) -> Path:
-    """Make another container of a file with ffmpeg."""
-    from studio.audio import ffmpeg_path
-
-    command = [ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-i", str(source)]
-    subprocess.run([*command, *options, str(target)], check=True)
-    return target

@@ -14,7 +14,8 @@ from scripts.scores import word_errors, words_of
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.openai_weights import read_checkpoint
 from studio.transcription.transcript import Segment, Word
-from tests.support.server import ROOT, SONG, Server, Sound, decode_all, write_wav
+from tests.support.server import ROOT, Server
+from tests.support.sounds import SONG, Sound, decode_all, write_wav
 
 MINI = ROOT / "pretrained" / "whisper-mini"
 SPEECH = ROOT / "samples" / "speech"

@@ -1,13 +1,17 @@
-"""Counts the statements that PostgreSQL receives, each of which is a round trip of its client."""
+"""What PostgreSQL receives, each statement a round trip of its client, and what waits in it."""
 
 import re
 from collections.abc import Callable
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from scripts.services.postgres import Postgres
 
 RECEIVED = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*)")
+WAITING = text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 class Statements:
@@ -38,3 +42,8 @@ class Statements:
             return RECEIVED.findall(self._log.read_bytes()[begin:].decode())
 
         return arrived
+
+
+def waiting_for_locks(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(WAITING))

@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from tests.support.server import RATE_HZ, Sound
+from tests.support.sounds import RATE_HZ, Sound
 from training.annotations import Annotation, annotate
 from training.sample import DURATION_S, SONG_SEED
 from training.songs import Note, Part, make_song

@@ -21,7 +21,7 @@ from studio.transcription.result import TRANSCRIPT_FILE
 from studio.transcription.transcribe import transcribe
 from studio.transcription.transcript import Segment, Word
 from tests.support.hearing import silence
-from tests.support.server import write_wav
+from tests.support.sounds import write_wav
 from tests.support.speech import (
     MAX_WRONG,
     MAX_WRONG_ELSEWHERE,

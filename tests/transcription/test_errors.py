@@ -12,7 +12,8 @@ import pytest
 
 from studio.transcription.engine import RATE_HZ
 from tests.support.problems import assert_problem, assert_sentence, without_network
-from tests.support.server import Server, write_wav
+from tests.support.server import Server
+from tests.support.sounds import write_wav
 from tests.support.speech import (
     MAX_WRONG,
     MAX_WRONG_ELSEWHERE,

@@ -16,7 +16,8 @@ from studio.audio import ffmpeg_path
 from studio.inference.hardware import has_vnni
 from studio.transcription.engine import RATE_HZ
 from tests.support.problems import assert_problem
-from tests.support.server import Server, convert, decode_all, write_wav
+from tests.support.server import Server
+from tests.support.sounds import convert, decode_all, write_wav
 from tests.support.speech import (
     MAX_WRONG,
     MAX_WRONG_ELSEWHERE,

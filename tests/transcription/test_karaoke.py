@@ -14,7 +14,8 @@ from studio.audio import Tags, ffmpeg_path
 from studio.transcription.formats import FORMATS, to_lrc, to_plain_lrc, to_srt, to_vtt
 from studio.transcription.karaoke import to_ass, to_ultrastar
 from studio.transcription.transcript import Segment, Transcript, Word
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 from tests.support.subtitles import (
     Note,
     read_lrc,

@@ -15,7 +15,8 @@ from tests.support.hearing import Hearing, silence
 from tests.support.live_client import Client
 from tests.support.openai_audio import ask, assert_error
 from tests.support.problems import assert_problem
-from tests.support.server import ROOT, Server, write_wav
+from tests.support.server import ROOT, Server
+from tests.support.sounds import write_wav
 from tests.support.speech import RECORDING, Spoken
 
 # Its vocabulary is that of the releases before large-v3.

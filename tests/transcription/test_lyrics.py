@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from studio.transcription.formats import FORMATS
-from tests.support.server import SONG, Server, decode_all, write_wav
+from tests.support.server import Server
+from tests.support.sounds import SONG, decode_all, write_wav
 from tests.support.speech import TRACK, again, data, instrumental, text, watch
 from tests.support.subtitles import read_lrc, read_srt, read_ultrastar
 from tests.support.tunes import melody

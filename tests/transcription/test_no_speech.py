@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from studio.transcription.transcribe import NOTHING_SAID
-from tests.support.server import RATE_HZ, Server, Sound, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import RATE_HZ, Sound, noise, write_wav
 from tests.support.speech import data, instrumental, text, transcribed
 from tests.support.subtitles import read_lrc, read_srt, read_vtt
 

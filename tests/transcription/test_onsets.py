@@ -19,7 +19,7 @@ from studio.transcription.interruption import interruptible
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.result import TRANSCRIPT_FILE
 from studio.transcription.transcribe import transcribe
-from tests.support.server import SONG, decode_all
+from tests.support.sounds import SONG, decode_all
 from tests.support.speech import MINI
 from tests.support.tunes import melody
 from training.sample import DURATION_S, SONG_SEED

@@ -6,7 +6,7 @@ from studio.transcription.engine import RATE_HZ
 from studio.transcription.karaoke import to_ultrastar
 from studio.transcription.pitches import PitchFinder, with_pitches
 from studio.transcription.transcript import Segment, Transcript, Word
-from tests.support.server import SONG, decode_all
+from tests.support.sounds import SONG, decode_all
 from tests.support.subtitles import read_ultrastar
 from tests.support.tunes import melody
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.windows import PIECE_S, WINDOW_S, Window, all_windows, voiced_windows
 from tests.support.hearing import silence
-from tests.support.server import SONG, decode_all
+from tests.support.sounds import SONG, decode_all
 
 Find = Callable[[Iterable[Speech]], Iterator[Window]]
 BOTH = pytest.mark.parametrize("find", [voiced_windows, all_windows])

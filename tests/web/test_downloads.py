@@ -18,7 +18,8 @@ from werkzeug.http import parse_options_header
 from studio.audio import MEDIA_TYPES
 from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from tests.support.hostile_files import open_door, send
-from tests.support.server import Server, convert, noise, read_sound, sound_of, write_wav
+from tests.support.server import Server
+from tests.support.sounds import convert, noise, read_sound, sound_of, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 TRACKS = [*STEMS, "no_drums", "no_bass", "no_other", "no_vocals", "instrumental"]

@@ -18,7 +18,7 @@ from studio.storage.storage import Storage
 from studio.transcription import editing
 from studio.transcription.transcript import Transcript
 from tests.support.hostile_files import open_door, send
-from tests.support.server import noise, write_wav
+from tests.support.sounds import noise, write_wav
 from tests.support.storage import disk_storage
 
 SEGMENT = {"start_s": 0.1, "end_s": 0.4, "text": "By hand."}

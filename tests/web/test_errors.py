@@ -10,7 +10,8 @@ import requests
 
 from studio.errors import all_errors
 from tests.support.problems import FORM, World, assert_problem, left_on, part, send
-from tests.support.server import Server, convert, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import convert, noise, write_wav
 
 Send = Callable[[World], requests.Response]
 UNKNOWN = "0" * 32

@@ -17,7 +17,8 @@ from studio.jobs.job import Job, Request, State
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import MAX_ATTEMPTS, JobStore
 from tests.support.problems import assert_problem, assert_sentence, without_network
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 
 REQUEST = Request("0" * 32, "demucs", "tiny", {}, "fingerprint")
 

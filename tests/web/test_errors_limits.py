@@ -13,7 +13,8 @@ import pytest
 from studio.errors import DiskFull
 from studio.storage.incoming import IncomingFile
 from tests.support.problems import BOUNDARY, FORM, assert_problem, left_on, part, send
-from tests.support.server import Server, convert, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import convert, noise, write_wav
 from tests.support.storage import disk_storage
 
 LIMIT_BYTES = 100_000

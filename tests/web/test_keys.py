@@ -18,7 +18,8 @@ from studio.web.access import Access
 from tests.support.keys import ANN, BOB, METRICS_KEY
 from tests.support.live_client import Client
 from tests.support.problems import assert_problem
-from tests.support.server import ROOT, Server, noise, write_wav
+from tests.support.server import ROOT, Server
+from tests.support.sounds import noise, write_wav
 
 WRONG = "eve-0123456789abcdef"
 OPEN = ["/health", "/ready", "/docs", "/openapi.json", "/websocket-test.html"]

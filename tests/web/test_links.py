@@ -11,7 +11,8 @@ import requests
 from studio.web.tickets import Tickets
 from tests.support.keys import ANN, BOB, SECRET
 from tests.support.problems import assert_problem
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 
 OF_ANN = {"Authorization": f"Bearer {ANN}"}
 OF_BOB = {"Authorization": f"Bearer {BOB}"}

@@ -14,9 +14,10 @@ from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.receive import receiver
 from tests.support.live_client import Client, chunk
-from tests.support.server import Server, convert, decode_all, level_db, tone, write_wav
+from tests.support.receiving import FRAGMENTS, heard, pieces
+from tests.support.server import Server
+from tests.support.sounds import convert, decode_all, level_db, tone, write_wav
 from tests.support.speech import RECORDING, Spoken
-from tests.transcription.live.test_receive import FRAGMENTS, heard, pieces
 
 Encode = Callable[[Speech], bytes]
 

@@ -11,7 +11,8 @@ import socketio
 from studio.transcription.engine import RATE_HZ
 from tests.support.hearing import silence
 from tests.support.live_client import NAMESPACE, Client, chunk, pcm
-from tests.support.server import Server, ffmpeg_children
+from tests.support.server import Server
+from tests.support.sounds import ffmpeg_children
 from tests.support.speech import Spoken
 
 SECOND = pcm(silence(1.0))

@@ -18,7 +18,8 @@ from tests.support.page import (
     said,
     stream_faster,
 )
-from tests.support.server import ROOT, Server, write_wav
+from tests.support.server import ROOT, Server
+from tests.support.sounds import write_wav
 from tests.support.speech import MAX_WRONG, Spoken, write_speech, wrong
 
 pytestmark = pytest.mark.browser

@@ -11,7 +11,8 @@ import pytest
 from studio.transcription.engine import RATE_HZ
 from tests.support.hearing import chunks, hiss, silence
 from tests.support.live_client import Client, chunk, finals
-from tests.support.server import Server, convert, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import convert, noise, write_wav
 from tests.support.speech import MAX_WRONG, RECORDING, Spoken, instrumental, wrong
 
 

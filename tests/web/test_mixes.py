@@ -20,8 +20,8 @@ from studio.web.mixes import MAX_MIXES_PER_CLIENT
 from tests.support.hostile_files import open_door
 from tests.support.hostile_files import send as send_file
 from tests.support.problems import assert_problem
-from tests.support.server import (
-    Server,
+from tests.support.server import Server, until
+from tests.support.sounds import (
     Sound,
     convert,
     decode_all,
@@ -30,7 +30,6 @@ from tests.support.server import (
     read_sound,
     sound_of,
     tone,
-    until,
     write_wav,
 )
 from tests.support.tunes import tune

@@ -20,7 +20,8 @@ from studio.separation.options import SeparationOptions
 from studio.transcription.options import TranscriptionOptions
 from studio.web.remedies import REMEDIES
 from tests.support.problems import without_network
-from tests.support.server import ROOT, Server, noise, write_wav
+from tests.support.server import ROOT, Server
+from tests.support.sounds import noise, write_wav
 
 CONTRACT = {
     "/health": {"get"},

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support.problems import BOUNDARY, FORM, assert_sentence, left_on, part
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
 
 CHUNKED = "Transfer-Encoding: chunked"
 SIZED = "Content-Length: 5000000"

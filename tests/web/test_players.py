@@ -8,7 +8,8 @@ import pytest
 
 from studio.results import SoundResult, joined_track
 from tests.support.problems import assert_problem
-from tests.support.server import RATE_HZ, Server, noise, sound_of, write_wav
+from tests.support.server import Server
+from tests.support.sounds import RATE_HZ, noise, sound_of, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 

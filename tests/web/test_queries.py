@@ -11,7 +11,8 @@ from studio.transcription.languages import LANGUAGES, NAMES, language_code
 from studio.transcription.live.settings import LiveSettings
 from studio.transcription.options import TranscriptionOptions
 from tests.support.problems import assert_problem
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 
 
 @pytest.fixture(scope="module")

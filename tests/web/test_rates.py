@@ -9,11 +9,11 @@ import pytest
 import requests
 from socketio.exceptions import ConnectionError
 
+from tests.support.jobs_client import Page
 from tests.support.keys import ANN, BOB
 from tests.support.live_client import Client
 from tests.support.problems import FORM, assert_problem
 from tests.support.server import Server
-from tests.web.test_jobs_live import Page
 
 CYD = "cyd-0123456789abcdef"
 PER_HOUR = 20

@@ -11,7 +11,8 @@ import requests
 from studio import audio
 from studio.karaoke.video import MAX_KEPT
 from tests.support.problems import assert_problem
-from tests.support.server import Server, convert, decode_all, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import convert, decode_all, noise, write_wav
 
 SMALL = "size=160x160"
 WORDS = ("Sing", " with", " me")

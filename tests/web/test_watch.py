@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import REGISTRY
 
 from studio.jobs.job import State
 from studio.web.metrics import CurrentValues, Metrics
 from tests.support.keys import SECRET
 from tests.support.live_client import Client
+from tests.support.metrics import Scrape, scrape
 from tests.support.server import LAUNCHER, Server
 
 
@@ -29,33 +29,6 @@ def watched(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
     ).start(command=LAUNCHER)
     yield server
     server.stop_later()
-
-
-class Scrape:
-    """The values of one answer of /metrics, by name and labels."""
-
-    def __init__(self, text: str) -> None:
-        self._samples = [
-            sample for family in text_string_to_metric_families(text) for sample in family.samples
-        ]
-
-    def value(self, name: str, **labels: str) -> float:
-        found = [
-            sample.value
-            for sample in self._samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        ]
-        return sum(found)
-
-    def labels(self, name: str, label: str) -> set[str]:
-        return {sample.labels[label] for sample in self._samples if sample.name == name}
-
-
-def scrape(server: Server, **more: Any) -> Scrape:
-    answer = server.get("/metrics", **more)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["Content-Type"].startswith("text/plain")
-    return Scrape(answer.text)
 
 
 def test_jobs_and_their_sound_are_counted(watched: Server, short_wav: Path) -> None:

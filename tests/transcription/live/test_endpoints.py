@@ -12,7 +12,7 @@ from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.endpoints import CUT_AT_SAMPLES, CUT_FROM_SAMPLES, Endpoints, Span
 from studio.transcription.voice_activity import WINDOW_SAMPLES
 from tests.support.hearing import chunks, hiss, silence
-from tests.support.server import SONG, decode_all
+from tests.support.sounds import SONG, decode_all
 from tests.support.speech import Spoken, instrumental
 
 # A busy machine is no defect; an example listens to half a minute.

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from studio.audio import ffmpeg_path
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.events import SessionError
-from studio.transcription.live.receive import Receiver, chunk_bytes, receiver
-from tests.support.server import convert, decode_all, ffmpeg_children, level_db, tone, write_wav
+from studio.transcription.live.receive import chunk_bytes, receiver
+from tests.support.receiving import FRAGMENTS, heard, pieces
+from tests.support.sounds import convert, decode_all, ffmpeg_children, level_db, tone, write_wav
 from tests.support.speech import RECORDING
 
 UNHURRIED = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -22,30 +23,11 @@ RATES = [8000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
 WEBM = "audio/webm;codecs=opus"
 OGG = "audio/ogg; codecs=opus"
 MP4 = "audio/mp4; codecs=mp4a.40.2"
-FRAGMENTS = ["-movflags", "frag_keyframe+empty_moov+default_base_moof", "-frag_duration", "200000"]
 
 
 def pcm(sound: Speech) -> bytes:
     """16-bit samples, little-endian; sound is (samples,) or (samples, channels)."""
     return np.round(sound * 32767).astype("<i2").tobytes()
-
-
-def pieces(data: bytes, *sizes: int) -> list[bytes]:
-    """The data in pieces of these sizes, over and over."""
-    found: list[bytes] = []
-    start = 0
-    while start < len(data):
-        size = sizes[len(found) % len(sizes)]
-        found.append(data[start : start + size])
-        start += size
-    return found
-
-
-def heard(one: Receiver, data: list[bytes]) -> Speech:
-    try:
-        return np.concatenate([*(one.feed(piece) for piece in data), one.finish()])
-    finally:
-        one.close()
 
 
 def error_of(mime_type: str, data: bytes) -> SessionError:

@@ -24,7 +24,8 @@ from studio.web.compat.desk import Received
 from studio.web.compat.separator_task import SeparationRequest, Task
 from studio.web.services import MAX_WAITING_PER_CLIENT
 from tests.support.hostile_files import open_door
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 from tests.support.storage import disk_storage
 
 KEY = "separator-0123456789"

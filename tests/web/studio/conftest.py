@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.support.browser import DESKTOP, PHONE, TIMEOUT_S, chromium, until
-from tests.support.server import RATE_HZ, SONG, Server, write_wav
+from tests.support.server import Server
+from tests.support.sounds import RATE_HZ, SONG, write_wav
 
 TONE_HZ = 440.0
 TONE_S = 8.0

@@ -7,9 +7,8 @@ import pytest
 
 from tests.support.firefox import BINARY, Firefox
 from tests.support.server import Server, until
+from tests.support.studio_page import LEVEL, LINE, LOUD, NEXT, PITCH, SILENT, SWEPT
 from tests.web.studio.conftest import HEAR, TONE_HZ, Song
-from tests.web.studio.test_karaoke import LINE, NEXT, SWEPT
-from tests.web.studio.test_mixer import LEVEL, LOUD, PITCH, SILENT
 
 pytestmark = [
     pytest.mark.browser,

@@ -3,20 +3,12 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.server import SONG, Server
+from tests.support.server import Server
+from tests.support.sounds import SONG
+from tests.support.studio_page import LINE, NEXT, SWEPT
 from tests.web.studio.conftest import Song, until
 
 pytestmark = pytest.mark.browser
-LINE = {
-    "start_s": 4.0,
-    "end_s": 6.0,
-    "text": " one two",
-    "words": [
-        {"text": " one", "start_s": 4.0, "end_s": 5.0},
-        {"text": " two", "start_s": 5.0, "end_s": 6.0},
-    ],
-}
-NEXT = {**LINE, "start_s": 8.0, "end_s": 9.0, "text": " three", "words": []}
 # What is sung in the sample song.
 LYRICS = [
     "yellow ever day shine", "ever now shine yellow", "now day now day", "luna slow",
@@ -30,8 +22,6 @@ PLAY_AND_PAUSE = """async () => {
   while (!button("Pause")) await new Promise(requestAnimationFrame);
   button("Pause").click();
 }"""
-SWEPT = """[...document.querySelectorAll(".sung-word")]
-  .map((word) => Number(word.style.getPropertyValue("--sung")))"""
 
 
 def test_words_are_swept_in_time(page: Page, studio: Server, sung: Song) -> None:

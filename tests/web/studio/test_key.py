@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.browser import assert_usable
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 
 pytestmark = pytest.mark.browser
 KEY = "page-0123456789%[abc]"

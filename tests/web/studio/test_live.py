@@ -8,9 +8,9 @@ from playwright.sync_api import Page, expect
 from studio.transcription.engine import RATE_HZ
 from studio.transcription.languages import LANGUAGES
 from tests.support.browser import ASKS, NO_WEBSOCKETS, PHONE, assert_usable, until
-from tests.support.server import write_wav
+from tests.support.sounds import write_wav
 from tests.support.speech import MAX_WRONG, Spoken, wrong
-from tests.web.studio.test_songs import HOLD
+from tests.support.studio_page import HOLD
 
 pytestmark = pytest.mark.browser
 FINAL = ".live-lines .final"

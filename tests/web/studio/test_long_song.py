@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from playwright.sync_api import Page, expect
 
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LONG_S = 3600

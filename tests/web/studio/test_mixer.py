@@ -4,27 +4,12 @@ import pytest
 from playwright.sync_api import Page, Position, Route, expect
 
 from tests.support.browser import hold_requests
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
+from tests.support.studio_page import LEVEL, LOUD, PITCH, SILENT, STEMS, mute
 from tests.web.studio.conftest import TONE_HZ, Song, until
 
 pytestmark = pytest.mark.browser
-STEMS = ("Drums", "Bass", "Other", "Vocals")
-LOUD = 0.05
-SILENT = 1e-4
-# The peak of what was heard in the last 0.7 s.
-LEVEL = """() => {
-  const samples = new Float32Array(heard.fftSize);
-  heard.getFloatTimeDomainData(samples);
-  return samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
-}"""
-PITCH = """() => {
-  const levels = new Float32Array(heard.frequencyBinCount);
-  heard.getFloatFrequencyData(levels);
-  const loudest = levels.indexOf(levels.reduce((most, level) => Math.max(most, level)));
-  return loudest * heard.context.sampleRate / heard.fftSize;
-}"""
-
-
 # No frames are drawn in the background; what becomes of the end of the loop is noted.
 BACKGROUND = """
 window.requestAnimationFrame = () => 0;
@@ -43,11 +28,6 @@ def play(page: Page, song: Song, query: str = "") -> None:
     page.goto(f"/studio/{song.file_id}?from=1&to=7{query}")
     page.get_by_role("button", name="Play").click()
     until(page, f"window.heard && ({LEVEL})() > {LOUD}")
-
-
-def mute(page: Page, *stems: str) -> None:
-    for stem in stems:
-        page.get_by_role("button", name=f"Mute {stem}").click()
 
 
 def test_what_is_muted_is_not_heard(page: Page, song: Song) -> None:

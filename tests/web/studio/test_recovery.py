@@ -4,11 +4,10 @@ import pytest
 from playwright.sync_api import Page, Route, WebSocket, expect
 
 from tests.support.browser import assert_usable, hold_requests
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
+from tests.support.studio_page import CARDS, LEVEL, LINE, LOOK, LOUD, remember
 from tests.web.studio.conftest import Song, until
-from tests.web.studio.test_karaoke import LINE
-from tests.web.studio.test_mixer import LEVEL, LOUD
-from tests.web.studio.test_songs import CARDS, LOOK, remember
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -10,43 +10,13 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser import ASKS, assert_usable, hold_requests, until
-from tests.support.server import Server, noise, write_wav
+from tests.support.server import Server
+from tests.support.sounds import noise, write_wav
+from tests.support.studio_page import CARDS, HOLD, LOOK, REFUSE_STORAGE, remember
 from tests.web.studio.conftest import DESKTOP, PHONE, Song
 
 pytestmark = pytest.mark.browser
-CARDS = ".song[data-id]"
 FILES = "#files"
-# The time in which deleting can be undone ends when the test says so.
-HOLD = """
-const wait = window.setTimeout;
-window.setTimeout = (run, ms, ...more) => {
-  if (ms !== 6000) return wait(run, ms, ...more);
-  window.endUndo = run;
-  return 0;
-};
-"""
-
-
-REFUSE_STORAGE = """
-for (const name of ["localStorage", "sessionStorage"]) {
-  Object.defineProperty(window, name, {
-    get() { throw new DOMException("Access is denied.", "SecurityError"); },
-  });
-}
-"""
-# The page looks for its song when the test says so.
-LOOK = """
-const every = window.setInterval;
-window.setInterval = (run, ms, ...more) => {
-  if (ms === 10000) window.look = run;
-  return every(run, ms, ...more);
-};
-"""
-
-
-def remember(page: Page, songs: list[dict[str, object]]) -> None:
-    """Put songs into the history of the browser."""
-    page.add_init_script(f"localStorage.setItem('studio.songs', {json.dumps(json.dumps(songs))})")
 
 
 def show_upload(page: Page, studio: Server, name: str) -> str:

@@ -10,9 +10,11 @@ import pytest
 import soundfile
 from playwright.sync_api import Page, expect
 
-from tests.support.server import RATE_HZ, SONG, Server, noise, save_network, write_wav
+from tests.support.demucs_models import save_network
+from tests.support.server import Server
+from tests.support.sounds import RATE_HZ, SONG, noise, write_wav
+from tests.support.studio_page import LEVEL, LOUD, SILENT, STEMS, mute
 from tests.web.studio.conftest import Song, until
-from tests.web.studio.test_mixer import LEVEL, LOUD, SILENT, STEMS, mute
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SEEKS = 20

@@ -8,8 +8,8 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.support.browser import ASKS, assert_usable
 from tests.support.server import Server
+from tests.support.studio_page import REFUSE_STORAGE
 from tests.web.studio.conftest import DESKTOP, Song, until
-from tests.web.studio.test_songs import REFUSE_STORAGE
 
 pytestmark = pytest.mark.browser
 SAVED = "document.querySelector('.save').textContent.trim() === 'Saved'"

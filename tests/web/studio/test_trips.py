@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.support.server import SONG
+from tests.support.sounds import SONG
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SONG_FILE = SONG / "mixture.flac"

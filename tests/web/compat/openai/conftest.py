@@ -8,7 +8,8 @@ from openai import OpenAI
 
 from studio.transcription.engine import RATE_HZ
 from tests.support.openai_audio import KEY, OTHER, client_of
-from tests.support.server import Server, write_wav
+from tests.support.server import Server
+from tests.support.sounds import write_wav
 from tests.support.speech import Spoken, write_speech
 
 

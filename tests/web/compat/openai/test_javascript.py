@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.support.proxy import Proxy
+from tests.support.realtime import pieces
 from tests.support.server import ROOT, Server
 from tests.support.speech import MAX_WRONG_ELSEWHERE, RECORDING, Spoken, text, transcribed, wrong
-from tests.web.compat.openai.test_realtime import pieces
 
 SCRIPTS = ROOT / "tests" / "support" / "javascript"
 PACKAGES = ("openai@7.57.0", "ws@8.23.0")

@@ -18,7 +18,8 @@ from tests.support.openai_audio import (
     jobs_of,
     newest,
 )
-from tests.support.server import Server, noise, until, write_wav
+from tests.support.server import Server, until
+from tests.support.sounds import noise, write_wav
 from tests.support.speech import write_speech
 
 

@@ -1,96 +1,35 @@
 """OpenAI's Realtime API, asked by the official Python client: speech in real time, turn by turn."""
 
-import base64
 import json
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
-import soxr
-import websocket
-from openai import OpenAI
-from openai.resources.realtime.realtime import RealtimeConnection
-from openai.types.websocket_reconnection import is_recoverable_close
-from socketio.exceptions import ConnectionError as RefusedError
-from websockets.exceptions import ConnectionClosedError
-from werkzeug.serving import make_server
 
-from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.engine import RATE_HZ
 from studio.transcription.live.endpoints import Span
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.settings import LiveSettings
-from studio.web.compat.openai.realtime import connection as realtime_connection
 from studio.web.compat.openai.realtime.configuration import Configuration
 from studio.web.compat.openai.realtime.items import Items
 from tests.support.hearing import silence
-from tests.support.in_process import application
-from tests.support.live_client import Client, open_sessions
-from tests.support.openai_audio import KEY
-from tests.support.server import WAIT_S, Server, until
+from tests.support.realtime import (
+    CHUNK_S,
+    TRANSCRIPTION,
+    configure,
+    connected,
+    pieces,
+    say,
+    texts_of,
+    until_completed,
+)
+from tests.support.server import Server
 from tests.support.speech import MAX_WRONG_ELSEWHERE, Spoken, wrong
-from tests.web.test_watch import scrape
 
 # The client uses `websockets` in a way that its newest version calls deprecated.
 pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used:DeprecationWarning")
-
-PCM_HZ = 24_000
-CHUNK_S = 0.1
-TRANSCRIPTION = "conversation.item.input_audio_transcription"
-ADDRESS = "/v1/realtime?intent=transcription"
-
-
-@contextmanager
-def connected(server: Server) -> Iterator[RealtimeConnection]:
-    with (
-        OpenAI(base_url=f"{server.url}/v1", api_key=KEY) as client,
-        client.realtime.connect(extra_query={"intent": "transcription"}) as connection,
-    ):
-        assert connection.recv().type == "session.created"
-        yield connection
-
-
-def configure(connection: RealtimeConnection, **sound: Any) -> Any:
-    session: Any = {"type": "transcription", "audio": {"input": sound}}
-    connection.session.update(session=session)
-    event = connection.recv()
-    assert event.type == "session.updated", event
-    return event
-
-
-def pieces(speech: Speech) -> list[str]:
-    """Base64 of 0.1 s each, 16-bit PCM at 24 kHz."""
-    resampled = soxr.resample(speech, RATE_HZ, PCM_HZ)
-    data = (np.clip(resampled, -1, 1) * 32767).astype("<i2").tobytes()
-    size = round(2 * CHUNK_S * PCM_HZ)
-    return [
-        base64.b64encode(data[start : start + size]).decode() for start in range(0, len(data), size)
-    ]
-
-
-def say(connection: RealtimeConnection, speech: Speech, pause_s: float = 0.0) -> None:
-    for piece in pieces(speech):
-        connection.input_audio_buffer.append(audio=piece)
-        time.sleep(pause_s)
-
-
-def until_completed(connection: RealtimeConnection, count: int) -> list[Any]:
-    """The events up to the completion of so many items."""
-    events: list[Any] = []
-    while sum(event.type == f"{TRANSCRIPTION}.completed" for event in events) < count:
-        events.append(connection.recv())
-        assert events[-1].type != "error", events[-1]
-    return events
-
-
-def texts_of(events: list[Any]) -> list[str]:
-    return [event.transcript for event in events if event.type == f"{TRANSCRIPTION}.completed"]
 
 
 def test_speech_in_real_time(server: Server, recording: Spoken) -> None:
@@ -296,58 +235,6 @@ def test_errors_repeat_the_id_of_the_event(server: Server) -> None:
             assert answer["error"]["event_id"] == (event_id if is_repeated else None)
 
 
-def test_who_reads_nothing_is_ended(server: Server) -> None:
-    """Nothing more can be sent to it, not even the end."""
-    options = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
-    opened = open_socket(server, header=[f"Authorization: Bearer {KEY}"], sockopt=options)
-    event = json.dumps({"type": "response.create", "event_id": "x" * 512})
-    events = websocket.ABNF.create_frame(event, websocket.ABNF.OPCODE_TEXT).format() * 500
-    with pytest.raises(ConnectionError):
-        for _ in range(100):
-            opened.sock.sendall(events)
-    until(lambda: open_sessions(server) == 0)
-    opened.shutdown()
-
-
-def test_a_client_connects_again_after_a_restart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(realtime_connection, "LINGER_S", WAIT_S)
-    with (
-        application(tmp_path, WHISPER_MODEL="mini") as app,
-        make_server("127.0.0.1", 0, app, threaded=True) as http,
-        OpenAI(base_url=f"http://127.0.0.1:{http.server_port}/v1", api_key="any") as client,
-    ):
-        Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
-        with client.realtime.connect(extra_query={"intent": "transcription"}) as opened:
-            assert opened.recv().type == "session.created"
-            app.extensions["parts"].stop()
-            told = opened.recv()
-            assert told.type == "error" and told.error.code == "server_stopping"
-            with pytest.raises(ConnectionClosedError) as closed:
-                opened.recv()
-        http.shutdown()
-    assert closed.value.rcvd is not None
-    assert is_recoverable_close(closed.value.rcvd.code)
-
-
-def test_a_session_is_no_slow_request(server: Server) -> None:
-    """The time of requests in the metrics leaves out how long somebody spoke."""
-    route = {"route": "/v1/realtime"}
-
-    def counted() -> tuple[float, float]:
-        now = scrape(server)
-        return (
-            now.value("studio_http_requests_total", status="101", **route),
-            now.value("studio_http_request_seconds_count", **route),
-        )
-
-    sessions, timed = counted()
-    open_socket(server, header=[f"Authorization: Bearer {KEY}"]).close()
-    until(lambda: counted()[0] == sessions + 1)
-    assert counted()[1] == timed
-
-
 def test_settings_change_after_an_utterance(server: Server, recording: Spoken) -> None:
     """With the event of older clients, in the middle of a sentence."""
     with connected(server) as connection:
@@ -370,56 +257,3 @@ def test_settings_change_after_an_utterance(server: Server, recording: Spoken) -
         sound = event["session"]["audio"]["input"]
         assert sound["turn_detection"]["silence_duration_ms"] == 350
         assert sound["transcription"]["language"] is None
-
-
-def open_socket(server: Server, **options: Any) -> websocket.WebSocket:
-    address = server.url.replace("http", "ws") + options.pop("path", ADDRESS)
-    return websocket.create_connection(address, timeout=WAIT_S, **options)
-
-
-def test_who_may_connect(server: Server) -> None:
-    key = [f"Authorization: Bearer {KEY}"]
-    refusals: list[tuple[int, dict[str, Any]]] = [
-        (401, {}),
-        (401, {"subprotocols": ["realtime", "openai-insecure-api-key.wrong"]}),
-        (400, {"header": key, "path": "/v1/realtime?intent=conversation"}),
-        (404, {"header": key, "path": f"{ADDRESS}&model=nothing"}),
-    ]
-    for status, options in refusals:
-        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-            open_socket(server, **options)
-        assert refused.value.status_code == status
-        assert set(json.loads(refused.value.resp_body or b"")["error"]) == {
-            "message", "type", "param", "code",
-        }  # fmt: skip
-    plain = server.get(ADDRESS, headers={"Authorization": f"Bearer {KEY}"})
-    assert plain.status_code == 400
-    page = open_socket(server, subprotocols=["realtime", f"openai-insecure-api-key.{KEY}"])
-    assert page.getsubprotocol() == "realtime"
-    assert json.loads(page.recv())["type"] == "session.created"
-    page.close()
-
-
-def test_a_client_may_have_so_many_sessions(server: Server) -> None:
-    """Of all protocols together: here one of Socket.IO and one of the Realtime API."""
-    key = [f"Authorization: Bearer {KEY}"]
-    transcribe = Client(server, auth={"token": KEY})
-    transcribe.greeting()
-    sockets = [open_socket(server, header=key)]
-    with pytest.raises(RefusedError, match="too_many_sessions"):
-        Client(server, auth={"token": KEY})
-    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-        open_socket(server, header=key)
-    assert refused.value.status_code == 429
-    assert (refused.value.resp_headers or {})["retry-after"] == "10"
-    transcribe.close()
-    sockets[0].close()
-
-    def is_open_again() -> bool:
-        try:
-            open_socket(server, header=key).close()
-        except websocket.WebSocketBadStatusException:
-            return False
-        return True
-
-    until(is_open_again)

@@ -15,7 +15,8 @@ from tests.support.openai_audio import (
     ask,
     jobs_of,
 )
-from tests.support.server import Server, convert
+from tests.support.server import Server
+from tests.support.sounds import convert
 from tests.support.speech import RECORDING
 
 
