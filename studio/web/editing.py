@@ -25,7 +25,7 @@ from studio.results import Editing, Track
 from studio.storage.files import StoredFile, Upload
 from studio.web import receiving, schemas, sending
 from studio.web.operations import Parameter, operation
-from studio.web.tracks import TrackViews
+from studio.web.results import ResultViews
 from studio.web.views import answer
 
 # The words of six hours of speech, with times.
@@ -51,7 +51,7 @@ EDIT_ERRORS = (
 )
 
 
-class EditViews(TrackViews):
+class EditViews(ResultViews):
     """Editing tracks. One edit at a time, so that none overwrites another unseen."""
 
     @operation(
