@@ -26,7 +26,7 @@ from studio.errors import (
 from studio.jobs.job import Job
 from studio.places import LimitReached, Places
 from studio.storage.files import Upload
-from studio.web import sending
+from studio.web import receiving, sending
 from studio.web.links import LINK
 from studio.web.operations import TRACK, Parameter, operation
 from studio.web.results import TRACK_ERRORS, ResultViews
@@ -93,11 +93,7 @@ def single_values(
             raise UnknownOption(
                 f"Unknown query parameter {name!r}. Known for this song: {', '.join(known)}."
             )
-        if len(texts) > 1:
-            raise InvalidOption(
-                f"The query parameter {name!r} occurs {len(texts)} times. Send it once."
-            )
-        values[name] = texts[0]
+        values[name] = receiving.single(name, texts)
     return values
 
 
