@@ -1,10 +1,7 @@
 """Builds responses from jobs, uploads and files on disk."""
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -200,16 +197,3 @@ def _file(info: FileInfo | None, url: str) -> schemas.TrackFormat:
     return schemas.TrackFormat(
         ready=info is not None, bytes=info.size_bytes if info else None, url=url
     )
-
-
-def download_name(upload: Upload, track: str, file_type: str) -> str:
-    """A file name based on that of the upload: "song - vocals.wav"."""
-    return f"{PurePath(upload.filename).stem} - {track}.{file_type}"
-
-
-def disposition(name: str) -> str:
-    """The Content-Disposition of a download (RFC 6266), with an RFC 5987 and a plain file name."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    # Full-width letters may normalise to a path.
-    plain = re.sub(r'[\x00-\x1f\x7f\\/:*?"<>|%]', "_", plain).strip(" -").lstrip(".") or "track"
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -26,7 +26,7 @@ from studio.storage.results import StoredFile
 from studio.storage.uploads import Upload
 from studio.web import receiving, schemas, sending
 from studio.web.operations import Parameter, operation
-from studio.web.tracks import TrackViews
+from studio.web.results import ResultViews
 from studio.web.views import answer
 
 # The words of six hours of speech, with times.
@@ -52,7 +52,7 @@ EDIT_ERRORS = (
 )
 
 
-class EditViews(TrackViews):
+class EditViews(ResultViews):
     """Editing tracks. One edit at a time, so that none overwrites another unseen."""
 
     @operation(

@@ -26,11 +26,11 @@ from studio.errors import (
 from studio.jobs.job import Job
 from studio.places import LimitReached, Places
 from studio.storage.uploads import Upload
-from studio.web import answers
+from studio.web import receiving, sending
 from studio.web.links import LINK
 from studio.web.operations import TRACK, Parameter, operation
+from studio.web.results import TRACK_ERRORS, ResultViews
 from studio.web.services import Services
-from studio.web.tracks import TRACK_ERRORS, TrackViews
 
 # Each mix that is being made needs up to three processes and a server thread.
 MAX_MIXES, MAX_MIXES_PER_CLIENT = 4, 2
@@ -93,15 +93,11 @@ def single_values(
             raise UnknownOption(
                 f"Unknown query parameter {name!r}. Known for this song: {', '.join(known)}."
             )
-        if len(texts) > 1:
-            raise InvalidOption(
-                f"The query parameter {name!r} occurs {len(texts)} times. Send it once."
-            )
-        values[name] = texts[0]
+        values[name] = receiving.single(name, texts)
     return values
 
 
-class MixViews(TrackViews):
+class MixViews(ResultViews):
     """The view of mixes. They are made while they are sent, and not kept."""
 
     def __init__(self, services: Services) -> None:
@@ -147,8 +143,7 @@ class MixViews(TrackViews):
             length_bytes = audio.mix_bytes(mix, song, file_format)
             if length_bytes is not None:
                 response.content_length = length_bytes
-            name = answers.download_name(upload, MIX, file_format)
-            response.headers["Content-Disposition"] = answers.disposition(name)
+            sending.attach(response, sending.download_name(upload, MIX, file_format))
             response.call_on_close(held.pop_all().close)
             return response
 

@@ -20,10 +20,10 @@ from studio.errors import (
 )
 from studio.results import PEAKS
 from studio.sources import upload_peaks
-from studio.web import answers, sending
+from studio.web import sending
 from studio.web.links import LINK
 from studio.web.operations import Parameter, operation
-from studio.web.tracks import IF_NONE_MATCH, RANGE, SAMPLES_PER_PIXEL, samples_per_pixel
+from studio.web.results import IF_NONE_MATCH, RANGE, SAMPLES_PER_PIXEL, samples_per_pixel
 from studio.web.views import Views
 
 NAME = "original"
@@ -78,5 +78,5 @@ class OriginalViews(Views):
             )
         with self._request():
             file = upload_peaks(self._storage, upload, zoom)
-        name = answers.download_name(upload, NAME, f"{PEAKS}.json")
+        name = sending.download_name(upload, NAME, f"{PEAKS}.json")
         return sending.send(file, PEAKS_TYPE, name)

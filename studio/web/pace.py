@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import IO, Any, cast
 
 from studio.errors import UploadTooSlow
-from studio.web.sockets import stop_reading, tcp_of
+from studio.web.tcp import stop_reading, tcp_of
 
 
 @dataclass(frozen=True)

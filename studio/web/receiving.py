@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -181,13 +181,19 @@ def check_query(operation: Operation) -> None:
                 f"Unknown query parameter {name!r}. "
                 + (f"Known: {', '.join(known)}." if known else "This route has none.")
             )
-        if len(values) > 1:
-            raise InvalidOption(
-                f"The query parameter {name!r} occurs {len(values)} times. Send it once."
-            )
+        value = single(name, values)
         most = known[name].schema.get("maxLength")
-        if most is not None and len(values[0]) > most:
+        if most is not None and len(value) > most:
             raise InvalidOption(
-                f"The query parameter {name!r} has {len(values[0]):,} characters; the maximum is "
+                f"The query parameter {name!r} has {len(value):,} characters; the maximum is "
                 f"{most}."
             )
+
+
+def single(name: str, values: Sequence[str]) -> str:
+    """The value of a query parameter. Raises InvalidOption if it occurs more than once."""
+    if len(values) > 1:
+        raise InvalidOption(
+            f"The query parameter {name!r} occurs {len(values)} times. Send it once."
+        )
+    return values[0]

@@ -1,8 +1,11 @@
 """Sends a file as RFC 9110 says: conditions first (section 13.2.2), then a part of it (14.2)."""
 
+import re
+import unicodedata
 from datetime import UTC, datetime
 from itertools import chain
-from urllib.parse import urlsplit
+from pathlib import PurePath
+from urllib.parse import quote, urlsplit
 
 from flask import Response, request, send_file
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
@@ -10,7 +13,7 @@ from werkzeug.http import parse_range_header
 
 from studio.errors import PreconditionFailed, ResultsGone
 from studio.storage.results import RemoteFile, StoredFile
-from studio.web.answers import disposition
+from studio.storage.uploads import Upload
 
 # The internal location of nginx that fetches X-Stored-Address; see nginx/store.conf.
 STORED = "/.stored"
@@ -29,7 +32,7 @@ def send(file: StoredFile, content_type: str, name: str) -> Response:
     try:
         _check_preconditions(etag, modified_at)
         answer.headers["Accept-Ranges"] = "bytes"
-        answer.headers["Content-Disposition"] = disposition(name)
+        attach(answer, name)
         if not _is_wanted(etag, modified_at):
             answer.status_code = 304
             return answer
@@ -55,6 +58,24 @@ def etag_of(file: StoredFile) -> str:
     answer.close()
     assert etag is not None
     return etag
+
+
+def download_name(upload: Upload, track: str, file_type: str) -> str:
+    """A file name based on that of the upload: "song - vocals.wav"."""
+    return f"{PurePath(upload.filename).stem} - {track}.{file_type}"
+
+
+def attach(answer: Response, name: str) -> None:
+    """Let clients save an answer as `name`."""
+    answer.headers["Content-Disposition"] = disposition(name)
+
+
+def disposition(name: str) -> str:
+    """The Content-Disposition of a download (RFC 6266), with an RFC 5987 and a plain file name."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    # Full-width letters may normalise to a path.
+    plain = re.sub(r'[\x00-\x1f\x7f\\/:*?"<>|%]', "_", plain).strip(" -").lstrip(".") or "track"
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _whole(file: StoredFile, content_type: str) -> Response:

@@ -4,31 +4,25 @@ from flask import Response, request
 from zipstream import ZIP_STORED, ZipStream
 
 from studio import audio
-from studio.audio import FINE, PEAKS_FORMATS
-from studio.audio.lyrics import MAX_OFFSET_MS, parse_offset_ms
-from studio.errors import (
-    DiskFull,
-    InvalidLink,
-    InvalidOption,
-    NotReady,
-    PreconditionFailed,
-    RangeNotSatisfiable,
-    ResultsGone,
-    StorageUnavailable,
-    TooManyConversions,
-    UnknownFile,
-    UnknownFormat,
-    UnknownTrack,
-)
+from studio.errors import PreconditionFailed, RangeNotSatisfiable, UnknownFile, UnknownFormat
 from studio.jobs.job import Job
-from studio.results import PEAKS, Track, TrackFolder
-from studio.storage.results import StoredFile
+from studio.results import PEAKS, Track
 from studio.storage.uploads import Upload
-from studio.web import answers, schemas, sending
+from studio.web import schemas, sending
 from studio.web.archive import entries
 from studio.web.links import LINK
 from studio.web.operations import TRACK, Parameter, operation
-from studio.web.views import POLL_AFTER_S, Views, answer
+from studio.web.results import (
+    IF_NONE_MATCH,
+    OFFSET,
+    RANGE,
+    SAMPLES_PER_PIXEL,
+    TRACK_ERRORS,
+    ResultViews,
+    offset_ms,
+    samples_per_pixel,
+)
+from studio.web.views import answer
 
 FORMAT = Parameter(
     "format",
@@ -36,79 +30,15 @@ FORMAT = Parameter(
     "float; peaks is waveform data in the JSON of BBC audiowaveform.",
     is_format=True,
 )
-SAMPLES_PER_PIXEL = Parameter(
-    answers.ZOOM,
-    f"Samples for each pair of values of the format peaks; {FINE} if it is left out.",
-    # Without a default, which generated clients would send for other formats, too.
-    {"type": "integer", "enum": list(PEAKS_FORMATS)},
-)
-OFFSET = Parameter(
-    "offset_ms",
-    "Show the words this many milliseconds later, or earlier if negative; 0 if it is left out.",
-    {"type": "integer", "minimum": -MAX_OFFSET_MS, "maximum": MAX_OFFSET_MS},
-)
 ARCHIVE_FORMAT = Parameter(
     "format",
     "Include only tracks that are available in this format. Default: audio in the format of its "
     "job, and transcripts in all formats.",
     is_format=True,
 )
-RANGE = Parameter(
-    "Range",
-    "A single byte range. Multiple ranges and other units get the whole file.",
-    {"type": "string"},
-    "header",
-)
-IF_NONE_MATCH = Parameter(
-    "If-None-Match", "ETag of an existing copy.", {"type": "string"}, "header"
-)
-TRACK_ERRORS = (
-    InvalidLink,
-    UnknownFormat,
-    UnknownFile,
-    UnknownTrack,
-    NotReady,
-    ResultsGone,
-    TooManyConversions,
-    DiskFull,
-    StorageUnavailable,
-)
 
 
-def samples_per_pixel(file_format: str) -> int:
-    """The zoom level of waveform data that the current request asks for.
-
-    Raises InvalidOption, also if it asks for one of another format.
-    """
-    asked = request.args.get(SAMPLES_PER_PIXEL.name)
-    if asked is None:
-        return FINE
-    zooms = {str(zoom): zoom for zoom in PEAKS_FORMATS}
-    if file_format != PEAKS or asked not in zooms:
-        raise InvalidOption(
-            f"`{SAMPLES_PER_PIXEL.name}` is {asked!r} for the format {file_format!r}; it must "
-            f"be {' or '.join(zooms)}, for the format {PEAKS!r}."
-        )
-    return zooms[asked]
-
-
-def offset_ms(track: Track) -> int:
-    """The offset of the words that the current request asks for, in milliseconds.
-
-    Raises InvalidOption if the value is invalid or the track has no words.
-    """
-    asked = request.args.get(OFFSET.name)
-    if asked is None:
-        return 0
-    if track.delayed is None:
-        raise InvalidOption(
-            f"`{OFFSET.name}` is {asked[:50]!r} for the track {track.name!r}, which has no words. "
-            "Leave it out, or download a transcript."
-        )
-    return parse_offset_ms(asked)
-
-
-class TrackViews(Views):
+class TrackViews(ResultViews):
     """The views of results. They read the store and the disk, and make formats on demand."""
 
     @operation(
@@ -153,22 +83,13 @@ class TrackViews(Views):
             )
         return self._send(upload, job, track, file_format)
 
-    def _joined(self, upload: Upload, jobs: list[Job]) -> tuple[Job, Track]:
-        """The file that joins all stems. Raises NotReady or UnknownTrack."""
-        found = self._answers.joined(jobs)
-        if found is not None:
-            return found
-        if not self._answers.track_names(jobs):
-            raise self._not_ready(upload, jobs)
-        raise UnknownTrack("No job has separated this file into stems.")
-
     def _send(self, upload: Upload, job: Job, track: Track, file_format: str) -> Response:
         """The file of a track, or a part of it, made first if it does not exist."""
         zoom, later_ms = samples_per_pixel(file_format), offset_ms(track)
         is_peaks = file_format == PEAKS
         extension = track.zooms[zoom] if is_peaks else file_format
         file = self._file(upload, job, track, extension, later_ms)
-        name = answers.download_name(
+        name = sending.download_name(
             upload, track.name, f"{PEAKS}.json" if is_peaks else file_format
         )
         return sending.send(file, track.formats[file_format], name)
@@ -191,57 +112,12 @@ class TrackViews(Views):
         kind, files = entries(jobs, self._models.tracks, request.args.get("format"))
         for one in files:
             file = self._file(upload, one.job, one.track, one.file_format)
-            name = answers.download_name(upload, one.track.name, one.file_format)
+            name = sending.download_name(upload, one.track.name, one.file_format)
             archive.add_path(str(file.path), name)
         response = Response(archive, mimetype="application/zip")
         response.content_length = len(archive)
-        name = answers.download_name(upload, kind, "zip")
-        response.headers["Content-Disposition"] = answers.disposition(name)
+        sending.attach(response, sending.download_name(upload, kind, "zip"))
         return response
-
-    def _file(
-        self, upload: Upload, job: Job, track: Track, file_format: str, later_ms: int = 0
-    ) -> StoredFile:
-        """The file of a track, made for the current request if it does not exist."""
-        folder = self._folder(upload, job)
-        with self._request():
-            return track.in_format(folder, file_format, later_ms)
-
-    def _folder(self, upload: Upload, job: Job) -> TrackFolder:
-        return TrackFolder.of(self._storage, upload, job)
-
-    def _track(self, upload: Upload, name: str) -> tuple[Job, Track]:
-        """A track from the latest completed job that has it. Raises NotReady or UnknownTrack."""
-        jobs = self._store.of_file(upload.file_id)
-        for job in jobs:
-            for track in self._models.tracks(job):
-                if track.name == name:
-                    return job, track
-        known = self._answers.track_names(jobs)
-        if not known or not jobs[0].state.is_final:
-            raise self._not_ready(upload, jobs)
-        raise UnknownTrack(f"The track {name!r} does not exist. Available: {', '.join(known)}.")
-
-    def _starts(self, upload: Upload, option: str) -> str:
-        """The requests that start a job of a model with an option, for error messages."""
-        options = self._models.options()
-        models = [name for name, kind in options.items() if option in kind.model_fields]
-        return " or ".join(f"POST /process/{one}/{upload.file_id}" for one in models)
-
-    def _not_ready(self, upload: Upload, jobs: list[Job]) -> NotReady:
-        """The error if there is nothing to download."""
-        if jobs and not jobs[0].state.is_final:
-            return NotReady(
-                f"The job is still {jobs[0].state}. Wait until it has ended: GET "
-                f"/status/{upload.file_id}.",
-                retry_after_s=POLL_AFTER_S,
-            )
-        model = "".join(self._models.names_for(upload)[:1])
-        return NotReady(
-            "This file has no results"
-            + (f"; its last job {jobs[0].state}" if jobs else "")
-            + f". Start a job: POST /process/{model}/{upload.file_id}."
-        )
 
     @operation(
         name="list_tracks",

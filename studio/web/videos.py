@@ -23,12 +23,12 @@ from studio.karaoke.options import (
 from studio.karaoke.video import CONTENT_TYPE, FORMAT, NAME, JobTrack, KaraokeVideo
 from studio.results import Track
 from studio.storage.uploads import Upload
-from studio.web import answers, sending
+from studio.web import sending
 from studio.web.links import LINK
 from studio.web.mixes import GAIN, KEY, PAN, PEAK_SAFE, TEMPO, single_values
 from studio.web.operations import Parameter, operation
+from studio.web.results import IF_NONE_MATCH, OFFSET, RANGE, TRACK_ERRORS, ResultViews
 from studio.web.services import Services
-from studio.web.tracks import IF_NONE_MATCH, OFFSET, RANGE, TRACK_ERRORS, TrackViews
 
 SIZE = Parameter(
     "size",
@@ -60,7 +60,7 @@ _OTHERS = (SIZE, TITLE, BACKGROUND, OFFSET, KEY, TEMPO, PEAK_SAFE, LINK)
 _SOURCE, _OF_VOCALS = "separation_variant", '{"source": "vocals"}'
 
 
-class VideoViews(TrackViews):
+class VideoViews(ResultViews):
     """The view of karaoke videos. They are made on demand, and the latest ones are kept."""
 
     def __init__(self, services: Services) -> None:
@@ -101,7 +101,7 @@ class VideoViews(TrackViews):
         )
         with self._request():
             file = video.make()
-        return sending.send(file, CONTENT_TYPE, answers.download_name(upload, NAME, FORMAT))
+        return sending.send(file, CONTENT_TYPE, sending.download_name(upload, NAME, FORMAT))
 
     def _words(self, upload: Upload, jobs: list[Job]) -> tuple[Job, Track]:
         """The latest transcript. Raises NotReady."""

@@ -11,7 +11,7 @@ from studio.storage.on_demand import Requester, requested_by
 from studio.storage.uploads import Upload, unknown_file
 from studio.web.answers import JobAnswers
 from studio.web.services import Services
-from studio.web.sockets import is_disconnected, tcp_of
+from studio.web.tcp import is_disconnected, tcp_of
 
 POLL_AFTER_S = 2
 

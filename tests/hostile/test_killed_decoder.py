@@ -11,7 +11,7 @@ import pytest
 from studio.audio import decode
 from studio.audio.child import RECORDING, Child
 from studio.errors import DecoderEnded
-from studio.web.answers import disposition
+from studio.web.sending import disposition
 from tests.support.server import ROOT
 from tests.support.sounds import ffmpeg_children, noise, write_wav
 

@@ -1,7 +1,7 @@
 """The API of whisper-asr-webservice: `/asr` and `/detect-language`, as Bazarr and others use it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,19 +13,18 @@ from flask import Flask, Response, jsonify, request
 from studio import audio
 from studio.errors import InvalidOption, NotAudio, StudioError
 from studio.jobs.job import Job
-from studio.settings.values import boolean
 from studio.storage.incoming import IncomingFile
 from studio.storage.uploads import Upload
 from studio.transcription.languages import LANGUAGES, NAMES, language_code
+from studio.transcription.result import TRACK
 from studio.web.compat.desk import Desk, Received
-from studio.web.compat.segments import segment_fields
+from studio.web.compat.form_values import FormValues
+from studio.web.compat.whisper import WHISPER, segment_fields
 from studio.web.operations import other_protocol
 from studio.web.problems import Shapes
 from studio.web.services import Services
 from studio.web.views import has_left
 
-WHISPER = "whisper"
-TRACK = "transcription"
 FIELD = "audio_file"
 OUTPUTS = ("txt", "vtt", "srt", "tsv", "json")
 TASKS = ("transcribe", "translate")
@@ -63,7 +62,7 @@ class Views:
         desk = self._desk
         with desk.work.place(desk.client):
             with self._received() as received:
-                values = _Values(received)
+                values = _values(received)
                 output = values.one_of("output", OUTPUTS) or "txt"
                 with_words = values.flag("word_timestamps") or False
                 options = _options(values)
@@ -109,7 +108,7 @@ class Views:
     def _received(self) -> Iterator[Received]:
         """The file of the request; samples without a header get one."""
         with self._desk.receive_form(FIELD) as received:
-            is_file = _Values(received).flag("encode")
+            is_file = _values(received).flag("encode")
             if is_file is False and received.incoming.size_bytes > 0:
                 with self._with_header(received.incoming) as incoming:
                     yield replace(received, incoming=incoming)
@@ -135,38 +134,27 @@ class Views:
             yield incoming
 
 
-class _Values:
+def _values(received: Received) -> FormValues:
     """The values of a request: in the query, or else in the form. Empty ones were not sent."""
-
-    def __init__(self, received: Received) -> None:
-        self._received = received
-
-    def last(self, name: str) -> str | None:
-        return request.args.get(name) or self._received.field(name)
-
-    def one_of(self, name: str, allowed: tuple[str, ...]) -> str | None:
-        value = self.last(name)
-        if value is not None and value not in allowed:
-            raise InvalidOption(f"`{name}` is {value!r:.100}; use one of {', '.join(allowed)}.")
-        return value
-
-    def flag(self, name: str) -> bool | None:
-        value = self.last(name)
-        if not value:
-            return None
-        try:
-            return boolean(value)
-        except ValueError as error:
-            raise InvalidOption(f"`{name}` is {value!r:.100}; {error}.") from None
+    return FormValues(
+        lambda name: request.args.get(name) or received.field(name), _invalid, _one_of_them
+    )
 
 
-def _options(values: _Values) -> dict[str, Any]:
+def _one_of_them(words: Iterable[str]) -> str:
+    return f"one of {', '.join(words)}"
+
+
+def _invalid(name: str, value: str, advice: str) -> InvalidOption:
+    return InvalidOption(f"`{name}` is {value!r:.100}; {advice}.")
+
+
+def _options(values: FormValues) -> dict[str, Any]:
     """The options of the job. Raises InvalidOption."""
     options: dict[str, Any] = {"task": values.one_of("task", TASKS) or "transcribe"}
     if language := values.last("language"):
         if language_code(language) is None:
-            known = ", ".join(sorted(LANGUAGES))
-            raise InvalidOption(f"`language` is {language!r:.100}; use one of {known}.")
+            raise _invalid("language", language, f"use {_one_of_them(sorted(LANGUAGES))}")
         options["language"] = language
     if prompt := values.last("initial_prompt"):
         options["initial_prompt"] = prompt[-MAX_PROMPT_CHARACTERS:]

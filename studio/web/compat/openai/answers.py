@@ -6,7 +6,7 @@ from typing import Any
 from studio.transcription.languages import NAMES
 from studio.transcription.line_breaks import with_space
 from studio.web.compat.openai.fields import TranscriptionRequest
-from studio.web.compat.segments import segment_fields
+from studio.web.compat.whisper import segment_fields
 
 # Whisper counts time in frames of 10 ms.
 FRAMES_PER_S = 100

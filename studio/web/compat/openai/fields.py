@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import InvalidOption
-from studio.settings.values import boolean
 from studio.transcription.languages import language_code
+from studio.web.compat.form_values import FormValues
 from studio.web.compat.openai import names
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt", "lrc")
@@ -34,8 +34,8 @@ class TranscriptionRequest:
 def requested(fields: Mapping[str, Sequence[str]], task: str) -> TranscriptionRequest:
     """The request in the fields of a form, each with all its values. Raises InvalidOption."""
     values = _Values(fields)
-    response_format = values.one_of("response_format", FORMATS) or "json"
-    is_streamed = values.flag("stream")
+    response_format = values.response_format()
+    is_streamed = values.flag("stream") or False
     if is_streamed and response_format not in STREAMED_FORMATS:
         raise _invalid(
             "response_format", response_format, f"with stream=true, use {_listed(STREAMED_FORMATS)}"
@@ -72,43 +72,32 @@ def _options(values: "_Values", task: str, temperature: float) -> dict[str, Any]
     return options
 
 
-class _Values:
+class _Values(FormValues):
     """The values of fields, whose names may end in `[]`; empty ones count as not sent."""
 
     def __init__(self, fields: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(lambda name: next(reversed(self.all(name)), None), _invalid, _listed)
         self._fields = fields
 
     def all(self, name: str) -> list[str]:
         sent = [*self._fields.get(name, ()), *self._fields.get(f"{name}[]", ())]
         return [value for value in sent if value]
 
-    def last(self, name: str) -> str | None:
-        return next(reversed(self.all(name)), None)
-
-    def one_of(self, name: str, allowed: Sequence[str]) -> str | None:
-        value = self.last(name)
-        if value == "diarized_json":
+    def response_format(self) -> str:
+        name = "response_format"
+        if self.last(name) == "diarized_json":
             raise InvalidOption(
                 "`response_format` is 'diarized_json', but this server does not tell speakers "
-                f"apart. Use {_listed(allowed)}.",
+                f"apart. Use {_listed(FORMATS)}.",
                 param=name,
             )
-        if value is not None and value not in allowed:
-            raise _invalid(name, value, f"use {_listed(allowed)}")
-        return value
+        return self.one_of(name, FORMATS) or "json"
 
     def each_of(self, name: str, allowed: Sequence[str]) -> list[str]:
         for value in (values := self.all(name)):
             if value not in allowed:
                 raise _invalid(name, value, f"use {_listed(allowed)}")
         return values
-
-    def flag(self, name: str) -> bool:
-        value = self.last(name) or "false"
-        try:
-            return boolean(value)
-        except ValueError as error:
-            raise _invalid(name, value, str(error)) from None
 
     def temperature(self) -> float:
         text = self.last("temperature") or "0"

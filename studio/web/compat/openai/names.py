@@ -4,8 +4,8 @@ from typing import Any
 
 from studio.errors import UnknownVariant
 from studio.processors import Processors
+from studio.web.compat.whisper import WHISPER
 
-WHISPER = "whisper"
 DEFAULT = "whisper-1"
 # Before a name: listen to the vocals, separated from the rest.
 VOCALS = "vocals:"

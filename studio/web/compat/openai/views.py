@@ -11,10 +11,12 @@ from flask import Flask, Response, jsonify
 from studio.jobs.job import Job
 from studio.storage.on_demand import Abandoned
 from studio.storage.uploads import Upload
+from studio.transcription.result import TRACK
 from studio.web.compat.desk import Desk
 from studio.web.compat.openai import answers, errors, inputs, names
 from studio.web.compat.openai.fields import TranscriptionRequest, requested
 from studio.web.compat.openai.realtime.view import RealtimeView
+from studio.web.compat.whisper import WHISPER
 from studio.web.live_server import Live
 from studio.web.operations import other_protocol
 from studio.web.problems import Shapes, as_studio_error
@@ -22,7 +24,6 @@ from studio.web.services import Services
 from studio.web.views import has_left
 
 PREFIX = "/v1"
-TRACK = "transcription"
 # The response formats that are files of the transcript.
 FILES = {"text": "txt", "srt": "srt", "vtt": "vtt", "lrc": "lrc"}
 
@@ -78,7 +79,7 @@ class Views:
             with inputs.receive(desk, self._services) as received:
                 wanted = requested(received.fields, task)
                 upload = desk.keep(received)
-            job = desk.work.start(names.WHISPER, upload, wanted.options, desk.client)
+            job = desk.work.start(WHISPER, upload, wanted.options, desk.client)
             if not wanted.is_streamed:
                 job = desk.work.wait(job, has_left())
                 return self._answer(upload, job, wanted)

@@ -11,7 +11,7 @@ from typing import Any
 import simple_websocket
 from flask import Response
 
-from studio.web.sockets import hang_up, has_left
+from studio.web.tcp import hang_up, has_left
 
 # Messages that have arrived and were not handled yet; beyond them, the client has to wait. Minutes
 # of audio have room, because pings of the client are not answered while it waits.

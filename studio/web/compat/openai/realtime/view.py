@@ -19,7 +19,7 @@ from studio.web.compat.openai.realtime.connection import Connection
 from studio.web.live_server import Live
 from studio.web.operations import other_protocol
 from studio.web.services import Services
-from studio.web.sockets import second_handle
+from studio.web.tcp import second_handle
 
 INTENT = "transcription"
 # How pages send a key, because browsers allow no headers for a WebSocket.

@@ -1,6 +1,9 @@
-"""Segments of a transcript with the field names of openai-whisper."""
+"""What the APIs for Whisper share: its name here, and segments with its own field names."""
 
 from typing import Any
+
+# The name of the model in jobs.
+WHISPER = "whisper"
 
 
 def segment_fields(number: int, segment: dict[str, Any]) -> dict[str, Any]:
