@@ -13,7 +13,6 @@ without a GPU.
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -133,15 +132,10 @@ def save(state_file: Path, songs: int, folder: Path) -> None:
     """Write the model file, and beside it how it was trained (`training.json`)."""
     state = torch.load(state_file, weights_only=True, map_location="cpu")
     save_model(state["average"], folder / MODEL_FILE.name)
-    facts = {
-        "steps": state["step"],
-        "examples": state["examples"],
-        "minutes": round(state["total_s"] / 60.0, 1),
-        "songs": songs,
-        # Sentences for the card that only a person can write: what was special about this training.
-        "remarks": [],
-    }
-    (folder / TRAINING_FILE.name).write_text(json.dumps(facts, indent=2) + "\n")
+    # The remarks are sentences for the card that only a person can write: what was special about
+    # this training.
+    facts_file = folder / TRAINING_FILE.name
+    together.write_facts(facts_file, state, "examples", songs=songs, remarks=[])
 
 
 def main() -> None:
