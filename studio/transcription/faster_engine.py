@@ -260,13 +260,13 @@ def _takes_openvino(runtime: str) -> bool:
     return runtime == "openvino"
 
 
-def _segments(found: Any, task: str) -> list[Segment]:
+def _segments(decoded: Any, task: str) -> list[Segment]:
     """The segments that faster-whisper found, without those that the model takes for silence."""
-    segments = [_segment(one, task) for one in found]
+    segments = [_segment(one, task) for one in decoded]
     return [segment for segment in segments if not is_silence(segment)]
 
 
-def _segment(found: Any, task: str) -> Segment:
+def _segment(segment: Any, task: str) -> Segment:
     words = tuple(
         Word(
             word.word,
@@ -274,15 +274,15 @@ def _segment(found: Any, task: str) -> Segment:
             round(float(word.end), 3),
             round(float(word.probability), 4),
         )
-        for word in found.words or ()
+        for word in segment.words or ()
     )
     return Segment(
-        round(float(found.start), 3),
-        round(float(found.end), 3),
-        found.text,
+        round(float(segment.start), 3),
+        round(float(segment.end), 3),
+        segment.text,
         whole_words(words) if task == "translate" else words,
-        round(float(found.avg_logprob), 4),
-        round(float(found.no_speech_prob), 4),
-        round(float(found.compression_ratio), 4),
-        tokens=tuple(found.tokens),
+        round(float(segment.avg_logprob), 4),
+        round(float(segment.no_speech_prob), 4),
+        round(float(segment.compression_ratio), 4),
+        tokens=tuple(segment.tokens),
     )

@@ -51,9 +51,9 @@ class PitchFinder:
         tuning = np.angle(np.exp(2j * np.pi * voiced).sum()) / (2 * np.pi) if len(voiced) else 0.0
         return found - np.float16(tuning)
 
-    def _keep(self, found: Any) -> None:
-        pitches = 69 + 12 * np.log2(np.maximum(found.pitch_hz, LOWEST_HZ) / 440)
-        pitches[found.confidence < MIN_CONFIDENCE] = np.nan
+    def _keep(self, estimate: Any) -> None:
+        pitches = 69 + 12 * np.log2(np.maximum(estimate.pitch_hz, LOWEST_HZ) / 440)
+        pitches[estimate.confidence < MIN_CONFIDENCE] = np.nan
         self._found.append(pitches.astype(np.float16))
 
 

@@ -181,9 +181,9 @@ class CudaDecoding:
             yield from _read(grid, *chunk)
 
 
-def _read(grid: Codes, start: int, found: Any, event: Any) -> Iterator[int]:
+def _read(grid: Codes, start: int, copied: Any, event: Any) -> Iterator[int]:
     event.synchronize()
-    codes = found.numpy()
+    codes = copied.numpy()
     grid[:, :, start : start + codes.shape[2]] = codes
     yield from range(start, start + codes.shape[2])
 

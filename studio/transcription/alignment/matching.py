@@ -100,12 +100,12 @@ def _with_unknown(heard: Sequence[Heard], voice: VoiceTime) -> Iterator[int]:
     yield from repeat(-1, int(voice.voice_s(at_s, voice.duration_s) / UNKNOWN_S))
 
 
-def _pair(found: Sequence[tuple[int, bool]]) -> Pair:
+def _pair(counterparts: Sequence[tuple[int, bool]]) -> Pair:
     """The pair of a word from those of its units."""
-    equal = [index for index, is_equal in found if is_equal]
-    if 2 * len(equal) > len(found):
+    equal = [index for index, is_equal in counterparts if is_equal]
+    if 2 * len(equal) > len(counterparts):
         return Pair(min(equal), max(equal), is_equal=True)
-    some = [index for index, _ in found if index >= 0]
+    some = [index for index, _ in counterparts if index >= 0]
     return Pair(min(some), max(some)) if some else Pair()
 
 
