@@ -141,8 +141,8 @@ class FasterWhisper:
         for start in range(0, len(windows), count):
             part = windows[start : start + count]
             if len(part) == 1:
-                found, _ = self._model.transcribe(part[0], **settings)
-                yield _segments(found, options.task)
+                decoded, _ = self._model.transcribe(part[0], **settings)
+                yield _segments(decoded, options.task)
             else:
                 yield from self._together(part, settings)
 
@@ -159,8 +159,8 @@ class FasterWhisper:
         tokens = fitting(encoded, int(self._model.max_length))
         states = self._model.encode(features)
         together = [token for one in tokens for token in one]
-        [found] = self._batched.align(states, self._start(language), [together], frames)
-        return timed_texts(tokens, found.alignments, found.text_token_probs)
+        [aligned] = self._batched.align(states, self._start(language), [together], frames)
+        return timed_texts(tokens, aligned.alignments, aligned.text_token_probs)
 
     def _start(self, language: str) -> list[int]:
         """The tokens before a transcript in a language."""
@@ -178,8 +178,8 @@ class FasterWhisper:
             with interruptible(check), self._batched.member(barrier, number):
                 # Spectra are made at once, the text when it is read.
                 with self._extracting:
-                    found, _ = self._model.transcribe(window, **settings)
-                return _segments(found, str(settings["task"]))
+                    decoded, _ = self._model.transcribe(window, **settings)
+                return _segments(decoded, str(settings["task"]))
 
         with WorkerThreads(len(windows)) as threads:
             results = [threads.submit(decode, *one) for one in enumerate(windows)]

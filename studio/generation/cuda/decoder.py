@@ -167,13 +167,13 @@ class CudaDecoding:
             with self._on_stream():
                 for _ in range(start, stop):
                     graph.replay()
-                found = torch.empty(
+                copied = torch.empty(
                     (*grid.shape[:2], stop - start), dtype=torch.int64, pin_memory=True
                 )
-                found.copy_(run.grid[: self._tracks, :, start:stop], non_blocking=True)
+                copied.copy_(run.grid[: self._tracks, :, start:stop], non_blocking=True)
                 event = torch.cuda.Event()
                 event.record()
-            waiting.append((start, found, event))
+            waiting.append((start, copied, event))
             # The host reads a chunk while the device is busy with the next one.
             if len(waiting) > 1:
                 yield from _read(grid, *waiting.pop(0))

@@ -64,11 +64,11 @@ def aligned(
         while len(begun_s) < len(words):
             may_go_on()
             part = plan.next(len(begun_s), begun_s)
-            found = aligner.run(part)
-            for one in found:
+            times = aligner.run(part)
+            for one in times:
                 begun_s.append(one.start_s if one else begun_s[-1] if begun_s else 0.0)
-            placed += found
-            yield writer.write(found) if levels is None else [], part.end_s
+            placed += times
+            yield writer.write(times) if levels is None else [], part.end_s
     if levels is not None:
         yield writer.write(on_onsets(placed, aligner.doubtful, lines, levels)), source.duration_s
 
@@ -116,14 +116,14 @@ class _Aligner:
     def _align(self, part: Pass, speech: Speech) -> dict[int, TimedText]:
         """The times of words by their index, in the time of the recording."""
         texts = [text.text for text in part.texts]
-        found = self._engine.align(speech, texts, self._language)
+        aligned_times = self._engine.align(speech, texts, self._language)
         times = {
             text.word: TimedText(
                 min(part.start_s + one.start_s, part.end_s),
                 min(part.start_s + one.end_s, part.end_s),
                 one.probability,
             )
-            for text, one in zip(part.texts, found, strict=False)
+            for text, one in zip(part.texts, aligned_times, strict=False)
             if text.word >= part.first
         }
         times = {place: self._as_heard(place, one) for place, one in times.items()}
