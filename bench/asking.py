@@ -14,7 +14,7 @@ Connect = Callable[[int], http.client.HTTPConnection]
 
 
 @dataclass
-class Asked:
+class Responses:
     """What came of many requests: milliseconds of each answer, and what went wrong."""
 
     milliseconds: list[float] = field(default_factory=list)
@@ -29,7 +29,9 @@ class Asked:
         )
 
 
-def ask(connect: Connect, number: int, path: str, times_s: list[float], asked: Asked) -> None:
+def ask(
+    connect: Connect, number: int, path: str, times_s: list[float], responses: Responses
+) -> None:
     """Ask at the given times of the monotonic clock, on one kept connection."""
     caller = connect(number)
     for at_s in times_s:
@@ -40,26 +42,26 @@ def ask(connect: Connect, number: int, path: str, times_s: list[float], asked: A
             answer = caller.getresponse()
             answer.read()
             if answer.status != 200:
-                asked.errors.append(f"status {answer.status}")
+                responses.errors.append(f"status {answer.status}")
         except (OSError, http.client.HTTPException) as error:
-            asked.errors.append(repr(error))
+            responses.errors.append(repr(error))
             caller.close()
-        asked.milliseconds.append((time.monotonic() - began_s) * 1000)
+        responses.milliseconds.append((time.monotonic() - began_s) * 1000)
     caller.close()
 
 
-def steadily(connect: Connect, path: str, clients: int, rate_s: float, seconds: float) -> Asked:
+def steadily(connect: Connect, path: str, clients: int, rate_s: float, seconds: float) -> Responses:
     """Ask `rate_s` times a second from so many clients in turn."""
-    asked = Asked()
+    responses = Responses()
     with no_garbage_collection():
         began_s = time.monotonic() + 0.5
         times_s = [began_s + number / rate_s for number in range(round(seconds * rate_s))]
         threads = [
-            Thread(target=ask, args=(connect, number, path, times_s[number::clients], asked))
+            Thread(target=ask, args=(connect, number, path, times_s[number::clients], responses))
             for number in range(clients)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    return asked
+    return responses

@@ -34,8 +34,8 @@ from studio.separation.openvino.network import LAYERS, Graph, OpenVinoNetwork, d
 from studio.separation.openvino.spectrum import Spectrogram
 from studio.separation.stream import Separation
 from tests.support.sounds import SONG, read_sound
-from training.evaluate_demucs import load_stems, sdr_db
 from training.render import song_folder
+from training.separation.evaluate import load_stems, sdr_db
 
 TITLE = "Separation: a trial with 8 bits"
 MINI = material.ROOT / "pretrained" / "demucs-mini"

@@ -81,7 +81,7 @@ class Row:
     def words_s(self) -> list[float]:
         return [latency for one in self.group for latency in one.word_latencies_s()]
 
-    def told(self, beside: "Row | None" = None) -> str:
+    def table_row(self, beside: "Row | None" = None) -> str:
         """The row as a line of the table; with its differences to the same row alone."""
         words_s = self.words_s
         said = sum(len(said.words) for one in self.group for said in one.utterances)
@@ -173,13 +173,13 @@ def table(
             rows = {}
             for count in clients:
                 rows[count] = speak(server, str(count), count, rounds, known)
-                yield rows[count].told()
+                yield rows[count].table_row()
             if beside:
                 file_id = separate(server, Path(name))
                 row = speak(server, f"{beside}, with a separation", beside, rounds, known)
                 status = _status(server, file_id)["status"]
                 assert status == "processing", f"the separation is {status}"
-                yield row.told(rows.get(beside))
+                yield row.table_row(rows.get(beside))
         finally:
             server.stop()
 

@@ -116,7 +116,7 @@ def main() -> None:
             for count in options.clients:
                 group = people(recordings, count)
                 row = Row(str(count), group, known, normaliser("en"))
-                lines.append(speak_together(server, row).told())
+                lines.append(speak_together(server, row).table_row())
                 print(lines[-1], flush=True)
         finally:
             server.stop()

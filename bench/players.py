@@ -102,23 +102,23 @@ MAKERS = {
 SHORT_ONLY = ("video, 1280x720",)
 
 
-def memory(found: dict[str, Any]) -> float:
-    return float(found["own_bytes"] + found["ffmpeg_bytes"])
+def memory(peaks: dict[str, Any]) -> float:
+    return float(peaks["own_bytes"] + peaks["ffmpeg_bytes"])
 
 
 def measured(name: str, seconds: float) -> dict[str, Any]:
     """Make something of a song of this length in a process: its times and peaks of memory."""
     with TemporaryDirectory() as folder:
         source = write_song(Path(folder) / "song.wav", seconds)
-        command = [sys.executable, "-m", "bench.players", "--one", name]
+        command = [sys.executable, "-m", "bench.players", "--maker", name]
         command += ["--source", str(source), "--seconds", str(seconds)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
 
 
-def one(name: str, source: Path, seconds: float) -> dict[str, float]:
+def measure_maker(name: str, source: Path, seconds: float) -> dict[str, float]:
     import resource
 
     with measure.Peaks() as peaks:
@@ -159,12 +159,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write into docs/benchmarks.md")
     parser.add_argument("--long-minutes", type=float, default=LONG_S / 60)
-    parser.add_argument("--one", choices=list(MAKERS), help=argparse.SUPPRESS)
+    parser.add_argument("--maker", choices=list(MAKERS), help=argparse.SUPPRESS)
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.one:
-        print(json.dumps(one(given.one, given.source, given.seconds)))
+    if given.maker:
+        print(json.dumps(measure_maker(given.maker, given.source, given.seconds)))
         return
     machine = f"Machine: {measure.machine(['numpy', 'soundfile', 'imageio-ffmpeg'])}."
     lines = [machine, "", *table(60 * given.long_minutes, list(MAKERS))]

@@ -226,10 +226,10 @@ def polling(studio: Studio) -> list[str]:
     studio.upload_again()
     studio.submit(0, POLLING_S + 30)
     path = f"/status/{studio.files[0]}"
-    asked = steadily(studio.connect, path, POLLERS, float(POLLERS), POLLING_S)
+    responses = steadily(studio.connect, path, POLLERS, float(POLLERS), POLLING_S)
     studio.store.cancel(studio.files[0])
     name = f"{POLLERS} clients polling `/status` of two web servers every second, {POLLING_S:.0f} s"
-    return [asked.row(name, "no errors, p99 ≤ 100 ms")]
+    return [responses.row(name, "no errors, p99 ≤ 100 ms")]
 
 
 PARTS = {part.__name__: part for part in (linear, queue, fair_share, cancels, wakes, polling)}

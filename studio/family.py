@@ -158,5 +158,5 @@ class Family(ABC, Generic[OptionsT, ModelT, ResultT]):
 
     def check_variant(self, name: str) -> Variant:
         """A variant. Raises UnknownVariant."""
-        found: Variant = self.catalogue.check(name)
-        return found
+        variant: Variant = self.catalogue.check(name)
+        return variant

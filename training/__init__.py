@@ -1,1 +1,1 @@
-"""Makes the bundled separation model: renders songs, trains, evaluates and exports."""
+"""Makes the bundled models."""

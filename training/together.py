@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -110,3 +111,17 @@ def save(
     }
     with replacing(path) as new:
         torch.save(state, new)
+
+
+def write_facts(path: Path, state: dict[str, Any], examples: str, **more: object) -> None:
+    """Write `training.json`, which a model card reads, from the counters of a saved state.
+
+    `examples` is the name of what was counted as an example.
+    """
+    facts = {
+        "steps": state["step"],
+        examples: state["examples"],
+        "minutes": round(state["total_s"] / 60, 1),
+        **more,
+    }
+    path.write_text(json.dumps(facts, indent=2) + "\n")

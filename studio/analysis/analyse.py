@@ -43,12 +43,12 @@ def analyse(
     sound, count_in_s = None, 0.0
     if bars and options.click:
         sound, count_in_s = _write_click(heard, bars, context)
-    found = _described(heard, rhythm, harmony, count_in_s)
-    (context.work / FILE).write_text(json.dumps(found, indent=1), "utf-8")
+    described = _described(heard, rhythm, harmony, count_in_s)
+    (context.work / FILE).write_text(json.dumps(described, indent=1), "utf-8")
     elapsed_s = time.monotonic() - started_s
-    counts = {name: len(found[name] or ()) for name in ("beats", "chords")}
+    counts = {name: len(described[name] or ()) for name in ("beats", "chords")}
     return AnalysisResult(
-        **{**found, **counts},
+        **{**described, **counts},
         note=_note(options, bars, harmony),
         click=sound,
         elapsed_s=round(elapsed_s, 3),

@@ -82,8 +82,8 @@ def _even(times_s: Floats) -> Floats:
 
     if len(times_s) < NEIGHBOURS:
         return times_s
-    found: Floats = savgol_filter(times_s, NEIGHBOURS, 1)
-    return found
+    even_s: Floats = savgol_filter(times_s, NEIGHBOURS, 1)
+    return even_s
 
 
 def _extended(times_s: Floats, audible_s: tuple[float, float]) -> Floats:
@@ -97,8 +97,8 @@ def _extended(times_s: Floats, audible_s: tuple[float, float]) -> Floats:
     before = times_s[0] - first_s * np.arange(max(0, count), 0, -1)
     count = int((audible_s[1] - times_s[-1]) // last_s)
     after = times_s[-1] + last_s * np.arange(1, max(0, count) + 1)
-    found: Floats = np.maximum(np.concatenate([before, times_s, after]), 0)
-    return found
+    extended_s: Floats = np.maximum(np.concatenate([before, times_s, after]), 0)
+    return extended_s
 
 
 def with_off_beats(onsets: Onsets, times_s: Floats) -> Floats:
@@ -107,9 +107,9 @@ def with_off_beats(onsets: Onsets, times_s: Floats) -> Floats:
     first, last, step = OFF_BEAT_PLACES
     places = np.arange(first, last + step / 2, step)
     strength = smoothed(onsets.band(0), 1.5)
-    found = [at(strength, times_s[:-1] + place * gaps_s).mean() for place in places]
+    strengths = [at(strength, times_s[:-1] + place * gaps_s).mean() for place in places]
     likely = np.exp(-0.5 * ((places - 0.5) / OFF_BEAT_WIDTH) ** 2)
-    place = places[int((np.array(found) * likely).argmax())]
+    place = places[int((np.array(strengths) * likely).argmax())]
     both = np.empty(2 * len(times_s) - 1)
     both[::2] = times_s
     both[1::2] = times_s[:-1] + place * gaps_s

@@ -66,12 +66,12 @@ def find_harmony(scores: Floats, costs: Floats, edges_s: Floats, is_audible: lis
     beginning of a segment.
     """
     same = np.arange(CHORDS)
-    found = [best_path(scores + prior, same, costs) for prior in key_priors()]
-    key = int(np.argmax([total for total, _ in found]))
+    paths = [best_path(scores + prior, same, costs) for prior in key_priors()]
+    key = int(np.argmax([total for total, _ in paths]))
     names = _names(key)
     heard = [
         names[chord] if audible else NO_CHORD
-        for chord, audible in zip(found[key][1], is_audible, strict=True)
+        for chord, audible in zip(paths[key][1], is_audible, strict=True)
     ]
     return Harmony(
         f"{names[key].removesuffix('m')} {'minor' if key >= 12 else 'major'}",
@@ -87,8 +87,8 @@ def key_priors() -> Floats:
         for key, degrees in ((tonic, MAJOR_KEY), (tonic + 12, MINOR_KEY)):
             for above, is_minor, share in degrees:
                 priors[key, (tonic + above) % 12 + 12 * is_minor] += (1 - FOREIGN) * share
-    found: Floats = np.log(priors)
-    return found
+    log_priors: Floats = np.log(priors)
+    return log_priors
 
 
 def change_costs(bars: Bars, segments: int) -> Floats:

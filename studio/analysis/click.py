@@ -73,5 +73,5 @@ def _add(block: Samples, tone: Samples, place: int) -> None:
 def _tone(hz: float) -> Samples:
     times_s = np.arange(round(LENGTH_S * RATE_HZ)) / RATE_HZ
     envelope = np.minimum(1, times_s / ATTACK_S) * np.exp(-times_s / DECAY_S)
-    found: Samples = (LEVEL * np.sin(2 * np.pi * hz * times_s) * envelope).astype(np.float32)
-    return found
+    tone: Samples = (LEVEL * np.sin(2 * np.pi * hz * times_s) * envelope).astype(np.float32)
+    return tone

@@ -100,8 +100,8 @@ class ChromaFinder:
 
 def pitch_of(hz: Floats) -> Floats:
     """The MIDI pitch of a frequency."""
-    found: Floats = A4_PITCH + 12 * np.log2(np.maximum(hz, 1) / A4_HZ)
-    return found
+    pitches: Floats = A4_PITCH + 12 * np.log2(np.maximum(hz, 1) / A4_HZ)
+    return pitches
 
 
 def pitch_bank(tuning_cents: float) -> Samples:
@@ -111,9 +111,9 @@ def pitch_bank(tuning_cents: float) -> Samples:
     centres_hz = A4_HZ * 2 ** ((centres - A4_PITCH) / 12)
     widths = np.maximum(1 / PARTS, 12 * np.log2(1 + RATE_HZ / SIZE / centres_hz))
     distances = np.abs((pitch_of(bins_hz) - tuning_cents / 100)[:, None] - centres)
-    bank = np.maximum(0, 1 - distances / widths)
-    found: Samples = (bank / np.maximum(bank.sum(axis=0), 1e-9)).astype(np.float32)
-    return found
+    weights = np.maximum(0, 1 - distances / widths)
+    bank: Samples = (weights / np.maximum(weights.sum(axis=0), 1e-9)).astype(np.float32)
+    return bank
 
 
 def registers() -> Samples:
@@ -123,8 +123,8 @@ def registers() -> Samples:
     for number, (centre, width) in enumerate(REGISTERS):
         share = np.exp(-0.5 * ((pitches - centre) / width) ** 2)
         fold[np.arange(PITCHES), number, pitches % 12] = share
-    found: Samples = fold.reshape(PITCHES, WIDTH)
-    return found
+    shares: Samples = fold.reshape(PITCHES, WIDTH)
+    return shares
 
 
 def between(chroma: Chroma, times_s: Floats) -> Samples:
@@ -151,8 +151,8 @@ def clarity(chroma: Chroma) -> float:
 
 def is_audible(chroma: Samples) -> list[bool]:
     """Whether each row of chroma (n, WIDTH) is that of audible sound."""
-    found: list[bool] = (chroma.max(axis=1) > AUDIBLE).tolist()
-    return found
+    audible: list[bool] = (chroma.max(axis=1) > AUDIBLE).tolist()
+    return audible
 
 
 def normalised(chroma: Samples) -> Samples:
@@ -160,5 +160,5 @@ def normalised(chroma: Samples) -> Samples:
     split = chroma.reshape(len(chroma), len(REGISTERS), 12)
     split = split - split.mean(axis=2, keepdims=True)
     split /= np.maximum(np.linalg.norm(split, axis=2, keepdims=True), 1e-6)
-    found: Samples = split.reshape(len(chroma), WIDTH).astype(np.float32)
-    return found
+    scaled: Samples = split.reshape(len(chroma), WIDTH).astype(np.float32)
+    return scaled

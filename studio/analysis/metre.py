@@ -81,16 +81,15 @@ def _change(chroma: Samples, span: int) -> Floats:
     middle = sums[span : span + count]
     before, after = middle - sums[:count], sums[2 * span : 2 * span + count] - middle
     lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
-    change = 1 - (before * after).sum(axis=1) / np.maximum(lengths, 1e-6)
+    change: Floats = 1 - (before * after).sum(axis=1) / np.maximum(lengths, 1e-6)
     # Where a song begins, its harmony changes.
     change[0] = max(change[0], change.mean() + change.std())
-    found: Floats = change
-    return found
+    return change
 
 
 def _standard(values: Floats) -> Floats:
-    found: Floats = (values - values.mean()) / (values.std() + 1e-9)
-    return found
+    standard: Floats = (values - values.mean()) / (values.std() + 1e-9)
+    return standard
 
 
 def classes_of(beats_per_bar: int) -> list[int]:
@@ -110,8 +109,8 @@ def find_bars(
 ) -> Bars:
     """The likeliest bars over beats and off-beats in alternation, with the given metre if any."""
     odds = model.metre.log_odds(features(onsets, chroma, moments_s))
-    found = [_aligned(odds, moments_s, metre) for metre in _metres(beats_per_bar)]
-    return max(found, key=lambda bars: bars.score)
+    candidates = [_aligned(odds, moments_s, metre) for metre in _metres(beats_per_bar)]
+    return max(candidates, key=lambda bars: bars.score)
 
 
 def _metres(beats_per_bar: int | None) -> tuple[int, ...]:

@@ -27,8 +27,8 @@ class Linear:
 
     def log_odds(self, features: Floats) -> Floats:
         """How much likelier than before the features (rows, n) make each class: (rows, k)."""
-        found: Floats = log_softmax(features @ self.weights.T + self.bias) - np.log(self.prior)
-        return found
+        log_odds: Floats = log_softmax(features @ self.weights.T + self.bias) - np.log(self.prior)
+        return log_odds
 
 
 @dataclass(frozen=True)
@@ -70,5 +70,5 @@ class AnalysisModel:
 def log_softmax(scores: Floats) -> Floats:
     """Log probabilities of each row."""
     shifted = scores - scores.max(axis=1, keepdims=True)
-    found: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return found
+    log_probabilities: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return log_probabilities

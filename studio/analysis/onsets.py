@@ -38,8 +38,8 @@ class Onsets:
 
     def band(self, number: int) -> Samples:
         """One of the strengths, float32 (frames,); the first is that of all bands."""
-        found: Samples = self.strengths[:, number].astype(np.float32)
-        return found
+        strength: Samples = self.strengths[:, number].astype(np.float32)
+        return strength
 
 
 class OnsetFinder:
@@ -109,11 +109,11 @@ def smoothed(strength: Floats, frames: float) -> Floats:
     """Onset strength under a Gaussian of this standard deviation."""
     from scipy.ndimage import gaussian_filter1d
 
-    found: Floats = gaussian_filter1d(strength, frames)
-    return found
+    smooth: Floats = gaussian_filter1d(strength, frames)
+    return smooth
 
 
 def at(strength: Floats, times_s: Floats) -> Floats:
     """Onset strength at times, interpolated."""
-    found: Floats = np.interp(times_s * FPS, np.arange(len(strength)), strength)
-    return found
+    strengths: Floats = np.interp(times_s * FPS, np.arange(len(strength)), strength)
+    return strengths

@@ -74,7 +74,7 @@ def hear(source: Source, channels: int, report: Report) -> Heard:
     half = halved.finish()
     onsets.add(half)
     tuning.add(half)
-    found = onsets.finish()
+    heard_onsets = onsets.finish()
     tuning_cents = tuning.finish()
     chroma = ChromaFinder(tuning_cents, source.duration_s)
     done = 0
@@ -84,7 +84,7 @@ def hear(source: Source, channels: int, report: Report) -> Heard:
             done += block.shape[1]
             chroma.add(block[0])
     return Heard(
-        found,
+        heard_onsets,
         chroma.finish(),
         samples / STEREO_RATE_HZ,
         meter.integrated_lufs(),
@@ -101,12 +101,12 @@ class _Halved:
         self._resampler = soxr.ResampleStream(STEREO_RATE_HZ, RATE_HZ, 1, dtype="float32")
 
     def add(self, samples: Samples) -> Samples:
-        found: Samples = self._resampler.resample_chunk(np.ascontiguousarray(samples))
-        return found
+        halved: Samples = self._resampler.resample_chunk(np.ascontiguousarray(samples))
+        return halved
 
     def finish(self) -> Samples:
-        found: Samples = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        return found
+        halved: Samples = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        return halved
 
 
 def find_beats(
@@ -128,7 +128,7 @@ def find_beats(
     if path.regularity < MIN_REGULARITY:
         return Rhythm(path.regularity, None)
     periods = path.at_each_frame(len(onsets.strengths))
-    found = []
+    candidates = []
     for number, level in enumerate(LEVELS[:1] if given_bpm else LEVELS):
         bpm = FPS * 60 / float(np.median(periods) * level)
         if level != 1.0 and not tempo.SLOWEST_BPM < bpm < tempo.FASTEST_BPM:
@@ -140,10 +140,10 @@ def find_beats(
         moments_s = beats.with_off_beats(onsets, times_s)
         bars = metre.find_bars(model, onsets, heard.chroma, moments_s, beats_per_bar)
         likely = PREFERENCE * float(tempo.preference(np.array([bpm]))[0])
-        found.append((bars.score + likely + LEAD * (level == 1.0), bars))
-    if not found:
+        candidates.append((bars.score + likely + LEAD * (level == 1.0), bars))
+    if not candidates:
         return Rhythm(path.regularity, None)
-    return Rhythm(path.regularity, max(found, key=lambda scored: scored[0])[1])
+    return Rhythm(path.regularity, max(candidates, key=lambda scored: scored[0])[1])
 
 
 def find_chords(model: AnalysisModel, heard: Heard, bars: Bars | None) -> Harmony | None:

@@ -36,8 +36,8 @@ class TempoPath:
     regularity: float
 
     def at_each_frame(self, frames: int) -> Floats:
-        found: Floats = np.interp(np.arange(frames), self.frames, self.periods)
-        return found
+        periods: Floats = np.interp(np.arange(frames), self.frames, self.periods)
+        return periods
 
 
 def preference(bpm: Floats, given_bpm: float | None = None) -> Floats:
@@ -45,8 +45,8 @@ def preference(bpm: Floats, given_bpm: float | None = None) -> Floats:
     centre, width = PREFERRED_BPM, PREFERENCE_OCTAVES
     if given_bpm is not None:
         centre, width = given_bpm, GIVEN_OCTAVES
-    found: Floats = -0.5 * (np.log2(bpm / centre) / width) ** 2
-    return found
+    log_preference: Floats = -0.5 * (np.log2(bpm / centre) / width) ** 2
+    return log_preference
 
 
 def tempo_path(strength: Floats, given_bpm: float | None, report: Report) -> TempoPath:
@@ -76,8 +76,8 @@ def _grid_bpm(given_bpm: float | None) -> Floats:
     if given_bpm is not None:
         slowest = min(slowest, given_bpm / GIVEN_MARGIN)
         fastest = max(fastest, given_bpm * GIVEN_MARGIN)
-    found: Floats = np.exp(np.arange(np.log(slowest), np.log(fastest), 0.01))
-    return found
+    grid_bpm: Floats = np.exp(np.arange(np.log(slowest), np.log(fastest), 0.01))
+    return grid_bpm
 
 
 def _comb(strength: Floats, periods: Floats) -> Floats:
@@ -96,8 +96,8 @@ def _comb(strength: Floats, periods: Floats) -> Floats:
     teeth = [np.interp(periods * tooth, lags, repeats) for tooth in range(1, TEETH + 1)]
     inside = [periods * tooth < longest - 1 for tooth in range(1, TEETH + 1)]
     comb = np.where(inside, teeth, 0).sum(axis=0) / np.sum(inside, axis=0)
-    found: Floats = comb + OFF_BEAT * np.maximum(np.interp(periods / 2, lags, repeats), 0)
-    return found
+    strengths: Floats = comb + OFF_BEAT * np.maximum(np.interp(periods / 2, lags, repeats), 0)
+    return strengths
 
 
 def _viterbi(scores: Floats, changes: Floats) -> Floats:

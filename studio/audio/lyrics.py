@@ -47,8 +47,8 @@ class Lyrics:
 
 def parse_offset_ms(text: str) -> int:
     """How many milliseconds later words are shown than they are sung. Raises InvalidOption."""
-    found = re.fullmatch(r"-?[0-9]{1,4}", text)
-    if not found or abs(int(text)) > MAX_OFFSET_MS:
+    match = re.fullmatch(r"-?[0-9]{1,4}", text)
+    if not match or abs(int(text)) > MAX_OFFSET_MS:
         raise InvalidOption(
             f"`offset_ms` is {text[:50]!r}; it must be a whole number of milliseconds between "
             f"{-MAX_OFFSET_MS} and {MAX_OFFSET_MS}."

@@ -38,8 +38,8 @@ def parse_mix(values: Mapping[str, str], stems: Iterable[str]) -> Mix:
 def parse_gain(name: str, text: str) -> float:
     """A factor from a factor or decibels. Raises InvalidOption."""
     gain = -1.0
-    if found := _DECIBELS.fullmatch(text):
-        gain = 10 ** (float(found[1]) / 20)
+    if match := _DECIBELS.fullmatch(text):
+        gain = 10 ** (float(match[1]) / 20)
     elif _NUMBER.fullmatch(text):
         gain = float(text)
     if not 0 <= gain <= MAX_GAIN:

@@ -294,7 +294,7 @@ def _count(child: Child) -> int:
     return count
 
 
-def _raise_truncated(declared_s: float, found: str) -> None:
+def _raise_truncated(declared_s: float, reason: str) -> None:
     raise AudioTruncated(
-        f"The file declares {declared_s:.1f} s of audio, but {found}. Upload the complete file."
+        f"The file declares {declared_s:.1f} s of audio, but {reason}. Upload the complete file."
     )

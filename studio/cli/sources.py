@@ -35,14 +35,14 @@ def items_of(
     In folders, hidden files, the `output` folder and outputs of earlier commands are skipped.
     Raises InvalidOption if there is no file.
     """
-    found: dict[Path, _Found] = {}
+    by_path: dict[Path, _Found] = {}
     for source in map(Path, sources):
         for one in _files(source, extensions, output):
-            found.setdefault(one.path.resolve(), one)
-    if not found:
+            by_path.setdefault(one.path.resolve(), one)
+    if not by_path:
         endings = ", ".join(f".{one}" for one in sorted(extensions))
         raise InvalidOption(f"There are no files that end in {endings}.")
-    files = list(found.values())
+    files = list(by_path.values())
     names = _unique_names(files)
     return [Item(str(one.path), one.path, name) for one, name in zip(files, names, strict=True)]
 

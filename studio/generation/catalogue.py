@@ -63,9 +63,9 @@ class MusicGenCatalogue(Catalogue[MusicGenVariant]):
 
     def bundled(self) -> MusicGenVariant:
         purpose = "Small model made for this project: a closed vocabulary, for first runs"
-        found = _found(BUNDLED, purpose, Where.BUNDLED, MIT, self._bundled_dir)
+        variant = _found(BUNDLED, purpose, Where.BUNDLED, MIT, self._bundled_dir)
         words = parts.closed_vocabulary(self._bundled_dir)
-        return found if words is None else replace(found, words=tuple(words))
+        return variant if words is None else replace(variant, words=tuple(words))
 
     def local_names(self) -> list[str]:
         folders = self.local_dir.iterdir() if self.local_dir.is_dir() else ()

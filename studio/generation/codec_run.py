@@ -18,16 +18,16 @@ class CodecRun:
         return codes
 
     def embed(self, codes: Codes) -> Hidden:
-        found: Hidden = self._called(lambda codec: codec.embed(codes))
-        return found
+        hidden: Hidden = self._called(lambda codec: codec.embed(codes))
+        return hidden
 
     def recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
-        found: tuple[Hidden, Any] = self._called(lambda codec: codec.recur(hidden, state))
-        return found
+        result: tuple[Hidden, Any] = self._called(lambda codec: codec.recur(hidden, state))
+        return result
 
     def synthesise(self, hidden: Hidden) -> Sounds:
-        found: Sounds = self._called(lambda codec: codec.synthesise(hidden))
-        return found
+        sounds: Sounds = self._called(lambda codec: codec.synthesise(hidden))
+        return sounds
 
     def _called(self, call: Callable[[Codec], Any]) -> Any:
         """The call with the codec of the device, or with the one on the CPU."""

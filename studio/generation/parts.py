@@ -126,13 +126,13 @@ def read_state(folder: Path, prefix: str) -> dict[str, Any]:
     import torch
     from safetensors import safe_open
 
-    found: dict[str, Any] = {}
+    weights: dict[str, Any] = {}
     for path in weight_files(folder):
         with safe_open(str(path), "pt") as file:
             for name in file.keys():  # noqa: SIM118 - not a dictionary
                 if name.startswith(prefix):
-                    found[name[len(prefix) :]] = file.get_tensor(name).to(torch.float32)
-    return found
+                    weights[name[len(prefix) :]] = file.get_tensor(name).to(torch.float32)
+    return weights
 
 
 def read_part(folder: Path, part: str, config: Any) -> Any:

@@ -66,8 +66,8 @@ class _TorchDecoding:
                 use_cache=True,
             ).last_hidden_state[:, -1]
             logits = torch.stack([head(hidden) for head in module.lm_heads], dim=1)
-            found: Logits = logits.float().cpu().numpy()
-            return found
+            scores: Logits = logits.float().cpu().numpy()
+            return scores
 
 
 class TorchCodec:
@@ -89,19 +89,19 @@ class TorchCodec:
             return codes
 
     def embed(self, codes: Codes) -> Hidden:
-        found: Hidden = self._apply(self.embedding, codes)
-        return found
+        hidden: Hidden = self._apply(self.embedding, codes)
+        return hidden
 
     def recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
         if state is None:
             state = zero_state(self.recurrent.lstm, hidden.shape[0])
         with self._torch.inference_mode():
-            found, *state = self.recurrent(self._moved(hidden), *map(self._moved, state))
-            return found.cpu().numpy(), [part.cpu().numpy() for part in state]
+            output, *state = self.recurrent(self._moved(hidden), *map(self._moved, state))
+            return output.cpu().numpy(), [part.cpu().numpy() for part in state]
 
     def synthesise(self, hidden: Hidden) -> Sounds:
-        found: Sounds = self._apply(self.synthesis, hidden)
-        return found
+        sounds: Sounds = self._apply(self.synthesis, hidden)
+        return sounds
 
     def on_cpu(self) -> "TorchCodec":
         return self._fallback.get()
@@ -141,8 +141,8 @@ def split(codec: Any) -> tuple[Any, Any, Any]:
 
         def forward(self, hidden: Any, short: Any, long: Any) -> Any:
             values = hidden.permute(2, 0, 1)
-            found, (short, long) = self.lstm(values, (short, long))
-            return (found + values).permute(1, 2, 0), short, long
+            output, (short, long) = self.lstm(values, (short, long))
+            return (output + values).permute(1, 2, 0), short, long
 
     class Synthesis(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -83,12 +83,12 @@ class Run:
         """Yield the new frames one by one; `on_step` is called after each step."""
         history = self.given
         for window in self.windows:
-            found: list[Codes] = []
+            new_frames: list[Codes] = []
             kept = history[:, :, history.shape[2] - window.kept :]
             for frame in self._window(window, kept, on_step):
-                found.append(frame)
+                new_frames.append(frame)
                 yield frame
-            history = np.concatenate([kept, *found], axis=2)
+            history = np.concatenate([kept, *new_frames], axis=2)
 
     def _window(self, window: Window, kept: Codes, on_step: Callable[[], None]) -> Iterator[Codes]:
         delays, first = self.kind.delays, window.kept + 1

@@ -70,8 +70,8 @@ class GraphCache:
         self, key: str, make: Callable[[], object]
     ) -> tuple[dict[str, Any], Path] | None:
         """As `find`, but calls `make` first if nothing is cached."""
-        if found := self.find(key):
-            return found
+        if cached := self.find(key):
+            return cached
         make()
         # Whether or not it could keep them, another server may have done so meanwhile.
         return self.find(key)

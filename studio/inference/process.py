@@ -63,7 +63,7 @@ def mappings(path: Path) -> set[tuple[int, int]]:
     if sys.platform != "linux":
         return set()
     mapped = os.fspath(path.resolve())
-    found = set()
+    ranges = set()
     for line in (
         Path("/proc/self/maps").read_text("utf-8", errors="surrogateescape").split("\n")[:-1]
     ):
@@ -71,8 +71,8 @@ def mappings(path: Path) -> set[tuple[int, int]]:
         # Pages that were written to would be lost.
         if name == mapped and access.startswith("r-"):
             start, end = (int(address, 16) for address in addresses.split("-"))
-            found.add((start, end))
-    return found
+            ranges.add((start, end))
+    return ranges
 
 
 def release_pages(mapped: Iterable[tuple[int, int]]) -> None:

@@ -127,10 +127,10 @@ class Fonts:
                 self.used.append(run.font)
         return runs
 
-    def _is_shown(self, one: str) -> bool:
+    def _is_shown(self, character: str) -> bool:
         """Whether a character is in a font, or is a space, or has an effect on others."""
-        has_effect = one.isspace() or unicodedata.category(one) == "Cf"
-        return has_effect or any(font.width_em(one) is not None for font in self._fonts)
+        has_effect = character.isspace() or unicodedata.category(character) == "Cf"
+        return has_effect or any(font.width_em(character) is not None for font in self._fonts)
 
 
 @cache
@@ -195,8 +195,8 @@ def _described(font: Any, file: bytes | Path, file_type: str) -> Font:
     return Font(family, file, file_type, height, codes, widths)
 
 
-def _is_unseen(one: str) -> bool:
-    return unicodedata.category(one) in _UNSEEN or ord(one) in _SELECTORS
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) in _UNSEEN or ord(character) in _SELECTORS
 
 
 def _missing(characters: Iterable[str], folder: Path | None) -> FontMissing:

@@ -61,8 +61,8 @@ def parse_video(values: Mapping[str, str], stems: Sequence[str]) -> VideoOptions
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]{2,4})x([0-9]{2,4})", text)
-    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.fullmatch(r"([0-9]{2,4})x([0-9]{2,4})", text)
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
     is_valid = all(MIN_SIDE <= side <= MAX_SIDE and side % 2 == 0 for side in (width, height))
     if not is_valid or width * height > MAX_PIXELS:
         raise InvalidOption(

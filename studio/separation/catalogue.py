@@ -299,10 +299,10 @@ def _checkpoint_files(variant: DemucsVariant, folder: Path | None) -> DemucsVari
 
 
 def _with_files(
-    variant: DemucsVariant, found: Sequence[Path | None], bag: dict[str, Any]
+    variant: DemucsVariant, paths: Sequence[Path | None], bag: dict[str, Any]
 ) -> DemucsVariant | None:
-    files = tuple(path for path in found if path is not None)
-    if len(files) < len(found):
+    files = tuple(path for path in paths if path is not None)
+    if len(files) < len(paths):
         return None
     return replace(
         variant,

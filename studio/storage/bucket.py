@@ -244,8 +244,8 @@ class Bucket:
         return key.removeprefix(self._settings.prefix)
 
 
-def _info(found: Mapping[str, Any], size_bytes: int) -> FileInfo:
-    return FileInfo(size_bytes, found["LastModified"].timestamp(), found["ETag"].strip('"'))
+def _info(head: Mapping[str, Any], size_bytes: int) -> FileInfo:
+    return FileInfo(size_bytes, head["LastModified"].timestamp(), head["ETag"].strip('"'))
 
 
 @contextmanager

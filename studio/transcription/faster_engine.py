@@ -141,8 +141,8 @@ class FasterWhisper:
         for start in range(0, len(windows), count):
             part = windows[start : start + count]
             if len(part) == 1:
-                found, _ = self._model.transcribe(part[0], **settings)
-                yield _segments(found, options.task)
+                decoded, _ = self._model.transcribe(part[0], **settings)
+                yield _segments(decoded, options.task)
             else:
                 yield from self._together(part, settings)
 
@@ -159,8 +159,8 @@ class FasterWhisper:
         tokens = fitting(encoded, int(self._model.max_length))
         states = self._model.encode(features)
         together = [token for one in tokens for token in one]
-        [found] = self._batched.align(states, self._start(language), [together], frames)
-        return timed_texts(tokens, found.alignments, found.text_token_probs)
+        [aligned] = self._batched.align(states, self._start(language), [together], frames)
+        return timed_texts(tokens, aligned.alignments, aligned.text_token_probs)
 
     def _start(self, language: str) -> list[int]:
         """The tokens before a transcript in a language."""
@@ -178,8 +178,8 @@ class FasterWhisper:
             with interruptible(check), self._batched.member(barrier, number):
                 # Spectra are made at once, the text when it is read.
                 with self._extracting:
-                    found, _ = self._model.transcribe(window, **settings)
-                return _segments(found, str(settings["task"]))
+                    decoded, _ = self._model.transcribe(window, **settings)
+                return _segments(decoded, str(settings["task"]))
 
         with WorkerThreads(len(windows)) as threads:
             results = [threads.submit(decode, *one) for one in enumerate(windows)]
@@ -260,13 +260,13 @@ def _takes_openvino(runtime: str) -> bool:
     return runtime == "openvino"
 
 
-def _segments(found: Any, task: str) -> list[Segment]:
+def _segments(decoded: Any, task: str) -> list[Segment]:
     """The segments that faster-whisper found, without those that the model takes for silence."""
-    segments = [_segment(one, task) for one in found]
+    segments = [_segment(one, task) for one in decoded]
     return [segment for segment in segments if not is_silence(segment)]
 
 
-def _segment(found: Any, task: str) -> Segment:
+def _segment(segment: Any, task: str) -> Segment:
     words = tuple(
         Word(
             word.word,
@@ -274,15 +274,15 @@ def _segment(found: Any, task: str) -> Segment:
             round(float(word.end), 3),
             round(float(word.probability), 4),
         )
-        for word in found.words or ()
+        for word in segment.words or ()
     )
     return Segment(
-        round(float(found.start), 3),
-        round(float(found.end), 3),
-        found.text,
+        round(float(segment.start), 3),
+        round(float(segment.end), 3),
+        segment.text,
         whole_words(words) if task == "translate" else words,
-        round(float(found.avg_logprob), 4),
-        round(float(found.no_speech_prob), 4),
-        round(float(found.compression_ratio), 4),
-        tokens=tuple(found.tokens),
+        round(float(segment.avg_logprob), 4),
+        round(float(segment.no_speech_prob), 4),
+        round(float(segment.compression_ratio), 4),
+        tokens=tuple(segment.tokens),
     )

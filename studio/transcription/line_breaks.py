@@ -61,16 +61,16 @@ def _line_break_units(text: str) -> Iterator[str]:
     place, begun = 0, ""
     while place < len(text):
         piece = text[place : place + _PIECE_CHARACTERS]
-        found = list(line_break_units(piece))
+        parts = list(line_break_units(piece))
         if place + len(piece) < len(text):
-            last = found.pop()
-            if not found:
+            last = parts.pop()
+            if not parts:
                 begun += last
                 place += len(piece)
                 continue
-        place += sum(map(len, found))
-        yield begun + found[0]
-        yield from found[1:]
+        place += sum(map(len, parts))
+        yield begun + parts[0]
+        yield from parts[1:]
         begun = ""
 
 

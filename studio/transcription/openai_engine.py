@@ -181,7 +181,7 @@ def _loaded(path: Path, variant: str, device: str) -> Any:
 
 def _joined(lengths: Sequence[int], words: Sequence[Any]) -> list[TimedText]:
     """The times of texts with these numbers of tokens, from those of their words."""
-    found: list[TimedText] = []
+    times: list[TimedText] = []
     at_s, place = 0.0, 0
     rest = list(words)
     for end in accumulate(lengths):
@@ -192,8 +192,8 @@ def _joined(lengths: Sequence[int], words: Sequence[Any]) -> list[TimedText]:
         start_s = float(own[0].start) if own else at_s
         at_s = float(own[-1].end) if own else at_s
         probability = float(np.mean([word.probability for word in own])) if own else 0.0
-        found.append(TimedText(start_s, at_s, probability))
-    return found
+        times.append(TimedText(start_s, at_s, probability))
+    return times
 
 
 def _segment(segment: dict[str, Any], task: str) -> Segment:

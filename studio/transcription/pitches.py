@@ -45,15 +45,15 @@ class PitchFinder:
     def finish(self) -> Pitches:
         """The pitches of all frames, in the tuning of the singer."""
         self._keep(self._stream.flush())
-        found = np.concatenate(self._found)
-        voiced = found[np.isfinite(found)].astype(np.float64)
+        pitches = np.concatenate(self._found)
+        voiced = pitches[np.isfinite(pitches)].astype(np.float64)
         # Songs that are between two keys of a piano get the nearest ones throughout.
         tuning = np.angle(np.exp(2j * np.pi * voiced).sum()) / (2 * np.pi) if len(voiced) else 0.0
-        return found - np.float16(tuning)
+        return pitches - np.float16(tuning)
 
-    def _keep(self, found: Any) -> None:
-        pitches = 69 + 12 * np.log2(np.maximum(found.pitch_hz, LOWEST_HZ) / 440)
-        pitches[found.confidence < MIN_CONFIDENCE] = np.nan
+    def _keep(self, estimate: Any) -> None:
+        pitches = 69 + 12 * np.log2(np.maximum(estimate.pitch_hz, LOWEST_HZ) / 440)
+        pitches[estimate.confidence < MIN_CONFIDENCE] = np.nan
         self._found.append(pitches.astype(np.float16))
 
 

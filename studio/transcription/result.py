@@ -82,11 +82,11 @@ def transcript_track() -> Track:
 def _lyrics(folder: TrackFolder) -> Lyrics:
     """The words of the transcript in use, in lines as short as those of subtitles."""
     transcript = _transcript(folder)
-    found = (
+    lines = (
         LyricLine(tuple(LyricWord(one.text, one.start_s, one.end_s) for one in row), has_times)
         for row, has_times in short_lines(transcript)
     )
-    return Lyrics(transcript.text_language, tuple(found))
+    return Lyrics(transcript.text_language, tuple(lines))
 
 
 def _transcript(folder: TrackFolder) -> Transcript:

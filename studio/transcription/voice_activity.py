@@ -59,8 +59,8 @@ class VoiceActivity:
             extended[start : start + CONTEXT_SAMPLES + WINDOW_SAMPLES]
             for start in range(0, len(windows), WINDOW_SAMPLES)
         ])  # fmt: skip
-        found, self._hidden, self._cell = _network().run(
+        probabilities, self._hidden, self._cell = _network().run(
             None, {"input": rows, "h": self._hidden, "c": self._cell}
         )
         self._context = extended[-CONTEXT_SAMPLES:]
-        return [float(value) for value in np.asarray(found).reshape(-1)]
+        return [float(value) for value in np.asarray(probabilities).reshape(-1)]

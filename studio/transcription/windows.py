@@ -88,15 +88,15 @@ def _cut_quietly(speech: Speech, spans: list[tuple[int, int]]) -> list[tuple[int
             voices.append((start, end))
         is_cut = end - start > CUT_BY_LIMIT_S * RATE_HZ
     size = round(WINDOW_S * RATE_HZ)
-    found: list[tuple[int, int]] = []
+    pieces: list[tuple[int, int]] = []
     for first, end in voices:
         start = first
         while end - start > size:
             cut = start + _quietest(speech[start : start + size])
-            found.append((start, cut))
+            pieces.append((start, cut))
             start = cut
-        found.append((start, end))
-    return found
+        pieces.append((start, end))
+    return pieces
 
 
 def _grouped(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -132,10 +132,10 @@ class JobAnswers:
         fitting = [one for one in found if part is None or part in one[1].channels]
         return max(fitting, key=lambda one: len(one[1].channels), default=None)
 
-    def _stems(self, found: tuple[Job, Track] | None, storage: Storage) -> schemas.Stems | None:
-        if found is None:
+    def _stems(self, joined: tuple[Job, Track] | None, storage: Storage) -> schemas.Stems | None:
+        if joined is None:
             return None
-        job, track = found
+        job, track = joined
         address = f"/download/{job.request.file_id}/{track.name}"
         infos = storage.result(job.result_id).infos()
         return schemas.Stems(

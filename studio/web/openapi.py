@@ -156,75 +156,75 @@ def _parameter(parameter: Parameter, models: Processors) -> dict[str, Any]:
     }
 
 
-def _body(found: Operation, models: Processors) -> dict[str, Any]:
+def _body(operation: Operation, models: Processors) -> dict[str, Any]:
     """The content of a request body."""
-    if isinstance(found.body, type):
-        return {"application/json": {"schema": found.body.model_json_schema()}}
-    if found.options_of is None:
-        return found.body
+    if isinstance(operation.body, type):
+        return {"application/json": {"schema": operation.body.model_json_schema()}}
+    if operation.options_of is None:
+        return operation.body
     kinds = models.options()
-    if found.options_of == ANY_MODEL:
+    if operation.options_of == ANY_MODEL:
         return {"application/json": {"schema": {"anyOf": _each(kinds)}}}
-    [schema] = _each({found.options_of: kinds[found.options_of]})
+    [schema] = _each({operation.options_of: kinds[operation.options_of]})
     return {"application/json": {"schema": schema}}
 
 
-def _operation(path: str, method: str, found: Operation, models: Processors) -> dict[str, Any]:
+def _operation(path: str, method: str, operation: Operation, models: Processors) -> dict[str, Any]:
     parameters = _path_parameters(path, models)
-    for parameter in found.parameters:
+    for parameter in operation.parameters:
         names = [parameter.name]
         if parameter.of_stem:
             names = [parameter.of_stem.format(stem=stem) for stem in models.mixed()]
         parameters += [_parameter(replace(parameter, name=name), models) for name in names]
     described: dict[str, Any] = {
-        "operationId": found.operation_id,
-        "tags": [found.tag],
-        "summary": f"{found.summary} ({found.model})" if found.model else found.summary,
+        "operationId": operation.operation_id,
+        "tags": [operation.tag],
+        "summary": operation.summary + (f" ({operation.model})" if operation.model else ""),
         "parameters": parameters,
         "responses": {
-            **_answers(found, models),
-            **_error_answers((*found.errors, *_pre_view_errors(method, found))),
+            **_answers(operation, models),
+            **_error_answers((*operation.errors, *_pre_view_errors(method, operation))),
         },
     }
-    if body := _body(found, models):
-        described["requestBody"] = {"required": found.body_required, "content": body}
-    if found.deprecated:
+    if body := _body(operation, models):
+        described["requestBody"] = {"required": operation.body_required, "content": body}
+    if operation.deprecated:
         described["deprecated"] = True
     return described
 
 
-def _pre_view_errors(method: str, found: Operation) -> list[type[StudioError]]:
+def _pre_view_errors(method: str, operation: Operation) -> list[type[StudioError]]:
     """Errors that are raised before the view is called."""
     errors: list[type[StudioError]] = []
-    if not found.is_open:
+    if not operation.is_open:
         errors += [Unauthorized, UnknownOption]
-        if any(parameter.place == "query" for parameter in found.parameters):
+        if any(parameter.place == "query" for parameter in operation.parameters):
             errors.append(InvalidOption)
     if method.upper() not in CHANGES_NOTHING:
         errors.append(OriginRefused)
     # Operations without a rate are limited only for requests without a valid key.
-    if found.rate != "none" or not found.is_open:
+    if operation.rate != "none" or not operation.is_open:
         errors.append(TooManyRequests)
     return errors
 
 
-def _answers(found: Operation, models: Processors) -> dict[str, Any]:
+def _answers(operation: Operation, models: Processors) -> dict[str, Any]:
     return {
         str(status): {
             "description": HTTPStatus(status).phrase,
-            **({} if answer is None else {"content": _content(answer, found, models)}),
+            **({} if answer is None else {"content": _content(answer, operation, models)}),
         }
-        for status, answer in found.answers.items()
+        for status, answer in operation.answers.items()
     }
 
 
 def _content(
-    answer: type[BaseModel] | str, found: Operation, models: Processors
+    answer: type[BaseModel] | str, operation: Operation, models: Processors
 ) -> dict[str, dict[str, Any]]:
     """The content of an answer by media type."""
     if not isinstance(answer, str):
-        is_of_model = answer is schemas.Job and found.options_of in models.names()
-        name = _job_name(found.options_of or "") if is_of_model else answer.__name__
+        is_of_model = answer is schemas.Job and operation.options_of in models.names()
+        name = _job_name(operation.options_of or "") if is_of_model else answer.__name__
         return {"application/json": {"schema": {"$ref": REF.format(model=name)}}}
     kinds = models.formats().values() if answer == TRACK else answer.split(", ")
     content = {kind.partition(";")[0]: {"schema": _schema_of(kind)} for kind in kinds}

@@ -10,11 +10,10 @@ import soundfile
 import torch
 
 from tests.support.server import ROOT
-from training import card, evaluate_demucs
-from training.evaluate_demucs import SETS, SongSet
 from training.mix import RATE_HZ
-from training.separation import make, new_sources, packed, second_set, synths
+from training.separation import card, evaluate, make, new_sources, packed, second_set, synths
 from training.separation.drumkits import play_kit
+from training.separation.evaluate import SETS, SongSet
 from training.separation.remix import Remixer, Songs
 from training.separation.sources import KNOWN, UNSEEN, Cast, draw_mixed
 from training.songs import Note
@@ -114,9 +113,9 @@ def test_songs_are_measured_once_with_a_model(
     music = tmp_path / "music.ogg"
     noise = np.random.default_rng(0).normal(0.0, 0.1, 31 * 8000)
     soundfile.write(music, noise, 8000, format="OGG", subtype="VORBIS")
-    evaluate_demucs.run(model, ["second"], [music], count=1)
+    evaluate.run(model, ["second"], [music], count=1)
     shutil.rmtree(songs)
-    result = evaluate_demucs.run(model, ["second"], [music])
+    result = evaluate.run(model, ["second"], [music])
     assert rendered == [0, 1]
     scores = result["sets"]["second"]
     assert [song["song"] for song in scores["songs"]] == ["0", "1"]

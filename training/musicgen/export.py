@@ -5,12 +5,12 @@ Run it as `python -m training.musicgen.export`. The layout is that of transforme
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from transformers import EncodecFeatureExtractor
 
+from .. import together
 from . import train
 from .codec import CONFIG, load_codec
 from .network import build_model
@@ -33,12 +33,7 @@ def export() -> int:
     EncodecFeatureExtractor(
         feature_size=1, sampling_rate=CONFIG.sampling_rate, padding_side="left"
     ).save_pretrained(CARD_FOLDER)
-    facts = {
-        "steps": decoder["step"],
-        "pieces": decoder["examples"],
-        "minutes": round(decoder["total_s"] / 60, 1),
-    }
-    TRAINING_FILE.write_text(json.dumps(facts, indent=2) + "\n")
+    together.write_facts(TRAINING_FILE, decoder, "pieces")
     size_bytes = sum(path.stat().st_size for path in CARD_FOLDER.iterdir())
     if size_bytes > MAX_BYTES:
         raise ValueError(f"{CARD_FOLDER.name} is {size_bytes} bytes, over {MAX_BYTES}")

@@ -1,1 +1,1 @@
-"""Songs from many sources, to train and measure the separation model."""
+"""Makes demucs-mini: songs from many sources, training, evaluation and the card."""

@@ -20,10 +20,10 @@ import soundfile
 from scipy.signal import butter, lfilter, oaconvolve, resample_poly, sosfiltfilt
 
 DATA = Path(__file__).parents[2] / "data"
-RATE = 44100
-SPEECH_RATE = 16000
-SECONDS = 24.0
-SAMPLES = int(SECONDS * RATE)
+RATE_HZ = 44100
+SPEECH_RATE_HZ = 16000
+DURATION_S = 24.0
+SAMPLES = int(DURATION_S * RATE_HZ)
 FONTS = (
     "fluid-soundfont-gm/FluidR3_GM.sf2", "timgm6mb-soundfont/TimGM6mb.sf2",
     "musescore-general-soundfont-small/MuseScore_General_Lite.sf3",
@@ -87,7 +87,7 @@ class Score:
     """A song before it sounds. Times are in beats."""
 
     seed: int
-    tempo: float
+    tempo_bpm: float
     key: int
     drums: str
     machine: bool
@@ -110,8 +110,8 @@ def write(seed: int) -> Score:
     def pick(names: Iterable[str]) -> str:
         return str(rng.choice(list(names)))
 
-    tempo = float(rng.integers(76, 150))
-    bars = int(np.ceil(SECONDS * tempo / 240)) + 1
+    tempo_bpm = float(rng.integers(76, 150))
+    bars = int(np.ceil(DURATION_S * tempo_bpm / 240)) + 1
     form, chords = pick(FORMS), CHORDS[pick(CHORDS)].split()
     key, groove = int(rng.integers(12)), pick(DRUMS)
     bass_style, strum = BASSES[pick(BASSES)], STRUMS[pick(STRUMS)]
@@ -153,7 +153,7 @@ def write(seed: int) -> Score:
             sung.append(bar)
     fonts = rng.integers(len(FONTS), size=3)
     return Score(
-        seed, tempo, key, groove, bool(rng.random() < 1 / 3),
+        seed, tempo_bpm, key, groove, bool(rng.random() < 1 / 3),
         (int(fonts[0]), int(fonts[1]), int(rng.integers(len(DRUM_FONTS)))),
         int(rng.choice(BASS_PROGRAMS)), int(rng.choice(KEYS)), int(rng.choice(LEADS)), pick(PEOPLE),
         drums, bass, keys, lead, sung,
@@ -165,27 +165,27 @@ def describe(seed: int) -> str:
     score = write(seed)
     kit = "drum machine" if score.machine else Path(DRUM_FONTS[score.fonts[2]]).stem
     return (
-        f"{score.tempo:.0f} bpm, {score.drums} on {kit}, bass {score.bass_program} of "
+        f"{score.tempo_bpm:.0f} bpm, {score.drums} on {kit}, bass {score.bass_program} of "
         f"{Path(FONTS[score.fonts[0]]).stem}, other {score.keys_program} and "
         f"{score.lead_program} of {Path(FONTS[score.fonts[1]]).stem}, {score.person} speaker"
     )
 
 
 def render(seed: int) -> npt.NDArray[np.int16]:
-    """Drums, bass, other and vocals of a song, as int16 of shape (4, 2, SAMPLES) at RATE."""
+    """Drums, bass, other and vocals of a song, as int16 of shape (4, 2, SAMPLES) at RATE_HZ."""
     score = write(seed)
     rng = np.random.default_rng(78_000 + seed)
-    beat = 60 / score.tempo
+    beat_s = 60 / score.tempo_bpm
     bass_font, keys_font = (DATA / "sounds" / FONTS[index] for index in score.fonts[:2])
     if score.machine:
-        drums = drum_machine(score.drum_hits, beat, rng)
+        drums = drum_machine(score.drum_hits, beat_s, rng)
     else:
         kit = DATA / "sounds" / DRUM_FONTS[score.fonts[2]]
-        drums = sample_player(kit, 0, score.drum_hits, beat)
-    bass = sample_player(bass_font, score.bass_program, score.bass_hits, beat)
-    keys = sample_player(keys_font, score.keys_program, score.keys_hits, beat)
-    lead = sample_player(keys_font, score.lead_program, score.lead_hits, beat)
-    return desk([drums, bass, keys, lead, singer(score, beat, rng)], rng)
+        drums = sample_player(kit, 0, score.drum_hits, beat_s)
+    bass = sample_player(bass_font, score.bass_program, score.bass_hits, beat_s)
+    keys = sample_player(keys_font, score.keys_program, score.keys_hits, beat_s)
+    lead = sample_player(keys_font, score.lead_program, score.lead_hits, beat_s)
+    return mix_down([drums, bass, keys, lead, singer(score, beat_s, rng)], rng)
 
 
 @functools.lru_cache(maxsize=3)
@@ -193,17 +193,19 @@ def load(font: Path) -> tuple[Any, int]:
     """A synthesizer with a sound font, and the number of the font in it."""
     import tinysoundfont
 
-    player = tinysoundfont.Synth(-10.0, RATE)
+    player = tinysoundfont.Synth(-10.0, RATE_HZ)
     return player, player.sfload(str(font))
 
 
-def sample_player(font: Path, program: int, hits: list[Hit], beat: float) -> Floats:
+def sample_player(font: Path, program: int, hits: list[Hit], beat_s: float) -> Floats:
     """Play hits with a program of a sound font; (2, SAMPLES)."""
     player, number = load(font)
     player.sounds_off()
     player.program_select(0, number, 0, program)
-    timeline = [(int(start * beat * RATE), pitch, velocity) for start, pitch, _, velocity in hits]
-    timeline += [(int((start + length) * beat * RATE) - 1, pitch, 0)
+    timeline = [
+        (int(start * beat_s * RATE_HZ), pitch, velocity) for start, pitch, _, velocity in hits
+    ]
+    timeline += [(int((start + length) * beat_s * RATE_HZ) - 1, pitch, 0)
                  for start, pitch, length, _ in hits]  # fmt: skip
     out, now = np.zeros((SAMPLES, 2)), 0
     for at, pitch, velocity in [*sorted(timeline), (SAMPLES, 0, 0)]:
@@ -219,62 +221,62 @@ def sample_player(font: Path, program: int, hits: list[Hit], beat: float) -> Flo
     return out.T
 
 
-def drum_machine(hits: list[Hit], beat: float, rng: np.random.Generator) -> Floats:
+def drum_machine(hits: list[Hit], beat_s: float, rng: np.random.Generator) -> Floats:
     """Play hits with swept sines and filtered noise; (2, SAMPLES)."""
-    times = np.arange(RATE // 2) / RATE
-    noise = rng.normal(size=len(times))
-    bright = lfilter(*butter(2, 7000, "highpass", fs=RATE), noise)
-    sweep = np.sin(2 * np.pi * (52 * times + 5.5 * (1 - np.exp(-28 * times))))
-    crack = lfilter(*butter(2, (900, 6000), "bandpass", fs=RATE), noise)
-    body = np.sin(2 * np.pi * 185 * times) * np.exp(-22 * times)
+    times_s = np.arange(RATE_HZ // 2) / RATE_HZ
+    noise = rng.normal(size=len(times_s))
+    bright = lfilter(*butter(2, 7000, "highpass", fs=RATE_HZ), noise)
+    sweep = np.sin(2 * np.pi * (52 * times_s + 5.5 * (1 - np.exp(-28 * times_s))))
+    crack = lfilter(*butter(2, (900, 6000), "bandpass", fs=RATE_HZ), noise)
+    body = np.sin(2 * np.pi * 185 * times_s) * np.exp(-22 * times_s)
     sounds = {
-        36: sweep * np.exp(-9 * times), 38: body + 0.9 * crack * np.exp(-18 * times),
-        42: 0.5 * bright * np.exp(-70 * times), 46: 0.5 * bright * np.exp(-12 * times),
-        49: 0.6 * bright * np.exp(-6 * times), 51: 0.4 * bright * np.exp(-20 * times),
-        54: 0.4 * bright * np.exp(-35 * times),
+        36: sweep * np.exp(-9 * times_s), 38: body + 0.9 * crack * np.exp(-18 * times_s),
+        42: 0.5 * bright * np.exp(-70 * times_s), 46: 0.5 * bright * np.exp(-12 * times_s),
+        49: 0.6 * bright * np.exp(-6 * times_s), 51: 0.4 * bright * np.exp(-20 * times_s),
+        54: 0.4 * bright * np.exp(-35 * times_s),
     }  # fmt: skip
     for tom in TOMS:
-        hertz = 70 * 2 ** ((tom - 42) / 12)
-        sounds[tom] = np.sin(2 * np.pi * hertz * times) * np.exp(-10 * times)
-    out = np.zeros(SAMPLES + len(times))
+        frequency_hz = 70 * 2 ** ((tom - 42) / 12)
+        sounds[tom] = np.sin(2 * np.pi * frequency_hz * times_s) * np.exp(-10 * times_s)
+    out = np.zeros(SAMPLES + len(times_s))
     for start, drum, _, velocity in hits:
-        at = min(int(start * beat * RATE), SAMPLES)
-        out[at : at + len(times)] += sounds[drum] * (velocity / 110) ** 1.5
+        at = min(int(start * beat_s * RATE_HZ), SAMPLES)
+        out[at : at + len(times_s)] += sounds[drum] * (velocity / 110) ** 1.5
     return np.repeat(out[None, :SAMPLES], 2, 0)
 
 
-def singer(score: Score, beat: float, rng: np.random.Generator) -> Floats:
+def singer(score: Score, beat_s: float, rng: np.random.Generator) -> Floats:
     """A person's speech, slowed down and tuned to the key, one phrase for each of the sung bars."""
     import pyworld
 
     folder = DATA / "voices" / "prompts" / score.person
     names = sorted(json.loads((folder / "texts.json").read_text("utf-8")))
-    out = np.zeros(SAMPLES + RATE)
+    out = np.zeros(SAMPLES + RATE_HZ)
     scale = {(score.key + step) % 12 for step in (0, 2, 4, 7, 9)}
     for bar in score.sung_bars:
         speech, _ = soundfile.read(folder / f"{rng.choice(names)}.flac")
         # Six beats of singing from three beats of speech.
-        length = int(3 * beat * SPEECH_RATE)
+        length = int(3 * beat_s * SPEECH_RATE_HZ)
         start = int(rng.integers(max(1, len(speech) - length)))
         phrase = np.ascontiguousarray(speech[start : start + length])
-        pitch, times = pyworld.harvest(phrase, SPEECH_RATE)
-        colour = pyworld.cheaptrick(phrase, pitch, times, SPEECH_RATE)
-        breath = pyworld.d4c(phrase, pitch, times, SPEECH_RATE)
-        slow = np.repeat(np.arange(len(pitch)), 2)
+        pitch_hz, times_s = pyworld.harvest(phrase, SPEECH_RATE_HZ)
+        envelope = pyworld.cheaptrick(phrase, pitch_hz, times_s, SPEECH_RATE_HZ)
+        aperiodicity = pyworld.d4c(phrase, pitch_hz, times_s, SPEECH_RATE_HZ)
+        slow = np.repeat(np.arange(len(pitch_hz)), 2)
         sung = pyworld.synthesize(
-            tuned(pitch[slow], scale, rng), colour[slow], breath[slow], SPEECH_RATE
+            tuned(pitch_hz[slow], scale, rng), envelope[slow], aperiodicity[slow], SPEECH_RATE_HZ
         )
-        wide = resample_poly(sung, RATE // 100, SPEECH_RATE // 100)
-        at = int(bar * 4 * beat * RATE)
+        wide = resample_poly(sung, RATE_HZ // 100, SPEECH_RATE_HZ // 100)
+        at = int(bar * 4 * beat_s * RATE_HZ)
         room = min(len(wide), len(out) - at)
         if room > 0:
             out[at : at + room] += wide[:room] / max(float(np.abs(wide).max()), 1e-6)
     return np.repeat(out[None, :SAMPLES], 2, 0)
 
 
-def tuned(pitch: Floats, scale: set[int], rng: np.random.Generator) -> Floats:
+def tuned(pitch_hz: Floats, scale: set[int], rng: np.random.Generator) -> Floats:
     """Replace a pitch curve in Hz by notes of a scale, a quarter of a second each, with vibrato."""
-    notes = np.where(pitch > 0, 69 + 12 * np.log2(np.maximum(pitch, 60) / 440), 0)
+    notes = np.where(pitch_hz > 0, 69 + 12 * np.log2(np.maximum(pitch_hz, 60) / 440), 0)
     frames, shift = 50, int(rng.integers(2, 8))
     steps = np.zeros(len(notes))
     for start in range(0, len(notes), frames):
@@ -286,21 +288,21 @@ def tuned(pitch: Floats, scale: set[int], rng: np.random.Generator) -> Floats:
         steps[start : start + frames] = min(near, key=lambda note: abs(note - wanted))
     glide = np.convolve(np.pad(steps, 6, "edge"), np.ones(13) / 13, "valid")
     vibrato = 0.25 * np.sin(2 * np.pi * 5.2 * 0.005 * np.arange(len(notes)))
-    return np.where(pitch > 0, 440 * 2 ** ((glide + vibrato - 69) / 12), 0.0)
+    return np.where(pitch_hz > 0, 440 * 2 ** ((glide + vibrato - 69) / 12), 0.0)
 
 
-def desk(tracks: list[Floats], rng: np.random.Generator) -> npt.NDArray[np.int16]:
+def mix_down(tracks: list[Floats], rng: np.random.Generator) -> npt.NDArray[np.int16]:
     """Mix drums, bass, keys, lead and voice down to four stems, as int16 of (4, 2, samples)."""
     # Level in dB by RMS, low cut in Hz, place from -1 to 1, and share of the echo.
     strips = (
         (-17, 30, 0.0, 0.05), (-19, 30, 0.0, 0.0), (-21, 110, rng.uniform(-0.6, 0.6), 0.12),
         (-23, 150, rng.uniform(-0.5, 0.5), 0.2), (-17, 100, 0.0, rng.uniform(0.05, 0.25)),
     )  # fmt: skip
-    seconds = np.arange(RATE) / RATE
-    echo = rng.normal(size=(2, RATE)) * np.exp(-seconds * rng.uniform(4, 9)) * 0.02
+    times_s = np.arange(RATE_HZ) / RATE_HZ
+    echo = rng.normal(size=(2, RATE_HZ)) * np.exp(-times_s * rng.uniform(4, 9)) * 0.02
     done = []
     for track, (level, cut, place, wet) in zip(tracks, strips, strict=True):
-        sound = sosfiltfilt(butter(1, cut, "highpass", fs=RATE, output="sos"), track)
+        sound = sosfiltfilt(butter(1, cut, "highpass", fs=RATE_HZ, output="sos"), track)
         sound = sound + wet * oaconvolve(sound, echo, axes=1)[:, :SAMPLES]
         sound = sound * np.array([[min(1, 1 - place)], [min(1, 1 + place)]])
         active = sound[:, np.abs(sound).max(0) > 1e-4]

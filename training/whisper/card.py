@@ -11,12 +11,13 @@ from ..voices import WORDS as SUNG_WORDS
 from .evaluate import SCORES_FILE
 from .export import CARD_FOLDER, CTRANSLATE2_FOLDER, TRAINING_FILE
 from .network import DIMENSIONS, MiniWhisper
-from .pieces import FIRST_SHARD
 from .singing import load_songs
 from .speech import FOLDER, load_speech
 from .tokens import VOCABULARY_SIZE
 from .words import HELD_OUT_VARIANTS, SPOKEN, TRAIN_VARIANTS
 
+# Shards from this number on hold pieces of utterances, which are not counted as utterances.
+FIRST_SHARD = 900
 # Earlier runs of a model that was not trained from scratch in a single run.
 HISTORY_FILE = CARD_FOLDER / "history.md"
 

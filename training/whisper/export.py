@@ -18,6 +18,7 @@ from ctranslate2.specs import common_spec, transformer_spec, whisper_spec
 from torch import Tensor
 from whisper.model import MultiHeadAttention, ResidualAttentionBlock, Whisper
 
+from .. import together
 from . import tokens
 from .network import ALIGNED_LAYERS, DIMENSIONS, MiniWhisper
 from .tokenizer_file import token_names, write_tokenizer
@@ -145,12 +146,7 @@ def export(state_file: Path = STATE_FILE) -> int:
     model = full_model(state_file)
     write_ctranslate2(model)
     state = torch.load(state_file, weights_only=True)
-    facts = {
-        "steps": state["step"],
-        "windows": state["examples"],
-        "minutes": round(state["total_s"] / 60, 1),
-    }
-    TRAINING_FILE.write_text(json.dumps(facts, indent=2) + "\n")
+    together.write_facts(TRAINING_FILE, state, "windows")
     size_bytes = sum(path.stat().st_size for path in CARD_FOLDER.rglob("*") if path.is_file())
     if size_bytes > MAX_BYTES:
         raise ValueError(f"the model takes {size_bytes} bytes, over {MAX_BYTES}")

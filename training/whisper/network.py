@@ -1,6 +1,6 @@
 """The network: Whisper's own classes, and what only training needs around them.
 
-Three helps make so small a Whisper learn in minutes instead of days. The heads of the encoder
+Three techniques let such a small model learn in minutes instead of days. The heads of the encoder
 start out looking at near frames. Two linear heads name the phoneme (half way up the encoder) and
 the word of every frame; they are thrown away. And the cross-attention of the last decoder layers
 is pulled towards the frames of the token to predict.
@@ -98,8 +98,8 @@ class MiniWhisper(nn.Module):  # type: ignore[misc]
         following = torch.zeros(())
         for layer, block in enumerate(decoder.blocks):
             x = x + block.attn(block.attn_ln(x), mask=decoder.mask)[0]
-            found, weights = _look(block.cross_attn, block.cross_attn_ln(x), audio)
-            x = x + found
+            attended, weights = _cross_attention(block.cross_attn, block.cross_attn_ln(x), audio)
+            x = x + attended
             x = x + block.mlp(block.mlp_ln(x))
             if layer in ALIGNED_LAYERS:
                 attention.append(weights)
@@ -129,19 +129,21 @@ def _attend(attention: MultiHeadAttention, x: Tensor) -> Tensor:
     key, value = (_split(part(x), attention.n_head) for part in (attention.key, attention.value))
     with torch.autocast("cpu", enabled=False):
         weights = ((query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)).softmax(-1)
-        found = weights @ value
-    mixed: Tensor = attention.out(found.transpose(1, 2).flatten(2))
+        attended = weights @ value
+    mixed: Tensor = attention.out(attended.transpose(1, 2).flatten(2))
     return mixed
 
 
-def _look(attention: MultiHeadAttention, x: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+def _cross_attention(
+    attention: MultiHeadAttention, x: Tensor, audio: Tensor
+) -> tuple[Tensor, Tensor]:
     """Cross-attention that also returns the logarithm of its weights."""
     heads = attention.n_head
     query, key = _split(attention.query(x), heads), _split(attention.key(audio), heads)
     scale = query.shape[-1] ** -0.5
     weights = ((query * scale) @ key.transpose(-1, -2)).float().log_softmax(-1)
-    found = weights.exp() @ _split(attention.value(audio), heads).float()
-    return attention.out(found.transpose(1, 2).flatten(2)), weights
+    attended = weights.exp() @ _split(attention.value(audio), heads).float()
+    return attention.out(attended.transpose(1, 2).flatten(2)), weights
 
 
 def _initialise(model: MiniWhisper) -> None:

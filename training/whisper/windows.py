@@ -105,7 +105,7 @@ class Windows:
         if phonemes:
             scene.phonemes = np.concatenate(phonemes)
         if rng.random() >= mixture.clean:
-            self._spoil(scene)
+            self._degrade(scene)
         else:
             self._set_level(scene)
         return scene
@@ -163,7 +163,7 @@ class Windows:
         self._set_level(scene)
         return scene
 
-    def _spoil(self, scene: Scene) -> None:
+    def _degrade(self, scene: Scene) -> None:
         rng = self.rng
         if rng.random() < 0.3:
             scene.audio = sound.reverberate(scene.audio, rng)

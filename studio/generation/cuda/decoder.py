@@ -167,13 +167,13 @@ class CudaDecoding:
             with self._on_stream():
                 for _ in range(start, stop):
                     graph.replay()
-                found = torch.empty(
+                copied = torch.empty(
                     (*grid.shape[:2], stop - start), dtype=torch.int64, pin_memory=True
                 )
-                found.copy_(run.grid[: self._tracks, :, start:stop], non_blocking=True)
+                copied.copy_(run.grid[: self._tracks, :, start:stop], non_blocking=True)
                 event = torch.cuda.Event()
                 event.record()
-            waiting.append((start, found, event))
+            waiting.append((start, copied, event))
             # The host reads a chunk while the device is busy with the next one.
             if len(waiting) > 1:
                 yield from _read(grid, *waiting.pop(0))
@@ -181,9 +181,9 @@ class CudaDecoding:
             yield from _read(grid, *chunk)
 
 
-def _read(grid: Codes, start: int, found: Any, event: Any) -> Iterator[int]:
+def _read(grid: Codes, start: int, copied: Any, event: Any) -> Iterator[int]:
     event.synchronize()
-    codes = found.numpy()
+    codes = copied.numpy()
     grid[:, :, start : start + codes.shape[2]] = codes
     yield from range(start, start + codes.shape[2])
 

@@ -108,15 +108,15 @@ class OpenVinoCodec:
         return self._encoder.encode(sound)
 
     def embed(self, codes: Codes) -> Hidden:
-        found: Hidden = _run(self._embed, codes)[0]
-        return found
+        hidden: Hidden = _run(self._embed, codes)[0]
+        return hidden
 
     def recur(self, hidden: Hidden, state: Any) -> tuple[Hidden, Any]:
         if state is None:
             layers, size = self._memory
             state = [np.zeros((layers, hidden.shape[0], size), np.float32) for _ in range(2)]
-        found, *state = _run(self._recur, hidden, *state)
-        return found, state
+        output, *state = _run(self._recur, hidden, *state)
+        return output, state
 
     def synthesise(self, hidden: Hidden) -> Sounds:
         audio: Sounds = _run(self._synthesise, hidden)[0]

@@ -148,8 +148,8 @@ class _DecoderGraph(GraphWriter):
         )
         return self._joined(self.ops.scaled_dot_product_attention(query, key, value), name)
 
-    def _joined(self, found: Node, name: str) -> Node:
-        return self.linear(self.joined(found), [f"{name}out_proj.weight"])
+    def _joined(self, attended: Node, name: str) -> Node:
+        return self.linear(self.joined(attended), [f"{name}out_proj.weight"])
 
 
 def _array(tensor: Any) -> npt.NDArray[np.float32]:

@@ -64,11 +64,11 @@ def aligned(
         while len(begun_s) < len(words):
             may_go_on()
             part = plan.next(len(begun_s), begun_s)
-            found = aligner.run(part)
-            for one in found:
+            times = aligner.run(part)
+            for one in times:
                 begun_s.append(one.start_s if one else begun_s[-1] if begun_s else 0.0)
-            placed += found
-            yield writer.write(found) if levels is None else [], part.end_s
+            placed += times
+            yield writer.write(times) if levels is None else [], part.end_s
     if levels is not None:
         yield writer.write(on_onsets(placed, aligner.doubtful, lines, levels)), source.duration_s
 
@@ -116,14 +116,14 @@ class _Aligner:
     def _align(self, part: Pass, speech: Speech) -> dict[int, TimedText]:
         """The times of words by their index, in the time of the recording."""
         texts = [text.text for text in part.texts]
-        found = self._engine.align(speech, texts, self._language)
+        aligned_times = self._engine.align(speech, texts, self._language)
         times = {
             text.word: TimedText(
                 min(part.start_s + one.start_s, part.end_s),
                 min(part.start_s + one.end_s, part.end_s),
                 one.probability,
             )
-            for text, one in zip(part.texts, found, strict=False)
+            for text, one in zip(part.texts, aligned_times, strict=False)
             if text.word >= part.first
         }
         times = {place: self._as_heard(place, one) for place, one in times.items()}
@@ -131,19 +131,19 @@ class _Aligner:
             times[part.first] = replace(first, start_s=min(part.heard_s, first.end_s))
         return times
 
-    def _as_heard(self, place: int, found: TimedText) -> TimedText:
+    def _as_heard(self, place: int, time: TimedText) -> TimedText:
         """The time at which the model heard a word, if the alignment is far from it.
 
         Where it heard another word, that is more reliable than an improbable alignment only.
         """
         pair = self._pairs[place]
-        is_improbable = pair.first >= 0 and found.probability < MIN_LINE_PROBABILITY
+        is_improbable = pair.first >= 0 and time.probability < MIN_LINE_PROBABILITY
         if not pair.is_equal and not is_improbable:
-            return found
+            return time
         start_s, end_s = self._heard[pair.first].start_s, self._heard[pair.last].end_s
-        if abs(start_s - found.start_s) <= MAX_APART_S:
-            return found
-        return replace(found, start_s=start_s, end_s=end_s)
+        if abs(start_s - time.start_s) <= MAX_APART_S:
+            return time
+        return replace(time, start_s=start_s, end_s=end_s)
 
     def _improbable_lines(self, part: Pass, times: Mapping[int, TimedText]) -> set[int]:
         """The words of lines that are improbable, and of which no word was heard."""
@@ -181,9 +181,9 @@ class LineWriter:
         self._times: list[Placed] = []
         self._at_s = 0.0
 
-    def write(self, found: Iterable[Placed]) -> list[Segment]:
+    def write(self, times: Iterable[Placed]) -> list[Segment]:
         """Add the times of the next words; the lines that are complete now."""
-        self._times += found
+        self._times += times
         written = []
         while self._lines and len(self._lines[0].words) <= len(self._times):
             line = self._lines.pop(0)
@@ -205,12 +205,12 @@ class LineWriter:
             blank_lines_before=line.blank_lines_before,
         )
 
-    def _word(self, text: str, found: Placed) -> Word:
-        if found is None:
+    def _word(self, text: str, time: Placed) -> Word:
+        if time is None:
             return Word(text, self._at_s, self._at_s, 0.0, placed=False)
-        start_s = max(self._at_s, round(found.start_s, 3))
-        self._at_s = max(start_s, round(found.end_s, 3))
-        return Word(text, start_s, self._at_s, round(found.probability, 4))
+        start_s = max(self._at_s, round(time.start_s, 3))
+        self._at_s = max(start_s, round(time.end_s, 3))
+        return Word(text, start_s, self._at_s, round(time.probability, 4))
 
 
 class _Reader:

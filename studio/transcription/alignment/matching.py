@@ -82,10 +82,10 @@ def matched(words: Sequence[str], heard: Sequence[Heard], voice: VoiceTime) -> l
     flat = [unit for parts in units for unit in parts]
     indices = [*_with_unknown(heard, voice), -1]
     places = _assigned(flat, [heard[index].key if index >= 0 else "" for index in indices[:-1]])
-    found = [(indices[place], is_equal) for place, is_equal in places]
+    counterparts = [(indices[place], is_equal) for place, is_equal in places]
     ends = list(accumulate(map(len, units)))
     return [
-        _pair([found[place] for place in range(end - len(parts), end)])
+        _pair([counterparts[place] for place in range(end - len(parts), end)])
         for parts, end in zip(units, ends, strict=True)
     ]
 
@@ -100,30 +100,30 @@ def _with_unknown(heard: Sequence[Heard], voice: VoiceTime) -> Iterator[int]:
     yield from repeat(-1, int(voice.voice_s(at_s, voice.duration_s) / UNKNOWN_S))
 
 
-def _pair(found: Sequence[tuple[int, bool]]) -> Pair:
+def _pair(counterparts: Sequence[tuple[int, bool]]) -> Pair:
     """The pair of a word from those of its units."""
-    equal = [index for index, is_equal in found if is_equal]
-    if 2 * len(equal) > len(found):
+    equal = [index for index, is_equal in counterparts if is_equal]
+    if 2 * len(equal) > len(counterparts):
         return Pair(min(equal), max(equal), is_equal=True)
-    some = [index for index, _ in found if index >= 0]
+    some = [index for index, _ in counterparts if index >= 0]
     return Pair(min(some), max(some)) if some else Pair()
 
 
 def _assigned(first: Sequence[str], second: Sequence[str]) -> list[tuple[int, bool]]:
     """For each item of `first`, the index of its counterpart or -1, and whether they are equal."""
     table = _Table(first, second)
-    found = [(-1, False)] * len(first)
+    counterparts = [(-1, False)] * len(first)
     row, column = len(first), len(second)
     while row > 0 and column > 0:
         step = table.step(row, column)
         if step == _BOTH:
             row, column = row - 1, column - 1
-            found[row] = column, first[row] == second[column]
+            counterparts[row] = column, first[row] == second[column]
         elif step == _FIRST_ONLY:
             row -= 1
         else:
             column -= 1
-    return found
+    return counterparts
 
 
 class _Table:
@@ -193,8 +193,8 @@ class _Similarity:
         number = int(self._first_ids[row])
         if number not in self._rows:
             self._rows[number] = self._to_all(self._first_words[number])
-        found: Floats = self._rows[number][self._second_ids]
-        return found
+        similarities: Floats = self._rows[number][self._second_ids]
+        return similarities
 
     def _to_all(self, word: str) -> Floats:
         """The similarity of a word to every different word of the second: shared pairs of letters
@@ -223,11 +223,11 @@ def _numbered(items: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[str]]:
 
 def _grams(words: Sequence[str]) -> dict[str, list[int]]:
     """The words that have each pair of letters."""
-    found: dict[str, list[int]] = {}
+    by_gram: dict[str, list[int]] = {}
     for place, word in enumerate(words):
         for gram in Counter(_pairs(word)):
-            found.setdefault(gram, []).append(place)
-    return found
+            by_gram.setdefault(gram, []).append(place)
+    return by_gram
 
 
 def _pairs(word: str) -> Iterator[str]:

@@ -69,8 +69,9 @@ class LevelMeter:
         powers = np.concatenate([*self._powers, np.zeros(SMOOTH_FRAMES, np.float32)])
         smooth = np.convolve(powers, np.full(SMOOTH_FRAMES, 1 / SMOOTH_FRAMES), "same")
         levels = 10 * np.log10(np.maximum(smooth, 1e-10))
-        found: Levels = np.maximum(levels, np.percentile(levels, 95) - FLOOR_DB).astype(np.float32)
-        return found
+        floor = np.percentile(levels, 95) - FLOOR_DB
+        floored: Levels = np.maximum(levels, floor).astype(np.float32)
+        return floored
 
 
 def is_voiced(levels: Levels) -> Flags:
@@ -224,9 +225,9 @@ def _before(total: Times, ready: Indices, same: Indices) -> tuple[Times, Indices
     least = np.minimum.accumulate(total)
     where = np.maximum.accumulate(np.where(total <= least, np.arange(len(total)), 0))
     upto = np.minimum(ready, len(total)) - 1
-    found = np.where(upto >= 0, least[np.maximum(upto, 0)], np.inf)
+    separate = np.where(upto >= 0, least[np.maximum(upto, 0)], np.inf)
     step = where[np.maximum(upto, 0)]
     inside = (same >= 0) & (same < len(total))
     at = np.clip(same, 0, len(total) - 1)
     crowded = np.where(inside, total[at] + CROWDED, np.inf)
-    return np.minimum(found, crowded), np.where(crowded < found, at, step)
+    return np.minimum(separate, crowded), np.where(crowded < separate, at, step)

@@ -36,10 +36,10 @@ def alignment_heads(folder: Path, layers: int, heads: int) -> dict[int, list[int
     """
     config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
     everything = [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
-    found: dict[int, list[int]] = {}
+    by_layer: dict[int, list[int]] = {}
     for layer, head in config.get("alignment_heads") or everything:
-        found.setdefault(int(layer), []).append(int(head))
-    return found
+        by_layer.setdefault(int(layer), []).append(int(head))
+    return by_layer
 
 
 def attention(queries: Floats, keys: Floats) -> Floats:

@@ -52,8 +52,8 @@ class Scores:
     @property
     def everything(self) -> Floats:
         """The log of the sum of exponentials over all tokens, (rows,)."""
-        found: Floats = np.logaddexp(self.total, log_sum(self.rest))
-        return found
+        combined: Floats = np.logaddexp(self.total, log_sum(self.rest))
+        return combined
 
     def likeliest(self, count: int) -> tuple[Integers, Floats]:
         """The most likely tokens of each row and their logits, (rows, count), in order."""
@@ -119,5 +119,5 @@ def log_sum(values: Floats) -> Floats:
     most = values.max(axis=1, keepdims=True)
     most[most == NEVER] = 0.0
     with np.errstate(divide="ignore"):
-        found: Floats = np.log(np.exp(values - most).sum(axis=1)) + most[:, 0]
-    return found
+        log_sums: Floats = np.log(np.exp(values - most).sum(axis=1)) + most[:, 0]
+    return log_sums

@@ -113,11 +113,11 @@ class OpenVinoModel:
             has_times=self._tokens.no_times not in prompts[0],
         )
         count = self.max_windows(settings.hypotheses)
-        found: list[Hypothesis] = []
+        hypotheses: list[Hypothesis] = []
         for start in range(0, len(features), count):
             part = slice(start, start + count)
-            found += self._decode(features[part], prompts[part], settings)
-        return [Result([one.tokens], [one.score], one.no_speech) for one in found]
+            hypotheses += self._decode(features[part], prompts[part], settings)
+        return [Result([one.tokens], [one.score], one.no_speech) for one in hypotheses]
 
     def detect_language(self, features: Floats) -> list[list[tuple[str, float]]]:
         """For each window, the language tokens and their probabilities, in descending order."""

@@ -260,12 +260,12 @@ class Decoding:
 
     def log_probabilities(self, hidden: Floats, tokens: Integers) -> Floats:
         """The log probability of a text token after each state (rows, width), among text tokens."""
-        found = []
+        parts = []
         for start in range(0, len(tokens), MAX_ROWS):
             part = slice(start, start + MAX_ROWS)
             head = self._score(hidden[part], self.no_bias, tokens[part])
-            found.append((head.read("chosen") - head.read("total"))[:, 0])
-        return np.concatenate(found)
+            parts.append((head.read("chosen") - head.read("total"))[:, 0])
+        return np.concatenate(parts)
 
     def _score(self, hidden: Floats, bias: Floats, tokens: Integers) -> "Request":
         head = self._slot.head

@@ -82,10 +82,10 @@ class Table:
 
     def rows(self, indices: npt.NDArray[np.int64]) -> Floats:
         """float32 (*indices.shape, columns)."""
-        found: Floats = self.values[indices].astype(np.float32)
+        rows: Floats = self.values[indices].astype(np.float32)
         if self.scales is not None:
-            found /= self.scales[indices].astype(np.float32)[..., None]
-        return found
+            rows /= self.scales[indices].astype(np.float32)[..., None]
+        return rows
 
 
 def read_weights(path: Path) -> tuple[Weights, Weights]:

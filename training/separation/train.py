@@ -1,9 +1,9 @@
 """Trains demucs-mini for a bounded time on a GPU, from songs that are already rendered.
 
     python -m training.separation.make --count 400
-    python -m training.gpu --minutes 7
-    python -m training.gpu --minutes 7 --continue-from training/runs/demucs-mini/state.pt
-    python -m training.gpu --minutes 7 --weights pretrained/demucs-mini/model.safetensors
+    python -m training.separation.train --minutes 7
+    python -m training.separation.train --minutes 7 --continue-from STATE
+    python -m training.separation.train --minutes 7 --weights MODEL_FILE
 
 All songs of the folder are kept in the memory of the GPU, which also mixes them. Songs that come
 into the folder later are used after the next save. The state is saved every 2.5 minutes and at the
@@ -13,7 +13,6 @@ without a GPU.
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -25,15 +24,16 @@ import numpy.typing as npt
 import torch
 from demucs.hf import load_safetensors_model
 
-from . import loop, together
-from .loop import Progress
-from .mix import RATE_HZ
-from .model import MODEL_FILE, SEGMENT_S, TRAINING_FILE, build_model, save_model
-from .render import SOURCES
-from .separation import packed
-from .separation.remix import Remixer, Songs
+from training import loop, together
+from training.loop import Progress
+from training.mix import RATE_HZ
+from training.render import SOURCES
 
-RUN_FOLDER = Path(__file__).parent / "runs" / "demucs-mini"
+from . import packed
+from .network import MODEL_FILE, SEGMENT_S, TRAINING_FILE, build_model, save_model
+from .remix import Remixer, Songs
+
+RUN_FOLDER = Path(__file__).parents[1] / "runs" / "demucs-mini"
 STATE_FILE = RUN_FOLDER / "state.pt"
 READERS = 16
 
@@ -132,15 +132,10 @@ def save(state_file: Path, songs: int, folder: Path) -> None:
     """Write the model file, and beside it how it was trained (`training.json`)."""
     state = torch.load(state_file, weights_only=True, map_location="cpu")
     save_model(state["average"], folder / MODEL_FILE.name)
-    facts = {
-        "steps": state["step"],
-        "examples": state["examples"],
-        "minutes": round(state["total_s"] / 60.0, 1),
-        "songs": songs,
-        # Sentences for the card that only a person can write: what was special about this training.
-        "remarks": [],
-    }
-    (folder / TRAINING_FILE.name).write_text(json.dumps(facts, indent=2) + "\n")
+    # The remarks are sentences for the card that only a person can write: what was special about
+    # this training.
+    facts_file = folder / TRAINING_FILE.name
+    together.write_facts(facts_file, state, "examples", songs=songs, remarks=[])
 
 
 def main() -> None:
@@ -151,7 +146,7 @@ def main() -> None:
     save(state_file, len(packed.songs_of(Path(plan.songs))), RUN_FOLDER)
     print(
         f"saved {state_file} and {MODEL_FILE.name} beside it; copy that and {TRAINING_FILE.name} "
-        "to pretrained/demucs-mini, then run training.evaluate_demucs and training.card"
+        "to pretrained/demucs-mini, then run the modules evaluate and card of training.separation"
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from demucs.hf import load_safetensors_model
 
-from .evaluate_demucs import CHECK_SONGS, MUSIC_PIECES, OFFSET, SCORES_FILE, SETS, table
-from .model import (
+from training.songs import BASS_RANGE, OTHER_RANGE
+
+from .evaluate import CHECK_SONGS, MUSIC_PIECES, OFFSET, SCORES_FILE, SETS, table
+from .network import (
     CARD_FOLDER,
     KWARGS,
     MODEL_FILE,
@@ -17,8 +19,7 @@ from .model import (
     TRAINING_FILE,
     parameter_count,
 )
-from .separation.sources import KNOWN, UNSEEN, Sources
-from .songs import BASS_RANGE, OTHER_RANGE
+from .sources import KNOWN, UNSEEN, Sources
 
 _TEXT = """\
 # demucs-mini
@@ -63,7 +64,7 @@ carry. No released songs and no other models were used.
 ## Results
 
 SDR in dB, `10 log10(sum(s^2) / sum((s - estimate)^2))` over the whole song and both channels, as
-printed by `python -m training.evaluate_demucs`. `sdr.json` lists every song. The songs are
+printed by `python -m training.separation.evaluate`. `sdr.json` lists every song. The songs are
 normalised first, as the server and the Demucs command line do.
 
 {table}

@@ -11,11 +11,11 @@ import torch
 from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
-from .mix import RATE_HZ
-from .render import SOURCES
+from training.mix import RATE_HZ
+from training.render import SOURCES
 
 SEGMENT_S = 3
-CARD_FOLDER = Path(__file__).parents[1] / "pretrained" / "demucs-mini"
+CARD_FOLDER = Path(__file__).parents[2] / "pretrained" / "demucs-mini"
 MODEL_FILE = CARD_FOLDER / "model.safetensors"
 TRAINING_FILE = CARD_FOLDER / "training.json"
 MAX_FILE_BYTES = 8_000_000

@@ -1,6 +1,6 @@
 """Measures the model file on four test sets and prints the table of the model card.
 
-    python -m training.evaluate_demucs
+    python -m training.separation.evaluate
 
 SDR is 10 log10(sum(s^2) / sum((s - estimate)^2)) over a whole song and both channels. Songs are
 rendered if they are not on disk. Scores are stored in `sdr.json` next to the model after each song,
@@ -29,12 +29,12 @@ from demucs.hf import load_safetensors_model
 
 from scripts import voices
 from studio.audio.replacing import replacing
+from training.mix import RATE_HZ
+from training.render import DATA, SOURCES, render_seed, render_to_disk, song_folder
+from training.songs import make_song
 
-from .mix import RATE_HZ
-from .model import CARD_FOLDER, MODEL_FILE
-from .render import DATA, SOURCES, render_seed, render_to_disk, song_folder
-from .separation import new_sources, second_set, sources
-from .songs import make_song
+from . import new_sources, second_set, sources
+from .network import CARD_FOLDER, MODEL_FILE
 
 SCORES_FILE = CARD_FOLDER / "sdr.json"
 VOCALS = SOURCES.index("vocals")
