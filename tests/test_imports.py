@@ -54,6 +54,8 @@ MAKES_A_VALUE = {
     "integer", "one_of", "other_protocol", "text", "secret", "setting",
 }  # fmt: skip
 """Functions that may be called while a module is imported: they only make a value."""
+SAYS_NOTHING = {"found", "one", "thing", "told"}
+"""Names of parameters that do not say what is passed."""
 
 
 def sources() -> dict[str, Path]:
@@ -290,6 +292,19 @@ def test_importing_a_module_does_nothing() -> None:
 )
 def test_what_acts_at_import_is_found(code: str) -> None:
     assert any(acts(node) for node in run_at_import(ast.parse(code)))
+
+
+def parameters(module: str) -> Iterator[ast.arg]:
+    """The parameters of all functions but lambdas."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from (inner for inner in ast.walk(node.args) if isinstance(inner, ast.arg))
+
+
+def test_parameters_say_what_is_passed() -> None:
+    for module in SOURCES:
+        vague = [item.lineno for item in parameters(module) if item.arg in SAYS_NOTHING]
+        assert vague == [], module
 
 
 def test_there_are_no_cycles() -> None:

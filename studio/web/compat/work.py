@@ -151,13 +151,13 @@ class Work:
         key = self._services.secret.encode()
         return hmac.new(key, content, hashlib.sha256).hexdigest()[:32]
 
-    def _file_type(self, found: Probe, name: str) -> str:
+    def _file_type(self, probe: Probe, name: str) -> str:
         """An accepted extension of the container: that of the name if it is one of them."""
         allowed = self._services.uploads.allowed_extensions
-        types = [one for one in found.file_types if one in allowed]
+        types = [one for one in probe.file_types if one in allowed]
         if not types:
             raise UnsupportedFileType(
-                f"{name!r} contains {found.file_types[0]} audio, which is not accepted. Allowed "
+                f"{name!r} contains {probe.file_types[0]} audio, which is not accepted. Allowed "
                 f"are {', '.join(sorted(allowed - {'txt'}))}."
             )
         given = name.rpartition(".")[2].lower()
