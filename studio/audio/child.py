@@ -71,7 +71,7 @@ def ffmpeg_path() -> str:
 
 
 @dataclass(frozen=True)
-class Workplace:
+class ChildFiles:
     """The current folder of a child, which contains files of the server for it.
 
     `output` is its output if that must be a file, which may take `max_bytes`.
@@ -86,24 +86,24 @@ class Child:
     """A running ffmpeg, used as a context manager that ends it.
 
     `arguments` are added to those of every run. `source` is the file to read, or None if `send`
-    provides the input. The output is received, unless the `workplace` has a file for it.
+    provides the input. The output is received, unless `files` has a file for it.
     """
 
     def __init__(
-        self, arguments: list[str], source: Path | None, workplace: Workplace | None = None
+        self, arguments: list[str], source: Path | None, files: ChildFiles | None = None
     ) -> None:
         self.report = Report()
         self._lock = Lock()
         self._is_killed = False
         self._waited_s = 0.0
         self._reading_s = 0.0
-        self._max_bytes = workplace.max_bytes if workplace else 0
+        self._max_bytes = files.max_bytes if files else 0
         if source is None:
-            self._process = _start(arguments, subprocess.PIPE, workplace)
+            self._process = _start(arguments, subprocess.PIPE, files)
         else:
             with _opened(source) as file:
                 self._reading_s = os.fstat(file.fileno()).st_size / READ_BYTES_PER_S
-                self._process = _start(arguments, file, workplace)
+                self._process = _start(arguments, file, files)
         self._max_cpu_s = 0
         self._patience_s = 0.0
         self._selector = selectors.DefaultSelector()
@@ -269,15 +269,15 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _start(
-    arguments: list[str], source: int | IO[bytes], workplace: Workplace | None = None
+    arguments: list[str], source: int | IO[bytes], files: ChildFiles | None = None
 ) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [ffmpeg_path(), *RUN, *arguments],
         stdin=source,
-        stdout=workplace.output if workplace and workplace.output else subprocess.PIPE,
+        stdout=files.output if files and files.output else subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
-        cwd=workplace.folder if workplace else None,
+        cwd=files.folder if files else None,
         env=ENVIRONMENT,
         # Ctrl-C ends the server, which returns its jobs to the queue; ffmpeg would report damage.
         process_group=0,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.audio.accepted import FORMATS
-from studio.audio.child import GUARDS, INPUT, Child, Workplace
+from studio.audio.child import GUARDS, INPUT, Child, ChildFiles
 from studio.audio.replacing import replacing
 from studio.errors import InternalError, NotAudio
 
@@ -111,8 +111,8 @@ def add_ogg_picture(path: Path, picture: Picture, tags: dict[str, str]) -> None:
         command = ["-v", "error", *GUARDS, "-f", "ogg", *INPUT, *OGG_TAGS_INPUT]
         command += [*OGG_TAGS_OUTPUT, "-c", "copy", "-f", "ogg", "-fd", "1", "fd:"]
         with open(longer, "w+b") as output:
-            workplace = Workplace(Path(folder), output, max_bytes)
-            with Child(command, path, workplace) as child:
+            files = ChildFiles(Path(folder), output, max_bytes)
+            with Child(command, path, files) as child:
                 child.drain_messages(lambda: None)
                 if not child.wait():
                     raise InternalError(child.report.last_words())

@@ -9,7 +9,7 @@ from threading import Thread
 
 import numpy as np
 
-from studio.audio.child import GUARDS, INPUT, Child, Workplace
+from studio.audio.child import GUARDS, INPUT, Child, ChildFiles
 from studio.audio.id3 import id3
 from studio.audio.mp3 import HEADER_BYTES, info_frame
 from studio.audio.pictures import (
@@ -120,13 +120,13 @@ def _piped(
         encoder = [*_ENCODERS[audio_format], *metadata(tags)]
         command = [*command, *encoder, "-f", audio_format, "pipe:1"]
     with ExitStack() as stack:
-        workplace = None
+        files = None
         if audio_format == "ogg" and tags.picture is not None:
             folder = stack.enter_context(TemporaryDirectory(prefix="audio-studio-"))
-            workplace = Workplace(Path(folder))
-            write_ogg_tags(workplace.folder, tags.picture, tags.texts())
+            files = ChildFiles(Path(folder))
+            write_ogg_tags(files.folder, tags.picture, tags.texts())
             command = [*OGG_TAGS_INPUT, *OGG_TAGS_OUTPUT, *command]
-        output = stack.enter_context(_fed(command, blocks, rate_hz, channels, workplace))
+        output = stack.enter_context(_fed(command, blocks, rate_hz, channels, files))
         if audio_format == "flac":
             head = _beginning(output, FLAC_HEAD_BYTES)
             yield with_flac_picture(_with_length(head, samples), tags.picture)
@@ -219,14 +219,14 @@ def write_piped(
     rate_hz: int,
     channels: int,
     *,
-    workplace: Workplace,
+    files: ChildFiles,
     on_wait: Callable[[], None],
 ) -> str | None:
     """Run an ffmpeg that reads blocks and writes a file; why it failed, or None.
 
     Raises what producing the blocks or `on_wait` raised.
     """
-    with _feeding(command, blocks, rate_hz, channels, workplace) as (child, feeder):
+    with _feeding(command, blocks, rate_hz, channels, files) as (child, feeder):
 
         def wait() -> None:
             child.allow(_VIDEO_EFFORT * feeder.samples / rate_hz)
@@ -245,10 +245,10 @@ def _fed(
     blocks: Iterable[Sound],
     rate_hz: int,
     channels: int,
-    workplace: Workplace | None = None,
+    files: ChildFiles | None = None,
 ) -> Iterator[Iterator[bytes]]:
     """The output of an ffmpeg that reads blocks; raises what producing them raised."""
-    with _feeding(command, blocks, rate_hz, channels, workplace) as (child, feeder):
+    with _feeding(command, blocks, rate_hz, channels, files) as (child, feeder):
         yield _output(child, feeder, rate_hz)
 
 
@@ -258,10 +258,10 @@ def _feeding(
     blocks: Iterable[Sound],
     rate_hz: int,
     channels: int,
-    workplace: Workplace | None,
+    files: ChildFiles | None,
 ) -> Iterator[tuple[Child, _Feeder]]:
     start = ["-v", "error", *GUARDS, "-f", "f32le", "-ar", str(rate_hz), "-ac", str(channels)]
-    with Child([*start, *INPUT, *command], None, workplace) as child:
+    with Child([*start, *INPUT, *command], None, files) as child:
         feeder = _Feeder(child, blocks)
         try:
             yield child, feeder

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.audio.child import Workplace
+from studio.audio.child import ChildFiles
 from studio.audio.mixing import Mix, Song, mixed_blocks
 from studio.audio.piped import LIMITER, metadata, write_piped
 from studio.audio.writing import write_error
@@ -67,13 +67,13 @@ def write_video(
         *("-moov_size", f"{_index_bytes(duration_s)}", "-f", "mp4", "-fd", "1", "fd:"),
     ]
     with open(target, "w+b") as output:
-        workplace = Workplace(folder, output, max_video_bytes(frame, duration_s))
+        files = ChildFiles(folder, output, max_video_bytes(frame, duration_s))
         failure = write_piped(
             command,
             mixed_blocks(mix, song),
             rate_hz,
             channels,
-            workplace=workplace,
+            files=files,
             on_wait=on_wait,
         )
     if failure is not None:

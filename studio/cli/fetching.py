@@ -1,12 +1,12 @@
 """Downloads the weights that a command needs, or falls back to the bundled model."""
 
 from studio.cli.show import Display
-from studio.cli.workshop import Workshop
+from studio.cli.backend import Backend
 from studio.errors import WeightsMissing
 from studio.inference.variants import BUNDLED
 
 
-def fetch(workshop: Workshop, screen: Display, model: str, variant: str | None) -> str | None:
+def fetch(backend: Backend, screen: Display, model: str, variant: str | None) -> str | None:
     """The variant to ask for, after its weights were downloaded if they are not on this machine.
 
     If the default (None) cannot be downloaded, it is the bundled one, and the screen says so.
@@ -14,7 +14,7 @@ def fetch(workshop: Workshop, screen: Display, model: str, variant: str | None) 
     """
     try:
         with screen.download(model if variant is None else f"{model} {variant}") as on_transfer:
-            workshop.fetch(model, variant, on_transfer)
+            backend.fetch(model, variant, on_transfer)
     except WeightsMissing as error:
         if variant is not None:
             raise

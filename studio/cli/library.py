@@ -23,7 +23,7 @@ from studio.audio import NO_TAGS, AudioFormat, Tags
 from studio.audio.replacing import replacing
 from studio.cli.commands import COMMANDS, Choices, name_of
 from studio.cli.options import SOUNDS
-from studio.cli.workshop import LocalDone, LocalWorkshop, open_workshop
+from studio.cli.backend import LocalFinishedJob, LocalBackend, open_backend
 from studio.errors import InvalidOption, UnknownFormat
 from studio.generation.result import GenerationResult
 from studio.inference.registry import Registry
@@ -159,8 +159,8 @@ def separate(
         if "stems" in body:
             raise InvalidOption("`tracks` cannot be used with `stems`. Leave one out.")
         body["stems"] = [_stem_of(track) for track in tracks]
-    with _workshop(folder) as workshop:
-        done = _run(workshop, "demucs", Path(song), body, report)
+    with _backend(folder) as backend:
+        done = _run(backend, "demucs", Path(song), body, report)
         outputs = _outputs("separate", name, done)
         if tracks:
             outputs = {one: f"{name}/{one}.{done.default_format(one)}" for one in tracks}
@@ -184,9 +184,9 @@ def transcribe(
     """
     with (
         tempfile.TemporaryDirectory(prefix="audio-studio-") as folder,
-        _workshop(Path(folder)) as workshop,
+        _backend(Path(folder)) as backend,
     ):
-        done = _run(workshop, "whisper", Path(recording), options, report)
+        done = _run(backend, "whisper", Path(recording), options, report)
         data = json.loads(done.folder.existing(TRANSCRIPT_FILE).path.read_text("utf-8"))
         pitches = done.folder.files.file(PITCHES_FILE)
         return Transcribed(
@@ -209,13 +209,13 @@ def generate(
     `report(stage, progress)` is called several times a second, and may raise to cancel.
     """
     folder = Path(output)
-    with _workshop(folder) as workshop:
+    with _backend(folder) as backend:
         body: dict[str, Any] = dict(options)
         for option in SOUNDS:
             if option in body:
-                sounds = workshop.models.file_types_of("demucs")
-                body[option] = workshop.upload(Path(body[option]), sounds).file_id
-        done = _run(workshop, "musicgen", workshop.text(prompt), body, report)
+                sounds = backend.models.file_types_of("demucs")
+                body[option] = backend.upload(Path(body[option]), sounds).file_id
+        done = _run(backend, "musicgen", backend.text(prompt), body, report)
         outputs = _outputs("generate", name_of(prompt), done)
         return Generated(_write(done, outputs, folder), GenerationResult.from_dict(done.result))
 
@@ -228,30 +228,30 @@ def _shared() -> tuple[Config, Registry]:
 
 
 @contextmanager
-def _workshop(folder: Path) -> Iterator[LocalWorkshop]:
+def _backend(folder: Path) -> Iterator[LocalBackend]:
     config, registry = _shared()
 
     def make(storage: Storage, store: JobStore) -> Models:
         return Models(config, storage, store, registry=registry)
 
-    with open_workshop(make, folder) as workshop:
-        yield workshop
+    with open_backend(make, folder) as backend:
+        yield backend
 
 
 def _run(
-    workshop: LocalWorkshop, model: str, path: Path, body: Mapping[str, Any], report: Report
-) -> LocalDone:
-    upload = workshop.upload(path, workshop.models.file_types_of(model))
-    return workshop.run(workshop.models.request(model, upload, dict(body)), report)
+    backend: LocalBackend, model: str, path: Path, body: Mapping[str, Any], report: Report
+) -> LocalFinishedJob:
+    upload = backend.upload(path, backend.models.file_types_of(model))
+    return backend.run(backend.models.request(model, upload, dict(body)), report)
 
 
-def _outputs(command: str, name: str, done: LocalDone) -> dict[str, str]:
+def _outputs(command: str, name: str, done: LocalFinishedJob) -> dict[str, str]:
     """Paths inside the output folder by track, named as on the command line."""
     [named] = [one.outputs for one in COMMANDS if one.name == command]
     return {track: path for path, track, _ in named(name, done.result, Choices())}
 
 
-def _write(done: LocalDone, outputs: dict[str, str], folder: Path) -> dict[str, Path]:
+def _write(done: LocalFinishedJob, outputs: dict[str, str], folder: Path) -> dict[str, Path]:
     written = {track: folder / path for track, path in outputs.items()}
     for track, path in written.items():
         with replacing(path) as new:

@@ -17,7 +17,7 @@ from studio.cli.run import FAILED, FILE_ERROR, Run, command_request, file_senten
 from studio.cli.show import Display, Records, Screen, write_line
 from studio.cli.signals import ended_by_signals
 from studio.cli.tools import Tools
-from studio.cli.workshop import MakeProcessors, Workshop, describe_models, open_workshop
+from studio.cli.backend import MakeProcessors, Backend, describe_models, open_backend
 from studio.errors import StudioError
 from studio.jobs.body import JobOptions
 from studio.settings.folders import install_command
@@ -97,11 +97,11 @@ def _run(interface: Interface, given: argparse.Namespace, screen: Display) -> in
     folder = given.output or Path.cwd()
     with (
         ended_by_signals(),
-        open_workshop(interface.make_processors, folder, interface.fonts) as workshop,
+        open_backend(interface.make_processors, folder, interface.fonts) as backend,
     ):
         command = next(one for one in COMMANDS if one.name == given.command)
-        wanted = command_request(command, given, workshop.models)
-        return Run(command, wanted, workshop.models, screen).over(workshop)
+        wanted = command_request(command, given, backend.models)
+        return Run(command, wanted, backend.models, screen).over(backend)
 
 
 def _serve_agents(interface: Interface) -> int:
@@ -112,12 +112,12 @@ def _serve_agents(interface: Interface) -> int:
         Screen().failed("audio-studio", "package_missing", sentence)
         return FAILED
 
-    def workshop(folder: Path) -> AbstractContextManager[Workshop]:
+    def backend(folder: Path) -> AbstractContextManager[Backend]:
         if not interface.server_url:
-            return open_workshop(interface.make_processors, folder, interface.fonts)
+            return open_backend(interface.make_processors, folder, interface.fonts)
         return remote()
 
-    def remote() -> AbstractContextManager[Workshop]:
+    def remote() -> AbstractContextManager[Backend]:
         from studio.cli.remote import open_remote
 
         return open_remote(
@@ -130,7 +130,7 @@ def _serve_agents(interface: Interface) -> int:
         with remote() as opened:
             return opened.models.describe()
 
-    mcp_server.serve(Tools(interface.options, interface.formats, workshop, describe))
+    mcp_server.serve(Tools(interface.options, interface.formats, backend, describe))
     return 0
 
 

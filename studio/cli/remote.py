@@ -128,7 +128,7 @@ class RemoteModels:
 
 
 @dataclass(frozen=True)
-class RemoteDone:
+class RemoteFinishedJob:
     """A job of a server, whose tracks are downloaded."""
 
     api: Api
@@ -148,7 +148,7 @@ class RemoteDone:
         self.api.download(address, target)
 
 
-class RemoteWorkshop:
+class RemoteBackend:
     """A server. Files are uploaded, and deleted there at the end."""
 
     def __init__(self, api: Api, models: RemoteModels, folder: Path) -> None:
@@ -180,11 +180,11 @@ class RemoteWorkshop:
         """Check the cover; the fonts are those of the server."""
         check_cover(path, parse_video(options, [VOCALS]))
 
-    def run(self, request: Request, report: Report) -> RemoteDone:
+    def run(self, request: Request, report: Report) -> RemoteFinishedJob:
         """Run a job. If `report` raises, `forget` ends the job."""
         path = f"/process/{request.model}/{request.file_id}"
         self._api.send("POST", path, json=request.options)
-        return RemoteDone(self._api, request.file_id, self._wait(request.file_id, report))
+        return RemoteFinishedJob(self._api, request.file_id, self._wait(request.file_id, report))
 
     def _wait(self, file_id: str, report: Report) -> dict[str, Any]:
         """The result of the latest job of a file, once it has ended."""
@@ -211,11 +211,11 @@ def open_remote(
     key: str,
     options: Mapping[str, type[JobOptions]],
     formats: Mapping[str, Mapping[str, str]],
-) -> Iterator[RemoteWorkshop]:
-    """A workshop on the server at `url`, with an API key if it needs one."""
+) -> Iterator[RemoteBackend]:
+    """A backend on the server at `url`, with an API key if it needs one."""
     api = Api(url, key)
     try:
         with tempfile.TemporaryDirectory(prefix="audio-studio-") as folder:
-            yield RemoteWorkshop(api, RemoteModels(api, options, formats), Path(folder))
+            yield RemoteBackend(api, RemoteModels(api, options, formats), Path(folder))
     finally:
         api.close()

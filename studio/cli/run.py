@@ -16,7 +16,7 @@ from studio.cli.options import body_of, flag_of, sounds_of, texts_of
 from studio.cli.record import Record
 from studio.cli.show import Display
 from studio.cli.sources import Item, items_of
-from studio.cli.workshop import Models, Workshop
+from studio.cli.backend import Models, Backend
 from studio.cli.writer import FileKept, Writer
 from studio.errors import InternalError, InvalidOption, StudioError, UnknownFile, UnknownFormat
 from studio.karaoke.options import VOCALS, parse_video
@@ -117,38 +117,38 @@ class Run:
                 )
         return body
 
-    def over(self, workshop: Workshop) -> int:
+    def over(self, backend: Backend) -> int:
         """Work on all sources; the exit code."""
         counts = Counter[str]()
         items = self._items()
-        with self._sounds(workshop):
-            self._fetch(workshop)
+        with self._sounds(backend):
+            self._fetch(backend)
             for item in items:
-                counts[self._one(workshop, item)] += 1
+                counts[self._one(backend, item)] += 1
         self._screen.summary(counts["done"], counts["skipped"], counts["failed"])
         return FAILED if counts["failed"] else 0
 
     @contextmanager
-    def _sounds(self, workshop: Workshop) -> Iterator[None]:
+    def _sounds(self, backend: Backend) -> Iterator[None]:
         """Upload the sounds that options refer to, for all sources. Raises a StudioError."""
         with ExitStack() as uploaded:
             for option, path in self._wanted.sounds.items():
                 if not path.is_file():
                     raise UnknownFile(f"There is no file {str(path)!r} for `{flag_of(option)}`.")
                 # Separation accepts every kind of audio file.
-                upload = workshop.upload(path, workshop.models.file_types_of("demucs"))
-                uploaded.callback(workshop.forget, upload)
+                upload = backend.upload(path, backend.models.file_types_of("demucs"))
+                uploaded.callback(backend.forget, upload)
                 self._body[option] = upload.file_id
             yield
 
-    def _fetch(self, workshop: Workshop) -> None:
+    def _fetch(self, backend: Backend) -> None:
         """Download what the models of this command need. Raises a StudioError."""
         needed = {"model_variant": self._command.model}
         if self._body.get("source") == "vocals":
             needed["separation_variant"] = "demucs"
         for option, model in needed.items():
             given = self._body.get(option)
-            variant = fetch(workshop, self._screen, model, given)
+            variant = fetch(backend, self._screen, model, given)
             if variant is not None:
                 self._is_fallback |= given is None
                 self._body[option] = variant
@@ -162,10 +162,10 @@ class Run:
         default = default_folder(command, Path()) if command.model == "demucs" else None
         return items_of(wanted.sources, self._extensions, wanted.output or default)
 
-    def _one(self, workshop: Workshop, item: Item) -> str:
+    def _one(self, backend: Backend, item: Item) -> str:
         """Work on a source: done, skipped or failed."""
         try:
-            return self._work(workshop, item)
+            return self._work(backend, item)
         except StudioError as error:
             self._screen.failed(item.label, error.code, error.sentence)
         except FileKept as error:
@@ -183,14 +183,14 @@ class Run:
             self._screen.failed(item.label, InternalError.code, _unexpected(error))
         return "failed"
 
-    def _work(self, workshop: Workshop, item: Item) -> str:
+    def _work(self, backend: Backend, item: Item) -> str:
         command, wanted = self._command, self._wanted
-        path = item.path if command.reads_files else workshop.text(item.label)
-        upload = workshop.upload(path, self._extensions)
+        path = item.path if command.reads_files else backend.text(item.label)
+        upload = backend.upload(path, self._extensions)
         if upload.sound and upload.sound.note:
             self._screen.remark(item.label, upload.sound.note)
         try:
-            request = workshop.models.request(command.model, upload, self._body)
+            request = backend.models.request(command.model, upload, self._body)
             folder = wanted.output or default_folder(command, item.path)
             is_beside = command.reads_files and folder == item.path.parent
             name = Path(item.name).name if is_beside else item.name
@@ -206,9 +206,9 @@ class Run:
             )
             writer.check(name, expected_result(request.options))
             if command.video:
-                workshop.check_video(path, request, dict(wanted.choices.video))
+                backend.check_video(path, request, dict(wanted.choices.video))
             with self._screen.progress(item.name) as report:
-                done = workshop.run(request, report)
+                done = backend.run(request, report)
                 if not command.reads_files:
                     name = writer.free_name(name, done.result, key)
                 outputs = writer.write(name, done, report)
@@ -217,4 +217,4 @@ class Run:
             self._screen.done(item.label, outputs, request.variant, done.result)
             return "done"
         finally:
-            workshop.forget(upload)
+            backend.forget(upload)

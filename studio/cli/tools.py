@@ -13,7 +13,7 @@ from studio.cli.commands import COMMANDS, OVERWRITE, Choices, Command, default_f
 from studio.cli.options import SOUNDS
 from studio.cli.run import CommandRequest, Run
 from studio.cli.show import Records
-from studio.cli.workshop import Workshop
+from studio.cli.backend import Backend
 from studio.errors import InvalidOption, UnknownFile, UnknownOption
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
@@ -24,8 +24,8 @@ MODELS = "models"
 MAX_TEXT_CHARACTERS = 20_000
 MAX_SOURCES = 200
 
-OpenWorkshop = Callable[[Path], AbstractContextManager[Workshop]]
-"""Opens a workshop with a folder for its temporary files."""
+OpenBackend = Callable[[Path], AbstractContextManager[Backend]]
+"""Opens a backend with a folder for its temporary files."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Tools:
         self,
         options: Mapping[str, type[JobOptions]],
         formats: Mapping[str, Mapping[str, str]],
-        open_workshop: OpenWorkshop,
+        open_backend: OpenBackend,
         describe: Callable[[], dict[str, Any]],
     ) -> None:
         """`describe()` lists the models, for the tool of that name."""
         self._options = options
         self._formats = formats
-        self._open_workshop = open_workshop
+        self._open_backend = open_backend
         self._describe = describe
 
     def all(self) -> list[Tool]:
@@ -108,8 +108,8 @@ class Tools:
             raise UnknownOption(f"There is no tool {name!r}. Known: {known}.")
         wanted = self._wanted(command, {k: v for k, v in arguments.items() if v is not None})
         collected = _Collected(report)
-        with self._open_workshop(wanted.output or _folder_of(Path(wanted.sources[0]))) as workshop:
-            Run(command, wanted, workshop.models, collected).over(workshop)
+        with self._open_backend(wanted.output or _folder_of(Path(wanted.sources[0]))) as backend:
+            Run(command, wanted, backend.models, collected).over(backend)
         return collected.answer(with_text=command.formats is not None)
 
     def _wanted(self, command: Command, arguments: dict[str, Any]) -> CommandRequest:

@@ -12,7 +12,7 @@ from studio.cli.commands import Choices, Command, Result
 from studio.cli.hidden import check_writable
 from studio.cli.record import Record
 from studio.cli.sources import numbered
-from studio.cli.workshop import Done
+from studio.cli.backend import FinishedJob
 from studio.jobs.job import Report
 from studio.karaoke.video import NAME
 
@@ -63,7 +63,7 @@ class Writer:
                     f"since. {MOVE}"
                 )
 
-    def write(self, name: str, done: Done, report: Report) -> list[Path]:
+    def write(self, name: str, done: FinishedJob, report: Report) -> list[Path]:
         """Write the outputs; their paths. Raises as `check` before the first one is written."""
         self.check(name, done.result)
         video = dict(self.choices.video)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from studio.cli.workshop import LocalWorkshop
+from studio.cli.backend import LocalBackend
 from studio.separation.family import Separation
 from studio.separation.network import Bag
 from studio.separation.result import SeparationResult
@@ -97,7 +97,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, call: Call) ->
 def test_outputs_that_cannot_be_written_are_found_before_the_job(
     tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LocalWorkshop, "run", None)
+    monkeypatch.setattr(LocalBackend, "run", None)
     write_wav(tmp_path / "song.wav", noise(0.5))
     separated, stems = tmp_path / "separated", tmp_path / "separated" / "song"
 

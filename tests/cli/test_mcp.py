@@ -22,7 +22,7 @@ from studio.cli.commands import COMMANDS
 from studio.cli.main import main, parse
 from studio.cli.run import Canceled
 from studio.cli.tools import Tools
-from studio.cli.workshop import open_workshop
+from studio.cli.backend import open_backend
 from studio.jobs.job import Report
 from studio.jobs.store import JobStore
 from studio.storage.storage import Storage
@@ -163,7 +163,7 @@ def test_progress_increases_with_every_stage(monkeypatch: pytest.MonkeyPatch) ->
             return {"done": 1}
 
     async def session() -> None:
-        tools = Staged(OPTIONS, FORMATS, partial(open_workshop, fail), dict)
+        tools = Staged(OPTIONS, FORMATS, partial(open_backend, fail), dict)
         server = mcp_server.make_server(tools, anyio.CapacityLimiter(1), Event())
 
         async def note(progress: float, total: float | None, message: str | None) -> None:
@@ -194,7 +194,7 @@ def test_a_call_that_waits_for_another_reports_it(monkeypatch: pytest.MonkeyPatc
             return {"done": 1}
 
     async def session() -> None:
-        tools = Lasting(OPTIONS, FORMATS, partial(open_workshop, fail), dict)
+        tools = Lasting(OPTIONS, FORMATS, partial(open_backend, fail), dict)
         server = mcp_server.make_server(tools, anyio.CapacityLimiter(1), Event())
         twice = anyio.Event()
 
@@ -232,7 +232,7 @@ def tools(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     def make(storage: Storage, store: JobStore) -> Models:
         return Models(config, storage, store)
 
-    return Tools(OPTIONS, FORMATS, partial(open_workshop, make), dict)
+    return Tools(OPTIONS, FORMATS, partial(open_backend, make), dict)
 
 
 def test_a_canceled_call_ends_the_whole_folder(tmp_path: Path, tools: Tools) -> None:

@@ -69,9 +69,9 @@ def test_the_same_tools_run_on_a_server(tmp_path: Path, weights: Path, guarded: 
 
 
 def test_a_server_takes_the_files_that_this_machine_takes(guarded: Server) -> None:
-    with open_remote(guarded.url, KEY, OPTIONS, FORMATS) as workshop:
-        assert workshop.models.file_types_of("whisper") == AUDIO_FILE_TYPES | MORE_FILE_TYPES
-        assert workshop.models.file_types_of("musicgen") == {"txt"}
+    with open_remote(guarded.url, KEY, OPTIONS, FORMATS) as backend:
+        assert backend.models.file_types_of("whisper") == AUDIO_FILE_TYPES | MORE_FILE_TYPES
+        assert backend.models.file_types_of("musicgen") == {"txt"}
 
 
 def test_a_server_that_refuses_or_cannot_be_reached_is_named(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from studio.cli.record import FILE, Record
-from studio.cli.workshop import LocalDone, LocalWorkshop
+from studio.cli.backend import LocalFinishedJob, LocalBackend
 from tests.support.commands import Call
 from tests.support.sounds import noise, write_wav
 
@@ -41,7 +41,7 @@ def test_files_of_the_user_are_kept(
     target: str,
 ) -> None:
     # They are found before the job, which takes minutes.
-    monkeypatch.setattr(LocalWorkshop, "run", None)
+    monkeypatch.setattr(LocalBackend, "run", None)
     write_wav(tmp_path / "song.wav", noise(0.5))
     (tmp_path / target).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / target).write_text("mine")
@@ -70,8 +70,8 @@ def test_what_a_video_lacks_is_found_before_the_job(
     code: str,
     named: str,
 ) -> None:
-    monkeypatch.setattr(LocalWorkshop, "run", None)
-    monkeypatch.setattr(LocalWorkshop, "fetch", lambda *_: None)
+    monkeypatch.setattr(LocalBackend, "run", None)
+    monkeypatch.setattr(LocalBackend, "fetch", lambda *_: None)
     write_wav(tmp_path / "song.wav", noise(0.5))
     (tmp_path / "words.txt").write_text("[副歌]\nさくら\n", "utf-8")
     found, error = failure(call(tmp_path, "karaoke", "song.wav", *options, "--json", code=1))
@@ -85,11 +85,11 @@ def test_what_a_video_does_not_show_needs_no_font(
     class Begun(Exception):
         pass
 
-    def begin(*_: object) -> LocalDone:
+    def begin(*_: object) -> LocalFinishedJob:
         raise Begun
 
-    monkeypatch.setattr(LocalWorkshop, "run", begin)
-    monkeypatch.setattr(LocalWorkshop, "fetch", lambda *_: None)
+    monkeypatch.setattr(LocalBackend, "run", begin)
+    monkeypatch.setattr(LocalBackend, "fetch", lambda *_: None)
     write_wav(tmp_path / "song.wav", noise(0.5))
     (tmp_path / "words.txt").write_text("[副歌]\nSing with me\n", "utf-8")
     for options in (
@@ -148,10 +148,10 @@ def test_work_is_not_done_if_its_outputs_were_replaced(tmp_path: Path, call: Cal
 def test_interrupted_work_can_be_continued(
     tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = LocalDone.write
+    write = LocalFinishedJob.write
 
     def interrupted(
-        self: LocalDone, track: str, file_format: str, target: Path, offset_ms: int = 0
+        self: LocalFinishedJob, track: str, file_format: str, target: Path, offset_ms: int = 0
     ) -> None:
         if track == "vocals":
             raise OSError("interrupted")
@@ -160,7 +160,7 @@ def test_interrupted_work_can_be_continued(
     write_wav(tmp_path / "song.wav", noise(0.5))
     command = ("separate", "song.wav", "--stems", "bass,vocals", "--json")
     with monkeypatch.context() as patch:
-        patch.setattr(LocalDone, "write", interrupted)
+        patch.setattr(LocalFinishedJob, "write", interrupted)
         assert failure(call(tmp_path, *command, code=1))[0] == "file_error"
     assert (tmp_path / STEM).is_file()
     assert call(tmp_path, *command)[0]["status"] == "done"

@@ -9,7 +9,7 @@ import pytest
 
 from config import MODELS, ROOT, Config, ConfigError
 from models import SETTINGS, Models
-from studio.cli.workshop import describe_models
+from studio.cli.backend import describe_models
 
 SOUND = {"mp3", "wav", "flac", "m4a", "ogg"}
 # Beside those of the contract.

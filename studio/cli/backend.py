@@ -48,7 +48,7 @@ class Models(Protocol):
         """A checked request. If it has a fingerprint, finished work is not repeated."""
 
 
-class Done(Protocol):
+class FinishedJob(Protocol):
     """A job that has ended, and its tracks."""
 
     @property
@@ -66,7 +66,7 @@ class Done(Protocol):
         """
 
 
-class Workshop(Protocol):
+class Backend(Protocol):
     """Where the jobs of a command run: in this process, or on a server."""
 
     @property
@@ -90,7 +90,7 @@ class Workshop(Protocol):
         The words are not known before the job, unless they are an option of the request.
         """
 
-    def run(self, request: Request, report: Report) -> Done:
+    def run(self, request: Request, report: Report) -> FinishedJob:
         """Do a job. Raises a StudioError."""
 
     def forget(self, upload: Upload) -> None:
@@ -124,7 +124,7 @@ MakeProcessors = Callable[[Storage, JobStore], Processors]
 
 
 @dataclass(frozen=True)
-class LocalDone:
+class LocalFinishedJob:
     """A job of this process: its result, and a folder with its tracks."""
 
     result: dict[str, Any]
@@ -158,8 +158,8 @@ class LocalDone:
         video.write(target, on_wait)
 
 
-class LocalWorkshop:
-    """The processors with a storage of their own, which lasts as long as the workshop."""
+class LocalBackend:
+    """The processors with a storage of their own, which lasts as long as the backend."""
 
     def __init__(
         self,
@@ -209,7 +209,7 @@ class LocalWorkshop:
         language = job["language"] if job["task"] == "transcribe" else None
         check_fonts(path, video, lyrics, language, self._fonts)
 
-    def run(self, request: Request, report: Report) -> LocalDone:
+    def run(self, request: Request, report: Report) -> LocalFinishedJob:
         """Do a job. Raises a StudioError."""
         job = self._store.add(request)
         processor = self.models.get(request.model)
@@ -218,7 +218,7 @@ class LocalWorkshop:
         upload = self._storage.upload(request.file_id)
         folder = TrackFolder.of(self._storage, upload, job)
         tracks = {track.name: track for track in processor.tracks(done)}
-        return LocalDone(result, tracks, folder, processor.joined(done), self._fonts)
+        return LocalFinishedJob(result, tracks, folder, processor.joined(done), self._fonts)
 
     def forget(self, upload: Upload) -> None:
         """Remove what belongs to a file; the file itself stays."""
@@ -226,10 +226,10 @@ class LocalWorkshop:
 
 
 @contextmanager
-def open_workshop(
+def open_backend(
     make_processors: MakeProcessors, folder: Path, fonts: Path | None = None
-) -> Iterator[LocalWorkshop]:
-    """A workshop whose files are in a hidden folder inside `folder`, removed at the end.
+) -> Iterator[LocalBackend]:
+    """A backend whose files are in a hidden folder inside `folder`, removed at the end.
 
     `fonts` is a folder with more fonts for videos. Raises InvalidOption, StorageUnavailable or
     DiskFull if the hidden folder cannot be made.
@@ -242,7 +242,7 @@ def open_workshop(
         store = JobStore(connect(f"sqlite:///{own / 'jobs.sqlite3'}"))
         store.open()
         with closing(store):
-            yield LocalWorkshop(make_processors(storage, store), storage, store, own, fonts)
+            yield LocalBackend(make_processors(storage, store), storage, store, own, fonts)
 
 
 def describe_models(make_processors: MakeProcessors) -> dict[str, Any]:
