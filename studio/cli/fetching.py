@@ -1,7 +1,7 @@
 """Downloads the weights that a command needs, or falls back to the bundled model."""
 
-from studio.cli.show import Display
 from studio.cli.backend import Backend
+from studio.cli.show import Display
 from studio.errors import WeightsMissing
 from studio.inference.variants import BUNDLED
 

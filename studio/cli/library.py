@@ -21,9 +21,9 @@ from config import Config
 from models import SETTINGS, Models
 from studio.audio import NO_TAGS, AudioFormat, Tags
 from studio.audio.replacing import replacing
+from studio.cli.backend import LocalBackend, LocalFinishedJob, open_backend
 from studio.cli.commands import COMMANDS, Choices, name_of
 from studio.cli.options import SOUNDS
-from studio.cli.backend import LocalFinishedJob, LocalBackend, open_backend
 from studio.errors import InvalidOption, UnknownFormat
 from studio.generation.result import GenerationResult
 from studio.inference.registry import Registry

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from studio import __version__
+from studio.cli.backend import Backend, MakeProcessors, describe_models, open_backend
 from studio.cli.commands import COMMANDS, OVERWRITE, Command
 from studio.cli.options import add_options, flag_of
 from studio.cli.run import FAILED, FILE_ERROR, Run, command_request, file_sentence
 from studio.cli.show import Display, Records, Screen, write_line
 from studio.cli.signals import ended_by_signals
 from studio.cli.tools import Tools
-from studio.cli.backend import MakeProcessors, Backend, describe_models, open_backend
 from studio.errors import StudioError
 from studio.jobs.body import JobOptions
 from studio.settings.folders import install_command

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from studio.cli.backend import Backend, Models
 from studio.cli.commands import Choices, Command, default_folder, expected_result, name_of
 from studio.cli.fetching import fetch
 from studio.cli.options import body_of, flag_of, sounds_of, texts_of
 from studio.cli.record import Record
 from studio.cli.show import Display
 from studio.cli.sources import Item, items_of
-from studio.cli.backend import Models, Backend
 from studio.cli.writer import FileKept, Writer
 from studio.errors import InternalError, InvalidOption, StudioError, UnknownFile, UnknownFormat
 from studio.karaoke.options import VOCALS, parse_video

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.cli.backend import Backend
 from studio.cli.commands import COMMANDS, OVERWRITE, Choices, Command, default_folder
 from studio.cli.options import SOUNDS
 from studio.cli.run import CommandRequest, Run
 from studio.cli.show import Records
-from studio.cli.backend import Backend
 from studio.errors import InvalidOption, UnknownFile, UnknownOption
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions

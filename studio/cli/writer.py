@@ -8,11 +8,11 @@ from pathlib import Path
 
 from studio.audio.lyrics import parse_offset_ms
 from studio.audio.replacing import replacing
+from studio.cli.backend import FinishedJob
 from studio.cli.commands import Choices, Command, Result
 from studio.cli.hidden import check_writable
 from studio.cli.record import Record
 from studio.cli.sources import numbered
-from studio.cli.backend import FinishedJob
 from studio.jobs.job import Report
 from studio.karaoke.video import NAME
 

@@ -18,11 +18,11 @@ from mcp import Client
 from config import Config
 from models import FORMATS, OPTIONS, Models
 from studio.cli import mcp_server
+from studio.cli.backend import open_backend
 from studio.cli.commands import COMMANDS
 from studio.cli.main import main, parse
 from studio.cli.run import Canceled
 from studio.cli.tools import Tools
-from studio.cli.backend import open_backend
 from studio.jobs.job import Report
 from studio.jobs.store import JobStore
 from studio.storage.storage import Storage

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from studio.cli.backend import LocalBackend, LocalFinishedJob
 from studio.cli.record import FILE, Record
-from studio.cli.backend import LocalFinishedJob, LocalBackend
 from tests.support.commands import Call
 from tests.support.sounds import noise, write_wav
 

@@ -23,7 +23,7 @@ from studio.storage.object_storage import ObjectStorage
 from studio.storage.results import FileInfo
 from studio.storage.uploads import Upload
 from studio.web.bounds import UploadBounds
-from studio.web.compat.work import Work
+from studio.web.compat.blocking_jobs import BlockingJobs
 from studio.web.services import Services
 from tests.support.storage import (
     JOB,
@@ -154,7 +154,7 @@ def test_a_file_that_was_lost_is_stored_when_it_is_sent_again(
         max_decoded_bytes=1 << 30,
     )
     parts = SimpleNamespace(storage=storage, quota=quota, uploads=bounds, secret="secret")
-    work = Work(cast(Services, parts))
+    work = BlockingJobs(cast(Services, parts))
 
     def send() -> Upload:
         incoming = storage.receive()

@@ -1,7 +1,7 @@
 """The protocols of other programs, each a module that translates and holds no logic.
 
 A module adds its routes and the form of its errors with `register(app, services, shapes)`. Routes
-that wait for a job do so with `studio.web.compat.work`.
+that wait for a job do so with `studio.web.compat.blocking_jobs`.
 """
 
 from flask import Flask

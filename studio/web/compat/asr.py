@@ -17,7 +17,7 @@ from studio.storage.incoming import IncomingFile
 from studio.storage.uploads import Upload
 from studio.transcription.languages import LANGUAGES, NAMES, language_code
 from studio.transcription.result import TRACK
-from studio.web.compat.desk import Desk, Received
+from studio.web.compat.form_requests import FormRequests, ReceivedFile
 from studio.web.compat.form_values import FormValues
 from studio.web.compat.whisper import WHISPER, segment_fields
 from studio.web.operations import other_protocol
@@ -55,20 +55,20 @@ def render(error: StudioError) -> Response:
 class Views:
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._desk = Desk(services)
+        self._requests = FormRequests(services)
 
     @other_protocol("work")
     def transcribe(self) -> Response:
-        desk = self._desk
-        with desk.work.place(desk.client):
+        requests = self._requests
+        with requests.jobs.slot(requests.client):
             with self._received() as received:
                 values = _values(received)
                 output = values.one_of("output", OUTPUTS) or "txt"
                 with_words = values.flag("word_timestamps") or False
                 options = _options(values)
-                upload = desk.keep(received)
+                upload = requests.keep(received)
             job = self._completed(upload, options)
-            text = desk.work.file(upload, job, TRACK, output).path.read_text("utf-8")
+            text = requests.jobs.file(upload, job, TRACK, output).path.read_text("utf-8")
         if output == "json":
             text = json.dumps(_transcript(json.loads(text), with_words), ensure_ascii=False)
         answer = Response(text, mimetype="text/plain", headers=ENGINE)
@@ -79,13 +79,13 @@ class Views:
     @other_protocol("work")
     def detect_language(self) -> Response:
         """The language of the first seconds, or if nobody speaks there, of those in the middle."""
-        desk = self._desk
-        with desk.work.place(desk.client):
+        requests = self._requests
+        with requests.jobs.slot(requests.client):
             with self._received() as received:
-                upload = desk.keep(received)
+                upload = requests.keep(received)
             for start_s in (0.0, upload.sound.duration_s / 2 if upload.sound else 0.0):
                 with self._part(upload, start_s) as part:
-                    short = desk.keep(replace(received, incoming=part))
+                    short = requests.keep(replace(received, incoming=part))
                 result = self._completed(short, {"word_timestamps": False}).result or {}
                 if code := result.get("language"):
                     return jsonify(
@@ -101,13 +101,15 @@ class Views:
         )
 
     def _completed(self, upload: Upload, options: dict[str, Any]) -> Job:
-        desk = self._desk
-        return desk.work.wait(desk.work.start(WHISPER, upload, options, desk.client), has_left())
+        requests = self._requests
+        return requests.jobs.wait(
+            requests.jobs.start(WHISPER, upload, options, requests.client), has_left()
+        )
 
     @contextmanager
-    def _received(self) -> Iterator[Received]:
+    def _received(self) -> Iterator[ReceivedFile]:
         """The file of the request; samples without a header get one."""
-        with self._desk.receive_form(FIELD) as received:
+        with self._requests.receive_form(FIELD) as received:
             is_file = _values(received).flag("encode")
             if is_file is False and received.incoming.size_bytes > 0:
                 with self._with_header(received.incoming) as incoming:
@@ -118,7 +120,7 @@ class Views:
     @contextmanager
     def _with_header(self, samples: IncomingFile) -> Iterator[IncomingFile]:
         samples.close()
-        with self._desk.new_file() as incoming, open(samples.path, "rb") as file:
+        with self._requests.new_file() as incoming, open(samples.path, "rb") as file:
             incoming.write(audio.wav_header(RATE_HZ, samples.size_bytes))
             while block := file.read(COPIED_BYTES):
                 incoming.write(block)
@@ -129,12 +131,12 @@ class Views:
         """Some seconds of an upload, as a file of their own."""
         source: Path = self._services.storage.source(upload).path
         samples = audio.pcm_16(source, RATE_HZ, start_s, DETECTED_S)
-        with self._desk.new_file() as incoming:
+        with self._requests.new_file() as incoming:
             incoming.write(audio.wav_header(RATE_HZ, len(samples)) + samples)
             yield incoming
 
 
-def _values(received: Received) -> FormValues:
+def _values(received: ReceivedFile) -> FormValues:
     """The values of a request: in the query, or else in the form. Empty ones were not sent."""
     return FormValues(
         lambda name: request.args.get(name) or received.field(name), _invalid, _one_of_them

@@ -10,7 +10,7 @@ from studio.errors import StudioError, UnknownTrack
 from studio.jobs.job import Job, State
 from studio.storage.uploads import Upload
 from studio.web import sending
-from studio.web.compat.desk import Desk
+from studio.web.compat.form_requests import FormRequests
 from studio.web.compat.separator_task import DEMUCS, Output, SeparationRequest, Task
 from studio.web.operations import other_protocol
 from studio.web.problems import Shapes
@@ -57,19 +57,19 @@ class Views(OwnViews):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self._desk = Desk(services)
+        self._requests = FormRequests(services)
 
     @other_protocol("work")
     def separate(self) -> Response:
-        desk = self._desk
+        requests = self._requests
         # Until the job is queued: the file is examined after it has arrived.
-        with desk.work.place(desk.client), desk.receive_form() as received:
+        with requests.jobs.slot(requests.client), requests.receive_form() as received:
             wanted = SeparationRequest.of(received, self._demucs()["variants"])
             task = Task.of(wanted, received.filename)
             if wanted.refusal is None:
-                upload = desk.keep(received)
+                upload = requests.keep(received)
                 jobs = [
-                    desk.work.start(DEMUCS, upload, options, desk.client)
+                    requests.jobs.start(DEMUCS, upload, options, requests.client)
                     for options in wanted.options()
                 ]
                 task = replace(task, job_ids=tuple(job.job_id for job in jobs))
@@ -121,7 +121,9 @@ class Views(OwnViews):
         for one in self._outputs(task, jobs):
             if key in (one.key, one.filename):
                 with self._request():
-                    file = self._desk.work.file(upload, one.job, one.track, task.wanted.file_format)
+                    file = self._requests.jobs.file(
+                        upload, one.job, one.track, task.wanted.file_format
+                    )
                 content_type = self._models.formats()[task.wanted.file_format]
                 return sending.send(file, content_type, one.filename)
         raise UnknownTrack(f"The job has no file {key!r:.200}. GET {PREFIX}/status has its files.")

@@ -16,7 +16,7 @@ from typing import Any, Self
 from studio.errors import InvalidOption
 from studio.jobs.job import Job
 from studio.storage.folders import is_id
-from studio.web.compat.desk import Received
+from studio.web.compat.form_requests import ReceivedFile
 
 DEMUCS = "demucs"
 FORMATS = ("flac", "wav", "mp3", "ogg")
@@ -57,7 +57,7 @@ class SeparationRequest:
     refusal: str | None = None
 
     @classmethod
-    def of(cls, received: Received, known: Collection[str]) -> Self:
+    def of(cls, received: ReceivedFile, known: Collection[str]) -> Self:
         """The request in the fields of a form. Raises InvalidOption."""
         preset = received.field("preset")
         models = [f"preset:{preset}"] if preset else _models(received)
@@ -191,7 +191,7 @@ class Task:
         return f"{custom}_{model}" if len(self.wanted.models) > 1 else custom
 
 
-def _models(received: Received) -> list[str]:
+def _models(received: ReceivedFile) -> list[str]:
     """The names of models in a form. Raises InvalidOption."""
     listed = received.field("models")
     if listed is None:

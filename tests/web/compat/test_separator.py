@@ -20,7 +20,7 @@ from audio_separator.remote import AudioSeparatorAPIClient
 from studio import __version__, audio
 from studio.audio import Probe
 from studio.errors import NotAudio
-from studio.web.compat.desk import Received
+from studio.web.compat.form_requests import ReceivedFile
 from studio.web.compat.separator_task import SeparationRequest, Task
 from studio.web.services import MAX_WAITING_PER_CLIENT
 from tests.support.hostile_files import open_door
@@ -138,7 +138,7 @@ def test_only_models_that_are_not_there_are_refused_by_name(
     storage.open()
     fields = {"models": ['["swift", "denoise_v2.yaml"]']}
     incoming = storage.receive()
-    wanted = SeparationRequest.of(Received(incoming, "song.wav", fields), ["swift", *known])
+    wanted = SeparationRequest.of(ReceivedFile(incoming, "song.wav", fields), ["swift", *known])
     storage.discard(incoming)
     assert wanted.variants == ("swift", "denoise_v2" if known else None)
     assert (wanted.refusal is None) == bool(known)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from flask import request
 
 from studio.errors import InvalidJson, InvalidOption, NoFile
-from studio.web.compat.desk import Desk, Received
+from studio.web.compat.form_requests import FormRequests, ReceivedFile
 from studio.web.compat.openai.fields import fields_of
 from studio.web.pace import watched
 from studio.web.receiving import body_bytes, check_size, parsed_json
@@ -24,18 +24,18 @@ PIECE_CHARACTERS = 1 << 20
 
 
 @contextmanager
-def receive(desk: Desk, services: Services) -> Iterator[Received]:
+def receive(requests: FormRequests, services: Services) -> Iterator[ReceivedFile]:
     """The file and the fields of the current request; the file is deleted with the block."""
     if request.mimetype == "application/json":
-        with services.uploads.place(desk.client), _from_json(desk, services) as received:
+        with services.uploads.place(requests.client), _from_json(requests, services) as received:
             yield received
     else:
-        with desk.receive_form() as received:
+        with requests.receive_form() as received:
             yield received
 
 
 @contextmanager
-def _from_json(desk: Desk, services: Services) -> Iterator[Received]:
+def _from_json(requests: FormRequests, services: Services) -> Iterator[ReceivedFile]:
     max_bytes = min(MAX_JSON_BYTES, services.uploads.max_bytes)
     check_size(max_bytes)
     request.max_content_length = max_bytes
@@ -50,10 +50,10 @@ def _from_json(desk: Desk, services: Services) -> Iterator[Received]:
             "the file as multipart/form-data in the field 'file'.",
             param="input_audio",
         )
-    with desk.new_file() as incoming:
+    with requests.new_file() as incoming:
         for start in range(0, len(text), PIECE_CHARACTERS):
             incoming.write(_decoded(text[start : start + PIECE_CHARACTERS]))
-        yield Received(incoming, f"audio.{sent.get('format') or 'wav'}", fields_of(body))
+        yield ReceivedFile(incoming, f"audio.{sent.get('format') or 'wav'}", fields_of(body))
 
 
 def _check_structure(data: bytes) -> None:

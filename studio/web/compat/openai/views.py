@@ -12,7 +12,7 @@ from studio.jobs.job import Job
 from studio.storage.on_demand import Abandoned
 from studio.storage.uploads import Upload
 from studio.transcription.result import TRACK
-from studio.web.compat.desk import Desk
+from studio.web.compat.form_requests import FormRequests
 from studio.web.compat.openai import answers, errors, inputs, names
 from studio.web.compat.openai.fields import TranscriptionRequest, requested
 from studio.web.compat.openai.realtime.view import RealtimeView
@@ -52,7 +52,7 @@ class Views:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._desk = Desk(services)
+        self._requests = FormRequests(services)
 
     @other_protocol("general")
     def models(self) -> Response:
@@ -73,15 +73,15 @@ class Views:
         return self._transcribed("translate")
 
     def _transcribed(self, task: str) -> Response:
-        desk = self._desk
+        requests = self._requests
         with ExitStack() as until_answered:
-            until_answered.enter_context(desk.work.place(desk.client))
-            with inputs.receive(desk, self._services) as received:
+            until_answered.enter_context(requests.jobs.slot(requests.client))
+            with inputs.receive(requests, self._services) as received:
                 wanted = requested(received.fields, task)
-                upload = desk.keep(received)
-            job = desk.work.start(WHISPER, upload, wanted.options, desk.client)
+                upload = requests.keep(received)
+            job = requests.jobs.start(WHISPER, upload, wanted.options, requests.client)
             if not wanted.is_streamed:
-                job = desk.work.wait(job, has_left())
+                job = requests.jobs.wait(job, has_left())
                 return self._answer(upload, job, wanted)
             events = self._events(upload, job, has_left())
             answer = Response(events, mimetype="text/event-stream")
@@ -91,7 +91,7 @@ class Views:
 
     def _answer(self, upload: Upload, job: Job, wanted: TranscriptionRequest) -> Response:
         if file_format := FILES.get(wanted.response_format):
-            path = self._desk.work.file(upload, job, TRACK, file_format).path
+            path = self._requests.jobs.file(upload, job, TRACK, file_format).path
             content_type = self._services.models.formats()[file_format]
             return Response(path.read_bytes(), mimetype=content_type)
         transcript = self._transcript(upload, job)
@@ -100,7 +100,7 @@ class Views:
         return jsonify(answers.plain(transcript))
 
     def _transcript(self, upload: Upload, job: Job) -> dict[str, Any]:
-        path: Path = self._desk.work.file(upload, job, TRACK, "json").path
+        path: Path = self._requests.jobs.file(upload, job, TRACK, "json").path
         transcript: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return transcript
 
@@ -108,7 +108,7 @@ class Views:
         """The server-sent events of a transcription, while its job runs."""
         sent = 0
         try:
-            for current in self._desk.work.watch(job, has_left):
+            for current in self._requests.jobs.watch(job, has_left):
                 if current.result is not None:
                     transcript = self._transcript(upload, current)
                     segments = transcript["segments"][sent:]

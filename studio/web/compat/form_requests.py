@@ -9,14 +9,14 @@ from flask import g, request
 from studio.errors import UnsupportedMediaType
 from studio.storage.incoming import IncomingFile
 from studio.storage.uploads import Upload
-from studio.web.compat.work import Work
+from studio.web.compat.blocking_jobs import BlockingJobs
 from studio.web.forms import FIELD, UploadForm
 from studio.web.receiving import check_size, read_form
 from studio.web.services import Services
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedFile:
     """A file that has arrived, and the text fields that came with it, by name."""
 
     incoming: IncomingFile
@@ -29,15 +29,15 @@ class Received:
         return (values[-1] if values else "") or None
 
 
-class Desk:
+class FormRequests:
     """Where the routes of a protocol take files and get results."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self.work = Work(services)
+        self.jobs = BlockingJobs(services)
 
     @contextmanager
-    def receive_form(self, file_field: str = FIELD) -> Iterator[Received]:
+    def receive_form(self, file_field: str = FIELD) -> Iterator[ReceivedFile]:
         """Receive the form of the current request, with its file in `file_field`.
 
         The file is deleted at the end of the block, unless it was kept. Reserve a place to wait
@@ -61,7 +61,7 @@ class Desk:
         try:
             with services.uploads.place(self.client):
                 incoming = read_form(services, form)
-            yield Received(incoming, form.filename, form.fields)
+            yield ReceivedFile(incoming, form.filename, form.fields)
         finally:
             if form.incoming is not None:
                 services.storage.discard(form.incoming)
@@ -75,9 +75,9 @@ class Desk:
         finally:
             self._services.storage.discard(incoming)
 
-    def keep(self, received: Received) -> Upload:
-        """The temporary upload with the content of the file; see `Work.keep`."""
-        return self.work.keep(received.incoming, received.filename, g.owner)
+    def keep(self, received: ReceivedFile) -> Upload:
+        """The temporary upload with the content of the file; see `BlockingJobs.keep`."""
+        return self.jobs.keep(received.incoming, received.filename, g.owner)
 
     @property
     def client(self) -> str:

@@ -55,13 +55,13 @@ def _refusal(reached: LimitReached) -> TooManyWaiting:
     )
 
 
-class Work:
+class BlockingJobs:
     """Keeps files as temporary uploads, starts jobs on them and waits for their results."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def place(self, client: str) -> AbstractContextManager[None]:
+    def slot(self, client: str) -> AbstractContextManager[None]:
         """Reserve a place for a request that will wait. Raises TooManyWaiting.
 
         Take it before the body is read, so that a refused client need not send it.
