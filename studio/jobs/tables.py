@@ -94,6 +94,19 @@ class WorkerRow(Base):
     models: Mapped[dict[str, Any]]
 
 
+class TurnRow(Base):
+    """The last turn of a client in a queue that has begun; see studio.jobs.scale.turns."""
+
+    __tablename__ = "turns"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    # Empty: jobs without a client.
+    client: Mapped[str] = mapped_column(primary_key=True)
+    turn: Mapped[int]
+    # By the clock of the database.
+    begun_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
 class TotalRow(Base):
     """The sums of the jobs of a model that have ended in a state; see studio.jobs.totals."""
 

@@ -107,9 +107,10 @@ def take(store: SharedJobStore) -> str:
     return job.client
 
 
+@pytest.mark.parametrize("forgets", [False, True], ids=["", "deleted"])
 @pytest.mark.parametrize("model", ["demucs", "whisper"], ids=["same queue", "other queue"])
 def test_clients_that_send_one_job_after_another_do_not_pass_who_waits(
-    open_store: Open, model: str
+    open_store: Open, model: str, forgets: bool
 ) -> None:
     store = open_store()
 
@@ -129,10 +130,26 @@ def test_clients_that_send_one_job_after_another_do_not_pass_who_waits(
             for job in store.active():
                 if job.client == before:
                     store.finish(job, State.COMPLETED)
+                    if forgets:
+                        store.forget_file(job.request.file_id)
             add(before, model)
         before = client
         taken.append(client)
     assert taken == ["zoe", "ann", "bob"] * 3
+
+
+def test_turns_are_kept_for_a_day(open_store: Open) -> None:
+    store = open_store()
+    for client in ("ann", "bob"):
+        submit(store, client, client)
+        assert take(store) == client
+    with store._engine.begin() as connection:
+        connection.execute(
+            text("UPDATE turns SET begun_at = now() - interval '25 hours' WHERE client = 'ann'")
+        )
+    store.rescue(INTERRUPTED, STALLED_S)
+    with store._engine.connect() as connection:
+        assert connection.scalars(text("SELECT client FROM turns")).all() == ["bob"]
 
 
 def test_a_fast_queue_delays_nobody_in_another_one(open_store: Open) -> None:
@@ -256,8 +273,9 @@ def test_a_job_takes_few_round_trips(postgresql: Postgres) -> None:
     # A test of the connection, the jobs, and their places.
     sent = statements.during(lambda: store.of_file(job.request.file_id))
     assert len(sent) <= 3, sent
+    # A test of the connection, and a transaction that changes the job and its client's turn.
     sent = statements.during(lambda: store.begin(job.job_id, 1))
-    assert len(sent) <= 4, sent
+    assert len(sent) <= 5, sent
     store.close()
 
 

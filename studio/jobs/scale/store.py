@@ -145,7 +145,10 @@ class SharedJobStore(JobStore):
     def begin(self, job_id: str, attempt: int) -> Job | None:
         """Mark a queued job as processing; None if this attempt was canceled or fenced."""
         with self._sessions.begin() as session:
-            return self._begin(session, JobRow.job_id == job_id, JobRow.attempt == attempt)
+            job = self._begin(session, JobRow.job_id == job_id, JobRow.attempt == attempt)
+            if job is not None:
+                turns.take(session, job_id)
+            return job
 
     def owns(self, job: Job) -> bool:
         """Whether an attempt still owns its job."""
@@ -163,6 +166,7 @@ class SharedJobStore(JobStore):
             failed = self._retry(session, lost, MAX_ATTEMPTS, interrupted)
             session.execute(text(UNUSED), {"stalled_s": stalled_s})
             forget_lost(session)
+            turns.forget_old(session)
             return failed
 
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
