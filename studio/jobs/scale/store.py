@@ -203,12 +203,12 @@ class SharedJobStore(JobStore):
         for job_id in job_ids:
             session.execute(select(func.pg_notify(CHANNEL, job_id)))
 
-    def _places(self, session: Session, rows: Sequence[JobRow]) -> dict[int, int]:
-        """The places of jobs within their queues, as Procrastinate takes them."""
-        place = func.row_number().over(
+    def _positions(self, session: Session, rows: Sequence[JobRow]) -> dict[int, int]:
+        """The positions of jobs within their queues, as Procrastinate takes them."""
+        position = func.row_number().over(
             partition_by=JobRow.queue, order_by=(JobRow.priority.desc(), JobRow.entry)
         )
-        waiting = select(JobRow.number, place.label("place")).where(JobRow.state == State.QUEUED)
-        places = waiting.subquery()
-        wanted = places.c.number.in_([row.number for row in rows])
-        return dict(session.execute(select(places).where(wanted)).all())
+        waiting = select(JobRow.number, position).where(JobRow.state == State.QUEUED)
+        positions = waiting.subquery()
+        wanted = positions.c.number.in_([row.number for row in rows])
+        return dict(session.execute(select(positions).where(wanted)).all())
