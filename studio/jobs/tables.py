@@ -120,6 +120,17 @@ class TotalRow(Base):
     worked_s: Mapped[float] = mapped_column(default=0.0)
 
 
+class UsageRow(Base):
+    """The processing time of a client in an hour; see studio.jobs.usage."""
+
+    __tablename__ = "usage"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    # Unix time / 3600.
+    hour: Mapped[int] = mapped_column(primary_key=True)
+    worked_s: Mapped[float] = mapped_column(default=0.0)
+
+
 class PartialRow(Base):
     """Items of an attempt, from number `first` on; see studio.jobs.scale.partials."""
 
