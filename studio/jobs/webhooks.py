@@ -23,7 +23,8 @@ from studio.errors import InvalidOption, TooManyWebhooks
 from studio.jobs import outgoing
 from studio.jobs.job import Job
 from studio.jobs.outbox import Message, Outbox
-from studio.jobs.turns import Pauses, Turns
+from studio.jobs.pauses import Pauses
+from studio.jobs.turns import Turns
 
 log = logging.getLogger(__name__)
 
