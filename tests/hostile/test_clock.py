@@ -15,7 +15,7 @@ from studio.jobs.quota import Quota
 from studio.jobs.store import JobStore
 from studio.jobs.usage import Usage
 from studio.web.rates import Rate
-from tests.jobs.test_housekeeping import RETENTION_H, House
+from tests.jobs.house import RETENTION_H, House
 from tests.jobs.test_runner import request
 from tests.support.storage import disk_storage
 

@@ -19,7 +19,7 @@ from studio.jobs.housekeeping import HOUR_S
 from studio.jobs.job import Job, Report, State
 from studio.jobs.store import JobStore
 from studio.storage.files import Upload
-from tests.jobs.test_housekeeping import House
+from tests.jobs.house import House
 from tests.jobs.test_runner import RESULT, Work, finished, request, running, state
 from tests.support.in_process import application
 from tests.support.problems import assert_problem
