@@ -23,9 +23,9 @@ from models import Models
 from scripts import env_example
 from scripts.scores import sdr_db, word_errors
 from scripts.services.children import ServiceError, free_port, spawn, stop, wait_until_ready
+from studio.cli.backend import open_backend
 from studio.cli.fetching import fetch
 from studio.cli.show import Screen
-from studio.cli.backend import open_backend
 from studio.errors import StudioError
 from studio.inference.variants import BUNDLED
 
@@ -78,9 +78,7 @@ def fetch_real() -> tuple[str, str]:
         kept = Config.load(only=KEPT)
         config = dataclasses.replace(kept, DEMUCS_MODEL="htdemucs", WHISPER_MODEL="base")
         with open_backend(lambda *parts: Models(config, *parts), TARGET) as backend:
-            demucs, whisper = (
-                fetch(backend, screen, name, None) for name in ("demucs", "whisper")
-            )
+            demucs, whisper = (fetch(backend, screen, name, None) for name in ("demucs", "whisper"))
             return demucs or config.DEMUCS_MODEL, whisper or config.WHISPER_MODEL
     except (ConfigError, StudioError) as error:
         raise SystemExit(str(error)) from error

@@ -86,8 +86,9 @@ class Executor:
     """Does jobs with `work[model]`.
 
     `discard` removes the results of an attempt that no longer owns its job. `give_way` is called
-    between the steps of a job and blocks while more urgent work needs the CPU. `on_end` is called
-    with every job that has ended and must not block.
+    between the steps of a job and blocks while more urgent work needs the CPU. `on_end` must not
+    block. It is called with every job that has ended, and again when the attempt of a canceled one
+    ends.
     """
 
     def __init__(
@@ -122,19 +123,22 @@ class Executor:
         log.info("job %s: starting %s %s", job.job_id, job.request.model, job.request.variant)
         try:
             result = self._work_on(attempt)
-        except Ended:
-            self._requeue_if_stopping(job)
         except Exception as error:
+            job = replace(job, worked_s=time.monotonic() - began_s)
             if attempt.end.is_set():
                 # A canceled job may find its files removed.
-                log.info("job %s was asked to stop: %s", job.job_id, error)
+                log.info("job %s was asked to stop: %r", job.job_id, error)
                 self._requeue_if_stopping(job)
+                has_ended = False
             else:
-                self._fail(replace(job, worked_s=time.monotonic() - began_s), error)
+                has_ended = self._fail(job, error)
         else:
             job = replace(job, worked_s=time.monotonic() - began_s)
-            if not self._finish(job, State.COMPLETED, result=result):
+            has_ended = self._finish(job, State.COMPLETED, result=result)
+            if not has_ended:
                 self._discard(job)
+        if not has_ended:
+            self._notify_if_canceled(job)
         log.info("job %s ended", job.job_id)
 
     def _work_on(self, attempt: Attempt) -> dict[str, Any]:
@@ -156,6 +160,12 @@ class Executor:
         job = self._store.get(job_id)
         if job is not None:
             self._on_end(replace(job, worked_s=worked_s))
+
+    def _notify_if_canceled(self, job: Job) -> None:
+        """Call `on_end` with the measured time of a job that was canceled, and perhaps deleted."""
+        found = self._store.get(job.job_id)
+        if found is None or (found.attempt, found.state) == (job.attempt, State.CANCELED):
+            self._on_end(job)
 
     def _finish(self, job: Job, state: State, **values: Any) -> bool:
         """Set the terminal state. Returns False if the attempt no longer owns the job.
@@ -189,18 +199,20 @@ class Executor:
         if self._stopping.is_set():
             self._store.requeue(job)
 
-    def _fail(self, job: Job, error: Exception) -> None:
-        """Store why a job failed; an error that is not a StudioError is a bug."""
+    def _fail(self, job: Job, error: Exception) -> bool:
+        """Store why a job failed; an error that is not a StudioError is a bug.
+
+        Returns False if the attempt no longer owns the job.
+        """
         if isinstance(error, StudioError):
             log.info("job %s failed: %s", job.job_id, error.sentence)
-            self._finish(job, State.FAILED, error=describe(error))
-            return
+            return self._finish(job, State.FAILED, error=describe(error))
         log.error("job %s failed", job.job_id, exc_info=error)
         failure = InternalError(
             f"The job failed because of a bug in the server ({type(error).__name__}). Its log has "
             f"the details for job {job.job_id}."
         )
-        self._finish(job, State.FAILED, error=describe(failure))
+        return self._finish(job, State.FAILED, error=describe(failure))
 
 
 def describe(error: StudioError) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, inspect, select, text, update
 from studio.jobs.tables import OldestProgramRow
 
 # The revision of the last module in `migrations`; a test compares them.
-LATEST = "0010"
+LATEST = "0011"
 # Serializes servers that start at the same time on PostgreSQL.
 LOCK = 0x5354_5544_0001
 

@@ -200,8 +200,8 @@ def _ended_in_time(connected: socket.socket) -> Iterator[None]:
 
     timer = Timer(EXCHANGE_S, end)
     timer.daemon = True
-    timer.start()
     try:
+        timer.start()
         yield
     finally:
         timer.cancel()

@@ -99,7 +99,8 @@ class JobRunner:
                     attempt.end.set()
             self._announce()
         for job_id in canceled:
-            self._executor.notify_end(job_id)
+            # The attempt that runs it notifies of its time when it ends.
+            self._executor.notify_end(job_id, worked_s=0.0)
         if not canceled:
             raise nothing_to_cancel(file_id)
 

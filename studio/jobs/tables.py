@@ -94,6 +94,19 @@ class WorkerRow(Base):
     models: Mapped[dict[str, Any]]
 
 
+class TurnRow(Base):
+    """The last turn of a client in a queue that has begun; see studio.jobs.scale.turns."""
+
+    __tablename__ = "turns"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    # Empty: jobs without a client.
+    client: Mapped[str] = mapped_column(primary_key=True)
+    turn: Mapped[int]
+    # By the clock of the database.
+    begun_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
 class TotalRow(Base):
     """The sums of the jobs of a model that have ended in a state; see studio.jobs.totals."""
 
@@ -104,6 +117,17 @@ class TotalRow(Base):
     jobs: Mapped[int] = mapped_column(BigInteger, default=0)
     # Of completed jobs: the duration of their audio, and their running time.
     audio_s: Mapped[float] = mapped_column(default=0.0)
+    worked_s: Mapped[float] = mapped_column(default=0.0)
+
+
+class UsageRow(Base):
+    """The processing time of a client in an hour; see studio.jobs.usage."""
+
+    __tablename__ = "usage"
+
+    client: Mapped[str] = mapped_column(primary_key=True)
+    # Unix time / 3600.
+    hour: Mapped[int] = mapped_column(primary_key=True)
     worked_s: Mapped[float] = mapped_column(default=0.0)
 
 

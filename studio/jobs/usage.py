@@ -4,23 +4,13 @@ import time
 from collections.abc import Callable
 
 from sqlalchemy import Engine, delete, func, select
-from sqlalchemy.orm import Mapped, mapped_column
 
 from studio.jobs.database import Sessions
-from studio.jobs.tables import Base
+from studio.jobs.tables import UsageRow
 from studio.jobs.totals import add_to
 
 HOUR_S = 3600
 HOURS = 24
-
-
-class UsageRow(Base):
-    __tablename__ = "usage"
-
-    client: Mapped[str] = mapped_column(primary_key=True)
-    # Unix time / HOUR_S.
-    hour: Mapped[int] = mapped_column(primary_key=True)
-    worked_s: Mapped[float] = mapped_column(default=0.0)
 
 
 class Usage:

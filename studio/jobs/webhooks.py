@@ -23,7 +23,8 @@ from studio.errors import InvalidOption, TooManyWebhooks
 from studio.jobs import outgoing
 from studio.jobs.job import Job
 from studio.jobs.outbox import Message, Outbox
-from studio.jobs.turns import Pauses, Turns
+from studio.jobs.pauses import Pauses
+from studio.jobs.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -149,14 +150,28 @@ class Webhooks:
         while not self._stopping:
             self._woken.clear()
             try:
-                message = self._next()
+                is_sending = self._start_next()
             except Exception:
                 log.exception("cannot read webhooks from the database; retrying")
-                message = None
-            if message is None:
+                is_sending = False
+            if not is_sending:
                 self._woken.wait(LOOK_EVERY_S)
-            else:
-                self._start_to_deliver(message)
+
+    def _start_next(self) -> bool:
+        """Send the next message on a thread. Returns False if there is no message or no thread."""
+        message = self._next()
+        if message is None:
+            return False
+        try:
+            Thread(target=self._deliver, args=(message,), name="webhook", daemon=True).start()
+        except RuntimeError as error:
+            # Sending it on this thread would need a thread for the timeout.
+            log.warning("cannot send webhooks yet, retrying: %s", error)
+            with self._lock:
+                del self._sending[message.message_id]
+            self._outbox.postpone(message.message_id, self._clock() + LOOK_EVERY_S)
+            return False
+        return True
 
     def _next(self) -> Message | None:
         """The message to send next; None if nothing is due or all slots are taken."""
@@ -193,13 +208,6 @@ class Webhooks:
                 elif self._outbox.claim(message.message_id, now_s, now_s + CLAIM_S):
                     return message
         return None
-
-    def _start_to_deliver(self, message: Message) -> None:
-        try:
-            Thread(target=self._deliver, args=(message,), name="webhook", daemon=True).start()
-        except RuntimeError as error:
-            log.warning("sending webhooks one at a time: %s", error)
-            self._deliver(message)
 
     def _deliver(self, message: Message) -> None:
         try:

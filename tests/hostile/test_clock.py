@@ -10,9 +10,9 @@ from studio.jobs import migration
 from studio.jobs.database import connect
 from studio.jobs.execution import Executor
 from studio.jobs.housekeeping import BELIEVED_AFTER_S, HOUR_S
+from studio.jobs.pauses import MAX_PAUSE_S, Pauses
 from studio.jobs.quota import Quota
 from studio.jobs.store import JobStore
-from studio.jobs.turns import MAX_PAUSE_S, Pauses
 from studio.jobs.usage import Usage
 from studio.web.rates import Rate
 from tests.support.housekeeping import RETENTION_H, House

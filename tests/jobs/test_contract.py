@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from studio.errors import (
     NotAudio,
@@ -106,6 +106,23 @@ def test_canceling_ends_waiting_and_running_jobs(backend: Backend) -> None:
     backend.work.go.set()
     assert ended(backend, other).state is State.COMPLETED
     assert backend.work.began == [running.job_id, other.job_id]
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["", "deleted"])
+def test_a_canceled_job_counts_the_time_that_was_measured(
+    backend: Backend, is_deleted: bool
+) -> None:
+    job = backend.jobs.submit(request())
+    until(lambda: backend.work.began)
+    # As if the clock had been set forward since.
+    with backend.store._engine.begin() as connection:
+        connection.execute(text("UPDATE jobs SET started_at = started_at - 36000"))
+    backend.jobs.cancel(FILE)
+    if is_deleted:
+        backend.store.forget_file(FILE)
+    until(lambda: any(one.running_s for one in backend.work.ended))
+    assert {one.job_id for one in backend.work.ended} == {job.job_id}
+    assert sum(one.running_s for one in backend.work.ended) < 3600
 
 
 def test_a_job_that_is_canceled_while_it_is_read_is_not_queued(backend: Backend) -> None:

@@ -326,24 +326,27 @@ def test_only_jobs_that_have_ended_are_told(desk: Desk) -> None:
         assert desk.webhooks.send_due() == 1
 
 
-def test_messages_are_sent_also_without_threads_for_them(
+def test_messages_wait_for_threads_without_losing_an_attempt(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Scarce(Thread):
-        def start(self) -> None:
-            if self.name == "webhook":
-                raise RuntimeError("can't start new thread")
-            super().start()
+    def fail(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(webhooks, "Thread", Scarce)
     with Receiver() as receiver:
-        jobs = [desk.add(receiver.url) for _ in range(2)]
-        for job in jobs:
-            desk.end(job)
         desk.webhooks.start()
-        told = {receiver.next().verified()["data"]["job_id"] for _ in jobs}
+        with monkeypatch.context() as scarce:
+            scarce.setattr(Thread, "start", fail)
+            job = desk.add(receiver.url)
+            desk.end(job)
+            desk.webhooks.wake()
+            soon = desk.now + webhooks.LOOK_EVERY_S
+            until(lambda: desk.outbox.due(soon, None, 1) and not desk.outbox.due(desk.now, None, 1))
+            [message] = desk.outbox.due(soon, None, 1)
+            assert message.attempts == 0
+        desk.now = soon
+        desk.webhooks.wake()
+        assert receiver.next().verified()["data"]["job_id"] == job.job_id
         desk.webhooks.stop()
-    assert told == {job.job_id for job in jobs}
 
 
 def test_who_waits_for_messages_is_in_the_order_of_the_ends(desk: Desk) -> None:

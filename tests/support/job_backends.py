@@ -36,7 +36,7 @@ def threads(folder: Path) -> Iterator[Backend]:
     work = Work()
     store = JobStore(connect(f"sqlite:///{folder / 'jobs.sqlite3'}"))
     store.open()
-    executor = Executor(store, {"demucs": work}, work.discard)
+    executor = Executor(store, {"demucs": work}, work.discard, on_end=work.ended.append)
     jobs = JobRunner(
         store, executor, workers=1, max_queued=MAX_QUEUED, max_per_client=MAX_PER_CLIENT
     )
@@ -52,7 +52,7 @@ def workers(postgres: Postgres) -> Iterator[Backend]:
     """PostgreSQL, and a worker that runs one job at a time."""
     work = Work()
     store = shared_store(postgres.new_database(f"test{uuid4().hex}"))
-    jobs = SharedJobs(store, Changes(store.url), lambda _: None)
+    jobs = SharedJobs(store, Changes(store.url), work.ended.append)
     # Both look soon whether to stop.
     with patch.object(changes, "LOOK_EVERY_S", 0.05):
         jobs.start()
@@ -71,7 +71,9 @@ def shared_store(url: str) -> SharedJobStore:
 
 
 def start_worker(store: SharedJobStore, work: Work, concurrency: int = 1) -> Worker:
-    executor = Executor(store, {"demucs": work}, work.discard, report_every_s=0.1)
+    executor = Executor(
+        store, {"demucs": work}, work.discard, on_end=work.ended.append, report_every_s=0.1
+    )
     settings = WorkerSettings((), concurrency, heartbeat_s=0.5, stalled_s=1.5)
     worker = Worker(store, executor, Changes(store.url), settings)
     worker.start()

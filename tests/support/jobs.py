@@ -27,6 +27,7 @@ class Work:
         self.go = threading.Event()
         self.began: list[str] = []
         self.discarded: list[str] = []
+        self.ended: list[Job] = []
         self.act: Callable[[Job, Report], dict[str, Any]] = lambda _job, _report: RESULT
 
     def __call__(self, job: Job, report: Report) -> dict[str, Any]:

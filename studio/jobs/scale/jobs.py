@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Condition, Event
 
 from studio.jobs.job import Job, Request
@@ -55,7 +56,8 @@ class SharedJobs:
         canceled = self._store.cancel(file_id)
         for job_id in canceled:
             if job := self._store.get(job_id):
-                self._on_end(job)
+                # The worker that runs it counts its time.
+                self._on_end(replace(job, worked_s=0.0))
         if not canceled:
             raise nothing_to_cancel(file_id)
 

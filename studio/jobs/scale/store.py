@@ -145,7 +145,10 @@ class SharedJobStore(JobStore):
     def begin(self, job_id: str, attempt: int) -> Job | None:
         """Mark a queued job as processing; None if this attempt was canceled or fenced."""
         with self._sessions.begin() as session:
-            return self._begin(session, JobRow.job_id == job_id, JobRow.attempt == attempt)
+            job = self._begin(session, JobRow.job_id == job_id, JobRow.attempt == attempt)
+            if job is not None:
+                turns.take(session, job_id)
+            return job
 
     def owns(self, job: Job) -> bool:
         """Whether an attempt still owns its job."""
@@ -163,6 +166,7 @@ class SharedJobStore(JobStore):
             failed = self._retry(session, lost, MAX_ATTEMPTS, interrupted)
             session.execute(text(UNUSED), {"stalled_s": stalled_s})
             forget_lost(session)
+            turns.forget_old(session)
             return failed
 
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
@@ -199,12 +203,12 @@ class SharedJobStore(JobStore):
         for job_id in job_ids:
             session.execute(select(func.pg_notify(CHANNEL, job_id)))
 
-    def _places(self, session: Session, rows: Sequence[JobRow]) -> dict[int, int]:
-        """The places of jobs within their queues, as Procrastinate takes them."""
-        place = func.row_number().over(
+    def _positions(self, session: Session, rows: Sequence[JobRow]) -> dict[int, int]:
+        """The positions of jobs within their queues, as Procrastinate takes them."""
+        position = func.row_number().over(
             partition_by=JobRow.queue, order_by=(JobRow.priority.desc(), JobRow.entry)
         )
-        waiting = select(JobRow.number, place.label("place")).where(JobRow.state == State.QUEUED)
-        places = waiting.subquery()
-        wanted = places.c.number.in_([row.number for row in rows])
-        return dict(session.execute(select(places).where(wanted)).all())
+        waiting = select(JobRow.number, position).where(JobRow.state == State.QUEUED)
+        positions = waiting.subquery()
+        wanted = positions.c.number.in_([row.number for row in rows])
+        return dict(session.execute(select(positions).where(wanted)).all())
