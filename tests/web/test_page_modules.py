@@ -1,4 +1,4 @@
-"""Modules of the studio page in Node, against a server: edits of a transcript."""
+"""Modules of the studio page in Node, against a server: edits of a transcript, and the jobs."""
 
 import json
 import shutil
@@ -191,3 +191,26 @@ def test_edits_are_saved_after_somebody_has_signed_in(
     done(state);
     """
     assert run(folder, live_server, STORE + script, file_id) == ["failed"]
+
+
+def test_a_refused_subscription_is_tried_again_once(folder: Path, live_server: Server) -> None:
+    """However often songs change until then. `retries` has the timers of refusals."""
+    script = """
+    const wait = setTimeout;
+    const retries = [];
+    globalThis.setTimeout = (run, ms, ...more) =>
+      ms === 3000 ? retries.push(run) : wait(run, ms, ...more);
+    const { subscribe } = await import("./js/data/jobs_socket.js");
+    const handlers = { onJob() {}, onRefused() { void subscribe(["0".repeat(32)], handlers); } };
+    handlers.onRefused();
+    await page.until(() => retries.length === 1);
+    for (let n = 0; n < 10; n += 1) {
+      handlers.onRefused();
+      await (await page.ask("/health")).text();
+    }
+    const count = retries.length;
+    retries[0]();
+    await page.until(() => retries.length > count);
+    done(count, retries.length);
+    """
+    assert run(folder, live_server, script) == [1, 2]
