@@ -58,6 +58,30 @@ def test_an_upload_waits_for_the_key(locked: Server, chromium: Browser) -> None:
 
 
 @pytest.mark.slow
+def test_jobs_are_followed_as_whoever_has_signed_in(locked: Server, chromium: Browser) -> None:
+    """Also if the page is not loaded again, because of an upload."""
+    path = write_wav(locked.folder / "followed.wav", noise(0.2))
+    with path.open("rb") as file:
+        locked.post("/upload", files={"file": file}, headers={"X-API-Key": KEY})
+    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+        page = context.new_page()
+        page.goto("/studio")
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("API key").fill(KEY)
+        with page.expect_websocket():
+            dialog.get_by_role("button").click()
+        expect(page.locator(".song[data-id]").first).to_contain_text("followed.wav")
+        context.clear_cookies()
+        page.set_input_files("#files", path)
+        dialog.get_by_label("API key").fill(KEY)
+        page.evaluate("window.isSame = true")
+        with page.expect_websocket():
+            dialog.get_by_role("button").click()
+        expect(dialog).to_be_hidden()
+        assert page.evaluate("window.isSame")
+
+
+@pytest.mark.slow
 def test_a_prompt_outlives_its_session(locked: Server, chromium: Browser) -> None:
     with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
         page = context.new_page()

@@ -167,6 +167,17 @@ def test_a_microphone_granted_after_the_end_is_let_go(page: Page) -> None:
 
 
 @pytest.mark.slow
+def test_a_held_tab_key_moves_on_from_the_button(page: Page) -> None:
+    open_page(page)
+    page.locator(".live-input select").last.focus()
+    for _ in range(2):
+        page.keyboard.down("Tab")
+    page.keyboard.up("Tab")
+    expect(page.get_by_role("button", name="Start the microphone")).not_to_be_focused()
+    expect(page.get_by_role("button", name="Stream a file")).to_be_focused()
+
+
+@pytest.mark.slow
 def test_a_microphone_that_is_unplugged_ends_the_recording(page: Page) -> None:
     page.add_init_script(HOLD_MICROPHONE + COUNT_LOCKS)
     open_page(page)

@@ -16,6 +16,8 @@ let opening = null;
 let wanted = [];
 /** @type {string | null} the files that the server was last asked for on this connection */
 let asked = null;
+/** Until a refused subscription is tried again; 0 otherwise. */
+let refused = 0;
 
 /**
  * Follow the jobs of these files from now on, instead of those of earlier ones.
@@ -41,6 +43,8 @@ async function open({ onJob, onRefused }) {
   const socket = io("/jobs", { transports, tryAllTransports: true, reconnectionDelayMax: RETRY_MS });
   socket.on("connect", () => {
     asked = null;
+    clearTimeout(refused);
+    refused = 0;
     ask(socket, onRefused);
   });
   socket.on("job", onJob);
@@ -49,11 +53,19 @@ async function open({ onJob, onRefused }) {
     isLive.value = false;
     lookForServer();
     // It reconnects by itself, unless the server has closed or refused the connection.
-    if (!socket.active) setTimeout(() => socket.connect(), RETRY_MS);
+    if (!socket.active) setTimeout(() => socket.active || socket.connect(), RETRY_MS);
   };
   socket.on("disconnect", again);
   socket.on("connect_error", again);
   return socket;
+}
+
+/** Connect as whoever has signed in: a connection keeps the rights that it began with. */
+export function reconnect() {
+  void opening?.then(
+    (socket) => socket.disconnect().connect(),
+    () => {},
+  );
 }
 
 /** Show whether the server is away. */
@@ -65,12 +77,16 @@ function lookForServer() {
 function ask(socket, onRefused) {
   // Each subscription is answered with the jobs of its files, and each job leads to `subscribe`.
   const files = [...wanted].sort().join();
-  if (files === asked) return;
+  if (files === asked || refused !== 0) return;
   asked = files;
   socket.emit("subscribe", { file_ids: wanted }, (/** @type {any} */ answer) => {
     isLive.value = !answer.error;
     if (!answer.error) return;
     asked = null;
-    setTimeout(onRefused, RETRY_MS);
+    clearTimeout(refused);
+    refused = setTimeout(() => {
+      refused = 0;
+      onRefused();
+    }, RETRY_MS);
   });
 }

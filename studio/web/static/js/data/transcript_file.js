@@ -5,6 +5,9 @@ import { draftKey, store, stored } from "./stored.js";
 /** @typedef {import("./transcript.js").Line} Line */
 /** @typedef {{ lines: Line[], etag: string }} Version */
 
+/** An ETag without the mark of proxies that compress some answers and not others. @param {string | null} etag */
+const strong = (etag) => (etag ?? "").replace(/^W\//, "");
+
 export class TranscriptFile {
   /** @param {string} id of the file */
   constructor(id) {
@@ -32,7 +35,7 @@ export class TranscriptFile {
     const { segments, language, language_probability, translated_into } = await received(answer.json());
     this._rest = { language, language_probability };
     this.language = translated_into ?? language ?? "";
-    return { lines: segments, etag: answer.headers.get("ETag") ?? "" };
+    return { lines: segments, etag: strong(answer.headers.get("ETag")) };
   }
 
   /** The ETag of the lines that were written in place of those of another ETag. @param {Version} version */
@@ -42,7 +45,7 @@ export class TranscriptFile {
       headers: { "Content-Type": "application/json", "If-Match": etag },
       body: JSON.stringify({ ...this._rest, segments: lines }),
     });
-    return answer.headers.get("ETag") ?? "";
+    return strong(answer.headers.get("ETag"));
   }
 
   /** Return to what the model wrote. @param {string} etag */

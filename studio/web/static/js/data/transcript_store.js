@@ -1,6 +1,7 @@
 /** A transcript while it is edited: loaded, saved if nobody else has changed it, and kept up to date. */
-import { effect } from "@preact/signals";
-import { ApiError, isOffline } from "./api.js";
+import { effect, untracked } from "@preact/signals";
+import { ApiError } from "./api.js";
+import { returns } from "./connection.js";
 import { askWhile } from "./leaving.js";
 import { NOTHING, SavedLines } from "./saved_lines.js";
 
@@ -9,14 +10,17 @@ import { NOTHING, SavedLines } from "./saved_lines.js";
 
 const CHECK_EVERY_MS = 10_000;
 
-/** @type {Set<TranscriptStore>} */
+/** @type {Set<TranscriptStore>} those of the page, and those of pages that were left with changes at risk */
 const open = new Set();
-askWhile(() => [...open].some((store) => !store.keepDraft()));
+const atRisk = () => [...open].filter((store) => !store.keepDraft());
+askWhile(() => atRisk().length > 0);
 
 export class TranscriptStore extends SavedLines {
   /** @param {string} id of the file */
   constructor(id) {
     super(id);
+    this._id = id;
+    this._isClosed = false;
     /** While a line is being edited, nobody else's changes are taken over. */
     this.isHeld = false;
     this._checks = setInterval(() => void this.check(), CHECK_EVERY_MS);
@@ -24,14 +28,17 @@ export class TranscriptStore extends SavedLines {
     open.add(this);
     addEventListener("pagehide", this._leave);
     this._stop = effect(() => {
-      if (!isOffline.value && this.state.peek() === "failed") void this.retry();
+      if (returns.value > 0 && this.state.peek() === "failed") void untracked(() => this.retry());
     });
   }
 
   async load() {
     try {
+      // What this page could neither save nor store before.
+      const left = atRisk().find((store) => store._isClosed && store._id === this._id);
+      await left?.save();
       const version = (await this.file.read()) ?? NOTHING;
-      const draft = this.file.draft();
+      const draft = left?._handOver() ?? this.file.draft();
       this.history.reset(version.lines);
       if (draft) this._goOn(draft, version);
       else this._settle(version);
@@ -43,6 +50,7 @@ export class TranscriptStore extends SavedLines {
   /** Retry what failed. */
   async retry() {
     await (this._saved === NOTHING ? this.load() : this.save());
+    if (this._isClosed) this._endIfSafe();
   }
 
   /** @param {Line[]} lines */
@@ -106,12 +114,31 @@ export class TranscriptStore extends SavedLines {
     void this.save();
   }
 
+  /** The page is left. Changes that can be neither saved nor stored stay in memory, and are tried again. */
   close() {
+    this._isClosed = true;
+    clearInterval(this._checks);
+    this._checks = setInterval(() => void this.retry(), CHECK_EVERY_MS);
+    this.keepDraft();
+    // A line that is still open is changed after this call, and before the end of the save.
+    void this.save().finally(() => this._endIfSafe());
+  }
+
+  _endIfSafe() {
+    if (this.keepDraft() || this.state.value === "gone") this._end();
+  }
+
+  _end() {
     clearInterval(this._checks);
     removeEventListener("pagehide", this._leave);
     this._stop();
-    this.keepDraft();
-    void this.save().finally(() => open.delete(this));
+    open.delete(this);
+  }
+
+  /** The changes that are at risk, for the store that goes on with them. @returns {Version | null} */
+  _handOver() {
+    this._end();
+    return this._hasChanges ? { lines: this.lines, etag: this._saved.etag } : null;
   }
 
   /** Go on with what could not be saved before. @param {Version} draft @param {Version} version */

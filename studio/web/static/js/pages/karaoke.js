@@ -102,7 +102,7 @@ function Singing({ parts, id, open, box, isFull, toggleFull }) {
       </div>
     </section>
     <${WordTiming} id=${id} store=${store} player=${player} rows=${rows.value} at=${at.value} />
-    <${KnownLyrics} song=${open.song} />
+    <${KnownLyrics} song=${open.song} jobId=${transcriptOf(open.files).job_id} />
     <${SaveState} store=${store} />`;
 }
 

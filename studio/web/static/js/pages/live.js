@@ -86,7 +86,9 @@ function StartButton({ isReady, onStart }) {
     else onStart();
   };
   // A key that is held down would start and stop in turn.
-  const pressKey = (/** @type {KeyboardEvent} */ event) => event.repeat && event.preventDefault();
+  const pressKey = (/** @type {KeyboardEvent} */ event) => {
+    if (event.repeat && event.key === "Enter") event.preventDefault();
+  };
   return html`<button class="primary" aria-disabled=${isOff} onClick=${press} onKeyDown=${pressKey}>
     ${t(isBusy ? "live.stop" : "live.microphone")}
   </button>`;

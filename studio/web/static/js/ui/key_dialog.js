@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, needsKey, request } from "../data/api.js";
 import { returns } from "../data/connection.js";
+import { reconnect } from "../data/jobs_socket.js";
 import { wouldLose } from "../data/leaving.js";
 import { resumeRefused, uploads } from "../data/uploads.js";
 import { t } from "../words.js";
@@ -57,6 +58,7 @@ function signedIn() {
     return;
   }
   needsKey.value = false;
+  reconnect();
   returns.value += 1;
   resumeRefused();
 }

@@ -1,22 +1,30 @@
 /** The right words of a song, pasted by somebody who has them; the server finds their times. */
 import { useState } from "preact/hooks";
 import { isActive, start } from "../data/jobs.js";
-import { lyricsKey, store } from "../data/stored.js";
+import { lyricsKey } from "../data/stored.js";
 import { t } from "../words.js";
 import { html } from "./html.js";
 import { SongState } from "./song_state.js";
 import { useKept } from "./use_kept.js";
 
-/** @param {{ song: import("../data/songs.js").Song }} properties */
-export function KnownLyrics({ song }) {
-  const lyrics = useKept(lyricsKey(song.id), "");
-  const [wasKept] = useState(lyrics.value !== "");
+/** `sentFrom` is the job whose transcript was shown when they were sent. */
+const NOTHING = { text: "", sentFrom: "" };
+
+/** @param {{ song: import("../data/songs.js").Song, jobId: string }} properties the job of the transcript */
+export function KnownLyrics({ song, jobId }) {
+  const lyrics = useKept(lyricsKey(song.id), NOTHING);
+  const [wasKept] = useState(() => {
+    const { sentFrom } = lyrics.peek();
+    // With another transcript, what was sent has its times. If the job has failed, the text is still here.
+    if (sentFrom !== "" && sentFrom !== jobId) lyrics.value = NOTHING;
+    return lyrics.peek().text !== "";
+  });
   const isBusy = isActive(song.status.value);
   const send = async (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
-    await start(song, "whisper", { source: "vocals", lyrics: lyrics.value });
-    // The server has them now; the form keeps them until they have their times.
-    if (song.refusal.value === "") store(lyricsKey(song.id), null, "sessionStorage");
+    const sent = lyrics.value;
+    await start(song, "whisper", { source: "vocals", lyrics: sent.text });
+    if (song.refusal.value === "" && lyrics.value === sent) lyrics.value = { ...sent, sentFrom: jobId };
   };
   return html`<details class="card" open=${wasKept}>
     <summary>${t("karaoke.lyrics")}</summary>
@@ -27,8 +35,8 @@ export function KnownLyrics({ song }) {
         dir="auto"
         rows="8"
         aria-label=${t("karaoke.lyrics.label")}
-        value=${lyrics.value}
-        onInput=${(/** @type {any} */ event) => (lyrics.value = event.currentTarget.value)}
+        value=${lyrics.value.text}
+        onInput=${(/** @type {any} */ event) => (lyrics.value = { ...NOTHING, text: event.currentTarget.value })}
       ></textarea>
       <${SongState} song=${song} />
       <p><button class="primary" disabled=${isBusy}>${t("karaoke.lyrics.start")}</button></p>
