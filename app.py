@@ -19,6 +19,7 @@ from config import Config, ConfigError
 from core import ALL, LIVE, SHUTDOWN_S, Core, make_executor, make_quota, make_webhooks, open_core
 from models import FAMILIES, AnyFamily, MakeFamily, Models
 from studio import __version__
+from studio.concurrency import ConcurrencyLimit
 from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs import faults
 from studio.jobs.housekeeping import Housekeeper
@@ -30,11 +31,10 @@ from studio.jobs.quota import Quota
 from studio.jobs.runner import JobRunner
 from studio.jobs.scale.changes import Changes
 from studio.jobs.scale.jobs import SharedJobs
-from studio.jobs.scale.shared_places import SharedPlaces, Slots
+from studio.jobs.scale.shared_limits import SharedConcurrencyLimit, SharedSlots
 from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
-from studio.places import Places
 from studio.settings.folders import install_command
 from studio.storage.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
@@ -107,12 +107,12 @@ def create_app(
         core = open_core(config, started, families, store_type)
         store, models = core.store, core.models
         changes = Changes(store.url) if isinstance(store, SharedJobStore) else None
-        places = _places(config, changes, started)
-        scheduler = Scheduler(models.speech().lease, places.live)
+        concurrency = _concurrency(config, changes, started)
+        scheduler = Scheduler(models.speech().lease, concurrency.live)
         metrics = _metrics(core.storage, store, scheduler)
         models.registry.on_load = metrics.model_loaded
         jobs = _jobs(config, core, changes, scheduler.give_way)
-        uploads = _upload_bounds(config, places.uploads)
+        uploads = _upload_bounds(config, concurrency.uploads)
         services = _services(config, core, jobs, uploads, upload_pace or Pace())
         readiness = services.readiness
         shapes = problems.Shapes()
@@ -284,33 +284,33 @@ def _limits(config: Config) -> dict[str, rates.Limit]:
 
 
 @dataclass(frozen=True)
-class _Places:
+class _Concurrency:
     """How many uploads and live sessions there may be at the same time."""
 
-    uploads: Places
-    live: Places
+    uploads: ConcurrencyLimit
+    live: ConcurrencyLimit
 
 
-def _places(config: Config, changes: Changes | None, started: ExitStack) -> _Places:
+def _concurrency(config: Config, changes: Changes | None, started: ExitStack) -> _Concurrency:
     """Servers that share the jobs count together."""
     uploads = config.MAX_UPLOADS, config.MAX_CLIENT_UPLOADS
     live = config.LIVE_SESSIONS, config.LIVE_CLIENT_SESSIONS
     if changes is None:
-        return _Places(Places(*uploads), Places(*live))
-    slots = Slots(changes)
+        return _Concurrency(ConcurrencyLimit(*uploads), ConcurrencyLimit(*live))
+    slots = SharedSlots(changes)
     started.callback(slots.stop)
-    return _Places(
-        SharedPlaces("uploads", slots, *uploads, shares_total=True),
+    return _Concurrency(
+        SharedConcurrencyLimit("uploads", slots, *uploads, shares_total=True),
         # Each session has a thread of its node.
-        SharedPlaces("live", slots, *live, shares_total=False),
+        SharedConcurrencyLimit("live", slots, *live, shares_total=False),
     )
 
 
-def _upload_bounds(config: Config, places: Places) -> UploadBounds:
+def _upload_bounds(config: Config, limit: ConcurrencyLimit) -> UploadBounds:
     return UploadBounds(
         allowed_extensions=config.ALLOWED_EXTENSIONS,
         max_bytes=config.MAX_CONTENT_LENGTH,
-        places=places,
+        limit=limit,
         max_duration_s=config.MAX_DURATION_S,
         max_decoded_bytes=config.MAX_DECODED_BYTES,
     )

@@ -31,7 +31,7 @@ GUARD = "studio.audio.child"
 CONVERSION = "studio.inference.convert_process"
 FAMILIES = ("separation", "transcription", "generation", "analysis")
 LAYERS = (
-    ("studio", "studio.errors", "studio.logs", "studio.places", "studio.settings"),
+    ("studio", "studio.errors", "studio.logs", "studio.concurrency", "studio.settings"),
     ("studio.audio",),
     ("studio.inference", "studio.storage"),
     ("studio.jobs",),

@@ -12,8 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Condition
 
+from studio.concurrency import ConcurrencyLimit, LimitReached
 from studio.errors import StudioError, TooManyConversions
-from studio.places import LimitReached, Places
 
 MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT = 32, 8
 MAX_RUNNING, MAX_RUNNING_PER_CLIENT = 4, 2
@@ -78,8 +78,8 @@ class OnDemand:
     """Makes each file only once. Thread-safe."""
 
     def __init__(self) -> None:
-        self._requests = Places(MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT)
-        self._running = Places(MAX_RUNNING, MAX_RUNNING_PER_CLIENT)
+        self._requests = ConcurrencyLimit(MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT)
+        self._running = ConcurrencyLimit(MAX_RUNNING, MAX_RUNNING_PER_CLIENT)
         self._flights: dict[str, _PendingFile] = {}
         self._changed = Condition()
 
@@ -147,7 +147,7 @@ class OnDemand:
         """Reserve a slot for a waiting request. Raises TooManyConversions."""
         if requester is None:
             return nullcontext()
-        return self._requests.held(requester.client, _refusal)
+        return self._requests.slot(requester.client, _refusal)
 
     @contextmanager
     def _turn(self, flight: _PendingFile, requester: Requester | None) -> Iterator[None]:
@@ -159,13 +159,13 @@ class OnDemand:
             while True:
                 if not flight.is_wanted():
                     raise Abandoned
-                if self._running.take(requester.client) is None:
+                if self._running.acquire(requester.client) is None:
                     break
                 self._changed.wait(LOOK_EVERY_S)
         try:
             yield
         finally:
-            self._running.leave(requester.client)
+            self._running.release(requester.client)
             with self._changed:
                 self._changed.notify_all()
 

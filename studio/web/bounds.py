@@ -3,8 +3,8 @@
 from contextlib import AbstractContextManager
 
 from studio.audio import Probe
+from studio.concurrency import ConcurrencyLimit, LimitReached
 from studio.errors import AudioTooLong, TooManyUploads
-from studio.places import LimitReached, Places
 
 RETRY_AFTER_S = 5
 SAMPLE_BYTES = 4
@@ -18,19 +18,19 @@ class UploadBounds:
         *,
         allowed_extensions: frozenset[str],
         max_bytes: int,
-        places: Places,
+        limit: ConcurrencyLimit,
         max_duration_s: float,
         max_decoded_bytes: int,
     ) -> None:
         self.allowed_extensions = allowed_extensions
         self.max_bytes = max_bytes
-        self._places = places
+        self._limit = limit
         self._max_duration_s = max_duration_s
         self._max_decoded_bytes = max_decoded_bytes
 
-    def place(self, client: str) -> AbstractContextManager[None]:
+    def slot(self, client: str) -> AbstractContextManager[None]:
         """Reserve a slot for an upload in progress. Raises TooManyUploads if none is free."""
-        return self._places.held(client, _refusal)
+        return self._limit.slot(client, _refusal)
 
     def check_length(self, probe: Probe) -> None:
         """Raise AudioTooLong if the audio is too long, or too large once decoded."""

@@ -160,7 +160,7 @@ class JobViews(Views):
         """Return when the job has ended, after `wait_s`, or at once if too many requests wait.
 
         With `partial_from`, also return when the job has produced that many items and one more.
-        Clients that have left keep no place.
+        Clients that have left keep no slot.
         """
         client_has_left = has_left()
 
@@ -171,12 +171,12 @@ class JobViews(Views):
             )
 
         client = self._services.access.caller()
-        if self._services.waiting.take(client) is not None:
+        if self._services.waiting.acquire(client) is not None:
             return
         try:
             self._services.runner.wait(job_id, wait_s, is_over)
         finally:
-            self._services.waiting.leave(client)
+            self._services.waiting.release(client)
 
     def _wait_s(self) -> float:
         text = request.args.get("wait", "0")

@@ -14,8 +14,8 @@ from flask import request
 from flask_socketio import SocketIO
 
 from studio import logs
+from studio.concurrency import ConcurrencyLimit
 from studio.jobs.job import Job, State
-from studio.places import Places
 from studio.storage.uploads import unknown_file
 from studio.web.answers import JobAnswers
 from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid, problem_of
@@ -155,7 +155,7 @@ class JobsNamespace(StrictNamespace):
         super().__init__(PATH, socketio, services.access)
         self.feed = JobFeed(services, self._send)
         self._storage = services.storage
-        self._places = Places(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_CLIENT)
+        self._limit = ConcurrencyLimit(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_CLIENT)
         # By session ID: the owner, and the client that limits apply to.
         self._clients: dict[str, tuple[str | None, str]] = {}
 
@@ -165,7 +165,7 @@ class JobsNamespace(StrictNamespace):
     def on_connect(self, auth: Any = None) -> None:
         owner = self.owner_of(auth)
         client = self._access.client(owner, request.remote_addr)
-        reached = self._places.take(client)
+        reached = self._limit.acquire(client)
         if reached is not None:
             count = reached.count("connections of yours", "connections")
             raise connection_refusal(
@@ -178,7 +178,7 @@ class JobsNamespace(StrictNamespace):
         sid = event_sid()
         self.feed.forget(sid)
         if (known := self._clients.pop(sid, None)) is not None:
-            self._places.leave(known[1])
+            self._limit.release(known[1])
 
     def on_subscribe(self, message: Any = None, *_more: Any) -> dict[str, Any] | None:
         """Watch files; returns the acknowledgement."""

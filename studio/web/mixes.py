@@ -15,6 +15,7 @@ from studio.audio.mix_options import (
     parse_gain,
     parse_mix,
 )
+from studio.concurrency import ConcurrencyLimit, LimitReached
 from studio.errors import (
     InvalidOption,
     NotReady,
@@ -24,7 +25,6 @@ from studio.errors import (
     UnknownTrack,
 )
 from studio.jobs.job import Job
-from studio.places import LimitReached, Places
 from studio.storage.uploads import Upload
 from studio.web import receiving, sending
 from studio.web.links import LINK
@@ -102,7 +102,7 @@ class MixViews(ResultViews):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self._places = Places(MAX_MIXES, MAX_MIXES_PER_CLIENT)
+        self._limit = ConcurrencyLimit(MAX_MIXES, MAX_MIXES_PER_CLIENT)
 
     @operation(
         name="download_mix",
@@ -131,7 +131,7 @@ class MixViews(ResultViews):
             )
         with ExitStack() as held:
             # Before the song is fetched and its tags are read.
-            held.enter_context(self._places.held(self._services.access.caller(), _refusal))
+            held.enter_context(self._limit.slot(self._services.access.caller(), _refusal))
             folder = self._folder(upload, job)
             song = track.song(folder)
             if click:

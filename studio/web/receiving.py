@@ -37,7 +37,7 @@ def receive(services: Services) -> Upload:
     """Store the file of the current request. Nothing is left behind if an error is raised."""
     form = UploadForm(services.storage, request.max_form_memory_size, request.max_form_parts)
     try:
-        with services.uploads.place(services.access.caller()):
+        with services.uploads.slot(services.access.caller()):
             return _receive(services, form)
     finally:
         if form.incoming is not None:

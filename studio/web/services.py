@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studio.concurrency import ConcurrencyLimit
 from studio.inference.warm_up import Readiness, StorageCheck
 from studio.jobs.intake import Intake
 from studio.jobs.jobs import Jobs
@@ -11,7 +12,6 @@ from studio.jobs.quota import Quota
 from studio.jobs.scale.workers import Workers
 from studio.jobs.store import JobStore
 from studio.jobs.webhooks import Webhooks
-from studio.places import Places
 from studio.processors import Processors
 from studio.storage.storage import Storage
 from studio.web.access import Access
@@ -44,4 +44,6 @@ class Services:
     fonts: Path | None
     # Signs links and sessions, and makes the IDs of temporary uploads unpredictable.
     secret: str = field(repr=False)
-    waiting: Places = field(default_factory=lambda: Places(MAX_WAITING, MAX_WAITING_PER_CLIENT))
+    waiting: ConcurrencyLimit = field(
+        default_factory=lambda: ConcurrencyLimit(MAX_WAITING, MAX_WAITING_PER_CLIENT)
+    )

@@ -13,7 +13,7 @@ from flask import Flask
 
 from scripts.nginx_site import LIVE
 from scripts.services.postgres import Postgres
-from studio.places import Places
+from studio.concurrency import ConcurrencyLimit
 from studio.transcription.live.scheduler import Scheduler
 from studio.web import jobs_live, live_server
 from studio.web.access import Access
@@ -35,7 +35,7 @@ def node_of(connection: str) -> str:
 
 def test_the_name_of_the_node_begins_connection_ids() -> None:
     app = Flask("node")
-    scheduler = Scheduler(NotImplemented, Places(1, 0))
+    scheduler = Scheduler(NotImplemented, ConcurrencyLimit(1, 0))
     live = live_server.Live(scheduler, LIMITS, "mini", NotImplemented, node="live-7")
     live_server.add(app, live, Access(frozenset(), "*"))
     answer = app.test_client().get(POLL)

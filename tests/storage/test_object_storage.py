@@ -10,13 +10,13 @@ import pytest
 from config import Config
 from models import Models
 from scripts.services.object_store import ObjectStore
+from studio.concurrency import ConcurrencyLimit
 from studio.errors import StorageUnavailable
 from studio.jobs.database import connect
 from studio.jobs.quota import Quota
 from studio.jobs.store import JobStore
 from studio.jobs.uploads import UploadTable
 from studio.jobs.usage import Usage
-from studio.places import Places
 from studio.storage.bucket import Bucket, BucketSettings
 from studio.storage.bucket_owner import OWNER
 from studio.storage.object_storage import ObjectStorage
@@ -149,7 +149,7 @@ def test_a_file_that_was_lost_is_stored_when_it_is_sent_again(
     bounds = UploadBounds(
         allowed_extensions=frozenset({"wav"}),
         max_bytes=1 << 20,
-        places=Places(1, 0),
+        limit=ConcurrencyLimit(1, 0),
         max_duration_s=60.0,
         max_decoded_bytes=1 << 30,
     )

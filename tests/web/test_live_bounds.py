@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from studio.concurrency import ConcurrencyLimit
 from studio.errors import WeightsMissing
-from studio.places import Places
 from studio.transcription.engine import RATE_HZ, Speech, SpeechEngine
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.scheduler import Scheduler
@@ -181,7 +181,7 @@ class Desk:
     def __init__(self, recording: Spoken) -> None:
         self.engine: Any = Hearing(recording)
         self.loads: dict[str, list[Exception | Event]] = {}
-        self.scheduler = Scheduler(self.lease, Places(LIMITS.sessions, 0))
+        self.scheduler = Scheduler(self.lease, ConcurrencyLimit(LIMITS.sessions, 0))
 
     @contextmanager
     def lease(self, variant: str) -> Iterator[SpeechEngine]:
@@ -259,7 +259,9 @@ def test_the_language_is_kept_once_it_is_certain(
 ) -> None:
     """A guess from the first second is not kept, unless it is a sure one."""
     engine.detected = [("cy", probability), ("de", 0.3)]
-    scheduler = Scheduler(lambda _: contextmanager(lambda: iter([engine]))(), Places(1, 0))
+    scheduler = Scheduler(
+        lambda _: contextmanager(lambda: iter([engine]))(), ConcurrencyLimit(1, 0)
+    )
     speaker = Speaker()
     speaker.say(recording.part(0, 1)[: 2 * RATE_HZ])
     events: Queue[dict[str, Any]] = Queue()

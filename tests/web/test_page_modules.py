@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from studio.web.assets import STATIC
-from tests.support.server import ROOT, Server, noise, write_wav
+from tests.support.server import ROOT, Server
+from tests.support.sounds import noise, write_wav
 
 BROWSER = ROOT / "tests" / "support" / "javascript" / "page.mjs"
 MODULES = ROOT / "node_modules"

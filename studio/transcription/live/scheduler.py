@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from threading import Condition, Thread
 
+from studio.concurrency import ConcurrencyLimit
 from studio.errors import StudioError
-from studio.places import Places
 from studio.transcription.engine import DecodeOptions, SpeechEngine
 from studio.transcription.languages import check_language
 from studio.transcription.live.engines import Engines, Lease
@@ -39,17 +39,17 @@ ENOUGH_S = 3.0
 
 
 class Scheduler:
-    """The live sessions by ID, each of which takes a place, and the thread that serves them."""
+    """The live sessions by ID, each of which takes a slot, and the thread that serves them."""
 
     def __init__(
         self,
         lease: Lease,
-        places: Places,
+        limit: ConcurrencyLimit,
         longest_way_s: float = LONGEST_WAY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engines = Engines(lease, self.wake)
-        self._places = places
+        self._limit = limit
         self._longest_way_s = longest_way_s
         self._clock = clock
         self._sessions: dict[str, Session] = {}
@@ -75,7 +75,7 @@ class Scheduler:
                 self._sessions[session_id] = session
                 self._clients[session_id] = client
         except SessionError:
-            self._places.leave(client)
+            self._limit.release(client)
             raise
         self.wake()
 
@@ -101,7 +101,7 @@ class Scheduler:
             client = self._clients.pop(session_id, None)
             self._changed.notify_all()
         if client is not None:
-            self._places.leave(client)
+            self._limit.release(client)
 
     def count(self) -> int:
         with self._changed:
@@ -138,7 +138,7 @@ class Scheduler:
         self._engines.keep_only(set())
 
     def _take_place(self, client: str) -> None:
-        reached = self._places.take(client)
+        reached = self._limit.acquire(client)
         if reached is None:
             return
         if reached.of_client:

@@ -14,6 +14,7 @@ from typing import Any
 
 from studio import audio
 from studio.audio import Probe
+from studio.concurrency import LimitReached
 from studio.errors import (
     EmptyFile,
     InternalError,
@@ -26,7 +27,6 @@ from studio.errors import (
     all_errors,
 )
 from studio.jobs.job import Job, State
-from studio.places import LimitReached
 from studio.results import TrackFolder
 from studio.sources import sound_info
 from studio.storage.incoming import IncomingFile
@@ -62,11 +62,11 @@ class BlockingJobs:
         self._services = services
 
     def slot(self, client: str) -> AbstractContextManager[None]:
-        """Reserve a place for a request that will wait. Raises TooManyWaiting.
+        """Reserve a slot for a request that will wait. Raises TooManyWaiting.
 
         Take it before the body is read, so that a refused client need not send it.
         """
-        return self._services.waiting.held(client, _refusal)
+        return self._services.waiting.slot(client, _refusal)
 
     def keep(self, incoming: IncomingFile, filename: str, owner: str | None) -> Upload:
         """The temporary upload with the content of a file, whose type is that of its content.

@@ -40,7 +40,7 @@ class FormRequests:
     def receive_form(self, file_field: str = FIELD) -> Iterator[ReceivedFile]:
         """Receive the form of the current request, with its file in `file_field`.
 
-        The file is deleted at the end of the block, unless it was kept. Reserve a place to wait
+        The file is deleted at the end of the block, unless it was kept. Reserve a slot to wait
         first. Raises the errors of an upload.
         """
         services = self._services
@@ -59,7 +59,7 @@ class FormRequests:
             keeps_text=True,
         )
         try:
-            with services.uploads.place(self.client):
+            with services.uploads.slot(self.client):
                 incoming = read_form(services, form)
             yield ReceivedFile(incoming, form.filename, form.fields)
         finally:

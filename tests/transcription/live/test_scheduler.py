@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from studio.places import Places
+from studio.concurrency import ConcurrencyLimit
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
 from studio.transcription.live import engines
 from studio.transcription.live.events import SessionError
@@ -59,12 +59,16 @@ class Slow(Hearing):
 class Room:
     """A scheduler with named speakers; each one's prompt is its name, which shows the turns."""
 
-    def __init__(self, recording: Spoken, places: Places | None = None, **more: Any) -> None:
+    def __init__(
+        self, recording: Spoken, limit: ConcurrencyLimit | None = None, **more: Any
+    ) -> None:
         self.clock = Clock()
         self.engine = Slow(recording, self.clock)
         self.leased: list[str] = []
         self.released: Queue[str] = Queue()
-        self.scheduler = Scheduler(self.lease, places or Places(8, 0), clock=self.clock, **more)
+        self.scheduler = Scheduler(
+            self.lease, limit or ConcurrencyLimit(8, 0), clock=self.clock, **more
+        )
         self.events: dict[str, Queue[tuple[str, dict[str, Any]]]] = {}
         self.sessions: dict[str, Session] = {}
 
@@ -320,8 +324,8 @@ def test_an_engine_is_loaded_once_there_is_a_thread_for_it(
 def test_a_session_is_refused_while_there_is_no_thread_for_it(
     recording: Spoken, sentence: Speech
 ) -> None:
-    """Its place is free again."""
-    room = Room(recording, Places(1, 0))
+    """Its slot is free again."""
+    room = Room(recording, ConcurrencyLimit(1, 0))
     with no_more_threads(), pytest.raises(SessionError, match="cannot start another thread"):
         room.enter("speaker")
     room.enter("speaker")
@@ -332,7 +336,7 @@ def test_a_session_is_refused_while_there_is_no_thread_for_it(
 
 
 def test_more_than_the_bound_are_refused(recording: Spoken) -> None:
-    room = Room(recording, Places(2, 0))
+    room = Room(recording, ConcurrencyLimit(2, 0))
     one, _ = room.enter("one"), room.enter("two")
     with pytest.raises(SessionError, match="2 live sessions are open"):
         room.scheduler.add("three", one, "three")
@@ -346,7 +350,7 @@ def test_more_than_the_bound_are_refused(recording: Spoken) -> None:
 
 
 def test_a_client_has_so_many_sessions(recording: Spoken) -> None:
-    room = Room(recording, Places(8, 1))
+    room = Room(recording, ConcurrencyLimit(8, 1))
     one = room.enter("one")
     with pytest.raises(SessionError, match="You have 1 open live sessions"):
         room.scheduler.add("again", one, "one")

@@ -25,7 +25,7 @@ from app import create_app
 from config import Config, ConfigError
 from scripts.services.children import free_port
 from studio import __version__
-from studio.places import Places
+from studio.concurrency import ConcurrencyLimit
 from studio.transcription.catalogue import FASTER_WHISPER, WhisperCatalogue
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.scheduler import Scheduler
@@ -181,7 +181,7 @@ def silent_server(folder: Path, limits: Limits = LIMITS) -> Iterator[tuple[Wyomi
         raise AssertionError("nothing is said here")
 
     catalogue = WhisperCatalogue(MINI, folder, folder, FASTER_WHISPER)
-    scheduler = Scheduler(lease, Places(limits.sessions, limits.sessions_of_a_client))
+    scheduler = Scheduler(lease, ConcurrencyLimit(limits.sessions, limits.sessions_of_a_client))
     server = WyomingServer(info.Speech(scheduler, limits, catalogue, "mini", "1"))
     port = free_port()
     server.start("127.0.0.1", port)

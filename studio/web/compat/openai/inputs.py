@@ -27,7 +27,7 @@ PIECE_CHARACTERS = 1 << 20
 def receive(requests: FormRequests, services: Services) -> Iterator[ReceivedFile]:
     """The file and the fields of the current request; the file is deleted with the block."""
     if request.mimetype == "application/json":
-        with services.uploads.place(requests.client), _from_json(requests, services) as received:
+        with services.uploads.slot(requests.client), _from_json(requests, services) as received:
             yield received
     else:
         with requests.receive_form() as received:

@@ -11,7 +11,7 @@ import pytest
 import websocket
 from simple_websocket import ConnectionClosed
 
-from studio.places import Places
+from studio.concurrency import ConcurrencyLimit
 from studio.transcription.catalogue import FASTER_WHISPER, WhisperCatalogue
 from studio.transcription.live.scheduler import Scheduler
 from studio.web.compat.openai.realtime import channel as realtime_channel
@@ -86,7 +86,7 @@ def test_a_client_that_leaves_while_its_messages_wait_is_noticed(
 def test_a_client_is_hung_up_on_if_there_is_no_thread_for_it(tmp_path: Path) -> None:
     folder = ROOT / "pretrained" / "whisper-mini"
     variants = WhisperCatalogue(folder, tmp_path, tmp_path, FASTER_WHISPER)
-    live = Live(Scheduler(NotImplemented, Places(1, 0)), LIMITS, "mini", variants)
+    live = Live(Scheduler(NotImplemented, ConcurrencyLimit(1, 0)), LIMITS, "mini", variants)
     connection = Connection(live, "whisper-1", lambda: False)
     with opened_channel() as (channel, client):
         with no_more_threads():

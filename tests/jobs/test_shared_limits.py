@@ -1,4 +1,4 @@
-"""Places that several servers count together, each with a connection of its own."""
+"""Limits that several servers count together, each with a connection of its own."""
 
 import socket
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import make_url
 
 from scripts.services.postgres import Postgres
+from studio.concurrency import LimitReached
 from studio.jobs.scale.changes import Changes, conninfo
-from studio.jobs.scale.shared_places import SharedPlaces, Slots
-from studio.places import LimitReached
+from studio.jobs.scale.shared_limits import SharedConcurrencyLimit, SharedSlots
 from tests.support.server import until
 
 pytestmark = pytest.mark.postgres
@@ -38,16 +38,18 @@ class Servers:
 
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
-        self._started: list[tuple[Changes, Slots]] = []
+        self._started: list[tuple[Changes, SharedSlots]] = []
         self.database = psycopg.connect(conninfo(self._url), autocommit=True)
 
     def start(
         self, max_total: int, max_per_client: int, *, shares_total: bool = True
-    ) -> SharedPlaces:
+    ) -> SharedConcurrencyLimit:
         changes = Changes(self._url)
-        slots = Slots(changes)
+        slots = SharedSlots(changes)
         self._started.append((changes, slots))
-        return SharedPlaces("test", slots, max_total, max_per_client, shares_total=shares_total)
+        return SharedConcurrencyLimit(
+            "test", slots, max_total, max_per_client, shares_total=shares_total
+        )
 
     def listen(self) -> None:
         for changes, _ in self._started:
@@ -78,53 +80,57 @@ def servers(postgresql: Postgres) -> Iterator[Servers]:
 
 def test_a_client_has_so_many_places_on_all_servers(servers: Servers) -> None:
     one, two = servers.start(9, 2), servers.start(9, 2)
-    assert [one.take("ann"), two.take("ann")] == [None, None]
-    assert [one.take("ann"), two.take("ann")] == [TWO_OF_CLIENT, TWO_OF_CLIENT]
-    assert [one.take("bob"), two.take("bob")] == [None, None]
-    two.leave("ann")
-    until(lambda: one.take("ann") is None)
-    assert two.take("ann") == TWO_OF_CLIENT
+    assert [one.acquire("ann"), two.acquire("ann")] == [None, None]
+    assert [one.acquire("ann"), two.acquire("ann")] == [TWO_OF_CLIENT, TWO_OF_CLIENT]
+    assert [one.acquire("bob"), two.acquire("bob")] == [None, None]
+    two.release("ann")
+    until(lambda: one.acquire("ann") is None)
+    assert two.acquire("ann") == TWO_OF_CLIENT
 
 
 def test_all_clients_have_so_many_places_on_all_servers(servers: Servers) -> None:
     one, two = servers.start(3, 2), servers.start(3, 2)
-    assert [one.take("ann"), one.take("bob"), two.take("cid")] == [None] * 3
-    assert [one.take("dan"), two.take("dan"), two.take("ann")] == [
+    assert [one.acquire("ann"), one.acquire("bob"), two.acquire("cid")] == [None] * 3
+    assert [one.acquire("dan"), two.acquire("dan"), two.acquire("ann")] == [
         LimitReached(3, of_client=False)
     ] * 3
-    one.leave("ann")
-    until(lambda: two.take("dan") is None)
-    for places, client in ((one, "bob"), (two, "cid"), (two, "dan")):
-        places.leave(client)
+    one.release("ann")
+    until(lambda: two.acquire("dan") is None)
+    for limit, client in ((one, "bob"), (two, "cid"), (two, "dan")):
+        limit.release(client)
     until(lambda: servers.count(HELD) == 0)
 
 
-def test_each_server_has_so_many_places_of_its_own(servers: Servers) -> None:
+def test_each_server_has_so_many_slots_of_its_own(servers: Servers) -> None:
     one, two = (servers.start(1, 1, shares_total=False) for _ in range(2))
-    assert [one.take("ann"), two.take("ann"), two.take("bob")] == [None, ONE_OF_CLIENT, None]
-    assert two.take("cid") == LimitReached(1, of_client=False)
+    assert [one.acquire("ann"), two.acquire("ann"), two.acquire("bob")] == [
+        None,
+        ONE_OF_CLIENT,
+        None,
+    ]
+    assert two.acquire("cid") == LimitReached(1, of_client=False)
 
 
 def test_the_places_of_a_server_that_ends_are_free(servers: Servers) -> None:
     one, two = servers.start(9, 1), servers.start(9, 1)
-    assert [one.take("ann"), two.take("ann")] == [None, ONE_OF_CLIENT]
+    assert [one.acquire("ann"), two.acquire("ann")] == [None, ONE_OF_CLIENT]
     servers.end(0)
-    until(lambda: two.take("ann") is None)
+    until(lambda: two.acquire("ann") is None)
 
 
 def test_lost_places_are_taken_again(servers: Servers) -> None:
     """A server notices the loss because it also listens to the database."""
     one, two = servers.start(9, 1), servers.start(9, 1)
-    assert [one.take("ann"), two.take("bob")] == [None, None]
+    assert [one.acquire("ann"), two.acquire("bob")] == [None, None]
     servers.listen()
     until(lambda: servers.count(LISTENING) == 2)
-    # The connections that hold the places end first, as both do when PostgreSQL restarts.
+    # The connections that hold the slots end first, as both do when PostgreSQL restarts.
     for queries in ("%advisory%", "LISTEN%"):
         servers.database.execute(END, (queries,))
     until(lambda: servers.count(HELD) == 4)
-    assert [one.take("bob"), two.take("ann")] == [ONE_OF_CLIENT, ONE_OF_CLIENT]
-    two.leave("bob")
-    until(lambda: one.take("bob") is None)
+    assert [one.acquire("bob"), two.acquire("ann")] == [ONE_OF_CLIENT, ONE_OF_CLIENT]
+    two.release("bob")
+    until(lambda: one.acquire("bob") is None)
 
 
 def test_without_an_answer_of_the_database_each_server_counts() -> None:
@@ -132,7 +138,8 @@ def test_without_an_answer_of_the_database_each_server_counts() -> None:
         port = silent.getsockname()[1]
         url = make_url(f"postgresql+psycopg://studio@127.0.0.1:{port}/studio")
         one, two = (
-            SharedPlaces("test", Slots(Changes(url)), 9, 1, shares_total=False) for _ in range(2)
+            SharedConcurrencyLimit("test", SharedSlots(Changes(url)), 9, 1, shares_total=False)
+            for _ in range(2)
         )
-        assert [one.take("ann"), two.take("ann")] == [None, None]
-        assert [one.take("ann"), two.take("ann")] == [ONE_OF_CLIENT, ONE_OF_CLIENT]
+        assert [one.acquire("ann"), two.acquire("ann")] == [None, None]
+        assert [one.acquire("ann"), two.acquire("ann")] == [ONE_OF_CLIENT, ONE_OF_CLIENT]

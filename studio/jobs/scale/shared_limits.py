@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from studio.concurrency import ConcurrencyLimit, LimitReached
 from studio.jobs.scale.changes import Changes
-from studio.places import LimitReached, Places
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class _Group:
         return {_key(f"{self.name}/{number}") for number in range(self.limit)}
 
 
-class Slots:
+class SharedSlots:
     """Groups of slots, each of which one process holds at a time, as an advisory lock.
 
     One connection holds all of them, so the slots of a process that dies are free at once. While
@@ -69,9 +69,9 @@ class Slots:
         self._thread = ThreadPoolExecutor(1, "slots")
         changes.add_listener(self._heard)
 
-    def take(self, group: str, limit: int) -> bool:
+    def acquire(self, group: str, limit: int) -> bool:
         """Use another slot of a group, which has `limit`. Returns False if all are held."""
-        taking = self._thread.submit(self._take, group, limit)
+        taking = self._thread.submit(self._acquire, group, limit)
         try:
             return taking.result(WAIT_S)
         except TimeoutError:
@@ -79,8 +79,8 @@ class Slots:
             self._thread.submit(self._grant_unconfirmed, group, limit, taking)
             return True
 
-    def leave(self, group: str) -> None:
-        self._begin(self._leave, group)
+    def release(self, group: str) -> None:
+        self._begin(self._release, group)
 
     def stop(self) -> None:
         """Free all slots, and count only in this process from now on."""
@@ -95,12 +95,12 @@ class Slots:
         with suppress(RuntimeError):
             self._thread.submit(task, *arguments)
 
-    def _take(self, name: str, limit: int) -> bool:
+    def _acquire(self, name: str, limit: int) -> bool:
         group = self._use(name, limit)
         self._settle([group])
         if self._connection is None or len(group.keys) >= group.used:
             return True
-        self._leave(name)
+        self._release(name)
         return False
 
     def _grant_unconfirmed(self, name: str, limit: int, taking: Future[bool]) -> None:
@@ -113,7 +113,7 @@ class Slots:
         group.used += 1
         return group
 
-    def _leave(self, name: str) -> None:
+    def _release(self, name: str) -> None:
         group = self._groups[name]
         group.used -= 1
         self._settle([group])
@@ -164,17 +164,17 @@ class Slots:
         self._away_until_s = float("inf")
 
 
-class SharedPlaces(Places):
-    """`Places` with one limit per client for all servers together.
+class SharedConcurrencyLimit(ConcurrencyLimit):
+    """`ConcurrencyLimit` with one limit per client for all servers together.
 
-    With `shares_total`, the limit of all places is shared too; otherwise it applies to each server.
-    `name` distinguishes these places from others.
+    With `shares_total`, the limit of all clients is shared too; otherwise it applies to each
+    server. `name` distinguishes this limit from others.
     """
 
     def __init__(
         self,
         name: str,
-        slots: Slots,
+        slots: SharedSlots,
         max_total: int,
         max_per_client: int,
         *,
@@ -185,27 +185,27 @@ class SharedPlaces(Places):
         self._slots = slots
         self._shares_total = shares_total
 
-    def take(self, client: str) -> LimitReached | None:
-        reached = super().take(client)
+    def acquire(self, client: str) -> LimitReached | None:
+        reached = super().acquire(client)
         if reached is not None:
             return reached
         taken: list[str] = []
         for group, limit in self._groups(client):
-            if not self._slots.take(group, limit.limit):
-                super().leave(client)
-                for one in taken:
-                    self._slots.leave(one)
+            if not self._slots.acquire(group, limit.limit):
+                super().release(client)
+                for other in taken:
+                    self._slots.release(other)
                 return limit
             taken.append(group)
         return None
 
-    def leave(self, client: str) -> None:
-        super().leave(client)
+    def release(self, client: str) -> None:
+        super().release(client)
         for group, _ in self._groups(client):
-            self._slots.leave(group)
+            self._slots.release(group)
 
     def _groups(self, client: str) -> list[tuple[str, LimitReached]]:
-        """The names of the groups in which a place of a client takes slots, and their limits."""
+        """The names of the groups in which a client takes slots, and their limits."""
         groups = []
         if self.max_per_client > 0:
             limit = LimitReached(self.max_per_client, of_client=True)
