@@ -39,11 +39,14 @@ from studio.settings.folders import install_command
 from studio.storage.storage import Storage
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import application, compat, jobs_live, live, live_server, problems, rates
+from studio.web import application, compat, problems, rates
 from studio.web.access import Access
 from studio.web.bounds import UploadBounds
+from studio.web.live import jobs as live_jobs
+from studio.web.live import server as live_server
+from studio.web.live import transcription as live_transcription
+from studio.web.live.namespaces import notify_shutdown
 from studio.web.metrics import CurrentValues, Metrics
-from studio.web.namespaces import notify_shutdown
 from studio.web.pace import Pace
 from studio.web.services import Services
 
@@ -72,7 +75,7 @@ class Parts:
     def drain(self) -> None:
         """Accept no more work: close live connections, and return running jobs to the queue."""
         if self.socketio is not None:
-            for path in (live.PATH, jobs_live.PATH):
+            for path in (live_transcription.PATH, live_jobs.PATH):
                 notify_shutdown(self.socketio, path)
         if self.wyoming is not None:
             self.wyoming.stop()
@@ -121,7 +124,7 @@ def create_app(
         compat.register(app, services, shapes, live_speech)
         socketio = live_server.add(app, live_speech, services.access) if live_speech else None
         if socketio is not None:
-            started.callback(jobs_live.add(socketio, services).stop)
+            started.callback(live_jobs.add(socketio, services).stop)
         application.guard(
             app,
             shapes,

@@ -26,7 +26,7 @@ from app import create_app
 from config import Config, ConfigError
 from studio import logs
 from studio.inference import process
-from studio.web import jobs_live
+from studio.web.live import jobs as live_jobs
 
 log = logging.getLogger("production")
 
@@ -122,7 +122,7 @@ class Launcher(BaseApplication):  # type: ignore[misc]
             "worker_class": "gthread",
             # Live sessions and the jobs live in one process.
             "workers": 1,
-            "threads": self._config.LIVE_SESSIONS + jobs_live.MAX_CONNECTIONS + REQUEST_THREADS,
+            "threads": self._config.LIVE_SESSIONS + live_jobs.MAX_CONNECTIONS + REQUEST_THREADS,
             "timeout": 120,
             "graceful_timeout": GRACEFUL_S,
             "keepalive": KEEP_ALIVE_S,

@@ -15,8 +15,9 @@ from scripts.nginx_site import LIVE
 from scripts.services.postgres import Postgres
 from studio.concurrency import ConcurrencyLimit
 from studio.transcription.live.scheduler import Scheduler
-from studio.web import jobs_live, live_server
 from studio.web.access import Access
+from studio.web.live import jobs as live_jobs
+from studio.web.live import server as live_server
 from tests.support.cluster import Cluster
 from tests.support.hearing import LIMITS
 from tests.support.live_client import Client, finals
@@ -95,7 +96,7 @@ def test_live_nodes_have_the_live_connections(studio: Studio, short_wav: Path) -
     job_id = studio.web.process(file_id).json()["job_id"]
     with socketio.SimpleClient() as page:
         url = next(iter(studio.nodes.values())).url
-        page.connect(url, namespace=jobs_live.PATH, transports=["websocket"], wait_timeout=WAIT_S)
+        page.connect(url, namespace=live_jobs.PATH, transports=["websocket"], wait_timeout=WAIT_S)
         page.call("subscribe", {"file_ids": [file_id]}, timeout=WAIT_S)
         statuses = [page.receive(timeout=WAIT_S)[1]["status"]]
         assert studio.web.post(f"/cancel/{file_id}").status_code == 200

@@ -11,19 +11,19 @@ from config import Config
 from studio.transcription.live.pcm import PCM, RATES_HZ
 from studio.transcription.live.receive import CONTAINERS
 from studio.transcription.live.settings import Limits, LiveSettings
-from studio.web.jobs_live import (
+from studio.web.live.jobs import (
     MAX_CONNECTIONS,
     MAX_CONNECTIONS_PER_CLIENT,
     MAX_FILES,
     JobsNamespace,
 )
-from studio.web.live import PROTOCOL, Transcribe
+from studio.web.live.transcription import PROTOCOL, Transcribe
 from tests.support.server import ROOT
 
 DOCUMENT = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 SOURCES = [
     *(ROOT / "studio" / "transcription" / "live").glob("*.py"),
-    *(ROOT / "studio/web/live.py", ROOT / "studio/web/namespaces.py"),
+    *(ROOT / "studio/web/live/transcription.py", ROOT / "studio/web/live/namespaces.py"),
 ]
 
 
@@ -124,7 +124,7 @@ def test_every_kind_of_sound_is_described() -> None:
 
 def test_the_protocol_of_jobs_is_described() -> None:
     text = section("Namespace /jobs")
-    source = ROOT / "studio/web/jobs_live.py"
+    source = ROOT / "studio/web/live/jobs.py"
     sent = {one for call in calls(source, "_send") for one in texts(call)}
     handled = {name.removeprefix("on_") for name in vars(JobsNamespace) if name.startswith("on_")}
     codes = {one for call in calls(source, "_error") for one in texts(call)[:1]}

@@ -19,9 +19,9 @@ from engineio import packet
 from engineio.socket import Socket
 
 from studio.transcription.engine import RATE_HZ
-from studio.web.connection import MAX_UNREAD, STRANGER_BYTES, StrictConnection
-from studio.web.live_server import SPARE_SOCKETS
-from studio.web.sockets import MAX_CONNECTS, STRANGERS_PER_NETWORK
+from studio.web.live.connection import MAX_UNREAD, STRANGER_BYTES, StrictConnection
+from studio.web.live.server import SPARE_SOCKETS
+from studio.web.live.sockets import MAX_CONNECTS, STRANGERS_PER_NETWORK
 from tests.support.live_client import Client, chunk, open_sessions, pcm
 from tests.support.server import WAIT_S, Server, until
 from tests.support.speech import spoken

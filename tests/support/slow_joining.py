@@ -12,7 +12,7 @@ from uuid import uuid4
 from flask import Flask
 
 import app
-from studio.web.jobs_live import JobsNamespace
+from studio.web.live.jobs import JobsNamespace
 from tests.support.server import until
 
 

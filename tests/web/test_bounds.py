@@ -14,9 +14,9 @@ import websocket
 from flask import Flask, request
 from socketio.exceptions import ConnectionError
 
+from studio.web.live.sockets import STRANGERS_PER_NETWORK
 from studio.web.receiving import body_bytes
 from studio.web.services import MAX_WAITING, MAX_WAITING_PER_CLIENT
-from studio.web.sockets import STRANGERS_PER_NETWORK
 from tests.support.keys import ANN, BOB
 from tests.support.live_client import Client, open_sessions
 from tests.support.problems import FORM, assert_problem, left_on, part

@@ -15,7 +15,7 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError
 
-from studio.web.jobs_live import MAX_CONNECTIONS_PER_CLIENT, MAX_FILES, JobFeed
+from studio.web.live.jobs import MAX_CONNECTIONS_PER_CLIENT, MAX_FILES, JobFeed
 from tests.support.hearing import silence
 from tests.support.in_process import application
 from tests.support.jobs_client import PATH, Page

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.events import BytesMessage, Ping, TextMessage
 
-from studio.web.messages import CutOff
+from studio.web.live.messages import CutOff
 from tests.support.hearing import silence
 from tests.support.live_client import NAMESPACE, Client, chunk, pcm
 from tests.support.server import Server, until

@@ -8,7 +8,7 @@ from flask import Flask
 
 from studio.web.compat import asr, separator
 from studio.web.compat.openai import views as openai_views
-from studio.web.live_server import Live
+from studio.web.live.server import Live
 from studio.web.problems import Shapes
 from studio.web.services import Services
 

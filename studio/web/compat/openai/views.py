@@ -17,7 +17,7 @@ from studio.web.compat.openai import answers, errors, inputs, names
 from studio.web.compat.openai.fields import TranscriptionRequest, requested
 from studio.web.compat.openai.realtime.view import RealtimeView
 from studio.web.compat.whisper import WHISPER
-from studio.web.live_server import Live
+from studio.web.live.server import Live
 from studio.web.operations import other_protocol
 from studio.web.problems import Shapes, as_studio_error
 from studio.web.services import Services

@@ -17,7 +17,7 @@ from studio.transcription.live.scheduler import Scheduler
 from studio.web.compat.openai.realtime import channel as realtime_channel
 from studio.web.compat.openai.realtime.channel import MAX_UNHANDLED_BYTES, Channel, _Inbox
 from studio.web.compat.openai.realtime.connection import Connection
-from studio.web.live_server import Live
+from studio.web.live.server import Live
 from tests.support.hearing import LIMITS
 from tests.support.server import ROOT, WAIT_S, until
 from tests.support.threads import no_more_threads

@@ -20,7 +20,7 @@ from studio.transcription.live.settings import check_settings
 from studio.web.compat.openai.realtime.channel import Channel
 from studio.web.compat.openai.realtime.configuration import PCM, Configuration
 from studio.web.compat.openai.realtime.items import Items
-from studio.web.live_server import Live
+from studio.web.live.server import Live
 
 log = logging.getLogger(__name__)
 

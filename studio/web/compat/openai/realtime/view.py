@@ -16,7 +16,7 @@ from studio.transcription.live.events import SessionError
 from studio.web.compat.openai import names
 from studio.web.compat.openai.realtime.channel import Channel
 from studio.web.compat.openai.realtime.connection import Connection
-from studio.web.live_server import Live
+from studio.web.live.server import Live
 from studio.web.operations import other_protocol
 from studio.web.services import Services
 from studio.web.tcp import second_handle

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 
 from studio import logs
 from studio.web.access import network
-from studio.web.connection import StrictConnection, describe
+from studio.web.live.connection import StrictConnection, describe
 from studio.web.tcp import hang_up, second_handle, stop_reading
 
 STRANGERS_PER_NETWORK = 8

@@ -23,7 +23,7 @@ from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import Limits, LiveSettings, check_settings
 from studio.web.access import Access
-from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid, problem_of
+from studio.web.live.namespaces import StrictNamespace, connection_refusal, event_sid, problem_of
 
 PATH = "/transcribe"
 PROTOCOL = 1

@@ -18,7 +18,7 @@ from studio.concurrency import ConcurrencyLimit
 from studio.jobs.job import Job, State
 from studio.storage.uploads import unknown_file
 from studio.web.answers import JobAnswers
-from studio.web.namespaces import StrictNamespace, connection_refusal, event_sid, problem_of
+from studio.web.live.namespaces import StrictNamespace, connection_refusal, event_sid, problem_of
 from studio.web.services import Services
 
 PATH = "/jobs"

@@ -13,8 +13,8 @@ from studio.inference.variants import Catalogue
 from studio.transcription.catalogue import WhisperVariant
 from studio.transcription.live.scheduler import Scheduler
 from studio.transcription.live.settings import Limits
-from studio.web import jobs_live, live, messages, namespaces, sockets
 from studio.web.access import Access
+from studio.web.live import jobs, messages, namespaces, sockets, transcription
 
 POLLED_PACKETS = 10_000
 # 16-bit samples at 16 kHz.
@@ -58,10 +58,10 @@ def add(app: Flask, live_speech: Live, access: Access) -> SocketIO:
     )
     if live_speech.node:
         _begin_ids_with(live_speech.node, socketio.server.eio)
-    report = partial(live.report_too_large, socketio, message_bytes)
+    report = partial(transcription.report_too_large, socketio, message_bytes)
     messages.install(socketio.server, message_bytes, report)
     socketio.on_namespace(
-        live.Transcribe(
+        transcription.Transcribe(
             socketio,
             live_speech.scheduler,
             limits,
@@ -71,7 +71,7 @@ def add(app: Flask, live_speech: Live, access: Access) -> SocketIO:
         )
     )
     socketio.on_error_default(namespaces.on_defect)
-    sockets.install(socketio.server, (live.PATH, jobs_live.PATH), SPARE_SOCKETS)
+    sockets.install(socketio.server, (transcription.PATH, jobs.PATH), SPARE_SOCKETS)
     return socketio
 
 

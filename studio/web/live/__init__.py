@@ -1,0 +1,1 @@
+"""The Socket.IO server: live transcription, and the progress of jobs."""
