@@ -13,7 +13,9 @@ _START = re.compile(r", start:? (\d+\.\d+)")
 _STREAM = re.compile(r" *Stream #0:\d+.*?: Audio: (\w+).*?, (\d+) Hz, ([^,]+)")
 _LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "hexagonal": 6, "octagonal": 8}
 # ffmpeg prints this if it estimated the duration from the file size.
-_GUESSED = ("Estimating duration", "concatenated file")
+_GUESSED_DURATION = ("Estimating duration", "concatenated file")
+# And this if the file tells only the number of its channels.
+_GUESSED_LAYOUT = "Guessed Channel Layout"
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Header:
 
     `declared_s` is None if the file declares no duration, and may be that of another stream.
     `start_s` is the time at which the audio begins. `output_rate_hz` is the decoded sample rate, if
-    the stream was decoded. `lfe` is the index of the LFE channel, if there is one.
+    the stream was decoded. `lfe` is the index of the LFE channel, if the file declares one.
     """
 
     container: str
@@ -44,7 +46,7 @@ class Header:
         source = _first(_INPUT, inputs)
         duration = _first(_DURATION, inputs)
         decoded = _last(_STREAM, outputs)
-        is_guessed = any(report.says(words) for words in _GUESSED)
+        is_guessed = any(report.says(words) for words in _GUESSED_DURATION)
         stream_start_s = _start_s(stream.string)
         file_start_s = _start_s(duration.string) if duration else None
         return cls(
@@ -55,7 +57,7 @@ class Header:
             _seconds(duration) if duration and not is_guessed else None,
             stream_start_s if stream_start_s is not None else file_start_s or 0.0,
             int(decoded[2]) if decoded else None,
-            _lfe(stream[3]),
+            None if report.says(_GUESSED_LAYOUT) else _lfe(stream[3]),
         )
 
 

@@ -16,7 +16,7 @@ from studio.jobs.rows import ACTIVE
 from studio.jobs.tables import JobRow, TurnRow
 
 # Clients that begin no job for so long start again at the current turn.
-KEPT = timedelta(days=1)
+KEPT_DAYS = 1
 
 
 @dataclass(frozen=True)
@@ -87,4 +87,6 @@ def take(session: Session, job_id: str) -> None:
 
 def forget_old(session: Session) -> None:
     """Delete the turns of clients that have begun no job for long."""
-    session.execute(delete(TurnRow).where(TurnRow.begun_at < func.now() - KEPT))
+    session.execute(
+        delete(TurnRow).where(TurnRow.begun_at < func.now() - timedelta(days=KEPT_DAYS))
+    )
