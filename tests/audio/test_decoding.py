@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from studio import audio
+from tests.support.odd_recordings import FRAGMENTS
 from tests.support.sounds import (
     RATE_HZ,
     Sound,
@@ -21,7 +22,6 @@ from tests.support.sounds import (
 
 AAC_FRAME_S = 1024 / RATE_HZ
 MP3_FRAME_S = 1152 / RATE_HZ
-FRAGMENTS = ("-movflags", "frag_keyframe+empty_moov+default_base_moof", "-frag_duration", "500000")
 
 # File name, ffmpeg's options, codec, and how far the duration may be off (a frame, if at all).
 CONTAINERS = [

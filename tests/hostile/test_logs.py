@@ -13,7 +13,7 @@ import pytest
 from studio.jobs import webhooks
 from studio.logs import Limited, OneLine, TextFormatter
 from tests.support.server import WAIT_S
-from tests.support.webhooks import Desk
+from tests.support.webhooks import WebhookBench
 
 FORGED = "2026-01-01 00:00:00,000 INFO production: all is well"
 
@@ -41,7 +41,7 @@ def test_the_answer_of_a_receiver_forges_no_line(tmp_path: Path) -> None:
             caller.recv(1 << 16)
             caller.sendall(f"no HTTP\x1b[2J\r{FORGED}\x85\u2028x\n".encode())
 
-    desk = Desk(tmp_path)
+    bench = WebhookBench(tmp_path)
     try:
         with (
             socket.create_server(("127.0.0.1", 0)) as listener,
@@ -49,11 +49,11 @@ def test_the_answer_of_a_receiver_forges_no_line(tmp_path: Path) -> None:
         ):
             thread = Thread(target=answer, args=(listener,), daemon=True)
             thread.start()
-            desk.tell("one", f"http://127.0.0.1:{listener.getsockname()[1]}/")
-            assert desk.webhooks.send_due() == 1
+            bench.tell("one", f"http://127.0.0.1:{listener.getsockname()[1]}/")
+            assert bench.webhooks.send_due() == 1
             thread.join(WAIT_S)
     finally:
-        desk.close()
+        bench.close()
     (line,) = written.getvalue().splitlines()
     assert FORGED in line and not line.startswith(FORGED)
     assert line.isprintable()

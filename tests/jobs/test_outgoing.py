@@ -73,7 +73,7 @@ def test_of_several_addresses_only_public_ones_are_tried(monkeypatch: pytest.Mon
 
 
 def test_a_name_with_many_dead_addresses_is_left_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would hold one of the few places for minutes."""
+    """It would hold one of the few slots for minutes."""
     waited_s: list[float] = []
     found = [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"93.184.215.{number}", 80))

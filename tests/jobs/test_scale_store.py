@@ -264,7 +264,7 @@ def test_a_job_takes_few_round_trips(postgresql: Postgres) -> None:
     # A transaction with seven statements, on a connection that is tested first.
     sent = statements.during(lambda: submit(store, "second", "ann"))
     assert len(sent) <= 10, sent
-    # A test of the connection, the jobs, and their places.
+    # A test of the connection, the jobs, and their positions.
     sent = statements.during(lambda: store.of_file(job.request.file_id))
     assert len(sent) <= 3, sent
     # A test of the connection, and a transaction that changes the job and its client's turn.

@@ -13,16 +13,13 @@ import standardwebhooks
 
 from scripts.services.children import free_port
 from studio.jobs import webhooks
-from studio.jobs.database import connect
-from studio.jobs.job import Job, Request, State
-from studio.jobs.outbox import Outbox
-from studio.jobs.store import JobStore
-from studio.jobs.webhooks import Webhooks, WebhookSettings, signature
+from studio.jobs.job import State
+from studio.jobs.webhooks import signature
 from tests.support.problems import assert_problem
 from tests.support.receiver import SECRET, Receiver
 from tests.support.server import Server, until
 from tests.support.sounds import noise, write_wav
-from tests.support.webhooks import OPEN
+from tests.support.webhooks import WebhookBench
 
 SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
 
@@ -42,43 +39,11 @@ def telling(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
     server.stop_later()
 
 
-class Desk:
-    """A store, an outbox and the webhooks of a clock that the test turns."""
-
-    def __init__(self, folder: Path, settings: WebhookSettings = OPEN) -> None:
-        engine = connect(f"sqlite:///{folder / 'jobs.sqlite3'}")
-        self.store = JobStore(engine)
-        self.store.open()
-        self.outbox = Outbox(engine)
-        self.now = 1000.0
-        self._count = 0
-        self.webhooks = Webhooks(
-            self.outbox, settings, lambda job: {"job_id": job.job_id}, (10.0, 100.0), self.clock
-        )
-
-    def clock(self) -> float:
-        return self.now
-
-    def add(self, *urls: str) -> Job:
-        # Unfinished jobs of a file differ in their requests.
-        self._count += 1
-        job = self.store.add(Request("f" * 32, "demucs", "mini", {}, f"request {self._count}"))
-        for url in urls:
-            self.store.add_webhook(job.job_id, url)
-        return job
-
-    def end(self, job: Job, state: State = State.COMPLETED) -> None:
-        self.store.finish(job, state)
-
-    def close(self) -> None:
-        self.store.close()
-
-
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.close()
+def bench(tmp_path: Path) -> Iterator[WebhookBench]:
+    bench = WebhookBench(tmp_path)
+    yield bench
+    bench.close()
 
 
 def test_a_signature_of_the_standard() -> None:
@@ -269,109 +234,111 @@ def test_a_message_comes_with_its_job(tmp_path: Path, weights: Path, short_wav: 
             server.kill()
 
 
-def test_a_message_is_tried_again_under_the_same_id(desk: Desk) -> None:
+def test_a_message_is_tried_again_under_the_same_id(bench: WebhookBench) -> None:
     with Receiver(500, 302, 204) as receiver:
-        desk.end(desk.add(receiver.url))
-        assert desk.webhooks.send_due() == 1
-        assert desk.webhooks.send_due() == 0, "not before its time"
-        desk.now += 9
-        assert desk.webhooks.send_due() == 0
-        desk.now += 3
-        assert desk.webhooks.send_due() == 1
-        desk.now += 50
-        assert desk.webhooks.send_due() == 0, "the second pause is longer"
-        desk.now += 100
-        assert desk.webhooks.send_due() == 1
+        bench.end(bench.add(receiver.url))
+        assert bench.webhooks.send_due() == 1
+        assert bench.webhooks.send_due() == 0, "not before its time"
+        bench.now += 9
+        assert bench.webhooks.send_due() == 0
+        bench.now += 3
+        assert bench.webhooks.send_due() == 1
+        bench.now += 50
+        assert bench.webhooks.send_due() == 0, "the second pause is longer"
+        bench.now += 100
+        assert bench.webhooks.send_due() == 1
         got = [receiver.next() for _ in range(3)]
         assert len({delivery.headers["webhook-id"] for delivery in got}) == 1
         for delivery in got:
             delivery.verified()
-        desk.now += 1e6
-        assert desk.webhooks.send_due() == 0, "it has arrived"
+        bench.now += 1e6
+        assert bench.webhooks.send_due() == 0, "it has arrived"
 
 
-def test_after_the_last_attempt_it_is_given_up(desk: Desk) -> None:
+def test_after_the_last_attempt_it_is_given_up(bench: WebhookBench) -> None:
     with Receiver(500) as receiver:
-        desk.end(desk.add(receiver.url))
+        bench.end(bench.add(receiver.url))
         tries = 0
         for _ in range(6):
-            tries += desk.webhooks.send_due()
-            desk.now += 1e6
+            tries += bench.webhooks.send_due()
+            bench.now += 1e6
         assert tries == 3 == receiver.got.qsize()
 
 
-def test_who_says_gone_is_not_asked_again(desk: Desk) -> None:
+def test_who_says_gone_is_not_asked_again(bench: WebhookBench) -> None:
     with Receiver(410) as receiver:
-        desk.end(desk.add(receiver.url))
-        assert desk.webhooks.send_due() == 1
-        desk.now += 1e6
-        assert desk.webhooks.send_due() == 0
+        bench.end(bench.add(receiver.url))
+        assert bench.webhooks.send_due() == 1
+        bench.now += 1e6
+        assert bench.webhooks.send_due() == 0
 
 
-def test_redirects_are_not_followed(desk: Desk) -> None:
+def test_redirects_are_not_followed(bench: WebhookBench) -> None:
     with Receiver() as elsewhere, Receiver(307, location=elsewhere.url) as receiver:
-        desk.end(desk.add(receiver.url))
-        desk.webhooks.send_due()
+        bench.end(bench.add(receiver.url))
+        bench.webhooks.send_due()
         receiver.next()
         assert elsewhere.got.empty()
 
 
-def test_only_jobs_that_have_ended_are_told(desk: Desk) -> None:
+def test_only_jobs_that_have_ended_are_told(bench: WebhookBench) -> None:
     with Receiver() as receiver:
-        running = desk.add(receiver.url)
-        desk.end(desk.add(receiver.url), State.FAILED)
-        assert desk.webhooks.send_due() == 1
+        running = bench.add(receiver.url)
+        bench.end(bench.add(receiver.url), State.FAILED)
+        assert bench.webhooks.send_due() == 1
         assert receiver.next().verified()["type"] == "job.failed"
-        desk.end(running)
-        assert desk.webhooks.send_due() == 1
+        bench.end(running)
+        assert bench.webhooks.send_due() == 1
 
 
 def test_messages_wait_for_threads_without_losing_an_attempt(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    bench: WebhookBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with Receiver() as receiver:
-        desk.webhooks.start()
+        bench.webhooks.start()
         with monkeypatch.context() as scarce:
             scarce.setattr(Thread, "start", fail)
-            job = desk.add(receiver.url)
-            desk.end(job)
-            desk.webhooks.wake()
-            soon = desk.now + webhooks.LOOK_EVERY_S
-            until(lambda: desk.outbox.due(soon, None, 1) and not desk.outbox.due(desk.now, None, 1))
-            [message] = desk.outbox.due(soon, None, 1)
+            job = bench.add(receiver.url)
+            bench.end(job)
+            bench.webhooks.wake()
+            soon = bench.now + webhooks.LOOK_EVERY_S
+            until(
+                lambda: bench.outbox.due(soon, None, 1) and not bench.outbox.due(bench.now, None, 1)
+            )
+            [message] = bench.outbox.due(soon, None, 1)
             assert message.attempts == 0
-        desk.now = soon
-        desk.webhooks.wake()
+        bench.now = soon
+        bench.webhooks.wake()
         assert receiver.next().verified()["data"]["job_id"] == job.job_id
-        desk.webhooks.stop()
+        bench.webhooks.stop()
 
 
-def test_who_waits_for_messages_is_in_the_order_of_the_ends(desk: Desk) -> None:
+def test_who_waits_for_messages_is_in_the_order_of_the_ends(bench: WebhookBench) -> None:
     clients = ["zoe", None, "ann", "bob"]
-    jobs = [desk.add() for _ in clients]
+    jobs = [bench.add() for _ in clients]
     for client, job in zip(clients, jobs, strict=True):
         for number in range(2):
-            desk.store.add_webhook(job.job_id, f"http://receiver.example/{number}", client)
+            bench.store.add_webhook(job.job_id, f"http://receiver.example/{number}", client)
     for job in reversed(jobs):
-        desk.end(job)
-    assert desk.outbox.clients(desk.now) == ["bob", "ann", None, "zoe"]
+        bench.end(job)
+    assert bench.outbox.clients(bench.now) == ["bob", "ann", None, "zoe"]
 
 
-def test_the_same_wish_is_told_once(desk: Desk) -> None:
+def test_the_same_wish_is_told_once(bench: WebhookBench) -> None:
     with Receiver() as receiver, Receiver() as other:
-        desk.end(desk.add(receiver.url, receiver.url, other.url))
-        assert desk.webhooks.send_due() == 2
+        bench.end(bench.add(receiver.url, receiver.url, other.url))
+        assert bench.webhooks.send_due() == 2
         assert (receiver.got.qsize(), other.got.qsize()) == (1, 1)
 
 
-def test_messages_about_removed_files_are_removed(desk: Desk) -> None:
+def test_messages_about_removed_files_are_removed(bench: WebhookBench) -> None:
     with Receiver() as receiver:
-        job = desk.add(receiver.url)
-        desk.end(job)
-        desk.store.forget_file(job.request.file_id)
-        assert desk.webhooks.send_due() == 0
-        desk.outbox.remove_orphans()
+        job = bench.add(receiver.url)
+        bench.end(job)
+        bench.store.forget_file(job.request.file_id)
+        assert bench.webhooks.send_due() == 0
+        bench.outbox.remove_orphans()
         assert receiver.got.empty()

@@ -1,4 +1,4 @@
-"""What one client may take: places for uploads, seconds of sound, jobs, connections, sessions."""
+"""What one client may take: slots for uploads, seconds of sound, jobs, connections, sessions."""
 
 import json
 import selectors
@@ -45,7 +45,7 @@ def bounded(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator
 
 
 def test_uploads_at_the_same_time(bounded: Server, tmp_path: Path) -> None:
-    """Two half-sent uploads hold both places; a third is refused until one of them ends."""
+    """Two half-sent uploads hold both slots; a third is refused until one of them ends."""
     song = write_wav(tmp_path / "song.wav", noise(1.0, channels=1))
     head = (
         f"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n"
@@ -191,7 +191,7 @@ def test_answers_that_are_waited_for_are_few(
 
 
 def test_clients_that_leave_do_not_wait(bounded: Server, tmp_path: Path) -> None:
-    """Their places are those of other requests of the client, such as transcriptions."""
+    """Their slots are those of other requests of the client, such as transcriptions."""
     file_id = bounded.upload(write_wav(tmp_path / "song.wav", noise(9.0, 1, 8_000), 8_000))
     assert bounded.process(file_id, **SLOW).status_code == 202
 

@@ -175,7 +175,7 @@ def test_failed_decoding_costs_one_utterance(recording: Spoken, engine: Hearing)
     assert speaker.finish(engine)["text"] == wanted
 
 
-class Desk:
+class StagedSpeech:
     """A scheduler whose engines load, fail and wait as the test says."""
 
     def __init__(self, recording: Spoken) -> None:
@@ -204,17 +204,17 @@ class Desk:
 
 
 @pytest.fixture
-def desk(recording: Spoken) -> Iterator[Desk]:
-    desk = Desk(recording)
-    yield desk
-    desk.scheduler.stop()
+def staged(recording: Spoken) -> Iterator[StagedSpeech]:
+    staged = StagedSpeech(recording)
+    yield staged
+    staged.scheduler.stop()
 
 
-def test_a_model_that_loads_holds_up_nobody_else(desk: Desk, recording: Spoken) -> None:
+def test_a_model_that_loads_holds_up_nobody_else(staged: StagedSpeech, recording: Spoken) -> None:
     loaded = Event()
-    desk.loads["large-v3"] = [loaded]
-    waiting = desk.speak("patient", recording.part(0, 1), "large-v3")
-    served = desk.speak("other", recording.part(0, 1))
+    staged.loads["large-v3"] = [loaded]
+    waiting = staged.speak("patient", recording.part(0, 1), "large-v3")
+    served = staged.speak("other", recording.part(0, 1))
     assert served.get(timeout=WAIT_S)[1]["transcription"] == first(recording)
     assert waiting.empty()
     loaded.set()
@@ -229,25 +229,25 @@ def test_a_model_that_loads_holds_up_nobody_else(desk: Desk, recording: Spoken) 
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(
-    desk: Desk, recording: Spoken, error: Exception, code: str
+    staged: StagedSpeech, recording: Spoken, error: Exception, code: str
 ) -> None:
-    desk.loads["base"] = [error]
-    events = desk.speak("one", recording.part(0, 1), "base")
+    staged.loads["base"] = [error]
+    events = staged.speak("one", recording.part(0, 1), "base")
     assert events.get(timeout=WAIT_S)[1]["code"] == code
     assert events.get(timeout=WAIT_S)[0] == "finished"
-    again = desk.speak("other", recording.part(0, 1), "base")
+    again = staged.speak("other", recording.part(0, 1), "base")
     assert again.get(timeout=WAIT_S)[1]["transcription"] == first(recording)
 
 
-def test_a_defect_of_an_engine_costs_one_utterance(desk: Desk, recording: Spoken) -> None:
+def test_a_defect_of_an_engine_costs_one_utterance(staged: StagedSpeech, recording: Spoken) -> None:
     class Broken(Hearing):
         def _segments(self, window: Speech) -> list[Segment]:
             if len(self.asked) == 1:
                 raise RuntimeError("a defect")
             return super()._segments(window)
 
-    desk.engine = Broken(recording)
-    events = desk.speak("one", recording.part(0, 2))
+    staged.engine = Broken(recording)
+    events = staged.speak("one", recording.part(0, 2))
     assert events.get(timeout=WAIT_S)[1]["code"] == "internal_error"
     assert events.get(timeout=WAIT_S)[1]["transcription"] == recording.sentences[1].rstrip(".")
     assert events.get(timeout=WAIT_S)[0] == "finished"
@@ -276,26 +276,28 @@ def test_the_language_is_kept_once_it_is_certain(
     scheduler.stop()
 
 
-def test_noise_does_not_decide_the_language(desk: Desk, recording: Spoken) -> None:
+def test_noise_does_not_decide_the_language(staged: StagedSpeech, recording: Spoken) -> None:
     """The engine hears no word in samples that are not those of the recording."""
-    desk.engine.detected = [("cy", 1.0), ("de", 1.0)]
+    staged.engine.detected = [("cy", 1.0), ("de", 1.0)]
     events: Queue[tuple[str, Any]] = Queue()
     settings = LiveSettings(variant="mini", interim_results=False)
     session = Session(settings, LIMITS, lambda *event: events.put(event), 0.0)
     noise = 0.9 * recording.part(0, 1)
     session.feed(np.concatenate([noise, silence(1), recording.part(1, 2)]), 1e9)
     session.finish(1e9)
-    desk.scheduler.add("one", session, "one")
+    staged.scheduler.add("one", session, "one")
     name, final = events.get(timeout=WAIT_S)
     assert (name, final["language"]) == ("transcription", "de")
     name, summary = events.get(timeout=WAIT_S)
     assert (name, summary["language"]) == ("finished", "de")
-    assert desk.engine.detected == []
+    assert staged.engine.detected == []
 
 
-def test_one_uncertain_word_does_not_decide_the_language(desk: Desk, recording: Spoken) -> None:
+def test_one_uncertain_word_does_not_decide_the_language(
+    staged: StagedSpeech, recording: Spoken
+) -> None:
     """It is said in its language; the next utterance is long enough to decide."""
-    desk.engine.detected = [("cy", 0.5), ("de", 0.5)]
+    staged.engine.detected = [("cy", 0.5), ("de", 0.5)]
     events: Queue[tuple[str, Any]] = Queue()
     settings = LiveSettings(variant="mini", interim_results=False, endpointing_ms=1500)
     session = Session(settings, LIMITS, lambda *event: events.put(event), 0.0)
@@ -304,23 +306,23 @@ def test_one_uncertain_word_does_not_decide_the_language(desk: Desk, recording: 
     sentences = [recording.part(0, 2), silence(2), recording.part(2, 3)]
     session.feed(np.concatenate([silence(1), word, silence(2), *sentences]), 1e9)
     session.finish(1e9)
-    desk.scheduler.add("one", session, "one")
+    staged.scheduler.add("one", session, "one")
     finals = [events.get(timeout=WAIT_S)[1] for _ in range(3)]
     assert [final["language"] for final in finals] == ["cy", "de", "de"]
     assert events.get(timeout=WAIT_S)[1]["language"] == "de"
-    assert [options.language for options in desk.engine.asked] == ["cy", "de", "de"]
-    assert desk.engine.detected == []
+    assert [options.language for options in staged.engine.asked] == ["cy", "de", "de"]
+    assert staged.engine.detected == []
 
 
-def test_the_language_of_a_short_session_is_told(desk: Desk, recording: Spoken) -> None:
-    desk.engine.detected = [("cy", 0.5)]
+def test_the_language_of_a_short_session_is_told(staged: StagedSpeech, recording: Spoken) -> None:
+    staged.engine.detected = [("cy", 0.5)]
     events: Queue[tuple[str, Any]] = Queue()
     settings = LiveSettings(variant="mini", interim_results=False)
     session = Session(settings, LIMITS, lambda *event: events.put(event), 0.0)
     _, start_s, end_s = recording.words[4]
     session.feed(recording.sound[round(start_s * RATE_HZ) : round(end_s * RATE_HZ)], 1e9)
     session.finish(1e9)
-    desk.scheduler.add("one", session, "one")
+    staged.scheduler.add("one", session, "one")
     told = [events.get(timeout=WAIT_S) for _ in range(2)]
     assert [(name, data["language"]) for name, data in told] == [
         ("transcription", "cy"),

@@ -140,6 +140,25 @@ def test_a_conflict_that_was_left_is_shown_again(
     ]
 
 
+def test_a_page_that_is_left_while_it_loads_takes_no_edits(
+    folder: Path, live_server: Server, file_id: str
+) -> None:
+    script = f"""
+    page.refusesStorage = true;
+    {CONFLICT}
+    first.close();
+    await first.save();
+    const second = new TranscriptStore(id);
+    const loading = second.load();
+    second.close();
+    await loading;
+    const wouldAsk = wouldLose();
+    const third = await open();
+    done(wouldAsk, third.state.value, textOf(third.lines));
+    """
+    assert run(folder, live_server, STORE + script, file_id) == [True, "conflict", "mine"]
+
+
 def test_a_proxy_that_compresses_only_long_answers_makes_no_conflict(
     folder: Path, live_server: Server, file_id: str
 ) -> None:

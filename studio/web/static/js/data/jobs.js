@@ -138,9 +138,10 @@ function withJob(status, job) {
  * @param {Song} song
  * @param {string} model
  * @param {object} [options]
+ * @returns {Promise<any>} the job; null if it was refused
  */
-export async function start(song, model, options = {}) {
-  await attempt(song, () => send(`/process/${model}/${song.id}`, options));
+export function start(song, model, options = {}) {
+  return attempt(song, () => send(`/process/${model}/${song.id}`, options));
 }
 
 /** Separate a song, and write down what is sung. @param {Song} song @param {boolean} hasStems */
@@ -156,14 +157,16 @@ export async function cancel(song) {
   await attempt(song, () => send(`/cancel/${song.id}`, {}));
 }
 
-/** @param {Song} song @param {() => Promise<unknown>} work */
+/** @template T @param {Song} song @param {() => Promise<T>} work @returns {Promise<T | null>} */
 async function attempt(song, work) {
   song.refusal.value = "";
   try {
-    await work();
+    return await work();
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     song.refusal.value = error.message;
+    return null;
+  } finally {
+    await refresh(song);
   }
-  await refresh(song);
 }

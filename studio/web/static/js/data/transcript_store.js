@@ -38,6 +38,7 @@ export class TranscriptStore extends SavedLines {
       const left = atRisk().find((store) => store._isClosed && store._id === this._id);
       await left?.save();
       const version = (await this.file.read()) ?? NOTHING;
+      if (this._isClosed) return;
       const draft = left?._handOver() ?? this.file.draft();
       this.history.reset(version.lines);
       if (draft) this._goOn(draft, version);

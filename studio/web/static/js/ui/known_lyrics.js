@@ -7,24 +7,23 @@ import { html } from "./html.js";
 import { SongState } from "./song_state.js";
 import { useKept } from "./use_kept.js";
 
-/** `sentFrom` is the job whose transcript was shown when they were sent. */
-const NOTHING = { text: "", sentFrom: "" };
+/** `job` is the one that they were sent to. */
+const NOTHING = { text: "", job: "" };
 
 /** @param {{ song: import("../data/songs.js").Song, jobId: string }} properties the job of the transcript */
 export function KnownLyrics({ song, jobId }) {
   const lyrics = useKept(lyricsKey(song.id), NOTHING);
   const [wasKept] = useState(() => {
-    const { sentFrom } = lyrics.peek();
-    // With another transcript, what was sent has its times. If the job has failed, the text is still here.
-    if (sentFrom !== "" && sentFrom !== jobId) lyrics.value = NOTHING;
+    // What has its times is no longer needed here; if that job has failed, the text stays.
+    if (lyrics.peek().job === jobId) lyrics.value = NOTHING;
     return lyrics.peek().text !== "";
   });
   const isBusy = isActive(song.status.value);
   const send = async (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     const sent = lyrics.value;
-    await start(song, "whisper", { source: "vocals", lyrics: sent.text });
-    if (song.refusal.value === "" && lyrics.value === sent) lyrics.value = { ...sent, sentFrom: jobId };
+    const job = await start(song, "whisper", { source: "vocals", lyrics: sent.text });
+    if (job !== null && lyrics.value === sent) lyrics.value = { ...sent, job: job.job_id };
   };
   return html`<details class="card" open=${wasKept}>
     <summary>${t("karaoke.lyrics")}</summary>
