@@ -40,6 +40,7 @@ def test_an_interrupted_set_up_goes_on(machine: Machine, wheels: Path, cpu_build
         first = subprocess.Popen(
             machine.command(),
             env=machine.environment,
+            cwd=machine.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

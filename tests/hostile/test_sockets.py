@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -74,9 +75,16 @@ def locked_server(
 
 @pytest.fixture
 def locked(locked_server: Server) -> Server:
-    """The server, once the sessions of earlier tests have ended there."""
+    """The server, once it has noticed the end of the connections of earlier tests."""
     until(lambda: open_sessions(locked_server) == 0)
+    until(lambda: not has_unnoticed_ends(locked_server))
     return locked_server
+
+
+def has_unnoticed_ends(server: Server) -> bool:
+    """Whether clients have closed connections whose other side the server still holds open."""
+    closed = rf"0100007F:{server.port:04X} [0-9A-F]+:[0-9A-F]+ 08"
+    return re.search(closed, Path("/proc/net/tcp").read_text("ascii")) is not None
 
 
 def connect(server: Server, address: str = "198.51.100.1", **options: Any) -> websocket.WebSocket:

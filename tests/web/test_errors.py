@@ -231,7 +231,7 @@ ELSEWHERE = {
     ),
     "too_many_waiting": ("web.compat.openai.test_jobs", "test_so_many_requests_of_a_client_wait"),
     "too_many_sessions": (
-        "web.compat.openai.test_realtime",
+        "web.compat.openai.test_realtime_connections",
         "test_a_client_may_have_so_many_sessions",
     ),
     "too_many_jobs": ("web.test_bounds", "test_jobs_of_one_client"),
@@ -247,7 +247,7 @@ ELSEWHERE = {
     "model_unusable": ("web.test_errors_jobs", "test_damaged_weights"),
     "precondition_required": ("web.test_editing", "test_nobody_overwrites_an_edit_unseen"),
     "not_editable": ("web.test_editing", "test_only_transcripts_are_edited"),
-    "not_listed": ("web.test_editing", "test_a_server_without_keys_lists_nothing"),
+    "not_listed": ("web.test_uploads", "test_a_server_without_keys_lists_nothing"),
     "invalid_link": ("web.test_links", "test_a_forged_link_opens_nothing"),
     "results_gone": ("web.test_errors_jobs", "test_results_that_somebody_removed"),
     "interrupted": ("web.test_errors_jobs", "test_a_job_that_stops_the_server_again_and_again"),

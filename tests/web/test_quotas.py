@@ -91,7 +91,7 @@ def test_formats_made_at_download_keep_the_quota(tmp_path: Path, weights: Path) 
         assert refused
         files = [path for root in (server.uploads, server.outputs) for path in root.rglob("*")]
         assert sum(path.stat().st_size for path in files if path.is_file()) <= quota_bytes
-        # What is there already can still be had.
+        # Existing files can still be downloaded.
         for stem in stems:
             assert server.get(f"/download/{file_id}/{stem}?format=wav").status_code == 200
     finally:

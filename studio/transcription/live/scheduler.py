@@ -68,7 +68,7 @@ class Scheduler:
 
     def add(self, session_id: str, session: Session, client: str) -> None:
         """Serve a session. Raises SessionError if too many are open, in all or of this client."""
-        self._take_place(client)
+        self._take_slot(client)
         try:
             with self._changed:
                 self._start()
@@ -137,7 +137,7 @@ class Scheduler:
             self._thread.join(10)
         self._engines.keep_only(set())
 
-    def _take_place(self, client: str) -> None:
+    def _take_slot(self, client: str) -> None:
         reached = self._limit.acquire(client)
         if reached is None:
             return
