@@ -69,7 +69,7 @@ def test_memory_is_bounded_while_nothing_is_decoded(recording: Spoken) -> None:
         for _ in range(10):
             speaker.say(silence(5))
     assert refused.value.code == "too_far_behind"
-    assert len(speaker.session._sound) <= 26 * RATE_HZ
+    assert len(speaker.session._received) <= 26 * RATE_HZ
 
 
 def test_a_session_has_a_length(recording: Spoken, engine: Hearing) -> None:

@@ -11,27 +11,22 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
 from studio.transcription.line_breaks import joined_texts
 from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
 from studio.transcription.live.events import Advice, Observer, SessionError, Utterance
 from studio.transcription.live.lag import LagReport
 from studio.transcription.live.loops import without_loops
+from studio.transcription.live.received import Pace, ReceivedAudio
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.transcription.live.tasks import Early, EndedUtterance, Following, Task
 from studio.transcription.transcript import Segment
 
 Emit = Callable[[str, dict[str, Any]], None]
 
-# Shorter utterances are padded with silence before decoding.
-SHORTEST_S = 1.0
 # Text that a model invents for breathing and music exceeds this only occasionally. Speech that it
 # classifies as silence is rare, and between utterances a word is more likely invented than spoken.
 MIN_LOG_PROBABILITY = -0.5
-# Audio that comes so much faster than anybody speaks is that of a file.
-FILE_AHEAD_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,10 +57,7 @@ class Session:
         self._on_expired = on_expired
         self.settings = settings
         self.interim_every_s = 0.5
-        # Whether the audio comes faster than anybody speaks, so that nobody waits for its text.
-        self.is_file = False
-        # When all audio was last decoded, and the samples received by then.
-        self._even = now_s, 0
+        self._pace = Pace(limits.waiting_s, now_s)
         self._last_contact_s = now_s
         self._last_sound_s = now_s
         self._limits = limits
@@ -77,9 +69,7 @@ class Session:
     def _begin(self) -> None:
         self.language = self.settings.language
         self._endpoints = Endpoints(self.settings.endpointing_ms)
-        self._sound = np.zeros(0, np.float32)
-        self._sound_from = 0
-        self._received = 0
+        self._received = ReceivedAudio()
         self._decoded_to = 0
         self._closed: deque[EndedUtterance] = deque()
         # The start of the voice that the observer knows of, and what was discarded before.
@@ -116,7 +106,7 @@ class Session:
             if self._finishing:
                 sentence = "The last words are still being decoded. Wait for `finished`."
                 raise SessionError("finishing", sentence)
-            if self._received / RATE_HZ + seconds > self._limits.length_s:
+            if self._received.end_s + seconds > self._limits.length_s:
                 raise SessionError(
                     "session_too_long",
                     f"A session lasts at most {self._limits.length_s:g} s. {self._advice.too_long}",
@@ -134,26 +124,23 @@ class Session:
         with self._lock:
             self._last_contact_s = self._last_sound_s = now_s
             was_even = self._waiting_s() == 0
-            self._sound = np.concatenate([self._sound, speech])
-            self._received += len(speech)
+            self._received.append(speech)
             if was_even:
-                self.is_file, self._even = False, (now_s, self._received)
+                self._pace.even(self._received.end_s, now_s)
             self._close(self._endpoints.feed(speech), now_s)
             self._discard_old_audio()
             self._tell_lag()
 
     def put_off(self, seconds: float, now_s: float) -> None:
-        """Note that this much more audio has to wait until there is room for it.
-
-        It is that of a file only if it came faster than anybody speaks: on a slow machine, that of
-        a speaker has to wait as well.
-        """
+        """Note that this much more audio has to wait until there is room for it."""
         with self._lock:
             self._last_contact_s = now_s
-            even_s, samples = self._even
-            ahead_s = (self._received - samples) / RATE_HZ + seconds - (now_s - even_s)
-            if ahead_s > min(FILE_AHEAD_S, self._limits.waiting_s / 2):
-                self.is_file = True
+            self._pace.put_off(self._received.end_s + seconds, now_s)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the audio comes faster than anybody speaks, so that nobody waits for its text."""
+        return self._pace.is_file
 
     def keep_alive(self, now_s: float) -> None:
         """Note that the client is still there."""
@@ -227,7 +214,7 @@ class Session:
             if following is None:
                 return None
             self._busy = True
-            speech = self._between(following.span)
+            speech = self._received.between(following.span)
             return Task(following.span, speech, following.is_final, following.is_early)
 
     def _following(self) -> Following | None:
@@ -283,7 +270,7 @@ class Session:
             summary = {
                 "text": joined_texts(self._texts),
                 "segments": self._utterance.segment,
-                "audio_s": round(self._received / RATE_HZ, 3),
+                "audio_s": round(self._received.end_s, 3),
                 "decoding_s": round(self._decoding_s, 3),
                 "language": self.language or self._last_language,
             }
@@ -299,7 +286,7 @@ class Session:
 
     def _figures(self) -> Figures:
         return Figures(
-            self._finished.audio_s + self._received / RATE_HZ,
+            self._finished.audio_s + self._received.end_s,
             self._finished.decoding_s + self._decoding_s,
             self._finished.segments + self._utterance.segment,
         )
@@ -308,7 +295,7 @@ class Session:
         """Seconds received, decoded and pending, for acknowledgements."""
         with self._lock:
             waiting_s = self._waiting_s()
-            received_s = self._received / RATE_HZ
+            received_s = self._received.end_s
             return {
                 "received_s": round(received_s, 3),
                 "decoded_s": round(max(0.0, received_s - waiting_s), 3),
@@ -331,7 +318,7 @@ class Session:
         for span in spans:
             self._note_voice(span.start)
             self._observer.ended(span)
-            self._closed.append(EndedUtterance(span, now_s, self._received))
+            self._closed.append(EndedUtterance(span, now_s, self._received.end))
         self._note_voice(self._endpoints.voice_from)
         self._settle()
 
@@ -379,18 +366,13 @@ class Session:
             start = self._endpoints.voice_from
         else:
             return 0.0
-        return max(0, self._received - max(start, self._decoded_to)) / RATE_HZ
+        return max(0, self._received.end - max(start, self._decoded_to)) / RATE_HZ
 
     def _lag_s(self) -> float:
         """Seconds of audio received since there has been something to decode."""
         if self._closed:
-            return (self._received - self._closed[0].received) / RATE_HZ
+            return (self._received.end - self._closed[0].received) / RATE_HZ
         return self._waiting_s()
-
-    def _between(self, span: Span) -> Speech:
-        sound = self._sound[span.start - self._sound_from : span.end - self._sound_from]
-        missing = round(SHORTEST_S * RATE_HZ) - len(sound)
-        return np.pad(sound, (0, missing)) if missing > 0 else sound.copy()
 
     def _discard_old_audio(self) -> None:
         """Discard audio that is no longer needed, except a little silence before speech."""
@@ -398,9 +380,7 @@ class Session:
         needed = min(self._endpoints.position - silence, self._endpoints.needed_from)
         if self._closed:
             needed = min(needed, self._closed[0].span.start)
-        if needed > self._sound_from:
-            self._sound = self._sound[needed - self._sound_from :].copy()
-            self._sound_from = needed
+        self._received.discard_before(needed)
 
     def _result(
         self, task: Task, segments: Sequence[Segment] | None, detected: str | None = None

@@ -14,6 +14,7 @@ from studio.concurrency import ConcurrencyLimit
 from studio.transcription.engine import RATE_HZ, DecodeOptions, Speech, SpeechEngine
 from studio.transcription.live import engines
 from studio.transcription.live.events import SessionError
+from studio.transcription.live.received import FILE_AHEAD_S
 from studio.transcription.live.scheduler import MAX_INTERVAL_S, Scheduler
 from studio.transcription.live.session import Session
 from studio.transcription.live.settings import LiveSettings
@@ -271,7 +272,7 @@ def test_other_work_does_not_wait_for_files(recording: Spoken, sentence: Speech)
     room.hold("file", sentence)
     room.say("file", sentence)
     assert room.scheduler.lag_s() > 0
-    file.is_file = True
+    file.put_off(10 * FILE_AHEAD_S, room.clock())
     assert in_thread(room.scheduler.give_way).wait(WAIT_S)
     assert room.scheduler.lag_s() == 0
     room.engine.go_on.set()
