@@ -86,5 +86,6 @@ def page(chromium: Browser, studio: Server) -> Iterator[Page]:
     yield page
     # What is cut off by closing the page is no error.
     before_end = list(errors)
+    page.unroute_all(behavior="ignoreErrors")
     context.close()
     assert before_end == []
