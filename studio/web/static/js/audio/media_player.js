@@ -14,6 +14,8 @@ export class MediaPlayer {
     this.durationS = signal(durationS);
     this.media = new Audio(url);
     this.media.preload = "auto";
+    /** @type {number | null} where to seek after the seek in progress */
+    this._nextS = null;
     this._listen();
   }
 
@@ -37,11 +39,19 @@ export class MediaPlayer {
     media.addEventListener("error", () => {
       this.hasFailed.value = true;
     });
+    media.addEventListener("seeked", () => {
+      if (this._nextS !== null) this.seek(this._nextS);
+    });
+  }
+
+  /** Where the file is, or where it seeks, in seconds. */
+  get timeS() {
+    return this._nextS ?? this.media.currentTime;
   }
 
   /** Seconds of the song that are heard now. */
   get positionS() {
-    return this.media.currentTime;
+    return this.timeS;
   }
 
   /** @param {number} [fromS] */
@@ -64,22 +74,28 @@ export class MediaPlayer {
     else this.pause();
   }
 
-  /** @param {number} positionS */
+  /**
+   * One seek at a time: Chromium can stop for good if several are in progress.
+   * @param {number} positionS
+   */
   seek(positionS) {
-    this.media.currentTime = Math.min(Math.max(0, positionS), this.durationS.value);
+    const atS = Math.min(Math.max(0, positionS), this.durationS.value);
+    this._nextS = this.media.seeking ? atS : null;
+    if (this._nextS === null) this.media.currentTime = atS;
   }
 
   /** Jump ahead, or with -1 back. @param {1 | -1} steps */
   jump(steps) {
-    this.seek(this.media.currentTime + steps * JUMP_S);
+    this.seek(this.timeS + steps * JUMP_S);
   }
 
   /** Load again what could not be loaded, and go on at the same place. */
   retry() {
-    const at = this.media.currentTime;
+    const atS = this.timeS;
     const wasPlaying = this.isPlaying.value;
     this.media.load();
-    this.media.currentTime = at;
+    this._nextS = null;
+    this.media.currentTime = atS;
     if (wasPlaying) void this.play();
   }
 

@@ -66,7 +66,7 @@ export class StemPlayer extends MediaPlayer {
 
   /** Seconds of the song that are heard now. */
   get positionS() {
-    return Math.max(0, this.media.currentTime - this.keyShift.latencyS * this.media.playbackRate);
+    return Math.max(0, this.timeS - this.keyShift.latencyS * this.media.playbackRate);
   }
 
   /** @param {number} [fromS] */
@@ -79,7 +79,7 @@ export class StemPlayer extends MediaPlayer {
   followLoop() {
     const { loopFrom, loopTo } = this.mix;
     if (!this.mix.hasLoop || !this.isPlaying.value) return;
-    if (this.media.currentTime >= loopTo.value - LOOP_EARLY_S) this.media.currentTime = loopFrom.value;
+    if (this.timeS >= loopTo.value - LOOP_EARLY_S) this.seek(loopFrom.value);
   }
 
   /** The level of a stem, 0 to 1. @param {number} index */

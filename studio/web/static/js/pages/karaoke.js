@@ -43,7 +43,7 @@ function useParts(id, files) {
     const player = new StemPlayer(files.stems, settings.mix);
     const store = new TranscriptStore(id);
     const fromS = Number(new URLSearchParams(location.search).get("t"));
-    if (fromS > 0) player.media.currentTime = fromS;
+    if (fromS > 0) player.seek(fromS);
     void store.load();
     setParts({ store, settings, player });
     return () => {

@@ -69,7 +69,7 @@ function Editor({ id, files, isEdited }) {
 /** Begin at the time in the address, and keep it there. @param {MediaPlayer} player */
 function keepPosition(player) {
   const from = Number(new URLSearchParams(location.search).get("t"));
-  if (from > 0) player.media.currentTime = from;
+  if (from > 0) player.seek(from);
   const keep = () => {
     const atS = Math.floor(player.positionS);
     keepInAddress({ t: atS > 0 ? String(atS) : null });

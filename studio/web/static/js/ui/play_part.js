@@ -20,7 +20,7 @@ export function usePart(player) {
       part.current.toS = Infinity;
     };
     const sought = () => {
-      const byS = media.currentTime - part.current.fromS;
+      const byS = player.timeS - part.current.fromS;
       if (byS < 0 || byS > LATE_S) leave();
     };
     media.addEventListener("pause", leave);
