@@ -54,6 +54,10 @@ class OutgoingRefused(Exception):
     """The server does not send to this URL; the message says why."""
 
 
+class OutgoingPostponed(Exception):
+    """Nothing was sent, because the server lacks resources; the message says which."""
+
+
 @dataclass(frozen=True)
 class Target:
     """The parts of a valid URL; `path` includes the query."""
@@ -145,8 +149,8 @@ def is_public(address: str) -> bool:
 def post(url: str, body: bytes, headers: Mapping[str, str], allow_private: bool) -> int:
     """Send a body and return the status of the response.
 
-    Raises OutgoingRefused if the address is not allowed, and OSError or http.client.HTTPException
-    if the request fails.
+    Raises OutgoingRefused if the address is not allowed, OutgoingPostponed if there is no thread to
+    bound the time, and OSError or http.client.HTTPException if the request fails.
     """
     target = Target.of(url)
     connection = http.client.HTTPConnection(target.host, target.port)
@@ -201,7 +205,10 @@ def _ended_in_time(connected: socket.socket) -> Iterator[None]:
     timer = Timer(EXCHANGE_S, end)
     timer.daemon = True
     try:
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError as error:
+            raise OutgoingPostponed(str(error)) from error
         yield
     finally:
         timer.cancel()

@@ -166,12 +166,16 @@ class Webhooks:
             Thread(target=self._deliver, args=(message,), name="webhook", daemon=True).start()
         except RuntimeError as error:
             # Sending it on this thread would need a thread for the timeout.
-            log.warning("cannot send webhooks yet, retrying: %s", error)
-            with self._lock:
-                del self._sending[message.message_id]
-            self._outbox.postpone(message.message_id, self._clock() + LOOK_EVERY_S)
+            self._postpone(message, error)
             return False
         return True
+
+    def _postpone(self, message: Message, reason: Exception) -> None:
+        """Release a message that could not be sent for lack of threads, for a short time."""
+        log.warning("cannot send webhooks yet, retrying: %s", reason)
+        with self._lock:
+            del self._sending[message.message_id]
+        self._outbox.postpone(message.message_id, self._clock() + LOOK_EVERY_S)
 
     def _next(self) -> Message | None:
         """The message to send next; None if nothing is due or all slots are taken."""
@@ -212,6 +216,9 @@ class Webhooks:
     def _deliver(self, message: Message) -> None:
         try:
             is_reached = self._send(message)
+        except outgoing.OutgoingPostponed as error:
+            self._postpone(message, error)
+            return
         except Exception:
             # It becomes due again when the claim ends.
             log.exception("%s: cannot store the outcome", message.message_id)
@@ -228,6 +235,8 @@ class Webhooks:
         """Send once and store the outcome. Returns whether the receiver responded at all."""
         try:
             failure = self._attempt(message)
+        except outgoing.OutgoingPostponed:
+            raise
         except Exception as error:
             log.exception("%s: cannot be sent because of a bug", message.message_id)
             failure = _Failure(f"a bug ({type(error).__name__})", is_reached=False)

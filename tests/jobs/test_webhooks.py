@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from tests.support.problems import assert_problem
 from tests.support.receiver import SECRET, Receiver
 from tests.support.server import Server, until
 from tests.support.sounds import noise, write_wav
+from tests.support.threads import no_more_threads
 from tests.support.webhooks import WebhookBench
 
 SLOW: dict[str, Any] = {"shifts": 20, "overlap": 0.75}
@@ -291,16 +291,10 @@ def test_only_jobs_that_have_ended_are_told(bench: WebhookBench) -> None:
         assert bench.webhooks.send_due() == 1
 
 
-def test_messages_wait_for_threads_without_losing_an_attempt(
-    bench: WebhookBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
+def test_messages_wait_for_threads_without_losing_an_attempt(bench: WebhookBench) -> None:
     with Receiver() as receiver:
         bench.webhooks.start()
-        with monkeypatch.context() as scarce:
-            scarce.setattr(Thread, "start", fail)
+        with no_more_threads():
             job = bench.add(receiver.url)
             bench.end(job)
             bench.webhooks.wake()
@@ -314,6 +308,20 @@ def test_messages_wait_for_threads_without_losing_an_attempt(
         bench.webhooks.wake()
         assert receiver.next().verified()["data"]["job_id"] == job.job_id
         bench.webhooks.stop()
+
+
+def test_a_message_whose_time_cannot_be_bounded_loses_no_attempt(bench: WebhookBench) -> None:
+    with Receiver() as receiver:
+        job = bench.add(receiver.url)
+        bench.end(job)
+        with no_more_threads():
+            bench.webhooks.send_due()
+        assert bench.webhooks.send_due() == 0
+        bench.now += webhooks.LOOK_EVERY_S
+        [message] = bench.outbox.due(bench.now, None, 1)
+        assert message.attempts == 0
+        assert bench.webhooks.send_due() == 1
+        assert receiver.next().verified()["data"]["job_id"] == job.job_id
 
 
 def test_who_waits_for_messages_is_in_the_order_of_the_ends(bench: WebhookBench) -> None:

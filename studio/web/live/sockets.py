@@ -196,7 +196,11 @@ class _Sockets:
             # The last messages to the client are still being sent, but it may not read them.
             timer = Timer(LINGER_S, self._stop, (connection, hang_up))
             timer.daemon = True
-            timer.start()
+            try:
+                timer.start()
+            except RuntimeError:
+                # There is no thread left; the client's own frees one.
+                self._stop(connection, hang_up)
         with self._lock:
             if self._handling[connection]:
                 # Socket.IO would not tell a namespace that the client is just joining, and the
