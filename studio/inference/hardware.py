@@ -1,6 +1,7 @@
 """The processor: its cores, and the instructions that decide which precision is fastest."""
 
 import os
+import platform
 import sys
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,12 @@ def processor_flags() -> frozenset[str]:
 def has_vnni() -> bool:
     """Whether the CPU has AVX-512 VNNI (fast 8-bit dot products)."""
     return "avx512_vnni" in processor_flags()
+
+
+def overflows_in_8_bits() -> bool:
+    """Whether the CPU adds pairs of 8-bit products in 16 bits, where they may overflow."""
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return is_x86 and not processor_flags() & {"avx512_vnni", "avx_vnni"}
 
 
 def has_amx() -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from studio.inference.devices import fallback_note
-from studio.inference.hardware import has_vnni
+from studio.inference.hardware import has_vnni, overflows_in_8_bits
 from studio.inference.process import release_free_memory
 from studio.inference.worker_threads import WorkerThreads
 from studio.transcription.batching import BatchedModel, WindowModel
@@ -45,10 +45,14 @@ log = logging.getLogger(__name__)
 START_TOKENS = 3
 # A whole window of the encoder.
 SILENCE_S = 30
+# Half of the stored size of `tiny`, the smallest released model.
+MAX_FLOAT32_BYTES = 32 << 20
 
 
 class FasterWhisper:
     """A loaded CTranslate2 directory: int8 on a CPU, float16 on a CUDA device.
+
+    Small models are float32 on CPUs without VNNI, where oneDNN's 8-bit sums overflow.
 
     `threads` is how many it uses on a CPU, 0 for all cores. `runtime` is what it runs on there:
     `ctranslate2`, `openvino`, or `auto`, which takes OpenVINO where it is known to be quicker.
@@ -68,7 +72,8 @@ class FasterWhisper:
     ) -> None:
         self.note: str | None = None
         self._extracting = Lock()
-        on_cpu = partial(_loaded, folder, "int8", device="cpu", cpu_threads=threads)
+        precision = _precision_on_cpu(folder)
+        on_cpu = partial(_loaded, folder, precision, device="cpu", cpu_threads=threads)
         model: WindowModel
         if on_cuda := self._on_cuda(folder, device):
             self._model, self.precision = on_cuda, "float16"
@@ -77,7 +82,7 @@ class FasterWhisper:
             self._model, model = on_openvino
             self.precision = model.precision
         else:
-            self._model, self.precision = on_cpu(), "int8"
+            self._model, self.precision = on_cpu(), precision
             drawer = partial(_drawer, folder, self._model.hf_tokenizer, threads, graphs)
             model = CTranslate2Model(self._model.model, drawer)
         self._model.model = self._batched = BatchedModel(model)
@@ -226,6 +231,13 @@ class FasterWhisper:
 def _loaded(folder: Path, precision: str, **settings: Any) -> Any:
     model_type = import_faster_whisper().WhisperModel
     return model_type(str(folder), compute_type=precision, local_files_only=True, **settings)
+
+
+def _precision_on_cpu(folder: Path) -> str:
+    """float32 where overflows of int8 would cost words, and float32 costs little."""
+    size_bytes = sum(file.stat().st_size for file in folder.glob("model.bin"))
+    is_small = size_bytes <= MAX_FLOAT32_BYTES
+    return "float32" if is_small and overflows_in_8_bits() else "int8"
 
 
 def _on_openvino(
