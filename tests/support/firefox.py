@@ -105,8 +105,9 @@ class Firefox:
         self.call("input.performActions", context=self._context, actions=[keyboard])
 
     def click(self, selector: str) -> None:
-        """Move the mouse to the middle of an element, and click."""
+        """Move the mouse to the middle of an element, once there is one, and click."""
         found = json.dumps(selector)
+        self.wait(f"document.querySelector({found})")
         box = self.run(f"document.querySelector({found}).getBoundingClientRect().toJSON()")
         x, y = round(box["x"] + box["width"] / 2), round(box["y"] + box["height"] / 2)
         actions: list[dict[str, Any]] = [{"type": "pointerMove", "x": x, "y": y}]
