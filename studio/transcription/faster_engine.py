@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 START_TOKENS = 3
 # A whole window of the encoder.
 SILENCE_S = 30
-# Half of the stored size of `tiny`, the smallest released model.
+# Less than `tiny`, the smallest released model, has even in int8.
 MAX_FLOAT32_BYTES = 32 << 20
 
 
