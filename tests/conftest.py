@@ -149,8 +149,8 @@ def shared_by_servers(graphs: Path) -> Iterator[None]:
     """Converted networks, and the imports of the program. At the end no server is left."""
     Server.graphs, Server.forks = graphs, Forks(ROOT)
     yield
-    Server.forks.close()
     Server.wait_for_stopped()
+    Server.forks.close()
 
 
 @pytest.fixture(scope="session")

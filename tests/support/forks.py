@@ -1,8 +1,10 @@
 """Servers that begin with their imports done: forks of one process, which `preloaded.py` runs."""
 
 import json
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +29,15 @@ class Fork:
             self._process.terminate()
 
     def wait(self, timeout: float | None = None) -> None:
-        self._process.wait(timeout)
+        """Wait for its end, but not for that of a later process or thread with the same ID.
+
+        psutil's `wait` compares no start times, and fails if a thread has the ID by now.
+        """
+        ends_s = math.inf if timeout is None else time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > ends_s:
+                raise subprocess.TimeoutExpired(f"server {self.pid}", timeout or 0)
+            time.sleep(0.02)
 
 
 class Forks:
