@@ -8,27 +8,19 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from queue import Queue
-from threading import Event, Thread, get_ident
 from typing import Any
 
-import engineio
 import psutil
 import pytest
-import socketio
 import websocket
-from engineio import packet
-from engineio.socket import Socket
 
 from studio.transcription.engine import RATE_HZ
-from studio.web.live import sockets
-from studio.web.live.connection import MAX_UNREAD, STRANGER_BYTES, StrictConnection
+from studio.web.live.connection import MAX_UNREAD, STRANGER_BYTES
 from studio.web.live.server import SPARE_SOCKETS
 from studio.web.live.sockets import MAX_CONNECTS, STRANGERS_PER_NETWORK
 from tests.support.live_client import Client, chunk, open_sessions, pcm
-from tests.support.server import WAIT_S, Server, until
+from tests.support.server import Server, until
 from tests.support.speech import spoken
-from tests.support.threads import no_more_threads
 
 KEY = "ann-0123456789abcdef"
 JOIN = f'40/transcribe,{{"token":"{KEY}"}}'
@@ -238,32 +230,6 @@ def test_a_message_without_an_end_ends_with_its_connection(locked: Server) -> No
     opened.shutdown()
 
 
-def test_who_reads_nothing_is_ended() -> None:
-    server = engineio.Server(async_mode="threading")
-    known = Socket(server, "one")
-    refused: Queue[str] = Queue()
-    StrictConnection.take(known, lambda _: True, lambda: False, refused.put)
-    for _ in range(MAX_UNREAD + 5):
-        known.send(packet.Packet(packet.MESSAGE, "told"))
-    assert refused.get(timeout=30) == "it reads nothing"
-    assert known.queue.qsize() <= MAX_UNREAD + 1
-
-
-def test_who_answers_no_ping_is_not_ended_while_it_is_sent_something() -> None:
-    """Its sender may hold a lock that the end of a session takes."""
-    server = engineio.Server(async_mode="threading")
-    ended: Queue[tuple[str, int]] = Queue()
-    server.on("disconnect", lambda _sid, reason: ended.put((reason, get_ident())))
-    known = Socket(server, "one")
-    StrictConnection.take(known, lambda _: True, lambda: False, lambda _: None)
-    known.last_ping = time.monotonic() - server.ping_timeout - 1
-    known.send(packet.Packet(packet.MESSAGE, "told"))
-    reason, thread = ended.get(timeout=WAIT_S)
-    assert reason == server.reason.PING_TIMEOUT
-    assert thread != get_ident()
-    assert known.queue.get(timeout=WAIT_S).packet_type == packet.CLOSE
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("locked_server", ["text"], indirect=True)
 def test_who_answers_no_ping_holds_up_nobody(locked: Server) -> None:
@@ -317,33 +283,6 @@ def test_the_threads_of_an_ended_client_do_not_wait_for_it_to_read(
         send(opened, last)
     until(lambda: not is_established(locked, port))
     opened.shutdown()
-
-
-def test_an_ended_client_is_hung_up_on_at_once_if_no_timer_can_be_started() -> None:
-    server = socketio.Server(async_mode="threading")
-    engine = server.eio
-    has_ended = Event()
-    engine.handle_request = lambda _environ, _start: has_ended.wait(WAIT_S)
-    sockets.install(server, ["/transcribe"], 1)
-    engine.sockets["one"] = Socket(engine, "one")
-    engine.sockets["one"].upgraded = True
-    ours, theirs = socket.socketpair()
-    environ = {
-        "REQUEST_METHOD": "GET",
-        "HTTP_UPGRADE": "websocket",
-        "QUERY_STRING": "sid=one",
-        "werkzeug.socket": ours,
-    }
-    asking = Thread(target=engine.handle_request, args=(environ, lambda *_: None))
-    with ours, theirs:
-        asking.start()
-        until(lambda: "studio.asked" in environ)
-        with no_more_threads():
-            engine.handlers["disconnect"]("one", engine.reason.SERVER_DISCONNECT)
-        theirs.settimeout(WAIT_S)
-        assert theirs.recv(1) == b""
-        has_ended.set()
-        asking.join()
 
 
 def test_strangers_hold_no_place_of_a_client(locked: Server) -> None:

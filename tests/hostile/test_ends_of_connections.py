@@ -1,0 +1,69 @@
+"""How connections of Socket.IO end whose clients do not read, or while threads are lacking."""
+
+import socket
+import time
+from queue import Queue
+from threading import Event, Thread, get_ident
+
+import engineio
+import socketio
+from engineio import packet
+from engineio.socket import Socket
+
+from studio.web.live import sockets
+from studio.web.live.connection import MAX_UNREAD, StrictConnection
+from tests.support.server import WAIT_S, until
+from tests.support.threads import no_more_threads
+
+
+def test_who_reads_nothing_is_ended() -> None:
+    server = engineio.Server(async_mode="threading")
+    known = Socket(server, "one")
+    refused: Queue[str] = Queue()
+    StrictConnection.take(known, lambda _: True, lambda: False, refused.put)
+    for _ in range(MAX_UNREAD + 5):
+        known.send(packet.Packet(packet.MESSAGE, "told"))
+    assert refused.get(timeout=30) == "it reads nothing"
+    assert known.queue.qsize() <= MAX_UNREAD + 1
+
+
+def test_who_answers_no_ping_is_not_ended_while_it_is_sent_something() -> None:
+    """Its sender may hold a lock that the end of a session takes."""
+    server = engineio.Server(async_mode="threading")
+    ended: Queue[tuple[str, int]] = Queue()
+    server.on("disconnect", lambda _sid, reason: ended.put((reason, get_ident())))
+    known = Socket(server, "one")
+    StrictConnection.take(known, lambda _: True, lambda: False, lambda _: None)
+    known.last_ping = time.monotonic() - server.ping_timeout - 1
+    known.send(packet.Packet(packet.MESSAGE, "told"))
+    reason, thread = ended.get(timeout=WAIT_S)
+    assert reason == server.reason.PING_TIMEOUT
+    assert thread != get_ident()
+    assert known.queue.get(timeout=WAIT_S).packet_type == packet.CLOSE
+
+
+def test_an_ended_client_is_hung_up_on_at_once_if_no_timer_can_be_started() -> None:
+    server = socketio.Server(async_mode="threading")
+    engine = server.eio
+    has_ended = Event()
+    engine.handle_request = lambda _environ, _start: has_ended.wait(WAIT_S)
+    sockets.install(server, ["/transcribe"], 1)
+    engine.sockets["one"] = Socket(engine, "one")
+    engine.sockets["one"].upgraded = True
+    ours, theirs = socket.socketpair()
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "HTTP_UPGRADE": "websocket",
+        "QUERY_STRING": "sid=one",
+        "werkzeug.socket": ours,
+    }
+    asking = Thread(target=engine.handle_request, args=(environ, lambda *_: None))
+    with ours, theirs:
+        asking.start()
+        until(lambda: "studio.asked" in environ)
+        with no_more_threads():
+            engine.handlers["disconnect"]("one", engine.reason.SERVER_DISCONNECT)
+        theirs.settimeout(WAIT_S)
+        assert theirs.recv(1) == b""
+        has_ended.set()
+        asking.join()
