@@ -12,7 +12,13 @@ from urllib.parse import quote, urlencode
 
 import httpx2
 
-from studio.errors import InternalError, StudioError, all_errors
+from studio.errors import (
+    InternalError,
+    StorageUnavailable,
+    StudioError,
+    TooManyRequests,
+    all_errors,
+)
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
 from studio.jobs.job import Report, Request
@@ -25,9 +31,14 @@ CONNECT_TIMEOUT_S = 10.0
 # The server examines a file before it answers, and makes a format before it sends it.
 TIMEOUT_S = 600.0
 POLL_S = 1.0
-# How long a server may be unreachable while a job runs, for example during a restart.
+# How long a server, or its database, may be away while a job runs, for example during a restart.
 AWAY_S = 60.0
+# Sent by a proxy if the server does not respond; 503 if it has no code of the server.
 GATEWAY_STATUSES = {502, 504}
+UNAVAILABLE = 503
+# How often a request is sent again after the server refused it by its rate limit.
+MAX_REFUSALS = 5
+MAX_RETRY_AFTER_S = 60.0
 
 
 class Api:
@@ -54,12 +65,12 @@ class Api:
             return answer
 
     def get_patiently(self, path: str) -> dict[str, Any]:
-        """The answer to a GET. Retries for AWAY_S while the server is unreachable."""
+        """The answer to a GET. Retries for AWAY_S while the server or its database is away."""
         ends_s = time.monotonic() + AWAY_S
         while True:
             try:
                 return self.send("GET", path)
-            except ConnectionError:
+            except (ConnectionError, StorageUnavailable):
                 if time.monotonic() > ends_s:
                     raise
             time.sleep(POLL_S)
@@ -73,11 +84,16 @@ class Api:
     @contextmanager
     def _stream(self, method: str, path: str, **more: Any) -> Iterator[httpx2.Response]:
         try:
-            with self._client.stream(method, self._url + path, **more) as response:
-                if response.status_code >= 400:
+            for attempt in range(MAX_REFUSALS + 1):
+                with self._client.stream(method, self._url + path, **more) as response:
+                    if response.status_code < 400:
+                        yield response
+                        return
                     response.read()
-                    raise self._error(response)
-                yield response
+                problem = self._error(response)
+                if attempt == MAX_REFUSALS or not isinstance(problem, TooManyRequests):
+                    raise problem
+                time.sleep(min(_retry_after_s(response), MAX_RETRY_AFTER_S))
         except httpx2.HTTPError as error:
             cause = str(error) or type(error).__name__
             raise ConnectionError(f"The server {self._url} cannot be reached: {cause}") from None
@@ -88,9 +104,17 @@ class Api:
             code, sentence = str(problem["code"]), str(problem["error"])
         except (ValueError, KeyError, TypeError):
             code, sentence = "", f"{self._url} answered {response.status_code} without a reason."
-        if response.status_code in GATEWAY_STATUSES:
+        status = response.status_code
+        if status in GATEWAY_STATUSES or (status == UNAVAILABLE and not code):
             return ConnectionError(sentence)
         return error_of(code, sentence)
+
+
+def _retry_after_s(response: httpx2.Response) -> float:
+    try:
+        return int(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        return POLL_S
 
 
 def error_of(code: str, sentence: str) -> StudioError:

@@ -3,6 +3,8 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,10 @@ import soundfile
 from mcp import Client
 
 from models import FORMATS, OPTIONS
-from studio.cli.remote import open_remote
+from studio.cli.remote import Api, open_remote
 from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from tests.support.agents import content, with_agent
+from tests.support.listening import listening
 from tests.support.server import Server
 from tests.support.sounds import RATE_HZ, noise, write_wav
 from tests.support.speech import RECORDING
@@ -72,6 +75,47 @@ def test_a_server_takes_the_files_that_this_machine_takes(guarded: Server) -> No
     with open_remote(guarded.url, KEY, OPTIONS, FORMATS) as backend:
         assert backend.models.file_types_of("whisper") == AUDIO_FILE_TYPES | MORE_FILE_TYPES
         assert backend.models.file_types_of("musicgen") == {"txt"}
+
+
+@contextmanager
+def answering(*answers: tuple[int, str]) -> Iterator[tuple[Api, list[bytes]]]:
+    """A server that gives these answers in turn, and the bodies of its requests."""
+    remaining, bodies = iter(answers), []
+
+    class Scripted(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+            status, text = next(remaining)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            if status == 429:
+                self.send_header("Retry-After", "1")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+    with listening(Scripted) as port, closing(Api(f"http://127.0.0.1:{port}", "")) as api:
+        yield api, bodies
+
+
+def test_a_server_whose_database_is_away_for_a_moment_is_asked_again() -> None:
+    """A proxy in front of it may also say that it is away."""
+    away = json.dumps({"code": "storage_unavailable", "error": "The database does not respond."})
+    with answering((503, away), (503, "<h1>No server</h1>"), (200, '{"n": 1}')) as (api, _):
+        assert api.get_patiently("/status/0") == {"n": 1}
+
+
+def test_work_waits_for_the_rate_limit_of_a_server() -> None:
+    """An upload that was refused is sent again, whole."""
+    refusal = json.dumps({"code": "too_many_requests", "error": "Retry after 1 s."})
+    with (
+        answering((429, refusal), (429, refusal), (200, '{"n": 1}')) as (api, bodies),
+        open(RECORDING, "rb") as file,
+    ):
+        assert api.send("POST", "/upload", files={"file": ("voice.wav", file)}) == {"n": 1}
+    assert [RECORDING.read_bytes() in body for body in bodies] == [True] * 3
 
 
 def test_a_server_that_refuses_or_cannot_be_reached_is_named(
