@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from threading import Event
 from typing import Any
@@ -136,7 +137,9 @@ class Executor:
             job = replace(job, worked_s=time.monotonic() - began_s)
             has_ended = self._finish(job, State.COMPLETED, result=result)
             if not has_ended:
-                self._discard(job)
+                # Otherwise, the next sweep removes its files.
+                with suppress(StorageUnavailable):
+                    self._discard(job)
         if not has_ended:
             self._notify_if_canceled(job)
         log.info("job %s ended", job.job_id)
