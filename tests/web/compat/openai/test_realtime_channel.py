@@ -15,36 +15,44 @@ from studio.concurrency import ConcurrencyLimit
 from studio.transcription.catalogue import FASTER_WHISPER, WhisperCatalogue
 from studio.transcription.live.scheduler import Scheduler
 from studio.web.compat.openai.realtime import channel as realtime_channel
-from studio.web.compat.openai.realtime.channel import MAX_UNHANDLED_BYTES, Channel, _Inbox
+from studio.web.compat.openai.realtime.channel import MAX_UNHANDLED_BYTES, Channel, NoThread, _Inbox
 from studio.web.compat.openai.realtime.connection import Connection
 from studio.web.live.server import Live
 from tests.support.hearing import LIMITS
 from tests.support.server import ROOT, WAIT_S, until
 from tests.support.threads import no_more_threads
 
+ENVIRON = {
+    "HTTP_HOST": "localhost",
+    "HTTP_UPGRADE": "websocket",
+    "HTTP_CONNECTION": "Upgrade",
+    "HTTP_SEC_WEBSOCKET_VERSION": "13",
+    "HTTP_SEC_WEBSOCKET_KEY": base64.b64encode(bytes(16)).decode(),
+}
+
 
 @contextmanager
-def opened_channel() -> Iterator[tuple[Channel, socket.socket]]:
-    """A WebSocket, and the connection of its client."""
-    environ = {
-        "HTTP_HOST": "localhost",
-        "HTTP_UPGRADE": "websocket",
-        "HTTP_CONNECTION": "Upgrade",
-        "HTTP_SEC_WEBSOCKET_VERSION": "13",
-        "HTTP_SEC_WEBSOCKET_KEY": base64.b64encode(bytes(16)).decode(),
-    }
+def connected() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The two ends of a connection: the server's and the client's."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         socket.create_connection(listening.getsockname(), WAIT_S) as client,
     ):
         tcp, _ = listening.accept()
-        with tcp, tcp.dup() as handle:
-            channel = Channel({**environ, "werkzeug.socket": tcp}, handle, 1 << 20)
-            assert client.recv(4096).startswith(b"HTTP/1.1 101")
-            try:
-                yield channel, client
-            finally:
-                channel.close()
+        with tcp:
+            yield tcp, client
+
+
+@contextmanager
+def opened_channel() -> Iterator[tuple[Channel, socket.socket]]:
+    """A WebSocket, and the connection of its client."""
+    with connected() as (tcp, client), tcp.dup() as handle:
+        channel = Channel({**ENVIRON, "werkzeug.socket": tcp}, handle, 1 << 20)
+        assert client.recv(4096).startswith(b"HTTP/1.1 101")
+        try:
+            yield channel, client
+        finally:
+            channel.close()
 
 
 def test_a_client_whose_messages_wait_misses_no_ping() -> None:
@@ -92,3 +100,15 @@ def test_a_client_is_hung_up_on_if_there_is_no_thread_for_it(tmp_path: Path) -> 
         with no_more_threads():
             connection.serve(channel)
         assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("server", ["werkzeug", "gunicorn"])
+def test_a_websocket_without_a_thread_to_read_it_is_closed(server: str) -> None:
+    with connected() as (tcp, client), tcp.dup() as handle:
+        with no_more_threads(), pytest.raises(NoThread) as error:
+            Channel({**ENVIRON, f"{server}.socket": tcp}, handle, 1 << 20)
+        assert client.recv(4096).startswith(b"HTTP/1.1 101")
+        assert client.recv(1) == b""
+    # Both HTTP servers take theirs as the end of the connection.
+    with pytest.raises(StopIteration if server == "gunicorn" else ConnectionError):
+        error.value.response({}, NotImplemented)

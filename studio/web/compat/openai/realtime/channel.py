@@ -75,19 +75,36 @@ class _Server(simple_websocket.Server):  # type: ignore[misc]
         return bool(super()._handle_events())
 
 
+class NoThread(Exception):
+    """A WebSocket was opened, but no thread can be started for it; `response` ends the request."""
+
+    def __init__(self, cause: RuntimeError, response: Response) -> None:
+        super().__init__(str(cause))
+        self.response = response
+
+
 class Channel:
-    """The WebSocket of the current request; `tcp` is a second handle of its socket."""
+    """The WebSocket of the current request; `tcp` is a second handle of its socket.
+
+    Raises RemoteProtocolError if the request opens no WebSocket, and NoThread.
+    """
 
     def __init__(
         self, environ: dict[str, Any], tcp: socket.socket | None, max_message_bytes: int
     ) -> None:
         self._tcp = tcp
-        self._ws = _Server(
-            environ,
-            subprotocols=[SUBPROTOCOL],
-            ping_interval=PING_EVERY_S,
-            max_message_size=max_message_bytes,
-        )
+        try:
+            self._ws = _Server(
+                environ,
+                subprotocols=[SUBPROTOCOL],
+                ping_interval=PING_EVERY_S,
+                max_message_size=max_message_bytes,
+            )
+        except RuntimeError as error:
+            if tcp is None:
+                raise
+            hang_up(tcp)
+            raise NoThread(error, _Over("gunicorn.socket" in environ)) from None
 
     def receive(self) -> str | bytes | None:
         """The next message; None if there is none for a while. Raises ConnectionClosed."""
@@ -116,17 +133,17 @@ class Channel:
 
     def response(self) -> Response:
         """What the view returns: nothing more may be sent."""
-        return _Over(self._ws.mode)
+        return _Over(self._ws.mode == "gunicorn")
 
 
 class _Over(Response):
     """Ends a request whose socket has become a WebSocket."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, is_in_gunicorn: bool) -> None:
         # It was sent when the WebSocket was opened; this is for the log and the metrics.
         super().__init__(status=HTTPStatus.SWITCHING_PROTOCOLS)
-        self._server = server
+        self._is_in_gunicorn = is_in_gunicorn
 
     def __call__(self, *_arguments: Any) -> Any:
         # gunicorn and Werkzeug take these as the end of the connection.
-        raise StopIteration if self._server == "gunicorn" else ConnectionError
+        raise StopIteration if self._is_in_gunicorn else ConnectionError

@@ -1,5 +1,6 @@
 """The route of the Realtime API."""
 
+import logging
 import socket
 from contextlib import nullcontext
 
@@ -14,12 +15,14 @@ from studio.errors import (
 )
 from studio.transcription.live.events import SessionError
 from studio.web.compat.openai import names
-from studio.web.compat.openai.realtime.channel import Channel
+from studio.web.compat.openai.realtime.channel import Channel, NoThread
 from studio.web.compat.openai.realtime.connection import Connection
 from studio.web.live.server import Live
 from studio.web.operations import other_protocol
 from studio.web.services import Services
 from studio.web.tcp import second_handle
+
+log = logging.getLogger(__name__)
 
 INTENT = "transcription"
 # How pages send a key, because browsers allow no headers for a WebSocket.
@@ -52,7 +55,11 @@ class RealtimeView:
             raise TooManySessions(error.message, retry_after_s=RETRY_AFTER_S) from None
         try:
             with second_handle(request.environ) or nullcontext() as tcp:
-                channel = self._opened(tcp)
+                try:
+                    channel = self._opened(tcp)
+                except NoThread as error:
+                    log.warning("cannot serve a client of the Realtime API: %s", error)
+                    return error.response
                 connection.serve(channel)
                 return channel.response()
         finally:
