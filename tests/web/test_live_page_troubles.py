@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from studio.transcription.engine import RATE_HZ
 from tests.support.browser import DESKTOP, NO_WEBSOCKETS, PHONE, fits, until
+from tests.support.keys import SECRET
 from tests.support.page import (
     ERRORS,
     FINISHED,
@@ -18,7 +19,7 @@ from tests.support.page import (
     said,
     stream_faster,
 )
-from tests.support.server import ROOT, Server
+from tests.support.server import LAUNCHER, ROOT, Server
 from tests.support.sounds import write_wav
 from tests.support.speech import MAX_WRONG, Spoken, write_speech, wrong
 
@@ -126,6 +127,26 @@ def test_words_survive_a_lost_connection(page: Page, live_server: Server, tmp_pa
     until(page, "socket.connected && queue.length === 0")
     expect(page.locator("#microphone")).to_have_text("Start microphone")
     assert not page.evaluate("document.getElementById('microphone').disabled")
+
+
+@pytest.mark.slow
+def test_words_survive_a_restart_of_the_server(page: Page, tmp_path: Path) -> None:
+    server = Server(tmp_path, WHISPER_MODEL="mini", SECRET_KEY=SECRET)
+    server.start(command=LAUNCHER)
+    try:
+        connect(page, server)
+        page.set_input_files("#file", write_speech(tmp_path / "speech.wav"))
+        until(page, "interim !== null")
+        server.stop()
+        expect(page.locator(STATE)).to_contain_text(re.compile("retrying|reconnecting"))
+        server.start(command=LAUNCHER)
+        expect(page.locator(STATE)).to_contain_text(FINISHED)
+        until(page, "socket.connected && queue.length === 0")
+        expect(page.locator("#errors")).to_be_empty()
+        assert "(connection lost)" in page.evaluate("asText()")
+    finally:
+        page.goto("about:blank")
+        server.stop()
 
 
 @pytest.mark.slow

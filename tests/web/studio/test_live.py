@@ -8,6 +8,10 @@ from playwright.sync_api import Page, expect
 from studio.transcription.engine import RATE_HZ
 from studio.transcription.languages import LANGUAGES
 from tests.support.browser import ASKS, NO_WEBSOCKETS, PHONE, assert_usable, until
+from tests.support.keys import SECRET
+from tests.support.live_client import Client, open_sessions
+from tests.support.server import LAUNCHER, Server
+from tests.support.server import until as happens
 from tests.support.sounds import write_wav
 from tests.support.speech import MAX_WRONG, Spoken, wrong
 from tests.support.studio_page import HOLD
@@ -27,6 +31,20 @@ const looking = setInterval(() => {
   sockets.at(-1).close();
 }, 20);
 """
+
+# No connection can be opened while `isAway`.
+AWAY = """
+window.isAway = false;
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(url, ...more) {
+    super(isAway ? "ws://127.0.0.1:9" : url, ...more);
+    sockets.push(this);
+  }
+};
+"""
+SENT_S = "parseFloat(document.querySelector('[data-figure=sent]')?.innerText)"
+LOST = "The connection is lost."
 
 # The microphone is granted when the test says so.
 HOLD_MICROPHONE = """
@@ -60,8 +78,8 @@ OPEN_TRACKS = """streams.flatMap((stream) => stream.getTracks())
   .filter((track) => track.readyState === "live").length"""
 
 
-def open_page(page: Page) -> None:
-    page.goto("/live")
+def open_page(page: Page, server: Server | None = None) -> None:
+    page.goto(f"{server.url if server else ''}/live")
     page.get_by_label("Model").select_option("mini")
 
 
@@ -81,7 +99,7 @@ def test_what_is_said_is_written_down(page: Page, recording: Spoken) -> None:
     page.get_by_role("button", name="Start the microphone").click()
     until(page, "document.querySelector('[role=meter]').ariaValueNow > 3")
     expect(page.get_by_label("Model")).to_be_disabled()
-    expect(page.locator(FINAL)).to_have_count(2)
+    expect(page.locator(FINAL).nth(1)).to_be_visible()
     assert 0 < float(page.locator("[data-figure=latency]").inner_text().removesuffix(" s")) < 60
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()
@@ -116,6 +134,64 @@ def test_no_word_is_lost_with_the_connection(page: Page, recording: Spoken, spee
     ]
     assert starts == sorted(starts)
     assert page.locator("[data-figure=pending]").inner_text() == "0.0 s"
+
+
+@pytest.mark.slow
+def test_no_word_is_lost_when_the_server_is_restarted(
+    page: Page, recording: Spoken, speech: Path, tmp_path: Path
+) -> None:
+    """It closes the connections of its clients before it stops."""
+    server = Server(tmp_path, WHISPER_MODEL="mini", SECRET_KEY=SECRET)
+    server.start(command=LAUNCHER)
+    try:
+        open_page(page, server)
+        page.set_input_files("#live-file", speech)
+        until(page, f"{SENT_S} > 1.2")
+        server.stop()
+        expect(page.get_by_text(LOST)).to_be_visible()
+        server.start(command=LAUNCHER)
+        expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()
+        assert wrong(" ".join(recording.sentences[:2]), said(page)) <= 2 * MAX_WRONG
+        expect(page.get_by_role("alert")).to_have_count(0)
+    finally:
+        # The server waits for its connections before it stops.
+        page.goto("about:blank")
+        server.stop()
+
+
+@pytest.mark.slow
+def test_a_speaker_waits_until_the_place_of_its_lost_connection_is_free(
+    page: Page, recording: Spoken, speech: Path, tmp_path: Path
+) -> None:
+    """A server may notice later than the client that a connection is lost."""
+    refusals: list[str] = []
+
+    def note(frame: str | bytes) -> None:
+        if "too_many_sessions" in str(frame):
+            refusals.append(str(frame))
+
+    page.on("websocket", lambda opened: opened.on("framereceived", note))
+    page.add_init_script(AWAY)
+    server = Server(tmp_path, WHISPER_MODEL="mini", LIVE_SESSIONS=1).start()
+    try:
+        open_page(page, server)
+        page.set_input_files("#live-file", speech)
+        until(page, f"{SENT_S} > 1.2")
+        page.route("**/socket.io/*", lambda route: route.abort())
+        page.evaluate("() => { isAway = true; sockets.at(-1).close(); }")
+        happens(lambda: open_sessions(server) == 0)
+        with Client(server) as other:
+            other.greeting()
+            page.evaluate("isAway = false")
+            while not refusals:
+                page.evaluate("new Promise((done) => setTimeout(done, 100))")
+            expect(page.get_by_text(LOST)).to_be_visible()
+            expect(page.get_by_role("alert")).to_have_count(0)
+        expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()
+        assert wrong(" ".join(recording.sentences[:2]), said(page)) <= 2 * MAX_WRONG
+    finally:
+        page.goto("about:blank")
+        server.stop()
 
 
 @pytest.mark.slow

@@ -9,10 +9,17 @@ import { SendQueue, joined, quantized } from "./send_queue.js";
 
 const RETRY_MS = 500;
 const ATTEMPTS = 20;
+/** Until a connection that the server ended, or refused for now, is tried again. */
+const RECONNECT_MS = 3000;
+/** A server takes a lost connection for open at most this long, and holds its session's place. */
+const PLACE_HELD_MS = 60_000;
 /** More audio than this may not wait for the server. */
 const MAX_HELD_S = 300;
 /** Errors after which the same audio may be sent later. */
 const FOR_NOW = ["too_far_behind", "finishing"];
+const STOPPING = "server_stopping";
+/** Errors that are not shown, because the session goes on. */
+const UNSEEN = [...FOR_NOW, "session_too_long", STOPPING];
 
 /** @typedef {"connecting" | "listening" | "reconnecting" | "finishing" | "ended"} State */
 
@@ -39,6 +46,9 @@ export class LiveSession {
     this._isClosing = false;
     this._isReady = false;
     this._isUnderway = false;
+    this._isServerStopping = false;
+    /** When the connection was lost; before that, never. */
+    this._droppedMs = -Infinity;
     this._limitBytes = Infinity;
     /** Where the server's times begin, in seconds of all recordings. */
     this._baseS = NaN;
@@ -63,13 +73,14 @@ export class LiveSession {
     socket.on("lagging", (data) => (this.lagS.value = data.seconds));
     socket.on("finished", () => this._finished());
     socket.on("error", (data) => {
-      if (![...FOR_NOW, "session_too_long"].includes(data.code)) this.error.value = data.message;
+      this._isServerStopping = data.code === STOPPING;
+      if (!UNSEEN.includes(data.code)) this.error.value = data.message;
     });
   }
 
   /** Queue samples for sending. @param {Float32Array} samples @param {number} rateHz */
   send(samples, rateHz) {
-    if (samples.length === 0 || this._isClosing) return;
+    if (samples.length === 0 || this._isClosing || this.state.value === "ended") return;
     const { pcm, peak } = quantized(samples);
     this.level.value = peak;
     this._queue.add({ pcm, rateHz, startS: this.endS.value });
@@ -91,6 +102,7 @@ export class LiveSession {
   /** @param {number} limitBytes */
   async _configure(limitBytes) {
     this._limitBytes = limitBytes;
+    this._isServerStopping = false;
     const answer = await this._socket.emitWithAck("configure", this._settings);
     if (answer?.error) {
       this._end();
@@ -103,10 +115,23 @@ export class LiveSession {
 
   /** @param {any} error */
   _refused(error) {
-    if (error.data?.code === "unauthorized") needsKey.value = true;
-    if (error.data?.code) this.error.value = error.message;
+    const code = error.data?.code;
+    if (code === "unauthorized") needsKey.value = true;
+    // Its own lost connection may have the place.
+    const isForNow = code === STOPPING || code === "too_many_sessions";
+    if (isForNow && performance.now() < this._droppedMs + PLACE_HELD_MS) {
+      this._connectLater();
+      return;
+    }
+    if (code) this.error.value = error.message;
     if (this._socket.active) this.state.value = "reconnecting";
     else this._end();
+  }
+
+  _connectLater() {
+    setTimeout(() => {
+      if (this.state.value !== "ended") this._socket.connect();
+    }, RECONNECT_MS);
   }
 
   _dropped() {
@@ -116,8 +141,12 @@ export class LiveSession {
     this._text.interim.value = null;
     this._queue.restore();
     this._baseS = NaN;
+    this._droppedMs = performance.now();
     this.state.value = "reconnecting";
-    if (!this._socket.active) this._end();
+    if (this._socket.active) return;
+    // Another server may take the place of one that stops.
+    if (this._isServerStopping) this._connectLater();
+    else this._end();
   }
 
   _end() {
