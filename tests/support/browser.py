@@ -5,8 +5,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, Page, Route, ViewportSize, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Route,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
 from tests.support.server import ROOT
 
@@ -23,6 +32,14 @@ window.WebSocket = class extends WebSocket {
   constructor() { super("ws://127.0.0.1:9"); }
 };
 """
+
+
+@contextmanager
+def new_context(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
+    """A browser without a history, which is waited for as long as everything else."""
+    with browser.new_context(**options) as context:
+        context.set_default_timeout(TIMEOUT_S * 1000)
+        yield context
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.support.browser import DESKTOP, PHONE, TIMEOUT_S, chromium, until
+from tests.support.browser import DESKTOP, PHONE, chromium, new_context, until
 from tests.support.server import Server
 from tests.support.sounds import RATE_HZ, SONG, write_wav
 
@@ -77,15 +77,13 @@ def _chromium(microphone: Path) -> Iterator[Browser]:
 @pytest.fixture
 def page(chromium: Browser, studio: Server) -> Iterator[Page]:
     """An empty page of a browser without a history; errors in it fail the test."""
-    context = chromium.new_context(viewport=DESKTOP, base_url=studio.url, locale="en-GB")
-    context.add_init_script(HEAR)
-    context.set_default_timeout(TIMEOUT_S * 1000)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    # What is cut off by closing the page is no error.
-    before_end = list(errors)
-    page.unroute_all(behavior="ignoreErrors")
-    context.close()
+    with new_context(chromium, viewport=DESKTOP, base_url=studio.url, locale="en-GB") as context:
+        context.add_init_script(HEAR)
+        page = context.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        yield page
+        # What is cut off by closing the page is no error.
+        before_end = list(errors)
+        page.unroute_all(behavior="ignoreErrors")
     assert before_end == []

@@ -90,6 +90,42 @@ def test_a_line_that_is_played_does_not_stop_the_song_later(
 
 
 @pytest.mark.slow
+def test_lines_that_follow_at_once_are_chosen_one_by_one(
+    page: Page, studio: Server, sung: Song
+) -> None:
+    """A line stays on the stage for a moment, but not when its next one is asked for."""
+    words = ["one", "two", "three", "four"]
+    lines = [
+        {"start_s": n + 1.0, "end_s": n + 1.95, "text": f" {word}", "words": []}
+        for n, word in enumerate(words)
+    ]
+    studio.edit(sung.file_id, lines)
+    page.goto(f"/studio/{sung.file_id}/karaoke?t=1.5")
+    page.get_by_text("Adjust words").click()
+    page.get_by_role("button", name="50 ms later").click()
+    shown = page.locator(".sung")
+    for word in words[1:]:
+        page.get_by_role("button", name="Next line").click()
+        expect(shown).to_have_text(word)
+    for word in words[-2::-1]:
+        page.get_by_role("button", name="Previous line").click()
+        expect(shown).to_have_text(word)
+
+
+@pytest.mark.slow
+def test_a_key_leaves_the_full_window_where_no_full_screen_is_allowed(
+    page: Page, studio: Server, sung: Song
+) -> None:
+    page.add_init_script("Element.prototype.requestFullscreen = () => Promise.reject()")
+    studio.edit(sung.file_id, [LINE])
+    page.goto(f"/studio/{sung.file_id}/karaoke")
+    expect(page.get_by_role("button", name="Full screen")).to_be_visible()
+    for count in (1, 0, 1):
+        page.keyboard.press("f")
+        expect(page.locator(".karaoke.full")).to_have_count(count)
+
+
+@pytest.mark.slow
 def test_pasted_lyrics_are_put_in_time(page: Page, studio: Server, sung: Song) -> None:
     studio.edit(sung.file_id, [LINE, NEXT])
     page.goto(f"/studio/{sung.file_id}/karaoke")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.browser import assert_usable
+from tests.support.browser import assert_usable, new_context
 from tests.support.server import Server
 from tests.support.sounds import noise, write_wav
 
@@ -25,7 +25,7 @@ def test_a_key_opens_the_page(locked: Server, chromium: Browser) -> None:
     path = write_wav(locked.folder / "song.wav", noise(0.2))
     with path.open("rb") as file:
         sent = locked.post("/upload", files={"file": file}, headers={"X-API-Key": KEY}).json()
-    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+    with new_context(chromium, base_url=locked.url, locale="en-GB") as context:
         page = context.new_page()
         page.goto(f"/studio/{sent['file_id']}")
         dialog = page.get_by_role("dialog")
@@ -43,7 +43,7 @@ def test_a_key_opens_the_page(locked: Server, chromium: Browser) -> None:
 @pytest.mark.slow
 def test_an_upload_waits_for_the_key(locked: Server, chromium: Browser) -> None:
     path = write_wav(locked.folder / "waiting.wav", noise(0.2))
-    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+    with new_context(chromium, base_url=locked.url, locale="en-GB") as context:
         page = context.new_page()
         page.goto("/studio")
         dialog = page.get_by_role("dialog")
@@ -63,7 +63,7 @@ def test_jobs_are_followed_as_whoever_has_signed_in(locked: Server, chromium: Br
     path = write_wav(locked.folder / "followed.wav", noise(0.2))
     with path.open("rb") as file:
         locked.post("/upload", files={"file": file}, headers={"X-API-Key": KEY})
-    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+    with new_context(chromium, base_url=locked.url, locale="en-GB") as context:
         page = context.new_page()
         page.goto("/studio")
         dialog = page.get_by_role("dialog")
@@ -83,7 +83,7 @@ def test_jobs_are_followed_as_whoever_has_signed_in(locked: Server, chromium: Br
 
 @pytest.mark.slow
 def test_a_prompt_outlives_its_session(locked: Server, chromium: Browser) -> None:
-    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+    with new_context(chromium, base_url=locked.url, locale="en-GB") as context:
         page = context.new_page()
         page.goto("/studio/music")
         dialog = page.get_by_role("dialog")
@@ -111,7 +111,7 @@ def test_the_list_is_that_of_the_key(locked: Server, chromium: Browser) -> None:
     for number in range(50):
         prompt = {"file": (f"prompt {number}.txt", b"calm piano")}
         locked.post("/upload", files=prompt, headers={"X-API-Key": KEY})
-    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+    with new_context(chromium, base_url=locked.url, locale="en-GB") as context:
         page = context.new_page()
         page.goto("/studio")
         page.get_by_role("textbox", name="API key").fill(KEY)
@@ -127,7 +127,7 @@ def test_the_list_is_that_of_the_key(locked: Server, chromium: Browser) -> None:
 
 @pytest.mark.slow
 def test_the_live_test_page_asks_for_a_key_too(locked: Server, chromium: Browser) -> None:
-    with chromium.new_context(base_url=locked.url, locale="en-GB") as context:
+    with new_context(chromium, base_url=locked.url, locale="en-GB") as context:
         page = context.new_page()
         page.goto("/websocket-test.html")
         page.click("#connect")

@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import PHONE, assert_usable, until
+from tests.support.browser import PHONE, assert_usable, hold_requests, until
 from tests.support.server import Server
 from tests.support.sounds import noise, write_wav
 
@@ -51,6 +51,15 @@ def test_a_sentence_becomes_music_and_the_music_a_song(page: Page) -> None:
     page.get_by_role("button", name="Separate this").first.click()
     expect(page.get_by_role("heading", name="a slow piano tune with drums.flac")).to_be_visible()
     expect(page.locator(".lane")).to_have_count(4)
+    # Whoever has left the page meanwhile stays where they are.
+    page.goto(MUSIC)
+    held = hold_requests(page, "**/upload")
+    page.get_by_role("button", name="Separate this").first.click()
+    page.get_by_role("link", name="Live").click()
+    with page.expect_response("**/process/demucs/*"):
+        for route in held:
+            route.continue_()
+    expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()
     page.goto(MUSIC)
     page.get_by_role("button", name="Delete").click()
     # The question goes away by itself, so the click does not wait until nothing moves.

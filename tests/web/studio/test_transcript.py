@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.support.browser import ASKS, assert_usable
+from tests.support.browser import ASKS, assert_usable, new_context
 from tests.support.server import Server
 from tests.support.studio_page import REFUSE_STORAGE
 from tests.web.studio.conftest import DESKTOP, Song, until
@@ -140,13 +140,23 @@ def test_edits_survive_a_reload_and_can_be_undone(page: Page, studio: Server, su
         "probability": 1.0,
     }
 
+    # A word that is undone was chosen: the focus moves to one that is still there.
+    edit(page, 2, "four five six seven")
+    page.keyboard.press("End")
+    focused = page.locator(".word:focus")
+    expect(focused).to_have_text("seven")
+    page.keyboard.press("Control+z")
+    expect(focused).to_have_text("six")
+    page.keyboard.press("ArrowLeft")
+    expect(focused).to_have_text("five")
+
 
 @pytest.mark.slow
 def test_two_people_edit_at_once(page: Page, chromium: Browser, studio: Server, sung: Song) -> None:
     write(studio, sung, "one two three", "four five six")
     page.goto(f"/studio/{sung.file_id}/transcript")
     expect(page.locator(".line")).to_have_count(2)
-    with chromium.new_context(base_url=studio.url, viewport=DESKTOP, locale="en-GB") as context:
+    with new_context(chromium, base_url=studio.url, viewport=DESKTOP, locale="en-GB") as context:
         other = context.new_page()
         other.goto(f"/studio/{sung.file_id}/transcript")
         expect(other.locator(".line")).to_have_count(2)

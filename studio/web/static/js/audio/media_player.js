@@ -94,8 +94,7 @@ export class MediaPlayer {
     const atS = this.timeS;
     const wasPlaying = this.isPlaying.value;
     this.media.load();
-    this._nextS = null;
-    this.media.currentTime = atS;
+    this.seek(atS);
     if (wasPlaying) void this.play();
   }
 

@@ -30,6 +30,8 @@ export class StemPlayer extends MediaPlayer {
     this._effects = [
       effect(() => {
         this.media.playbackRate = mix.speed.value;
+        // A file that is loaded again begins with the default.
+        this.media.defaultPlaybackRate = mix.speed.value;
       }),
       effect(() => this.keyShift.set(mix.key.value)),
     ];

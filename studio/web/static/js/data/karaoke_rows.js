@@ -18,6 +18,8 @@ const MAX_COLUMNS = 42;
 const PAUSE_S = 2;
 /** A row stays for this time after its last word. */
 const HOLD_S = 0.3;
+/** Media elements round the position that they seek. */
+const AFTER_S = 0.01;
 const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f300}-\u{1faff}]/u;
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/;
 
@@ -70,6 +72,14 @@ export function widthOf(text) {
 export function rowAt(rows, timeS) {
   const at = rows.findIndex((row) => row.end_s + HOLD_S > timeS);
   return at < 0 ? rows.length : at;
+}
+
+/** From when on a row that starts right after another one is the row at that time. @param {Row[]} rows
+ * @param {number} n
+ */
+export function shownFromS(rows, n) {
+  const heldUntilS = (rows[n - 1]?.end_s ?? -Infinity) + HOLD_S;
+  return Math.max(rows[n]?.start_s ?? 0, heldUntilS + AFTER_S);
 }
 
 /** How much of a word has been sung, 0 to 1. @param {SungWord} word @param {number} timeS */

@@ -101,7 +101,14 @@ function Singing({ parts, id, open, box, isFull, toggleFull }) {
         <${KaraokeControls} settings=${settings} />
       </div>
     </section>
-    <${WordTiming} id=${id} store=${store} player=${player} rows=${rows.value} at=${at.value} />
+    <${WordTiming}
+      id=${id}
+      store=${store}
+      player=${player}
+      rows=${rows.value}
+      at=${at.value}
+      offsetS=${settings.offsetMs.value / 1000}
+    />
     <${KnownLyrics} song=${open.song} jobId=${transcriptOf(open.files).job_id} />
     <${SaveState} store=${store} />`;
 }

@@ -91,6 +91,8 @@ function useUndoKeys(cursor) {
       event.preventDefault();
       if (isRedo) cursor.store.redo();
       else cursor.store.undo();
+      // The word that had the focus may be gone.
+      if (event.target instanceof Element && event.target.matches(".word")) cursor.choose(cursor.place);
     };
     addEventListener("keydown", pressed);
     return () => removeEventListener("keydown", pressed);

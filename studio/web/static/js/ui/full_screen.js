@@ -1,5 +1,5 @@
 /** An element that fills the screen; where browsers do not allow that, the window. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { keepScreenOn } from "../data/screen_on.js";
 
 /**
@@ -9,6 +9,9 @@ import { keepScreenOn } from "../data/screen_on.js";
  */
 export function useFullScreen(element) {
   const [isFull, setFull] = useState(false);
+  // Who keeps `toggle` calls that of an earlier render.
+  const latest = useRef(isFull);
+  latest.current = isFull;
   useEffect(() => {
     const changed = () => setFull(document.fullscreenElement !== null);
     document.addEventListener("fullscreenchange", changed);
@@ -16,8 +19,8 @@ export function useFullScreen(element) {
   }, []);
   const toggle = () => {
     if (document.fullscreenElement) void document.exitFullscreen();
-    else if (document.fullscreenEnabled && !isFull) element.current?.requestFullscreen().catch(() => setFull(true));
-    else setFull(!isFull);
+    else if (latest.current || !document.fullscreenEnabled) setFull(!latest.current);
+    else element.current?.requestFullscreen().catch(() => setFull(true));
   };
   return [isFull, toggle];
 }

@@ -28,17 +28,27 @@ export class TranscriptCursor {
     return known ? wordsOf(known) : [];
   }
 
-  /** @param {Place} place @param {boolean} [takesFocus] */
-  choose(place, takesFocus = true) {
+  /** The place nearest to another that the transcript has. @param {Place} place */
+  _nearest(place) {
     const line = Math.max(0, Math.min(place.line, this.store.lines.length - 1));
     const word = Math.max(0, Math.min(place.word, this._wordsIn(line).length - 1));
+    return { line, word };
+  }
+
+  /** The chosen word; another one if it was removed, as by an undo. */
+  get place() {
+    return this._nearest(this.chosen.value);
+  }
+
+  /** @param {Place} place @param {boolean} [takesFocus] */
+  choose(place, takesFocus = true) {
     this.wantsFocus = takesFocus;
-    this.chosen.value = { line, word };
+    this.chosen.value = this._nearest(place);
   }
 
   /** To the next word, or with -1 the one before. @param {1 | -1} by */
   step(by) {
-    const { line, word } = this.chosen.value;
+    const { line, word } = this.place;
     const isLast = word + by >= this._wordsIn(line).length;
     if (word + by < 0) this.choose(line > 0 ? { line: line - 1, word: Infinity } : { line, word });
     else if (isLast && line < this.store.lines.length - 1) this.choose({ line: line + 1, word: 0 });
@@ -52,7 +62,7 @@ export class TranscriptCursor {
   }
 
   confirm() {
-    const { line, word } = this.chosen.value;
+    const { line, word } = this.place;
     this.store.change(confirmed(this.store.lines, line, word));
   }
 

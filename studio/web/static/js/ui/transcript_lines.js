@@ -10,7 +10,7 @@ import { TranscriptLine } from "./transcript_line.js";
 
 /** @param {{ cursor: TranscriptCursor, search: string }} properties */
 export function TranscriptLines({ cursor, search }) {
-  const { store, player, chosen, editing } = cursor;
+  const { store, player, place, editing } = cursor;
   const list = useRef(/** @type {HTMLOListElement | null} */ (null));
 
   useFrames(() => list.current && mark(list.current, store.lines, player), [player, store]);
@@ -33,7 +33,7 @@ export function TranscriptLines({ cursor, search }) {
         key=${n}
         line=${line}
         n=${n}
-        focused=${n === chosen.value.line ? chosen.value.word : -1}
+        focused=${n === place.line ? place.word : -1}
         editing=${editing.value?.line === n ? editing.value : null}
         search=${search}
         cursor=${cursor}
@@ -63,7 +63,7 @@ function click(cursor, event) {
 function press(cursor, event) {
   const target = /** @type {Element} */ (event.target);
   if (!target.matches(".word") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const place = cursor.chosen.value;
+  const { place } = cursor;
   const right = getComputedStyle(target).direction === "rtl" ? -1 : 1;
   /** @type {Record<string, () => void>} */
   const actions = {

@@ -53,7 +53,7 @@ function Search({ cursor, search }) {
     const all = cursor.store.lines;
     const step = event.shiftKey ? -1 : 1;
     for (let n = 1; n <= all.length; n++) {
-      const at = (cursor.chosen.value.line + step * n + n * all.length) % all.length;
+      const at = (cursor.place.line + step * n + n * all.length) % all.length;
       const line = all[at];
       if (line && contains(line, wanted)) return show(cursor, at);
     }
@@ -81,7 +81,7 @@ function show(cursor, line) {
 
 /** Choose the next doubtful word, or the first one if none follows. @param {TranscriptCursor} cursor */
 function chooseDoubtful(cursor) {
-  const { line, word } = cursor.chosen.value;
+  const { line, word } = cursor.place;
   const places = cursor.store.lines.flatMap((one, n) =>
     one.words.flatMap((spoken, w) => (isDoubtful(spoken) ? [{ line: n, word: w }] : [])),
   );

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { ApiError } from "../data/api.js";
 import { cancel, isActive } from "../data/jobs.js";
 import { discard, separate } from "../data/tunes.js";
-import { go } from "../route.js";
+import { go, route } from "../route.js";
 import { t } from "../words.js";
 import { clock } from "./format.js";
 import { html } from "./html.js";
@@ -77,7 +77,11 @@ function Variation({ tune, track, number, durationS, attempt }) {
   const address = `/download/${tune.song.id}/${track}`;
   const move = async () => {
     setMoving(true);
-    await attempt(async () => go(`/studio/${await separate(tune, track)}`));
+    await attempt(async () => {
+      const id = await separate(tune, track);
+      // The upload takes long, and by now another page may be open.
+      if (route.peek().page === "music") go(`/studio/${id}`);
+    });
     setMoving(false);
   };
   return html`<section class="tune" aria-label=${name}>

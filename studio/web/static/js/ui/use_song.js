@@ -1,6 +1,6 @@
 /** The song of a page: its jobs and its files, as they change. */
 import { useEffect, useState } from "preact/hooks";
-import { ApiError, json } from "../data/api.js";
+import { ApiError, jsonWhenFree } from "../data/api.js";
 import { returns } from "../data/connection.js";
 import { refresh, watch } from "../data/jobs.js";
 import { songOf } from "../data/songs.js";
@@ -38,17 +38,21 @@ export function useSong(id) {
   }, [song]);
 
   useEffect(() => {
-    if (status === null) return;
-    json(`/files/${id}`).then(
+    if (status === null) return undefined;
+    const request = new AbortController();
+    const { signal } = request;
+    jsonWhenFree(`/files/${id}`, { signal }).then(
       (answer) => {
         setFiles(answer);
         setError("");
       },
       (problem) => {
+        if (signal.aborted) return;
         if (!(problem instanceof ApiError)) throw problem;
         if (problem.code !== "offline") setError(problem.message);
       },
     );
+    return () => request.abort();
   }, [id, made, status === null, returns.value]);
 
   return { song, files, error };

@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { peaksOf } from "../data/peaks.js";
+import { shownFromS } from "../data/karaoke_rows.js";
 import { moved, wordsOf } from "../data/transcript.js";
 import { t } from "../words.js";
 import { number } from "./format.js";
@@ -23,26 +24,33 @@ const KEY_STEP_S = 0.02;
 
 /**
  * @param {{ id: string, store: import("../data/transcript_store.js").TranscriptStore,
- *   player: import("../audio/media_player.js").MediaPlayer, rows: Row[], at: number }} properties
+ *   player: import("../audio/media_player.js").MediaPlayer, rows: Row[], at: number, offsetS: number }} properties
+ *   `offsetS` is how much later than its times the text is shown
  */
-export function WordTiming({ id, store, player, rows, at }) {
+export function WordTiming({ id, store, player, rows, at, offsetS }) {
   const n = Math.min(at, rows.length - 1);
   const row = rows[n];
   const [isOpen, setOpen] = useState(false);
   const playPart = usePart(player);
   if (!row) return null;
 
-  const goTo = (/** @type {Row | undefined} */ other) => other && player.seek(other.start_s);
-  const play = () => playPart(Math.max(0, row.start_s - AROUND_S), row.end_s + AROUND_S / 2);
+  const goTo = (/** @type {number} */ other) => {
+    const latencyS = player.timeS - player.positionS;
+    player.seek(shownFromS(rows, other) + offsetS + latencyS);
+  };
+  const play = () => {
+    const fromS = Math.max(0, row.start_s - AROUND_S + offsetS);
+    playPart(fromS, row.end_s + AROUND_S / 2 + offsetS);
+  };
   return html`<details class="card" onToggle=${(/** @type {any} */ event) => setOpen(event.currentTarget.open)}>
     <summary>${t("karaoke.timing")}</summary>
     <div class="list">
       <p class="muted">${t("karaoke.timing.hint")}</p>
       ${isOpen && html`<${TimeLine} id=${id} store=${store} player=${player} row=${row} n=${n} />`}
       <div class="row">
-        <button disabled=${n === 0} onClick=${() => goTo(rows[n - 1])}>${t("karaoke.timing.before")}</button>
+        <button disabled=${n === 0} onClick=${() => goTo(n - 1)}>${t("karaoke.timing.before")}</button>
         <button class="primary" onClick=${play}>${t("karaoke.timing.play")}</button>
-        <button disabled=${n >= rows.length - 1} onClick=${() => goTo(rows[n + 1])}>
+        <button disabled=${n >= rows.length - 1} onClick=${() => goTo(n + 1)}>
           ${t("karaoke.timing.after")}
         </button>
         <${Undo} store=${store} />
