@@ -19,7 +19,7 @@ from studio.transcription.engine import RATE_HZ
 from studio.web.pages import SOCKETIO_CLIENT
 from tests.support import sandbox
 from tests.support.browser import BINARY as CHROMIUM
-from tests.support.browser import DESKTOP, TIMEOUT_S, chromium
+from tests.support.browser import DESKTOP, chromium, new_context
 from tests.support.demucs_models import make_tiny_weights
 from tests.support.forks import Forks
 from tests.support.hearing import silence
@@ -287,6 +287,5 @@ def _chromium(microphone: Path) -> Iterator[Browser]:
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
     """An empty page of a browser without a history."""
-    with chromium.new_context(viewport=DESKTOP, locale="en-GB") as context:
-        context.set_default_timeout(TIMEOUT_S * 1000)
+    with new_context(chromium, viewport=DESKTOP, locale="en-GB") as context:
         yield context.new_page()

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.services.children import free_port
 from tests.support.installed import Machine
-from tests.support.server import ROOT
+from tests.support.server import CLOSED_PORT, ROOT
 from tests.support.wheels import NATIVE, Index, index_of, make_wheel
 
 PRODUCTION = """# a comment
@@ -69,7 +68,7 @@ def machine(tmp_path: Path, template: Path, wheels: Path) -> Machine:
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": str(wheels),
-        "TORCH_INDEX": f"http://127.0.0.1:{free_port()}/cpu",
+        "TORCH_INDEX": f"http://127.0.0.1:{CLOSED_PORT}/cpu",
     }
     return Machine(root, environment)
 

@@ -24,6 +24,7 @@ SECTION = PAGE.partition("\n## Debian without containers\n")[2].partition("\n## 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
 BACKUP = OPERATIONS.partition("\n## Backup on Debian\n")[2].partition("\n## ")[0]
 UNIT = ROOT / "deploy" / "audio-studio.service"
+LOCAL_HEALTH = "curl -so /dev/null http://127.0.0.1:8000/health"
 # A directive in the `http` block of Debian 13 that Debian 12 does not have.
 DEBIAN_13 = "http {\n\tserver_tokens build;\n"
 
@@ -188,7 +189,8 @@ def test_the_commands_set_up_a_server_behind_nginx(tmp_path: Path, debian: int) 
         lines.append(f"printf '%b' {DEBIAN_13!r} > /tmp/http")
         lines.append("sed -i -e '/^http {/{r /tmp/http' -e 'd}' /etc/nginx/nginx.conf")
         lines.append("grep -A1 '^http' /etc/nginx/nginx.conf")
-    lines += blocks()[:2]
+    # Without compiled modules, a slow machine starts the server later than the commands wait.
+    lines += [blocks()[0], f"until {LOCAL_HEALTH}; do sleep 1; done", blocks()[1]]
     lines += [
         "echo && curl -sk -o /dev/null -w '%{http_code} %{http_version}\\n' https://localhost/docs",
         "curl -sk https://localhost/ | grep -o importmap",

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 import requests
 
-from scripts.services.children import free_port
 from tests.support.listening import listening
 from tests.support.proxy import CONFIGURATION, Proxy
-from tests.support.server import ROOT, Server, until
+from tests.support.server import CLOSED_PORT, ROOT, Server, until
 from tests.support.sounds import RATE_HZ, write_wav
 
 pytestmark = pytest.mark.nginx
@@ -122,7 +121,7 @@ def test_plain_http_is_sent_to_https_with_its_method(proxy: Proxy) -> None:
 
 def test_names_beside_the_certificate_are_served(tmp_path: Path, certificate: Path) -> None:
     """An update of nginx.conf cannot conflict with them."""
-    with before(f"127.0.0.1:{free_port()}", tmp_path, certificate) as proxy:
+    with before(f"127.0.0.1:{CLOSED_PORT}", tmp_path, certificate) as proxy:
         plain = f"http://127.0.0.1:{proxy.http_port}/health"
         for host, status in (("studio.test", 308), ("other.test", 421)):
             answer = requests.get(plain, headers={"Host": host}, allow_redirects=False, timeout=30)
@@ -210,7 +209,7 @@ def test_what_is_too_large_is_refused_before_it_is_sent(proxy: Proxy) -> None:
 
 
 def test_a_server_that_is_down_is_told(tmp_path: Path, certificate: Path) -> None:
-    with before(f"127.0.0.1:{free_port()}", tmp_path, certificate) as proxy:
+    with before(f"127.0.0.1:{CLOSED_PORT}", tmp_path, certificate) as proxy:
         for path in ("/health", "/download/0/vocals", "/socket.io/"):
             answer = ask(proxy, "GET", path)
             assert_problem(answer, 502, "server_down")

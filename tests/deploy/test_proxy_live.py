@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import chromium, until
+from tests.support.browser import chromium, new_context, until
 from tests.support.live_client import Client, pcm
 from tests.support.page import ERRORS, FINISHED, NEEDS_CLIENT, STATE, heard, said
 from tests.support.proxy import Proxy
@@ -66,7 +66,7 @@ def _chromium(microphone: Path) -> Iterator[Browser]:
 @pytest.mark.slow
 def test_chromium_speaks_over_tls(chromium: Browser, proxy: Proxy, recording: Spoken) -> None:
     sound, text = heard(recording)
-    with chromium.new_context(ignore_https_errors=True) as context:
+    with new_context(chromium, ignore_https_errors=True) as context:
         page = context.new_page()
         connect(page, proxy)
         page.click("#microphone")
@@ -85,7 +85,7 @@ def connect(page: Page, proxy: Proxy) -> None:
 
 @pytest.mark.browser
 def test_the_page_uses_tls_alone(chromium: Browser, proxy: Proxy) -> None:
-    with chromium.new_context(ignore_https_errors=True) as context:
+    with new_context(chromium, ignore_https_errors=True) as context:
         page = context.new_page()
         told: list[str] = []
         page.on("console", lambda message: told.append(message.text))

@@ -64,7 +64,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
 
 
 def test_a_worker_is_killed_and_all_songs_arrive(demo: Demo) -> None:
-    code = demo.process.wait(540)
+    code = demo.process.wait(1800)
     said = demo.log.read_text()
     assert code == 0, said
     killed = re.search(r"Worker (\d) is killed while it separates song (\d)\.", said)

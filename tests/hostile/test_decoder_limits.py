@@ -117,7 +117,9 @@ def test_memory_is_bounded() -> None:
 
 def test_nothing_is_written_to_the_disk(tmp_path: Path) -> None:
     target = tmp_path / "out.raw"
-    with Child(["-f", "lavfi", "-i", "anullsrc", "-t", "9", "-f", "u8", str(target)], None) as one:
+    # In real time, so that the limit is set before the first samples.
+    source = ["-re", "-f", "lavfi", "-i", "anullsrc", "-t", "9"]
+    with Child([*source, "-f", "u8", str(target)], None) as one:
         while one.receive():
             pass
         assert not one.wait()

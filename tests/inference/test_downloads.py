@@ -258,7 +258,7 @@ def test_two_jobs_that_need_the_same_weights_share_one_download() -> None:
 
 def test_a_download_continues_until_no_thread_waits() -> None:
     downloads = Downloads()
-    leave, ended = Event(), Event()
+    stays, leave, ended = Event(), Event(), Event()
     steps: list[int] = []
 
     def work(on_transfer: OnTransfer) -> None:
@@ -271,9 +271,11 @@ def test_a_download_continues_until_no_thread_waits() -> None:
             ended.set()
 
     def wait_a_little(_: Transfer) -> None:
-        raise Stopped
+        if stays.is_set():
+            raise Stopped
 
     def wait_longer(_: Transfer) -> None:
+        stays.set()
         if leave.is_set():
             raise Stopped
 

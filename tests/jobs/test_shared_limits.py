@@ -11,9 +11,10 @@ from sqlalchemy import make_url
 
 from scripts.services.postgres import Postgres
 from studio.concurrency import LimitReached
+from studio.jobs.scale import shared_limits
 from studio.jobs.scale.changes import Changes, conninfo
 from studio.jobs.scale.shared_limits import SharedConcurrencyLimit, SharedSlots
-from tests.support.server import until
+from tests.support.server import WAIT_S, until
 
 pytestmark = pytest.mark.postgres
 ONE_OF_CLIENT = LimitReached(1, of_client=True)
@@ -72,7 +73,9 @@ class Servers:
 
 
 @pytest.fixture
-def servers(postgresql: Postgres) -> Iterator[Servers]:
+def servers(postgresql: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
+    # On a busy machine, the first answer may take seconds.
+    monkeypatch.setattr(shared_limits, "WAIT_S", WAIT_S)
     servers = Servers(postgresql.new_database(f"test{uuid4().hex}"))
     yield servers
     servers.stop()

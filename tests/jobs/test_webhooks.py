@@ -299,8 +299,9 @@ def test_messages_wait_for_threads_without_losing_an_attempt(bench: WebhookBench
             bench.end(job)
             bench.webhooks.wake()
             soon = bench.now + webhooks.LOOK_EVERY_S
+            # It is due now, then claimed for longer than this, and then postponed.
             until(
-                lambda: bench.outbox.due(soon, None, 1) and not bench.outbox.due(bench.now, None, 1)
+                lambda: not bench.outbox.due(bench.now, None, 1) and bench.outbox.due(soon, None, 1)
             )
             [message] = bench.outbox.due(soon, None, 1)
             assert message.attempts == 0

@@ -24,7 +24,7 @@ import websocket
 from config import Config
 from production import Launcher, refusals, warnings
 from tests.support.problems import BOUNDARY, FORM, part, without_network
-from tests.support.server import LAUNCHER, ROOT, Server, until
+from tests.support.server import LAUNCHER, ROOT, WAIT_S, Server, until
 from tests.support.sounds import noise, write_wav
 
 SAFE: dict[str, Any] = {"SECRET_KEY": "0123456789abcdef0123456789abcdef"}
@@ -93,7 +93,7 @@ def test_unsafe_settings_are_refused(
         env={**environment, **folders(tmp_path), **settings},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 1
@@ -126,12 +126,12 @@ def test_it_gets_ready_works_and_puts_its_job_back_when_it_is_stopped(
     assert launched.process(file_id, shifts=20).status_code == 202
     until(lambda: launched.get(f"/status/{file_id}").json()["status"] == "processing")
     events: Queue[tuple[str, Any]] = Queue()
-    client = socketio.Client(reconnection=False)
+    client = socketio.Client(reconnection=False, request_timeout=WAIT_S)
     for name in ("connected", "error"):
         client.on(name, lambda data, name=name: events.put((name, data)), namespace="/transcribe")
     # A message may be lost while a client goes over from polling.
     client.connect(
-        launched.url, namespaces=["/transcribe"], transports=["websocket"], wait_timeout=30
+        launched.url, namespaces=["/transcribe"], transports=["websocket"], wait_timeout=WAIT_S
     )
     assert events.get(timeout=30)[0] == "connected"
     address = launched.url.replace("http", "ws") + "/v1/realtime?intent=transcription"

@@ -9,7 +9,7 @@ from scripts.services.children import kill, spawn, stop, wait_until_ready
 from scripts.services.postgres import Postgres
 from tests.support.server import ROOT, Server
 
-HEARTBEAT_S, STALLED_S = 1, 4
+HEARTBEAT_S, STALLED_S = 1, 8
 START_TIMEOUT_S = 120
 
 

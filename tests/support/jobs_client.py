@@ -17,7 +17,10 @@ class Page:
     def __init__(self, server: Server, transport: str = "websocket", **more: Any) -> None:
         self.events: Queue[tuple[str, Any]] = Queue()
         self.socket = SocketClient(
-            reconnection=False, websocket_extra_options={"suppress_origin": True}
+            reconnection=False,
+            websocket_extra_options={"suppress_origin": True},
+            # Its default, 5 s, is short for a busy machine.
+            request_timeout=WAIT_S,
         )
         for name in ("job", "partial", "error", "disconnect", "connect_error"):
             self.socket.on(name, self._note(name), namespace=PATH)

@@ -6,9 +6,8 @@ from typing import Any
 
 import requests
 
-from scripts.services.children import free_port
 from studio.errors import all_errors
-from tests.support.server import Server
+from tests.support.server import CLOSED_PORT, Server
 
 TITLES = {error.code: (error.status, error.title) for error in all_errors()}
 BOUNDARY = "x1y2z3"
@@ -62,7 +61,7 @@ def assert_sentence(sentence: str, names: str) -> None:
 
 def without_network(folder: Path) -> dict[str, object]:
     """Settings of a server that reaches nobody and finds no weights in a cache."""
-    nowhere = f"http://127.0.0.1:{free_port()}"
+    nowhere = f"http://127.0.0.1:{CLOSED_PORT}"
     return {
         "https_proxy": nowhere,
         "http_proxy": nowhere,

@@ -34,7 +34,7 @@ def run(
     script: str,
     folder: Path,
     volumes: dict[str, Path] | None = None,
-    timeout_s: float = 420.0,
+    timeout_s: float = 1800.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run a shell script in a sandbox that is mounted at `folder`.
 

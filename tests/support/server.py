@@ -17,6 +17,8 @@ from tests.support.forks import Fork, Forks
 # Longer than a loaded machine needs, shorter than anybody waits for a test that fails.
 WAIT_S = 120.0
 ROOT = Path(__file__).resolve().parents[2]
+# Nothing listens on the port of "discard".
+CLOSED_PORT = 9
 LAUNCHER = [sys.executable, "production.py"]
 
 
@@ -73,7 +75,7 @@ class Server:
             **self.settings,
         }
         self._share_graphs(Path(environment["MODEL_DIR"]) / ".graphs")
-        arguments = ["-k", "gthread", "-w", "1", "--threads", "64"]
+        arguments = ["-k", "gthread", "-w", "1", "--threads", "64", "--timeout", "600"]
         arguments += ["-b", f"127.0.0.1:{self.port}", application]
         if command is None and self.forks is not None:
             self._process = self.forks.start(arguments, environment, self.log)

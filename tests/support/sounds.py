@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +51,13 @@ def ffmpeg_children() -> list[int]:
     """Process ids of the ffmpeg children of this process that still run."""
     import psutil
 
-    children = psutil.Process().children()
-    return [
-        child.pid
-        for child in children
-        if "ffmpeg" in child.name() and child.status() != psutil.STATUS_ZOMBIE
-    ]
+    running = []
+    for child in psutil.Process().children():
+        # It may end at any moment.
+        with suppress(psutil.NoSuchProcess):
+            if "ffmpeg" in child.name() and child.status() != psutil.STATUS_ZOMBIE:
+                running.append(child.pid)
+    return running
 
 
 def write_wav(path: Path, sound: Sound, rate_hz: int = RATE_HZ, subtype: str = "PCM_16") -> Path:

@@ -19,7 +19,7 @@ USE = ROOT / "tests" / "support" / "generated_use.py"
 def run(arguments: list[str]) -> str:
     """The output of a Python that has the generator."""
     command = [*python_with(GENERATOR), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 

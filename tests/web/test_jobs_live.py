@@ -89,7 +89,7 @@ def test_place_cancel_and_removal_are_told(server: Server, tmp_path: Path) -> No
 
 
 def test_one_connection_may_join_both_namespaces(server: Server, song: Path) -> None:
-    client = socketio.Client(reconnection=False)
+    client = socketio.Client(reconnection=False, request_timeout=WAIT_S)
     file_id = server.upload(song)
     try:
         client.connect(server.url, namespaces=[PATH, "/transcribe"], wait_timeout=60)

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from studio.transcription.engine import RATE_HZ
 from studio.web.pages import SOCKETIO_CLIENT
-from tests.support.browser import DESKTOP, PHONE, assert_usable, fits, until
+from tests.support.browser import DESKTOP, PHONE, assert_usable, fits, new_context, until
 from tests.support.page import (
     ERRORS,
     FINISHED,
@@ -201,7 +201,7 @@ def test_a_page_opened_as_a_file_speaks(page: Page, live_server: Server, tmp_pat
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_everybody_can_use_it(chromium: Browser, live_server: Server, scheme: str) -> None:
     for viewport in (DESKTOP, PHONE):
-        with chromium.new_context(viewport=viewport, is_mobile=viewport == PHONE) as context:
+        with new_context(chromium, viewport=viewport, is_mobile=viewport == PHONE) as context:
             page = context.new_page()
             page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
             open_page(page, live_server)

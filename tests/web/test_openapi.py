@@ -281,7 +281,7 @@ def ask_at_random(server: Server, folder: Path, settings: str, *more: str) -> st
     command += ["--seed", "1", "--max-examples", str(EXAMPLES), "--no-color"]
     command += ["--request-timeout", "60"]
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=1800, check=False
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     return done.stdout

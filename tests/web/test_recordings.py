@@ -20,7 +20,8 @@ RECORD = """async ([address, mimeType, name]) => {
   recorder.ondataavailable = (event) => pieces.push(event.data);
   const ended = new Promise((resolve) => { recorder.onstop = resolve; });
   recorder.start(200);
-  await new Promise((resolve) => setTimeout(resolve, 1500));
+  const fromS = context.currentTime;
+  while (context.currentTime < fromS + 1.5) await new Promise((resolve) => setTimeout(resolve, 50));
   recorder.stop();
   await ended;
   const form = new FormData();

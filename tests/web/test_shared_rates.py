@@ -12,7 +12,7 @@ import pytest
 from scripts.services.children import free_port, is_open, kill, spawn, stop, wait_until_ready
 from studio.web import rates
 from studio.web.rates import SharedRate
-from tests.support.server import Server
+from tests.support.server import CLOSED_PORT, WAIT_S, Server
 
 pytestmark = pytest.mark.redis
 MAX_COUNT = 20
@@ -39,6 +39,12 @@ class Redis:
 
     def kill(self) -> None:
         kill(self._process)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, an answer of Redis may take long."""
+    monkeypatch.setattr(rates, "REDIS_TIMEOUT_S", WAIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +109,7 @@ def test_clients_notice_nothing_of_the_death_of_redis(redis: Redis, tmp_path: Pa
 
 
 def test_a_server_starts_without_redis_and_limits_requests(tmp_path: Path) -> None:
-    url = f"redis://127.0.0.1:{free_port()}"
+    url = f"redis://127.0.0.1:{CLOSED_PORT}"
     server = Server(tmp_path, RATE_LIMIT="3/hour", RATE_STORAGE=url).start()
     try:
         answers = [server.get("/models").status_code for _ in range(5)]

@@ -77,7 +77,7 @@ def test_another_key_has_an_upload_of_its_own(server: Server, client: OpenAI) ->
 
 
 def test_so_many_requests_of_a_client_wait(server: Server, tmp_path: Path) -> None:
-    path = write_speech(tmp_path / "wait.wav", times=4, rate_hz=11_025)
+    path = write_speech(tmp_path / "wait.wav", times=8, rate_hz=11_025)
     with ExitStack() as waiting:
         for _ in range(MAX_WAITING_PER_CLIENT):
             answer = requests.post(
