@@ -31,12 +31,12 @@ CONNECT_TIMEOUT_S = 10.0
 # The server examines a file before it answers, and makes a format before it sends it.
 TIMEOUT_S = 600.0
 POLL_S = 1.0
-# How long a server, or its database, may be away while a job runs, for example during a restart.
+# How long a server or its database may be unavailable during a job, for example for a restart.
 AWAY_S = 60.0
-# Sent by a proxy if the server does not respond; 503 if it has no code of the server.
+# Sent by a proxy if the server does not respond; 503 counts only without an error code.
 GATEWAY_STATUSES = {502, 504}
 UNAVAILABLE = 503
-# How often a request is sent again after the server refused it by its rate limit.
+# How many times a rate-limited request is retried, and the longest wait before a retry.
 MAX_REFUSALS = 5
 MAX_RETRY_AFTER_S = 60.0
 
@@ -65,7 +65,7 @@ class Api:
             return answer
 
     def get_patiently(self, path: str) -> dict[str, Any]:
-        """The answer to a GET. Retries for AWAY_S while the server or its database is away."""
+        """The answer to a GET. Retries for AWAY_S while server or database are unavailable."""
         ends_s = time.monotonic() + AWAY_S
         while True:
             try:
@@ -91,9 +91,11 @@ class Api:
                         return
                     response.read()
                 problem = self._error(response)
-                if attempt == MAX_REFUSALS or not isinstance(problem, TooManyRequests):
+                wait_s = _retry_after_s(response)
+                is_limited = isinstance(problem, TooManyRequests) and wait_s <= MAX_RETRY_AFTER_S
+                if not is_limited or attempt == MAX_REFUSALS:
                     raise problem
-                time.sleep(min(_retry_after_s(response), MAX_RETRY_AFTER_S))
+                time.sleep(wait_s)
         except httpx2.HTTPError as error:
             cause = str(error) or type(error).__name__
             raise ConnectionError(f"The server {self._url} cannot be reached: {cause}") from None

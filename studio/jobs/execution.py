@@ -137,7 +137,7 @@ class Executor:
             job = replace(job, worked_s=time.monotonic() - began_s)
             has_ended = self._finish(job, State.COMPLETED, result=result)
             if not has_ended:
-                # Otherwise, the next sweep removes its files.
+                # If they cannot be deleted now, the next sweep removes them.
                 with suppress(StorageUnavailable):
                     self._discard(job)
         if not has_ended:

@@ -101,7 +101,7 @@ def answering(*answers: tuple[int, str]) -> Iterator[tuple[Api, list[bytes]]]:
 
 
 def test_a_server_whose_database_is_away_for_a_moment_is_asked_again() -> None:
-    """A proxy in front of it may also say that it is away."""
+    """A proxy in front of it may also report that it is down."""
     away = json.dumps({"code": "storage_unavailable", "error": "The database does not respond."})
     with answering((503, away), (503, "<h1>No server</h1>"), (200, '{"n": 1}')) as (api, _):
         assert api.get_patiently("/status/0") == {"n": 1}

@@ -1,4 +1,4 @@
-"""How connections of Socket.IO end whose clients do not read, or while threads are lacking."""
+"""How Socket.IO connections end when clients do not read, or when no thread can be started."""
 
 import socket
 import time

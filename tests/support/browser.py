@@ -36,7 +36,7 @@ window.WebSocket = class extends WebSocket {
 
 @contextmanager
 def new_context(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
-    """A browser without a history, which is waited for as long as everything else."""
+    """A browser without a history, with the same timeout as everything else."""
     with browser.new_context(**options) as context:
         context.set_default_timeout(TIMEOUT_S * 1000)
         yield context

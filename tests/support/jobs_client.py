@@ -19,7 +19,7 @@ class Page:
         self.socket = SocketClient(
             reconnection=False,
             websocket_extra_options={"suppress_origin": True},
-            # Its default, 5 s, is short for a busy machine.
+            # Its default, 5 s, is too short for a busy machine.
             request_timeout=WAIT_S,
         )
         for name in ("job", "partial", "error", "disconnect", "connect_error"):

@@ -75,7 +75,7 @@ class Client:
             reconnection=reconnection,
             websocket_extra_options=options,
             http_session=self._http,
-            # Its default, 5 s, is short for a busy machine.
+            # Its default, 5 s, is too short for a busy machine.
             request_timeout=WAIT_S,
         )
         for name in EVENTS:

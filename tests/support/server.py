@@ -17,7 +17,7 @@ from tests.support.forks import Fork, Forks
 # Longer than a loaded machine needs, shorter than anybody waits for a test that fails.
 WAIT_S = 120.0
 ROOT = Path(__file__).resolve().parents[2]
-# Nothing listens on the port of "discard".
+# Nothing listens on the discard port.
 CLOSED_PORT = 9
 LAUNCHER = [sys.executable, "production.py"]
 

@@ -43,7 +43,7 @@ class Redis:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine, an answer of Redis may take long."""
+    """On a busy machine, Redis may take long to answer."""
     monkeypatch.setattr(rates, "REDIS_TIMEOUT_S", WAIT_S)
 
 

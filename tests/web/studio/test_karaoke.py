@@ -90,10 +90,10 @@ def test_a_line_that_is_played_does_not_stop_the_song_later(
 
 
 @pytest.mark.slow
-def test_lines_that_follow_at_once_are_chosen_one_by_one(
+def test_lines_that_follow_immediately_are_chosen_one_by_one(
     page: Page, studio: Server, sung: Song
 ) -> None:
-    """A line stays on the stage for a moment, but not when its next one is asked for."""
+    """A line stays on the stage for a moment, but not when the next one is requested."""
     words = ["one", "two", "three", "four"]
     lines = [
         {"start_s": n + 1.0, "end_s": n + 1.95, "text": f" {word}", "words": []}

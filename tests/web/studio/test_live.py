@@ -1,5 +1,6 @@
 """The page of live transcription: what is said into the microphone is written down."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from studio.transcription.languages import LANGUAGES
 from tests.support.browser import ASKS, NO_WEBSOCKETS, PHONE, assert_usable, until
 from tests.support.keys import SECRET
 from tests.support.live_client import Client, open_sessions
-from tests.support.server import LAUNCHER, Server
+from tests.support.server import LAUNCHER, WAIT_S, Server
 from tests.support.server import until as happens
 from tests.support.sounds import write_wav
 from tests.support.speech import MAX_WRONG, Spoken, wrong
@@ -183,8 +184,10 @@ def test_a_speaker_waits_until_the_place_of_its_lost_connection_is_free(
         with Client(server) as other:
             other.greeting()
             page.evaluate("isAway = false")
-            while not refusals:
+            ends_s = time.monotonic() + WAIT_S
+            while not refusals and time.monotonic() < ends_s:
                 page.evaluate("new Promise((done) => setTimeout(done, 100))")
+            assert refusals
             expect(page.get_by_text(LOST)).to_be_visible()
             expect(page.get_by_role("alert")).to_have_count(0)
         expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()

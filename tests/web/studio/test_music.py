@@ -51,14 +51,18 @@ def test_a_sentence_becomes_music_and_the_music_a_song(page: Page) -> None:
     page.get_by_role("button", name="Separate this").first.click()
     expect(page.get_by_role("heading", name="a slow piano tune with drums.flac")).to_be_visible()
     expect(page.locator(".lane")).to_have_count(4)
-    # Whoever has left the page meanwhile stays where they are.
+    # Someone who has left the page meanwhile is not taken elsewhere.
     page.goto(MUSIC)
     held = hold_requests(page, "**/upload")
     page.get_by_role("button", name="Separate this").first.click()
     page.get_by_role("link", name="Live").click()
-    with page.expect_response("**/process/demucs/*"):
+    while not held:
+        page.evaluate("fetch('/health').then((answer) => answer.text())")
+    # The last request before the mixer would open.
+    with page.expect_response("**/status/*"):
         for route in held:
             route.continue_()
+    page.evaluate("new Promise((done) => setTimeout(done, 300))")
     expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()
     page.goto(MUSIC)
     page.get_by_role("button", name="Delete").click()

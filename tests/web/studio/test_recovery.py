@@ -216,7 +216,7 @@ def test_a_lost_server_is_told_of_in_the_language_of_the_page(
 
 
 def test_a_song_that_could_not_be_loaded_plays_after_a_retry(page: Page, song: Song) -> None:
-    """Without another press of the button, as fast as before; and the button still works."""
+    """Without another press of the button, at the same speed; and the button still works."""
     page.add_init_script(KEEP_MEDIA)
     held = hold_requests(page, "**/stems.flac")
     page.goto(f"/studio/{song.file_id}?from=1&to=7&speed=0.8")

@@ -140,7 +140,7 @@ def test_edits_survive_a_reload_and_can_be_undone(page: Page, studio: Server, su
         "probability": 1.0,
     }
 
-    # A word that is undone was chosen: the focus moves to one that is still there.
+    # An undo removes the chosen word: the focus moves to one that is still there.
     edit(page, 2, "four five six seven")
     page.keyboard.press("End")
     focused = page.locator(".word:focus")

@@ -86,7 +86,8 @@ class NoThread(Exception):
 class Channel:
     """The WebSocket of the current request; `tcp` is a second handle of its socket.
 
-    Raises RemoteProtocolError if the request opens no WebSocket, and NoThread.
+    Raises RemoteProtocolError if the request is not a valid WebSocket handshake, and NoThread if no
+    thread can be started.
     """
 
     def __init__(

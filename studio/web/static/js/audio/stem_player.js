@@ -30,7 +30,7 @@ export class StemPlayer extends MediaPlayer {
     this._effects = [
       effect(() => {
         this.media.playbackRate = mix.speed.value;
-        // A file that is loaded again begins with the default.
+        // Reloading a file resets its speed to the default.
         this.media.defaultPlaybackRate = mix.speed.value;
       }),
       effect(() => this.keyShift.set(mix.key.value)),

@@ -18,7 +18,7 @@ const MAX_COLUMNS = 42;
 const PAUSE_S = 2;
 /** A row stays for this time after its last word. */
 const HOLD_S = 0.3;
-/** Media elements round the position that they seek. */
+/** Media elements may round the position they seek to. */
 const AFTER_S = 0.01;
 const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f300}-\u{1faff}]/u;
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/;
@@ -74,7 +74,8 @@ export function rowAt(rows, timeS) {
   return at < 0 ? rows.length : at;
 }
 
-/** From when on a row that starts right after another one is the row at that time. @param {Row[]} rows
+/** The earliest time, from its start on, at which `rowAt` returns a row: the previous one stays for a moment.
+ * @param {Row[]} rows
  * @param {number} n
  */
 export function shownFromS(rows, n) {

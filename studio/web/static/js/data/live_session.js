@@ -9,9 +9,9 @@ import { SendQueue, joined, quantized } from "./send_queue.js";
 
 const RETRY_MS = 500;
 const ATTEMPTS = 20;
-/** Until a connection that the server ended, or refused for now, is tried again. */
+/** Delay before reconnecting after the server closed or temporarily refused the connection. */
 const RECONNECT_MS = 3000;
-/** A server takes a lost connection for open at most this long, and holds its session's place. */
+/** How long a server may still consider a lost connection open, and so keep its place occupied. */
 const PLACE_HELD_MS = 60_000;
 /** More audio than this may not wait for the server. */
 const MAX_HELD_S = 300;
@@ -47,7 +47,7 @@ export class LiveSession {
     this._isReady = false;
     this._isUnderway = false;
     this._isServerStopping = false;
-    /** When the connection was lost; before that, never. */
+    /** When the connection was last lost; -Infinity if it never was. */
     this._droppedMs = -Infinity;
     this._limitBytes = Infinity;
     /** Where the server's times begin, in seconds of all recordings. */
@@ -73,7 +73,7 @@ export class LiveSession {
     socket.on("lagging", (data) => (this.lagS.value = data.seconds));
     socket.on("finished", () => this._finished());
     socket.on("error", (data) => {
-      this._isServerStopping = data.code === STOPPING;
+      if (data.code === STOPPING) this._isServerStopping = true;
       if (!UNSEEN.includes(data.code)) this.error.value = data.message;
     });
   }
@@ -117,7 +117,7 @@ export class LiveSession {
   _refused(error) {
     const code = error.data?.code;
     if (code === "unauthorized") needsKey.value = true;
-    // Its own lost connection may have the place.
+    // Its own lost connection may still occupy the place.
     const isForNow = code === STOPPING || code === "too_many_sessions";
     if (isForNow && performance.now() < this._droppedMs + PLACE_HELD_MS) {
       this._connectLater();
@@ -144,7 +144,7 @@ export class LiveSession {
     this._droppedMs = performance.now();
     this.state.value = "reconnecting";
     if (this._socket.active) return;
-    // Another server may take the place of one that stops.
+    // Another server may replace the one that is stopping.
     if (this._isServerStopping) this._connectLater();
     else this._end();
   }

@@ -9,7 +9,7 @@ import { keepScreenOn } from "../data/screen_on.js";
  */
 export function useFullScreen(element) {
   const [isFull, setFull] = useState(false);
-  // Who keeps `toggle` calls that of an earlier render.
+  // Callers may keep the `toggle` of an earlier render.
   const latest = useRef(isFull);
   latest.current = isFull;
   useEffect(() => {

@@ -28,14 +28,14 @@ export class TranscriptCursor {
     return known ? wordsOf(known) : [];
   }
 
-  /** The place nearest to another that the transcript has. @param {Place} place */
+  /** The nearest place that exists in the transcript. @param {Place} place */
   _nearest(place) {
     const line = Math.max(0, Math.min(place.line, this.store.lines.length - 1));
     const word = Math.max(0, Math.min(place.word, this._wordsIn(line).length - 1));
     return { line, word };
   }
 
-  /** The chosen word; another one if it was removed, as by an undo. */
+  /** The chosen word, or the nearest one if it was removed, for example by an undo. */
   get place() {
     return this._nearest(this.chosen.value);
   }

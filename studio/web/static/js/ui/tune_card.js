@@ -79,7 +79,7 @@ function Variation({ tune, track, number, durationS, attempt }) {
     setMoving(true);
     await attempt(async () => {
       const id = await separate(tune, track);
-      // The upload takes long, and by now another page may be open.
+      // The upload may take a while; the user may have opened another page meanwhile.
       if (route.peek().page === "music") go(`/studio/${id}`);
     });
     setMoving(false);

@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { peaksOf } from "../data/peaks.js";
-import { shownFromS } from "../data/karaoke_rows.js";
+import { rowAt, shownFromS } from "../data/karaoke_rows.js";
 import { moved, wordsOf } from "../data/transcript.js";
 import { t } from "../words.js";
 import { number } from "./format.js";
@@ -25,7 +25,7 @@ const KEY_STEP_S = 0.02;
 /**
  * @param {{ id: string, store: import("../data/transcript_store.js").TranscriptStore,
  *   player: import("../audio/media_player.js").MediaPlayer, rows: Row[], at: number, offsetS: number }} properties
- *   `offsetS` is how much later than its times the text is shown
+ *   `offsetS`: seconds by which the text is shown later than its times
  */
 export function WordTiming({ id, store, player, rows, at, offsetS }) {
   const n = Math.min(at, rows.length - 1);
@@ -38,6 +38,12 @@ export function WordTiming({ id, store, player, rows, at, offsetS }) {
     const latencyS = player.timeS - player.positionS;
     player.seek(shownFromS(rows, other) + offsetS + latencyS);
   };
+  const goBack = () => {
+    // A row that ends before the one in front of it is never shown.
+    let to = n - 1;
+    while (to > 0 && rowAt(rows, shownFromS(rows, to)) >= n) to -= 1;
+    goTo(to);
+  };
   const play = () => {
     const fromS = Math.max(0, row.start_s - AROUND_S + offsetS);
     playPart(fromS, row.end_s + AROUND_S / 2 + offsetS);
@@ -48,7 +54,7 @@ export function WordTiming({ id, store, player, rows, at, offsetS }) {
       <p class="muted">${t("karaoke.timing.hint")}</p>
       ${isOpen && html`<${TimeLine} id=${id} store=${store} player=${player} row=${row} n=${n} />`}
       <div class="row">
-        <button disabled=${n === 0} onClick=${() => goTo(n - 1)}>${t("karaoke.timing.before")}</button>
+        <button disabled=${n === 0} onClick=${goBack}>${t("karaoke.timing.before")}</button>
         <button class="primary" onClick=${play}>${t("karaoke.timing.play")}</button>
         <button disabled=${n >= rows.length - 1} onClick=${() => goTo(n + 1)}>
           ${t("karaoke.timing.after")}
