@@ -7,12 +7,12 @@ BIN := $(VENV)/bin
 # Python keeps what it has compiled, whatever the environment says: tests start it hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup dev run demo scale-demo page screenshots voices sounds test test-all coverage lint lock bench bench-quick
-BY_FILE := --dist loadfile --no-loadscope-reorder
+# Two cores serve three workers, because many tests wait for servers.
+WORKERS := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # The tests that `make test` runs, and those that `make test-all` adds: clusters run alone, because
-# other tests would make their workers miss a heartbeat. Two cores serve three workers, because many
-# tests wait for servers; slow ones wait less.
-TESTS := --numprocesses 3 $(BY_FILE) -m "not voices and not slow"
-SLOW_TESTS := --numprocesses 2 $(BY_FILE) -m "(slow or voices) and not postgres"
+# other tests would make their workers miss a heartbeat.
+TESTS := $(WORKERS) -m "not voices and not slow"
+SLOW_TESTS := $(WORKERS) -m "(slow or voices) and not postgres"
 CLUSTER_TESTS := -m "slow and postgres"
 
 help:  ## list these commands

@@ -123,7 +123,7 @@ class Machines:
         store = ObjectStore(self.folder / "store")
         self._services.callback(store.kill, *KINDS)
         store.start(*KINDS)
-        store.bucket("").create()
+        store.create_bucket()
         self.settings |= store.settings("files")
         return store
 

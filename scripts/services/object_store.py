@@ -1,14 +1,18 @@
 """A real object store: OpenStack Swift with its S3 interface, on loopback."""
 
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from scripts.services.children import free_port, is_open, kill, spawn, wait_until_ready
 from scripts.services.programs import environment_with
+from studio.errors import StorageUnavailable
 from studio.storage.bucket import Bucket, BucketSettings
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test:tester", "AWS_SECRET_ACCESS_KEY": "testing"}
 BUCKET = "studio"
+CREATE_WITHIN_S, RETRY_S = 120.0, 0.5
 KINDS = ("account", "container", "object", "proxy")
 SERVER = Path(__file__).with_name("swift_server.py")
 
@@ -40,6 +44,22 @@ class ObjectStore:
                 self.folder / f"{kind}.log",
                 lambda port=self.ports[kind]: is_open(port),  # type: ignore[misc]
             )
+
+    def create_bucket(self) -> None:
+        """Create the bucket, with retries: Swift's own limits are short for a busy machine."""
+        bucket, ends_s = self.bucket(""), time.monotonic() + CREATE_WITHIN_S
+        while True:
+            try:
+                bucket.create()
+                return
+            except StorageUnavailable:
+                with suppress(StorageUnavailable):
+                    # It may exist although nothing was answered.
+                    bucket.check()
+                    return
+                if time.monotonic() > ends_s:
+                    raise
+            time.sleep(RETRY_S)
 
     def dead(self) -> list[str]:
         """The servers that do not run."""

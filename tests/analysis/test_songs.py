@@ -124,10 +124,9 @@ def write_long(path: Path, seconds: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("short_s", "long_s"), [(60, 300), (180, 3600)])
-def test_memory_does_not_grow_with_the_song(tmp_path: Path, short_s: int, long_s: int) -> None:
+def test_memory_does_not_grow_with_the_song(tmp_path: Path) -> None:
     peaks = []
-    for seconds in (short_s, long_s):
+    for seconds in (180, 1800):
         path = write_long(tmp_path / f"{seconds}.wav", seconds)
         command = [sys.executable, "-c", JOB, str(path), str(MODEL), str(tmp_path), str(seconds)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -10,9 +10,9 @@ import pytest
 from tests.support.server import ROOT
 from tests.support.sounds import write_song
 
-SHORT_S, LONG_S = 180, 3600
-# How much sound waits between threads of ffmpeg depends on how busy the machine is. An hour of it
-# takes a hundred times as much.
+SHORT_S, LONG_S = 180, 1200
+# How much sound waits between threads of ffmpeg depends on how busy the machine is. Twenty
+# minutes of it take fifty times as much.
 WAITING_KIB = 8 * 1024
 
 # Runs in a separate process, so that the peaks are those of one mix and its children.

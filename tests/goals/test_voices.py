@@ -34,6 +34,8 @@ pytestmark = [
 ]
 
 PROMPTS = 12
+# Enough for a batch of several windows.
+BATCHED_PROMPTS = 16
 LONG_PROMPTS = 4
 # A beam that skips returns only the last two of the five sentences.
 SKIPPED = ("fr", "conf-adminmenu-menu8")
@@ -125,14 +127,14 @@ def test_batches_lose_nothing_and_answers_repeat(
     runtime: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     engine: FasterWhisper = request.getfixturevalue(runtime)
-    prompts = voices.prompts("ru", 2 * PROMPTS)
+    prompts = voices.prompts("ru", BATCHED_PROMPTS)
     path = tmp_path / "together.wav"
     seconds = len(one_recording([sound_of(prompt) for prompt in prompts], path)) / RATE_HZ
     normalise = normaliser("ru")
     true = [word for prompt in prompts for word in normalise(prompt.text)]
     alone = text_of_job(engine, tmp_path, path, seconds)
-    batched = [text_of_job(engine, tmp_path, path, seconds, batch_size=8) for _ in range(3)]
-    assert batched[0] == batched[1] == batched[2]
+    batched = [text_of_job(engine, tmp_path, path, seconds, batch_size=8) for _ in range(2)]
+    assert batched[0] == batched[1]
     one, many = (Score.of([true], [normalise(text)], None) for text in (alone, batched[0]))
     assert many.percent <= one.percent + TOLERANCE
     assert len(lost_runs(true, many.said[0], one.said[0])) <= MAX_LOST

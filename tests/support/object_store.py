@@ -18,7 +18,7 @@ def object_store(folder: Path) -> Iterator[ObjectStore]:
             patch.setenv(name, value)
         try:
             store.start(*KINDS)
-            store.bucket("").create()
+            store.create_bucket()
             yield store
         finally:
             store.kill(*KINDS)
