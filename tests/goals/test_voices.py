@@ -34,8 +34,6 @@ pytestmark = [
 ]
 
 PROMPTS = 12
-# Enough for a batch of several windows.
-BATCHED_PROMPTS = 16
 LONG_PROMPTS = 4
 # A beam that skips returns only the last two of the five sentences.
 SKIPPED = ("fr", "conf-adminmenu-menu8")
@@ -127,7 +125,8 @@ def test_batches_lose_nothing_and_answers_repeat(
     runtime: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     engine: FasterWhisper = request.getfixturevalue(runtime)
-    prompts = voices.prompts("ru", BATCHED_PROMPTS)
+    # Enough for a batch of several windows.
+    prompts = voices.prompts("ru", PROMPTS)
     path = tmp_path / "together.wav"
     seconds = len(one_recording([sound_of(prompt) for prompt in prompts], path)) / RATE_HZ
     normalise = normaliser("ru")
