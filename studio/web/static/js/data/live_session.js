@@ -5,19 +5,15 @@
 import { signal } from "@preact/signals";
 import { io } from "socket.io-client";
 import { needsKey } from "./api.js";
+import { LiveReconnection, STOPPING } from "./live_reconnection.js";
 import { SendQueue, joined, quantized } from "./send_queue.js";
 
 const RETRY_MS = 500;
 const ATTEMPTS = 20;
-/** Delay before reconnecting after the server closed or temporarily refused the connection. */
-const RECONNECT_MS = 3000;
-/** How long a server may still consider a lost connection open, and so keep its place occupied. */
-const PLACE_HELD_MS = 60_000;
 /** More audio than this may not wait for the server. */
 const MAX_HELD_S = 300;
 /** Errors after which the same audio may be sent later. */
 const FOR_NOW = ["too_far_behind", "finishing"];
-const STOPPING = "server_stopping";
 /** Errors that are not shown, because the session goes on. */
 const UNSEEN = [...FOR_NOW, "session_too_long", STOPPING];
 
@@ -46,9 +42,6 @@ export class LiveSession {
     this._isClosing = false;
     this._isReady = false;
     this._isUnderway = false;
-    this._isServerStopping = false;
-    /** When the connection was last lost; -Infinity if it never was. */
-    this._droppedMs = -Infinity;
     this._limitBytes = Infinity;
     /** Where the server's times begin, in seconds of all recordings. */
     this._baseS = NaN;
@@ -60,6 +53,7 @@ export class LiveSession {
       reconnectionAttempts: ATTEMPTS,
       forceNew: true,
     });
+    this._reconnection = new LiveReconnection(this._socket);
     this._listen();
   }
 
@@ -73,7 +67,6 @@ export class LiveSession {
     socket.on("lagging", (data) => (this.lagS.value = data.seconds));
     socket.on("finished", () => this._finished());
     socket.on("error", (data) => {
-      if (data.code === STOPPING) this._isServerStopping = true;
       if (!UNSEEN.includes(data.code)) this.error.value = data.message;
     });
   }
@@ -102,7 +95,6 @@ export class LiveSession {
   /** @param {number} limitBytes */
   async _configure(limitBytes) {
     this._limitBytes = limitBytes;
-    this._isServerStopping = false;
     const answer = await this._socket.emitWithAck("configure", this._settings);
     if (answer?.error) {
       this._end();
@@ -117,21 +109,12 @@ export class LiveSession {
   _refused(error) {
     const code = error.data?.code;
     if (code === "unauthorized") needsKey.value = true;
-    // Its own lost connection may still occupy the place.
-    const isForNow = code === STOPPING || code === "too_many_sessions";
-    if (isForNow && performance.now() < this._droppedMs + PLACE_HELD_MS) {
-      this._connectLater();
+    if (this._reconnection.comesAfterRefusal(code)) {
+      this.state.value = "reconnecting";
       return;
     }
     if (code) this.error.value = error.message;
-    if (this._socket.active) this.state.value = "reconnecting";
-    else this._end();
-  }
-
-  _connectLater() {
-    setTimeout(() => {
-      if (this.state.value !== "ended") this._socket.connect();
-    }, RECONNECT_MS);
+    this._end();
   }
 
   _dropped() {
@@ -141,12 +124,8 @@ export class LiveSession {
     this._text.interim.value = null;
     this._queue.restore();
     this._baseS = NaN;
-    this._droppedMs = performance.now();
     this.state.value = "reconnecting";
-    if (this._socket.active) return;
-    // Another server may replace the one that is stopping.
-    if (this._isServerStopping) this._connectLater();
-    else this._end();
+    if (!this._reconnection.comesAfterDrop()) this._end();
   }
 
   _end() {
@@ -157,7 +136,7 @@ export class LiveSession {
     this.pendingS.value = 0;
     this.level.value = 0;
     this.state.value = "ended";
-    this._socket.disconnect();
+    this._reconnection.stop();
   }
 
   _pump() {
