@@ -114,7 +114,7 @@ class Api:
 
 def _retry_after_s(response: httpx2.Response) -> float:
     try:
-        return int(response.headers["Retry-After"])
+        return max(0, int(response.headers["Retry-After"]))
     except (KeyError, ValueError):
         return POLL_S
 

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,21 @@ def assert_usable(page: Page) -> None:
 def fits(page: Page) -> bool:
     """Nothing sticks out to the right."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def handle_first(page: Page, pattern: str, handle: Callable[[Route], object]) -> list[Route]:
+    """Handle the first request of a page that matches, which is listed; later ones are answered."""
+    handled: list[Route] = []
+
+    def answer(route: Route) -> None:
+        if handled:
+            route.continue_()
+        else:
+            handled.append(route)
+            handle(route)
+
+    page.route(pattern, answer)
+    return handled
 
 
 def hold_requests(page: Page, pattern: str) -> list[Route]:

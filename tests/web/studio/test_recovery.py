@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, Route, WebSocket, expect
 
-from tests.support.browser import assert_usable, hold_requests
+from tests.support.browser import assert_usable, handle_first, hold_requests
 from tests.support.server import Server
 from tests.support.sounds import noise, write_wav
 from tests.support.studio_page import CARDS, LEVEL, LINE, LOOK, LOUD, remember
@@ -54,21 +54,6 @@ def wait_for(page: Page, held: list[Route], count: int) -> None:
     """Wait until so many requests are held."""
     while len(held) < count:
         settle(page)
-
-
-def abort_first(page: Page, pattern: str) -> list[Route]:
-    """The request of a page that fails, the first one that matches; later ones are answered."""
-    aborted: list[Route] = []
-
-    def answer(route: Route) -> None:
-        if aborted:
-            route.continue_()
-        else:
-            aborted.append(route)
-            route.abort()
-
-    page.route(pattern, answer)
-    return aborted
 
 
 def show_uploads(page: Page, studio: Server, count: int) -> list[str]:
@@ -236,16 +221,11 @@ def test_a_song_that_could_not_be_loaded_plays_after_a_retry(page: Page, song: S
 
 def test_a_song_whose_files_were_refused_asks_again(page: Page, song: Song) -> None:
     problem = {"code": "too_many_requests", "error": "Retry after 1 s."}
-    refused: list[Route] = []
-
-    def answer(route: Route) -> None:
-        if refused:
-            route.continue_()
-        else:
-            refused.append(route)
-            route.fulfill(status=429, json=problem, headers={"Retry-After": "1"})
-
-    page.route("**/files/*", answer)
+    refused = handle_first(
+        page,
+        "**/files/*",
+        lambda route: route.fulfill(status=429, json=problem, headers={"Retry-After": "1"}),
+    )
     page.goto(f"/studio/{song.file_id}")
     expect(page.locator(".lane")).to_have_count(4)
     assert refused
@@ -305,7 +285,7 @@ def test_a_list_asks_for_a_few_waveforms_at_once(page: Page, studio: Server) -> 
     ("path", "button"), [("/live", "Start the microphone"), ("/studio/music", "Make music")]
 )
 def test_the_models_are_asked_for_again(page: Page, path: str, button: str) -> None:
-    aborted = abort_first(page, "**/models")
+    aborted = handle_first(page, "**/models", Route.abort)
     page.goto(path)
     expect(page.get_by_role("button", name=button)).to_be_enabled()
     assert aborted
@@ -314,7 +294,7 @@ def test_the_models_are_asked_for_again(page: Page, path: str, button: str) -> N
 
 def test_a_picture_that_failed_is_asked_for_again(page: Page, studio: Server) -> None:
     show_uploads(page, studio, 2)
-    aborted = abort_first(page, PEAKS)
+    aborted = handle_first(page, PEAKS, Route.abort)
     page.goto("/studio")
     until(page, f"({DRAWN})('picture')")
     assert aborted

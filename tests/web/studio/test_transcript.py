@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.support.browser import ASKS, assert_usable, new_context
+from tests.support.browser import ASKS, assert_usable, handle_first, new_context
 from tests.support.server import Server
 from tests.support.studio_page import REFUSE_STORAGE
 from tests.web.studio.conftest import DESKTOP, Song, until
@@ -247,15 +247,7 @@ def test_downloads_have_all_edits(page: Page, studio: Server, sung: Song) -> Non
     page.goto(f"/studio/{sung.file_id}/transcript")
     downloads = page.get_by_role("group", name="Downloads")
     text = downloads.get_by_role("link", name="Text", exact=True)
-    held: list[Route] = []
-
-    def hold_first(route: Route) -> None:
-        if held:
-            route.continue_()
-        else:
-            held.append(route)
-
-    page.route(EDITED, hold_first)
+    held = handle_first(page, EDITED, lambda _: None)
     edit(page, 0, "first")
     expect(page.locator(".save")).to_have_text("Saving")
     edit(page, 0, "second")
