@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ PREFERENCES = {
     "services.settings.server": "",
     "intl.accept_languages": "en-GB",
 }
+LOADED = "browsingContext.load"
 _ADDRESS = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 
 
@@ -55,6 +57,7 @@ class Firefox:
         )
         self._number = 0
         self.call("session.new", capabilities={})
+        self.call("session.subscribe", events=[LOADED])
         self._context = self.call("browsingContext.getTree")["contexts"][0]["context"]
 
     def _address(self, log: Path) -> str:
@@ -70,14 +73,28 @@ class Firefox:
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         self._socket.send(json.dumps(message))
-        while (answer := json.loads(self._socket.recv())).get("id") != self._number:
-            pass
+        answer = self._receive(lambda message: message.get("id") == self._number)
         assert answer["type"] == "success", answer
         result: dict[str, Any] = answer["result"]
         return result
 
+    def _receive(self, is_wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The next message that is wanted; others are dropped."""
+        while True:
+            message: dict[str, Any] = json.loads(self._socket.recv())
+            if is_wanted(message):
+                return message
+
     def open(self, url: str) -> None:
-        self.call("browsingContext.navigate", context=self._context, url=url, wait="complete")
+        """Load a page, and return once it is complete.
+
+        The wait of `browsingContext.navigate` itself would end when the page that is left
+        changes its own address with `history.replaceState`.
+        """
+        self.call("browsingContext.navigate", context=self._context, url=url, wait="none")
+        self._receive(
+            lambda event: event.get("method") == LOADED and event["params"]["url"] != "about:blank"
+        )
 
     def run(self, expression: str) -> Any:
         """The value of an expression that JSON can hold; promises are awaited."""
