@@ -32,9 +32,14 @@ shift
 goto arguments
 
 :check
+rem The installers of OpenSSL and of Git do not add it to PATH.
+where openssl >nul 2>nul
+if errorlevel 1 if exist "%ProgramFiles%\OpenSSL-Win64\bin\openssl.exe" set "PATH=%ProgramFiles%\OpenSSL-Win64\bin;%PATH%"
+where openssl >nul 2>nul
+if errorlevel 1 if exist "%ProgramFiles%\Git\usr\bin\openssl.exe" set "PATH=%ProgramFiles%\Git\usr\bin;%PATH%"
 where openssl >nul 2>nul
 if errorlevel 1 (
-  echo openssl is not installed. Install it with "winget install ShiningLight.OpenSSL.Light", or add the one of Git for Windows to PATH, and try again. 1>&2
+  echo openssl is not installed. Run "winget install ShiningLight.OpenSSL.Light" and try again. An openssl in another folder must be in PATH. 1>&2
   exit /b 1
 )
 if "%force%"=="no" (

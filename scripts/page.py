@@ -4,6 +4,8 @@ Each file of the page is checked against its SHA-256. Needs npm, and a registry 
 unless `node_modules` is complete.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import json

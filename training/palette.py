@@ -1,7 +1,8 @@
 """Which instruments, drum kits and voices a song may use, for training and for held-out songs.
 
-The two palettes share no bass program, no other program, no drum kit and no voice, so that
-the held-out score measures sounds the network has never met.
+The two palettes share no bass program, no other program, no drum kit and no voice. Songs of other
+sources (`training/separation`) use all programs of the sound font, so only the voices and the notes
+of held-out songs are new to the bundled model.
 Programs count from 0, as in a MIDI program change message.
 """
 

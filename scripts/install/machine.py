@@ -21,7 +21,7 @@ def check_machine(gpu: bool) -> None:
         raise SetupError("this Python is 32-bit; install a 64-bit operating system or Python.")
     system, machine = platform.system(), platform.machine()
     if system == "Windows":
-        raise SetupError("not possible on Windows itself. Use WSL or containers.")
+        raise SetupError("native Windows is not supported. Use WSL or containers.")
     if (system, machine) == ("Darwin", "x86_64"):
         raise SetupError("PyTorch has no builds for Macs with an Intel processor any more.")
     if gpu and system != "Linux":

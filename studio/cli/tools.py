@@ -207,7 +207,7 @@ def _string(arguments: dict[str, Any], name: str) -> str:
     """Take a text from the arguments. Raises InvalidOption."""
     value = arguments.pop(name, None)
     if not isinstance(value, str) or not value.strip():
-        raise InvalidOption(f"`{name}` is {value!r}; it must be a text that is not empty.")
+        raise InvalidOption(f"`{name}` is {value!r}; it must be a non-empty string.")
     return value
 
 

@@ -80,7 +80,7 @@ def _take(engine: Engine, is_alone: bool) -> Connection:
             return connection
     raise DatabaseInUse(
         "another server uses it. A server with ROLE=all needs a database of its own; servers with "
-        "the roles web, worker and keeper share one"
+        "the roles web, live, worker and keeper share one"
     )
 
 

@@ -33,7 +33,7 @@ _ASS_STYLES = (
 
 
 def to_ass(transcript: Transcript, tags: Tags = NO_TAGS) -> str:
-    """Advanced SubStation Alpha: the words are filled with colour while they are sung (`\\kf`)."""
+    """Advanced SubStation Alpha: the words are highlighted as they are sung (`\\kf`)."""
     title = f"Title: {tags.title}\n" if tags.title else ""
     events = "".join(
         f"Dialogue: 0,{clock(hundredths(cue.start_s))},"

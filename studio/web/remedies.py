@@ -42,13 +42,13 @@ REMEDIES = {
         "edited transcripts to 16 MB."
     ),
     "font_missing": (
-        "A karaoke video would show boxes. `error` lists some of the characters. Add a font "
-        "to `FONTS_DIR`."
+        "A karaoke video would show boxes instead of these characters. `error` lists some of "
+        "them. Add a font to `FONTS_DIR`."
     ),
     "internal_error": "A bug in the server. The server log has the cause.",
     "interrupted": (
-        "The server stopped three times while the job was running (on several machines, a "
-        "worker five times). Check the server log, then start the job again."
+        "The server stopped three times while the job was running (on several machines, its "
+        "workers stopped five times). Check the server log, then start the job again."
     ),
     "invalid_json": "The request body must be a JSON object.",
     "invalid_link": (
@@ -66,9 +66,8 @@ REMEDIES = {
     ),
     "no_file": "The form has no file in the field `file`, or its file input is empty.",
     "not_audio": (
-        "The file is not in a known audio container, none of it can be decoded, or much less "
-        "than its packets should contain, or decoding takes far more time, memory or output "
-        "than such a file should; `error` says which."
+        "The file is not a known audio container, too little of it can be decoded, or decoding "
+        "it takes far more time, memory or output than it should; `error` says which."
     ),
     "not_editable": "Only transcripts can be edited.",
     "not_listed": (
@@ -164,7 +163,7 @@ REMEDIES = {
     "unknown_stem": "`error` lists the stems of the variant.",
     "unknown_track": "`error` lists the available tracks.",
     "unknown_variant": "`GET /models` lists the variants.",
-    "unsupported_file_type": "The file name must end in one of `ALLOWED_EXTENSIONS`.",
+    "unsupported_file_type": "The extension of the file name must be one of `ALLOWED_EXTENSIONS`.",
     "unsupported_media_type": (
         "Uploads are `multipart/form-data`; options are `application/json`."
     ),

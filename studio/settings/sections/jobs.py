@@ -15,7 +15,7 @@ class Jobs:
         "all",
         values.one_of("all", "web", "live", "worker", "keeper"),
         "Role of this process: all (a server on one machine), or web, live, worker or keeper, "
-        "which share a PostgreSQL database and the folders (docs/scaling.md).",
+        "which share a PostgreSQL database, and the folders or a bucket (docs/scaling.md).",
     )
     NODE: str = setting(
         "",

@@ -157,7 +157,7 @@ def test_one_button_makes_the_stems_and_the_words(page: Page, studio: Server) ->
     expect(page.locator(".sung-word").first).to_be_visible()
     page.get_by_role("button", name="Full screen").click()
     until(page, "document.fullscreenElement?.className.includes('karaoke')")
-    page.get_by_role("button", name="End full screen").click()
+    page.get_by_role("button", name="Exit full screen").click()
     until(page, "document.fullscreenElement === null")
     with page.expect_download() as download:
         page.get_by_role("button", name="Video (MP4)").click()

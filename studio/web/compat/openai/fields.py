@@ -61,7 +61,7 @@ def _options(values: "_Values", task: str, temperature: float) -> dict[str, Any]
     keywords = ", ".join(filter(None, map(str.strip, values.all("keywords"))))
     if len(keywords) > MAX_KEYWORDS_CHARACTERS:
         raise InvalidOption(
-            f"`keywords` have {len(keywords)} characters together; at most "
+            f"`keywords` has {len(keywords)} characters in total; at most "
             f"{MAX_KEYWORDS_CHARACTERS} are allowed.",
             param="keywords",
         )

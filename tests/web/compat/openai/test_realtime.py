@@ -177,7 +177,7 @@ def test_a_long_prompt_is_cut_and_long_keywords_are_refused() -> None:
         return configuration.updated({"audio": {"input": sound}}).settings("mini")
 
     assert updated({"prompt": "a" + "b" * 1000}).prompt == "b" * 1000
-    with pytest.raises(SessionError, match=r"`transcription.keywords` have 501 characters"):
+    with pytest.raises(SessionError, match=r"`transcription.keywords` has 501 characters"):
         updated({"keywords": ["a" * 250, "b" * 249]})
     with pytest.raises(SessionError, match=r"'model': .* at most 200"):
         updated({"model": "a" * 201})

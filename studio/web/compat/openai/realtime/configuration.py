@@ -97,7 +97,7 @@ class Configuration:
             first = error.errors()[0]
             name = "model" if first["loc"] == ("variant",) else ".".join(map(str, first["loc"]))
             what = f"{name!r}: {first['msg']}"
-            raise SessionError("invalid_setting", f"A setting is invalid, {what}.") from None
+            raise SessionError("invalid_setting", f"A setting is invalid: {what}.") from None
 
     def described(self) -> dict[str, Any]:
         """The session, as its client reads it."""
@@ -157,7 +157,7 @@ def _keywords(value: Any) -> tuple[str, ...]:
     if length > MAX_KEYWORDS_CHARACTERS:
         raise SessionError(
             "invalid_setting",
-            f"`transcription.keywords` have {length} characters together; at most "
+            f"`transcription.keywords` has {length} characters in total; at most "
             f"{MAX_KEYWORDS_CHARACTERS} are allowed.",
         )
     return keywords

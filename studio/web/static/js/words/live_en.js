@@ -9,7 +9,7 @@ export const liveEn = {
   "live.state.idle": "Ready",
   "live.state.connecting": "Connecting",
   "live.state.listening": "Listening",
-  "live.state.reconnecting": "The connection is lost. What you say is kept and sent later.",
+  "live.state.reconnecting": "Connection lost. Your audio is kept, and sent after reconnecting.",
   "live.state.finishing": "Finishing the last words",
   "live.level": "Level",
   "live.sent": "Sent",
