@@ -29,7 +29,10 @@ from studio.errors import DecoderEnded, NotAudio
 
 MAX_STREAMS = 100
 # Options of every run and every input. Decoder threads would cost memory and save no time.
-RUN = ["-hide_banner", "-nostdin", "-nostats", "-filter_threads", "1"]
+RUN = [
+    *("-hide_banner", "-nostdin", "-nostats"),
+    *("-filter_threads", "1", "-filter_complex_threads", "1"),
+]
 GUARDS = ["-protocol_whitelist", "fd", "-max_streams", str(MAX_STREAMS), "-threads", "1"]
 SOUND_ONLY = ["-vn", "-sn", "-dn"]
 INPUT = ["-fd", "0", "-i", "fd:"]
@@ -74,12 +77,14 @@ def ffmpeg_path() -> str:
 class ChildFiles:
     """The current folder of a child, which contains files of the server for it.
 
-    `output` is its output if that must be a file, which may take `max_bytes`.
+    `output` is its output if that must be a file, which may take `max_bytes`. `memory_bytes` is the
+    limit of its memory.
     """
 
     folder: Path
     output: IO[bytes] | None = None
     max_bytes: int = 0
+    memory_bytes: int = MEMORY_BYTES
 
 
 class Child:
@@ -98,6 +103,7 @@ class Child:
         self._waited_s = 0.0
         self._reading_s = 0.0
         self._max_bytes = files.max_bytes if files else 0
+        self._memory_bytes = files.memory_bytes if files else MEMORY_BYTES
         if source is None:
             self._process = _start(arguments, subprocess.PIPE, files)
         else:
@@ -242,7 +248,7 @@ class Child:
             import resource
 
             for kind, most in (
-                (resource.RLIMIT_DATA, MEMORY_BYTES),
+                (resource.RLIMIT_DATA, self._memory_bytes),
                 (resource.RLIMIT_FSIZE, self._max_bytes),
                 (resource.RLIMIT_CORE, 0),
             ):
