@@ -1,41 +1,29 @@
 """The pages for people: the studio, the API reference at `/docs`, and the live test page."""
 
-import base64
-import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
 
-from flask import Flask, Response, jsonify, render_template, request, send_file
+from flask import Flask, Response, render_template, send_file
 
-from studio.errors import UnknownRoute, all_errors
+from studio.errors import UnknownRoute
+from studio.web import reference
 from studio.web.assets import STATIC, Assets
-from studio.web.openapi import described, document
 from studio.web.operations import own_file
-from studio.web.remedies import REMEDIES
-from studio.web.samples import call_of, samples
+from studio.web.policies import (
+    NO_PAGE_POLICY,
+    POLICY,
+    POLICY_HEADER,
+    STUDIO_POLICY,
+    TEST_PAGE_POLICY,
+    script_source,
+)
 from studio.web.services import Services
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST_PAGE = "websocket-test.html"
 # The folder of the test page: the top of a checkout, or in a wheel beside this module.
 _PAGE_FOLDERS = (ROOT, Path(__file__).resolve().parent)
-# What an answer may load or do in a browser: nothing, but for the pages below.
-POLICY_HEADER = "Content-Security-Policy"
-POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-NO_PAGE_POLICY = f"{POLICY}; style-src 'unsafe-inline'"
-# Operations are tried in place, and what they return is shown from memory.
-DOCS_POLICY = (
-    f"{POLICY}; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "media-src blob:"
-)
-# Sound is played from the server, and recorded and mixed sound from memory.
-STUDIO_POLICY = (
-    f"{POLICY}; script-src 'self' 'wasm-unsafe-eval' {{import_map}}; worker-src 'self'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; media-src 'self' blob:; "
-    "connect-src 'self'; font-src 'self'; manifest-src 'self'"
-)
 # What the modules of the studio call the packages that `make page` installs.
 VENDOR_MODULES = {
     "preact": "vendor/preact.js",
@@ -46,56 +34,24 @@ VENDOR_MODULES = {
     "signalsmith-stretch": "vendor/signalsmith-stretch.js",
     "socket.io-client": "vendor/socket.io.js",
 }
-# The page connects to the server that its user names, and may take its client from a CDN.
-TEST_PAGE_POLICY = (
-    f"{POLICY}; style-src 'unsafe-inline'; connect-src * ws: wss:; media-src blob:; "
-    "worker-src data: blob:; script-src 'self' data: https://cdn.socket.io {hashes}"
-)
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 # Put there by `make page`.
 SOCKETIO_CLIENT = STATIC / "vendor" / "socket.io.min.js"
 
 
 def register(app: Flask, services: Services) -> None:
-    """Add the pages and `/openapi.json`."""
+    """Add the pages, the API reference among them."""
     assets = Assets()
     _add_studio(app, assets, lists_files=services.access.needs_key)
-
-    def openapi() -> dict[str, Any]:
-        return document(app, services.version, services.models, services.access.needs_key)
-
+    reference.register(app, services, assets)
     page_file = next(path for folder in _PAGE_FOLDERS if (path := folder / TEST_PAGE).is_file())
-    hashes = map(_hash, _SCRIPT.findall(page_file.read_text("utf-8")))
+    hashes = map(script_source, _SCRIPT.findall(page_file.read_text("utf-8")))
     test_page_policy = TEST_PAGE_POLICY.format(hashes=" ".join(hashes))
 
     @app.after_request
     def restrict(answer: Response) -> Response:
         answer.headers.setdefault(POLICY_HEADER, POLICY)
         return answer
-
-    @app.get("/openapi.json")
-    def openapi_json() -> Response:
-        return jsonify(openapi())
-
-    @app.get("/docs")
-    def docs() -> Response:
-        address = request.host_url.rstrip("/")
-        api = openapi()
-        operations = {found.operation_id: found for _, _, found in described(app, services.models)}
-        page = render_template(
-            "docs.html",
-            api=api,
-            address=address,
-            needs_key=services.access.needs_key,
-            codes=lambda path, method: samples(
-                call_of(method, path, api["paths"][path][method], api, address)
-            ),
-            operations=operations,
-            errors=all_errors(),
-            remedies=REMEDIES,
-            path=assets.path,
-        )
-        return Response(page, headers={POLICY_HEADER: DOCS_POLICY})
 
     @app.get(f"/{TEST_PAGE}")
     def test_page() -> Response:
@@ -118,7 +74,7 @@ def _add_studio(app: Flask, assets: Assets, *, lists_files: bool) -> None:
     is_complete = all(name in assets for name in VENDOR_MODULES.values())
     modules = {name: assets.path(file) for name, file in VENDOR_MODULES.items() if file in assets}
     import_map = json.dumps({"imports": modules})
-    policy = STUDIO_POLICY.format(import_map=_hash(import_map))
+    policy = STUDIO_POLICY.format(import_map=script_source(import_map))
 
     @app.get("/")
     @app.get("/live")
@@ -138,9 +94,3 @@ def _add_studio(app: Flask, assets: Assets, *, lists_files: bool) -> None:
     @own_file
     def static_file(version: str, name: str) -> Response:
         return assets.answer(version, name)
-
-
-def _hash(script: str) -> str:
-    """The source of a policy for an inline script."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"

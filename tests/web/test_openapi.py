@@ -221,6 +221,18 @@ def test_the_page_shows_all_of_it(described: Server, document: dict[str, Any]) -
     assert page.rindex('id="get_metrics"') > page.rindex('id="live-jobs"')
 
 
+def test_a_client_that_has_the_reference_does_not_get_it_again(described: Server) -> None:
+    """And the page shows the name of the server that was asked for."""
+    for path in ("/openapi.json", "/docs"):
+        first = described.get(path)
+        again = described.get(path, headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert described.get(path).content == first.content
+    local = described.get("/docs", headers={"Host": f"localhost:{described.port}"})
+    assert f"http://localhost:{described.port}" in local.text
+    assert f"http://localhost:{described.port}" not in described.get("/docs").text
+
+
 def test_the_page_names_all_events(described: Server) -> None:
     page = described.get("/docs").text
     protocol = (ROOT / "docs" / "protocol.md").read_text("utf-8")
