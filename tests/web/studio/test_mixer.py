@@ -21,6 +21,20 @@ window.Audio = function (...more) {
   return media;
 };
 """
+# As in Safari: sound starts only in the task of a click; a call holds the audio context back.
+STRICT = """
+window.isClicked = false;
+addEventListener("click", () => {
+  isClicked = !window.isStrict;
+  setTimeout(() => { isClicked = false; });
+}, true);
+const start = HTMLMediaElement.prototype.play;
+HTMLMediaElement.prototype.play = function () {
+  if (isClicked) return start.call(this);
+  return Promise.reject(new DOMException("It needs a gesture.", "NotAllowedError"));
+};
+AudioContext.prototype.resume = () => new Promise(() => {});
+"""
 
 
 def play(page: Page, song: Song, query: str = "") -> None:
@@ -38,6 +52,26 @@ def test_what_is_muted_is_not_heard(page: Page, song: Song) -> None:
     mute(page, *STEMS)
     until(page, f"({LEVEL})() > {LOUD}")
     until(page, "!location.search.includes('mute')")
+
+
+def test_the_first_press_plays_in_safari(page: Page, song: Song) -> None:
+    page.add_init_script(STRICT)
+    play(page, song)
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_blocked_playback_is_reported(page: Page, song: Song) -> None:
+    page.add_init_script(STRICT)
+    page.goto(f"/studio/{song.file_id}?from=1&to=7")
+    page.evaluate("window.isStrict = true")
+    page.get_by_role("button", name="Play").click()
+    blocked = page.get_by_role("alert")
+    expect(blocked).to_have_text("The browser blocked playback. Press Play again.")
+    page.evaluate("window.isStrict = false")
+    page.get_by_role("button", name="Play").click()
+    until(page, f"window.heard && ({LEVEL})() > {LOUD}")
+    expect(blocked).to_be_hidden()
 
 
 def test_the_address_brings_the_mix_back(page: Page, song: Song) -> None:

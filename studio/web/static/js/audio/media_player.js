@@ -11,6 +11,8 @@ export class MediaPlayer {
   constructor(url, durationS) {
     this.isPlaying = signal(false);
     this.hasFailed = signal(false);
+    /** Whether the browser wants another press of the button. */
+    this.isBlocked = signal(false);
     this.durationS = signal(durationS);
     this.media = new Audio(url);
     this.media.preload = "auto";
@@ -28,6 +30,7 @@ export class MediaPlayer {
     });
     media.addEventListener("play", () => {
       this.isPlaying.value = true;
+      this.isBlocked.value = false;
     });
     media.addEventListener("pause", () => {
       this.isPlaying.value = false;
@@ -60,8 +63,11 @@ export class MediaPlayer {
     try {
       await this.media.play();
     } catch (error) {
-      // A pause before the first sound is no failure; the event reports others.
       if (!(error instanceof DOMException)) throw error;
+      // A pause before the first sound is no failure, and an event reports a file that cannot be played.
+      if (error.name !== "NotAllowedError") return;
+      this.isPlaying.value = !this.media.paused;
+      this.isBlocked.value = true;
     }
   }
 

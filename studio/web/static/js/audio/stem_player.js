@@ -73,7 +73,8 @@ export class StemPlayer extends MediaPlayer {
 
   /** @param {number} [fromS] */
   async play(fromS) {
-    await this.context.resume();
+    // Safari allows both only in the task of the click, and iOS may keep the context waiting.
+    this.context.resume().catch(() => {});
     await super.play(fromS);
   }
 

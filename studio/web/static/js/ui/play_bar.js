@@ -19,6 +19,11 @@ export function PlayButton({ player }) {
   </button>`;
 }
 
+/** @param {{ player: MediaPlayer }} properties */
+export function Blocked({ player }) {
+  return player.isBlocked.value && html`<p class="bad failed" role="alert">${t("player.blocked")}</p>`;
+}
+
 /** @param {{ player: MediaPlayer, children?: any }} properties */
 export function PlayBar({ player, children }) {
   const time = useRef(/** @type {HTMLElement | null} */ (null));
@@ -32,6 +37,7 @@ export function PlayBar({ player, children }) {
     <span class="times"><span ref=${time}>0:00</span> / ${clock(player.durationS.value)}</span>
     <${SeekSlider} player=${player} />
     ${children}
+    <${Blocked} player=${player} />
     ${player.hasFailed.value &&
     html`<p class="bad failed" role="alert">
       ${t("player.failed")} <button onClick=${() => player.retry()}>${t("upload.retry")}</button>

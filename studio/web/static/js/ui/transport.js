@@ -2,7 +2,7 @@
 import { t } from "../words.js";
 import { clock } from "./format.js";
 import { html } from "./html.js";
-import { PlayButton, SeekSlider } from "./play_bar.js";
+import { Blocked, PlayButton, SeekSlider } from "./play_bar.js";
 import { Key, Speed } from "./setting.js";
 
 /**
@@ -18,6 +18,7 @@ export function Transport({ player, durationS, children }) {
     <${Key} mix=${player.mix} />
     <${Loop} player=${player} />
     ${children}
+    <${Blocked} player=${player} />
     ${player.keyShift.problem.value && html`<p class="bad" role="alert">${player.keyShift.problem.value}</p>`}
   </div>`;
 }

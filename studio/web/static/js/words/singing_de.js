@@ -6,6 +6,7 @@ export const singingDe = {
   "tabs.transcript": "Text",
   "player.position": "Position",
   "player.failed": "Der Ton lässt sich nicht abspielen.",
+  "player.blocked": "Der Browser hat die Wiedergabe verhindert. Drücke noch einmal auf „Abspielen“.",
   "text.none": "Zu dieser Datei gibt es noch keinen Text",
   "text.none.hint": "Der Server schreibt auf, was gesprochen oder gesungen wird, mit der Zeit jedes Wortes.",
   "text.whole": "Die ganze Datei transkribieren",

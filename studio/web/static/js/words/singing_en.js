@@ -6,6 +6,7 @@ export const singingEn = {
   "tabs.transcript": "Transcript",
   "player.position": "Position",
   "player.failed": "The sound cannot be played.",
+  "player.blocked": "The browser blocked playback. Press Play again.",
   "text.none": "This file has no text yet",
   "text.none.hint": "The server transcribes speech and lyrics, with the time of every word.",
   "text.whole": "Transcribe the whole file",
