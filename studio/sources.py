@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,8 @@ NO_END = (
     "The file does not record where it ends, so the server cannot tell whether it is complete. "
     "{:,.1f} s of audio were found."
 )
+# Of an MP3, unless its recording has a rate that MP3 has.
+MP3_RATE_HZ = 48_000
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,33 @@ def upload_peaks(storage: Storage, upload: Upload, samples_per_pixel: int) -> St
     return storage.beside(upload).add(
         f"original.{audio.PEAKS_FORMATS[samples_per_pixel]}",
         lambda: audio.max_peaks_bytes(round(sound.duration_s * sound.sample_rate_hz)),
+        write,
+    )
+
+
+def upload_mp3(storage: Storage, upload: Upload) -> StoredFile:
+    """Uploaded audio as MP3 of one or two channels, which is made if it does not exist.
+
+    Raises NotAudio, DiskFull, and the errors of `OnDemand.make`.
+    """
+    sound = upload.sound
+    assert sound is not None
+    source = storage.source(upload)
+    rate_hz = sound.sample_rate_hz if sound.sample_rate_hz in audio.MP3_RATES_HZ else MP3_RATE_HZ
+    channels, samples = min(sound.channels, 2), round(sound.duration_s * rate_hz)
+    tags = cache(lambda: audio.read_all_tags(source.path).completed(upload.filename))
+
+    def write(path: Path) -> None:
+        blocks = audio.decode(source.path, rate_hz, channels, sound.duration_s)
+        writer = audio.SoundWriter(path, "mp3", rate_hz, channels, samples, tags=tags())
+        with closing(blocks), writer:
+            for block in blocks:
+                check_wanted()
+                writer.write(block)
+
+    return storage.beside(upload).add(
+        "original.mp3",
+        lambda: audio.max_mp3_bytes(samples, channels) + tags().picture_bytes,
         write,
     )
 

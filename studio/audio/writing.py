@@ -36,6 +36,9 @@ ENCODINGS: dict[str, dict[str, Any]] = {
 AudioFormat = Literal["wav", "flac", "mp3", "ogg"]
 FLAC_CHANNELS = 8
 
+# The sample rates of MPEG-1, which every player plays.
+MP3_RATES_HZ = (32_000, 44_100, 48_000)
+
 CONTENT_TYPES = {audio_format: MEDIA_TYPES[audio_format] for audio_format in ENCODINGS}
 
 # What a file takes at most, as a share of the same track as WAV: of 32 bits a sample FLAC keeps 24,
@@ -47,7 +50,16 @@ MAX_OVERHEAD_BYTES = 16 << 10
 
 def max_bytes(source: Path, audio_format: str) -> int:
     """Bytes that a track which `SoundWriter` wrote as WAV takes at most in a format."""
-    return round(source.stat().st_size * MAX_SHARE_OF_WAV[audio_format]) + MAX_OVERHEAD_BYTES
+    return _share(source.stat().st_size, audio_format)
+
+
+def max_mp3_bytes(samples: int, channels: int) -> int:
+    """Bytes that a recording takes at most as MP3, without a picture."""
+    return _share(4 * samples * channels, "mp3")
+
+
+def _share(wav_bytes: int, audio_format: str) -> int:
+    return round(wav_bytes * MAX_SHARE_OF_WAV[audio_format]) + MAX_OVERHEAD_BYTES
 
 
 def read_blocks(path: Path) -> Iterator[Sound]:

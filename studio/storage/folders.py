@@ -2,7 +2,7 @@
 
 uploads/<file_id>/source.<type>        the uploaded file
 uploads/<file_id>/upload.json          its name, size, hash and sound properties
-uploads/<file_id>/original.*           its waveform data, made on demand
+uploads/<file_id>/original.*           its waveform data and its MP3, made on demand
 uploads/.incoming/<server>-*           uploads in progress
 outputs/<file_id>/<job_id>/            the results of one completed job
 outputs/<file_id>/<job_id>-<attempt>/  those of a later attempt than the first

@@ -1,7 +1,7 @@
 """Uploads and results in a bucket, with local copies of what is read.
 
     uploads/<file_id>/source.<type>          the uploaded file; it exists if it has a record
-    uploads/<file_id>/original.*             its waveform data, made on demand
+    uploads/<file_id>/original.*             its waveform data and its MP3, made on demand
     results/<file_id>/<name>/                the results of one attempt of a job; they exist if the
                                              job has been completed by this attempt
     results/<file_id>/<name>/edited/         an edited version of a track, if there is one

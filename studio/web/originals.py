@@ -1,10 +1,10 @@
-"""`GET /download/<file_id>/original`: the upload itself and its waveform, for players."""
+"""`GET /download/<file_id>/original`: the upload, its MP3 and its waveform, for players."""
 
 from pathlib import PurePath
 
 from flask import Response, request
 
-from studio.audio import MEDIA_TYPES, PEAKS_TYPE
+from studio.audio import CONTENT_TYPES, MEDIA_TYPES, PEAKS_TYPE
 from studio.errors import (
     DiskFull,
     InvalidLink,
@@ -19,7 +19,7 @@ from studio.errors import (
     UnknownFormat,
 )
 from studio.results import PEAKS
-from studio.sources import upload_peaks
+from studio.sources import upload_mp3, upload_peaks
 from studio.web import sending
 from studio.web.links import LINK
 from studio.web.operations import Parameter, operation
@@ -27,10 +27,11 @@ from studio.web.results import IF_NONE_MATCH, RANGE, SAMPLES_PER_PIXEL, samples_
 from studio.web.views import Views
 
 NAME = "original"
+MP3 = "mp3"
 FORMAT = Parameter(
     "format",
-    "peaks: waveform data of the audio instead of the file.",
-    {"type": "string", "enum": [PEAKS]},
+    "Audio in another format instead of the file: mp3, or peaks, its waveform data.",
+    {"type": "string", "enum": [MP3, PEAKS]},
 )
 BYTES = "application/octet-stream"
 # None that browsers take for a page or a script.
@@ -40,12 +41,12 @@ ANY_TYPE = f"*/*, {PEAKS_TYPE}"
 
 
 class OriginalViews(Views):
-    """Sends uploads back as they are."""
+    """Sends uploads back, as they are or as players need them."""
 
     @operation(
         name="download_original",
         tag="tracks",
-        summary="Download the uploaded file, or its waveform data; supports Range and ETag",
+        summary="Download the uploaded file, its MP3 or its waveform data; supports Range and ETag",
         answers={200: ANY_TYPE, 206: ANY_TYPE, 304: None},
         parameters=(FORMAT, SAMPLES_PER_PIXEL, LINK, RANGE, IF_NONE_MATCH),
         errors=(
@@ -71,12 +72,16 @@ class OriginalViews(Views):
             name = PurePath(upload.filename).name
             media_type = TYPES.get(upload.file_type, BYTES)
             return sending.send(self._storage.source(upload), media_type, name)
-        if file_format != PEAKS or upload.sound is None:
+        if file_format not in (MP3, PEAKS) or upload.sound is None:
             raise UnknownFormat(
                 f"The upload is not available as {file_format!r}. Leave out `{FORMAT.name}` to get "
-                f"the file itself, or ask for {PEAKS!r} of audio."
+                f"the file itself, or ask for {MP3!r} or {PEAKS!r} of audio."
             )
         with self._request():
-            file = upload_peaks(self._storage, upload, zoom)
-        name = sending.download_name(upload, NAME, f"{PEAKS}.json")
-        return sending.send(file, PEAKS_TYPE, name)
+            if file_format == MP3:
+                file = upload_mp3(self._storage, upload)
+            else:
+                file = upload_peaks(self._storage, upload, zoom)
+        media_type = CONTENT_TYPES.get(file_format, PEAKS_TYPE)
+        extension = f"{PEAKS}.json" if file_format == PEAKS else file_format
+        return sending.send(file, media_type, sending.download_name(upload, NAME, extension))

@@ -1,15 +1,17 @@
 """What players need: all stems as one file in one clock, and waveform data."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from studio.results import SoundResult, joined_track
 from tests.support.problems import assert_problem
 from tests.support.server import Server
-from tests.support.sounds import RATE_HZ, noise, sound_of, write_wav
+from tests.support.sounds import RATE_HZ, level_db, noise, sound_of, tone, write_wav
 
 STEMS = ["drums", "bass", "other", "vocals"]
 
@@ -133,7 +135,7 @@ def test_peaks_of_an_upload(server: Server, tmp_path: Path, samples_per_pixel: i
 @pytest.mark.parametrize(
     ("query", "code", "words"),
     [
-        ("format=mp3", "unknown_format", "'mp3'"),
+        ("format=flac", "unknown_format", "'flac'"),
         ("format=peaks&samples_per_pixel=9", "invalid_option", "512 or 8192"),
         ("samples_per_pixel=512", "invalid_option", "for the format 'peaks'"),
     ],
@@ -144,9 +146,37 @@ def test_a_wrong_format_of_an_upload(
     assert_problem(server.get(f"/download/{done}/original?{query}"), code, words)
 
 
-def test_a_text_has_no_peaks(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file_format", ["peaks", "mp3"])
+def test_a_text_has_no_sound(server: Server, tmp_path: Path, file_format: str) -> None:
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("slow piano")
     file_id = server.upload(prompt)
-    answer = server.get(f"/download/{file_id}/original?format=peaks")
+    answer = server.get(f"/download/{file_id}/original?format={file_format}")
     assert_problem(answer, "unknown_format", "of audio")
+
+
+@pytest.mark.parametrize(
+    ("name", "rate_hz", "channels", "mp3_rate_hz"),
+    [("song.aiff", RATE_HZ, 2, RATE_HZ), ("call.wav", 8_000, 1, 48_000)],
+)
+def test_an_upload_as_mp3(
+    server: Server, tmp_path: Path, name: str, rate_hz: int, channels: int, mp3_rate_hz: int
+) -> None:
+    """It is made once, and keeps the time of the recording."""
+    sound = tone(2.0, rate_hz=rate_hz)
+    sound[:rate_hz] = 0
+    path = tmp_path / name
+    soundfile.write(path, np.stack([sound] * channels, axis=1), rate_hz, "PCM_16")
+    address = f"/download/{server.upload(path)}/original?format=mp3"
+    answer = server.get(address)
+    assert answer.headers["Content-Type"] == "audio/mpeg"
+    assert f"{path.stem} - original.mp3" in answer.headers["Content-Disposition"]
+    played, played_hz = soundfile.read(io.BytesIO(answer.content), always_2d=True)
+    assert (played_hz, played.shape[1]) == (mp3_rate_hz, channels)
+    assert len(played) / played_hz == pytest.approx(2.0, abs=0.05)
+    begins_s = np.argmax(np.abs(played[:, 0]) > 0.1) / played_hz
+    assert begins_s == pytest.approx(1.0, abs=0.02)
+    assert level_db(played[played_hz:, 0]) == pytest.approx(0.0, abs=0.5)
+    part = server.get(address, headers={"Range": "bytes=1000-1999"})
+    assert (part.status_code, part.content) == (206, answer.content[1000:2000])
+    assert part.headers["ETag"] == answer.headers["ETag"]

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import soundfile
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.support.browser import ASKS, assert_usable, handle_first, new_context
@@ -81,6 +82,53 @@ def test_a_word_is_heard_and_marked(page: Page, studio: Server, sung: Song) -> N
     page.keyboard.press("Space")
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
     until(page, "Number(new URLSearchParams(location.search).get('t')) >= 2")
+
+
+@pytest.fixture(scope="module")
+def unplayable(studio: Server, song: Song) -> Song:
+    """A transcribed recording in a format that Chromium cannot play."""
+    sound, rate_hz = soundfile.read(song.path)
+    path = studio.folder / "tone.aiff"
+    soundfile.write(path, sound, rate_hz, "PCM_16")
+    file_id = studio.upload(path)
+    assert studio.process(file_id, "whisper").status_code == 202
+    assert studio.wait(file_id)["status"] == "completed"
+    return Song(file_id, path)
+
+
+def test_a_file_that_the_browser_cannot_play_is_heard_as_mp3(
+    page: Page, studio: Server, unplayable: Song
+) -> None:
+    write(studio, unplayable, "one two three", "four five six")
+    copies: list[str] = []
+    page.on("request", lambda one: copies.append(one.url) if "format=mp3" in one.url else None)
+    page.goto(f"/studio/{unplayable.file_id}/transcript?t=2")
+    page.get_by_role("button", name="Play", exact=True).click()
+    until(page, "parseInt(document.querySelector('.times span').textContent.slice(2)) >= 4")
+    page.get_by_role("button", name="Pause").click()
+    until(page, "Number(new URLSearchParams(location.search).get('t')) >= 4")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert copies
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_be_loaded_is_not_converted(
+    page: Page, studio: Server, sung: Song
+) -> None:
+    write(studio, sung, "one two three")
+    original = f"**/download/{sung.file_id}/original"
+    busy = json.dumps({"code": "too_many_conversions", "error": "The server is busy."})
+    page.route(original, lambda route: route.fulfill(status=503, body=busy))
+    copies: list[str] = []
+    page.on("request", lambda one: copies.append(one.url) if "format=mp3" in one.url else None)
+    with page.expect_request(lambda one: one.method == "HEAD"):
+        page.goto(f"/studio/{sung.file_id}/transcript")
+    expect(page.get_by_text("The sound cannot be played.")).to_be_visible()
+    page.unroute(original)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Play", exact=True).click()
+    until(page, "parseInt(document.querySelector('.times span').textContent.slice(2)) >= 1")
+    assert copies == []
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { MediaPlayer } from "../audio/media_player.js";
+import { playCopyIfNeeded } from "../audio/playable_copy.js";
 import { TranscriptStore } from "../data/transcript_store.js";
 import { keepInAddress } from "../route.js";
 import { html } from "../ui/html.js";
@@ -34,6 +35,7 @@ function Editor({ id, files, isEdited }) {
   useEffect(() => {
     const store = new TranscriptStore(id);
     const player = new MediaPlayer(`/download/${id}/original`, files.duration_s);
+    playCopyIfNeeded(player, `/download/${id}/original?format=mp3`);
     const made = new TranscriptCursor(store, player);
     const stop = effect(() => {
       store.isHeld = made.editing.value !== null;
