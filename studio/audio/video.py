@@ -20,7 +20,8 @@ SOUND_BITS = 192_000
 INDEX_BYTES_PER_S, INDEX_BYTES = 2_500, 64 << 10
 # Seconds between the frames that a player can jump to.
 KEY_FRAME_S = 4
-MAX_THREADS = 4
+# Each thread of x264 takes memory: four need 0.48 GB for the largest frames.
+MAX_THREADS, MEMORY_BYTES = 4, 1 << 30
 SCRIPT, FONTS, PICTURE = "lyrics.ass", "fonts", "background.ppm"
 
 
@@ -67,7 +68,8 @@ def write_video(
         *("-moov_size", f"{_index_bytes(duration_s)}", "-f", "mp4", "-fd", "1", "fd:"),
     ]
     with open(target, "w+b") as output:
-        files = ChildFiles(folder, output, max_video_bytes(frame, duration_s))
+        max_bytes = max_video_bytes(frame, duration_s)
+        files = ChildFiles(folder, output, max_bytes, MEMORY_BYTES)
         failure = write_piped(
             command,
             mixed_blocks(mix, song),

@@ -1,8 +1,12 @@
 """What becomes a video, and what does not."""
 
+import os
+import resource
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from bench.players import song_of
@@ -32,6 +36,31 @@ def test_a_canceled_video_leaves_no_process(tmp_path: Path) -> None:
     with pytest.raises(Abandoned):
         audio.write_video(tmp_path / "video.mp4", tmp_path, frame, audio.Mix(), song, on_wait=leave)
     assert ffmpeg_children() == before
+
+
+def test_the_largest_video_on_many_cores_stays_far_below_its_memory_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit that is reached on machines with more cores would end it."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    fonts = Fonts.for_text("", None, None)
+    (tmp_path / audio.SCRIPT).write_text(Screen(1920, 1080, fonts).script([], []), "utf-8")
+    place_fonts(fonts, tmp_path)
+    picture = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
+    (tmp_path / audio.PICTURE).write_bytes(b"P6 1920 1080 255\n" + picture.tobytes())
+    song = song_of(write_wav(tmp_path / "song.wav", noise(3.0), subtype="FLOAT"), 3.0)
+    used_bytes, limit_bytes = [0], [0]
+
+    def watch() -> None:
+        for pid in ffmpeg_children():
+            # It may end at any moment.
+            with suppress(psutil.Error):
+                used_bytes.append(psutil.Process(pid).memory_info().data)
+                limit_bytes.append(resource.prlimit(pid, resource.RLIMIT_DATA)[0])
+
+    target, frame = tmp_path / "video.mp4", audio.Frame(1920, 1080, "000000")
+    audio.write_video(target, tmp_path, frame, audio.Mix(), song, on_wait=watch)
+    assert 0.25 * max(limit_bytes) < max(used_bytes) < 0.6 * max(limit_bytes)
 
 
 def peak_of_video(folder: Path, is_peak_safe: bool) -> float:
