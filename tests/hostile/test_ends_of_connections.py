@@ -11,7 +11,7 @@ from engineio import packet
 from engineio.socket import Socket
 
 from studio.web.live import sockets
-from studio.web.live.connection import MAX_UNREAD, StrictConnection
+from studio.web.live.connection import MAX_UNREAD, MAX_UNREAD_BYTES, StrictConnection
 from tests.support.server import WAIT_S, until
 from tests.support.threads import no_more_threads
 
@@ -25,6 +25,23 @@ def test_who_reads_nothing_is_ended() -> None:
         known.send(packet.Packet(packet.MESSAGE, "told"))
     assert refused.get(timeout=30) == "it reads nothing"
     assert known.queue.qsize() <= MAX_UNREAD + 1
+
+
+def test_who_leaves_large_events_unread_is_ended() -> None:
+    """What it has read before does not count."""
+    server = engineio.Server(async_mode="threading")
+    known = Socket(server, "one")
+    refused: Queue[str] = Queue()
+    StrictConnection.take(known, lambda _: True, lambda: False, refused.put)
+    event = packet.Packet(packet.MESSAGE, "x" * (MAX_UNREAD_BYTES // 4))
+    for _ in range(3):
+        for _ in range(3):
+            known.send(event)
+        assert len(known.poll()) == 3
+    for _ in range(10):
+        known.send(event)
+    assert refused.get(timeout=WAIT_S) == "it reads nothing"
+    assert known.queue.qsize() == 5
 
 
 def test_who_answers_no_ping_is_not_ended_while_it_is_sent_something() -> None:

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 from engineio import packet
@@ -16,8 +16,9 @@ from simple_websocket import ConnectionClosed
 RECEIVED = (packet.PONG, packet.MESSAGE, packet.CLOSE)
 # Enough for a CONNECT packet with a key.
 STRANGER_BYTES = 8192
-# Pending packets for a client that does not read.
+# Pending packets for a client that does not read, and their size.
 MAX_UNREAD = 20_000
+MAX_UNREAD_BYTES = 16 * 1024 * 1024
 LOOK_EVERY_S = 1.0
 # Less than between two pings.
 JOIN_WITHIN_S = 10.0
@@ -36,6 +37,8 @@ class StrictConnection(Socket):  # type: ignore[misc]
     _is_stranger: Callable[[], bool]
     _refuse: Callable[[str], None]
     _ended: Event
+    _unread_bytes: int
+    _counting: Lock
 
     @classmethod
     def take(
@@ -49,6 +52,7 @@ class StrictConnection(Socket):  # type: ignore[misc]
         made.__class__ = cls
         made._has_joined, made._is_stranger, made._refuse = has_joined, is_stranger, refuse
         made._ended = Event()
+        made._unread_bytes, made._counting = 0, Lock()
 
     def receive(self, pkt: Any) -> None:
         if self.closing or self.closed:
@@ -105,10 +109,19 @@ class StrictConnection(Socket):  # type: ignore[misc]
         return False
 
     def send(self, pkt: Any) -> None:
-        if self.queue.qsize() > MAX_UNREAD and not self.closing:
+        is_full = self.queue.qsize() > MAX_UNREAD or self._unread_bytes > MAX_UNREAD_BYTES
+        if is_full and not self.closing:
             self.server.start_background_task(self._refuse, "it reads nothing")
             return
+        with self._counting:
+            self._unread_bytes += _size_bytes(pkt)
         super().send(pkt)
+
+    def poll(self) -> list[Any]:
+        packets: list[Any] = super().poll()
+        with self._counting:
+            self._unread_bytes -= sum(map(_size_bytes, packets))
+        return packets
 
     def handle_post_request(self, environ: dict[str, Any]) -> None:
         try:
@@ -125,6 +138,11 @@ class StrictConnection(Socket):  # type: ignore[misc]
         except Exception as error:
             self._refuse(describe(error))
             return []
+
+
+def _size_bytes(pkt: Any) -> int:
+    """The size of the data of a packet; of text, its characters."""
+    return len(pkt.data) if isinstance(pkt.data, str | bytes) else 0
 
 
 class _Wire:
