@@ -103,6 +103,49 @@ def test_uploads_wait_for_the_rate_limit(page: Page, tmp_path: Path) -> None:
     assert len(answered) == 4
 
 
+def test_uploads_wait_for_a_lost_server(page: Page, tmp_path: Path) -> None:
+    page.goto("/studio")
+    expect(page.get_by_text("No songs yet.")).to_be_visible()
+    page.context.set_offline(True)
+    names = [f"{number}.wav" for number in range(3)]
+    page.set_input_files(FILES, [write_wav(tmp_path / name, noise(0.2)) for name in names])
+    lost = page.get_by_text("Waiting to upload. The connection was lost.")
+    expect(lost.first).to_be_visible()
+    expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
+    page.context.set_offline(False)
+    expect(page.locator(CARDS)).to_have_count(3)
+    expect(page.locator(".song")).to_have_count(3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [0, 502, 503])
+def test_an_upload_fails_after_three_attempts(page: Page, tmp_path: Path, status: int) -> None:
+    """A busy server is asked again, too; other files are uploaded meanwhile."""
+    asked: list[Route] = []
+
+    def refuse_first(route: Route) -> None:
+        if "first.wav" not in (route.request.post_data_buffer or b"").decode("latin-1"):
+            route.continue_()
+            return
+        asked.append(route)
+        if status:
+            route.fulfill(status=status, body="The server is busy.")
+        else:
+            route.abort()
+
+    page.route("**/upload", refuse_first)
+    page.goto("/studio")
+    names = ("first.wav", "second.wav")
+    page.set_input_files(FILES, [write_wav(tmp_path / name, noise(0.2)) for name in names])
+    again = page.get_by_role("button", name="Try again")
+    expect(again).to_be_visible()
+    assert len(asked) == 3
+    expect(page.locator(CARDS)).to_contain_text("second.wav")
+    page.unroute("**/upload")
+    again.click()
+    expect(page.locator(CARDS)).to_have_count(2)
+
+
 @pytest.mark.slow
 def test_an_upload_that_ends_leaves_others_the_focus(page: Page, tmp_path: Path) -> None:
     held = hold_requests(page, "**/upload")

@@ -1,11 +1,15 @@
 /** Uploads: two at a time, with progress and speed; each can be paused and tried again. */
 import { signal } from "@preact/signals";
-import { ApiError, cleanUp, errorOf, needsKey } from "./api.js";
+import { ApiError, cleanUp, errorOf, isOffline, needsKey } from "./api.js";
+import { returns } from "./connection.js";
 import { t } from "../words.js";
 import { askWhile } from "./leaving.js";
 import { add } from "./songs.js";
 
 const AT_ONCE = 2;
+/** A file that was changed on disk looks like a lost connection, so uploads are not retried forever. */
+const MAX_ATTEMPTS = 3;
+const BUSY_S = 2;
 /** The speed is averaged over about so long. */
 const AVERAGE_S = 3;
 
@@ -16,6 +20,7 @@ const AVERAGE_S = 3;
  * @property {import("@preact/signals").Signal<number>} progress 0 to 1
  * @property {import("@preact/signals").Signal<number>} bytesPerS
  * @property {import("@preact/signals").Signal<ApiError | null>} failure why it failed, or has to wait
+ * @property {number} attempts that found no server, or a busy one
  * @property {XMLHttpRequest | null} transfer
  */
 
@@ -32,6 +37,7 @@ export function upload(files) {
     progress: signal(0),
     bytesPerS: signal(0),
     failure: signal(/** @type {ApiError | null} */ (null)),
+    attempts: 0,
     transfer: null,
   }));
   uploads.value = [...uploads.value, ...added];
@@ -48,6 +54,7 @@ export function pause(one) {
 /** @param {Upload} one */
 export function resume(one) {
   one.failure.value = null;
+  one.attempts = 0;
   one.state.value = "waiting";
   next();
 }
@@ -76,6 +83,7 @@ function next() {
     resuming = setTimeout(next, waitMs);
     return;
   }
+  if (isOffline.value) return;
   const isBusy = (/** @type {Upload} */ one) => one.transfer !== null;
   const free = AT_ONCE - uploads.value.filter(isBusy).length;
   uploads.value
@@ -83,6 +91,8 @@ function next() {
     .slice(0, Math.max(0, free))
     .forEach(transfer);
 }
+
+returns.subscribe(next);
 
 /** @param {Upload} one */
 function transfer(one) {
@@ -140,8 +150,21 @@ function finish(one, sending) {
       : errorOf(sending.status, sending.responseText, sending.getResponseHeader("Retry-After"));
   if (error.status === 401) needsKey.value = true;
   one.failure.value = error;
-  if (error.status === 429 && error.retryAfterS > 0) {
-    resumesMs = Date.now() + 1000 * error.retryAfterS;
-    one.state.value = "waiting";
-  } else one.state.value = "failed";
+  one.state.value = willRetry(one, error) ? "waiting" : "failed";
+}
+
+/** Whether an upload is tried again, and from when on. @param {Upload} one @param {ApiError} error */
+function willRetry(one, { status, retryAfterS }) {
+  const isLost = status === 0 || status === 502 || status === 504;
+  if (isLost || status === 503) {
+    one.attempts += 1;
+    if (isLost) isOffline.value = true;
+    else resumesMs = Date.now() + 1000 * Math.max(BUSY_S, retryAfterS);
+    return one.attempts < MAX_ATTEMPTS;
+  }
+  if (status === 429 && retryAfterS > 0) {
+    resumesMs = Date.now() + 1000 * retryAfterS;
+    return true;
+  }
+  return false;
 }
