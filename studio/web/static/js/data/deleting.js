@@ -1,20 +1,22 @@
 /** Deleting songs, which can be undone for some seconds. */
 import { t } from "../words.js";
-import { request } from "./api.js";
-import { keep, songs } from "./songs.js";
-import { draftKey, lyricsKey, offsetKey, store } from "./stored.js";
-import { offer } from "./undo.js";
+import { ApiError, request } from "./api.js";
+import { changeSongs } from "./songs.js";
+import { draftKey, lyricsKey, offsetKey, store, stored } from "./stored.js";
+import { UNDO_MS, offer } from "./undo.js";
+
+const KEY = "studio.deleting";
 
 /** @typedef {import("./songs.js").Song} Song */
 
 /** Take a song off the list; it is deleted on the server unless that is undone in time. @param {Song} song */
 export function remove(song) {
-  songs.value = songs.value.filter((one) => one !== song);
-  keep();
+  changeSongs((list) => list.filter((one) => one.id !== song.id));
   if (song.isGone.value) {
     forget(song);
     return;
   }
+  setUnfinished([...unfinished(), song.id]);
   offer({
     text: t("song.deleted", { name: song.name }),
     undo: () => bringBack(song),
@@ -25,8 +27,11 @@ export function remove(song) {
 
 /** @param {Song} song */
 function bringBack(song) {
-  songs.value = [...songs.value, song].sort((a, b) => b.addedMs - a.addedMs);
-  keep();
+  setUnfinished(unfinished().filter((id) => id !== song.id));
+  changeSongs((list) => {
+    const others = list.filter((one) => one.id !== song.id);
+    return [...others, song].sort((a, b) => b.addedMs - a.addedMs);
+  });
 }
 
 /** Delete on the server what can no longer be undone. @param {Song} song */
@@ -41,9 +46,43 @@ function finish(song) {
   );
 }
 
-/** Remove what this browser keeps of a song. @param {Song} song */
+/** Remove what this browser keeps of a song. @param {{ id: string }} song */
 function forget({ id }) {
+  setUnfinished(unfinished().filter((one) => one !== id));
   store(draftKey(id), null);
   store(offsetKey(id), null);
   store(lyricsKey(id), null, "sessionStorage");
+}
+
+/** The IDs of files that are off the list and may still be on the server. @returns {string[]} */
+function unfinished() {
+  try {
+    return JSON.parse(stored(KEY) ?? "[]");
+  } catch {
+    return [];
+  }
+}
+
+/** @param {string[]} ids */
+function setUnfinished(ids) {
+  store(KEY, ids.length > 0 ? JSON.stringify(ids) : null);
+}
+
+/** Delete what an earlier page could not. @param {string} id */
+async function finishEarlier(id) {
+  try {
+    await request(`/cleanup/${id}`, { method: "DELETE" });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    // Some later page tries again.
+    if (error.isPassing || error.status === 401) return;
+  }
+  changeSongs((list) => list.filter((song) => song.id !== id));
+  forget({ id });
+}
+
+const earlier = unfinished();
+// Another tab may still undo it.
+if (earlier.length > 0) {
+  setTimeout(() => earlier.filter((id) => unfinished().includes(id)).forEach(finishEarlier), UNDO_MS);
 }

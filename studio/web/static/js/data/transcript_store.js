@@ -2,7 +2,7 @@
 import { effect, untracked } from "@preact/signals";
 import { ApiError } from "./api.js";
 import { returns } from "./connection.js";
-import { askWhile } from "./leaving.js";
+import { askWhile, beforeEnd } from "./leaving.js";
 import { NOTHING, SavedLines } from "./saved_lines.js";
 
 /** @typedef {import("./transcript.js").Line} Line */
@@ -24,9 +24,8 @@ export class TranscriptStore extends SavedLines {
     /** While a line is being edited, nobody else's changes are taken over. */
     this.isHeld = false;
     this._checks = setInterval(() => void this.check(), CHECK_EVERY_MS);
-    this._leave = () => void this.keepDraft();
     open.add(this);
-    addEventListener("pagehide", this._leave);
+    this._stopKeeping = beforeEnd(() => void this.keepDraft());
     this._stop = effect(() => {
       if (returns.value > 0 && this.state.peek() === "failed") void untracked(() => this.retry());
     });
@@ -131,7 +130,7 @@ export class TranscriptStore extends SavedLines {
 
   _end() {
     clearInterval(this._checks);
-    removeEventListener("pagehide", this._leave);
+    this._stopKeeping();
     this._stop();
     open.delete(this);
   }

@@ -1,7 +1,8 @@
 /** What was just done, and can be undone for some seconds. */
 import { signal } from "@preact/signals";
+import { beforeEnd } from "./leaving.js";
 
-const UNDO_MS = 6000;
+export const UNDO_MS = 6000;
 
 /**
  * @typedef {object} Undoable
@@ -44,4 +45,6 @@ function take() {
   return done;
 }
 
-addEventListener("pagehide", settle);
+beforeEnd(() => {
+  if (undoable.value?.settle) settle();
+});

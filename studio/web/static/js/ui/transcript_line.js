@@ -1,5 +1,6 @@
 /** A line of a transcript: its words, or the field in which they are edited. */
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { beforeEnd } from "../data/leaving.js";
 import { isDoubtful, wordsOf } from "../data/transcript.js";
 import { t } from "../words.js";
 import { clock, number } from "./format.js";
@@ -98,9 +99,9 @@ function Field({ text, editing, label, cursor }) {
     fit(target);
     const left = () => cursor.end(target.value, false);
     // Before the text is kept in this browser, which happens at the same event.
-    addEventListener("pagehide", left, { capture: true });
+    const stop = beforeEnd(left, true);
     return () => {
-      removeEventListener("pagehide", left, { capture: true });
+      stop();
       // Firefox and Safari send no blur event for a field that is removed.
       if (!isDone.current && cursor.editing.value === editing) leave(left);
     };
