@@ -1,15 +1,22 @@
 """Starts child processes, waits until they are ready, and ends them."""
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 LOG_TAIL = 2000
+# Below the ports that Linux gives to outgoing connections, so that none of these is taken before
+# its program starts.
+FIRST_PORT, PORTS = 20_000, 12_000
+# Processes that follow each other begin far apart.
+_places = itertools.count(os.getpid() * 7417)
 
 
 class Process(Protocol):
@@ -25,9 +32,13 @@ class ServiceError(Exception):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback on which nothing listens, and another one at each call."""
+    for place in itertools.islice(_places, PORTS):
+        port = FIRST_PORT + place % PORTS
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ServiceError("No port of loopback is free.")
 
 
 def spawn(
@@ -56,7 +67,7 @@ def wait_until_ready(
     process: "subprocess.Popen[bytes]",
     log: Path,
     is_ready: Callable[[], bool],
-    within_s: float = 60.0,
+    within_s: float = 120.0,
 ) -> None:
     """Wait for a program that was started. Raises ServiceError."""
     ends_s = time.monotonic() + within_s

@@ -22,11 +22,11 @@ class ObjectStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {kind: free_port() for kind in KINDS}
-        self.url = f"http://127.0.0.1:{self.ports['proxy']}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         folder.mkdir(parents=True)
         self._python = environment_with("swift", folder / "environment")
+        self.ports = {kind: free_port() for kind in KINDS}
+        self.url = f"http://127.0.0.1:{self.ports['proxy']}"
         storage = [str(self.ports[kind]) for kind in KINDS if kind != "proxy"]
         subprocess.run(self._command("rings", *storage), check=True, timeout=300)
 

@@ -23,9 +23,7 @@ pipeline = catch_errors gatekeeper listing_formats s3api tempauth copy slo dlo p
 use = egg:swift#proxy
 account_autocreate = true
 # One copy of everything, so a failed server has no substitute.
-node_timeout = 3
-conn_timeout = 1
-recoverable_node_timeout = 3
+{limits}
 error_suppression_limit = 1000000
 [filter:catch_errors]
 use = egg:swift#catch_errors
@@ -58,7 +56,13 @@ workers = 0
 pipeline = {kind}-server
 [app:{kind}-server]
 use = egg:swift#{kind}
+{limits}
 """
+# Long for a busy machine, and shorter than the S3 client waits. An object whose container is not
+# told in time would never be listed, as no updater runs.
+LIMITS = """node_timeout = 25
+conn_timeout = 10
+container_update_timeout = 25"""
 KINDS = ("account", "container", "object")
 
 
@@ -88,7 +92,8 @@ def serve(folder: Path, kind: str, port: int) -> int:
 
     path = folder / f"{kind}.conf"
     text = PROXY if kind == "proxy" else STORE
-    path.write_text(text.format(folder=folder, kind=kind, port=port, user=getpass.getuser()))
+    user = getpass.getuser()
+    path.write_text(text.format(folder=folder, kind=kind, port=port, user=user, limits=LIMITS))
     code: int = run_wsgi(str(path), f"{kind}-server", default_port=port, verbose=True)
     return code
 

@@ -10,10 +10,9 @@ import psutil
 from scripts import nginx_site
 from scripts.services import nginx
 from scripts.services.children import free_port
-from tests.support.server import ROOT
+from tests.support.server import ROOT, WAIT_S
 
 CONFIGURATION = (ROOT / "nginx" / "nginx.conf").read_text()
-START_S = 30.0
 
 
 def make_certificate(folder: Path, *names: str) -> Path:
@@ -80,7 +79,7 @@ class Proxy:
     def start(self) -> "Proxy":
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        ends_s = time.monotonic() + START_S
+        ends_s = time.monotonic() + WAIT_S
         while not self.workers():
             assert self._process.poll() is None and time.monotonic() < ends_s, self.errors()
             time.sleep(0.05)
