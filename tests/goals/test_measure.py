@@ -12,10 +12,15 @@ import json, subprocess, time
 from bench.measure import LOOK_EVERY_S, Peaks
 
 ballast = b"x" * 200_000_000
-pause_s = 10 * LOOK_EVERY_S
 with Peaks() as peaks:
     # Before its program starts, a child shares the memory of this process.
-    subprocess.run(["sleep", str(pause_s)], preexec_fn=lambda: time.sleep(pause_s), check=True)
+    pause = lambda: time.sleep(10 * LOOK_EVERY_S)
+    child = subprocess.Popen(["sleep", "600"], preexec_fn=pause)
+    ends_s = time.monotonic() + 120
+    while not peaks.child_bytes and time.monotonic() < ends_s:
+        time.sleep(LOOK_EVERY_S)
+    child.kill()
+    child.wait()
 print(json.dumps([peaks.own_bytes, peaks.child_bytes]))
 """
 

@@ -24,7 +24,7 @@ from tests.support.page import (
 )
 from tests.support.server import ROOT, Server
 from tests.support.sounds import write_wav
-from tests.support.speech import MAX_WRONG, MAX_WRONG_ELSEWHERE, Spoken, write_speech, wrong
+from tests.support.speech import MAX_WRONG_ELSEWHERE, MAX_WRONG_HEARD, Spoken, write_speech, wrong
 
 pytestmark = pytest.mark.browser
 FINAL, INTERIM = f"{TEXT} .final", f"{TEXT} .interim"
@@ -45,8 +45,7 @@ def test_the_microphone_is_written_down(page: Page, live_server: Server, recordi
     until(page, f"parseFloat(document.getElementById('sent').innerText) > {len(sound) / RATE_HZ}")
     page.click("#finish")
     expect(page.locator(STATE)).to_contain_text(FINISHED)
-    # The browser cleans what its microphone hears, which costs a word or two.
-    assert wrong(text, said(page)) <= 4 * MAX_WRONG
+    assert wrong(text, said(page)) <= MAX_WRONG_HEARD
     expect(page.locator(INTERIM)).to_have_count(0)
     expect(page.locator(ERRORS)).to_be_empty()
     titles = page.evaluate(WORD_TITLES)

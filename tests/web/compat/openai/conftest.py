@@ -37,8 +37,8 @@ def client(server: Server) -> Iterator[OpenAI]:
 
 @pytest.fixture(scope="package")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Speech of several windows, so that there are segments before the job has ended."""
-    return write_speech(tmp_path_factory.mktemp("speech") / "long.wav", times=3)
+    """Speech of many windows, so that there are segments long before the job has ended."""
+    return write_speech(tmp_path_factory.mktemp("speech") / "long.wav", times=12, rate_hz=8000)
 
 
 @pytest.fixture(scope="package")

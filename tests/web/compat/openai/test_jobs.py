@@ -24,7 +24,7 @@ from tests.support.speech import write_speech
 
 
 def test_the_page_can_follow_a_job_too(server: Server, tmp_path: Path) -> None:
-    path = write_speech(tmp_path / "three.wav", times=3, rate_hz=22_050)
+    path = write_speech(tmp_path / "followed.wav", times=12, rate_hz=22_050)
     sent = server.post(
         "/upload", files={"file": ("file.wav", path.read_bytes())}, headers=HEADERS
     ).json()
