@@ -69,6 +69,19 @@ class Cache:
         with self._lock:
             self._delete([key for key in self._copies if key.startswith(prefix)])
 
+    def evict(self, needed_bytes: int) -> int:
+        """Delete the least recently used copies until `needed_bytes` are free, unless in use.
+
+        Returns the bytes that became free.
+        """
+        freed_bytes = 0
+        with self._lock:
+            for key in list(self._copies):
+                if freed_bytes >= needed_bytes:
+                    break
+                freed_bytes += self._delete([key])
+        return freed_bytes
+
     def _use(self, key: str) -> _Copy:
         with self._lock:
             if key not in self._copies:

@@ -16,8 +16,9 @@ from studio.storage.disk_results import DiskFile, DiskResult
 from studio.storage.disk_uploads import DiskUploads
 from studio.storage.folders import Folders
 from studio.storage.fsync import sync, sync_content, sync_names
+from studio.storage.measured_size import size_bytes
 from studio.storage.results import ResultId
-from studio.storage.space import DiskSpace, disk_errors, size_bytes
+from studio.storage.space import DiskSpace, disk_errors
 from studio.storage.storage import Storage
 from studio.storage.uploads import SoundInfo, UnreadableRecord, Upload
 
@@ -115,7 +116,7 @@ class DiskStorage(Storage):
                 # The first result of a file creates its folder.
                 sync_names(self._folders.outputs)
         shutil.rmtree(replaced, ignore_errors=True)
-        self._space.invalidate()
+        self._space.expire()
 
     def discard_result(self, result: ResultId) -> None:
         shutil.rmtree(self._folders.result(result.file_id, result.name), ignore_errors=True)

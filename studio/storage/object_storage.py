@@ -143,6 +143,7 @@ class ObjectStorage(Storage):
         self._records = records
         self._is_shared = is_shared
         self._cache = Cache(folders.new_work("cache"), settings.cache_bytes)
+        space.reclaim_with(self._cache.evict)
         self._bucket_owner = BucketOwner(bucket, records, folders)
         self.orphans = ObjectOrphans(bucket, records, self._bucket_owner, self._owner, folders)
 

@@ -1,18 +1,19 @@
 """Disk usage and its limits."""
 
 import errno
-import os
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from studio.errors import DiskFull, StorageUnavailable, StudioError
+from studio.storage.measured_size import MeasuredSize
 
 # Minimum time between two measurements of the used space.
 MEASURE_EVERY_S = 1.0
+DELETE_FILES = "Delete files that you no longer need (DELETE /cleanup/<file_id>) and try again."
 PROBE_BYTES = 4096
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNAVAILABLE = (
@@ -89,30 +90,48 @@ class DiskSpace:
         also_counted: tuple[Path, ...] = (),
     ) -> None:
         self._folders = (uploads, outputs)
-        self._counted = (*self._folders, *also_counted)
+        self._used = MeasuredSize((*self._folders, *also_counted), lambda: MEASURE_EVERY_S)
+        self._evict: Callable[[int], int] = lambda _: 0
         self._min_free_bytes = min_free_bytes
         self._max_bytes = max_bytes
-        self._measured = (float("-inf"), 0)
-        self._measuring = Lock()
         self._promised_bytes = 0
         self._promising = Lock()
 
+    def reclaim_with(self, evict: Callable[[int], int]) -> None:
+        """Let `evict(missing_bytes)` delete files before a limit is reached.
+
+        It returns how many bytes it has deleted.
+        """
+        self._evict = evict
+
     def check(self, needed_bytes: int = 0) -> None:
         """Raise DiskFull if `needed_bytes` more would exceed a limit."""
+        shortage = self._shortage(needed_bytes)
+        if shortage is not None:
+            self._used.count(-self._evict(shortage.missing_bytes))
+            self._used.expire()
+            shortage = self._shortage(needed_bytes)
+        if shortage is not None:
+            raise DiskFull(shortage.sentence)
+
+    def _shortage(self, needed_bytes: int) -> "_Shortage | None":
         free_bytes = self.free_bytes()
-        if free_bytes - needed_bytes < self._min_free_bytes:
-            raise DiskFull(
+        needed_free_bytes = needed_bytes + self._min_free_bytes
+        if free_bytes < needed_free_bytes:
+            return _Shortage(
+                needed_free_bytes - free_bytes,
                 f"The server has {free_bytes / 1e6:,.0f} MB of free disk space, but needs "
-                f"{(needed_bytes + self._min_free_bytes) / 1e6:,.0f} MB. Delete files that you no "
-                "longer need (DELETE /cleanup/<file_id>) and try again."
+                f"{needed_free_bytes / 1e6:,.0f} MB. {DELETE_FILES}",
             )
-        if self._max_bytes and self.used_bytes() + needed_bytes > self._max_bytes:
-            raise DiskFull(
-                f"Uploads, results and hub downloads take {self.used_bytes() / 1e6:,.0f} MB, the "
-                f"request needs {needed_bytes / 1e6:,.0f} MB more, and the limit is "
-                f"{self._max_bytes / 1e6:,.0f} MB. Delete files that you no longer need "
-                "(DELETE /cleanup/<file_id>) and try again."
+        used_bytes = self.used_bytes() if self._max_bytes else 0
+        if used_bytes + needed_bytes > self._max_bytes > 0:
+            return _Shortage(
+                used_bytes + needed_bytes - self._max_bytes,
+                f"Uploads, results and hub downloads take {used_bytes / 1e6:,.0f} MB, the request "
+                f"needs {needed_bytes / 1e6:,.0f} MB more, and the limit is "
+                f"{self._max_bytes / 1e6:,.0f} MB. {DELETE_FILES}",
             )
+        return None
 
     def free_bytes(self) -> int:
         """Free bytes on the disk of the uploads or of the results, whichever is less."""
@@ -120,13 +139,8 @@ class DiskSpace:
             return min(shutil.disk_usage(folder).free for folder in self._folders)
 
     def used_bytes(self) -> int:
-        """Bytes used by uploads and results, including unfinished ones; at most a second old."""
-        with self._measuring:
-            measured_s, used_bytes = self._measured
-            if time.monotonic() - measured_s > MEASURE_EVERY_S:
-                used_bytes = size_bytes(*self._counted)
-                self._measured = (time.monotonic(), used_bytes)
-            return used_bytes
+        """Bytes used by uploads and results, including unfinished ones; see `MeasuredSize`."""
+        return self._used.read()
 
     @contextmanager
     def promise(self, needed_bytes: int) -> Iterator[None]:
@@ -143,31 +157,18 @@ class DiskSpace:
             with self._promising:
                 self._promised_bytes -= needed_bytes
 
-    def invalidate(self) -> None:
-        """Discard the measurement, because the results of a job were added."""
-        with self._measuring:
-            self._measured = (float("-inf"), 0)
+    def expire(self) -> None:
+        """Measure the used space again, because the results of a job were added."""
+        self._used.expire()
 
     def count(self, size_bytes: int) -> None:
         """Count a new file immediately: many may be made between two measurements."""
-        with self._measuring:
-            measured_s, used_bytes = self._measured
-            self._measured = (measured_s, used_bytes + size_bytes)
+        self._used.count(size_bytes)
 
 
-def size_bytes(*folders: Path) -> int:
-    """Total size of the files in some folders; hard links count once."""
-    total, linked = 0, set()
-    for folder in folders:
-        for path, _, names in os.walk(folder):
-            for name in names:
-                try:
-                    about = Path(path, name).lstat()
-                except FileNotFoundError:
-                    continue
-                identity = (about.st_dev, about.st_ino)
-                if about.st_nlink > 1 and identity in linked:
-                    continue
-                linked.add(identity)
-                total += about.st_size
-    return total
+@dataclass(frozen=True)
+class _Shortage:
+    """How many bytes are missing, and the sentence that says so."""
+
+    missing_bytes: int
+    sentence: str

@@ -13,9 +13,9 @@ import pytest
 from studio.jobs.housekeeping import HOUR_S
 from studio.jobs.job import State
 from studio.jobs.reuse import completed_before
+from studio.storage.measured_size import size_bytes
 from studio.storage.orphans import ABANDONED_AFTER_S, HALF_MADE_AFTER_S
 from studio.storage.results import ResultId
-from studio.storage.space import size_bytes
 from studio.storage.uploads import UnreadableRecord, Upload
 from tests.support.housekeeping import House
 

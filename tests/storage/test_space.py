@@ -4,13 +4,18 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from studio.errors import DiskFull, StorageUnavailable
+from studio.storage import measured_size
+from studio.storage.cache import Cache
 from studio.storage.incoming import IncomingFile
-from studio.storage.space import disk_errors
+from studio.storage.measured_size import MeasuredSize, size_bytes
+from studio.storage.space import DiskSpace, disk_errors
 from tests.support.folders import Folders, result_in
+from tests.support.server import WAIT_S
 from tests.support.storage import disk_storage
 
 
@@ -116,3 +121,76 @@ def test_space_is_checked_again_while_a_long_upload_arrives(tmp_path: Path) -> N
         incoming.write(bytes(1 << 20))
     incoming.close()
     assert checks == [0, 16 << 20, 32 << 20]
+
+
+def test_local_copies_are_deleted_before_anything_is_refused(tmp_path: Path) -> None:
+    """Those of an object store, unless they are in use."""
+    uploads, outputs = tmp_path / "uploads", tmp_path / "outputs"
+    uploads.mkdir()
+    outputs.mkdir()
+    space = DiskSpace(uploads, outputs, max_bytes=10_000)
+    cache = Cache(uploads, max_bytes=1 << 30)
+    space.reclaim_with(cache.evict)
+    for name in ("older", "newer"):
+        cache.path(name, lambda path: path.write_bytes(bytes(4_000)))
+    with cache.hold():
+        cache.path("newer", Path.touch)
+        space.check(5_000)
+        assert space.used_bytes() == 4_000
+        with pytest.raises(DiskFull, match="take 0 MB"):
+            space.check(9_000)
+    space.check(9_000)
+    assert list(uploads.iterdir()) == []
+
+
+def test_nobody_waits_while_the_used_space_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The earlier size serves meanwhile, with the files that were counted since."""
+    (tmp_path / "first").write_bytes(bytes(100))
+    size = MeasuredSize((tmp_path,), lambda: 0.0)
+    assert size.read() == 100
+    has_begun, may_end = Event(), Event()
+
+    def slow(*folders: Path) -> int:
+        measured_bytes = size_bytes(*folders)
+        has_begun.set()
+        may_end.wait(WAIT_S)
+        return measured_bytes
+
+    monkeypatch.setattr(measured_size, "size_bytes", slow)
+    (tmp_path / "second").write_bytes(bytes(10))
+    measuring = Thread(target=size.read)
+    measuring.start()
+    assert has_begun.wait(WAIT_S)
+    size.count(1_000)
+    assert size.read() == 1_100
+    may_end.set()
+    measuring.join(WAIT_S)
+    monkeypatch.undo()
+    assert size.read() == 110
+
+
+def test_a_costly_measurement_is_used_for_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock_s = [0.0]
+    monkeypatch.setattr(measured_size.time, "monotonic", lambda: clock_s[0])
+
+    def slow(*folders: Path) -> int:
+        clock_s[0] += 30.0
+        return size_bytes(*folders)
+
+    monkeypatch.setattr(measured_size, "size_bytes", slow)
+    size = MeasuredSize((tmp_path,), lambda: 1.0)
+    assert size.read() == 0
+    (tmp_path / "file").write_bytes(bytes(10))
+    clock_s[0] += 500.0
+    assert size.read() == 0
+    size.expire()
+    assert size.read() == 10
+    (tmp_path / "file").write_bytes(bytes(20))
+    size.expire()
+    assert size.read() == 10
+    clock_s[0] += 130.0
+    assert size.read() == 20
