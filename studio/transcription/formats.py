@@ -48,21 +48,30 @@ def to_srt(transcript: Transcript) -> str:
 @_without_tags
 def to_vtt(transcript: Transcript) -> str:
     """WebVTT (https://www.w3.org/TR/webvtt1/), with a time stamp before each word."""
+    return _vtt(transcript, has_words=True)
+
+
+def to_plain_vtt(transcript: Transcript) -> str:
+    """WebVTT without time stamps inside the text, which simple players would show."""
+    return _vtt(transcript, has_words=False)
+
+
+def _vtt(transcript: Transcript, *, has_words: bool) -> str:
     blocks = ["WEBVTT\n"]
     for cue in cues(transcript):
-        text = "\n".join(_vtt_lines(cue))
+        text = "\n".join(_vtt_lines(cue, has_words and cue.has_times))
         blocks.append(f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n{text}\n")
     return "\n".join(blocks)
 
 
-def _vtt_lines(cue: Cue) -> Iterator[str]:
+def _vtt_lines(cue: Cue, has_times: bool) -> Iterator[str]:
     """The lines of a cue. Time stamps increase, and lie inside the cue."""
     last, end = _clock(cue.start_s, "."), _clock(cue.end_s, ".")
     for row in cue.rows:
         line = ""
         for word in row:
             stamp = _clock(word.start_s, ".")
-            has_stamp = cue.has_times and last < stamp < end
+            has_stamp = has_times and last < stamp < end
             text = word.text if line else word.text.lstrip()
             escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
             spaces = len(escaped) - len(escaped.lstrip())

@@ -18,7 +18,16 @@ from studio.transcription.cues import (
     MAX_LINES,
     READABLE_CUE_S,
 )
-from studio.transcription.formats import FORMATS, to_json, to_lrc, to_srt, to_tsv, to_txt, to_vtt
+from studio.transcription.formats import (
+    FORMATS,
+    to_json,
+    to_lrc,
+    to_plain_vtt,
+    to_srt,
+    to_tsv,
+    to_txt,
+    to_vtt,
+)
 from studio.transcription.karaoke import to_ass, to_ultrastar
 from studio.transcription.line_breaks import columns
 from studio.transcription.transcript import Segment, Transcript, Word
@@ -62,6 +71,7 @@ Start <00:00:01.000>&lt;b&gt;&amp; <00:00:01.750>go
 01:00:59.000 --> 01:01:01.000
 up down
 """
+PLAIN_VTT = re.sub(r"<[\d:.]+>", "", VTT)
 LRC = """[length:61:01]
 [la:en]
 [00:00.50]<00:00.50>Start <00:01.00><b>& <00:01.75>go <00:02.25>
@@ -111,7 +121,10 @@ TRANSCRIPTS = st.builds(
 ANY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@pytest.mark.parametrize(("write", "text"), [(to_srt, SRT), (to_vtt, VTT), (to_lrc, LRC)])
+@pytest.mark.parametrize(
+    ("write", "text"),
+    [(to_srt, SRT), (to_vtt, VTT), (to_plain_vtt, PLAIN_VTT), (to_lrc, LRC)],
+)
 def test_a_small_transcript(write: Callable[[Transcript], str], text: str) -> None:
     assert write(SPOKEN) == text
 
@@ -327,7 +340,7 @@ def test_a_segment_that_lies_over_the_next_one_gives_way() -> None:
 @given(TRANSCRIPTS)
 def test_any_subtitles_keep_the_rules(transcript: Transcript) -> None:
     shown = read_srt(to_srt(transcript))
-    assert read_vtt(to_vtt(transcript)) == shown
+    assert read_vtt(to_vtt(transcript)) == read_vtt(to_plain_vtt(transcript)) == shown
     assert [lines for _, _, lines in read_ass(to_ass(transcript))] == [
         [in_ass(line) for line in lines] for _, _, lines in shown
     ]

@@ -19,7 +19,7 @@ from studio.transcription.languages import LANGUAGES, NAMES, language_code
 from studio.transcription.result import TRACK
 from studio.web.compat.form_requests import FormRequests, ReceivedFile
 from studio.web.compat.form_values import FormValues
-from studio.web.compat.whisper import WHISPER, segment_fields
+from studio.web.compat.whisper import WHISPER, plain_vtt, segment_fields
 from studio.web.operations import other_protocol
 from studio.web.problems import Shapes
 from studio.web.services import Services
@@ -68,9 +68,7 @@ class Views:
                 options = _options(values)
                 upload = requests.keep(received)
             job = self._completed(upload, options)
-            text = requests.jobs.file(upload, job, TRACK, output).path.read_text("utf-8")
-        if output == "json":
-            text = json.dumps(_transcript(json.loads(text), with_words), ensure_ascii=False)
+            text = self._written(upload, job, output, with_words)
         answer = Response(text, mimetype="text/plain", headers=ENGINE)
         name = f"{quote(received.filename, safe='')}.{output}"
         answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -99,6 +97,17 @@ class Views:
             f"No speech was found in the first {DETECTED_S} s and in those in the middle, so the "
             "language cannot be detected. Set `language` in the request."
         )
+
+    def _written(self, upload: Upload, job: Job, output: str, with_words: bool) -> str:
+        """The transcript in an output format."""
+        file_format = "json" if output in ("json", "vtt") else output
+        file = self._requests.jobs.file(upload, job, TRACK, file_format)
+        text = file.path.read_text("utf-8")
+        if output == "vtt":
+            return plain_vtt(json.loads(text))
+        if output == "json":
+            return json.dumps(_transcript(json.loads(text), with_words), ensure_ascii=False)
+        return text
 
     def _completed(self, upload: Upload, options: dict[str, Any]) -> Job:
         requests = self._requests

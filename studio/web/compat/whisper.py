@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from studio.transcription.formats import to_plain_vtt
+from studio.transcription.transcript import Transcript
+
 # The name of the model in jobs.
 WHISPER = "whisper"
 
@@ -18,3 +21,8 @@ def segment_fields(number: int, segment: dict[str, Any]) -> dict[str, Any]:
         "compression_ratio": segment["compression_ratio"],
         "no_speech_prob": segment["no_speech_probability"],
     }
+
+
+def plain_vtt(transcript: dict[str, Any]) -> str:
+    """A transcript as WebVTT without word times, as openai-whisper and OpenAI's API write it."""
+    return to_plain_vtt(Transcript.from_dict(transcript))

@@ -16,7 +16,7 @@ from studio.web.compat.form_requests import FormRequests
 from studio.web.compat.openai import answers, errors, inputs, names
 from studio.web.compat.openai.fields import TranscriptionRequest, requested
 from studio.web.compat.openai.realtime.view import RealtimeView
-from studio.web.compat.whisper import WHISPER
+from studio.web.compat.whisper import WHISPER, plain_vtt
 from studio.web.live.server import Live
 from studio.web.operations import other_protocol
 from studio.web.problems import Shapes, as_studio_error
@@ -25,7 +25,7 @@ from studio.web.views import has_left
 
 PREFIX = "/v1"
 # The response formats that are files of the transcript.
-FILES = {"text": "txt", "srt": "srt", "vtt": "vtt", "lrc": "lrc"}
+FILES = ("srt", "lrc")
 
 
 def register(app: Flask, services: Services, shapes: Shapes, live: Live | None) -> None:
@@ -90,13 +90,19 @@ class Views:
             return answer
 
     def _answer(self, upload: Upload, job: Job, wanted: TranscriptionRequest) -> Response:
-        if file_format := FILES.get(wanted.response_format):
-            path = self._requests.jobs.file(upload, job, TRACK, file_format).path
-            content_type = self._services.models.formats()[file_format]
+        response_format = wanted.response_format
+        if response_format in FILES:
+            path = self._requests.jobs.file(upload, job, TRACK, response_format).path
+            content_type = self._services.models.formats()[response_format]
             return Response(path.read_bytes(), mimetype=content_type)
         transcript = self._transcript(upload, job)
-        if wanted.response_format == "verbose_json":
-            return jsonify(answers.verbose(transcript, wanted))
+        match response_format:
+            case "text":
+                return Response(f"{transcript['text']}\n", mimetype="text/plain")
+            case "vtt":
+                return Response(plain_vtt(transcript), mimetype="text/vtt")
+            case "verbose_json":
+                return jsonify(answers.verbose(transcript, wanted))
         return jsonify(answers.plain(transcript))
 
     def _transcript(self, upload: Upload, job: Job) -> dict[str, Any]:

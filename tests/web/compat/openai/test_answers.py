@@ -13,6 +13,7 @@ from scripts import voices
 from tests.support.openai_audio import HEADERS, ask, client_of, newest
 from tests.support.server import Server
 from tests.support.speech import MINI, RECORDING, Spoken, wrong
+from tests.support.subtitles import read_vtt
 
 # The end of the text; time stamps come after it.
 FIRST_SPECIAL_TOKEN = 50257
@@ -74,21 +75,39 @@ def test_words_only_when_asked(server: Server) -> None:
         assert vocabulary.decode(written).strip() == segment["text"].strip()
 
 
-@pytest.mark.parametrize(("name", "track"), [("text", "txt"), ("srt", "srt"), ("vtt", "vtt")])
-def test_files_are_those_of_the_download(
-    server: Server, client: OpenAI, name: Any, track: str
+def test_subtitles_are_those_of_the_download_without_word_times(
+    server: Server, client: OpenAI
 ) -> None:
     sent = server.post(
         "/upload", files={"file": ("file.flac", RECORDING.read_bytes())}, headers=HEADERS
     ).json()
     server.post(f"/process/whisper/{sent['file_id']}", headers=HEADERS)
     server.wait(sent["file_id"], headers=HEADERS)
-    address = f"/download/{sent['file_id']}/transcription?format={track}"
+    address = f"/download/{sent['file_id']}/transcription"
+    srt, vtt = (
+        server.get(f"{address}?format={name}", headers=HEADERS).content.decode()
+        for name in ("srt", "vtt")
+    )
+    assert subtitles(client, "srt") == srt
+    plain = subtitles(client, "vtt")
+    assert plain.startswith("WEBVTT\n") and "<" in vtt and "<" not in plain
+    assert read_vtt(plain) == read_vtt(vtt)
+
+
+def subtitles(client: OpenAI, response_format: Any) -> Any:
     with open(RECORDING, "rb") as file:
-        answer = client.audio.transcriptions.create(
-            model="whisper-1", file=file, response_format=name
+        return client.audio.transcriptions.create(
+            model="whisper-1", file=file, response_format=response_format
         )
-    assert answer == server.get(address, headers=HEADERS).content.decode()
+
+
+def test_text_is_one_running_text(server: Server) -> None:
+    transcript = ask(server, model="whisper-1", response_format="verbose_json").json()
+    assert len(transcript["segments"]) > 1
+    answer = ask(server, model="whisper-1", response_format="text")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.text == f"{transcript['text']}\n"
+    assert answer.text.count("\n") == 1
 
 
 def test_lyrics(server: Server) -> None:
