@@ -32,6 +32,9 @@ DRAWN = """(name) => {
     canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
     .data.some((value) => value > 0));
 }"""
+# The page is not told of changes in other tabs, as while it is in the back-forward cache.
+DEAF = "addEventListener('storage', (event) => event.stopImmediatePropagation());"
+BACK = "dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))"
 # The media elements that the page has created.
 KEEP_MEDIA = """
 window.media = [];
@@ -141,6 +144,44 @@ def test_two_tabs_show_the_same(page: Page, song: Song) -> None:
     expect(page.locator(CARDS)).to_contain_text("A minor")
     page.get_by_role("button", name="Delete").click()
     expect(other.locator(CARDS)).to_have_count(0)
+
+
+@pytest.mark.parametrize("is_shown_again", [True, False])
+def test_a_tab_with_an_old_list_loses_no_song(
+    page: Page, studio: Server, is_shown_again: bool
+) -> None:
+    """A page from the back-forward cache shows the list of today; none writes an old one."""
+    paths = [write_wav(studio.folder / f"{name}.wav", noise(0.2)) for name in ("old", "new")]
+    page.add_init_script(DEAF)
+    page.goto("/studio")
+    page.set_input_files("#files", paths[0])
+    expect(page.locator(CARDS)).to_have_count(1)
+    other = page.context.new_page()
+    other.goto("/studio")
+    other.set_input_files("#files", paths[1])
+    expect(other.locator(CARDS)).to_have_count(2)
+    if is_shown_again:
+        page.evaluate(BACK)
+        expect(page.locator(CARDS)).to_have_count(2)
+        return
+    assert page.locator(CARDS).count() == 1
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(CARDS)).to_contain_text("new.wav")
+    expect(other.locator(CARDS)).to_have_count(1)
+    expect(other.locator(CARDS)).to_contain_text("new.wav")
+
+
+def test_a_tab_with_an_old_list_loses_no_tune(page: Page, studio: Server) -> None:
+    path = write_wav(studio.folder / "tune.wav", noise(0.2))
+    tunes = [{"id": studio.upload(path), "prompt": prompt} for prompt in ("old", "new")]
+    write = "(tunes) => localStorage.setItem('studio.tunes', JSON.stringify(tunes))"
+    page.goto("/studio/music")
+    page.evaluate(write, tunes[:1])
+    page.reload()
+    expect(page.locator(CARDS)).to_have_count(1)
+    page.evaluate(write, tunes)
+    page.evaluate(BACK)
+    expect(page.locator(CARDS)).to_have_count(2)
 
 
 def test_a_file_that_is_deleted_elsewhere_is_shown_as_gone(page: Page, studio: Server) -> None:

@@ -1,9 +1,7 @@
 /** The list of songs: kept on a server that tells people apart by keys, else in this browser. */
 import { signal } from "@preact/signals";
 import { ApiError, json } from "./api.js";
-import { store, stored } from "./stored.js";
-
-const KEY = "studio.songs";
+import { KeptList } from "./kept_list.js";
 
 /**
  * @typedef {object} Song
@@ -20,10 +18,15 @@ const KEY = "studio.songs";
 /** Whether the server lists the songs of a key. */
 export const isListed = document.body.dataset.listsFiles === "true";
 
+/** @type {KeptList<Song>} newest first, without a list of the server */
+const kept = new KeptList("studio.songs", {
+  idOf: (song) => song.id,
+  made,
+  recordOf: ({ id, name, addedMs, durationS }) => ({ id, name, addedMs, durationS }),
+});
 /** @type {import("@preact/signals").Signal<Song[]>} newest first */
-export const songs = signal(isListed ? [] : kept());
-/** Whether this browser stores the list. */
-export const isStored = signal(true);
+export const songs = isListed ? signal([]) : kept.items;
+export const { isStored } = kept;
 /** The server's next page of the list, or null. */
 export const nextPage = signal(/** @type {string | null} */ (isListed ? "/files" : null));
 /** @type {import("@preact/signals").Signal<any>} what the key may use, or null */
@@ -31,40 +34,22 @@ export const quota = signal(null);
 /** Why the list cannot be got. */
 export const listError = signal("");
 
-/** @returns {Song[]} */
-function kept() {
-  try {
-    return JSON.parse(stored(KEY) ?? "[]").map(made);
-  } catch {
-    return [];
-  }
-}
-
 /** @param {any} record @returns {Song} */
 function made({ id, name, addedMs, durationS }) {
   const [error, refusal] = [signal(""), signal("")];
   return { id, name, addedMs, durationS, status: signal(null), error, refusal, isGone: signal(false) };
 }
 
-/** Remember the list in this browser. */
-export function keep() {
-  if (isListed) return;
-  const records = songs.value.map(({ id, name, addedMs, durationS }) => ({ id, name, addedMs, durationS }));
-  isStored.value = store(KEY, JSON.stringify(records));
+/** Change the list, also the one that this browser stores. @param {(list: Song[]) => Song[]} change */
+export function changeSongs(change) {
+  if (isListed) songs.value = change(songs.value);
+  else kept.change(change);
 }
-
-// Another tab changed the list.
-addEventListener("storage", (event) => {
-  if (event.key !== KEY || isListed) return;
-  const known = new Map(songs.value.map((song) => [song.id, song]));
-  songs.value = kept().map((song) => known.get(song.id) ?? song);
-});
 
 /** @param {any} upload the answer of /upload */
 export function add(upload) {
   const song = songFrom(upload, Date.now());
-  songs.value = [song, ...songs.value.filter((one) => one.id !== song.id)];
-  keep();
+  changeSongs((list) => [song, ...list.filter((one) => one.id !== song.id)]);
   return song;
 }
 

@@ -1,44 +1,25 @@
 /** Music that was made in this browser: prompts, sent as text files, and their jobs. */
-import { signal } from "@preact/signals";
 import { cleanUp, json, received, request, send } from "./api.js";
 import { refresh, start } from "./jobs.js";
+import { KeptList } from "./kept_list.js";
 import { add, songOf } from "./songs.js";
-import { store, stored } from "./stored.js";
 
-const KEY = "studio.tunes";
 const MAX_NAME_CHARACTERS = 60;
 
 /** @typedef {{ song: import("./songs.js").Song, prompt: string }} Tune */
 
-/** @type {import("@preact/signals").Signal<Tune[]>} newest first */
-export const tunes = signal(kept());
-
-/** @returns {Tune[]} */
-function kept() {
-  try {
-    return JSON.parse(stored(KEY) ?? "[]").map(made);
-  } catch {
-    return [];
-  }
-}
+/** @type {KeptList<Tune>} newest first */
+const kept = new KeptList("studio.tunes", {
+  idOf: ({ song }) => song.id,
+  made,
+  recordOf: ({ song, prompt }) => ({ id: song.id, prompt }),
+});
+export const tunes = kept.items;
 
 /** @param {{ id: string, prompt: string }} record @returns {Tune} */
 function made({ id, prompt }) {
   return { song: { ...songOf(id), name: prompt }, prompt };
 }
-
-/** @param {Tune[]} changed */
-function keep(changed) {
-  tunes.value = changed;
-  store(KEY, JSON.stringify(changed.map(({ song, prompt }) => ({ id: song.id, prompt }))));
-}
-
-// Another tab changed the list.
-addEventListener("storage", (event) => {
-  if (event.key !== KEY) return;
-  const known = new Map(tunes.value.map((tune) => [tune.song.id, tune]));
-  tunes.value = kept().map((tune) => known.get(tune.song.id) ?? tune);
-});
 
 /**
  * Start a job; throws ApiError.
@@ -54,14 +35,14 @@ export async function make(prompt, options) {
     throw error;
   }
   const tune = made({ id, prompt });
-  keep([tune, ...tunes.value]);
+  kept.change((list) => [tune, ...list]);
   await refresh(tune.song);
 }
 
 /** Delete a tune here and on the server; throws ApiError. @param {Tune} tune */
 export async function discard(tune) {
   if (!tune.song.isGone.value) await request(`/cleanup/${tune.song.id}`, { method: "DELETE" });
-  keep(tunes.value.filter((one) => one !== tune));
+  kept.change((list) => list.filter((one) => one.song.id !== tune.song.id));
 }
 
 /**
