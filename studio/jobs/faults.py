@@ -14,6 +14,8 @@ PROBE_BYTES = 1 << 14
 RETRY_AFTER_S = 5
 # PostgreSQL's read_only_sql_transaction.
 READ_ONLY = "25006"
+# Its idle_in_transaction_session_timeout.
+IDLE_TRANSACTION = "25P03"
 # Its lock_not_available.
 LOCK_TIMEOUT = "55P03"
 
@@ -21,6 +23,11 @@ LOCK_TIMEOUT = "55P03"
 def is_read_only(cause: BaseException | None) -> bool:
     """Whether an error of psycopg says that PostgreSQL is read-only."""
     return getattr(cause, "sqlstate", None) == READ_ONLY
+
+
+def is_away(cause: BaseException | None) -> bool:
+    """Whether an error of psycopg, though no OperationalError, is over with another connection."""
+    return getattr(cause, "sqlstate", None) in (READ_ONLY, IDLE_TRANSACTION)
 
 
 def is_lock_timeout(cause: BaseException | None) -> bool:

@@ -8,14 +8,18 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from studio.jobs import faults
+
 if TYPE_CHECKING:
-    from procrastinate import PsycopgConnector
+    from procrastinate import App, PsycopgConnector
     from procrastinate.connector import Notify
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 POOL_TIMEOUT_S = 5.0
+# The pool tries to connect again after 1, 2, 4 s and so on, and from the beginning after so long.
+RECONNECT_TIMEOUT_S = 5.0
 Value = TypeVar("Value")
 
 
@@ -30,10 +34,11 @@ def patient_connector(conninfo: str, is_stopping: Callable[[], bool]) -> "Psycop
             try:
                 return await call()
             except ConnectorException as error:
-                is_away = isinstance(error.__cause__, psycopg.OperationalError)
+                cause = error.__cause__
+                is_away = isinstance(cause, psycopg.OperationalError) or faults.is_away(cause)
                 if not is_away or is_stopping():
                     raise
-                log.warning("cannot reach PostgreSQL, retrying: %s", error.__cause__)
+                log.warning("cannot use PostgreSQL, retrying: %s", cause)
                 await asyncio.sleep(RETRY_S)
 
     class PatientConnector(PsycopgConnector):
@@ -55,4 +60,26 @@ def patient_connector(conninfo: str, is_stopping: Callable[[], bool]) -> "Psycop
             call = super().listen_notify
             await until_reachable(lambda: call(on_notification, channels))
 
-    return PatientConnector(conninfo=conninfo, timeout=POOL_TIMEOUT_S, min_size=1, max_size=4)
+    return PatientConnector(
+        conninfo=conninfo,
+        timeout=POOL_TIMEOUT_S,
+        reconnect_timeout=RECONNECT_TIMEOUT_S,
+        min_size=1,
+        max_size=4,
+    )
+
+
+def keep_beating(app: "App") -> None:
+    """Let no error end the heartbeats of the workers of an app: the next one may succeed.
+
+    Procrastinate's worker would take further jobs without them, and each would be rescued.
+    """
+    beat = app.job_manager.update_heartbeat
+
+    async def try_to_beat(worker_id: int) -> None:
+        try:
+            await beat(worker_id)
+        except Exception:
+            log.exception("could not store the heartbeat of this worker; retrying")
+
+    app.job_manager.update_heartbeat = try_to_beat  # type: ignore[method-assign]

@@ -12,12 +12,14 @@ from studio.errors import Interrupted
 from studio.jobs.execution import describe
 from studio.jobs.job import Job
 from studio.jobs.scale.changes import conninfo
+from studio.jobs.scale.contact import Contact
 from studio.jobs.scale.store import SharedJobStore
 
 log = logging.getLogger(__name__)
 
 # The advisory lock of the active keeper.
 LOCK = 0x5354_5544_0003
+TAKE = "SELECT pg_try_advisory_lock(%s), clock_timestamp()"
 RETRY_S = 1.0
 MAX_LOOK_EVERY_S = 5.0
 
@@ -86,26 +88,29 @@ class Keeper:
             connection.execute(
                 "SELECT set_config('idle_session_timeout', %s, false)", (f"{lease_ms}ms",)
             )
-            while not self._holds_lock(connection.execute):
+            # Longer than the time between two looks, and short for the heartbeats of workers.
+            contact = Contact(2 * self._look_every_s)
+            while not self._holds_lock(connection.execute, contact):
                 if self._stopping.wait(self._look_every_s):
                     return
             log.info("this keeper is the active one")
             with self._duties():
                 while not self._stopping.is_set():
                     connection.execute("SELECT 1")
-                    self._rescue()
+                    self._rescue(contact)
                     self._stopping.wait(self._look_every_s)
 
     @staticmethod
-    def _holds_lock(execute: Callable[..., Any]) -> bool:
-        row = execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
-        return bool(row and row[0])
+    def _holds_lock(execute: Callable[..., Any], contact: Contact) -> bool:
+        is_taken, now = execute(TAKE, (LOCK,)).fetchone()
+        contact.since(now)
+        return bool(is_taken)
 
-    def _rescue(self) -> None:
+    def _rescue(self, contact: Contact) -> None:
         error = Interrupted(
             "The workers stopped several times while they ran this job. Check their logs, then "
             "start the job again."
         )
-        for job_id in self._store.rescue(describe(error), self._stalled_s):
+        for job_id in self._store.rescue(describe(error), self._stalled_s, contact):
             if job := self._store.get(job_id):
                 self._on_end(job)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import URL, Engine, func, select, text
@@ -13,6 +14,7 @@ from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import check_bounds, uses
 from studio.jobs.rows import ACTIVE, add_message, is_run_by, new_row
 from studio.jobs.scale import entries, turns
+from studio.jobs.scale.contact import Contact
 from studio.jobs.scale.partials import forget_lost
 from studio.jobs.store import EDITING_WAIT_S, JobStore
 from studio.jobs.tables import DEFAULT_QUEUE, JobRow, job_of
@@ -27,11 +29,13 @@ FILES_LOCK = 0x5354_5544_0002
 CLIENT_LOCK = 0x5354
 # The first half of the advisory lock of a file whose results are edited.
 EDITING_LOCK = 0x5355
+# The contact of a caller that does not say since when it has had it.
+EVER = datetime.min.replace(tzinfo=UTC)
 # How often to try when another server submits the same request at the same time.
 TRIES = 3
 
 # Unfinished jobs whose entry is gone, belongs to a dead worker, or was taken but never begun. After
-# a restart of PostgreSQL, workers have the time of a heartbeat to come back.
+# an outage of PostgreSQL, workers have `stalled_s` to come back.
 LOST = """
 SELECT jobs.number
 FROM jobs
@@ -43,12 +47,11 @@ AND (
     OR entries.status NOT IN ('todo', 'doing')
     OR entries.status = 'doing' AND (
         workers.id IS NULL
-        OR greatest(workers.last_heartbeat, pg_postmaster_start_time())
-            < now() - make_interval(secs => :stalled_s)
+        OR greatest(workers.last_heartbeat, :since) < now() - make_interval(secs => :stalled_s)
         OR jobs.state = 'queued' AND NOT EXISTS (
             SELECT FROM procrastinate_events AS events
             WHERE events.job_id = entries.id AND events.type = 'started'
-            AND events.at > now() - make_interval(secs => :stalled_s)
+            AND greatest(events.at, :since) > now() - make_interval(secs => :stalled_s)
         )
     )
 )
@@ -63,7 +66,7 @@ WHERE NOT EXISTS (
 AND NOT EXISTS (
     SELECT FROM procrastinate_workers AS workers
     WHERE workers.id = entries.worker_id
-    AND workers.last_heartbeat > now() - make_interval(secs => :stalled_s)
+    AND greatest(workers.last_heartbeat, :since) > now() - make_interval(secs => :stalled_s)
 )
 """
 
@@ -155,16 +158,22 @@ class SharedJobStore(JobStore):
         with self._sessions.reading() as session:
             return session.scalar(select(JobRow.number).where(*is_run_by(job))) is not None
 
-    def rescue(self, interrupted: dict[str, Any], stalled_s: float) -> list[str]:
+    def rescue(
+        self, interrupted: dict[str, Any], stalled_s: float, contact: Contact | None = None
+    ) -> list[str]:
         """Queue the jobs of dead workers again, or fail them after the last attempt.
 
-        A worker is dead after `stalled_s` without a heartbeat. Returns the IDs of failed jobs.
+        A worker is dead after `stalled_s` without a heartbeat, all of it within the `contact` of
+        the caller. Returns the IDs of failed jobs.
         """
         with self._sessions.begin() as session:
-            numbers = session.scalars(text(LOST), {"stalled_s": stalled_s}).all()
+            now = session.scalars(select(func.clock_timestamp())).one()
+            since = contact.since(now) if contact else EVER
+            limits = {"stalled_s": stalled_s, "since": since}
+            numbers = session.scalars(text(LOST), limits).all()
             lost = [JobRow.number.in_(numbers)]
             failed = self._retry(session, lost, MAX_ATTEMPTS, interrupted)
-            session.execute(text(UNUSED), {"stalled_s": stalled_s})
+            session.execute(text(UNUSED), limits)
             forget_lost(session)
             turns.forget_old(session)
             return failed

@@ -13,12 +13,15 @@ from studio.jobs.execution import Attempt, Executor
 from studio.jobs.job import Job
 from studio.jobs.scale import entries
 from studio.jobs.scale.changes import Changes, conninfo
-from studio.jobs.scale.connector import patient_connector
+from studio.jobs.scale.connector import keep_beating, patient_connector
 from studio.jobs.scale.store import SharedJobStore
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+# A worker that starts deletes those without a heartbeat for so many times `stalled_s`. Their jobs
+# are lost at once, and after an outage of the database all workers may look dead.
+KEPT_FACTOR = 1000
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,14 @@ class Worker:
 
         settings = self._settings
         app = App(connector=patient_connector(conninfo(self._store.url), self._stopping.is_set))
+        keep_beating(app)
         app.task(name=entries.TASK)(self._do)
         async with app.open_async():
             await app.run_worker_async(
                 queues=settings.queues or None,  # type: ignore[arg-type]
                 concurrency=settings.concurrency,
                 update_heartbeat_interval=settings.heartbeat_s,
-                stalled_worker_timeout=settings.stalled_s,
+                stalled_worker_timeout=KEPT_FACTOR * settings.stalled_s,
                 delete_jobs="always",
                 install_signal_handlers=False,
             )
