@@ -117,26 +117,14 @@ def create_app(
         jobs = _jobs(config, core, changes, scheduler.give_way)
         uploads = _upload_bounds(config, concurrency.uploads)
         services = _services(config, core, jobs, uploads, upload_pace or Pace())
-        readiness = services.readiness
-        shapes = problems.Shapes()
         live_speech = _live_speech(config, scheduler, models)
-        app = _flask(config, services, metrics, shapes)
-        compat.register(app, services, shapes, live_speech)
-        socketio = live_server.add(app, live_speech, services.access) if live_speech else None
-        if socketio is not None:
-            started.callback(live_jobs.add(socketio, services).stop)
-        application.guard(
-            app,
-            shapes,
-            allowed_hosts=config.allowed_hosts,
-            trusted_proxies=config.TRUSTED_PROXIES,
-        )
-        _start(started, config, jobs, scheduler, readiness)
+        app, socketio = _web(config, services, metrics, live_speech, started)
+        _start(started, config, jobs, scheduler, services.readiness)
         wyoming = _wyoming(config, scheduler, models, started) if live_speech else None
         if live_speech:
             own = models.all() if config.ROLE == ALL else [models.speech()]
             at_start = models.at_start(own) if warm_up else {}
-            readiness.warm_up(at_start, models.device_notes(own, at_start))
+            services.readiness.warm_up(at_start, models.device_notes(own, at_start))
         parts = Parts(jobs.runner, scheduler, store, socketio, wyoming, started.pop_all())
     app.extensions["parts"] = parts
     atexit.register(parts.stop)
@@ -259,13 +247,38 @@ def _wyoming(
     return server
 
 
-def _flask(config: Config, services: Services, metrics: Metrics, shapes: problems.Shapes) -> Flask:
+def _web(
+    config: Config,
+    services: Services,
+    metrics: Metrics,
+    live_speech: live_server.Live | None,
+    started: ExitStack,
+) -> tuple[Flask, SocketIO | None]:
+    """The Flask application with its routes, and its Socket.IO server if it has live speech."""
+    error_formats = problems.ErrorFormats()
+    app = _flask(config, services, metrics, error_formats)
+    compat.register(app, services, error_formats, live_speech)
+    socketio = live_server.add(app, live_speech, services.access) if live_speech else None
+    if socketio is not None:
+        started.callback(live_jobs.add(socketio, services).stop)
+    application.guard(
+        app,
+        error_formats,
+        allowed_hosts=config.allowed_hosts,
+        trusted_proxies=config.TRUSTED_PROXIES,
+    )
+    return app, socketio
+
+
+def _flask(
+    config: Config, services: Services, metrics: Metrics, error_formats: problems.ErrorFormats
+) -> Flask:
     app = Flask(__name__, static_folder=None, template_folder="studio/web/templates")
     application.make(
         app,
         services,
         metrics,
-        shapes,
+        error_formats,
         max_content_length=config.MAX_CONTENT_LENGTH,
         cors_origins=config.cors_origins,
         limits=_limits(config),

@@ -47,7 +47,7 @@ class _PendingFile:
 
 
 _requester: ContextVar[Requester | None] = ContextVar("requester", default=None)
-_flight: ContextVar[_PendingFile | None] = ContextVar("flight", default=None)
+_current_file: ContextVar[_PendingFile | None] = ContextVar("current_file", default=None)
 
 
 @contextmanager
@@ -65,12 +65,12 @@ def check_wanted() -> None:
 
     Call this between the steps of making a file.
     """
-    flight = _flight.get()
+    pending = _current_file.get()
     now_s = time.monotonic()
-    if flight is None or now_s - flight.looked_s < LOOK_EVERY_S:
+    if pending is None or now_s - pending.looked_s < LOOK_EVERY_S:
         return
-    flight.looked_s = now_s
-    if not flight.is_wanted():
+    pending.looked_s = now_s
+    if not pending.is_wanted():
         raise Abandoned
 
 
@@ -80,7 +80,7 @@ class OnDemand:
     def __init__(self) -> None:
         self._requests = ConcurrencyLimit(MAX_REQUESTS, MAX_REQUESTS_PER_CLIENT)
         self._running = ConcurrencyLimit(MAX_RUNNING, MAX_RUNNING_PER_CLIENT)
-        self._flights: dict[str, _PendingFile] = {}
+        self._pending: dict[str, _PendingFile] = {}
         self._changed = Condition()
 
     def make(self, target: str, exists: Callable[[], bool], make: Callable[[], None]) -> None:
@@ -91,73 +91,73 @@ class OnDemand:
         Raises TooManyConversions, Abandoned if the client has disconnected, or any error of `make`.
         """
         requester = _requester.get()
-        with self._place(requester):
+        with self._request_slot(requester):
             while not exists():
-                flight, is_mine = self._join(target, requester)
+                pending, is_mine = self._join(target, requester)
                 try:
                     if is_mine:
-                        self._run(flight, requester, make)
+                        self._run(pending, requester, make)
                     else:
-                        self._wait_for(flight, requester)
+                        self._wait_for(pending, requester)
                 finally:
-                    self._leave(target, flight, requester, is_mine)
-                if flight.error is not None:
-                    raise flight.error
+                    self._leave(target, pending, requester, is_mine)
+                if pending.error is not None:
+                    raise pending.error
                 if is_mine:
                     return
 
     def _join(self, target: str, requester: Requester | None) -> tuple[_PendingFile, bool]:
-        """The flight of a file, and whether this thread has to make it."""
+        """The pending file, and whether this thread has to make it."""
         with self._changed:
-            is_mine = target not in self._flights
-            flight = self._flights.setdefault(target, _PendingFile())
-            flight.requesters.append(requester)
-            return flight, is_mine
+            is_mine = target not in self._pending
+            pending = self._pending.setdefault(target, _PendingFile())
+            pending.requesters.append(requester)
+            return pending, is_mine
 
     def _leave(
-        self, target: str, flight: _PendingFile, requester: Requester | None, is_mine: bool
+        self, target: str, pending: _PendingFile, requester: Requester | None, is_mine: bool
     ) -> None:
         with self._changed:
-            flight.requesters.remove(requester)
+            pending.requesters.remove(requester)
             if is_mine:
-                del self._flights[target]
-                flight.is_over = True
+                del self._pending[target]
+                pending.is_over = True
                 self._changed.notify_all()
 
     def _run(
-        self, flight: _PendingFile, requester: Requester | None, make: Callable[[], None]
+        self, pending: _PendingFile, requester: Requester | None, make: Callable[[], None]
     ) -> None:
-        with self._turn(flight, requester):
-            token = _flight.set(flight)
+        with self._running_slot(pending, requester):
+            token = _current_file.set(pending)
             try:
                 make()
             except StudioError as error:
-                flight.error = error
+                pending.error = error
             finally:
-                _flight.reset(token)
+                _current_file.reset(token)
 
-    def _wait_for(self, flight: _PendingFile, requester: Requester | None) -> None:
+    def _wait_for(self, pending: _PendingFile, requester: Requester | None) -> None:
         with self._changed:
-            while not flight.is_over:
+            while not pending.is_over:
                 self._changed.wait(LOOK_EVERY_S)
                 if requester is not None and requester.has_left():
                     raise Abandoned
 
-    def _place(self, requester: Requester | None) -> AbstractContextManager[None]:
+    def _request_slot(self, requester: Requester | None) -> AbstractContextManager[None]:
         """Reserve a slot for a waiting request. Raises TooManyConversions."""
         if requester is None:
             return nullcontext()
         return self._requests.slot(requester.client, _refusal)
 
     @contextmanager
-    def _turn(self, flight: _PendingFile, requester: Requester | None) -> Iterator[None]:
+    def _running_slot(self, pending: _PendingFile, requester: Requester | None) -> Iterator[None]:
         """Wait for a slot to make a file. Raises Abandoned."""
         if requester is None:
             yield
             return
         with self._changed:
             while True:
-                if not flight.is_wanted():
+                if not pending.is_wanted():
                     raise Abandoned
                 if self._running.acquire(requester.client) is None:
                     break

@@ -11,7 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from studio.web import access, hosts, pages, problems, rates, rest, watch
 from studio.web.metrics import Metrics
-from studio.web.problems import Shapes
+from studio.web.problems import ErrorFormats
 from studio.web.services import Services
 
 # What a web page of another origin may read besides the usual.
@@ -32,7 +32,7 @@ def make(
     app: Flask,
     services: Services,
     metrics: Metrics,
-    shapes: Shapes,
+    error_formats: ErrorFormats,
     *,
     max_content_length: int,
     cors_origins: str | list[str],
@@ -50,7 +50,7 @@ def make(
     access.register(app, services.access)
     rest.register(app, services)
     pages.register(app, services)
-    problems.register(app, shapes)
+    problems.register(app, error_formats)
 
 
 def _hold_files(app: Flask, services: Services) -> None:
@@ -70,7 +70,11 @@ def _hold_files(app: Flask, services: Services) -> None:
 
 
 def guard(
-    app: Flask, shapes: Shapes, *, allowed_hosts: frozenset[str] | None, trusted_proxies: int
+    app: Flask,
+    error_formats: ErrorFormats,
+    *,
+    allowed_hosts: frozenset[str] | None,
+    trusted_proxies: int,
 ) -> None:
     """Check hosts and believe trusted proxies before any request, those of Socket.IO included.
 
@@ -78,7 +82,7 @@ def guard(
     """
     outer: Any = app.wsgi_app
     if allowed_hosts is not None:
-        outer = hosts.only_for(outer, allowed_hosts, shapes)
+        outer = hosts.only_for(outer, allowed_hosts, error_formats)
     if trusted_proxies:
         outer = _with_scheme(outer, trusted_proxies)
         outer = ProxyFix(outer, x_for=trusted_proxies, x_proto=0)

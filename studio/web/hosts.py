@@ -16,7 +16,7 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 def only_for(
-    application: Application, hosts: frozenset[str], shapes: problems.Shapes
+    application: Application, hosts: frozenset[str], error_formats: problems.ErrorFormats
 ) -> Application:
     """Restrict an application to `hosts`, localhost and IP addresses, which nobody can rebind."""
 
@@ -28,7 +28,7 @@ def only_for(
             f"This server is not configured for the host {host[:100]!r}. Use its IP address, or "
             "ask the operator to add the name to ALLOWED_HOSTS."
         )
-        return shapes.response(error, environ.get("PATH_INFO", ""))(environ, start_response)
+        return error_formats.response(error, environ.get("PATH_INFO", ""))(environ, start_response)
 
     return answer
 

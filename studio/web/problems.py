@@ -1,4 +1,4 @@
-"""Turns every error into RFC 9457 problem details, or into the form that a prefix has."""
+"""Turns every error into RFC 9457 problem details, or into the format of another protocol."""
 
 import logging
 from collections.abc import Callable
@@ -34,14 +34,14 @@ Render = Callable[[StudioError], Response]
 """Makes the response for an error. The headers of the status are added to it."""
 
 
-class Shapes:
-    """The forms of errors, by the beginnings of paths."""
+class ErrorFormats:
+    """The formats of error responses, by prefixes of paths."""
 
     def __init__(self) -> None:
         self._renders: dict[str, Render] = {}
 
     def add(self, prefix: str, render: Render) -> None:
-        """Use a form for the path `prefix` and all paths below it."""
+        """Use a format for the path `prefix` and all paths below it."""
         self._renders[prefix] = render
 
     def response(self, error: StudioError, path: str) -> Response:
@@ -61,15 +61,15 @@ class Shapes:
         return answer
 
 
-def shapes() -> Shapes:
-    """The forms of errors of the current application."""
-    found: Shapes = current_app.extensions["shapes"]
-    return found
+def error_formats() -> ErrorFormats:
+    """The error formats of the current application."""
+    formats: ErrorFormats = current_app.extensions["error_formats"]
+    return formats
 
 
 def response(error: StudioError) -> Response:
     """The response for an error of the current request."""
-    return shapes().response(error, request.path)
+    return error_formats().response(error, request.path)
 
 
 def _is_browser() -> bool:
@@ -97,8 +97,8 @@ def problem(error: StudioError) -> Response:
     return Response(json.dumps(body), error.status, mimetype=MEDIA_TYPE)
 
 
-def register(app: Flask, shapes: Shapes) -> None:
-    app.extensions["shapes"] = shapes
+def register(app: Flask, error_formats: ErrorFormats) -> None:
+    app.extensions["error_formats"] = error_formats
     app.register_error_handler(StudioError, response)
     app.register_error_handler(Abandoned, lambda _: Response(status=CLIENT_LEFT))
     app.register_error_handler(HTTPException, _http)

@@ -1,4 +1,4 @@
-"""The shapes of all answers; the OpenAPI document is made from them."""
+"""The schemas of all responses; the OpenAPI document is generated from them."""
 
 from typing import Annotated, Any, Literal
 

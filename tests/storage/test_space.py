@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import pytest
 
@@ -175,7 +176,7 @@ def test_a_costly_measurement_is_used_for_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock_s = [0.0]
-    monkeypatch.setattr(measured_size.time, "monotonic", lambda: clock_s[0])
+    monkeypatch.setattr(measured_size, "time", SimpleNamespace(monotonic=lambda: clock_s[0]))
 
     def slow(*folders: Path) -> int:
         clock_s[0] += 30.0

@@ -21,7 +21,7 @@ from studio.web.compat.form_requests import FormRequests, ReceivedFile
 from studio.web.compat.form_values import FormValues
 from studio.web.compat.whisper import WHISPER, plain_vtt, segment_fields
 from studio.web.operations import other_protocol
-from studio.web.problems import Shapes
+from studio.web.problems import ErrorFormats
 from studio.web.services import Services
 from studio.web.views import has_left
 
@@ -37,11 +37,11 @@ COPIED_BYTES = 1 << 20
 DETECTED_S = 30
 
 
-def register(app: Flask, services: Services, shapes: Shapes) -> None:
-    """Add the routes, and the form of errors."""
+def register(app: Flask, services: Services, error_formats: ErrorFormats) -> None:
+    """Add the routes and the error format."""
     views = Views(services)
     for path, view in (("/asr", views.transcribe), ("/detect-language", views.detect_language)):
-        shapes.add(path, render)
+        error_formats.add(path, render)
         app.add_url_rule(path, f"asr.{view.__name__}", view, methods=["POST"])
 
 

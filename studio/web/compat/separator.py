@@ -13,7 +13,7 @@ from studio.web import sending
 from studio.web.compat.form_requests import FormRequests
 from studio.web.compat.separator_task import DEMUCS, Output, SeparationRequest, Task
 from studio.web.operations import other_protocol
-from studio.web.problems import Shapes
+from studio.web.problems import ErrorFormats
 from studio.web.services import Services
 from studio.web.views import Views as OwnViews
 
@@ -28,9 +28,9 @@ STATES = {
 NOT_FOUND = "There is no such job: it never existed, or its files have been deleted."
 
 
-def register(app: Flask, services: Services, shapes: Shapes) -> None:
-    """Add the routes, and the form of errors."""
-    shapes.add(PREFIX, render)
+def register(app: Flask, services: Services, error_formats: ErrorFormats) -> None:
+    """Add the routes and the error format."""
+    error_formats.add(PREFIX, render)
     views = Views(services)
     for rule, method, view in (
         ("/separate", "POST", views.separate),

@@ -19,7 +19,7 @@ from studio.web.compat.openai.realtime.view import RealtimeView
 from studio.web.compat.whisper import WHISPER, plain_vtt
 from studio.web.live.server import Live
 from studio.web.operations import other_protocol
-from studio.web.problems import Shapes, as_studio_error
+from studio.web.problems import ErrorFormats, as_studio_error
 from studio.web.services import Services
 from studio.web.views import has_left
 
@@ -28,9 +28,11 @@ PREFIX = "/v1"
 FILES = ("srt", "lrc")
 
 
-def register(app: Flask, services: Services, shapes: Shapes, live: Live | None) -> None:
-    """Add the routes, and the form of errors. The Realtime API is added if `live` is given."""
-    shapes.add(PREFIX, errors.render)
+def register(
+    app: Flask, services: Services, error_formats: ErrorFormats, live: Live | None
+) -> None:
+    """Add the routes and the error format. The Realtime API is added if `live` is given."""
+    error_formats.add(PREFIX, errors.render)
     views = Views(services)
     for rule, method, view in (
         ("/models", "GET", views.models),
