@@ -24,7 +24,12 @@ from tests.support.speech import spoken
 
 KEY = "ann-0123456789abcdef"
 JOIN = f'40/transcribe,{{"token":"{KEY}"}}'
-LIVE_SESSIONS = 2
+SETTINGS: dict[str, Any] = {
+    "API_KEYS": KEY,
+    "WHISPER_MODEL": "mini",
+    "LIVE_SESSIONS": 2,
+    "TRUSTED_PROXIES": 1,
+}
 # None of these is a CONNECT.
 OUT_OF_ORDER = [
     "",
@@ -56,15 +61,16 @@ OUT_OF_ORDER = [
 def locked_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    server = Server(
-        tmp_path_factory.mktemp("locked"),
-        API_KEYS=KEY,
-        WHISPER_MODEL="mini",
-        LOG_FORMAT=request.param,
-        LIVE_SESSIONS=LIVE_SESSIONS,
-        TRUSTED_PROXIES=1,
-    ).start()
+    server = Server(tmp_path_factory.mktemp("locked"), LOG_FORMAT=request.param, **SETTINGS).start()
     yield server
+    server.stop_later()
+
+
+@pytest.fixture(scope="module")
+def unhurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same server, on which a stranger may stay for longer."""
+    server = Server(tmp_path_factory.mktemp("unhurried"), **SETTINGS)
+    yield server.start(application="tests.support.unhurried:create_app()")
     server.stop_later()
 
 
@@ -203,14 +209,14 @@ def send_without_end(opened: websocket.WebSocket, parts: range) -> None:
         opened.send_frame(websocket.ABNF.create_frame("a" * (1 << 17), code, fin=0))
 
 
-def test_a_message_is_bounded_while_it_arrives(locked: Server) -> None:
+def test_a_message_is_bounded_while_it_arrives(unhurried: Server) -> None:
     """Its parts never end, so that no bound on whole messages would hold."""
     # The speech model is loaded with the first words that somebody says.
-    with Client(locked, auth={"token": KEY}) as client:
+    with Client(unhurried, auth={"token": KEY}) as client:
         client.call("audio", chunk(pcm(spoken().sound[: 3 * RATE_HZ])))
         client.finish()
-    (worker,) = psutil.Process(locked.pid).children()
-    opened = connect(locked)
+    (worker,) = psutil.Process(unhurried.pid).children()
+    opened = connect(unhurried)
     send_without_end(opened, range(160))
     before_bytes = worker.memory_info().rss
     # The server reads all of it, but for what fits into the buffers of the connection.
@@ -291,7 +297,7 @@ def test_strangers_hold_no_place_of_a_client(locked: Server) -> None:
         for number in range(24):
             stranger = connect(locked, f"203.0.113.{number % 3}")
             opened.callback(stranger.shutdown)
-        for _ in range(LIVE_SESSIONS):
+        for _ in range(SETTINGS["LIVE_SESSIONS"]):
             client = opened.enter_context(Client(locked, auth={"token": KEY}))
             assert client.greeting()["message"]
 
@@ -312,9 +318,9 @@ def test_who_is_in_no_namespace_is_ended_before_the_first_ping(locked: Server) -
             assert "2" not in received(one)
 
 
-def test_the_oldest_stranger_makes_room(locked: Server) -> None:
+def test_the_oldest_stranger_makes_room(unhurried: Server) -> None:
     with ExitStack() as idle:
-        opened = [connect(locked, "203.0.113.9") for _ in range(STRANGERS_PER_NETWORK + 1)]
+        opened = [connect(unhurried, "203.0.113.9") for _ in range(STRANGERS_PER_NETWORK + 1)]
         for one in opened:
             idle.callback(one.shutdown)
         assert is_ended(opened[0])

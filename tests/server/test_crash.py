@@ -13,7 +13,7 @@ from tests.support.sounds import RATE_HZ, noise, read_sound, write_wav
 
 JOB_S = 24.0
 # For jobs that need not end.
-SLOW: dict[str, Any] = {"shifts": 5}
+SLOW: dict[str, Any] = {"shifts": 5, "overlap": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_job_that_is_killed_runs_again_before_those_that_waited(
     interrupted = mortal.upload(long_wav)
     stored = contents(mortal.uploads)
     kept = contents(mortal.outputs)
-    mortal.process(interrupted)
+    mortal.process(interrupted, overlap=0.9)
     mortal.process(finished, overlap=0.1)
     mortal.process(finished, overlap=0.2)
     wait_for_the_middle(mortal, interrupted)
@@ -145,7 +145,7 @@ def test_a_server_that_is_stopped_puts_its_job_back(
 ) -> None:
     """`Server.stop` sends SIGTERM and fails where the process does not end."""
     running, waiting = mortal.upload(long_wav), mortal.upload(short_wav)
-    mortal.process(running)
+    mortal.process(running, overlap=0.9)
     mortal.process(waiting)
     wait_for_the_middle(mortal, running)
     mortal.stop()

@@ -11,11 +11,6 @@ from tests.support.sounds import noise, write_wav
 
 
 @pytest.fixture(scope="module")
-def long_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_wav(tmp_path_factory.mktemp("long") / "long.wav", noise(30.0, seed=11))
-
-
-@pytest.fixture(scope="module")
 def endless_wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """So long that its job never ends by itself in a test."""
     sound = np.tile(noise(10.0, seed=12), 60)
@@ -34,8 +29,8 @@ def health(server: Server) -> dict[str, Any]:
     return found
 
 
-def test_health_is_answered_all_along_a_job(server: Server, long_wav: Path) -> None:
-    file_id = server.upload(long_wav)
+def test_health_is_answered_all_along_a_job(server: Server, endless_wav: Path) -> None:
+    file_id = server.upload(endless_wav)
     assert server.process(file_id, shifts=20).status_code == 202
     progress: list[float] = []
     asked_while_busy = 0

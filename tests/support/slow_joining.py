@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from flask import Flask
 
-import app
 from studio.web.live.jobs import JobsNamespace
+from tests.support import unhurried
 from tests.support.server import until
 
 
@@ -25,4 +25,4 @@ def create_app() -> Flask:
         on_connect(namespace, auth)
 
     patch.object(JobsNamespace, "on_connect", join_later).start()
-    return app.create_app()
+    return unhurried.create_app()
