@@ -29,7 +29,7 @@ from studio.transcription.engine import (
     plain_text,
     whole_words,
 )
-from studio.transcription.faster_whisper_import import import_faster_whisper
+from studio.transcription.faster_whisper_model import load_model, match_mel_bands
 from studio.transcription.interruption import current_check, interruptible
 from studio.transcription.languages import ENGLISH, LANGUAGES
 from studio.transcription.openvino.conversion import COMPACT, fastest
@@ -73,7 +73,7 @@ class FasterWhisper:
         self.note: str | None = None
         self._extracting = Lock()
         precision = _precision_on_cpu(folder)
-        on_cpu = partial(_loaded, folder, precision, device="cpu", cpu_threads=threads)
+        on_cpu = partial(load_model, folder, precision, device="cpu", cpu_threads=threads)
         model: WindowModel
         if on_cuda := self._on_cuda(folder, device):
             self._model, self.precision = on_cuda, "float16"
@@ -92,7 +92,7 @@ class FasterWhisper:
         try:
             if (index := device_index(device)) is None:
                 return None
-            model = _loaded(folder, "float16", device="cuda", device_index=index)
+            model = load_model(folder, "float16", device="cuda", device_index=index)
             # cuBLAS is loaded at the first product only, and each kernel when it is first used.
             silence = model.feature_extractor(np.zeros(SILENCE_S * RATE_HZ, np.float32))
             states = model.encode(silence[:, : model.feature_extractor.nb_max_frames])
@@ -228,11 +228,6 @@ class FasterWhisper:
         return " ".join(filter(None, [hotwords, prompt])) or None
 
 
-def _loaded(folder: Path, precision: str, **settings: Any) -> Any:
-    model_type = import_faster_whisper().WhisperModel
-    return model_type(str(folder), compute_type=precision, local_files_only=True, **settings)
-
-
 def _precision_on_cpu(folder: Path) -> str:
     """float32 where overflows of int8 would cost words, and float32 costs little."""
     size_bytes = sum(file.stat().st_size for file in folder.glob("model.bin"))
@@ -257,6 +252,7 @@ def _on_openvino(
             raise
         log.warning("the model stays on CTranslate2: %s", error)
         return None
+    match_mel_bands(pipeline, model.n_mels)
     return pipeline, model
 
 

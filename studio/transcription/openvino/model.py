@@ -74,6 +74,10 @@ class OpenVinoModel:
     def is_multilingual(self) -> bool:
         return self._networks.vocabulary >= MULTILINGUAL_VOCABULARY
 
+    @property
+    def n_mels(self) -> int:
+        return self._networks.mels
+
     def encode(self, features: Any, to_cpu: bool = False) -> Floats:
         """Encode log-mel windows, float32 (windows, mels, frames)."""
         return self._networks.encode(np.asarray(features))

@@ -45,7 +45,8 @@ class Networks:
         graphs: Path | None,
         has_encoder: bool = True,
     ) -> None:
-        _, decoder = read_weights(folder / MODEL_FILE)
+        encoder, decoder = read_weights(folder / MODEL_FILE)
+        self.mels = encoder.shape("conv1/weight")[1]
         self._embeddings = decoder.table("embeddings/weight")
         self._positions = decoder.floats("position_encodings/encodings")
         self.layers = decoder.layers
