@@ -213,6 +213,35 @@ def test_edits_are_saved_after_somebody_has_signed_in(
     assert run(folder, live_server, STORE + script, file_id) == ["failed"]
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_transcript_that_a_busy_server_refuses_is_loaded_later(
+    folder: Path, live_server: Server, file_id: str, status: int
+) -> None:
+    """Nothing is unsaved meanwhile, unless an earlier page left a draft."""
+    script = f"""
+    const {{ answer }} = page;
+    const problem = JSON.stringify({{ code: "overloaded", error: "The server is busy." }});
+    const busy = {{ status: {status}, headers: {{ "Retry-After": "1" }} }};
+    page.answer = async () => new Response(problem, busy);
+    const store = await open();
+    const refused = [store.state.value, store.error.value, store.isOnServer, await store.save()];
+    localStorage.setItem(`studio.draft.${{id}}`, "null");
+    const withDraft = store.isOnServer;
+    localStorage.removeItem(`studio.draft.${{id}}`);
+    page.answer = answer;
+    await page.until(() => store.state.value === "saved");
+    done(...refused, withDraft, textOf(store.lines));
+    """
+    assert run(folder, live_server, STORE + script, file_id) == [
+        "unloaded",
+        "The server is busy.",
+        True,
+        True,
+        False,
+        "as it was",
+    ]
+
+
 def test_a_refused_subscription_is_tried_again_once(folder: Path, live_server: Server) -> None:
     """However often songs change until then. `retries` has the timers of refusals."""
     script = """

@@ -7,7 +7,7 @@ import { TranscriptFile } from "./transcript_file.js";
 
 /** @typedef {import("./transcript.js").Line} Line */
 /** @typedef {import("./transcript_file.js").Version} Version */
-/** @typedef {"loading" | "saved" | "unsaved" | "saving" | "failed" | "conflict" | "gone"} State */
+/** @typedef {"loading" | "unloaded" | "saved" | "unsaved" | "saving" | "failed" | "conflict" | "gone"} State */
 
 const SAVE_AFTER_MS = 700;
 /** @type {Version} before the lines are loaded */
@@ -42,7 +42,17 @@ export class SavedLines {
 
   /** Whether nothing can be saved for now: the lines are not loaded, somebody has to decide, or the file is gone. */
   get _isHalted() {
-    return this._saved === NOTHING || this.state.value === "conflict" || this.state.value === "gone";
+    return !this._isLoaded || this.state.value === "conflict" || this.state.value === "gone";
+  }
+
+  /** Whether the server has all changes that this browser has. */
+  get isOnServer() {
+    if (["saving", "conflict", "gone"].includes(this.state.value)) return false;
+    return this._isLoaded ? !this._hasChanges : !this.file.hasDraft;
+  }
+
+  get _isLoaded() {
+    return this._saved !== NOTHING;
   }
 
   /** Save all changes. @returns {Promise<boolean>} whether the server has all of them */
@@ -50,7 +60,7 @@ export class SavedLines {
     do {
       await this._saveOnce();
     } while (this.state.value === "unsaved" || this.state.value === "saving");
-    return this.state.value === "saved";
+    return this.isOnServer;
   }
 
   /** Save what has changed until now, or wait for the save in progress. */
@@ -122,7 +132,8 @@ export class SavedLines {
   /** @param {unknown} error */
   _fail(error) {
     if (!(error instanceof ApiError)) throw error;
-    this.state.value = error.code === "unknown_file" ? "gone" : "failed";
+    const state = this._isLoaded ? "failed" : "unloaded";
+    this.state.value = error.code === "unknown_file" ? "gone" : state;
     this.error.value = error.message;
     this.keepDraft();
   }

@@ -72,6 +72,11 @@ export class TranscriptFile {
     this._own = null;
   }
 
+  /** Whether this browser has changes that the server may not have. */
+  get hasDraft() {
+    return stored(this._draft) !== null;
+  }
+
   /** @returns {Version | null} */
   draft() {
     this._own = stored(this._draft);

@@ -9,6 +9,7 @@ import { NOTHING, SavedLines } from "./saved_lines.js";
 /** @typedef {import("./transcript_file.js").Version} Version */
 
 const CHECK_EVERY_MS = 10_000;
+const LOAD_AGAIN_S = 5;
 
 /** @type {Set<TranscriptStore>} those of the page, and those of pages that were left with changes at risk */
 const open = new Set();
@@ -23,33 +24,43 @@ export class TranscriptStore extends SavedLines {
     this._isClosed = false;
     /** While a line is being edited, nobody else's changes are taken over. */
     this.isHeld = false;
+    this._loading = 0;
     this._checks = setInterval(() => void this.check(), CHECK_EVERY_MS);
     open.add(this);
     this._stopKeeping = beforeEnd(() => void this.keepDraft());
     this._stop = effect(() => {
-      if (returns.value > 0 && this.state.peek() === "failed") void untracked(() => this.retry());
+      const hasFailed = ["failed", "unloaded"].includes(this.state.peek());
+      if (returns.value > 0 && hasFailed) void untracked(() => this.retry());
     });
   }
 
   async load() {
+    clearTimeout(this._loading);
     try {
       // What this page could neither save nor store before.
       const left = atRisk().find((store) => store._isClosed && store._id === this._id);
       await left?.save();
       const version = (await this.file.read()) ?? NOTHING;
-      if (this._isClosed) return;
+      if (this._isClosed || this._isLoaded) return;
       const draft = left?._handOver() ?? this.file.draft();
       this.history.reset(version.lines);
       if (draft) this._goOn(draft, version);
       else this._settle(version);
     } catch (error) {
       this._fail(error);
+      this._loadLater(error);
     }
+  }
+
+  /** Load again when the server may be free. `returns` tells when one is back that was lost. @param {any} error */
+  _loadLater({ isPassing, code, retryAfterS }) {
+    if (this._isClosed || !isPassing || code === "offline") return;
+    this._loading = setTimeout(() => void this.load(), 1000 * (retryAfterS || LOAD_AGAIN_S));
   }
 
   /** Retry what failed. */
   async retry() {
-    await (this._saved === NOTHING ? this.load() : this.save());
+    await (this._isLoaded ? this.save() : this.load());
     if (this._isClosed) this._endIfSafe();
   }
 
@@ -71,7 +82,7 @@ export class TranscriptStore extends SavedLines {
 
   /** Return to what the model wrote; this can be undone. */
   async restore() {
-    if (!(await this.save())) return;
+    if (!(await this.save()) || !this._isLoaded) return;
     try {
       await this.file.restore(this._saved.etag);
       const version = (await this.file.read()) ?? NOTHING;
@@ -117,6 +128,7 @@ export class TranscriptStore extends SavedLines {
   /** The page is left. Changes that can be neither saved nor stored stay in memory, and are tried again. */
   close() {
     this._isClosed = true;
+    clearTimeout(this._loading);
     clearInterval(this._checks);
     this._checks = setInterval(() => void this.retry(), CHECK_EVERY_MS);
     this.keepDraft();

@@ -14,16 +14,18 @@ const MAX_SHOWN = 4;
 export function SaveState({ store }) {
   const state = store.state.value;
   const text = store.wasUpdated.value && state === "saved" ? t("save.updated") : stateText(store);
-  return html`<p class=${state === "failed" || state === "gone" ? "save bad" : "save muted"} role="status">
+  const canRetry = state === "failed" || state === "unloaded";
+  return html`<p class=${canRetry || state === "gone" ? "save bad" : "save muted"} role="status">
     ${text}
-    ${state === "failed" &&
+    ${canRetry &&
     html` <button onClick=${() => store.retry()}>${t("upload.retry")}</button>`}
   </p>`;
 }
 
-/** Whether the lines are saved, or why not. @param {TranscriptStore} store */
+/** Whether the lines are loaded and saved, or why not. @param {TranscriptStore} store */
 export function stateText({ state, error, isDraftKept }) {
   if (state.value === "gone") return t("song.gone");
+  if (state.value === "unloaded") return `${t("save.unloaded")} ${error.value}`;
   if (state.value !== "failed") return t(`save.${state.value}`);
   return `${t(isDraftKept.value ? "save.failed" : "save.lost")} ${error.value}`;
 }

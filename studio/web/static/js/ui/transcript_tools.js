@@ -106,7 +106,7 @@ export function Exports({ store, files, formats, offsetMs = 0 }) {
   // The server makes the files from what it has.
   const saveFirst = async (/** @type {any} */ event) => {
     const link = event.currentTarget;
-    if (store.state.value === "saved") return;
+    if (store.isOnServer) return;
     event.preventDefault();
     isRefused.value = !(await store.save());
     if (!isRefused.value) link.click();
@@ -119,7 +119,7 @@ export function Exports({ store, files, formats, offsetMs = 0 }) {
       </a>`,
     )}
     ${isRefused.value &&
-    store.state.value !== "saved" &&
+    !store.isOnServer &&
     html`<p class="bad wide" role="alert">${stateText(store)}</p>`}
   </div>`;
 }

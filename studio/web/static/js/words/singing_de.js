@@ -29,6 +29,7 @@ export const singingDe = {
   "edit.restore": "Zurück zur ersten Fassung",
   "edit.exports": "Downloads",
   "save.loading": "Wird geladen",
+  "save.unloaded": "Der Text lässt sich nicht laden.",
   "save.saved": "Gespeichert",
   "save.unsaved": "Noch nicht gespeichert",
   "save.saving": "Wird gespeichert",

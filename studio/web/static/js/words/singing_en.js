@@ -29,6 +29,7 @@ export const singingEn = {
   "edit.restore": "Restore the original",
   "edit.exports": "Downloads",
   "save.loading": "Loading",
+  "save.unloaded": "The text cannot be loaded.",
   "save.saved": "Saved",
   "save.unsaved": "Not saved yet",
   "save.saving": "Saving",
