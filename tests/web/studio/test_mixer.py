@@ -1,5 +1,7 @@
 """The mixer: what is heard follows the switches, the speed, the key and the loop."""
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Page, Position, Route, expect
 
@@ -52,6 +54,27 @@ def test_what_is_muted_is_not_heard(page: Page, song: Song) -> None:
     mute(page, *STEMS)
     until(page, f"({LEVEL})() > {LOUD}")
     until(page, "!location.search.includes('mute')")
+
+
+def test_a_song_of_which_only_the_vocals_were_separated_can_be_separated(
+    page: Page, studio: Server, tmp_path: Path
+) -> None:
+    file_id = studio.upload(write_wav(tmp_path / "song.wav", noise(1.0)))
+    assert studio.process(file_id, "whisper", source="vocals").status_code == 202
+    assert studio.wait(file_id)["tracks"] == [
+        "transcription",
+        "vocals",
+        "no_vocals",
+        "instrumental",
+    ]
+    page.goto(f"/studio/{file_id}/karaoke")
+    expect(page.get_by_role("button", name="Prepare karaoke")).to_be_enabled()
+    page.goto(f"/studio/{file_id}")
+    page.get_by_role("button", name="Separate").click()
+    for stem in STEMS:
+        expect(page.get_by_role("button", name=f"Mute {stem}")).to_be_visible()
+    page.goto(f"/studio/{file_id}/karaoke")
+    expect(page.get_by_role("slider", name="Guide vocals")).to_be_visible()
 
 
 def test_the_first_press_plays_in_safari(page: Page, song: Song) -> None:

@@ -14,6 +14,7 @@ import { ChordLane } from "../ui/chord_lane.js";
 import { html } from "../ui/html.js";
 import { Lane } from "../ui/lane.js";
 import { MixDownload } from "../ui/mix_download.js";
+import { hasStems } from "../ui/make_text.js";
 import { listenToKeys } from "../ui/mixer_keys.js";
 import { Presets } from "../ui/presets.js";
 import { SongAnalysis } from "../ui/song_analysis.js";
@@ -32,7 +33,7 @@ export function Mixer({ id }) {
   const open = useSong(id);
   const { song, files } = open;
   return html`<${SongFrame} id=${id} page="mixer" open=${open}>
-    ${files?.stems
+    ${files && hasStems(files)
       ? html`<${Console} key=${files.stems.job_id} song=${song} files=${files} />`
       : files && html`<${NoStems} song=${song} files=${files} />`}
   <//>`;

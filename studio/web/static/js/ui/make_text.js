@@ -24,9 +24,14 @@ export function MakeText({ song }) {
   </section>`;
 }
 
-/** Whether all stems of a song can be played together, and its voice is one of them. @param {any} files */
+/** Whether a song has several stems; a transcript of its vocals leaves only them. @param {any} files */
+export function hasStems(files) {
+  return new Set(files.stems?.channels).size > 1;
+}
+
+/** Whether the voice of a song and its music can be played together. @param {any} files */
 export function hasVocals(files) {
-  return files.stems?.channels.includes("vocals") === true;
+  return hasStems(files) && files.stems.channels.includes("vocals");
 }
 
 /**
