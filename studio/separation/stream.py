@@ -9,18 +9,18 @@ networks and the caller's writing overlap in time.
 
 import random
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from studio.audio import Sound
 from studio.inference.worker_threads import WorkerThreads
 from studio.separation.arrays import Array, Arrays
 from studio.separation.mixture import Mixture, Statistics
-from studio.separation.network import Bag, Member, Stems
+from studio.separation.network import Bag, Network, Stems
+from studio.separation.overlap_add import OverlapAdd, SegmentWeights
 
 # Demucs shifts by up to half a second.
 MAX_SHIFT_S = 0.5
@@ -38,38 +38,43 @@ class Segment:
 
 
 class Lane:
-    """One network's overlap-add over the recording.
+    """The segments of one network at one shift, over the whole recording.
 
     Windows are cut ahead (`cut`) and their stems added in the same order (`add`). `origin` (at most
-    0) is where the first segment begins.
+    0) is where the first segment begins. `shares` are those of the network in the chosen stems.
     """
 
     def __init__(
         self,
-        member: Member,
-        arrays: Arrays,
-        chosen: list[int],
+        network: Network,
+        weights: SegmentWeights,
+        shares: Mapping[int, float],
+        chosen: Sequence[int],
         *,
         origin: int,
         length: int,
-        overlap: float,
+        stride: int,
     ) -> None:
-        self.network = member.network
-        self._arrays = arrays
+        self.network = network
+        self._weights = weights
+        self._shares = shares
         self._chosen = chosen
         self._length = length
-        self._segment = member.network.segment_samples
-        self._stride = int((1 - overlap) * self._segment)
+        self._segment = network.segment_samples
+        self._stride = stride
+        self._origin = origin
         self.next_cut = origin
-        self._next_added = origin
-        self.segments = len(range(origin, length, self._stride))
-        self._triangle = arrays.load(_triangle(self._segment))
-        self._sum: Array | None = None
-        self._weight = arrays.zeros(self._segment)
+        self._added = 0
+        self.segments = len(range(origin, length, stride))
 
     @property
     def all_cut(self) -> bool:
         return self.next_cut >= self._length
+
+    @property
+    def final_samples(self) -> int:
+        """The samples at the beginning to which nothing is added any more."""
+        return min(self._length, max(0, self._origin + self._added * self._stride))
 
     @property
     def needs_from(self) -> int:
@@ -82,7 +87,7 @@ class Lane:
         left = (window - length) // 2
         return Segment(position - left, window, left, length)
 
-    def cut(self, mixture: Mixture) -> tuple[list[Segment], Array]:
+    def cut(self, mixture: Mixture, arrays: Arrays) -> tuple[list[Segment], Array]:
         """The next windows, at most as many as the network takes at once, all of one length."""
         segments = [self._take()]
         while len(segments) < self.network.batch and not self.all_cut:
@@ -91,47 +96,23 @@ class Lane:
             segments.append(self._take())
         mixture.fill(segments[-1].start + segments[-1].window)
         cut = [mixture.normalised(one.start, one.start + one.window) for one in segments]
-        return segments, self._arrays.stack(cut)
+        return segments, arrays.stack(cut)
 
     def _take(self) -> Segment:
         segment = self._segment_at(self.next_cut)
         self.next_cut += self._stride
         return segment
 
-    def add(self, segment: Segment, stems: Array) -> Array:
-        """Add a segment's stems; what is final with them (stems, channels, samples)."""
-        length = segment.length
-        inside = slice(segment.left, segment.left + length)
-        if self._sum is None:
-            self._sum = self._arrays.zeros(len(self._chosen), stems.shape[1], self._segment)
-        # All stems at once would take a copy of each.
-        for total, index in zip(self._sum, self._chosen, strict=True):
-            total[:, :length] += self._triangle[:length] * stems[index, :, inside]
-        self._weight[:length] += self._triangle[:length]
-        return self._take_final()
-
-    def _take_final(self) -> Array:
-        assert self._sum is not None
-        stride = self._stride
-        count = min(stride, self._length - self._next_added)
-        before_start = max(0, min(count, -self._next_added))
-        final = self._sum[..., :count] / self._weight[:count]
-        kept = self._segment - stride
-        self._sum[..., :kept] = self._arrays.copy(self._sum[..., stride:])
-        self._sum[..., kept:] = 0
-        self._weight[:kept] = self._arrays.copy(self._weight[stride:])
-        self._weight[kept:] = 0
-        self._next_added += stride
-        return final[..., before_start:]
-
-
-def _triangle(segment: int) -> npt.NDArray[np.float32]:
-    """Demucs's weight of a segment: rising to its middle, falling after it, at most 1."""
-    rising = np.arange(1, segment // 2 + 1)
-    falling = np.arange(segment - segment // 2, 0, -1)
-    weight: npt.NDArray[np.float32] = np.concatenate([rising, falling]).astype(np.float32)
-    weight /= weight.max()
-    return weight
+    def add(self, segment: Segment, stems: Array, total: OverlapAdd) -> None:
+        """Add the stems of the next segment to a sum of the chosen ones."""
+        inside = slice(segment.left, segment.left + segment.length)
+        weights = self._weights.of(self._added)[: segment.length]
+        sounds = [
+            (stem, self._shares[stem], stems[self._chosen[stem], :, inside])
+            for stem in self._shares
+        ]
+        total.add(segment.start + segment.left, sounds, weights)
+        self._added += 1
 
 
 _Flight = tuple[int, list[Segment], Future[Array]]
@@ -161,7 +142,6 @@ class Separation:
         self._mixture = Mixture(blocks, self._arrays, bag.channels, statistics, len(bag.sources))
         self._length = statistics.samples
         self._lanes: list[Lane] = []
-        self._shares: list[Array] = []
         chosen = list(stems)
         totals = np.array([[m.weights[i] for i in chosen] for m in bag.members]).sum(axis=0)
         offsets = random.Random(SHIFT_SEED)
@@ -172,20 +152,24 @@ class Separation:
             origins = [offsets.randint(0, max_shift) - max_shift for _ in range(shifts)] or [0]
             if not share.any():
                 continue
-            for origin in origins:
-                self._lanes.append(
-                    Lane(
-                        member,
-                        self._arrays,
-                        chosen,
-                        origin=origin,
-                        length=self._length,
-                        overlap=overlap,
-                    )
+            segment = member.network.segment_samples
+            stride = int((1 - overlap) * segment)
+            weights = SegmentWeights(segment, stride, self._arrays)
+            shares = {n: float(one) / len(origins) for n, one in enumerate(share) if one}
+            self._lanes += [
+                Lane(
+                    member.network,
+                    weights,
+                    shares,
+                    chosen,
+                    origin=origin,
+                    length=self._length,
+                    stride=stride,
                 )
-                self._shares.append(
-                    self._arrays.load((share / len(origins)).astype(np.float32))[:, None, None]
-                )
+                for origin in origins
+            ]
+        longest = max(lane.network.segment_samples for lane in self._lanes)
+        self._sum = OverlapAdd(self._arrays, len(chosen), bag.channels, longest)
         self.segments = sum(lane.segments for lane in self._lanes)
 
     def run(self, on_segment: Callable[[int], None]) -> Generator[tuple[Sound, Stems], None, None]:
@@ -194,7 +178,6 @@ class Separation:
         Networks run on threads of their own, ahead of the caller. `on_segment` is called with the
         number of finished segments; what it raises ends the run after the segments in flight.
         """
-        waiting: list[Array | None] = [None] * len(self._lanes)
         flying: deque[_Flight] = deque()
         parallel = max(lane.network.parallel for lane in self._lanes)
         done = emitted = 0
@@ -207,13 +190,13 @@ class Separation:
                     batch = deque(result.result())
                     del result
                     for segment in segments:
-                        self._add(waiting, index, segment, batch.popleft())
+                        self._lanes[index].add(segment, batch.popleft(), self._sum)
                         done += 1
                         on_segment(done)
-                        count = min(0 if part is None else part.shape[2] for part in waiting)
-                        if count:
-                            yield self._emit(waiting, emitted, count)
-                            emitted += count
+                        final = min(lane.final_samples for lane in self._lanes)
+                        if final > emitted:
+                            yield self._emit(emitted, final)
+                            emitted = final
                     self._forget(emitted)
             finally:
                 for _, _, result in flying:
@@ -226,31 +209,14 @@ class Separation:
             if not open_lanes:
                 return
             index = min(open_lanes, key=lambda i: self._lanes[i].next_cut)
-            segments, windows = self._lanes[index].cut(self._mixture)
+            segments, windows = self._lanes[index].cut(self._mixture, self._arrays)
             flying.append((index, segments, threads.submit(self._lanes[index].network, windows)))
-
-    def _add(self, waiting: list[Array | None], index: int, segment: Segment, stems: Array) -> None:
-        """Add a segment of a lane. Finished samples wait for the slowest lane."""
-        piece = self._lanes[index].add(segment, stems)
-        held = waiting[index]
-        waiting[index] = piece if held is None else self._arrays.concatenate([held, piece])
 
     def _forget(self, emitted: int) -> None:
         needs = [lane.needs_from for lane in self._lanes if not lane.all_cut]
         self._mixture.forget(min([emitted, *needs]))
 
-    def _emit(self, waiting: list[Array | None], start: int, count: int) -> tuple[Sound, Stems]:
-        total: Array | None = None
-        for i, part in enumerate(waiting):
-            assert part is not None
-            rest = part[..., count:]
-            waiting[i] = self._arrays.copy(rest) if rest.shape[2] else None
-            scaled = part[..., :count]
-            scaled *= self._shares[i]
-            if total is None:
-                total = scaled
-            else:
-                total += scaled
-        assert total is not None
-        mixture = self._arrays.store(self._mixture.raw(start, start + count))
-        return mixture, self._arrays.store(self._mixture.denormalise(total))
+    def _emit(self, start: int, stop: int) -> tuple[Sound, Stems]:
+        stems = self._mixture.denormalise(self._sum.take(stop - start))
+        mixture = self._arrays.store(self._mixture.raw(start, stop))
+        return mixture, self._arrays.store(stems)

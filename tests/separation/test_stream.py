@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import random
+import tracemalloc
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -138,6 +139,24 @@ def test_shifts_equal_demucs_with_the_same_offsets(
     ours = streamed(bag, sound, shifts=shifts)
     assert_same(ours, reference(demucs_bag(weights, name), sound, shifts=shifts))
     assert np.array_equal(ours, streamed(bag, sound, shifts=shifts))
+
+
+def test_memory_does_not_grow_with_the_number_of_shifts(weights: Path) -> None:
+    sound, bag = noise(1.5), bag_of(weights, "tiny")
+    statistics = Statistics.of([sound])
+
+    def peak_bytes(shifts: int) -> int:
+        tracemalloc.start()
+        try:
+            separation = Separation(bag, iter([sound]), statistics, ALL, shifts=shifts)
+            for _ in separation.run(lambda _done: None):
+                pass
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    streamed(bag, sound)  # what is imported and kept
+    assert peak_bytes(8) < 2 * peak_bytes(1)
 
 
 @pytest.mark.slow
