@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
@@ -17,6 +17,14 @@ POSTGRESQL_OPTIONS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
+# How long PostgreSQL waits for the next statement of a transaction: a process that is frozen or cut
+# off keeps its locks no longer.
+MAX_IDLE_S = 30.0
+# PostgreSQL notices within 30 s that the machine of a client has vanished.
+SERVER_OPTIONS = (
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 "
+    "-c tcp_user_timeout=30000"
+)
 # Connections per process; kept open because connecting takes longer than most statements.
 MAX_CONNECTIONS = 15
 # How long a thread waits for one of them. If all are busy for longer, PostgreSQL is stalled.
@@ -36,14 +44,16 @@ class Connections(QueuePool):
 def connect(address: str) -> Engine:
     """An engine for a URL.
 
-    SQLite gets a write-ahead log and a busy timeout. PostgreSQL gets POSTGRESQL_OPTIONS that the
-    URL does not have, and its connections are tested before they are used again.
+    SQLite gets a write-ahead log and a busy timeout. PostgreSQL gets POSTGRESQL_OPTIONS,
+    SERVER_OPTIONS and MAX_IDLE_S unless the URL has others, and its connections are tested before
+    they are used again.
 
-    If a database does not respond or is read-only, all errors are OperationalErrors.
+    If a database does not respond or is read-only, or has ended a transaction, all errors are
+    OperationalErrors.
     """
     url = make_url(address)
     if url.get_backend_name() == "postgresql":
-        url = url.update_query_dict({**POSTGRESQL_OPTIONS, **url.query})
+        url = _with_options(url)
         pool = {
             "pool_pre_ping": True,
             "pool_size": MAX_CONNECTIONS,
@@ -67,10 +77,20 @@ def connect(address: str) -> Engine:
     return engine
 
 
+def _with_options(url: URL) -> URL:
+    """The URL of a PostgreSQL database with our options; those that it has take precedence."""
+    server = [
+        f"-c idle_in_transaction_session_timeout={MAX_IDLE_S * 1000:.0f}",
+        SERVER_OPTIONS,
+        str(url.query.get("options", "")),
+    ]
+    options = {"options": " ".join(server).strip()}
+    return url.update_query_dict({**POSTGRESQL_OPTIONS, **url.query, **options})
+
+
 def _as_operational_error(context: ExceptionContext) -> OperationalError | None:
-    """After a failover, a standby of PostgreSQL is read-only until it is promoted."""
     cause = context.original_exception
-    if not faults.is_read_only(cause):
+    if not faults.is_away(cause):
         return None
     return OperationalError(context.statement, None, cause)
 

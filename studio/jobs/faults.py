@@ -26,7 +26,10 @@ def is_read_only(cause: BaseException | None) -> bool:
 
 
 def is_away(cause: BaseException | None) -> bool:
-    """Whether an error of psycopg, though no OperationalError, is over with another connection."""
+    """Whether an error of psycopg is temporary, though it is no OperationalError.
+
+    After a failover, a standby of PostgreSQL is read-only until it is promoted.
+    """
     return getattr(cause, "sqlstate", None) in (READ_ONLY, IDLE_TRANSACTION)
 
 

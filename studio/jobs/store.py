@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -105,9 +105,13 @@ class JobStore(JobQueries):
         finally:
             self._editing_lock.release()
 
+    def _waiting_briefly(self) -> AbstractContextManager[Session]:
+        """A transaction of a request, which does not wait for the locks of others for long."""
+        return self._sessions.begin()
+
     def forget(self, job_id: str) -> None:
         """Delete a job."""
-        with self._sessions.begin() as session:
+        with self._waiting_briefly() as session:
             session.execute(delete(JobRow).where(JobRow.job_id == job_id))
 
     def claim(self) -> Job | None:
@@ -209,7 +213,7 @@ class JobStore(JobQueries):
 
     def cancel(self, file_id: str) -> list[str]:
         """Cancel the queued and processing jobs of a file. Returns their IDs."""
-        with self._sessions.begin() as session:
+        with self._waiting_briefly() as session:
             rows = session.execute(
                 update(JobRow)
                 .where(JobRow.file_id == file_id, JobRow.state.in_(ACTIVE))
@@ -229,7 +233,7 @@ class JobStore(JobQueries):
 
     def forget_file(self, file_id: str) -> None:
         """Delete all jobs of a file."""
-        with self._sessions.begin() as session:
+        with self._waiting_briefly() as session:
             for row in session.scalars(select(JobRow).where(JobRow.file_id == file_id)):
                 session.delete(row)
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import URL, Engine, func, select, text
+from sqlalchemy import URL, ColumnElement, Engine, func, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,15 @@ CLIENT_LOCK = 0x5354
 EDITING_LOCK = 0x5355
 # The contact of a caller that does not say since when it has had it.
 EVER = datetime.min.replace(tzinfo=UTC)
+# Settings of PostgreSQL.
+LOCK_WAIT = "lock_timeout"
+IDLE = "idle_in_transaction_session_timeout"
+# How long requests wait for the locks of others before they get 503.
+LOCK_WAIT_S = 10.0
+# How long PostgreSQL waits for what is done while no job uses a file, and for an edit. A process
+# that freezes meanwhile holds up all new jobs, or the edits of one file.
+MAX_IDLE_ACT_S = 60.0
+MAX_EDIT_S = 600.0
 # How often to try when another server submits the same request at the same time.
 TRIES = 3
 
@@ -121,7 +130,7 @@ class SharedJobStore(JobStore):
     def _submit(
         self, session: Session, request: Request, client: str | None, webhook: str | None
     ) -> Job:
-        locks = [func.pg_advisory_xact_lock_shared(FILES_LOCK)]
+        locks = [_limit(LOCK_WAIT, LOCK_WAIT_S), func.pg_advisory_xact_lock_shared(FILES_LOCK)]
         if client is not None:
             locks.append(func.pg_advisory_xact_lock(CLIENT_LOCK, func.hashtext(client)))
         session.execute(select(*locks))
@@ -181,7 +190,8 @@ class SharedJobStore(JobStore):
     def while_idle(self, file_id: str, act: Callable[[], None]) -> None:
         """Call `act` unless an unfinished job uses the file; block new jobs until it returns."""
         with self._sessions.begin() as session:
-            session.execute(select(func.pg_advisory_xact_lock(FILES_LOCK)))
+            limit = _limit(IDLE, MAX_IDLE_ACT_S)
+            session.execute(select(limit, func.pg_advisory_xact_lock(FILES_LOCK)))
             rows = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
             if not any(uses(job_of(row), file_id) for row in rows):
                 act()
@@ -192,18 +202,23 @@ class SharedJobStore(JobStore):
 
         Raises StorageUnavailable if another edit does not end.
         """
-        timeout = f"{EDITING_WAIT_S:.0f}s"
+        limits = [_limit(LOCK_WAIT, EDITING_WAIT_S), _limit(IDLE, MAX_EDIT_S)]
         lock = func.pg_advisory_xact_lock(EDITING_LOCK, func.hashtext(file_id))
         # Edits need more connections. If each thread held one, there might be none left.
         with super().editing(file_id), self._sessions.begin() as session:
-            session.execute(select(func.set_config("lock_timeout", timeout, True)))
             try:
-                session.execute(select(lock))
+                session.execute(select(*limits, lock))
             except OperationalError as error:
                 if faults.is_lock_timeout(error.orig):
                     raise faults.edit_in_progress() from error
                 raise
             yield
+
+    @contextmanager
+    def _waiting_briefly(self) -> Iterator[Session]:
+        with super()._waiting_briefly() as session:
+            session.execute(select(_limit(LOCK_WAIT, LOCK_WAIT_S)))
+            yield session
 
     def _enqueue(self, session: Session, rows: Sequence[JobRow]) -> None:
         entries.add(session, rows)
@@ -221,3 +236,8 @@ class SharedJobStore(JobStore):
         positions = waiting.subquery()
         wanted = positions.c.number.in_([row.number for row in rows])
         return dict(session.execute(select(positions).where(wanted)).all())
+
+
+def _limit(setting: str, limit_s: float) -> ColumnElement[str]:
+    """Sets a time limit until the end of the transaction."""
+    return func.set_config(setting, f"{limit_s * 1000:.0f}ms", True)
