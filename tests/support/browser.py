@@ -106,12 +106,26 @@ def handle_first(page: Page, pattern: str, handle: Callable[[Route], object]) ->
     return handled
 
 
-def hold_requests(page: Page, pattern: str) -> list[Route]:
-    """The requests of a page that match, none of which is answered; later ones are added."""
-    held: list[Route] = []
+class Held(list[Route]):
+    """Requests of a page, none of which is answered; later ones are added."""
 
-    def hold(route: Route) -> None:
-        held.append(route)
+    _is_released = False
 
-    page.route(pattern, hold)
+    def take(self, route: Route) -> None:
+        if self._is_released:
+            route.continue_()
+        else:
+            self.append(route)
+
+    def release(self) -> None:
+        """Answer them, and those that come from now on."""
+        self._is_released = True
+        for route in self:
+            route.continue_()
+
+
+def hold_requests(page: Page, pattern: str) -> Held:
+    """The requests of a page that match, from now on."""
+    held = Held()
+    page.route(pattern, held.take)
     return held
