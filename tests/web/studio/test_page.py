@@ -31,6 +31,27 @@ def test_everybody_can_use_it(page: Page, sung: Song, name: str, scheme: str) ->
     assert_usable(page)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("height", [480, 256])
+@pytest.mark.parametrize(("name", "row"), [("", ".lane"), ("/transcript", ".line")])
+def test_a_small_screen_has_room_for_more_than_the_player(
+    page: Page, sung: Song, name: str, row: str, height: int
+) -> None:
+    page.set_viewport_size({"width": 320, "height": height})
+    page.goto(f"/studio/{sung.file_id}{name}")
+    rows = page.locator(row)
+    expect(rows.first).to_be_visible()
+    for one in rows.all():
+        is_seen = one.evaluate(
+            """(row) => {
+              row.scrollIntoView({ block: "center" });
+              const { x, y, width, height } = row.getBoundingClientRect();
+              return row.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+            }"""
+        )
+        assert is_seen
+
+
 def test_the_first_page_is_small_and_is_loaded_once(page: Page) -> None:
     sizes: dict[str, int] = {}
 
