@@ -12,8 +12,20 @@ import { TranscriptLine } from "./transcript_line.js";
 export function TranscriptLines({ cursor, search }) {
   const { store, player, place, editing } = cursor;
   const list = useRef(/** @type {HTMLOListElement | null} */ (null));
+  const wasPlaying = useRef(false);
 
-  useFrames(() => list.current && mark(list.current, store.lines, player), [player, store]);
+  useFrames(() => {
+    if (!list.current) return;
+    const before = list.current.querySelector(".line.now");
+    const row = mark(list.current, store.lines, player);
+    const isPlaying = player.isPlaying.value;
+    const hasBegun = isPlaying && !wasPlaying.current;
+    wasPlaying.current = isPlaying;
+    // Whoever has scrolled elsewhere reads there.
+    const isFollowed = isPlaying && row !== before && (before === null || isSeen(before));
+    const isEditing = list.current.querySelector("textarea") !== null;
+    if ((hasBegun || isFollowed) && !isEditing) row?.scrollIntoView({ block: "nearest" });
+  }, [player, store]);
   useLayoutEffect(() => {
     if (!cursor.wantsFocus || editing.value) return;
     cursor.wantsFocus = false;
@@ -85,7 +97,7 @@ function press(cursor, event) {
 }
 
 /**
- * Mark what is played, and keep it in view.
+ * Mark what is played; its row.
  * @param {Element} list
  * @param {import("../data/transcript.js").Line[]} lines
  * @param {import("../audio/media_player.js").MediaPlayer} player
@@ -103,9 +115,15 @@ function mark(list, lines, player) {
     word?.setAttribute("aria-current", "true");
   }
   const rowBefore = list.querySelector(".line.now");
-  if (rowBefore === row) return;
-  rowBefore?.classList.remove("now");
-  row?.classList.add("now");
-  const isEditing = list.querySelector("textarea") !== null;
-  if (player.isPlaying.value && !isEditing) row?.scrollIntoView({ block: "nearest" });
+  if (rowBefore !== row) {
+    rowBefore?.classList.remove("now");
+    row?.classList.add("now");
+  }
+  return row;
+}
+
+/** @param {Element} row */
+function isSeen(row) {
+  const { top, bottom } = row.getBoundingClientRect();
+  return bottom > 0 && top < innerHeight;
 }
