@@ -209,6 +209,29 @@ def test_a_drag_makes_a_loop_and_a_click_seeks(page: Page, song: Song) -> None:
 
 
 @pytest.mark.slow
+def test_a_swipe_that_scrolls_the_page_leaves_the_loop(page: Page, song: Song) -> None:
+    page.goto(f"/studio/{song.file_id}?from=1&to=3")
+    expect(page.locator(".wave").first).to_be_visible()
+    point = """([type, pointerId, clientX]) =>
+    document.querySelector("[data-stem=drums] .time").dispatchEvent(new PointerEvent(
+    type, { pointerId, clientX, isPrimary: pointerId === 7, bubbles: true }))"""
+    loop = page.locator(".lanes")
+    before = loop.get_attribute("style") or ""
+    assert before.startswith("--from: 0.125; --to: 0.375")
+    for second in (("pointerdown", 8, 700), ("pointermove", 8, 900)):
+        page.evaluate(point, second)
+    page.evaluate(point, ("pointerdown", 7, 700))
+    page.evaluate(point, ("pointermove", 8, 900))
+    assert loop.get_attribute("style") == before
+    page.evaluate(point, ("pointermove", 7, 800))
+    expect(loop).not_to_have_attribute("style", before)
+    page.evaluate(point, ("pointercancel", 7, 800))
+    expect(loop).to_have_attribute("style", before)
+    page.evaluate(point, ("pointermove", 7, 900))
+    expect(loop).to_have_attribute("style", before)
+
+
+@pytest.mark.slow
 def test_a_song_can_be_separated_from_its_own_address(page: Page, studio: Server) -> None:
     file_id = studio.upload(write_wav(studio.folder / "apart.wav", noise(2)))
     page.goto(f"/studio/{file_id}")

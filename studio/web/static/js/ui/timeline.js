@@ -47,8 +47,9 @@ export function Timeline({ player, analysis, children }) {
 /** Follow a pointer until it is released: a click seeks, a drag makes a loop. @param {PointerEvent} down @param {StemPlayer} player */
 function drag(down, player) {
   const box = down.target instanceof Element ? down.target.closest(".time") : null;
-  if (!box || down.button !== 0) return;
+  if (!box || down.button !== 0 || !down.isPrimary) return;
   const { mix } = player;
+  const [fromS, toS] = [mix.loopFrom.value, mix.loopTo.value];
   const secondsAt = (/** @type {number} */ x) => {
     const { left, width } = box.getBoundingClientRect();
     return Math.min(1, Math.max(0, (x - left) / width)) * player.durationS.value;
@@ -57,18 +58,29 @@ function drag(down, player) {
   let isDrag = false;
   const listening = new AbortController();
   const { signal } = listening;
+  const isOther = (/** @type {PointerEvent} */ event) => event.pointerId !== down.pointerId;
   const move = (/** @type {PointerEvent} */ event) => {
+    if (isOther(event)) return;
     isDrag ||= Math.abs(event.clientX - down.clientX) >= MIN_DRAG_PX;
     if (isDrag) mix.setLoop(anchorS, secondsAt(event.clientX));
   };
   const release = (/** @type {PointerEvent} */ up) => {
+    if (isOther(up)) return;
     listening.abort();
     move(up);
     player.seek(isDrag ? mix.loopFrom.value : anchorS);
   };
+  // The browser scrolls the page with what began as a drag.
+  const cancel = (/** @type {PointerEvent} */ event) => {
+    if (isOther(event)) return;
+    listening.abort();
+    if (!isDrag) return;
+    mix.loopFrom.value = fromS;
+    mix.loopTo.value = toS;
+  };
   addEventListener("pointermove", move, { signal });
   addEventListener("pointerup", release, { signal });
-  addEventListener("pointercancel", () => listening.abort(), { signal });
+  addEventListener("pointercancel", cancel, { signal });
 }
 
 /** @param {HTMLElement} root @param {StemPlayer} player @param {Analysis | null} analysis */
