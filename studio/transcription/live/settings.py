@@ -11,6 +11,8 @@ from studio.transcription.catalogue import WhisperVariant
 from studio.transcription.languages import check_language, language_code
 from studio.transcription.live.events import SessionError
 
+MAX_HOTWORDS_CHARACTERS = 500
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -33,7 +35,7 @@ class LiveSettings(BaseModel):
     variant: Annotated[str, Field(min_length=1, max_length=200)]
     language: Annotated[str | None, Field(max_length=20)] = None
     prompt: Annotated[str, Field(max_length=1000)] = ""
-    hotwords: Annotated[str, Field(max_length=500)] = ""
+    hotwords: Annotated[str, Field(max_length=MAX_HOTWORDS_CHARACTERS)] = ""
     interim_results: bool = True
     words: bool = True
     endpointing_ms: Annotated[int, Field(ge=100, le=5000)] = 500

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 
 from pydantic import ValidationError
@@ -15,7 +16,11 @@ from wyoming.ping import Ping, Pong
 from studio import logs
 from studio.transcription.languages import language_code
 from studio.transcription.live.events import SessionError
-from studio.transcription.live.settings import LiveSettings, check_settings
+from studio.transcription.live.settings import (
+    MAX_HOTWORDS_CHARACTERS,
+    LiveSettings,
+    check_settings,
+)
 from studio.web.compat.wyoming.info import Speech, info_of
 from studio.web.compat.wyoming.utterance import Utterance
 
@@ -23,6 +28,7 @@ from studio.web.compat.wyoming.utterance import Utterance
 MAX_DATA_BYTES = 1 << 16
 WRITE_TIMEOUT_S = 10.0
 AUTOMATIC = "auto"
+JOINT = ", "
 NO_EVENT = "This is not an event of the Wyoming protocol."
 
 log = logging.getLogger(__name__)
@@ -153,15 +159,14 @@ class Connection:
             settings = LiveSettings(
                 variant=request.name or self._speech.default,
                 language=_language_of(request.language),
-                hotwords=", ".join(words),
+                hotwords=hotwords_of(words),
                 interim_results=False,
                 words=False,
             )
         except (ValidationError, TypeError, AttributeError):
             raise SessionError(
                 "invalid_setting",
-                "`transcribe` has a value of the wrong type, or more than 500 characters of names "
-                "and terms.",
+                "`transcribe` has a value of the wrong type.",
             ) from None
         check_settings(settings, self._speech.catalogue)
         return settings
@@ -191,6 +196,20 @@ def _chunk_of(event: Event) -> AudioChunk:
         if not isinstance(value := event.data.get(name), int):
             raise SessionError("bad_audio", f"`{name}` is {value!r:.40}; it must be a number.")
     return AudioChunk.from_event(event)
+
+
+def hotwords_of(words: Iterable[str]) -> str:
+    """As many words as fit: they are hints only, and no utterance should fail for them."""
+    joined, dropped = "", 0
+    for word in words:
+        longer = JOINT.join([joined, word] if joined else [word])
+        if len(longer) > MAX_HOTWORDS_CHARACTERS:
+            dropped += 1
+        else:
+            joined = longer
+    if dropped:
+        log.debug("dropped %d names and terms: too many characters", dropped)
+    return joined
 
 
 def _language_of(language: str | None) -> str | None:

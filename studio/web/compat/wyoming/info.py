@@ -22,17 +22,23 @@ class Speech:
 
 
 def info_of(speech: Speech) -> Info:
-    """What the server offers: Whisper's variants, the default one first."""
+    """What the server offers: Whisper's variants, the default one first.
+
+    Home Assistant offers the languages of all installed models, but never names a model. So the
+    default counts as installed even before its weights are downloaded, and the others offer only
+    languages that it has, too.
+    """
     catalogue = speech.catalogue
+    default = catalogue.find(speech.default)
     names = sorted(catalogue.names(), key=lambda name: name != speech.default)
     models = [
         AsrModel(
             name=variant.name,
             attribution=Attribution("OpenAI", "https://github.com/openai/whisper"),
-            installed=variant.where is not Where.AVAILABLE,
+            installed=variant.name == default.name or variant.where is not Where.AVAILABLE,
             description=variant.purpose,
             version=None,
-            languages=sorted(variant.languages),
+            languages=sorted(variant.languages & default.languages),
         )
         for variant in map(catalogue.find, names)
     ]
