@@ -4,6 +4,7 @@ import re
 from collections.abc import Set
 
 from studio.errors import InvalidOption
+from studio.transcription.language_codes import OTHER_CODES
 
 NAMES = {
     "af": "afrikaans", "am": "amharic", "ar": "arabic", "as": "assamese", "az": "azerbaijani",
@@ -37,14 +38,13 @@ LANGUAGES = frozenset(NAMES)
 # Releases before large-v3 have no token for Cantonese.
 EARLIER_LANGUAGES = LANGUAGES - {"yue"}
 ENGLISH = frozenset({"en"})
-_CODES = {name: code for code, name in NAMES.items()} | ALIASES
-
+_CODES = {name: code for code, name in NAMES.items()} | ALIASES | OTHER_CODES
 
 _TAG = re.compile(r"([a-z]{2,3})([-_][a-z0-9]{2,8})+")
 
 
 def language_code(text: str) -> str | None:
-    """The code of a language given by code or English name; None if unknown.
+    """Whisper's code of a language given by any code of ISO 639 or English name; None if unknown.
 
     Case is ignored, and so is the region of a tag such as en-US.
     """

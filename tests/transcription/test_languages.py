@@ -9,6 +9,8 @@ import pytest
 from studio.family import JobContext
 from studio.sources import Source
 from studio.transcription.engine import RATE_HZ, Speech
+from studio.transcription.language_codes import OTHER_CODES
+from studio.transcription.languages import LANGUAGES, language_code
 from studio.transcription.options import TranscriptionOptions
 from studio.transcription.transcribe import transcribe
 from tests.support.hearing import Hearing, silence
@@ -23,6 +25,28 @@ from tests.support.speech import RECORDING, Spoken
 MINI = ROOT / "pretrained" / "whisper-mini" / "ctranslate2"
 SENTENCE = "`language` is 'yue', which {} does not support."
 OWN = SENTENCE.format("this variant of Whisper")
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        *(("nb", "no"), ("nb-NO", "no"), ("nob", "no"), ("nor", "no"), ("nn", "nn"), ("nno", "nn")),
+        *(("jv", "jw"), ("jav", "jw"), ("jw", "jw"), ("fil", "tl"), ("fil-PH", "tl")),
+        *(("iw", "he"), ("in", "id"), ("ji", "yi"), ("mo", "ro")),
+        *(("cmn", "zh"), ("cmn-Hans-CN", "zh"), ("yue", "yue"), ("haw", "haw")),
+        *(("deu", "de"), ("ger", "de"), ("DEU-at", "de"), ("fra", "fr"), ("fre", "fr")),
+        *(("eng", "en"), ("eng_US", "en"), ("lao", "lo"), ("Lao", "lo")),
+    ],
+)
+def test_languages_have_several_codes(given: str, code: str) -> None:
+    assert language_code(given) == code
+
+
+def test_every_language_has_a_code_of_three_letters() -> None:
+    codes = {code for given, code in OTHER_CODES.items() if len(given) == 3}
+    assert codes | {"haw", "yue"} == LANGUAGES
+    assert not LANGUAGES & OTHER_CODES.keys()
+    assert "xyz" not in OTHER_CODES and language_code("xyz") is None
 
 
 class Detecting(Hearing):
