@@ -124,7 +124,8 @@ class Executor:
         log.info("job %s: starting %s %s", job.job_id, job.request.model, job.request.variant)
         try:
             result = self._work_on(attempt)
-        except Exception as error:
+        except BaseException as error:
+            # Also SystemExit, and the PanicException of Rust: they must not end the thread.
             job = replace(job, worked_s=time.monotonic() - began_s)
             if attempt.end.is_set():
                 # A canceled job may find its files removed.
@@ -202,7 +203,7 @@ class Executor:
         if self._stopping.is_set():
             self._store.requeue(job)
 
-    def _fail(self, job: Job, error: Exception) -> bool:
+    def _fail(self, job: Job, error: BaseException) -> bool:
         """Store why a job failed; an error that is not a StudioError is a bug.
 
         Returns False if the attempt no longer owns the job.

@@ -160,7 +160,8 @@ class JobRunner:
         while (attempt := self._next()) is not None:
             try:
                 self._executor.run(attempt)
-            except Exception:
+            except BaseException:
+                # Without this thread, no further job would run.
                 log.exception("could not store the outcome of job %s", attempt.job.job_id)
             finally:
                 with self._changed:

@@ -162,6 +162,26 @@ def test_a_failure_has_its_cause(backend: Backend) -> None:
     assert failed.error == {"code": "not_audio", "error": "It is a picture."}
 
 
+class Panic(BaseException):
+    """As of extensions in Rust."""
+
+
+@pytest.mark.parametrize("error", [SystemExit, Panic])
+def test_no_error_of_a_job_ends_the_thread_that_runs_jobs(
+    backend: Backend, error: type[BaseException]
+) -> None:
+    def fail(_job: Job, _report: Report) -> dict[str, Any]:
+        raise error
+
+    backend.work.act = fail
+    backend.work.go.set()
+    failed = ended(backend, backend.jobs.submit(request()))
+    assert failed.state is State.FAILED and failed.error is not None
+    assert failed.error["code"] == "internal_error" and error.__name__ in failed.error["error"]
+    backend.work.act = lambda _job, _report: RESULT
+    assert ended(backend, backend.jobs.submit(request("next"))).state is State.COMPLETED
+
+
 def test_a_file_in_use_is_left_alone(backend: Backend) -> None:
     job = backend.jobs.submit(request())
     acted: list[str] = []
