@@ -310,6 +310,28 @@ def test_a_long_history_is_shown_in_parts(page: Page, song: Song) -> None:
 
 
 @pytest.mark.slow
+def test_a_long_list_is_as_it_was_left(page: Page, song: Song) -> None:
+    remember(page, [{**record(song, f"{n}.wav"), "id": f"{n:032x}"} for n in range(120)])
+    page.goto("/studio")
+    more = page.get_by_role("button", name="Show more")
+    more.press("Enter")
+    expect(page.locator(CARDS)).to_have_count(100)
+    expect(more).to_be_focused()
+    more.press("Enter")
+    expect(page.locator("li:focus")).to_contain_text("100.wav")
+    search = page.get_by_role("searchbox")
+    search.fill("11")
+    expect(page.locator(CARDS)).to_have_count(11)
+    page.get_by_role("link", name="Live").click()
+    expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()
+    page.go_back()
+    expect(search).to_have_value("11")
+    expect(page.locator(CARDS)).to_have_count(11)
+    search.fill("")
+    expect(page.locator(CARDS)).to_have_count(120)
+
+
+@pytest.mark.slow
 def test_the_language_is_kept(page: Page) -> None:
     page.goto("/studio")
     page.get_by_label("Language").select_option("de")
@@ -317,6 +339,17 @@ def test_the_language_is_kept(page: Page) -> None:
     page.reload()
     expect(page.get_by_role("heading", name="Songs hier ablegen")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == "de"
+
+
+@pytest.mark.slow
+def test_links_work_where_the_browser_allows_no_new_address(page: Page) -> None:
+    """Safari limits their number."""
+    page.add_init_script(
+        "history.pushState = () => { throw new DOMException('', 'SecurityError'); }"
+    )
+    page.goto("/studio")
+    page.get_by_role("link", name="Live").click()
+    expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()
 
 
 @pytest.mark.slow

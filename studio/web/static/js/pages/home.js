@@ -1,5 +1,5 @@
 /** The first page: files to drop, uploads, and the songs with what was made of them. */
-import { useComputed, useSignal } from "@preact/signals";
+import { signal, useComputed } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { returns } from "../data/connection.js";
 import { isListed, isStored, listError, loadAll, loadMore, nextPage, quota, songs } from "../data/songs.js";
@@ -7,7 +7,7 @@ import { upload, uploads } from "../data/uploads.js";
 import { DropZone } from "../ui/drop_zone.js";
 import { bytes, number } from "../ui/format.js";
 import { html } from "../ui/html.js";
-import { More } from "../ui/more.js";
+import { More, STEP } from "../ui/more.js";
 import { SongCard } from "../ui/song_card.js";
 import { useTitle } from "../ui/title.js";
 import { UploadCard } from "../ui/upload_card.js";
@@ -16,9 +16,12 @@ import { t } from "../words.js";
 /** Shorter lists need no search. */
 const SEARCHED_SONGS = 5;
 
+// Both outlive the page, for those who come back to it.
+const search = signal("");
+const count = signal(STEP);
+
 export function Home() {
   useTitle();
-  const search = useSignal("");
   const shown = useComputed(() => {
     const wanted = search.value.trim().toLocaleLowerCase();
     return songs.value.filter((song) => song.name.toLocaleLowerCase().includes(wanted));
@@ -60,6 +63,7 @@ export function Home() {
       <${More}
         items=${shown.value}
         render=${(/** @type {any} */ song) => html`<li key=${song.id}><${SongCard} song=${song} /></li>`}
+        count=${count}
         onMore=${songs.value.length > 0 && nextPage.value !== null ? loadMore : null}
       />
       ${songs.value.length > 0 && !isListed && html`<p class="muted">${t(isStored.value ? "songs.kept" : "songs.lost")}</p>`}

@@ -1,12 +1,15 @@
 /** Makes music from a description. */
+import { signal } from "@preact/signals";
 import { Composer } from "../ui/composer.js";
 import { html } from "../ui/html.js";
-import { More } from "../ui/more.js";
+import { More, STEP } from "../ui/more.js";
 import { useTitle } from "../ui/title.js";
 import { TuneCard } from "../ui/tune_card.js";
 import { useKept } from "../ui/use_kept.js";
 import { tunes } from "../data/tunes.js";
 import { t } from "../words.js";
+
+const count = signal(STEP);
 
 export function Music() {
   useTitle(t("music.title"));
@@ -18,6 +21,7 @@ export function Music() {
       ${tunes.value.length === 0 && html`<p class="muted">${t("music.empty")}</p>`}
       <${More}
         items=${tunes.value}
+        count=${count}
         render=${(/** @type {import("../data/tunes.js").Tune} */ tune) => html`<li key=${tune.song.id}>
           <${TuneCard}
             tune=${tune}
