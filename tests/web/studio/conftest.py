@@ -29,6 +29,15 @@ AudioNode.prototype.connect = function (target, ...more) {
   return connect.call(this, target, ...more);
 };
 """
+# The media elements that the page has created.
+KEEP_MEDIA = """
+window.media = [];
+const Player = window.Audio;
+window.Audio = function (...more) {
+  media.push(new Player(...more));
+  return media.at(-1);
+};
+"""
 
 
 @dataclass(frozen=True)

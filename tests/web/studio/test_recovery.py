@@ -7,7 +7,7 @@ from tests.support.browser import assert_usable, handle_first, hold_requests
 from tests.support.server import Server
 from tests.support.sounds import noise, write_wav
 from tests.support.studio_page import CARDS, LEVEL, LINE, LOOK, LOUD, remember
-from tests.web.studio.conftest import Song, until
+from tests.web.studio.conftest import KEEP_MEDIA, Song, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -35,15 +35,6 @@ DRAWN = """(name) => {
 # The page is not told of changes in other tabs, as while it is in the back-forward cache.
 DEAF = "addEventListener('storage', (event) => event.stopImmediatePropagation());"
 BACK = "dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))"
-# The media elements that the page has created.
-KEEP_MEDIA = """
-window.media = [];
-const Player = window.Audio;
-window.Audio = function (...more) {
-  media.push(new Player(...more));
-  return media.at(-1);
-};
-"""
 PEAKS = "**/download/*/*format=peaks*"
 GERMAN = "localStorage.setItem('studio.language', 'de')"
 

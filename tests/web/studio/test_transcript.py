@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from tests.support.browser import ASKS, assert_usable, handle_first, new_context
 from tests.support.server import Server
 from tests.support.studio_page import REFUSE_STORAGE
-from tests.web.studio.conftest import DESKTOP, Song, until
+from tests.web.studio.conftest import DESKTOP, KEEP_MEDIA, Song, until
 
 pytestmark = pytest.mark.browser
 SAVED = "document.querySelector('.save').textContent.trim() === 'Saved'"
@@ -22,6 +22,15 @@ HOSTILE = [
     "שלום עולם hello",
     "我爱北京天安门",
 ]
+NOW = "document.querySelectorAll('.line')[{}].matches('.now')"
+COUNT_ADDRESSES = """
+window.addresses = 0;
+const replace = history.replaceState;
+history.replaceState = function (...more) {
+  addresses += 1;
+  replace.apply(this, more);
+};
+"""
 
 
 def words_of(line: str, start_s: float) -> list[dict[str, Any]]:
@@ -129,6 +138,48 @@ def test_a_file_that_cannot_be_loaded_is_not_converted(
     page.get_by_role("button", name="Play", exact=True).click()
     until(page, "parseInt(document.querySelector('.times span').textContent.slice(2)) >= 1")
     assert copies == []
+
+
+@pytest.mark.slow
+def test_a_reader_who_scrolls_elsewhere_stays_there(page: Page, studio: Server, sung: Song) -> None:
+    write(studio, sung, *["one two three"] * 8)
+    page.set_viewport_size({"width": 800, "height": 300})
+    page.add_init_script(KEEP_MEDIA)
+    page.goto(f"/studio/{sung.file_id}/transcript?t=10")
+    line = page.locator(".line")
+    page.get_by_role("button", name="Play", exact=True).click()
+    # It is looked for by whoever starts it, and then followed, here at a low speed.
+    page.evaluate("media.at(-1).playbackRate = 0.0625")
+    expect(line.nth(5)).to_be_in_viewport()
+    page.evaluate("media.at(-1).currentTime = 2.1")
+    until(page, NOW.format(1))
+    expect(line.nth(1)).to_be_in_viewport()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(line.nth(1)).not_to_be_in_viewport()
+    place = page.evaluate("scrollY")
+    page.evaluate("media.at(-1).currentTime = 4.1")
+    until(page, NOW.format(2))
+    assert page.evaluate("scrollY") == place
+    line.nth(2).scroll_into_view_if_needed()
+    page.evaluate("media.at(-1).currentTime = 14.1")
+    until(page, NOW.format(7))
+    expect(line.nth(7)).to_be_in_viewport()
+
+
+@pytest.mark.slow
+def test_the_address_changes_once_for_many_jumps(page: Page, studio: Server, sung: Song) -> None:
+    """Browsers limit how often it may."""
+    write(studio, sung, "one two three")
+    page.add_init_script(KEEP_MEDIA + COUNT_ADDRESSES)
+    page.goto(f"/studio/{sung.file_id}/transcript?t=3")
+    expect(page.locator(".line")).to_have_count(1)
+    page.evaluate(
+        """() => {
+          for (let n = 0; n < 50; n++) media.at(-1).dispatchEvent(new Event("seeked"));
+        }"""
+    )
+    until(page, "addresses > 0")
+    assert page.evaluate("addresses") < 5
 
 
 @pytest.mark.slow
@@ -311,6 +362,25 @@ def test_downloads_have_all_edits(page: Page, studio: Server, sung: Song) -> Non
     page.unroute(EDITED)
     expect(page.locator(".save")).to_have_text("Saved")
     expect(downloads.get_by_role("alert")).to_be_hidden()
+
+
+@pytest.mark.slow
+def test_a_text_that_cannot_be_loaded_can_be_downloaded(
+    page: Page, studio: Server, sung: Song
+) -> None:
+    write(studio, sung, "one two three")
+    text = "**/download/*/transcription?format=json"
+    busy = {"code": "overloaded", "error": "The server is busy."}
+    page.route(text, lambda route: route.fulfill(status=503, json=busy))
+    page.goto(f"/studio/{sung.file_id}/transcript")
+    save = page.locator(".save")
+    expect(save).to_contain_text("The text cannot be loaded. The server is busy.")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Text", exact=True).click()
+    assert download.value.path().read_text("utf-8") == "one two three\n"
+    page.unroute(text)
+    expect(page.locator(".line")).to_contain_text("one two three")
+    expect(save).to_have_text("Saved")
 
 
 @pytest.mark.slow

@@ -26,7 +26,13 @@ export function parse({ pathname }) {
 
 /** @param {string} path */
 export function go(path) {
-  history.pushState(null, "", path);
+  try {
+    history.pushState(null, "", path);
+  } catch {
+    // Safari refuses too many changes in a short time.
+    location.assign(path);
+    return;
+  }
   route.value = parse(location);
   scrollTo(0, 0);
 }
@@ -45,20 +51,35 @@ export function keepInAddress(values) {
   history.replaceState(null, "", location.pathname + (text ? `?${text}` : ""));
 }
 
+/** Keeps values that change often in the query of the address, until it is closed. */
+export class AddressKeeper {
+  constructor() {
+    this._pending = 0;
+    this._isClosed = false;
+  }
+
+  /** @param {Record<string, string | null>} values */
+  keep(values) {
+    clearTimeout(this._pending);
+    if (!this._isClosed) this._pending = setTimeout(() => keepInAddress(values), ADDRESS_MS);
+  }
+
+  close() {
+    this._isClosed = true;
+    clearTimeout(this._pending);
+  }
+}
+
 /**
  * Keep values that change in the query of the address, until the returned function is called.
  * @param {() => Record<string, string | null>} values reads signals
  */
 export function followInAddress(values) {
-  let pending = 0;
-  const stop = effect(() => {
-    const current = values();
-    clearTimeout(pending);
-    pending = setTimeout(() => keepInAddress(current), ADDRESS_MS);
-  });
+  const keeper = new AddressKeeper();
+  const stop = effect(() => keeper.keep(values()));
   return () => {
     stop();
-    clearTimeout(pending);
+    keeper.close();
   };
 }
 

@@ -4,7 +4,7 @@ import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { MediaPlayer } from "../audio/media_player.js";
 import { playCopyIfNeeded } from "../audio/playable_copy.js";
 import { TranscriptStore } from "../data/transcript_store.js";
-import { keepInAddress } from "../route.js";
+import { AddressKeeper } from "../route.js";
 import { html } from "../ui/html.js";
 import { MakeText } from "../ui/make_text.js";
 import { PlayBar, usePlayerKeys } from "../ui/play_bar.js";
@@ -41,10 +41,11 @@ function Editor({ id, files, isEdited }) {
       store.isHeld = made.editing.value !== null;
     });
     void store.load();
-    keepPosition(player);
+    const forget = keepPosition(player);
     setCursor(made);
     return () => {
       stop();
+      forget();
       store.close();
       player.close();
     };
@@ -68,16 +69,18 @@ function Editor({ id, files, isEdited }) {
     <p class="muted">${t("text.hint")} <span class="keys">${t("text.keys")}</span></p>`;
 }
 
-/** Begin at the time in the address, and keep it there. @param {MediaPlayer} player */
+/** Begin at the time in the address, and keep it there until the returned function is called. @param {MediaPlayer} player */
 function keepPosition(player) {
   const from = Number(new URLSearchParams(location.search).get("t"));
   if (from > 0) player.seek(from);
+  const keeper = new AddressKeeper();
   const keep = () => {
     const atS = Math.floor(player.positionS);
-    keepInAddress({ t: atS > 0 ? String(atS) : null });
+    keeper.keep({ t: atS > 0 ? String(atS) : null });
   };
   player.media.addEventListener("pause", keep);
   player.media.addEventListener("seeked", keep);
+  return () => keeper.close();
 }
 
 /** @param {TranscriptCursor | null} cursor */
