@@ -46,7 +46,8 @@ function requestOf(form) {
     init.body = new FormData();
     init.body.append("file", file);
   }
-  return { path: query.size > 0 ? `${path}?${query}` : path, init };
+  const text = query.toString();
+  return { path: text ? `${path}?${text}` : path, init };
 }
 
 /** @param {HTMLFormElement} form */
