@@ -126,6 +126,22 @@ def test_a_key_leaves_the_full_window_where_no_full_screen_is_allowed(
 
 
 @pytest.mark.slow
+def test_brackets_of_all_keyboards_move_the_words(page: Page, studio: Server, sung: Song) -> None:
+    """German ones have them only with AltGr, or with Option on a Mac."""
+    studio.edit(sung.file_id, [LINE])
+    page.goto(f"/studio/{sung.file_id}/karaoke")
+    offset = page.locator(".offset output")
+    expect(offset).to_contain_text("on time")
+    press = "(keys) => dispatchEvent(new KeyboardEvent('keydown', keys))"
+    alt_gr = {"ctrlKey": True, "altKey": True, "modifierAltGraph": True}
+    for key, modifiers in (("]", {"altKey": True}), ("]", alt_gr), ("]", {"ctrlKey": True})):
+        page.evaluate(press, {"key": key, **modifiers})
+    expect(offset).to_contain_text("100 ms later")
+    page.evaluate(press, {"key": "[", **alt_gr})
+    expect(offset).to_contain_text("50 ms later")
+
+
+@pytest.mark.slow
 def test_pasted_lyrics_are_put_in_time(page: Page, studio: Server, sung: Song) -> None:
     studio.edit(sung.file_id, [LINE, NEXT])
     page.goto(f"/studio/{sung.file_id}/karaoke")

@@ -73,6 +73,15 @@ export function SeekSlider({ player }) {
   />`;
 }
 
+/** Whether a key is one of the browser or the system. @param {KeyboardEvent} event */
+function isShortcut(event) {
+  if (event.metaKey) return true;
+  // Some keyboards, such as German ones, have brackets only with AltGr or Option.
+  const isBracket = event.key === "[" || event.key === "]";
+  if (isBracket && (event.getModifierState("AltGraph") || !event.ctrlKey)) return false;
+  return event.ctrlKey || event.altKey;
+}
+
 /**
  * Space plays and arrows jump, unless the focused element uses them; and the page's own keys.
  * @param {MediaPlayer | null} player
@@ -90,7 +99,7 @@ export function usePlayerKeys(player, more = {}) {
       ...more,
     };
     const pressed = (/** @type {KeyboardEvent} */ event) => {
-      if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.defaultPrevented || isShortcut(event)) return;
       if (event.target instanceof Element && event.target.closest(OWN_KEYS)) return;
       const action = actions[event.key];
       if (!action) return;
