@@ -291,6 +291,19 @@ def test_the_newest_words_are_shown_without_moving_the_page(page: Page) -> None:
     assert box.evaluate("(box) => box.scrollTop") == 0
 
 
+def test_each_line_has_the_direction_of_its_words(page: Page) -> None:
+    open_page(page)
+    page.evaluate(HEAR, [1, True])
+    page.evaluate(HEAR.replace("`line ${n}`", "'שלום'"), [1, True])
+    page.evaluate(HEAR.replace("`line ${n}`", "'שלום'"), [1, False])
+    for row, direction in (
+        (".final >> nth=0", "ltr"),
+        (".final >> nth=1", "rtl"),
+        (".interim", "rtl"),
+    ):
+        expect(page.locator(f".live-lines {row}")).to_have_css("direction", direction)
+
+
 def test_what_is_cleared_comes_back_and_survives_a_reload(page: Page) -> None:
     page.add_init_script(HOLD)
     open_page(page)

@@ -27,7 +27,6 @@ export function LiveLines({ text }) {
     aria-live="polite"
     tabindex="0"
     aria-label=${t("live.text")}
-    dir="auto"
     ref=${box}
     onScroll=${scrolled}
   >
@@ -50,14 +49,14 @@ function Interim({ text, follow }) {
   useLayoutEffect(follow);
   const line = text.interim.value;
   if (!line) return null;
-  return html`<p class="interim" aria-hidden="true">
+  return html`<p class="interim" dir="auto" aria-hidden="true">
     ${partsOf(line).map((part) => html`<span class=${part.isStable ? "stable" : null}>${part.text}</span>`)}
   </p>`;
 }
 
 /** @param {{ line: import("../data/live_text.js").Line }} properties */
 function Line({ line }) {
-  return html`<p class="final">
+  return html`<p class="final" dir="auto">
     ${partsOf(line).map(({ text, word }) => (word ? html`<span title=${titleOf(word)}>${text}</span>` : text))}
   </p>`;
 }
