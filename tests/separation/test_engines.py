@@ -52,6 +52,12 @@ def test_openvino_equals_pytorch(weights: Path, graphs: Path, name: str) -> None
     assert np.abs(separated(fast, sound) - expected).max() < 1e-5
 
 
+def test_memory_does_not_grow_with_the_number_of_cores() -> None:
+    """OpenVINO itself computes no more windows at once than a machine has cores."""
+    windows = [network.windows_at_once(cores) for cores in (1, 2, 4, 8, 16, 64)]
+    assert windows == [1, 1, 2, 4, 4, 4]
+
+
 @pytest.mark.slow
 def test_openvino_equals_pytorch_on_the_bundled_model(weights: Path, graphs: Path) -> None:
     sound = read_sound(SONG / "mixture.flac")[:, : 44_100 * 8]
