@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from studio.transcription.engine import RATE_HZ
+from tests.support.folders import paths_in
 from tests.support.receiver import SECRET
 from tests.support.server import Server, until
 from tests.support.sounds import noise, write_wav
@@ -117,7 +118,7 @@ def files(server: Server) -> set[Path]:
     return {
         path
         for folder in (server.uploads, server.outputs)
-        for path in folder.rglob("*")
+        for path in paths_in(folder)
         if not path.name.startswith((".jobs", ".lock", ".work", ".incoming"))
         and path.parent.name != ".locks"
     }

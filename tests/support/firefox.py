@@ -6,14 +6,13 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import websocket
 
 BINARY = shutil.which("firefox-esr") or shutil.which("firefox")
-START_S = 120.0
+START_S, STOP_S = 120.0, 120.0
 # Sound is played without a click, and nothing is fetched but the page.
 PREFERENCES = {
     "media.autoplay.default": 0,
@@ -31,6 +30,11 @@ PREFERENCES = {
 }
 LOADED = "browsingContext.load"
 _ADDRESS = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
+
+
+def is_loaded(event: dict[str, Any]) -> bool:
+    """Whether it tells that a page is complete, other than the empty one of the beginning."""
+    return event.get("method") == LOADED and event["params"]["url"] != "about:blank"
 
 
 class Firefox:
@@ -56,6 +60,7 @@ class Firefox:
             f"{address}/session", timeout=120, suppress_origin=True
         )
         self._number = 0
+        self._events: list[dict[str, Any]] = []
         self.call("session.new", capabilities={})
         self.call("session.subscribe", events=[LOADED])
         self._context = self.call("browsingContext.getTree")["contexts"][0]["context"]
@@ -73,17 +78,15 @@ class Firefox:
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         self._socket.send(json.dumps(message))
-        answer = self._receive(lambda message: message.get("id") == self._number)
+        while (answer := self._receive()).get("id") != self._number:
+            self._events.append(answer)
         assert answer["type"] == "success", answer
         result: dict[str, Any] = answer["result"]
         return result
 
-    def _receive(self, is_wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The next message that is wanted; others are dropped."""
-        while True:
-            message: dict[str, Any] = json.loads(self._socket.recv())
-            if is_wanted(message):
-                return message
+    def _receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._socket.recv())
+        return message
 
     def open(self, url: str) -> None:
         """Load a page, and return once it is complete.
@@ -91,10 +94,10 @@ class Firefox:
         The wait of `browsingContext.navigate` itself would end when the page that is left
         changes its own address with `history.replaceState`.
         """
+        self._events.clear()
         self.call("browsingContext.navigate", context=self._context, url=url, wait="none")
-        self._receive(
-            lambda event: event.get("method") == LOADED and event["params"]["url"] != "about:blank"
-        )
+        while not any(is_loaded(event) for event in self._events):
+            self._events.append(self._receive())
 
     def run(self, expression: str) -> Any:
         """The value of an expression that JSON can hold; promises are awaited."""
@@ -136,4 +139,8 @@ class Firefox:
         if hasattr(self, "_socket"):
             self._socket.close()
         self._process.terminate()
-        self._process.wait(timeout=30)
+        try:
+            self._process.wait(timeout=STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,5 +1,6 @@
 """A storage on disk, and the folders that it keeps files in."""
 
+import os
 from pathlib import Path
 
 from studio.storage.disk_results import DiskResult
@@ -32,6 +33,15 @@ class Folders:
                 (work / f"{name}.wav").write_bytes(content)
             self.storage.publish(work, ResultId(upload.file_id, job_id))
         return self.outputs / upload.file_id / job_id
+
+
+def paths_in(folder: Path) -> set[Path]:
+    """All that lies in a folder, from which files may just be removed."""
+    return {
+        Path(parent, name)
+        for parent, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    }
 
 
 def result_in(storage: DiskStorage, folder: Path) -> DiskResult:

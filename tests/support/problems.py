@@ -7,7 +7,8 @@ from typing import Any
 import requests
 
 from studio.errors import all_errors
-from tests.support.server import CLOSED_PORT, Server
+from tests.support.folders import paths_in
+from tests.support.server import CLOSED_PORT, Server, until
 
 TITLES = {error.code: (error.status, error.title) for error in all_errors()}
 BOUNDARY = "x1y2z3"
@@ -72,5 +73,6 @@ def without_network(folder: Path) -> dict[str, object]:
 
 
 def left_on(server: Server) -> set[Path]:
-    """All that lies in the uploads and in the folder of results on their way."""
-    return {*server.uploads.rglob("*"), *(server.outputs / ".work").rglob("*")}
+    """All that lies in the uploads, once no results are on their way."""
+    until(lambda: not [*(server.outputs / ".work").glob("*")])
+    return paths_in(server.uploads)

@@ -83,7 +83,8 @@ def test_clients_notice_nothing_of_the_death_of_redis(redis: Redis, tmp_path: Pa
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         limits = {"RATE_LIMIT": f"{MAX_COUNT}/hour", "RATE_STORAGE": redis.url}
-        servers.append(Server(tmp_path / name, **limits).start())
+        server = Server(tmp_path / name, **limits)
+        servers.append(server.start(application="tests.support.unhurried:create_app()"))
 
     def ask(number: int) -> int:
         return servers[number % 2].get("/models").status_code

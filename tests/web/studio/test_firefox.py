@@ -16,6 +16,16 @@ pytestmark = [
     pytest.mark.skipif(BINARY is None, reason="Firefox is not installed; .ci/run installs it"),
 ]
 
+# Its second word is sung for long, so that a busy machine sees it being swept.
+HELD = {
+    **LINE,
+    "end_s": 13.0,
+    "words": [
+        {"text": " one", "start_s": 4.0, "end_s": 5.0},
+        {"text": " two", "start_s": 5.0, "end_s": 13.0},
+    ],
+}
+
 
 @pytest.fixture
 def firefox(tmp_path: Path) -> Iterator[Firefox]:
@@ -48,7 +58,7 @@ def test_a_song_is_played_muted_and_sought(firefox: Firefox, studio: Server, son
 
 
 def test_words_are_swept_in_time(firefox: Firefox, studio: Server, sung: Song) -> None:
-    studio.edit(sung.file_id, [LINE, NEXT])
+    studio.edit(sung.file_id, [HELD, {**NEXT, "start_s": 15.0, "end_s": 16.0}])
     firefox.open(f"{studio.url}/studio/{sung.file_id}/karaoke?t=4.5")
     firefox.wait(f"Math.abs({SWEPT}[0] - 0.5) < 0.01 && {SWEPT}[1] === 0")
     firefox.press("]")
