@@ -239,7 +239,7 @@ def _without_password(database_url: str) -> str:
     """The URL as the log may show it. Raises ConfigError if it is none."""
     try:
         url = make_url(database_url)
-        # It would be the rest of a password.
+        # An @ here means that the password has an unescaped @.
         if "@" in (url.host or ""):
             raise ValueError
     except (ArgumentError, ValueError):

@@ -156,7 +156,7 @@ def drain_on_sigterm(worker: Any) -> None:
 
 
 def main() -> None:
-    # Also gunicorn's first process has the settings; its worker inherits this.
+    # gunicorn's first process has the settings too; its worker inherits this.
     process.prevent_inspection()
     try:
         config = Config.load()

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from studio.cli.library import (
+    from studio.library import (
         Generated,
         Separated,
         Transcribed,
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     try:
-        library = import_module("studio.cli.library")
+        library = import_module("studio.library")
     except ImportError as error:
         if error.name not in ("config", "models"):
             raise

@@ -81,7 +81,7 @@ class Processors:
         return options
 
     def file_types_of(self, name: str) -> frozenset[str]:
-        """The file name endings that a model takes."""
+        """The file extensions that a model accepts."""
         return self.get(name).accepted_types
 
     def formats_of(self, name: str) -> dict[str, str]:

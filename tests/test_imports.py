@@ -14,7 +14,7 @@ from tests.support.server import ROOT
 
 FRONT_DOORS = {"app", "background", "config", "core", "models", "production"}
 # Front doors inside the package: `python -m studio`, and the functions for Python programs.
-INNER_DOORS = {"studio.__main__", "studio.cli.library"}
+INNER_DOORS = {"studio.__main__", "studio.library"}
 IMPORTED_BY_ONE = {
     "openvino": "studio.inference.openvino_import",
     "faster_whisper": "studio.transcription.faster_whisper_import",

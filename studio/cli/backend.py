@@ -186,7 +186,7 @@ class LocalBackend:
         file_type = path.suffix.lower().lstrip(".")
         if file_type not in (known := sorted(extensions)):
             raise UnsupportedFileType(
-                f"{path.name!r} does not end in one of {', '.join('.' + one for one in known)}."
+                f"{path.name!r} has none of the extensions {', '.join('.' + one for one in known)}."
             )
         if file_type == TEXT:
             self.models.check_text(path)

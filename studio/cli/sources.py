@@ -40,8 +40,8 @@ def items_of(
         for one in _files(source, extensions, output):
             by_path.setdefault(one.path.resolve(), one)
     if not by_path:
-        endings = ", ".join(f".{one}" for one in sorted(extensions))
-        raise InvalidOption(f"There are no files that end in {endings}.")
+        names = ", ".join(f".{extension}" for extension in sorted(extensions))
+        raise InvalidOption(f"There are no files with the extensions {names}.")
     files = list(by_path.values())
     names = _unique_names(files)
     return [Item(str(one.path), one.path, name) for one, name in zip(files, names, strict=True)]
@@ -67,9 +67,9 @@ def _files(source: Path, extensions: Collection[str], output: Path | None) -> It
 
 
 def _unique_names(files: Sequence[_Found]) -> list[str]:
-    """A name for the outputs of each file: the file name without its ending if that is unique.
+    """A name for the outputs of each file: the file name without its extension if that is unique.
 
-    Otherwise with the ending, the given folder, both, or a number.
+    Otherwise with the extension, the given folder, both, or a number.
     """
     ways = (
         [one.relative.with_suffix("") for one in files],

@@ -1,4 +1,4 @@
-"""What the table of settings in `config.py` is made of."""
+"""The fields of the settings in `studio/settings/sections/`."""
 
 import dataclasses
 from collections.abc import Callable

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PART = 1000
 
 Objects = dict[str, FileInfo]
-"""What a listing says of some objects, by key."""
+"""What a listing says about some objects, by key."""
 
 
 class ObjectOrphans:

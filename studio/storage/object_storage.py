@@ -36,7 +36,7 @@ ADDRESS_EXPIRES_S = 300
 
 
 class ObjectFile:
-    """An object. `known` is what a listing has said of it."""
+    """An object. `known` is what a listing says about it."""
 
     def __init__(self, storage: "ObjectStorage", key: str, known: FileInfo | None = None) -> None:
         self._storage = storage

@@ -1,4 +1,4 @@
-"""Results, and what every storage says of a file."""
+"""Results, and what every storage says about a file."""
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -91,8 +91,8 @@ class ResultFolder(Protocol):
         """Delete an inner folder, if it exists."""
 
 
-def remove_oldest(result: ResultFolder, folder: str, newest: str, most: int) -> None:
-    """Keep `most` inner folders: the one named `newest`, and the latest others.
+def remove_oldest(result: ResultFolder, folder: str, newest: str, max_kept: int) -> None:
+    """Keep `max_kept` inner folders: the one named `newest`, and the latest others.
 
     `folder` ends with a slash.
     """
@@ -102,5 +102,5 @@ def remove_oldest(result: ResultFolder, folder: str, newest: str, most: int) -> 
             inner = name.removeprefix(folder).split("/")[0]
             times[inner] = max(info.modified_at, times.get(inner, 0.0))
     times.pop(newest, None)
-    for inner in sorted(times, key=lambda one: -times[one])[most - 1 :]:
+    for inner in sorted(times, key=lambda one: -times[one])[max_kept - 1 :]:
         result.remove(f"{folder}{inner}")

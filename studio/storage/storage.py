@@ -81,7 +81,7 @@ class Storage(ABC):
         return bool(self.existing([file_id]))
 
     def existing(self, file_ids: Collection[str]) -> set[str]:
-        """Those of the IDs that uploads have."""
+        """The IDs that belong to uploads."""
         return self._uploads.existing(file_ids)
 
     def is_empty(self) -> bool:

@@ -62,7 +62,7 @@ class Uploads(Protocol):
         """The uploads of an owner, newest first, without temporary ones."""
 
     def existing(self, file_ids: Collection[str]) -> set[str]:
-        """Those of the IDs that uploads have."""
+        """The IDs that belong to uploads."""
 
     def is_empty(self) -> bool:
         """Whether there are no uploads."""

@@ -172,8 +172,8 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
             other = self._sources.other(upload, "lyrics", given)
             if other.file_type != TEXT:
                 raise InvalidOption(
-                    f"`lyrics` is {given!r}, which is an audio file ({other.file_type}). Upload the "
-                    f"text as a .{TEXT} file."
+                    f"`lyrics` is {given!r}, which is an audio file ({other.file_type}). Upload "
+                    f"the text as a .{TEXT} file."
                 )
             text = lyrics_in(self._sources.storage.source(other).path)
         read_lyrics(text)

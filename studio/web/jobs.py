@@ -62,7 +62,7 @@ PROCESS_ERRORS = (
 
 
 class JobViews(Views):
-    """Queues jobs, tells their status and cancels them."""
+    """Queues jobs, reports their status and cancels them."""
 
     @operation(
         name="start_job",

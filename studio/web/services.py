@@ -34,7 +34,7 @@ class Services:
     version: str
     readiness: Readiness
     storage_check: StorageCheck
-    # Those that run the jobs; None: this process does.
+    # The workers that run the jobs; None: this process does.
     workers: Workers | None
     access: Access
     webhooks: Webhooks

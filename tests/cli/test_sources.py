@@ -58,5 +58,5 @@ def test_outputs_are_not_used_as_sources(tmp_path: Path) -> None:
 
 def test_a_folder_without_audio_is_an_error(tmp_path: Path) -> None:
     make(tmp_path, "a/x.txt")
-    with pytest.raises(InvalidOption, match=r"no files that end in .mp3, .wav"):
+    with pytest.raises(InvalidOption, match=r"no files with the extensions .mp3, .wav"):
         names("a")

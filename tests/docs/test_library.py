@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from config import ConfigError
 from models import OPTIONS
-from studio.cli import library
+from studio import library
 from tests.support.commands import OF_OTHERS
 from tests.support.server import ROOT
 from tests.support.sounds import SONG, convert, noise, write_wav

@@ -248,5 +248,5 @@ def _shortened(name: str) -> str:
 
 
 def _stem_of(name: str) -> str:
-    """A file name without its folder and its ending."""
+    """A file name without its folder and its extension."""
     return PurePosixPath(name.replace("\\", "/")).stem or "audio"

@@ -119,7 +119,7 @@ class Transcribed:
         fitting = [one for one in FORMATS if target.name.lower().endswith(f".{one}")]
         if not fitting:
             raise UnknownFormat(
-                f"{target.name!r} does not end in a format. Available: "
+                f"{target.name!r} does not have the extension of a format. Available: "
                 f"{', '.join('.' + one for one in FORMATS)}."
             )
         file_format = max(fitting, key=len)
