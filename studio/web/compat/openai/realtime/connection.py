@@ -89,7 +89,7 @@ class Connection:
                 if self._is_stopping():
                     self._send_error("server_stopping", "The server is shutting down.")
                     break
-                self._try_update()
+                self._update_later()
                 if message is not None:
                     self._handle(message, channel)
         except (ConnectionClosed, OSError):
@@ -146,16 +146,25 @@ class Connection:
         self._update_to = changed, answer
         self._try_update()
 
+    def _update_later(self) -> None:
+        """Apply a configuration that waits. Its variant may have been deleted in the meantime."""
+        try:
+            self._try_update()
+        except SessionError as error:
+            self._send_error(error.code, error.message)
+
     def _try_update(self) -> None:
+        """Apply a configuration that waits, if possible now. Raises SessionError if it never is."""
         if self._update_to is None:
             return
         changed, answer = self._update_to
         try:
             self.session.configure(self._checked_settings(changed))
         except SessionError as error:
-            if error.code != "utterance_running":
-                raise
-            return
+            if error.code == "utterance_running":
+                return
+            self._update_to = None
+            raise
         if changed.rate_hz != self._configuration.rate_hz:
             self._receiver = None
         self._configuration, self._update_to = changed, None
