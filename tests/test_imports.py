@@ -47,7 +47,7 @@ LAYERS = (
 )
 """A module imports modules of its own layer and of those above it in this list."""
 MAKES_A_VALUE = {
-    "bytes", "frozenset", "list", "range", "round", "sorted", "str", "tuple",
+    "bytes", "datetime", "frozenset", "list", "range", "round", "sorted", "str", "tuple",
     "fromhex", "fromkeys", "items", "split", "resolve",
     "compile", "float32", "getLogger", "ip_network", "local",
     "dataclass", "field", "field_validator", "mapped_column", "model_validator", "operation",

@@ -40,8 +40,8 @@ def items_of(
         for one in _files(source, extensions, output):
             by_path.setdefault(one.path.resolve(), one)
     if not by_path:
-        names = ", ".join(f".{extension}" for extension in sorted(extensions))
-        raise InvalidOption(f"There are no files with the extensions {names}.")
+        accepted = ", ".join(f".{extension}" for extension in sorted(extensions))
+        raise InvalidOption(f"There are no files with the extensions {accepted}.")
     files = list(by_path.values())
     names = _unique_names(files)
     return [Item(str(one.path), one.path, name) for one, name in zip(files, names, strict=True)]

@@ -30,7 +30,7 @@ CLIENT_LOCK = 0x5354
 # The first half of the advisory lock of a file whose results are edited.
 EDITING_LOCK = 0x5355
 # The contact of a caller that does not say since when it has had it.
-EVER = datetime.min.replace(tzinfo=UTC)
+EVER = datetime(1, 1, 1, tzinfo=UTC)
 # Settings of PostgreSQL.
 LOCK_WAIT = "lock_timeout"
 IDLE = "idle_in_transaction_session_timeout"
