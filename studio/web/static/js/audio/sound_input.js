@@ -1,7 +1,15 @@
 /** Sound as it is spoken: from the microphone, or from a file at the speed of the sound. */
 
+import { lengthOf } from "./file_length.js";
+import { watchInterruptions } from "./interruptions.js";
+
 const RATE_HZ = 16000;
 const CHUNK_S = 0.25;
+const LAST_SAMPLES_MS = 1000;
+/** A file is decoded as a whole, and longer ones are too much for the memory of phones. */
+export const MAX_FILE_MINUTES = 20;
+
+export class FileTooLong extends Error {}
 
 /** @typedef {(samples: Float32Array, rateHz: number) => void} OnSamples */
 /** @typedef {{ stop: () => Promise<void> }} SoundInput */
@@ -10,9 +18,10 @@ const CHUNK_S = 0.25;
  * Throws DOMException if the browser or its user refuses.
  * @param {OnSamples} onSamples
  * @param {() => void} onEnd for a microphone that is unplugged or no longer allowed
+ * @param {(isInterrupted: boolean) => void} onInterruption
  * @returns {Promise<SoundInput>}
  */
-export async function openMicrophone(onSamples, onEnd) {
+export async function openMicrophone(onSamples, onEnd, onInterruption) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
   /** @type {AudioContext | undefined} */
   let context;
@@ -32,16 +41,20 @@ export async function openMicrophone(onSamples, onEnd) {
       if (data.isLast) ended();
     };
     source.connect(node);
-    for (const track of stream.getTracks()) track.onended = onEnd;
+    const [track] = stream.getAudioTracks();
+    if (track) track.onended = onEnd;
+    const unwatch = track && watchInterruptions(context, track, onInterruption);
     return {
-      stop: () =>
-        new Promise((resolve) => {
-          ended = () => {
-            release();
-            resolve();
-          };
+      stop: async () => {
+        unwatch?.();
+        await new Promise((resolve) => {
+          ended = () => resolve(undefined);
+          // A context that is interrupted does not answer.
+          setTimeout(ended, LAST_SAMPLES_MS);
           node.port.postMessage("stop");
-        }),
+        });
+        release();
+      },
     };
   } catch (error) {
     release();
@@ -61,13 +74,14 @@ function sourceOf(stream) {
 }
 
 /**
- * Throws DOMException if the browser cannot decode the file.
+ * Throws FileTooLong, or DOMException if the browser cannot decode the file.
  * @param {File} file
  * @param {OnSamples} onSamples
  * @param {() => void} onEnd
  * @returns {Promise<SoundInput>}
  */
 export async function openFile(file, onSamples, onEnd) {
+  if ((await lengthOf(file)) > 60 * MAX_FILE_MINUTES) throw new FileTooLong();
   const samples = await decode(await file.arrayBuffer());
   const size = RATE_HZ * CHUNK_S;
   const beganMs = performance.now();

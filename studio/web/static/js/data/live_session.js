@@ -78,7 +78,8 @@ export class LiveSession {
     this.level.value = peak;
     this._queue.add({ pcm, rateHz, startS: this.endS.value });
     this.endS.value += samples.length / rateHz;
-    if (Number.isNaN(this._originMs)) this._originMs = performance.now() - 1000 * this.endS.value;
+    // Anew each time: nothing is heard during an interruption.
+    this._originMs = performance.now() - 1000 * this.endS.value;
     this.pendingS.value = this._queue.seconds;
     if (this._queue.seconds > MAX_HELD_S) this.isFull.value = true;
     this._pump();

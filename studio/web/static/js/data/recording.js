@@ -1,6 +1,6 @@
 /** A recording of the live page: a source of sound, and the session that it goes to. */
 import { computed, effect, signal } from "@preact/signals";
-import { openFile, openMicrophone } from "../audio/sound_input.js";
+import { FileTooLong, MAX_FILE_MINUTES, openFile, openMicrophone } from "../audio/sound_input.js";
 import { t } from "../words.js";
 import { LiveSession } from "./live_session.js";
 import { keepScreenOn } from "./screen_on.js";
@@ -13,6 +13,8 @@ export class Recording {
   constructor(text) {
     this._text = text;
     this.problem = signal("");
+    /** Whether a call or another program has the microphone, so that nothing is heard. */
+    this.isInterrupted = signal(false);
     this.session = signal(/** @type {LiveSession | null} */ (null));
     this._isOpening = signal(false);
     this.isBusy = computed(() => this._isOpening.value || (this.session.value?.state.value ?? "ended") !== "ended");
@@ -43,8 +45,8 @@ export class Recording {
     };
     await this._begin(
       settings,
-      (onSamples) => openMicrophone(onSamples, end),
-      (reason) => t("live.denied", { reason }),
+      (onSamples) => openMicrophone(onSamples, end, (isInterrupted) => this._interrupt(isInterrupted)),
+      (error) => t("live.denied", { reason: error instanceof Error ? error.message : String(error) }),
     );
   }
 
@@ -53,14 +55,17 @@ export class Recording {
     await this._begin(
       settings,
       (onSamples) => openFile(file, onSamples, () => void this.finish()),
-      () => t("live.undecodable", { name: file.name }),
+      (error) =>
+        error instanceof FileTooLong
+          ? t("live.long", { name: file.name, minutes: MAX_FILE_MINUTES })
+          : t("live.undecodable", { name: file.name }),
     );
   }
 
   /**
    * @param {Settings} settings
    * @param {(onSamples: import("../audio/sound_input.js").OnSamples) => Promise<SoundInput>} open
-   * @param {(reason: string) => string} explain
+   * @param {(error: unknown) => string} explain
    */
   async _begin(settings, open, explain) {
     this.problem.value = "";
@@ -81,10 +86,16 @@ export class Recording {
       this.session.value = session;
       this._letScreenGo = keepScreenOn();
     } catch (error) {
-      this.problem.value = explain(error instanceof Error ? error.message : String(error));
+      this.problem.value = explain(error);
     } finally {
       this._isOpening.value = false;
     }
+  }
+
+  /** @param {boolean} isInterrupted */
+  _interrupt(isInterrupted) {
+    this.isInterrupted.value = isInterrupted;
+    if (isInterrupted && this.session.value) this.session.value.level.value = 0;
   }
 
   /** Stop the source, and wait for the last words. */
@@ -103,6 +114,7 @@ export class Recording {
   async _stopInput() {
     const input = this._input;
     this._input = null;
+    this.isInterrupted.value = false;
     await input?.stop();
   }
 }

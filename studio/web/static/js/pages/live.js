@@ -28,7 +28,8 @@ export function Live() {
   const isBusy = recording.isBusy.value;
   const settings = () => ({ variant: variant.value, language: language.value || null });
   const session = recording.session.value;
-  const error = failure || recording.problem.value || session?.error.value;
+  const interruption = recording.isInterrupted.value && t("live.microphone.interrupted");
+  const error = failure || recording.problem.value || session?.error.value || interruption;
   return html`<h1>${t("live.title")}</h1>
     <section class="card live-input">
       <div class="fields">

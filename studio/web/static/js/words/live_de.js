@@ -30,7 +30,10 @@ export const liveDe = {
   "live.insecure": "Browser erlauben das Mikrofon nur auf https-Seiten und auf localhost.",
   "live.denied": "Das Mikrofon lässt sich nicht verwenden: {reason}",
   "live.microphone.ended": "Das Mikrofon wurde getrennt oder ist nicht mehr erlaubt, deshalb wurde die Aufnahme beendet.",
+  "live.microphone.interrupted": "Das Mikrofon ist unterbrochen. Was jetzt gesagt wird, fehlt im Text.",
   "live.undecodable": "Dieser Browser kann {name} nicht lesen. Versuche WAV, MP3 oder OGG.",
+  "live.long":
+    "{name} ist länger als {minutes} Minuten und damit zu lang zum Abspielen. Lade die Datei unter Songs hoch und transkribiere sie dort.",
   "live.lost": "Der Server ist nicht erreichbar. {seconds} s wurden nicht gesendet.",
   "live.full": "Zu viel wartet auf den Server, deshalb wurde die Aufnahme beendet.",
 };

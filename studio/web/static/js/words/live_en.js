@@ -30,7 +30,10 @@ export const liveEn = {
   "live.insecure": "Browsers allow the microphone only on https:// pages and on localhost.",
   "live.denied": "The microphone cannot be used: {reason}",
   "live.microphone.ended": "The microphone was disconnected or is no longer allowed, so recording has stopped.",
+  "live.microphone.interrupted": "The microphone is interrupted. What is said now is not transcribed.",
   "live.undecodable": "This browser cannot decode {name}. Try WAV, MP3 or OGG.",
+  "live.long":
+    "{name} is longer than {minutes} minutes, which is too long to stream. Upload it under Songs and transcribe it there.",
   "live.lost": "The server cannot be reached. {seconds} s of audio were not sent.",
   "live.full": "Too much audio is waiting for the server, so recording has stopped.",
 };
