@@ -46,7 +46,8 @@ class Intake:
         """
         with self._lock(request.file_id):
             owner = self._storage.upload(request.file_id).owner
-            job = completed_before(
+            # In this order, because an unfinished job may complete at any time.
+            job = self._join(request, client, webhook) or completed_before(
                 self._store, self._storage, request, owner=owner, webhook=webhook, client=client
             )
             if job is None:
@@ -55,6 +56,13 @@ class Intake:
                 job = self._runner.submit(request, client, webhook)
         if webhook is not None:
             self._webhooks.wake()
+        return job
+
+    def _join(self, request: Request, client: str, webhook: str | None) -> Job | None:
+        """The unfinished job for the same request; `webhook` receives the message about its end."""
+        job = self._store.unfinished(request)
+        if job is not None and webhook is not None:
+            self._store.add_webhook(job.job_id, webhook, client)
         return job
 
     def remove(self, file_id: str) -> None:

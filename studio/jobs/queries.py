@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from sqlalchemy import Engine, func, or_, select
+from sqlalchemy import Engine, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from studio.jobs.database import Sessions
@@ -14,6 +14,8 @@ from studio.jobs.turns import Turns
 from studio.storage.results import ResultId
 
 IDS_AT_ONCE = 1000
+# Their results may be large.
+JOBS_AT_ONCE = 20
 
 
 class JobQueries:
@@ -81,15 +83,40 @@ class JobQueries:
         with self._sessions.reading() as session:
             return session.scalar(select(JobRow.number).where(*others).limit(1)) is not None
 
-    def of_request(self, request: Request, states: Iterable[State]) -> list[Job]:
-        """Jobs of any file for the same request, in one of the states, newest first."""
+    def unfinished(self, request: Request) -> Job | None:
+        """The unfinished job of the file for the same request."""
         with self._sessions.reading() as session:
             rows = session.scalars(
-                select(JobRow)
-                .where(JobRow.fingerprint.in_(request.fingerprints), JobRow.state.in_(list(states)))
-                .order_by(JobRow.number.desc())
+                select(JobRow).where(
+                    JobRow.file_id == request.file_id,
+                    JobRow.fingerprint.in_(request.fingerprints),
+                    JobRow.state.in_(ACTIVE),
+                )
+            ).all()
+            return self._jobs(session, rows[:1])[0] if rows else None
+
+    def completed(self, request: Request) -> Iterator[Job]:
+        """Completed jobs for the same request: those of its file, then of others; newest first."""
+        place = (JobRow.file_id == request.file_id, JobRow.number)
+        wanted = (
+            select(JobRow)
+            .where(
+                JobRow.fingerprint.in_(request.fingerprints),
+                JobRow.state == State.COMPLETED,
             )
-            return self._jobs(session, rows.all())
+            .order_by(*(column.desc() for column in place))
+            .limit(JOBS_AT_ONCE)
+        )
+        part = wanted
+        while True:
+            with self._sessions.reading() as session:
+                jobs = {row.number: job_of(row) for row in session.scalars(part)}
+            yield from jobs.values()
+            if len(jobs) < JOBS_AT_ONCE:
+                return
+            number, last = jobs.popitem()
+            after = (literal(last.request.file_id == request.file_id), literal(number))
+            part = wanted.where(tuple_(*place) < tuple_(*after))
 
     def count(self, state: State) -> int:
         with self._sessions.reading() as session:

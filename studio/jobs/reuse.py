@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 
 from studio.errors import UnknownFile
-from studio.jobs.job import Job, Request, State
+from studio.jobs.job import Job, Request
 from studio.jobs.store import JobStore
 from studio.storage.results import ResultId
 from studio.storage.storage import Storage
@@ -25,9 +25,8 @@ def completed_before(
     of another upload of the same owner with the same content. `webhook` receives the message about
     its end.
     """
-    found = store.of_request(request, [State.COMPLETED])
-    # Prefer jobs of the same file, because their results may have been edited.
-    for earlier in sorted(found, key=lambda job: job.request.file_id != request.file_id):
+    # Jobs of the same file come first, because their results may have been edited.
+    for earlier in store.completed(request):
         if earlier.result is None or not _belongs_to(storage, earlier, owner):
             continue
         if not storage.result(earlier.result_id).exists():

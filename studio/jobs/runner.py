@@ -9,7 +9,6 @@ from studio.errors import Interrupted
 from studio.jobs.execution import Attempt, Executor, describe
 from studio.jobs.job import Job, Request, State
 from studio.jobs.jobs import check_bounds, nothing_to_cancel, uses
-from studio.jobs.rows import ACTIVE
 from studio.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
@@ -75,11 +74,10 @@ class JobRunner:
         TooManyJobs.
         """
         with self._changed:
-            for job in self._store.of_request(request, ACTIVE):
-                if job.request.file_id == request.file_id:
-                    if webhook is not None:
-                        self._store.add_webhook(job.job_id, webhook, client)
-                    return job
+            if job := self._store.unfinished(request):
+                if webhook is not None:
+                    self._store.add_webhook(job.job_id, webhook, client)
+                return job
             check_bounds(
                 self._store.count(State.QUEUED),
                 self._max_queued,
