@@ -59,7 +59,7 @@ def fetch(
     ]
     check_bytes(sum(file.size_bytes for file in files))
     download(files, on_transfer)
-    with failures_named():
+    with failures_named(folder):
         paths = [_place(folder, revision, *pair) for pair in zip(names, files, strict=True)]
         main = folder / "refs" / "main"
         main.parent.mkdir(exist_ok=True)

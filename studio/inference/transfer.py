@@ -1,5 +1,6 @@
 """Downloads files over HTTP: resumed after an interruption, verified, with measured progress."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -23,6 +24,8 @@ LOCK_POLL_S = 0.5
 RETRIES, RETRY_S = 5, 1.0
 # Hexadecimal digits of a SHA-1, with which Git names files that are not stored as LFS objects.
 _SHA1_DIGITS = 40
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -80,33 +83,50 @@ class RemoteFile:
 
 
 @contextmanager
-def failures_named() -> Iterator[None]:
-    """Turn errors of the network and the disk into DownloadFailed."""
+def failures_named(folder: Path | None = None) -> Iterator[None]:
+    """Turn errors of the network and the disk into DownloadFailed or DiskFull.
+
+    `folder` is where this block writes.
+    """
     import httpx2
 
     try:
         yield
     except (OSError, httpx2.HTTPError, ValueError) as error:
-        raise DownloadFailed(f"the download failed ({type(error).__name__})") from error
+        raise _failure(error, folder) from error
+
+
+def _failure(error: Exception, folder: Path | None) -> DownloadFailed | DiskFull:
+    code, place = getattr(error, "errno", None), getattr(error, "filename", None) or folder
+    if code in _FULL:
+        return DiskFull(
+            f"The weights cannot be downloaded, because the disk of {place} is full. Free some "
+            "space, or use a smaller variant."
+        )
+    # Errors of opened files name no path, and those of the network none either.
+    if code in _NOT_WRITABLE or (code is not None and getattr(error, "filename", None)):
+        return DownloadFailed(f"{place} cannot be written ({os.strerror(code)})")
+    return DownloadFailed(f"the download failed ({type(error).__name__})")
 
 
 def download(files: Sequence[RemoteFile], on_transfer: OnTransfer) -> None:
-    """Download files that are not there yet, one after the other.
+    """Download files that are not there yet, one after the other, all into one folder.
 
     An interrupted download is resumed by the next call. Raises DownloadFailed and DiskFull.
     """
     total_bytes = sum(file.size_bytes for file in files)
-    present = {file: file.present_bytes() for file in files}
-    _check_space(files)
-    on_transfer(Transfer(sum(present.values()), total_bytes))
-    for file in files:
+    with failures_named(files[0].path.parent if files else None):
+        present = {file: file.present_bytes() for file in files}
+        _check_space(files)
+        on_transfer(Transfer(sum(present.values()), total_bytes))
+        for file in files:
 
-        def report(done_bytes: int, file: RemoteFile = file) -> None:
-            present[file] = done_bytes
-            on_transfer(Transfer(sum(present.values()), total_bytes))
+            def report(done_bytes: int, file: RemoteFile = file) -> None:
+                present[file] = done_bytes
+                on_transfer(Transfer(sum(present.values()), total_bytes))
 
-        _fetch(file, report)
-        report(file.size_bytes)
+            _fetch(file, report)
+            report(file.size_bytes)
 
 
 def _check_space(files: Sequence[RemoteFile]) -> None:
@@ -165,7 +185,7 @@ def _continue(file: RemoteFile, report: Callable[[int], None]) -> None:
     import httpx2
 
     failures = most_bytes = 0
-    with failures_named(), open(file.unfinished, "ab") as stream:
+    with open(file.unfinished, "ab") as stream:
         if stream.tell() > file.size_bytes:
             stream.truncate(0)
         while (before_bytes := stream.seek(0, os.SEEK_END)) < file.size_bytes:

@@ -186,6 +186,31 @@ def test_a_download_that_does_not_fit_on_the_disk_is_not_started(hub: Hub, tmp_p
     assert hub.downloaded == []
 
 
+def test_a_cache_that_cannot_be_written_is_named(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is retried, as a download is. A superuser may write everywhere but below a file."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("")
+    reason = rf"{blocked}\S* cannot be written \((Not a directory|File exists)\)"
+    with pytest.raises(DownloadFailed, match=reason):
+        download([remote(hub, blocked)], lambda _: None)
+    with pytest.raises(DownloadFailed, match=reason):
+        fetch(REPOSITORY, ["weights.bin"], lambda _: None, blocked)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(blocked))
+    catalogue = WhisperCatalogue(tmp_path, tmp_path, tmp_path, FASTER_WHISPER)
+    hub.files["Systran/faster-whisper-tiny/model.bin"] = CONTENT
+    with pytest.raises(WeightsMissing, match="cannot be written"):
+        fetch_whisper(catalogue, "tiny", lambda _: None)
+
+
+def test_a_disk_that_becomes_full_is_no_failed_download(hub: Hub, tmp_path: Path) -> None:
+    file = remote(hub, tmp_path)
+    file.unfinished.symlink_to("/dev/full")
+    with pytest.raises(DiskFull, match=rf"the disk of {tmp_path} is full"):
+        download([file], lambda _: None)
+
+
 def test_files_of_the_hub_are_where_its_library_finds_them(hub: Hub, tmp_path: Path) -> None:
     hub.files[f"{REPOSITORY}/../evil.bin"] = b""
     assert list_files(REPOSITORY, ["*.bin"]) == ["weights.bin"]
