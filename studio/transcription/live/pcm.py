@@ -165,6 +165,9 @@ class PcmReceiver:
     def is_new(self, data: bytes) -> bool:
         return False
 
+    def reject(self, data: bytes) -> None:
+        """Samples that follow are read all the same."""
+
     def feed(self, data: bytes) -> Speech:
         self._head = (self._head + data)[:MAGIC_BYTES]
         data = self._rest + data

@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
 import numpy as np
@@ -48,6 +49,9 @@ class Receiver(Protocol):
     def is_new(self, data: bytes) -> bool:
         """Whether a new recording begins with this chunk."""
 
+    def reject(self, data: bytes) -> None:
+        """Note that a chunk could not be accepted now."""
+
     def feed(self, data: bytes) -> Speech:
         """Add a chunk and return the decoded audio. Raises SessionError."""
 
@@ -59,24 +63,41 @@ class Receiver(Protocol):
 
 
 class ContainerReceiver:
-    """WebM, Ogg or MP4 as produced by MediaRecorder, in chunks of any length."""
+    """WebM, Ogg or MP4 as produced by MediaRecorder, in chunks of any length.
+
+    A gap would damage what follows it, so after a rejected chunk, only the same one is accepted.
+    """
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._container = CONTAINERS[kind].demuxer
         self._decoder: StreamDecoder | None = None
+        # The hash of a chunk that was rejected and has not been sent again.
+        self._missing: bytes | None = None
 
     def seconds(self, data: bytes) -> float:
+        if self._missing not in (None, sha256(data).digest()):
+            raise SessionError(
+                "too_far_behind",
+                "An earlier chunk of this recording was rejected, and so was this one. Send them "
+                "again in order, or start a new recording.",
+            )
         return 0.0
 
     def is_new(self, data: bytes) -> bool:
         container = container_of(data)
-        if self._decoder is None or container is None or container.mime_type != self._kind:
+        if container is None or container.mime_type != self._kind:
+            return False
+        if self._decoder is None and self._missing is None:
             return False
         # Every Ogg page begins with its name; only the first page of a stream has this flag.
         return container.name != "Ogg" or data[5:6] == b"\x02"
 
+    def reject(self, data: bytes) -> None:
+        self._missing = sha256(data).digest()
+
     def feed(self, data: bytes) -> Speech:
+        self._missing = None
         container = container_of(data) if self._decoder is None else None
         if container is not None and container.mime_type != self._kind:
             raise SessionError("bad_audio", container.refusal(self._kind))

@@ -64,10 +64,18 @@ class _Incoming:
             except SessionError as error:
                 broken = error
             self._mime_type, self._receiver = mime_type, known
-        self.session.admit(known.seconds(data))
+        self._admit(known, data)
         self.session.feed(known.feed(data), time.monotonic())
         if broken is not None:
             raise broken
+
+    def _admit(self, known: Receiver, data: bytes) -> None:
+        seconds = known.seconds(data)
+        try:
+            self.session.admit(seconds)
+        except SessionError:
+            known.reject(data)
+            raise
 
     def end(self) -> None:
         """End the recording and pass on its rest. Raises SessionError."""
