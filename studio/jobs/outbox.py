@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import ColumnElement, Engine, delete, func, or_, select, update
 
 from studio.jobs.database import Sessions
 from studio.jobs.job import Job, State
 from studio.jobs.tables import JobRow, MessageRow, job_of
 
+# Delays between attempts; up to a tenth is added at random.
+DELAYS_S = (5.0, 30.0, 300.0, 1800.0, 7200.0, 28_800.0, 86_400.0)
+MAX_DELAY_S = 1.1 * max(DELAYS_S)
 FINAL = [state for state in State if state.is_final]
 
 
@@ -34,7 +37,7 @@ class Outbox:
             rows = session.scalars(
                 select(MessageRow.client)
                 .join(JobRow, JobRow.job_id == MessageRow.job_id)
-                .where(JobRow.state.in_(FINAL), MessageRow.due_at <= now)
+                .where(JobRow.state.in_(FINAL), _is_due(now))
                 .group_by(MessageRow.client)
                 .order_by(func.min(JobRow.finished_at))
             )
@@ -48,7 +51,7 @@ class Outbox:
                 .join(JobRow, JobRow.job_id == MessageRow.job_id)
                 .where(
                     JobRow.state.in_(FINAL),
-                    MessageRow.due_at <= now,
+                    _is_due(now),
                     MessageRow.client.is_not_distinct_from(client),
                 )
                 .order_by(MessageRow.due_at)
@@ -71,7 +74,7 @@ class Outbox:
         with self._sessions.begin() as session:
             taken = session.scalar(
                 update(MessageRow)
-                .where(MessageRow.message_id == message_id, MessageRow.due_at <= now)
+                .where(MessageRow.message_id == message_id, _is_due(now))
                 .values(due_at=until)
                 .returning(MessageRow.message_id)
             )
@@ -103,3 +106,8 @@ class Outbox:
         with self._sessions.begin() as session:
             known = select(JobRow.job_id)
             session.execute(delete(MessageRow).where(MessageRow.job_id.not_in(known)))
+
+
+def _is_due(now: float) -> ColumnElement[bool]:
+    # Delays are never that long, so the clock was set back.
+    return or_(MessageRow.due_at <= now, MessageRow.due_at > now + MAX_DELAY_S)

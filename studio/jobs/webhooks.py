@@ -22,14 +22,12 @@ from typing import Any
 from studio.errors import InvalidOption, TooManyWebhooks
 from studio.jobs import outgoing
 from studio.jobs.job import Job
-from studio.jobs.outbox import Message, Outbox
+from studio.jobs.outbox import DELAYS_S, Message, Outbox
 from studio.jobs.pauses import Pauses
 from studio.jobs.turns import Turns
 
 log = logging.getLogger(__name__)
 
-# Delays between attempts; up to a tenth is added at random.
-DELAYS_S = (5.0, 30.0, 300.0, 1800.0, 7200.0, 28_800.0, 86_400.0)
 LOOK_EVERY_S = 2.0
 # Messages sent at the same time, in total and for one client.
 AT_ONCE = 8
@@ -214,43 +212,38 @@ class Webhooks:
         return None
 
     def _deliver(self, message: Message) -> None:
+        """Send once and store the outcome."""
         try:
-            is_reached = self._send(message)
+            failure = self._attempt(message)
         except outgoing.OutgoingPostponed as error:
             self._postpone(message, error)
             return
+        except Exception as error:
+            log.exception("%s: cannot be sent because of a bug", message.message_id)
+            failure = _Failure(f"a bug ({type(error).__name__})", is_reached=False)
+        try:
+            self._store(message, failure)
         except Exception:
             # It becomes due again when the claim ends.
             log.exception("%s: cannot store the outcome", message.message_id)
-            is_reached = False
         with self._lock:
-            if is_reached:
+            if failure is None or failure.is_reached:
                 self._pauses.succeeded(_host(message))
             else:
                 self._pauses.failed(_host(message), self._clock())
             del self._sending[message.message_id]
         self._woken.set()
 
-    def _send(self, message: Message) -> bool:
-        """Send once and store the outcome. Returns whether the receiver responded at all."""
-        try:
-            failure = self._attempt(message)
-        except outgoing.OutgoingPostponed:
-            raise
-        except Exception as error:
-            log.exception("%s: cannot be sent because of a bug", message.message_id)
-            failure = _Failure(f"a bug ({type(error).__name__})", is_reached=False)
+    def _store(self, message: Message, failure: "_Failure | None") -> None:
         if failure is None:
             self._outbox.remove(message.message_id)
-            return True
-        if message.attempts < len(self._delays_s) and failure.can_pass:
+        elif message.attempts < len(self._delays_s) and failure.can_pass:
             delay_s = self._delays_s[message.attempts] * random.uniform(1.0, 1.1)
             self._outbox.retry_at(message.message_id, self._clock() + delay_s)
             log.info("%s: %s; retrying in %.0f s", message.message_id, failure.cause, delay_s)
         else:
             self._outbox.remove(message.message_id)
             log.warning("%s: giving up: %s", message.message_id, failure.cause)
-        return failure.is_reached
 
     def _attempt(self, message: Message) -> "_Failure | None":
         """Send once; None if the receiver accepted the message."""

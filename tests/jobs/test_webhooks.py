@@ -255,6 +255,18 @@ def test_a_message_is_tried_again_under_the_same_id(bench: WebhookBench) -> None
         assert bench.webhooks.send_due() == 0, "it has arrived"
 
 
+def test_a_clock_that_was_far_ahead_delays_no_message(bench: WebhookBench) -> None:
+    a_month_s = 30 * 86_400.0
+    with Receiver(500, 204) as receiver:
+        bench.end(bench.add(receiver.url))
+        bench.now += a_month_s
+        assert bench.webhooks.send_due() == 1
+        bench.now -= a_month_s
+        assert bench.webhooks.send_due() == 1
+        assert bench.webhooks.send_due() == 0
+        assert receiver.got.qsize() == 2
+
+
 def test_after_the_last_attempt_it_is_given_up(bench: WebhookBench) -> None:
     with Receiver(500) as receiver:
         bench.end(bench.add(receiver.url))
