@@ -8,7 +8,7 @@ import requests
 
 from tests.support.music import make_music_model, prompt
 from tests.support.problems import assert_problem
-from tests.support.server import Server
+from tests.support.server import WAIT_S, Server
 from tests.support.sounds import noise, write_wav
 
 UNKNOWN = "0" * 32
@@ -104,7 +104,7 @@ def test_too_little_to_go_on_from(player: Server, tmp_path: Path) -> None:
 def test_missing_weights_are_told_within_seconds(player: Server) -> None:
     file_id = prompt(player)
     assert player.process(file_id, "musicgen", model_variant="small").status_code == 202
-    status = player.wait(file_id, timeout_s=60)
+    status = player.wait(file_id, timeout_s=WAIT_S)
     assert (status["status"], status["error"]["code"]) == ("failed", "weights_missing")
     for words in ("'small'", "no network", "facebook/musicgen-small", "musicgen/small"):
         assert words in status["error"]["error"]

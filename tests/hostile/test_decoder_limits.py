@@ -105,8 +105,10 @@ def test_a_live_recording_gets_time_with_its_sound(
     decoder.finish()
 
 
-def test_memory_is_bounded() -> None:
-    """Sound without end is gathered to be turned round."""
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sound without end is gathered to be turned round, for as long as that takes."""
+    monkeypatch.setattr(guarded, "START_CPU_S", 600.0)
+    monkeypatch.setattr(guarded, "START_WAIT_S", 600.0)
     gathered = ["-f", "lavfi", "-i", "anoisesrc=r=192000,areverse", "-f", "null", "-"]
     with Child(gathered, None) as one:
         while one.receive():

@@ -184,7 +184,8 @@ def tiny(tmp_path: Path, weights: Path) -> Iterator[Server]:
     finally:
         server.stop()
         for folder in mounted:
-            subprocess.run(["umount", str(folder)], check=True, timeout=30)
+            # Others may look at all folders just then.
+            subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=30)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
 
 
 def ended(backend: Backend, job: Job) -> Job:
-    backend.jobs.wait(job.job_id, 30)
+    backend.jobs.wait(job.job_id, WAIT_S)
     found = backend.store.get(job.job_id)
     assert found is not None and found.state.is_final, found
     return found

@@ -23,7 +23,7 @@ from studio.jobs.scale.store import SharedJobStore
 from studio.jobs.store import JobStore
 from studio.jobs.tables import Base
 from tests.support.jobs import request
-from tests.support.server import ROOT
+from tests.support.server import ROOT, WAIT_S
 
 # As version 0.1.0 made them.
 TABLES_OF_0_1_0 = """
@@ -118,7 +118,7 @@ def test_servers_that_start_at_once_upgrade_once(database: str, tmp_path: Path) 
         subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
     for process in started:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=WAIT_S)
         assert process.returncode == 0, errors
     assert differences(database) == []
 
@@ -132,7 +132,7 @@ def upgrade_by_a_newer_program(folder: Path, url: str, oldest: str) -> None:
     latest = f'LATEST = "{migration.LATEST}"'
     assert latest in code.read_text()
     code.write_text(code.read_text().replace(latest, 'LATEST = "9999"'))
-    subprocess.run([sys.executable, "-c", UPGRADE, url], cwd=folder, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", UPGRADE, url], cwd=folder, check=True, timeout=WAIT_S)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

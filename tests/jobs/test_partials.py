@@ -105,4 +105,4 @@ def test_items_are_written_after_the_answer_of_a_commit_was_lost(store: JobStore
     with partials.during(job) as show:
         for item in ITEMS:
             show(item)
-        until(lambda: partials.of(job.job_id) == ITEMS, within_s=20.0)
+        until(lambda: partials.of(job.job_id) == ITEMS)

@@ -23,7 +23,7 @@ from studio.jobs.uploads import UploadTable
 from studio.storage import object_storage
 from studio.storage.bucket_owner import OWNER
 from studio.storage.results import ResultId
-from tests.support.server import until
+from tests.support.server import WAIT_S, until
 from tests.support.storage import JOB, LARGE, OTHER, in_bucket, publish, read, upload_to
 
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
@@ -86,7 +86,7 @@ def test_a_file_is_gone_although_the_store_is_away(store: ObjectStore, tmp_path:
 def test_publishing_goes_on_when_the_store_is_back(store: ObjectStore, tmp_path: Path) -> None:
     storage = in_bucket(store, tmp_path)
     result = ResultId(upload_to(storage).file_id, JOB)
-    names = [f"{number}.wav" for number in range(4)]
+    names = [f"{number}.wav" for number in range(10)]
     with ThreadPoolExecutor(1) as pool, storage.work(JOB) as work:
         for name in names:
             (work / name).write_bytes(LARGE)
@@ -98,7 +98,7 @@ def test_publishing_goes_on_when_the_store_is_back(store: ObjectStore, tmp_path:
         store.kill("object")
         until(lambda: failures)
         store.start("object")
-        publishing.result(60)
+        publishing.result(WAIT_S)
     assert sorted(storage.result(result).infos()) == names
     assert all(read(storage, result, name) == LARGE for name in names)
 

@@ -17,7 +17,7 @@ from studio.jobs.job import Job, Request, State
 from studio.jobs.runner import JobRunner
 from studio.jobs.store import MAX_ATTEMPTS, JobStore
 from tests.support.problems import assert_problem, assert_sentence, without_network
-from tests.support.server import Server
+from tests.support.server import WAIT_S, Server
 from tests.support.sounds import noise, write_wav
 
 REQUEST = Request("0" * 32, "demucs", "tiny", {}, "fingerprint")
@@ -174,7 +174,7 @@ def run_one(store: JobStore, work: Any) -> Job:
     runner = JobRunner(store, executor, workers=1, max_queued=5)
     runner.start()
     job = runner.submit(REQUEST)
-    runner.wait(job.job_id, 30)
+    runner.wait(job.job_id, WAIT_S)
     runner.stop()
     found = store.get(job.job_id)
     assert found is not None

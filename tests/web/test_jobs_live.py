@@ -78,6 +78,7 @@ def test_place_cancel_and_removal_are_told(server: Server, tmp_path: Path) -> No
     with Page(server) as page:
         page.subscribe(second)
         server.process(first, shifts=20)
+        until(lambda: server.get(f"/status/{first}").json()["status"] == "processing")
         server.process(second)
         name, job = page.next()
         assert (name, job["status"], job["place"]) == ("job", "queued", 1)
