@@ -14,6 +14,7 @@ from studio.concurrency import ConcurrencyLimit
 from studio.errors import StudioError
 from studio.transcription.engine import DecodeOptions, SpeechEngine
 from studio.transcription.languages import check_language
+from studio.transcription.live.detection import Detected
 from studio.transcription.live.engines import Engines, Lease
 from studio.transcription.live.events import SessionError
 from studio.transcription.live.session import Session
@@ -32,10 +33,6 @@ FINAL_BEAM = 5
 FINAL_TEMPERATURES = (0.0, 0.4, 0.8)
 SWEEP_EVERY_S = 1.0
 LONGEST_WAY_S = 10.0
-# A detected language is kept if it is at least this probable, or was detected in an utterance of at
-# least this length. Else it may be that of a cough or an "Hm".
-SURE = 0.8
-ENOUGH_S = 3.0
 
 
 class Scheduler:
@@ -216,7 +213,7 @@ class Scheduler:
         began_s = self._clock()
         try:
             engine = self._engines.get(session.settings.variant)
-            segments, detected, is_certain = self._segments(engine, session, task)
+            segments, detected = self._segments(engine, session, task)
         except StudioError as error:
             session.fail(task, error.code, error.sentence)
         except Exception:
@@ -225,19 +222,17 @@ class Scheduler:
         else:
             took_s = self._clock() - began_s
             self._mean_s += 0.2 * (took_s - self._mean_s)
-            session.apply(task, segments, took_s, detected, is_certain)
+            session.apply(task, segments, took_s, detected)
 
     def _segments(
         self, engine: SpeechEngine, session: Session, task: Task
-    ) -> tuple[list[Segment], str | None, bool]:
-        """What was said, the language if it was detected, and whether it is certain."""
-        settings, language, detected = session.settings, session.language, None
-        is_certain = False
+    ) -> tuple[list[Segment], Detected | None]:
+        """What was said, and the language if it was detected."""
+        settings, language, detected = session.settings, session.language_for(task), None
         check_language(language, engine.languages)
         if language is None:
-            detected, probability = engine.detect_language(task.speech)
-            is_long = task.is_final and task.span.seconds >= ENOUGH_S
-            language, is_certain = detected, is_long or probability >= SURE
+            detected = Detected(*engine.detect_language(task.speech))
+            language = detected.language
         options = DecodeOptions(
             language,
             initial_prompt=settings.prompt or None,
@@ -246,7 +241,7 @@ class Scheduler:
             temperatures=FINAL_TEMPERATURES if task.is_thorough else (0.0,),
             max_tokens=MAX_TOKENS,
         )
-        return next(iter(engine.transcribe([task.speech], options)), []), detected, is_certain
+        return next(iter(engine.transcribe([task.speech], options)), []), detected
 
     def _sweep(self, sessions: dict[str, Session]) -> None:
         """Release unused engines, and close idle sessions."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
 from studio.transcription.line_breaks import joined_texts
+from studio.transcription.live.detection import Detected, Detection
 from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
 from studio.transcription.live.events import Advice, Observer, SessionError, Utterance
 from studio.transcription.live.lag import LagReport
@@ -67,7 +68,7 @@ class Session:
         self._begin()
 
     def _begin(self) -> None:
-        self.language = self.settings.language
+        self._begin_detection()
         self._endpoints = Endpoints(self.settings.endpointing_ms)
         self._received = ReceivedAudio()
         self._decoded_to = 0
@@ -85,8 +86,16 @@ class Session:
         self._decoding_s = 0.0
         self._lag = LagReport()
 
-    def configure(self, settings: LiveSettings) -> None:
-        """Change the settings. Raises SessionError during an utterance."""
+    def _begin_detection(self) -> None:
+        """Use the language of the settings. If they have none, it is detected from here on."""
+        self.language = self.settings.language
+        self._detection = Detection()
+
+    def configure(self, settings: LiveSettings, detect_again: bool = False) -> None:
+        """Change the settings. Raises SessionError during an utterance.
+
+        With `detect_again`, a language that was detected is forgotten.
+        """
         with self._lock:
             if self._endpoints.voice_from is not None or self._closed or self._busy:
                 raise SessionError(
@@ -95,8 +104,9 @@ class Session:
                     "send `configure` again.",
                 )
             before, self.settings = self.settings, settings
-            if (before.language, before.variant) != (settings.language, settings.variant):
-                self.language = settings.language
+            after = settings.language, settings.variant
+            if detect_again or (before.language, before.variant) != after:
+                self._begin_detection()
             self._endpoints.endpointing_ms = settings.endpointing_ms
             self._utterance.with_words = settings.words
 
@@ -180,6 +190,7 @@ class Session:
             self._endpoints.discard()
             self._voice_from, self._early = None, None
             self._discarded_to = self._endpoints.position
+            self._detection.of_utterance = None
             self._utterance = Utterance(self._utterance.segment, self.settings.words)
 
     def finish(self, now_s: float) -> None:
@@ -217,6 +228,10 @@ class Session:
             speech = self._received.between(following.span)
             return Task(following.span, speech, following.is_final, following.is_early)
 
+    def language_for(self, task: Task) -> str | None:
+        """The language in which to decode a task; None to detect it."""
+        return self.language or (None if task.is_thorough else self._detection.of_utterance)
+
     def _following(self) -> Following | None:
         """The next span to decode: ended, probably ended, or current utterances, in this order."""
         if self._closed:
@@ -233,19 +248,15 @@ class Session:
         task: Task,
         segments: Sequence[Segment],
         took_s: float,
-        detected: str | None = None,
-        is_certain: bool = False,
+        detected: Detected | None = None,
     ) -> None:
-        """Process the result of a task, and send the events. A `detected` language is kept for the
-        utterances that follow if it `is_certain` and there is text: that of noise means nothing."""
+        """Process the result of a task, and send the events. `detected` is the language in which it
+        was decoded, if the engine had to detect it."""
         heard = without_loops([one for one in segments if not is_silence(one, MIN_LOG_PROBABILITY)])
         start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
         segments = [segment.shifted(start_s, end_s) for segment in heard]
         with self._lock:
             self._decoding_s += took_s
-            has_text = any(segment.text.strip() for segment in segments)
-            if self.language is None and is_certain and has_text:
-                self.language = detected
             event = self._result(task, segments, detected)
             if event is not None:
                 self._emit("transcription", event)
@@ -383,7 +394,10 @@ class Session:
         self._received.discard_before(needed)
 
     def _result(
-        self, task: Task, segments: Sequence[Segment] | None, detected: str | None = None
+        self,
+        task: Task,
+        segments: Sequence[Segment] | None,
+        detected: Detected | None = None,
     ) -> dict[str, Any] | None:
         """The event for a result; `segments` is None if decoding failed."""
         self._busy = False
@@ -392,19 +406,30 @@ class Session:
             return self._final(task.span, segments, detected)
         if task.span.start < self._discarded_to:
             return None
+        if detected is not None and segments:
+            self._detection.heard(detected, task.span.seconds)
         if task.is_early:
             self._early = Early(task.span, segments)
         if segments is None or not self.settings.interim_results:
             return None
-        return self._utterance.interim(task.span, segments, self.language)
+        return self._utterance.interim(task.span, segments, self._spoken(detected))
+
+    def _spoken(self, detected: Detected | None) -> str | None:
+        """The language of a result."""
+        if detected is not None:
+            return detected.language
+        return self.language or self._detection.of_utterance
 
     def _final(
-        self, span: Span, segments: Sequence[Segment] | None, detected: str | None = None
+        self,
+        span: Span,
+        segments: Sequence[Segment] | None,
+        detected: Detected | None = None,
     ) -> dict[str, Any] | None:
         """The event for the first ended utterance; `segments` is None if decoding failed."""
         self._closed.popleft()
         self._discard_old_audio()
-        event = self._utterance.final(span, segments or [], self.language or detected)
+        event = self._utterance.final(span, segments or [], self._spoken(detected))
         text = event["transcription"] if event is not None else ""
         self._observer.decoded(None if segments is None else text)
         number = self._utterance.segment + (event is not None)
@@ -412,6 +437,10 @@ class Session:
         if event is not None and event["transcription"]:
             self._texts.append(event["transcription"])
             self._last_language = event["language"]
+            # The language of noise means nothing.
+            if self.language is None and detected is not None:
+                self.language = self._detection.ended(detected, span.seconds)
+        self._detection.of_utterance = None
         return event
 
     def _tell_lag(self) -> None:

@@ -214,7 +214,7 @@ class Transcribe(StrictNamespace):
         except TypeError:
             raise SessionError("invalid_setting", "`configure` requires an object.") from None
         check_settings(settings, self._catalogue)
-        session.configure(settings)
+        session.configure(settings, detect_again=message is not None and "language" in message)
         self._send(event_sid(), "configured", self._greeting(settings))
 
     def _greeting(self, settings: LiveSettings) -> dict[str, Any]:

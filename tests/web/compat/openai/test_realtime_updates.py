@@ -51,10 +51,10 @@ def test_an_update_that_has_become_impossible_is_an_error(
     def events() -> Iterator[dict[str, Any]]:
         for piece in pieces(recording.part(0, 1)[:16_000]):
             yield {"type": "input_audio_buffer.append", "audio": piece}
-        yield update("own")
+        yield update(model="own")
         own.unlink()
         yield {"type": "input_audio_buffer.clear"}
-        yield update("mini")
+        yield update(model="mini")
 
     channel = Scripted(events())
     Connection(live, "whisper-1", lambda: False).serve(cast(Channel, channel))
@@ -64,6 +64,24 @@ def test_an_update_that_has_become_impossible_is_an_error(
     assert sent[2]["session"]["audio"]["input"]["transcription"]["model"] == "mini"
 
 
-def update(model: str) -> dict[str, Any]:
-    sound = {"transcription": {"model": model}}
+def test_the_language_is_detected_again_if_it_is_null(tmp_path: Path) -> None:
+    catalogue = WhisperCatalogue(MINI, tmp_path, tmp_path, FASTER_WHISPER)
+    live = Live(Scheduler(NotImplemented, ConcurrencyLimit(1, 0)), LIMITS, "base", catalogue)
+    connection = Connection(live, "whisper-1", lambda: False)
+    session = connection.session
+    session.language = "de"
+    seen: list[str | None] = []
+
+    def events() -> Iterator[dict[str, Any]]:
+        for transcription in ({"prompt": "Zoo"}, {"language": None}, {"prompt": "Zoo"}):
+            yield update(**transcription)
+            seen.append(session.language)
+            session.language = session.language or "cy"
+
+    connection.serve(cast(Channel, Scripted(events())))
+    assert seen == ["de", None, "cy"]
+
+
+def update(**transcription: str | None) -> dict[str, Any]:
+    sound = {"transcription": transcription}
     return {"type": "session.update", "session": {"audio": {"input": sound}}}

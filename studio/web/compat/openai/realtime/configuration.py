@@ -1,6 +1,6 @@
 """The configuration of a transcription session, as clients send and read it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,7 +24,11 @@ KEYWORDS_JOINT = ", "
 
 @dataclass(frozen=True)
 class Configuration:
-    """The settings of a session. `silence_ms` is None without turn detection."""
+    """The settings of a session. `silence_ms` is None without turn detection.
+
+    `detect_again` is true for an update that mentions the language: a language that was detected is
+    forgotten when the update takes effect.
+    """
 
     session_id: str
     model: str
@@ -33,6 +37,7 @@ class Configuration:
     keywords: tuple[str, ...] = ()
     silence_ms: int | None = SILENCE_MS
     rate_hz: int = RATE_HZ
+    detect_again: bool = field(default=False, compare=False)
 
     def updated(self, session: Any) -> "Configuration":
         """With the changes of a `session.update`. Raises SessionError."""
@@ -72,7 +77,7 @@ class Configuration:
         if "language" in sent or "languages" in sent:
             languages = _texts(sent.get("languages"), "languages")
             language = sent.get("language") or (languages[0] if len(languages) == 1 else None)
-            changed = replace(changed, language=language)
+            changed = replace(changed, language=language, detect_again=True)
         if "prompt" in sent:
             changed = replace(changed, prompt=_prompt(sent["prompt"]))
         if "keywords" in sent:

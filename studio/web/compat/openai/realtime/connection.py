@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -159,7 +160,7 @@ class Connection:
             return
         changed, answer = self._update_to
         try:
-            self.session.configure(self._checked_settings(changed))
+            self.session.configure(self._checked_settings(changed), changed.detect_again)
         except SessionError as error:
             if error.code == "utterance_running":
                 return
@@ -167,7 +168,7 @@ class Connection:
             raise
         if changed.rate_hz != self._configuration.rate_hz:
             self._receiver = None
-        self._configuration, self._update_to = changed, None
+        self._configuration, self._update_to = replace(changed, detect_again=False), None
         self._items.has_turns = changed.silence_ms is not None
         self._send(answer, {"session": changed.described()})
 
