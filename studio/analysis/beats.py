@@ -90,8 +90,7 @@ def _extended(times_s: Floats, audible_s: tuple[float, float]) -> Floats:
     """Beats that also cover the sound before the first and after the last of them."""
     if len(times_s) < 2:
         return times_s
-    first_s = float(np.median(np.diff(times_s[:END_BEATS])))
-    last_s = float(np.median(np.diff(times_s[-END_BEATS:])))
+    first_s, last_s = gap_at_start_s(times_s), gap_at_start_s(-times_s[::-1])
     # A beat that is heard a moment before the sound begins is the beat on which it begins.
     count = int((times_s[0] - audible_s[0] + 0.2 * first_s) // first_s)
     before = times_s[0] - first_s * np.arange(max(0, count), 0, -1)
@@ -99,6 +98,11 @@ def _extended(times_s: Floats, audible_s: tuple[float, float]) -> Floats:
     after = times_s[-1] + last_s * np.arange(1, max(0, count) + 1)
     extended_s: Floats = np.maximum(np.concatenate([before, times_s, after]), 0)
     return extended_s
+
+
+def gap_at_start_s(times_s: Floats) -> float:
+    """The usual distance of the first beats, with which they are continued before the first one."""
+    return float(np.median(np.diff(times_s[:END_BEATS])))
 
 
 def with_off_beats(onsets: Onsets, times_s: Floats) -> Floats:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from studio import audio
+from studio.analysis.beats import gap_at_start_s
 from studio.analysis.frames import Floats, Samples
 from studio.analysis.metre import Bars
 
@@ -29,10 +30,9 @@ class Clicks:
 
 
 def clicks_of(bars: Bars, count_in_bars: int) -> Clicks:
-    """A click for each beat, after `count_in_bars` bars of clicks."""
+    """A click for each beat, after `count_in_bars` bars of clicks in the tempo of the beginning."""
     count = count_in_bars * bars.beats_per_bar
-    period_s = 60 / bars.tempo_bpm
-    before = bars.times_s[0] - period_s * np.arange(count, 0, -1)
+    before = bars.times_s[0] - gap_at_start_s(bars.times_s) * np.arange(count, 0, -1)
     count_in_s = max(0.0, -float(before[0])) if count else 0.0
     first = bars.places[0]
     places = [(first - 1 - step) % bars.beats_per_bar + 1 for step in range(count, 0, -1)]

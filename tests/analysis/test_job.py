@@ -109,3 +109,11 @@ def test_it_is_canceled_within_a_step(server: Server, tmp_path: Path) -> None:
         pass
     assert server.post(f"/cancel/{file_id}").json()["status"] == "canceled"
     assert server.get(f"/status/{file_id}").json()["tracks"] == []
+
+
+def test_a_count_in_has_the_tempo_of_the_beginning() -> None:
+    slow, fast = np.arange(16), 15 + 0.5 * np.arange(1, 101)
+    times_s = np.concatenate([slow, fast])
+    clicks = clicks_of(Bars(times_s, [1, 2, 3, 4] * 29, 4, 0.0), 1)
+    assert clicks.count_in_s == 4
+    assert clicks.times_s[:6].tolist() == [0, 1, 2, 3, 4, 5]
