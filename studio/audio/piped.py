@@ -30,6 +30,8 @@ _ENCODERS = {
     "mp3": ["-c:a", "libmp3lame", "-b:a", "256k", "-write_xing", "0", "-id3v2_version", "0"],
     "ogg": ["-c:a", "libvorbis", "-q:a", "7", "-f", "ogg"],
 }
+# ffmpeg's encoder of FLAC writes nothing for fewer samples.
+_MIN_FLAC_SAMPLES = 16
 # Samples above this are limited, gently and before they arrive.
 LIMITER = "alimiter=limit=0.98:attack=5:release=50:level=disabled:latency=1"
 # Processor time of effects and encoders of sound, and of video, as a multiple of that of decoding.
@@ -83,9 +85,13 @@ def encoded(
 ) -> Generator[bytes, None, None]:
     """A file of `samples` samples, piece by piece. Peaks beyond full scale are cut or limited.
 
-    The first piece has sound, so an error before it can still be answered.
+    FLAC has silence after fewer than 16 samples. The first piece has sound, so an error before it
+    can still be answered.
     """
     head = b""
+    if audio_format == "flac" and samples < _MIN_FLAC_SAMPLES:
+        samples = _MIN_FLAC_SAMPLES
+        blocks = of_length(blocks, channels, samples)
     if audio_format == "wav":
         head = _wav_header(rate_hz, channels, samples)
     elif audio_format == "mp3":

@@ -79,6 +79,18 @@ def test_a_streamed_mp3_has_its_length_and_no_delay(
     assert int.from_bytes(content[size_at : size_at + 4], "big") == len(content)
 
 
+@pytest.mark.parametrize("samples", [1, 15, 16])
+def test_a_streamed_flac_of_a_few_samples_ends_with_silence(tmp_path: Path, samples: int) -> None:
+    block = np.full((2, samples), 0.25, np.float32)
+    path = tmp_path / "sound.flac"
+    pieces = piped.encoded(iter([block]), "flac", RATE_HZ, 2, samples, tags=audio.NO_TAGS)
+    path.write_bytes(b"".join(pieces))
+    sound, _ = soundfile.read(path)
+    assert sound.shape == (16, 2)
+    assert (sound[:samples] == 0.25).all()
+    assert (sound[samples:] == 0).all()
+
+
 def test_a_streamed_mp3_of_a_rate_that_mp3_lacks_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "high.mp3"
     sound = np.zeros((1, 96_000), np.float32)
