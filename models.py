@@ -8,6 +8,7 @@ from typing import Any
 from config import MODELS, Config
 from studio.analysis.catalogue import AnalysisCatalogue
 from studio.analysis.family import Analysis
+from studio.errors import StudioError
 from studio.family import Family, JobContext
 from studio.generation.catalogue import MusicGenCatalogue
 from studio.generation.family import Generation
@@ -15,8 +16,8 @@ from studio.inference.downloads import Downloads
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.registry import Registry
 from studio.inference.variants import BUNDLED
-from studio.jobs.body import JobOptions
-from studio.jobs.job import Report
+from studio.jobs.body import SOURCE_IDENTITIES, JobOptions
+from studio.jobs.job import Job, Report
 from studio.jobs.partials import LocalPartials, Partials
 from studio.jobs.scale.workers import Workers
 from studio.jobs.store import JobStore
@@ -33,7 +34,7 @@ from studio.storage.storage import Storage
 from studio.storage.uploads import Upload
 from studio.transcription.catalogue import WhisperCatalogue
 from studio.transcription.engine import SpeechEngine
-from studio.transcription.family import Transcription
+from studio.transcription.family import VOCALS, Transcription
 from studio.transcription.result import VocalsResult
 
 GRAPHS = ".graphs"
@@ -158,13 +159,40 @@ class DemucsVocals:
     def _demucs(self) -> Processor[SeparationOptions, Any, SeparationResult]:
         return self._models.get(Separation.name)
 
-    def check(self, variant: str | None) -> None:
-        demucs = self._demucs()
-        assert isinstance(demucs.family, Separation)
-        demucs.family.check_stems(variant or demucs.default, ["vocals"])
+    def _family(self) -> Separation:
+        family = self._demucs().family
+        assert isinstance(family, Separation)
+        return family
+
+    def check(self, upload: Upload, variant: str | None) -> str:
+        assert upload.sound is not None
+        name = variant or self._demucs().default
+        if earlier := self._sources.find(upload, VOCALS, variant):
+            self._family().check_stems(name, [VOCALS])
+            return self._identity(upload, earlier[0])
+        self._family().check_stems(name, [VOCALS], upload.sound.duration_s)
+        return self._family().identity(name, SeparationOptions())
+
+    def _identity(self, upload: Upload, job: Job) -> str:
+        """That of the separation which a job has made."""
+        request = job.request
+        if request.model != Separation.name:
+            stored: str = request.options.get(SOURCE_IDENTITIES, {}).get(
+                VOCALS, request.fingerprint
+            )
+            return stored
+        options = {**request.options, "model_variant": request.variant}
+        try:
+            again = self._demucs().request(upload, options)
+        except StudioError:
+            return request.fingerprint
+        # Otherwise its weights or settings have changed since.
+        if request.fingerprint not in again.fingerprints:
+            return request.fingerprint
+        return self._family().identity(request.variant, SeparationOptions(**again.options))
 
     def find(self, upload: Upload, variant: str | None) -> tuple[str, Source] | None:
-        if found := self._sources.find(upload, "vocals", variant):
+        if found := self._sources.find(upload, VOCALS, variant):
             job, source = found
             return job.job_id, source
         return None
@@ -178,11 +206,11 @@ class DemucsVocals:
     ) -> tuple[VocalsResult, Path]:
         demucs = self._demucs()
         name = variant or demucs.default
-        options = SeparationOptions(stems=["vocals"])
+        options = SeparationOptions(stems=[VOCALS])
         with demucs.lease(name, context.report) as bag:
             result = demucs.family.work(bag, upload, context.with_options(options, context.report))
         part = VocalsResult.from_dict({**result.to_dict(), "variant": name})
-        return part, context.work / "vocals.wav"
+        return part, context.work / f"{VOCALS}.wav"
 
     def tracks(self, separation: VocalsResult) -> Sequence[Track]:
         tracks = self._demucs().family.tracks(SeparationResult.from_dict(separation.to_dict()))

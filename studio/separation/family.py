@@ -8,7 +8,8 @@ from studio.family import Family, JobContext
 from studio.inference.engine_choice import expected_engine
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
-from studio.jobs.body import SOURCE_IDENTITIES
+from studio.inference.variants import Where
+from studio.jobs.body import SOURCE_IDENTITIES, fingerprint
 from studio.results import SOUND_FORMATS, Track
 from studio.separation.catalogue import SIX, DemucsCatalogue, DemucsVariant
 from studio.separation.network import Bag, check_stems
@@ -105,9 +106,33 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
             return stems
         return {**stems, SOURCE_IDENTITIES: {"source": source.identity}}
 
-    def check_stems(self, variant: str, stems: list[str]) -> None:
-        """Raise UnknownVariant or UnknownStem where a variant does not have the stems."""
+    def check_stems(self, variant: str, stems: list[str], duration_s: float = 0.0) -> None:
+        """Check whether a variant can separate stems of a sound, with default options.
+
+        Raises UnknownVariant, UnknownStem, or InvalidOption if the sound is too long.
+        """
         _check_stems(self.catalogue.check(variant), stems)
+        work_s = SeparationOptions().work_s(duration_s)
+        if work_s > self._max_work_s:
+            raise InvalidOption(
+                f"Separating the {' and '.join(stems)} of {duration_s:,.0f} s of audio takes as "
+                f"much work as {work_s:,.0f} s; the maximum is {self._max_work_s:,.0f} s. Split "
+                "the file, or leave out `source`.",
+                param="source",
+            )
+
+    def identity(self, variant: str, options: SeparationOptions) -> str:
+        """Equal for separations of the same song that give the same stems.
+
+        The weights of a release do not change, and may not be on this machine yet.
+        """
+        found = self.catalogue.check(variant)
+        is_on_hub = found.where in (Where.AVAILABLE, Where.DOWNLOADED)
+        is_release = is_on_hub and variant in self.catalogue.releases
+        weights = [] if is_release else found.fingerprint()
+        return fingerprint(
+            [self.name, variant, weights, self.settings(), options.shifts, options.overlap]
+        )
 
     def source(
         self, upload: Upload, track: str | None = None, identity: str | None = None

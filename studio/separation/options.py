@@ -64,12 +64,16 @@ class SeparationOptions(JobOptions):
 
     _one_or_more = field_validator("stems", mode="before")(one_or_more)
 
+    def work_s(self, duration_s: float) -> float:
+        """The seconds of sound that the networks work through for so much of it."""
+        return duration_s * max(1, self.shifts) / (1 - self.overlap)
+
     def check_work(self, duration_s: float, max_work_s: float) -> None:
         """Raise InvalidOption when separating a sound like that is too much work."""
-        runs = max(1, self.shifts) / (1 - self.overlap)
-        if duration_s * runs > max_work_s:
+        work_s = self.work_s(duration_s)
+        if work_s > max_work_s:
             raise InvalidOption(
                 f"With `shifts` {self.shifts} and `overlap` {self.overlap:g}, {duration_s:,.0f} s "
-                f"of audio take as much work as {duration_s * runs:,.0f} s; the maximum is "
+                f"of audio take as much work as {work_s:,.0f} s; the maximum is "
                 f"{max_work_s:,.0f} s. Use fewer shifts, less overlap, or split the file."
             )

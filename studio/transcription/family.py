@@ -8,6 +8,7 @@ from studio.errors import InvalidOption
 from studio.family import Family, JobContext
 from studio.inference.engine_settings import EngineSettings
 from studio.inference.transfer import OnTransfer
+from studio.jobs.body import SOURCE_IDENTITIES
 from studio.jobs.job import Report, part_of
 from studio.results import Track
 from studio.sources import Source, Sources
@@ -26,14 +27,19 @@ from studio.transcription.result import (
 
 # Share of the work that separating takes, roughly, of a job that then transcribes the vocals.
 SEPARATION_SHARE = 0.8
+VOCALS = "vocals"
 TEXT = "txt"
 
 
 class Vocals(Protocol):
     """Separates the vocals of a song; `variant` is None for the default one."""
 
-    def check(self, variant: str | None) -> None:
-        """Raise UnknownVariant or UnknownStem where a variant has no vocals."""
+    def check(self, upload: Upload, variant: str | None) -> str:
+        """The identity of the vocals that there are, or that would be separated now.
+
+        It does not depend on the job that separates them. Raises UnknownVariant, UnknownStem where
+        a variant has no vocals, or InvalidOption if the song is too long.
+        """
 
     def find(self, upload: Upload, variant: str | None) -> tuple[str, Source] | None:
         """The vocals of an earlier job, and its id."""
@@ -108,7 +114,7 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
         source, extra, done = self._separated(upload, context)
         rest = context.with_options(context.options, part_of(context.report, done, 1.0))
         result = transcribe(model, source, rest)
-        return result.model_copy(update={"source": "vocals", **extra})
+        return result.model_copy(update={"source": VOCALS, **extra})
 
     def _separated(
         self, upload: Upload, context: JobContext[TranscriptionOptions]
@@ -159,11 +165,13 @@ class Transcription(Family[TranscriptionOptions, SpeechEngine, TranscriptionResu
                 "`task`, or use another variant, such as 'small'.",
                 param="task",
             )
-        if options.source == "vocals":
-            self._vocals.check(options.separation_variant)
-        if options.lyrics is None:
-            return {}
-        return {"lyrics": self._lyrics(upload, options.lyrics)}
+        kept: dict[str, Any] = {}
+        if options.source == VOCALS:
+            identity = self._vocals.check(upload, options.separation_variant)
+            kept[SOURCE_IDENTITIES] = {VOCALS: identity}
+        if options.lyrics is not None:
+            kept["lyrics"] = self._lyrics(upload, options.lyrics)
+        return kept
 
     def _lyrics(self, upload: Upload, given: str) -> str:
         """The text of `lyrics`, which may be the ID of a text file. Raises a StudioError."""
