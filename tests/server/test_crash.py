@@ -74,7 +74,7 @@ def test_a_job_that_is_killed_runs_again_before_those_that_waited(
     interrupted = mortal.upload(long_wav)
     stored = contents(mortal.uploads)
     kept = contents(mortal.outputs)
-    mortal.process(interrupted, overlap=0.9)
+    mortal.process(interrupted, overlap=0.75)
     mortal.process(finished, overlap=0.1)
     mortal.process(finished, overlap=0.2)
     wait_for_the_middle(mortal, interrupted)
