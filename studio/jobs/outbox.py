@@ -10,7 +10,7 @@ from studio.jobs.tables import JobRow, MessageRow, job_of
 
 # Delays between attempts; up to a tenth is added at random.
 DELAYS_S = (5.0, 30.0, 300.0, 1800.0, 7200.0, 28_800.0, 86_400.0)
-MAX_DELAY_S = 1.1 * max(DELAYS_S)
+MAX_DELAY_S = 1.1 * DELAYS_S[-1]
 FINAL = [state for state in State if state.is_final]
 
 

@@ -6,8 +6,8 @@ from tests.support.server import ROOT
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 RULES = (ROOT / "studio" / "README.md").read_text("utf-8")
-# A front door inside the package, which the tree lists with the others.
-DOORS = {"__main__.py"}
+# Front doors inside the package, which the tree lists with the others.
+DOORS = {"__main__.py", "library.py"}
 TREE = ARCHITECTURE.partition("```\n")[2].partition("```")[0]
 
 

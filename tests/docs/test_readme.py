@@ -128,7 +128,7 @@ def test_the_costs_are_those_of_the_benchmarks(model: str) -> None:
         for section in sections
         for time in re.findall(rf"^\| {re.escape(row)} \| ([\d.]+) s \|", section, re.M)
     ]
-    costs = README.partition("### What it costs")[2].partition("\n## ")[0]
+    costs = README.partition("### Downloads, memory and time")[2].partition("\n## ")[0]
     [(least, most)] = re.findall(
         rf"^\| {re.escape(model)} .* ([\d.]+) to ([\d.]+) s \|$", costs, re.M
     )

@@ -7,12 +7,11 @@ depend on time get it as an argument.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from studio.transcription.engine import RATE_HZ, Speech, is_silence
-from studio.transcription.line_breaks import joined_texts
+from studio.transcription.live.admission import check_backlog, check_length, idle
 from studio.transcription.live.detection import Detected, Detection
 from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
 from studio.transcription.live.events import Advice, Observer, SessionError, Utterance
@@ -21,6 +20,7 @@ from studio.transcription.live.loops import without_loops
 from studio.transcription.live.received import Pace, ReceivedAudio
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.transcription.live.tasks import Early, EndedUtterance, Following, Task
+from studio.transcription.live.totals import Figures, Totals
 from studio.transcription.transcript import Segment
 
 Emit = Callable[[str, dict[str, Any]], None]
@@ -28,15 +28,6 @@ Emit = Callable[[str, dict[str, Any]], None]
 # Text that a model invents for breathing and music exceeds this only occasionally. Speech that it
 # classifies as silence is rare, and between utterances a word is more likely invented than spoken.
 MIN_LOG_PROBABILITY = -0.5
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Totals of a session: seconds of audio and decoding, and the number of segments."""
-
-    audio_s: float = 0.0
-    decoding_s: float = 0.0
-    segments: int = 0
 
 
 class Session:
@@ -78,12 +69,9 @@ class Session:
         self._discarded_to = 0
         self._early: Early | None = None
         self._utterance = Utterance(0, self.settings.words)
-        self._texts: list[str] = []
-        # That of the last final text, while none is certain.
-        self._last_language: str | None = None
+        self._totals = Totals()
         self._busy = False
         self._finishing = False
-        self._decoding_s = 0.0
         self._lag = LagReport()
 
     def _begin_detection(self) -> None:
@@ -116,18 +104,8 @@ class Session:
             if self._finishing:
                 sentence = "The last words are still being decoded. Wait for `finished`."
                 raise SessionError("finishing", sentence)
-            if self._received.end_s + seconds > self._limits.length_s:
-                raise SessionError(
-                    "session_too_long",
-                    f"A session lasts at most {self._limits.length_s:g} s. {self._advice.too_long}",
-                )
-            waiting_s = self._waiting_s()
-            if waiting_s > 0 and waiting_s + seconds > self._limits.waiting_s:
-                raise SessionError(
-                    "too_far_behind",
-                    f"{waiting_s:.0f} s of audio are waiting to be decoded; this chunk was "
-                    "rejected. Send it again later.",
-                )
+            check_length(self._received.end_s, seconds, self._limits, self._advice)
+            check_backlog(self._waiting_s(), seconds, self._limits)
 
     def feed(self, speech: Speech, now_s: float) -> None:
         """Add audio."""
@@ -170,11 +148,7 @@ class Session:
 
     def expire(self) -> None:
         """Notify the client that its session has expired."""
-        sentence = (
-            f"The session was closed because no message arrived for {self._limits.idle_s:g} s. "
-            f"{self._advice.idle}"
-        )
-        self._emit("error", {"code": "idle", "message": sentence})
+        self._emit("error", idle(self._limits, self._advice))
         self._on_expired()
 
     def end_utterance(self, now_s: float) -> bool:
@@ -256,7 +230,7 @@ class Session:
         start_s, end_s = task.span.start / RATE_HZ, task.span.end / RATE_HZ
         segments = [segment.shifted(start_s, end_s) for segment in heard]
         with self._lock:
-            self._decoding_s += took_s
+            self._totals.decoding_s += took_s
             event = self._result(task, segments, detected)
             if event is not None:
                 self._emit("transcription", event)
@@ -278,13 +252,9 @@ class Session:
         with self._lock:
             if not self._finishing or self._closed or self._busy:
                 return False
-            summary = {
-                "text": joined_texts(self._texts),
-                "segments": self._utterance.segment,
-                "audio_s": round(self._received.end_s, 3),
-                "decoding_s": round(self._decoding_s, 3),
-                "language": self.language or self._last_language,
-            }
+            summary = self._totals.summary(
+                self._utterance.segment, self._received.end_s, self.language
+            )
             self._finished = self._figures()
             self._begin()
             self._emit("finished", summary)
@@ -296,10 +266,8 @@ class Session:
             return self._figures()
 
     def _figures(self) -> Figures:
-        return Figures(
-            self._finished.audio_s + self._received.end_s,
-            self._finished.decoding_s + self._decoding_s,
-            self._finished.segments + self._utterance.segment,
+        return self._finished.plus(
+            self._received.end_s, self._totals.decoding_s, self._utterance.segment
         )
 
     def times(self) -> dict[str, float]:
@@ -435,8 +403,7 @@ class Session:
         number = self._utterance.segment + (event is not None)
         self._utterance = Utterance(number, self.settings.words)
         if event is not None and event["transcription"]:
-            self._texts.append(event["transcription"])
-            self._last_language = event["language"]
+            self._totals.add(event["transcription"], event["language"])
             # The language of noise means nothing.
             if self.language is None and detected is not None:
                 self.language = self._detection.ended(detected, span.seconds)
