@@ -162,8 +162,8 @@ def main() -> None:
         config = Config.load()
     except ConfigError as error:
         sys.exit(f"The server cannot start: {error}")
-    if found := refusals(config):
-        sys.exit("The server cannot start with these settings:\n- " + "\n- ".join(found))
+    if reasons := refusals(config):
+        sys.exit("The server cannot start with these settings:\n- " + "\n- ".join(reasons))
     if config.HUB_REPOSITORIES == "auto":
         config = replace(config, HUB_REPOSITORIES="")
     logs.configure(config.LOG_FORMAT, logging.INFO)

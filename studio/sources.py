@@ -158,16 +158,16 @@ class Sources:
 
         `identity` is that of the source when it was chosen; None: choose the latest.
         """
-        found = self.find(upload, track, identity=identity)
-        if found is None and identity is not None:
+        earlier = self.find(upload, track, identity=identity)
+        if earlier is None and identity is not None:
             raise NotReady(
                 f"The track {track!r} of {upload.filename!r} that this job was requested for has "
                 "been deleted. Send the request again to use the latest one."
             )
-        if found is None:
+        if earlier is None:
             ways = " or ".join(
                 f"POST /process/{name}/{upload.file_id}"
                 for name in self._processors.names_for(upload)
             )
             raise NotReady(f"The track {track!r} has not been generated yet. Start a job: {ways}.")
-        return found[1]
+        return earlier[1]

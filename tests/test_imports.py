@@ -55,7 +55,7 @@ MAKES_A_VALUE = {
 }  # fmt: skip
 """Functions that may be called while a module is imported: they only make a value."""
 SAYS_NOTHING = {"found", "one", "thing", "told"}
-"""Names of parameters that do not say what is passed."""
+"""Names that do not say what a parameter or a variable holds."""
 
 
 def sources() -> dict[str, Path]:
@@ -301,9 +301,16 @@ def parameters(module: str) -> Iterator[ast.arg]:
             yield from (inner for inner in ast.walk(node.args) if isinstance(inner, ast.arg))
 
 
-def test_parameters_say_what_is_passed() -> None:
+def test_parameters_and_variables_say_what_they_hold() -> None:
+    """`one` may be the variable of a loop."""
     for module in SOURCES:
         vague = [item.lineno for item in parameters(module) if item.arg in SAYS_NOTHING]
+        stored = (node for node in ast.walk(tree(module)) if isinstance(node, ast.Name))
+        vague += [
+            node.lineno
+            for node in stored
+            if isinstance(node.ctx, ast.Store) and node.id in SAYS_NOTHING - {"one"}
+        ]
         assert vague == [], module
 
 

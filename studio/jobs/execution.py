@@ -167,8 +167,8 @@ class Executor:
 
     def _notify_if_canceled(self, job: Job) -> None:
         """Call `on_end` with the measured time of a job that was canceled, and perhaps deleted."""
-        found = self._store.get(job.job_id)
-        if found is None or (found.attempt, found.state) == (job.attempt, State.CANCELED):
+        stored = self._store.get(job.job_id)
+        if stored is None or (stored.attempt, stored.state) == (job.attempt, State.CANCELED):
             self._on_end(job)
 
     def _finish(self, job: Job, state: State, **values: Any) -> bool:
@@ -196,8 +196,8 @@ class Executor:
 
     def _has_ended(self, job: Job, state: State) -> bool:
         """Whether this attempt of a job has ended in this state."""
-        found = self._store.get(job.job_id)
-        return found is not None and (found.attempt, found.state) == (job.attempt, state)
+        stored = self._store.get(job.job_id)
+        return stored is not None and (stored.attempt, stored.state) == (job.attempt, state)
 
     def _requeue_if_stopping(self, job: Job) -> None:
         if self._stopping.is_set():

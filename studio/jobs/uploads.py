@@ -67,8 +67,8 @@ class UploadTable:
 
     def existing(self, file_ids: Collection[str]) -> set[str]:
         with _database_errors(), self._sessions.reading() as session:
-            found = select(UploadRow.file_id).where(UploadRow.file_id.in_(file_ids))
-            return set(session.scalars(found))
+            existing = select(UploadRow.file_id).where(UploadRow.file_id.in_(file_ids))
+            return set(session.scalars(existing))
 
     def is_empty(self) -> bool:
         with self._sessions.reading() as session:

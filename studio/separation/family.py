@@ -126,10 +126,10 @@ class Separation(Family[SeparationOptions, Bag, SeparationResult]):
 
         The weights of a release do not change, and may not be on this machine yet.
         """
-        found = self.catalogue.check(variant)
-        is_on_hub = found.where in (Where.AVAILABLE, Where.DOWNLOADED)
+        checked = self.catalogue.check(variant)
+        is_on_hub = checked.where in (Where.AVAILABLE, Where.DOWNLOADED)
         is_release = is_on_hub and variant in self.catalogue.releases
-        weights = [] if is_release else found.fingerprint()
+        weights = [] if is_release else checked.fingerprint()
         return fingerprint(
             [self.name, variant, weights, self.settings(), options.shifts, options.overlap]
         )

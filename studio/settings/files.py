@@ -30,10 +30,10 @@ def read_utf_8(path: Path) -> str:
 
 def misspelled(names: Iterable[str], settings: Collection[str]) -> dict[str, str]:
     """Names that look like misspelled settings, with the setting that each resembles."""
-    found = {}
+    suggestions = {}
     for name in sorted(set(names) - set(settings)):
         if len(name) >= MIN_CHARACTERS:
             close = difflib.get_close_matches(name.upper(), settings, n=1, cutoff=SIMILAR)
             if close:
-                found[name] = close[0]
-    return found
+                suggestions[name] = close[0]
+    return suggestions

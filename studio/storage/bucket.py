@@ -111,10 +111,10 @@ class Bucket:
         """None if there is no such object."""
         try:
             with _store_errors():
-                found = self._client.head_object(Bucket=self._bucket, Key=self._full(key))
+                head = self._client.head_object(Bucket=self._bucket, Key=self._full(key))
         except FileNotFoundError:
             return None
-        return _info(found, found["ContentLength"])
+        return _info(head, head["ContentLength"])
 
     def each(self, prefix: str) -> Iterator[tuple[str, FileInfo]]:
         """The objects whose keys begin with `prefix`, one page in memory at a time."""

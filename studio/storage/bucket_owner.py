@@ -67,10 +67,10 @@ class BucketOwner:
 
     def _read(self) -> str | None:
         try:
-            found = b"".join(self._bucket.read(OWNER, 0, MAX_OWNER_BYTES - 1))
+            content = b"".join(self._bucket.read(OWNER, 0, MAX_OWNER_BYTES - 1))
         except FileNotFoundError:
             return None
-        return found.decode("ascii", errors="replace")
+        return content.decode("ascii", errors="replace")
 
     def _seems_ours(self) -> bool:
         """Whether the bucket has no uploads, or most of the first ones have a record."""

@@ -48,13 +48,13 @@ class DiskOrphans:
                 shutil.rmtree(gone, ignore_errors=True)
 
     def remove_results(self, choose: Choose, now: float) -> None:
-        found = [
+        results = [
             ResultId(path.parent.name, path.name)
             for path in self._folders.outputs.glob("*/*")
             if is_id(path.parent.name) and is_result(path.name) and path.is_dir()
         ]
-        for begin in range(0, len(found), PART):
-            for result in choose(found[begin : begin + PART]):
+        for begin in range(0, len(results), PART):
+            for result in choose(results[begin : begin + PART]):
                 self._remove_result(result, now)
 
     def _remove_result(self, result: ResultId, now: float) -> None:

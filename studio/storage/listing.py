@@ -23,8 +23,8 @@ class Listing:
                 file_id: self._known.get(file_id) or self._read(file_id)
                 for file_id in self._file_ids()
             }
-            found = [known for known in self._known.values() if known is not None]
-        return sorted((entry for one, entry in found if one == owner), reverse=True)
+            uploads = [known for known in self._known.values() if known is not None]
+        return sorted((entry for one, entry in uploads if one == owner), reverse=True)
 
     def _read(self, file_id: str) -> tuple[str | None, Entry] | None:
         try:

@@ -78,8 +78,8 @@ class ObjectOrphans:
         """All objects, in batches of whole files, by the IDs of the files."""
         files: dict[str, Objects] = {}
         count = 0
-        for file_id, found in groupby(self._bucket.each(prefix), lambda one: _names(one[0])[1]):
-            files[file_id] = dict(found)
+        for file_id, objects in groupby(self._bucket.each(prefix), lambda one: _names(one[0])[1]):
+            files[file_id] = dict(objects)
             count += len(files[file_id])
             if count >= PART:
                 yield files

@@ -222,12 +222,12 @@ class ObjectStorage(Storage):
         """The objects that cannot be deleted now are deleted by the next sweep."""
         prefix = f"uploads/{file_id}/"
         with suppress(StorageUnavailable):
-            found = self.bucket.infos(prefix)
+            objects = self.bucket.infos(prefix)
             names = self.bucket.folders(f"results/{file_id}/")
             if self.has(file_id):
                 # A temporary upload with the same content has arrived.
                 return
-            self.bucket.delete(found)
+            self.bucket.delete(objects)
             self._cache.forget(prefix)
             for name in names:
                 result = ResultId(file_id, name)
@@ -269,10 +269,10 @@ class ObjectStorage(Storage):
 
     def delete(self, prefix: str) -> None:
         """Delete all objects whose keys begin with `prefix`."""
-        found = self.bucket.infos(prefix)
-        self.bucket.delete(found)
+        objects = self.bucket.infos(prefix)
+        self.bucket.delete(objects)
         self._cache.forget(prefix)
-        self._count(prefix, -_size_bytes(found.values()))
+        self._count(prefix, -_size_bytes(objects.values()))
 
     def _count(self, key: str, size_bytes: int) -> None:
         """Count objects that were stored or deleted; those beside an upload are not counted."""

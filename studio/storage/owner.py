@@ -30,9 +30,9 @@ class Owner:
     def clear_abandoned(self, *folders: Path) -> None:
         """Delete what servers that no longer live have left in the folders."""
         # List the files first: the server of each has taken its lock before.
-        found = [path for folder in folders for path in folder.iterdir()]
+        paths = [path for folder in folders for path in folder.iterdir()]
         living = self._living()
-        for path in found:
+        for path in paths:
             if path.name.partition("-")[0] not in living:
                 log.info("deleting %s, which its server has left unfinished", path)
                 if path.is_dir():

@@ -128,8 +128,8 @@ class JobAnswers:
 
         With `part`, only jobs that have this track count.
         """
-        found = [(job, track) for job in jobs if (track := self._processors.joined(job))]
-        fitting = [one for one in found if part is None or part in one[1].channels]
+        joined = [(job, track) for job in jobs if (track := self._processors.joined(job))]
+        fitting = [one for one in joined if part is None or part in one[1].channels]
         return max(fitting, key=lambda one: len(one[1].channels), default=None)
 
     def _stems(self, joined: tuple[Job, Track] | None, storage: Storage) -> schemas.Stems | None:

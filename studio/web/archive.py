@@ -34,18 +34,18 @@ def entries(
                 groups.setdefault(track.group, []).append(track)
         for group, tracks in groups.items():
             latest.setdefault(group, (job, tracks))
-    found = {
+    files_of = {
         group: [Entry(job, track, one) for track in tracks for one in _formats(track, file_format)]
         for group, (job, tracks) in latest.items()
     }
-    groups_found = [group for group, files in found.items() if files]
-    if not groups_found:
+    available = [group for group, files in files_of.items() if files]
+    if not available:
         known = dict.fromkeys(one for _, tracks in latest.values() for one in tracks[0].formats)
         raise UnknownFormat(
             f"No track of this file is available as {file_format!r}. Available: {', '.join(known)}."
         )
-    name = groups_found[0] if len(groups_found) == 1 else "all"
-    return name, [entry for files in found.values() for entry in files]
+    name = available[0] if len(available) == 1 else "all"
+    return name, [entry for files in files_of.values() for entry in files]
 
 
 def _formats(track: Track, file_format: str | None) -> Sequence[str]:

@@ -139,10 +139,10 @@ class LinkViews(Views):
             endpoint, arguments = current_app.url_map.bind("").match(path, method="GET")
         except HTTPException:
             return False
-        found = getattr(current_app.view_functions[endpoint], "operation", None)
+        asked = getattr(current_app.view_functions[endpoint], "operation", None)
         return (
-            found is not None
-            and takes_link(found)
+            asked is not None
+            and takes_link(asked)
             and ("track" not in arguments or arguments["track"] in known)
         )
 

@@ -64,7 +64,7 @@ class ListViews(Views):
     def _described(self, file_ids: list[str]) -> list[schemas.ListedFile]:
         # In order of their start, so that the latest one stays.
         jobs = {job.request.file_id: job for job in self._store.current(file_ids)}
-        found = []
+        listed = []
         for file_id in file_ids:
             try:
                 upload = self._storage.upload(file_id)
@@ -72,14 +72,14 @@ class ListViews(Views):
                 # It has been deleted or damaged meanwhile.
                 continue
             job = jobs.get(file_id)
-            found.append(
+            listed.append(
                 schemas.ListedFile(
                     **answers.uploaded(upload).model_dump(),
                     created_at=answers.time_of(upload.created_at),
                     status=job.state.value if job else "uploaded",
                 )
             )
-        return found
+        return listed
 
 
 def _position(before: str) -> Entry:

@@ -51,24 +51,26 @@ def described(app: Flask, models: Processors) -> Iterator[tuple[str, str, Operat
     """
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
-        found = getattr(view, "operation", None)
-        if found is not None and found.is_described:
+        operation = getattr(view, "operation", None)
+        if operation is not None and operation.is_described:
             path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-                yield path, method.lower(), found
-                if found.options_of == ANY_MODEL:
+                yield path, method.lower(), operation
+                if operation.options_of == ANY_MODEL:
                     for name in models.names():
-                        one = replace(found, model=name, options_of=name)
+                        one = replace(operation, model=name, options_of=name)
                         yield path.replace("{model}", name), method.lower(), one
 
 
 def document(app: Flask, version: str, models: Processors, needs_key: bool) -> dict[str, Any]:
     """The whole document. `needs_key`: the server has API keys."""
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, found in described(app, models):
+    for path, method, operation in described(app, models):
         paths.setdefault(path, {})[method] = {
-            **_operation(path, method, found, models),
-            "security": [{name: []} for name in KEYS] if needs_key and not found.is_open else [],
+            **_operation(path, method, operation, models),
+            "security": [{name: []} for name in KEYS]
+            if needs_key and not operation.is_open
+            else [],
         }
     return {
         "openapi": "3.1.0",
@@ -97,12 +99,12 @@ def _components(models: Processors) -> dict[str, Any]:
         + [(kind, "validation") for kind in options.values()],
         ref_template=REF,
     )
-    found: dict[str, Any] = components["$defs"]
+    schemas_by_name: dict[str, Any] = components["$defs"]
     for kind in options.values():
-        found[kind.__name__]["properties"][WEBHOOK] = WEBHOOK_SCHEMA
-    result = found[schemas.Job.__name__]["properties"]["result"]
+        schemas_by_name[kind.__name__]["properties"][WEBHOOK] = WEBHOOK_SCHEMA
+    result = schemas_by_name[schemas.Job.__name__]["properties"]["result"]
     result["anyOf"] = [*_each(results), {"type": "null"}]
-    return found
+    return schemas_by_name
 
 
 def _job_of(name: str, result: type[BaseModel]) -> type[BaseModel]:

@@ -106,9 +106,9 @@ def _checked_content(
     incoming: IncomingFile, file_type: str, services: Services
 ) -> SoundInfo | None:
     if file_type != "txt":
-        found = audio.probe(incoming.path)
-        services.uploads.check_length(found)
-        return sound_info(found)
+        probe = audio.probe(incoming.path)
+        services.uploads.check_length(probe)
+        return sound_info(probe)
     services.models.check_text(incoming.path)
     return None
 

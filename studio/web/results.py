@@ -95,9 +95,9 @@ class ResultViews(Views):
 
     def _joined(self, upload: Upload, jobs: list[Job]) -> tuple[Job, Track]:
         """The file that joins all stems. Raises NotReady or UnknownTrack."""
-        found = self._answers.joined(jobs)
-        if found is not None:
-            return found
+        joined = self._answers.joined(jobs)
+        if joined is not None:
+            return joined
         if not self._answers.track_names(jobs):
             raise self._not_ready(upload, jobs)
         raise UnknownTrack("No job has separated this file into stems.")

@@ -52,14 +52,14 @@ class TrackViews(ResultViews):
     )
     def download(self, file_id: str, track: str) -> Response:
         upload = self._upload(file_id)
-        job, found = self._track(upload, track)
-        file_format = request.args.get("format", found.default_format)
-        if file_format not in found.formats:
+        job, info = self._track(upload, track)
+        file_format = request.args.get("format", info.default_format)
+        if file_format not in info.formats:
             raise UnknownFormat(
                 f"The track {track!r} is not available as {file_format!r}, only as "
-                f"{', '.join(found.formats)}."
+                f"{', '.join(info.formats)}."
             )
-        return self._send(upload, job, found, file_format)
+        return self._send(upload, job, info, file_format)
 
     @operation(
         name="download_stems",

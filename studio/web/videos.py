@@ -113,10 +113,10 @@ class VideoViews(ResultViews):
 
     def _song(self, upload: Upload, jobs: list[Job]) -> tuple[Job, Track]:
         """The vocals, and other stems of the same job if there are any. Raises NotReady."""
-        found = self._answers.joined(jobs, VOCALS)
-        if found is None:
+        joined = self._answers.joined(jobs, VOCALS)
+        if joined is None:
             raise self._incomplete("The vocals are not separated", upload, jobs)
-        return found
+        return joined
 
     def _incomplete(self, missing: str, upload: Upload, jobs: list[Job]) -> NotReady:
         if jobs and not jobs[0].state.is_final:

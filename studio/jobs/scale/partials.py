@@ -54,9 +54,9 @@ class SharedPartials:
             .order_by(PartialRow.first)
         )
         with self._sessions.reading() as session:
-            found = session.scalars(rows).all()
-        items = [item for row in found for item in row.items]
-        return items[max(0, first - found[0].first) :] if found else []
+            stored = session.scalars(rows).all()
+        items = [item for row in stored for item in row.items]
+        return items[max(0, first - stored[0].first) :] if stored else []
 
 
 def forget_lost(session: Session) -> None:

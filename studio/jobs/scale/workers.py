@@ -45,8 +45,10 @@ class Capabilities:
         """What it says of a variant; None if it does not run its jobs."""
         if self.queues and queue not in self.queues:
             return None
-        found: dict[str, Any] | None = self.models.get(model, {}).get("variants", {}).get(variant)
-        return found
+        description: dict[str, Any] | None = (
+            self.models.get(model, {}).get("variants", {}).get(variant)
+        )
+        return description
 
 
 class Workers:
@@ -127,17 +129,17 @@ class Workers:
 
     def _described(self, model: str, name: str, own: dict[str, Any]) -> dict[str, Any]:
         queue = self.queue(model, name)
-        found = [
+        descriptions = [
             (one.device, described)
             for one in self.living()
             if (described := one.variant(model, name, queue))
         ]
         best = min(
-            (described for _, described in found),
+            (described for _, described in descriptions),
             key=lambda described: PREFERRED.index(described["weights"]),
             default=own,
         )
-        return {**best, "workers": dict(Counter(device for device, _ in found))}
+        return {**best, "workers": dict(Counter(device for device, _ in descriptions))}
 
 
 class Heartbeat:

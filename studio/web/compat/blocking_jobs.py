@@ -86,11 +86,11 @@ class BlockingJobs:
             if storage.source(upload).info() is not None:
                 return upload
         self._services.quota.check_bytes(owner, incoming.size_bytes)
-        found = audio.probe(incoming.path)
-        self._services.uploads.check_length(found)
-        file_type = self._file_type(found, name)
+        probe = audio.probe(incoming.path)
+        self._services.uploads.check_length(probe)
+        file_type = self._file_type(probe, name)
         return storage.accept(
-            incoming, name, file_type, sound_info(found), owner, temporary_id=file_id
+            incoming, name, file_type, sound_info(probe), owner, temporary_id=file_id
         )
 
     def start(self, model: str, upload: Upload, options: dict[str, Any], client: str) -> Job:
@@ -141,8 +141,8 @@ class BlockingJobs:
         services = self._services
         services.storage.touch(upload.file_id)
         folder = TrackFolder.of(services.storage, upload, job)
-        found = next(one for one in services.models.tracks(job) if one.name == track)
-        return found.make(folder, file_format)
+        requested = next(one for one in services.models.tracks(job) if one.name == track)
+        return requested.make(folder, file_format)
 
     def _id_of(self, incoming: IncomingFile, name: str, owner: str | None) -> str:
         """The ID of the temporary upload with this content, name and owner."""

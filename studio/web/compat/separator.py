@@ -92,10 +92,10 @@ class Views(OwnViews):
             return jsonify(
                 {**about, "status": "error", "progress": 0, "error": task.wanted.refusal}
             )
-        found = self._jobs(task)
-        if found is None:
+        upload_and_jobs = self._jobs(task)
+        if upload_and_jobs is None:
             return self._not_found(task_id)
-        _, jobs = found
+        _, jobs = upload_and_jobs
         for job in jobs:
             if job.state in (State.FAILED, State.CANCELED):
                 error = (job.error or {}).get("error", "The job was canceled.")
@@ -114,10 +114,10 @@ class Views(OwnViews):
     def download(self, task_id: str, key: str) -> Response:
         """A file by its key or, as older clients ask for it, by its name."""
         task = Task.from_id(task_id)
-        found = self._jobs(task) if task is not None else None
-        if task is None or found is None:
+        upload_and_jobs = self._jobs(task) if task is not None else None
+        if task is None or upload_and_jobs is None:
             raise UnknownTrack(NOT_FOUND)
-        upload, jobs = found
+        upload, jobs = upload_and_jobs
         for one in self._outputs(task, jobs):
             if key in (one.key, one.filename):
                 with self._request():
