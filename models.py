@@ -192,8 +192,8 @@ class DemucsVocals:
         return self._family().identity(request.variant, SeparationOptions(**again.options))
 
     def find(self, upload: Upload, variant: str | None) -> tuple[str, Source] | None:
-        if found := self._sources.find(upload, VOCALS, variant):
-            job, source = found
+        if existing := self._sources.find(upload, VOCALS, variant):
+            job, source = existing
             return job.job_id, source
         return None
 
