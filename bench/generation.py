@@ -202,9 +202,9 @@ def price(models: Path, steps: int) -> list[str]:
 
 def _scores(model: MusicModel, steps: int) -> Logits:
     """Guided logits (steps, codebooks, vocabulary) behind codes drawn by chance."""
-    kind = model.kind
-    shape = (1, kind.codebooks, steps)
-    codes = np.random.default_rng(SEED).integers(0, kind.vocabulary, shape)
+    spec = model.spec
+    shape = (1, spec.codebooks, steps)
+    codes = np.random.default_rng(SEED).integers(0, spec.vocabulary, shape)
     run = model.decoder.begin(model.listener.states(PROMPT, None), 1, guided=True)
     scores = []
     for step in range(steps):

@@ -76,8 +76,8 @@ def generation_parity(home: Path, steps: int) -> Result:
     logits, sounds = [], []
     for device in ("cpu", "auto"):
         model = music(home, device, "torch" if device == "cpu" else "auto")
-        kind = model.kind
-        codes = np.random.default_rng(1).integers(0, kind.vocabulary, (1, kind.codebooks, steps))
+        spec = model.spec
+        codes = np.random.default_rng(1).integers(0, spec.vocabulary, (1, spec.codebooks, steps))
         run = model.decoder.begin(model.listener.states(PROMPT, None), 1, guided=True)
         logits.append(np.stack([run(codes[:, :, step : step + 1]) for step in range(steps)]))
         hidden, _ = model.codec.recur(model.codec.embed(codes), None)

@@ -42,8 +42,8 @@ def separation_full(home: Path, left_mib: list[int]) -> Result:
 def generation_full(home: Path, left_mib: list[int]) -> Result:
     """The sound of the codec for the same codes."""
     model = music(home, "auto")
-    kind = model.kind
-    codes = np.random.default_rng(1).integers(0, kind.vocabulary, (1, kind.codebooks, 500))
+    spec = model.spec
+    codes = np.random.default_rng(1).integers(0, spec.vocabulary, (1, spec.codebooks, 500))
 
     run = CodecRun(model.codec)
 

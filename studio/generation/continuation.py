@@ -37,8 +37,8 @@ class Continuation:
         self._source = source
         self._rows = rows
         self.samples = 0
-        self.codes: Codes = np.zeros((rows, model.kind.codebooks, 0), np.int64)
-        self._tail = np.zeros((model.kind.channels, 0), np.float32)
+        self.codes: Codes = np.zeros((rows, model.spec.codebooks, 0), np.int64)
+        self._tail = np.zeros((model.spec.channels, 0), np.float32)
         self._decoded = 0
 
     @property
@@ -48,19 +48,19 @@ class Continuation:
     @property
     def codes_start_s(self) -> float:
         """The time of the track at which `codes` begin."""
-        kind = self._model.kind
-        return (self.samples - self.frames * kind.frame_samples) / kind.sample_rate_hz
+        spec = self._model.spec
+        return (self.samples - self.frames * spec.frame_samples) / spec.sample_rate_hz
 
     def sound(self) -> Iterator[Sound]:
         """Yield the given audio except its end, which is cross-faded."""
         if self._source is None:
             return
-        kind = self._model.kind
-        heard = max_context_frames(kind) * kind.frame_samples
+        spec = self._model.spec
+        heard = max_context_frames(spec) * spec.frame_samples
         held = self._tail
         with closing(
             audio.decode(
-                self._source.path, kind.sample_rate_hz, kind.channels, self._source.duration_s
+                self._source.path, spec.sample_rate_hz, spec.channels, self._source.duration_s
             )
         ) as blocks:
             for block in blocks:
@@ -68,22 +68,22 @@ class Continuation:
                 held = np.concatenate([held, block], axis=1)
                 yield held[:, : max(0, held.shape[1] - heard)]
                 held = held[:, max(0, held.shape[1] - heard) :]
-        if held.shape[1] < MIN_S * kind.sample_rate_hz:
+        if held.shape[1] < MIN_S * spec.sample_rate_hz:
             raise InvalidOption(
                 f"The audio of `continue_from` is shorter than {MIN_S:.0f} s, which is too "
                 "short to continue. Use a longer file."
             )
-        fade = round(FADE_S * kind.sample_rate_hz)
+        fade = round(FADE_S * spec.sample_rate_hz)
         yield held[:, : held.shape[1] - fade]
         self._tail = held[:, held.shape[1] - fade :]
-        whole = held.shape[1] - held.shape[1] % kind.frame_samples
+        whole = held.shape[1] - held.shape[1] % spec.frame_samples
         codes = self._codec.encode(held[:, held.shape[1] - whole :])
-        self.codes = np.repeat(from_channels(codes, kind.channels), self._rows, axis=0)
+        self.codes = np.repeat(from_channels(codes, spec.channels), self._rows, axis=0)
 
     def joined(self, decoded: Blocks) -> Iterator[Blocks]:
         """The decoded audio to write: the cross-fade, and everything after it."""
         fade = self._tail.shape[1]
-        start = self.frames * self._model.kind.frame_samples - fade
+        start = self.frames * self._model.spec.frame_samples - fade
         skip = min(max(0, start - self._decoded), decoded.shape[2])
         at = self._decoded + skip - start
         self._decoded += decoded.shape[2]

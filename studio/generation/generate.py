@@ -48,17 +48,17 @@ def generate(
 ) -> GenerationResult:
     """Write music into `context.work`, as 32-bit float WAV. The options have a seed."""
     started_s = time.monotonic()
-    options, kind, report = context.options, model.kind, context.report
+    options, spec, report = context.options, model.spec, context.report
     report("listening", 0.0)
-    new_frames = round(options.duration * kind.frames_per_s)
+    new_frames = round(options.duration * spec.frames_per_s)
     given_s = prompt.continued.duration_s if prompt.continued else 0.0
-    expected = round(given_s * kind.sample_rate_hz) + new_frames * kind.frame_samples
-    context.reserve(expected * kind.channels * 4 * options.variations)
+    expected = round(given_s * spec.sample_rate_hz) + new_frames * spec.frame_samples
+    context.reserve(expected * spec.channels * 4 * options.variations)
     names = track_names(options.variations)
     share = share_before_encoding(options.format, ENCODING_SHARE)
     with (
         audio.track_writers(
-            context.work, names, kind.sample_rate_hz, kind.channels, expected
+            context.work, names, spec.sample_rate_hz, spec.channels, expected
         ) as writers,
         device_use() as use,
     ):
@@ -74,7 +74,7 @@ def generate(
         _level(
             writer.path,
             writer.peak,
-            kind.sample_rate_hz,
+            spec.sample_rate_hz,
             options.loudness,
             lambda _: report("encoding", share),
         )
@@ -83,17 +83,17 @@ def generate(
     peaks = [level.peak for level in levels]
     gain = context.encode_tracks(names, options.format, peaks, share)
     elapsed_s = time.monotonic() - started_s
-    made_s = new_frames * kind.frame_samples / kind.sample_rate_hz
+    made_s = new_frames * spec.frame_samples / spec.sample_rate_hz
     return GenerationResult(
         engine=model.engine,
         precision=model.precision,
         note=_note(model, prompt, use.note),
         music=names,
         format=options.format,
-        sample_rate_hz=kind.sample_rate_hz,
-        channels=kind.channels,
+        sample_rate_hz=spec.sample_rate_hz,
+        channels=spec.channels,
         samples=written.samples,
-        duration_s=round(written.samples / kind.sample_rate_hz, 3),
+        duration_s=round(written.samples / spec.sample_rate_hz, 3),
         generated_s=round(made_s, 3),
         seed=options.seed,
         steps=written.steps,
@@ -122,19 +122,19 @@ def _write(
     report: Report,
 ) -> _Written:
     """Generate and write the music."""
-    kind, codec = model.kind, CodecRun(model.codec)
+    spec, codec = model.spec, CodecRun(model.codec)
     continuation = Continuation(model, codec, prompt.continued, options.variations)
     for block in continuation.sound():
         report("listening", 0.0)
         _append(writers, block)
-    windows = plan(kind, new_frames, continuation.frames)
-    total, done = steps(kind, windows), 0
+    windows = plan(spec, new_frames, continuation.frames)
+    total, done = steps(spec, windows), 0
     assert options.seed is not None
-    sampling = options.sampling(kind.guidance_scale)
+    sampling = options.sampling(spec.guidance_scale)
     sampler = Sampler(sampling, options.seed, options.variations)
     conditioning = _conditioning(model, prompt, continuation.codes_start_s)
     run = Run(
-        kind, model.decoder, conditioning, windows, continuation.codes, sampler, sampling.is_guided
+        spec, model.decoder, conditioning, windows, continuation.codes, sampler, sampling.is_guided
     )
 
     def on_step() -> None:
@@ -143,11 +143,11 @@ def _write(
         report("generating", done / total)
 
     report("generating", 0.0)
-    stream = CodecStream(codec, kind)
+    stream = CodecStream(codec, spec)
     for codes, is_last in _batches(run.frames(on_step), continuation):
         for block in continuation.joined(stream.push(codes, is_last)):
             _append(writers, block)
-    samples = continuation.samples + new_frames * kind.frame_samples
+    samples = continuation.samples + new_frames * spec.frame_samples
     return _Written(samples, done)
 
 

@@ -30,7 +30,7 @@ class _Parts:
 
     folder: Path
     config: Any
-    kind: CodecSpec
+    spec: CodecSpec
     listener: Any
 
 
@@ -56,8 +56,8 @@ def _build(variant: MusicGenVariant, settings: EngineSettings) -> MusicModel:
 
     assert variant.folder is not None
     config = parts.read_config(variant.folder)
-    kind = parts.read_codec_spec(variant.folder, config)
-    shared = _Parts(variant.folder, config, kind, TextListener(variant.folder, config))
+    spec = parts.read_codec_spec(variant.folder, config)
+    shared = _Parts(variant.folder, config, spec, TextListener(variant.folder, config))
     return run_on_best(
         settings,
         "MUSICGEN_ENGINE",
@@ -76,28 +76,28 @@ def _on_cuda(shared: _Parts, device: str) -> MusicModel:
     from studio.generation.cuda.decoder import CudaDecoder
     from studio.generation.torch_engine import TorchCodec, TorchDecoder
 
-    folder, config, kind = shared.folder, shared.config, shared.kind
+    folder, config, spec = shared.folder, shared.config, shared.spec
     codec = TorchCodec(folder, config, device)
     decoder: Decoder
     try:
-        shape = shape_of(config, kind)
+        shape = shape_of(config, spec)
     except NotConvertible:
         decoder = TorchDecoder(folder, config, device)
     else:
         decoder = CudaDecoder(
-            folder, shape, kind, device, lambda: TorchDecoder(folder, config, "cpu")
+            folder, shape, spec, device, lambda: TorchDecoder(folder, config, "cpu")
         )
-        decoder.rehearse(kind)
-    return MusicModel(kind, shared.listener, decoder, codec, torch_name(device), "f16")
+        decoder.rehearse(spec)
+    return MusicModel(spec, shared.listener, decoder, codec, torch_name(device), "f16")
 
 
 def _on_mps(shared: _Parts) -> MusicModel:
     from studio.generation.torch_engine import TorchCodec, TorchDecoder
 
     decoder = TorchDecoder(shared.folder, shared.config, MPS)
-    decoder.rehearse(shared.kind)
+    decoder.rehearse(shared.spec)
     codec = TorchCodec(shared.folder, shared.config, MPS)
-    return MusicModel(shared.kind, shared.listener, decoder, codec, torch_name(MPS), "f32")
+    return MusicModel(shared.spec, shared.listener, decoder, codec, torch_name(MPS), "f32")
 
 
 def _on_torch(shared: _Parts, settings: EngineSettings, note: str | None) -> MusicModel:
@@ -109,7 +109,7 @@ def _on_torch(shared: _Parts, settings: EngineSettings, note: str | None) -> Mus
         torch.set_num_threads(settings.threads)
     decoder = TorchDecoder(shared.folder, shared.config, "cpu")
     codec = TorchCodec(shared.folder, shared.config, "cpu")
-    return MusicModel(shared.kind, shared.listener, decoder, codec, torch_name("cpu"), "f32", note)
+    return MusicModel(shared.spec, shared.listener, decoder, codec, torch_name("cpu"), "f32", note)
 
 
 def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> MusicModel:
@@ -118,12 +118,12 @@ def _on_openvino(shared: _Parts, settings: EngineSettings, note: str | None) -> 
     decoder, codec, precision = build(
         shared.folder,
         shared.config,
-        shared.kind,
+        shared.spec,
         precision=settings.precision,
         threads=settings.threads,
         graphs=settings.graphs,
     )
-    return MusicModel(shared.kind, shared.listener, decoder, codec, "openvino", precision, note)
+    return MusicModel(shared.spec, shared.listener, decoder, codec, "openvino", precision, note)
 
 
 def fetch(

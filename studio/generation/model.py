@@ -113,7 +113,7 @@ class Codec(Protocol):
 class MusicModel:
     """A loaded variant. `note` says why it does not use the fastest engine, if so."""
 
-    kind: CodecSpec
+    spec: CodecSpec
     listener: Listener
     decoder: Decoder
     codec: Codec

@@ -29,11 +29,11 @@ class Shape:
     is_prefixed: bool
 
 
-def shape_of(config: Any, kind: CodecSpec) -> Shape:
+def shape_of(config: Any, spec: CodecSpec) -> Shape:
     """The sizes of the decoder in a directory. Raises NotConvertible."""
     is_prefixed = config.model_type == parts.MELODY
     before = config.chroma_length + MAX_PROMPT_TOKENS if is_prefixed else 0
-    needed = kind.window_frames + kind.codebooks + 1 + before
+    needed = spec.window_frames + spec.codebooks + 1 + before
     decoder = config.decoder
     if decoder.activation_function not in ACTIVATIONS:
         raise NotConvertible(f"its activation is {decoder.activation_function}")

@@ -40,11 +40,11 @@ class Sliding:
 class CodecStream:
     """Decodes `rows` tracks at once."""
 
-    def __init__(self, codec: Codec, kind: CodecSpec) -> None:
+    def __init__(self, codec: Codec, spec: CodecSpec) -> None:
         self._codec = codec
-        self._channels = kind.channels
+        self._channels = spec.channels
         self._embed = Sliding(codec.embed, 1)
-        self._synthesise = Sliding(codec.synthesise, kind.frame_samples)
+        self._synthesise = Sliding(codec.synthesise, spec.frame_samples)
         self._state: Any = None
 
     def push(self, codes: Codes, is_last: bool) -> Sounds:

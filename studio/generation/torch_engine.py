@@ -24,10 +24,10 @@ class TorchDecoder:
         if Device(device).is_cuda:
             self.module = self.module.to(torch.float16)
 
-    def rehearse(self, kind: CodecSpec) -> None:
+    def rehearse(self, spec: CodecSpec) -> None:
         """Take one step. Raises RuntimeError if the device cannot."""
         states = np.zeros((2, 1, self.module.config.hidden_size), np.float32)
-        self.begin(states, 1, True)(np.full((1, kind.codebooks, 1), kind.padding, np.int64))
+        self.begin(states, 1, True)(np.full((1, spec.codebooks, 1), spec.padding, np.int64))
 
     def begin(self, states: States, rows: int, guided: bool) -> Decoding:
         return _TorchDecoding(self, np.repeat(states[: 1 + guided], rows, axis=0))

@@ -33,9 +33,9 @@ class Window:
     frames: int
 
 
-def plan(kind: CodecSpec, frames: int, given: int = 0) -> list[Window]:
+def plan(spec: CodecSpec, frames: int, given: int = 0) -> list[Window]:
     """The windows that add `frames` after `given` existing frames."""
-    size, kept = kind.window_frames, max_context_frames(kind)
+    size, kept = spec.window_frames, max_context_frames(spec)
     windows: list[Window] = []
     done = 0
     while done < frames:
@@ -46,14 +46,14 @@ def plan(kind: CodecSpec, frames: int, given: int = 0) -> list[Window]:
     return windows
 
 
-def max_context_frames(kind: CodecSpec) -> int:
+def max_context_frames(spec: CodecSpec) -> int:
     """The number of earlier frames that a window gets as context."""
-    return round(KEPT_SHARE * kind.window_frames)
+    return round(KEPT_SHARE * spec.window_frames)
 
 
-def steps(kind: CodecSpec, windows: list[Window]) -> int:
+def steps(spec: CodecSpec, windows: list[Window]) -> int:
     """The number of decoder steps for the windows."""
-    return sum(window.frames + max(kind.delays) for window in windows)
+    return sum(window.frames + max(spec.delays) for window in windows)
 
 
 @runtime_checkable
@@ -71,7 +71,7 @@ class Filling(Decoding, Protocol):
 class Run:
     """The inputs of a run of windows; `given` are the last frames of the preceding music."""
 
-    kind: CodecSpec
+    spec: CodecSpec
     decoder: Decoder
     conditioning: Conditioning
     windows: list[Window]
@@ -91,12 +91,12 @@ class Run:
             history = np.concatenate([kept, *new_frames], axis=2)
 
     def _window(self, window: Window, kept: Codes, on_step: Callable[[], None]) -> Iterator[Codes]:
-        delays, first = self.kind.delays, window.kept + 1
+        delays, first = self.spec.delays, window.kept + 1
         last = first + window.frames + max(delays)
-        grid = np.full((kept.shape[0], kept.shape[1], last), self.kind.padding, np.int64)
+        grid = np.full((kept.shape[0], kept.shape[1], last), self.spec.padding, np.int64)
         for codebook, delay in enumerate(delays):
             grid[:, codebook, 1 + delay : first + delay] = kept[:, codebook]
-        start_s = window.start / self.kind.frames_per_s
+        start_s = window.start / self.spec.frames_per_s
         states = self.conditioning(start_s)
         starts = first + np.array(delays)
         positions = np.arange(last)

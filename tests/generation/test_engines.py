@@ -58,11 +58,11 @@ def loaded(
 
 def codes_of(model: MusicModel, sampling: Sampling, seed: int = 1, rows: int = 1) -> Codes:
     """FRAMES frames of music to "slow piano"."""
-    kind = model.kind
+    spec = model.spec
     states = model.listener.states("slow piano", None)
-    nothing = np.zeros((rows, kind.codebooks, 0), np.int64)
+    nothing = np.zeros((rows, spec.codebooks, 0), np.int64)
     run = Run(
-        kind, model.decoder, lambda _start_s: states, plan(kind, FRAMES), nothing,
+        spec, model.decoder, lambda _start_s: states, plan(spec, FRAMES), nothing,
         Sampler(sampling, seed, rows), sampling.is_guided,
     )  # fmt: skip
     return np.concatenate(list(run.frames(lambda: None)), axis=2)
@@ -96,7 +96,7 @@ def test_the_likeliest_music_is_that_of_transformers(model_dir: Path, name: str)
     for runtime in ("torch", "openvino"):
         model = loaded(model_dir, name, runtime)
         codes = codes_of(model, Sampling(temperature=0.0))
-        stream = CodecStream(model.codec, model.kind)
+        stream = CodecStream(model.codec, model.spec)
         pieces = [
             stream.push(codes[:, :, a:b], b == FRAMES) for a, b in ((0, 1), (1, 25), (25, 40))
         ]
@@ -111,11 +111,11 @@ def test_the_engines_agree_about_what_comes_next(model_dir: Path, name: str) -> 
     models = [loaded(model_dir, name, engine) for engine in ("torch", "openvino")]
     states = models[0].listener.states("fast drums", None)
     assert np.array_equal(states, models[1].listener.states("fast drums", None))
-    tokens = np.random.default_rng(3).integers(0, 64, (2, models[0].kind.codebooks, 30))
+    tokens = np.random.default_rng(3).integers(0, 64, (2, models[0].spec.codebooks, 30))
     runs = [model.decoder.begin(states, 2, guided=True) for model in models]
     for start, end in ((0, 20), (20, 21), (21, 22), (22, 30)):
         exact, fast = (run(tokens[:, :, start:end]) for run in runs)
-        assert exact.shape == fast.shape == (4, models[0].kind.codebooks, 64)
+        assert exact.shape == fast.shape == (4, models[0].spec.codebooks, 64)
         assert np.abs(exact - fast).max() < 1e-4
 
 
@@ -210,10 +210,10 @@ def test_sound_that_is_decoded_in_pieces_is_the_sound(
     """Whatever the pieces: streaming equals offline."""
     random = np.random.default_rng(5)
     model = loaded(model_dir, name, engine)
-    codes = random.integers(0, 64, (2, model.kind.codebooks, 61))
-    whole = CodecStream(model.codec, model.kind).push(codes, True)
-    assert whole.shape == (2, model.kind.channels, 61 * 640)
-    stream = CodecStream(model.codec, model.kind)
+    codes = random.integers(0, 64, (2, model.spec.codebooks, 61))
+    whole = CodecStream(model.codec, model.spec).push(codes, True)
+    assert whole.shape == (2, model.spec.channels, 61 * 640)
+    stream = CodecStream(model.codec, model.spec)
     cuts = [0, *sorted(random.choice(np.arange(1, 61), 6, replace=False)), 61]
     pieces = [stream.push(codes[:, :, a:b], b == 61) for a, b in pairwise(cuts)]
     assert np.abs(np.concatenate(pieces, axis=2) - whole).max() < 1e-5
@@ -223,7 +223,7 @@ def test_sound_that_is_decoded_in_pieces_is_the_sound(
 def test_text_and_guidance_are_heard(model_dir: Path, name: str) -> None:
     """Releases of transformers are known in which the melody variants heard neither."""
     model = loaded(model_dir, name, "torch")
-    tokens = np.full((1, model.kind.codebooks, 1), model.kind.padding)
+    tokens = np.full((1, model.spec.codebooks, 1), model.spec.padding)
     logits = {
         text: model.decoder.begin(model.listener.states(text, None), 1, True)(tokens)
         for text in ("slow piano", "fast drums")
@@ -237,7 +237,7 @@ def test_text_and_guidance_are_heard(model_dir: Path, name: str) -> None:
 def test_a_melody_is_heard(model_dir: Path) -> None:
     model = loaded(model_dir, "melody", "torch")
     scale = np.eye(12, dtype=np.float32)
-    tokens = np.full((1, 4, 1), model.kind.padding)
+    tokens = np.full((1, 4, 1), model.spec.padding)
     logits = [
         model.decoder.begin(model.listener.states("piano", melody), 1, False)(tokens)
         for melody in (None, scale, scale[:, ::-1])
@@ -247,16 +247,16 @@ def test_a_melody_is_heard(model_dir: Path) -> None:
 
 
 def test_the_steps_are_the_frames_and_the_delays(model_dir: Path) -> None:
-    kind = loaded(model_dir, "plain", "torch").kind
-    assert kind.frames_per_s == 50
-    assert steps(kind, plan(kind, 500)) == 503
-    long = plan(kind, 15_000)
+    spec = loaded(model_dir, "plain", "torch").spec
+    assert spec.frames_per_s == 50
+    assert steps(spec, plan(spec, 500)) == 503
+    long = plan(spec, 15_000)
     assert [(w.start, w.kept, w.frames) for w in long[:3]] == [
         (0, 0, 1500), (900, 600, 900), (1800, 600, 900),
     ]  # fmt: skip
     assert sum(window.frames for window in long) == 15_000
-    assert plan(kind, 100, given=600)[0].start == 0
-    stereo = loaded(model_dir, "stereo", "torch").kind
+    assert plan(spec, 100, given=600)[0].start == 0
+    stereo = loaded(model_dir, "stereo", "torch").spec
     assert stereo.delays == [0, 0, 1, 1, 2, 2, 3, 3]
 
 

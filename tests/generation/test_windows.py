@@ -52,8 +52,8 @@ def music(
 
 
 def test_a_window_is_what_the_model_oversees(model: MusicModel) -> None:
-    assert model.kind.window_frames == WINDOW_S * 50
-    windows = plan(model.kind, 400)
+    assert model.spec.window_frames == WINDOW_S * 50
+    windows = plan(model.spec, 400)
     assert [(w.start, w.kept, w.frames) for w in windows] == [
         (0, 0, 150), (90, 60, 90), (180, 60, 90), (270, 60, 70),
     ]  # fmt: skip

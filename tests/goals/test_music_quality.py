@@ -50,7 +50,7 @@ def test_the_bundled_model_does_as_the_prompt_says(model: MusicModel, tmp_path: 
         options = GenerationOptions(duration=DURATION_S, seed=seed)
         generate(model, Prompt(prompt), JobContext(options, tmp_path))
         sound = read_sound(tmp_path / "music.wav")[0]
-        heard.append(decide(analyse(sound, model.kind.sample_rate_hz), thresholds))
+        heard.append(decide(analyse(sound, model.spec.sample_rate_hz), thresholds))
         asked.append(Heard(combination.tempo, combination.drums, combination.register))
     for attribute in Heard._fields:
         followed = [

@@ -39,7 +39,7 @@ class CudaDecoder:
         self,
         folder: Path,
         shape: Shape,
-        kind: CodecSpec,
+        spec: CodecSpec,
         device: str,
         load_on_cpu: Callable[[], Decoder],
     ) -> None:
@@ -48,7 +48,7 @@ class CudaDecoder:
         self.network = Network(folder, shape, device, torch.float16)
         self.device = device
         self._fallback = CpuFallback(load_on_cpu)
-        self._most_frames = kind.window_frames + max(kind.delays) + 1
+        self._most_frames = spec.window_frames + max(spec.delays) + 1
         self._lock = Lock()
         self._idle: list[Run] = []
 
@@ -72,11 +72,11 @@ class CudaDecoder:
         # Without the lock: runs that are collected as garbage are given back, which takes it.
         release_memory()
 
-    def rehearse(self, kind: CodecSpec) -> None:
+    def rehearse(self, spec: CodecSpec) -> None:
         """Draw a few codes to find device failures early."""
         shape = self.network.shape
         states = np.zeros((2, PROMPT_STEP, shape.hidden), np.float32)
-        grid = np.full((1, kind.codebooks, 3), kind.padding, np.int64)
+        grid = np.full((1, spec.codebooks, 3), spec.padding, np.int64)
         is_code = np.ones(grid.shape[1:], bool)
         for _ in self._begin(states, 1, True).fill(grid, is_code, 1, Sampler(Sampling(), 0, 1)):
             pass

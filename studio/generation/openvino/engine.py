@@ -131,11 +131,11 @@ def _run(network: Any, *given: Any) -> list[Any]:
 
 
 def build(
-    folder: Path, config: Any, kind: CodecSpec, *, precision: str, threads: int, graphs: Path
+    folder: Path, config: Any, spec: CodecSpec, *, precision: str, threads: int, graphs: Path
 ) -> tuple[OpenVinoDecoder, OpenVinoCodec, str]:
     """Decoder and codec of a directory, and the precision. Raises NotConvertible."""
     precision = "int8" if precision == "auto" else precision
-    shape = shape_of(config, kind)
+    shape = shape_of(config, spec)
     described, networks = _networks(folder, config, shape, BITS[precision], graphs)
     exact: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
