@@ -247,13 +247,13 @@ class Child:
         if sys.platform == "linux":
             import resource
 
-            for kind, most in (
+            for kind, max_value in (
                 (resource.RLIMIT_DATA, self._memory_bytes),
                 (resource.RLIMIT_FSIZE, self._max_bytes),
                 (resource.RLIMIT_CORE, 0),
             ):
                 _, hard = resource.prlimit(self._process.pid, kind)
-                limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+                limit = max_value if hard == resource.RLIM_INFINITY else min(max_value, hard)
                 resource.prlimit(self._process.pid, kind, (limit, limit))
 
     def _limit_cpu(self) -> None:

@@ -50,10 +50,10 @@ def parse_gain(name: str, text: str) -> float:
     return gain
 
 
-def _number(name: str, text: str, least: float, most: float) -> float:
-    if not _NUMBER.fullmatch(text) or not least <= float(text) <= most:
+def _number(name: str, text: str, minimum: float, maximum: float) -> float:
+    if not _NUMBER.fullmatch(text) or not minimum <= float(text) <= maximum:
         raise InvalidOption(
-            f"`{name}` is {text[:50]!r}; it must be a number between {least:g} and {most:g}."
+            f"`{name}` is {text[:50]!r}; it must be a number between {minimum:g} and {maximum:g}."
         )
     return float(text)
 

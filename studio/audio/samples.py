@@ -11,12 +11,12 @@ from studio.audio.decoding import decode
 SAMPLE_BYTES = 2
 HEADER_BYTES = 44
 _PCM = 1
-_MOST_BYTES = 0xFFFFFFFF - HEADER_BYTES
+_MAX_DATA_BYTES = 0xFFFFFFFF - HEADER_BYTES
 
 
 def wav_header(rate_hz: int, size_bytes: int) -> bytes:
     """The header for `size_bytes` bytes of 16-bit mono samples."""
-    size_bytes = min(size_bytes - size_bytes % SAMPLE_BYTES, _MOST_BYTES)
+    size_bytes = min(size_bytes - size_bytes % SAMPLE_BYTES, _MAX_DATA_BYTES)
     form = (_PCM, 1, rate_hz, rate_hz * SAMPLE_BYTES, SAMPLE_BYTES, 8 * SAMPLE_BYTES)
     return (
         b"RIFF"

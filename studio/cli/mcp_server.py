@@ -35,7 +35,7 @@ REPORT_EVERY_S = 0.5
 MAX_SILENCE_S = 5.0
 WAITING = "waiting for another call"
 # What the download of weights counts of a source, and the least step of the progress.
-DOWNLOAD_SHARE, LEAST_STEP = 0.1, 1e-6
+DOWNLOAD_SHARE, MIN_STEP = 0.1, 1e-6
 
 
 def is_installed() -> bool:
@@ -185,7 +185,7 @@ class _Progress:
 
         await anyio.sleep(MAX_SILENCE_S)
         while not self.has_begun.is_set():
-            self._sent += LEAST_STEP
+            self._sent += MIN_STEP
             await self._send(self._sent, self._total, WAITING)
             await anyio.sleep(MAX_SILENCE_S)
 
@@ -201,6 +201,6 @@ class _Progress:
         silent_s = time.monotonic() - self._sent_s
         is_news = progress > self._sent or stage != self._stage or silent_s >= MAX_SILENCE_S
         if is_news and silent_s >= REPORT_EVERY_S:
-            self._sent = max(progress, self._sent + LEAST_STEP)
+            self._sent = max(progress, self._sent + MIN_STEP)
             self._sent_s, self._stage = time.monotonic(), stage
             from_thread.run(self._send, self._sent, self._total, stage)

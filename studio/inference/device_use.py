@@ -29,22 +29,22 @@ class DeviceUse:
     def __init__(self) -> None:
         self._failure: str | None = None
         self._shortage: str | None = None
-        self._most: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+        self._max_batches: WeakKeyDictionary[object, int] = WeakKeyDictionary()
 
     @property
     def note(self) -> str | None:
         return self._failure or self._shortage
 
-    def most(self, network: object, count: int) -> int:
+    def max_batch(self, network: object, count: int) -> int:
         """How many windows a network takes at a time, if it takes `count` with enough memory."""
-        return min(count, self._most.get(network, count))
+        return min(count, self._max_batches.get(network, count))
 
-    def take_fewer(self, network: object, most: int, doing: str) -> None:
-        """Let a network take at most `most` windows at a time for the rest of the job."""
-        if self._most.get(network, most + 1) > most:
-            self._most[network] = most
+    def take_fewer(self, network: object, max_batch: int, doing: str) -> None:
+        """Let a network take at most `max_batch` windows at a time for the rest of the job."""
+        if self._max_batches.get(network, max_batch + 1) > max_batch:
+            self._max_batches[network] = max_batch
             self._shortage = (
-                f"The CUDA device has little free memory: {doing} {most} at a time, which is "
+                f"The CUDA device has little free memory: {doing} {max_batch} at a time, which is "
                 "slower."
             )
             log.warning(self._shortage)

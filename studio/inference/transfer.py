@@ -184,17 +184,17 @@ def _continue(file: RemoteFile, report: Callable[[int], None]) -> None:
     """Download the missing part; incomplete answers are retried. Raises DownloadFailed."""
     import httpx2
 
-    failures = most_bytes = 0
+    failures = max_received_bytes = 0
     with open(file.unfinished, "ab") as stream:
         if stream.tell() > file.size_bytes:
             stream.truncate(0)
         while (before_bytes := stream.seek(0, os.SEEK_END)) < file.size_bytes:
-            most_bytes = max(most_bytes, before_bytes)
+            max_received_bytes = max(max_received_bytes, before_bytes)
             report(before_bytes)
             try:
                 _receive(file, stream, report)
             except (httpx2.TransportError, _AnswerTooShort) as error:
-                failures = failures + 1 if stream.tell() <= most_bytes else 0
+                failures = failures + 1 if stream.tell() <= max_received_bytes else 0
                 log.warning("the download of %s was interrupted: %r", file.url, error)
                 if failures > RETRIES:
                     if isinstance(error, _AnswerTooShort):

@@ -99,11 +99,12 @@ def check_arguments(arguments: Mapping[str, Any], segment_s: float | None = None
     `arguments` are those of its constructor, with their defaults; `segment_s` is the bag's own,
     which replaces the network's.
     """
-    for name, (least, most) in _RANGES.items():
+    for name, (minimum, maximum) in _RANGES.items():
         value = arguments.get(name)
-        if value is not None and not (_is_number(value, bool) and least <= value <= most):
+        if value is not None and not (_is_number(value, bool) and minimum <= value <= maximum):
             raise OutOfBounds(
-                f"the argument {name} is {_shown(value)}; it must be between {least:g} and {most:g}"
+                f"the argument {name} is {_shown(value)}; it must be between {minimum:g} and "
+                f"{maximum:g}"
             )
     _check_stems(arguments.get("sources"))
     _check_bands(arguments.get("multi_freqs"))

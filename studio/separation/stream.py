@@ -115,7 +115,7 @@ class Lane:
         self._added += 1
 
 
-_Flight = tuple[int, list[Segment], Future[Array]]
+_InFlight = tuple[int, list[Segment], Future[Array]]
 """Segments on their way through a network: lane, segments, stems (batch, sources, ...)."""
 
 
@@ -178,14 +178,14 @@ class Separation:
         Networks run on threads of their own, ahead of the caller. `on_segment` is called with the
         number of finished segments; what it raises ends the run after the segments in flight.
         """
-        flying: deque[_Flight] = deque()
+        in_flight: deque[_InFlight] = deque()
         parallel = max(lane.network.parallel for lane in self._lanes)
         done = emitted = 0
         with WorkerThreads(parallel) as threads:
             try:
                 while emitted < self._length:
-                    self._launch(threads, flying, parallel + 1)
-                    index, segments, result = flying.popleft()
+                    self._launch(threads, in_flight, parallel + 1)
+                    index, segments, result = in_flight.popleft()
                     # The network's array is freed when its last segment has been added.
                     batch = deque(result.result())
                     del result
@@ -199,18 +199,20 @@ class Separation:
                             emitted = final
                     self._forget(emitted)
             finally:
-                for _, _, result in flying:
+                for _, _, result in in_flight:
                     result.cancel()
 
-    def _launch(self, threads: WorkerThreads, flying: "deque[_Flight]", most: int) -> None:
+    def _launch(
+        self, threads: WorkerThreads, in_flight: "deque[_InFlight]", max_in_flight: int
+    ) -> None:
         """Cut windows and hand them to the networks, the earliest first."""
-        while len(flying) < most:
+        while len(in_flight) < max_in_flight:
             open_lanes = [i for i, lane in enumerate(self._lanes) if not lane.all_cut]
             if not open_lanes:
                 return
             index = min(open_lanes, key=lambda i: self._lanes[i].next_cut)
             segments, windows = self._lanes[index].cut(self._mixture, self._arrays)
-            flying.append((index, segments, threads.submit(self._lanes[index].network, windows)))
+            in_flight.append((index, segments, threads.submit(self._lanes[index].network, windows)))
 
     def _forget(self, emitted: int) -> None:
         needs = [lane.needs_from for lane in self._lanes if not lane.all_cut]

@@ -16,7 +16,7 @@ from studio.separation.group_norm import spread_group_norms
 log = logging.getLogger(__name__)
 
 # More windows at once fill no device better, and hold more of the recording.
-BATCH_MOST = 8
+MAX_BATCH = 8
 # Share of the free device memory that a batch may take; other jobs want some as well.
 MEMORY_SHARE = 0.5
 
@@ -47,7 +47,7 @@ class TorchNetwork:
 
     @property
     def batch(self) -> int:
-        return current_use().most(self, self.max_batch)
+        return current_use().max_batch(self, self.max_batch)
 
     def window_samples(self, length: int) -> int:
         if hasattr(self.module, "valid_length"):
@@ -170,4 +170,4 @@ def _batch(network: TorchNetwork, device: str) -> int:
     each = max(1, torch.cuda.max_memory_allocated(device) - before)
     free, _ = torch.cuda.mem_get_info(device)
     reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(1, min(BATCH_MOST, int(MEMORY_SHARE * (free + reserved) / each)))
+    return max(1, min(MAX_BATCH, int(MEMORY_SHARE * (free + reserved) / each)))

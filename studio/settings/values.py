@@ -24,13 +24,13 @@ def boolean(text: str) -> bool:
     return known[text.strip().lower()]
 
 
-def integer(least: int, most: int) -> Callable[[str], int]:
+def integer(minimum: int, maximum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"\s*-?[0-9]{1,20}\s*", text):
             raise ValueError("use a whole number")
         number = int(text)
-        if not least <= number <= most:
-            raise ValueError(f"use a number from {least} to {most}")
+        if not minimum <= number <= maximum:
+            raise ValueError(f"use a number from {minimum} to {maximum}")
         return number
 
     return parse

@@ -67,7 +67,7 @@ class CudaModel:
 
     def max_windows(self, beam_size: int) -> int:
         """How many windows are decoded at the same time."""
-        return current_use().most(self, self._model.max_windows(beam_size))
+        return current_use().max_batch(self, self._model.max_windows(beam_size))
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any:
         count = features.shape[0]

@@ -135,7 +135,7 @@ class FasterWhisper:
             # faster-whisper uses an `initial_prompt` for the first pass of a window only.
             "hotwords": self._hints(options),
             "word_timestamps": options.word_timestamps,
-            "max_new_tokens": self._most_new_tokens(options),
+            "max_new_tokens": self._max_new_tokens(options),
             "compression_ratio_threshold": MAX_COMPRESSION_RATIO,
             "log_prob_threshold": MIN_AVERAGE_LOG_PROBABILITY,
             "no_speech_threshold": MAX_NO_SPEECH_PROBABILITY,
@@ -192,7 +192,7 @@ class FasterWhisper:
         release_free_memory()
         return [result.result() for result in results]
 
-    def _most_new_tokens(self, options: DecodeOptions) -> int | None:
+    def _max_new_tokens(self, options: DecodeOptions) -> int | None:
         """What faster-whisper must be told for `max_tokens` of text.
 
         It adds the length of the prompt, and CTranslate2 takes half of the sum for the text, or

@@ -182,11 +182,11 @@ def check_query(operation: Operation) -> None:
                 + (f"Known: {', '.join(known)}." if known else "This route has none.")
             )
         value = single(name, values)
-        most = known[name].schema.get("maxLength")
-        if most is not None and len(value) > most:
+        max_characters = known[name].schema.get("maxLength")
+        if max_characters is not None and len(value) > max_characters:
             raise InvalidOption(
                 f"The query parameter {name!r} has {len(value):,} characters; the maximum is "
-                f"{most}."
+                f"{max_characters}."
             )
 
 

@@ -48,7 +48,7 @@ class CudaDecoder:
         self.network = Network(folder, shape, device, torch.float16)
         self.device = device
         self._fallback = CpuFallback(load_on_cpu)
-        self._most_frames = spec.window_frames + max(spec.delays) + 1
+        self._max_frames = spec.window_frames + max(spec.delays) + 1
         self._lock = Lock()
         self._idle: list[Run] = []
 
@@ -85,7 +85,7 @@ class CudaDecoder:
         repeated = np.repeat(states[: 1 + guided], rows, axis=0)
         prefix = repeated.shape[1] if self.network.shape.is_prefixed else 0
         tokens = _rounded(repeated.shape[1], PROMPT_STEP)
-        key = (repeated.shape[0], tokens, _rounded(prefix + self._most_frames, LENGTH_STEP))
+        key = (repeated.shape[0], tokens, _rounded(prefix + self._max_frames, LENGTH_STEP))
         return CudaDecoding(self, self._take(key), repeated, rows)
 
     def _take(self, key: Key) -> Run:
