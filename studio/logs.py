@@ -71,7 +71,7 @@ class OneLine(logging.Filter):
         return True
 
 
-class Limited:
+class RateLimitedLog:
     """Logs at most one line per second, with the number of suppressed ones."""
 
     def __init__(self, log: logging.Logger) -> None:

@@ -23,7 +23,7 @@ from studio.settings.values import AUDIO_FILE_TYPES, MORE_FILE_TYPES
 from studio.storage.storage import Storage
 from studio.storage.uploads import Upload
 
-log = logs.Limited(logging.getLogger(__name__))
+log = logs.RateLimitedLog(logging.getLogger(__name__))
 
 
 def downloading(report: Report) -> OnTransfer:

@@ -32,12 +32,12 @@ CONNECT_TIMEOUT_S = 10.0
 TIMEOUT_S = 600.0
 POLL_S = 1.0
 # How long a server or its database may be unavailable during a job, for example for a restart.
-AWAY_S = 60.0
+MAX_OUTAGE_S = 60.0
 # Sent by a proxy if the server does not respond; 503 counts only without an error code.
 GATEWAY_STATUSES = {502, 504}
 UNAVAILABLE = 503
 # How many times a rate-limited request is retried, and the longest wait before a retry.
-MAX_REFUSALS = 5
+MAX_RATE_LIMIT_RETRIES = 5
 MAX_RETRY_AFTER_S = 60.0
 
 
@@ -64,9 +64,9 @@ class Api:
             answer: dict[str, Any] = response.json()
             return answer
 
-    def get_patiently(self, path: str) -> dict[str, Any]:
-        """The answer to a GET. Retries for AWAY_S while server or database are unavailable."""
-        ends_s = time.monotonic() + AWAY_S
+    def get_with_retries(self, path: str) -> dict[str, Any]:
+        """The response to a GET. Retries for MAX_OUTAGE_S while the server or its database is away."""
+        ends_s = time.monotonic() + MAX_OUTAGE_S
         while True:
             try:
                 return self.send("GET", path)
@@ -84,7 +84,7 @@ class Api:
     @contextmanager
     def _stream(self, method: str, path: str, **more: Any) -> Iterator[httpx2.Response]:
         try:
-            for attempt in range(MAX_REFUSALS + 1):
+            for attempt in range(MAX_RATE_LIMIT_RETRIES + 1):
                 with self._client.stream(method, self._url + path, **more) as response:
                     if response.status_code < 400:
                         yield response
@@ -93,7 +93,7 @@ class Api:
                 problem = self._error(response)
                 wait_s = _retry_after_s(response)
                 is_limited = isinstance(problem, TooManyRequests) and wait_s <= MAX_RETRY_AFTER_S
-                if not is_limited or attempt == MAX_REFUSALS:
+                if not is_limited or attempt == MAX_RATE_LIMIT_RETRIES:
                     raise problem
                 time.sleep(wait_s)
         except httpx2.HTTPError as error:
@@ -215,7 +215,7 @@ class RemoteBackend:
     def _wait(self, file_id: str, report: Report) -> dict[str, Any]:
         """The result of the latest job of a file, once it has ended."""
         while True:
-            status = self._api.get_patiently(f"/status/{file_id}")
+            status = self._api.get_with_retries(f"/status/{file_id}")
             if status["status"] == "completed":
                 result: dict[str, Any] = status["jobs"][0]["result"]
                 return result

@@ -34,7 +34,7 @@ Converted = tuple[dict[str, Any], Callable[[str], Any]]
 """A description, and the networks by name: the path of a stored graph, or the graph itself."""
 
 
-def kept_or_converted(
+def cached_or_converted(
     graphs: Path,
     key: str,
     keep: Callable[[], object],
@@ -53,7 +53,7 @@ def kept_or_converted(
     return description, lambda name: folder / f"{name}.xml"
 
 
-def convert_apart(module: str, graphs: Path, *given: object) -> bool:
+def convert_in_subprocess(module: str, graphs: Path, *given: object) -> bool:
     """Run a module that converts the network `given` by its arguments and stores it in `graphs`.
 
     Returns whether the graph was stored. Raises NotConvertible, ValueError if the weights cannot be

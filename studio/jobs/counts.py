@@ -9,7 +9,7 @@ from studio.inference.shared_call import SharedCall
 from studio.jobs.job import State
 from studio.jobs.store import JobStore
 
-log = logs.Limited(logging.getLogger(__name__))
+log = logs.RateLimitedLog(logging.getLogger(__name__))
 
 WAIT_S = 2.0
 

@@ -27,7 +27,7 @@ HOUR_S = 3600.0
 TEMPORARY_S = HOUR_S
 # After a larger change, the clock is not trusted until it has been stable for this long.
 MAX_JUMP_S = 600.0
-BELIEVED_AFTER_S = 86_400.0
+TRUSTED_AFTER_S = 86_400.0
 
 
 def steady_s() -> float:
@@ -65,9 +65,9 @@ class Housekeeper:
         self._every_s = every_s
         self._steady = steady
         self._offset_s = clock() - steady()
-        self._set_s: float | None = None
+        self._clock_changed_s: float | None = None
         # Whether the database knows a result of the storage.
-        self._is_theirs = False
+        self._knows_results = False
         self._stopping = Event()
         self._thread: Thread | None = None
 
@@ -100,19 +100,19 @@ class Housekeeper:
         offset_s, steady_s = self._clock() - self._steady(), self._steady()
         jump_s = offset_s - self._offset_s
         if abs(jump_s) <= MAX_JUMP_S:
-            self._offset_s, self._set_s = offset_s, None
+            self._offset_s, self._clock_changed_s = offset_s, None
             return True
-        if self._set_s is None:
-            self._set_s = steady_s
+        if self._clock_changed_s is None:
+            self._clock_changed_s = steady_s
             log.warning(
                 "the system clock changed by %.0f s; nothing is deleted by age until it has been "
                 "stable for %.0f h or the server restarts",
                 jump_s,
-                BELIEVED_AFTER_S / HOUR_S,
+                TRUSTED_AFTER_S / HOUR_S,
             )
-        if steady_s - self._set_s < BELIEVED_AFTER_S:
+        if steady_s - self._clock_changed_s < TRUSTED_AFTER_S:
             return False
-        self._offset_s, self._set_s = offset_s, None
+        self._offset_s, self._clock_changed_s = offset_s, None
         return True
 
     def _remove_results_without_a_job(self) -> None:
@@ -127,8 +127,8 @@ class Housekeeper:
             # The storage has listed them before, so jobs added in the meantime are known.
             states = self._store.states_by_result(results)
             shared = self._store.shared_results(results)
-            self._is_theirs = self._is_theirs or State.COMPLETED in states.values()
-            useless = {State.FAILED, State.CANCELED, *([None] if self._is_theirs else [])}
+            self._knows_results = self._knows_results or State.COMPLETED in states.values()
+            useless = {State.FAILED, State.CANCELED, *([None] if self._knows_results else [])}
             return [
                 one for one in results if one.key not in shared and states.get(one.name) in useless
             ]

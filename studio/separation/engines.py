@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from studio.inference.convert_process import kept_or_converted
+from studio.inference.convert_process import cached_or_converted
 from studio.inference.devices import Device
 from studio.inference.engine_choice import run_on_best, torch_name
 from studio.inference.engine_settings import EngineSettings
@@ -109,7 +109,7 @@ def _graph(file: Weights, graphs: Path) -> tuple[Graph, Any]:
         graph, layers = convert(file.load())
         return describe(graph), {LAYERS: layers}
 
-    description, networks = kept_or_converted(
+    description, networks = cached_or_converted(
         graphs,
         key(file.path, file.segment_s),
         lambda: keep_graph(file.path, file.segment_s, graphs),

@@ -29,7 +29,7 @@ DELETED_AT_ONCE = 1000
 # How often to look whether a file has been sent.
 LOOK_EVERY_S = 0.05
 
-log = logs.Limited(logging.getLogger(__name__))
+log = logs.RateLimitedLog(logging.getLogger(__name__))
 
 
 @dataclass(frozen=True)

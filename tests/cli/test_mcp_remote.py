@@ -104,7 +104,7 @@ def test_a_server_whose_database_is_away_for_a_moment_is_asked_again() -> None:
     """A proxy in front of it may also report that it is down."""
     away = json.dumps({"code": "storage_unavailable", "error": "The database does not respond."})
     with answering((503, away), (503, "<h1>No server</h1>"), (200, '{"n": 1}')) as (api, _):
-        assert api.get_patiently("/status/0") == {"n": 1}
+        assert api.get_with_retries("/status/0") == {"n": 1}
 
 
 def test_work_waits_for_the_rate_limit_of_a_server() -> None:

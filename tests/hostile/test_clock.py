@@ -9,7 +9,7 @@ import pytest
 from studio.jobs import migration
 from studio.jobs.database import connect
 from studio.jobs.execution import Executor
-from studio.jobs.housekeeping import BELIEVED_AFTER_S, HOUR_S
+from studio.jobs.housekeeping import HOUR_S, TRUSTED_AFTER_S
 from studio.jobs.pauses import MAX_PAUSE_S, Pauses
 from studio.jobs.quota import Quota
 from studio.jobs.store import JobStore
@@ -54,7 +54,7 @@ def test_a_clock_that_goes_on_is_believed(tmp_path: Path) -> None:
     upload = house.upload()
     house.now += 48 * HOUR_S
     house.keeper.sweep()
-    house.passes(BELIEVED_AFTER_S)
+    house.passes(TRUSTED_AFTER_S)
     house.keeper.sweep()
     assert not house.storage.has(upload.file_id)
 

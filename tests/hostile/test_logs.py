@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from studio.jobs import webhooks
-from studio.logs import Limited, OneLine, TextFormatter
+from studio.logs import OneLine, RateLimitedLog, TextFormatter
 from tests.support.server import WAIT_S
 from tests.support.webhooks import WebhookBench
 
@@ -98,7 +98,7 @@ def test_an_error_of_socketio_is_one_line() -> None:
 
 def test_what_repeats_is_counted() -> None:
     with text_log("studio.tests") as written:
-        limited = Limited(logging.getLogger("studio.tests"))
+        limited = RateLimitedLog(logging.getLogger("studio.tests"))
         for number in range(1000):
             limited.warning("%d", number)
     assert 1 <= len(written.getvalue().splitlines()) < 100

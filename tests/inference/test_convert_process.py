@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from studio.inference import graph_cache
-from studio.inference.convert_process import convert_apart
+from studio.inference.convert_process import convert_in_subprocess
 from studio.inference.graph_cache import ConversionFailed, GraphCache, NotConvertible
 
 MODULE = "tests.support.converting"
@@ -25,7 +25,7 @@ def identity() -> Any:
 
 
 def test_what_was_kept_is_there(tmp_path: Path) -> None:
-    assert convert_apart(MODULE, tmp_path / "new", "kept")
+    assert convert_in_subprocess(MODULE, tmp_path / "new", "kept")
     assert (tmp_path / "new" / "kept").is_file()
 
 
@@ -40,7 +40,7 @@ def test_what_was_kept_is_there(tmp_path: Path) -> None:
 )
 def test_the_reason_is_told(tmp_path: Path, how: str, kind: type[Exception], reason: str) -> None:
     with pytest.raises(kind, match=reason):
-        convert_apart(MODULE, tmp_path, how)
+        convert_in_subprocess(MODULE, tmp_path, how)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -49,7 +49,7 @@ def test_what_cannot_be_written_is_told_in_the_log(
 ) -> None:
     (tmp_path / "taken").mkdir()
     with caplog.at_level(logging.WARNING):
-        assert not convert_apart(MODULE, tmp_path, "taken")
+        assert not convert_in_subprocess(MODULE, tmp_path, "taken")
     assert "Is a directory" in caplog.text
 
 
@@ -58,7 +58,7 @@ def test_no_process_is_started_for_a_folder_that_cannot_be(
 ) -> None:
     (tmp_path / "file").write_text("in its place")
     with caplog.at_level(logging.WARNING):
-        assert not convert_apart(MODULE, tmp_path / "file", "kept")
+        assert not convert_in_subprocess(MODULE, tmp_path / "file", "kept")
     assert "cannot create the folder" in caplog.text
 
 

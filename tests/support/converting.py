@@ -1,4 +1,4 @@
-"""A module as `convert_apart` runs it, which does as its second argument says."""
+"""A module as `convert_in_subprocess` runs it, which does as its second argument says."""
 
 import os
 import signal

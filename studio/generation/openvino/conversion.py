@@ -10,7 +10,7 @@ from studio.generation import parts
 from studio.generation.openvino.graph import build_cross_attention, build_decoder, convert_codec
 from studio.generation.shape import Shape, shape_of
 from studio.generation.torch_engine import TorchCodec
-from studio.inference.convert_process import answer, convert_apart
+from studio.inference.convert_process import answer, convert_in_subprocess
 from studio.inference.graph_cache import GraphCache, graph_key
 
 GRAPH_VERSION = 4
@@ -45,7 +45,7 @@ def keep_graphs(folder: Path, bits: int, graphs: Path) -> bool:
     Raises NotConvertible, ValueError where the weights cannot be read, or RuntimeError where the
     conversion fails.
     """
-    return convert_apart(__name__, graphs, folder.absolute(), bits)
+    return convert_in_subprocess(__name__, graphs, folder.absolute(), bits)
 
 
 def main(graphs: str, folder: str, bits: str) -> int:

@@ -11,7 +11,7 @@ from studio.generation.model import CodecSpec, Codes, Decoding, Hidden, Logits, 
 from studio.generation.openvino.conversion import Description, convert, keep_graphs, key
 from studio.generation.shape import Shape, shape_of
 from studio.generation.torch_engine import TorchCodec
-from studio.inference.convert_process import kept_or_converted
+from studio.inference.convert_process import cached_or_converted
 from studio.inference.graph_cache import RELEASED_WHOLE
 from studio.inference.hardware import native_bf16
 from studio.inference.openvino_import import compile_graph, import_openvino
@@ -166,7 +166,7 @@ def _networks(
     folder: Path, config: Any, shape: Shape, bits: int, graphs: Path
 ) -> tuple[Description, Networks]:
     """The graphs of a directory: from the cache, or converted and kept there."""
-    return kept_or_converted(
+    return cached_or_converted(
         graphs,
         key(folder, shape, bits),
         lambda: keep_graphs(folder, bits, graphs),

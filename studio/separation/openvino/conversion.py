@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from studio.inference.convert_process import answer, convert_apart
+from studio.inference.convert_process import answer, convert_in_subprocess
 from studio.inference.graph_cache import GraphCache
 from studio.separation.checkpoints import load_file
 from studio.separation.openvino.network import LAYERS, convert, describe, key
@@ -18,7 +18,7 @@ def keep_graph(weights: Path, segment_s: float | None, graphs: Path) -> bool:
     """
     # Links stay: what they lead to has no ending that tells how it may be read.
     segment = "" if segment_s is None else repr(segment_s)
-    return convert_apart(__name__, graphs, weights.absolute(), segment)
+    return convert_in_subprocess(__name__, graphs, weights.absolute(), segment)
 
 
 def main(graphs: str, weights: str, segment: str) -> int:

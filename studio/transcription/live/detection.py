@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 # A language is certain if it was at least this probable in this much speech. What is heard in less
 # may be a cough or an "Hm", and a guess about much speech may still be wrong.
-SURE = 0.8
-ENOUGH_S = 3.0
+MIN_PROBABILITY = 0.8
+MIN_VOICE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Detected:
 
     @property
     def is_sure(self) -> bool:
-        return self.probability >= SURE
+        return self.probability >= MIN_PROBABILITY
 
 
 class Detection:
@@ -31,7 +31,7 @@ class Detection:
 
     def heard(self, detected: Detected, seconds: float) -> None:
         """Note what an unfinished utterance is in."""
-        if detected.is_sure and seconds >= ENOUGH_S:
+        if detected.is_sure and seconds >= MIN_VOICE_S:
             self.of_utterance = detected.language
 
     def ended(self, detected: Detected, seconds: float) -> str | None:
@@ -41,4 +41,4 @@ class Detection:
         if detected.language != self._language:
             self._language, self._heard_s = detected.language, 0.0
         self._heard_s += seconds
-        return self._language if self._heard_s >= ENOUGH_S else None
+        return self._language if self._heard_s >= MIN_VOICE_S else None

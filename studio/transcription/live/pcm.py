@@ -11,7 +11,7 @@ import numpy.typing as npt
 from studio.audio import MonoMixer
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.events import SessionError
-from studio.transcription.live.magic import MAGIC_BYTES, container_of, mpeg_of
+from studio.transcription.live.file_signatures import MAGIC_BYTES, container_of, mpeg_of
 
 RATES_HZ = (8_000, 96_000)
 MAX_CHANNELS = 8

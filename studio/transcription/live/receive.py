@@ -14,7 +14,7 @@ from studio.audio import StreamDecoder
 from studio.errors import StudioError
 from studio.transcription.engine import RATE_HZ, Speech
 from studio.transcription.live.events import SessionError
-from studio.transcription.live.magic import container_of
+from studio.transcription.live.file_signatures import container_of
 from studio.transcription.live.pcm import (
     MAX_CHANNELS,
     PCM,

@@ -46,7 +46,7 @@ class ReceivedAudio:
             self._start = position
 
 
-class Pace:
+class ArrivalPace:
     """Whether audio comes faster than anybody speaks, so that nobody waits for its text.
 
     `patience_s` is how much audio may wait to be decoded.
@@ -56,17 +56,17 @@ class Pace:
         self.is_file = False
         self._ahead_s = min(FILE_AHEAD_S, patience_s / 2)
         # When all audio was last decoded, and how much there was.
-        self._even_s, self._received_s = now_s, 0.0
+        self._caught_up_s, self._received_s = now_s, 0.0
 
-    def even(self, received_s: float, now_s: float) -> None:
+    def caught_up(self, received_s: float, now_s: float) -> None:
         """Note that all audio before this has been decoded."""
         self.is_file = False
-        self._even_s, self._received_s = now_s, received_s
+        self._caught_up_s, self._received_s = now_s, received_s
 
-    def put_off(self, received_s: float, now_s: float) -> None:
+    def note_backlog(self, received_s: float, now_s: float) -> None:
         """Note that audio has to wait until there is room for it; `received_s` includes it.
 
         On a slow machine, that of a speaker has to wait as well.
         """
-        if received_s - self._received_s - (now_s - self._even_s) > self._ahead_s:
+        if received_s - self._received_s - (now_s - self._caught_up_s) > self._ahead_s:
             self.is_file = True

@@ -27,12 +27,12 @@ MIN_INTERVAL_S = 0.4
 # An interim text that is overdue by this much is as urgent as a final text.
 MAX_INTERVAL_S = 5.0
 # The interval between interim texts, as a multiple of the decoding time.
-SPARE = 1.2
+INTERVAL_FACTOR = 1.2
 MAX_TOKENS = 200
 FINAL_BEAM = 5
 FINAL_TEMPERATURES = (0.0, 0.4, 0.8)
 SWEEP_EVERY_S = 1.0
-LONGEST_WAY_S = 10.0
+MAX_GIVE_WAY_S = 10.0
 
 
 class Scheduler:
@@ -42,12 +42,12 @@ class Scheduler:
         self,
         lease: Lease,
         limit: ConcurrencyLimit,
-        longest_way_s: float = LONGEST_WAY_S,
+        max_give_way_s: float = MAX_GIVE_WAY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engines = Engines(lease, self.wake)
         self._limit = limit
-        self._longest_way_s = longest_way_s
+        self._max_give_way_s = max_give_way_s
         self._clock = clock
         self._sessions: dict[str, Session] = {}
         # The client of each session.
@@ -118,9 +118,9 @@ class Scheduler:
 
     def give_way(self) -> None:
         """Called by other work between its steps: blocks while speakers wait, but at most for
-        `longest_way_s`, so that the other work makes progress."""
+        `max_give_way_s`, so that the other work makes progress."""
         with self._changed:
-            self._changed.wait_for(self._has_time, self._longest_way_s)
+            self._changed.wait_for(self._has_time, self._max_give_way_s)
 
     def _has_time(self) -> bool:
         waiting = (self._sessions[name] for name in self._due if name in self._sessions)
@@ -190,15 +190,15 @@ class Scheduler:
         """The session with the most urgent task: final texts first, then the session served longest
         ago, so that one that sends a lot at once does not delay the others."""
         speaking = sum(session.is_speaking for session in sessions.values())
-        interval_s = SPARE * self._mean_s * max(1, speaking)
+        interval_s = INTERVAL_FACTOR * self._mean_s * max(1, speaking)
         now_s = self._clock()
         due: list[tuple[bool, int, float, str]] = []
         for name, session in sessions.items():
             session.interim_every_s = min(MAX_INTERVAL_S, max(MIN_INTERVAL_S, interval_s))
             urgency = session.due()
             if self._engines.is_ready(session.settings.variant) and urgency is not None:
-                goes_on, since_s = urgency
-                can_wait = goes_on and now_s - since_s < MAX_INTERVAL_S
+                is_unfinished, since_s = urgency
+                can_wait = is_unfinished and now_s - since_s < MAX_INTERVAL_S
                 due.append((can_wait, self._served.get(name, 0), since_s, name))
         with self._changed:
             self._note_due({name for *_, name in due})

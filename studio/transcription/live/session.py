@@ -17,7 +17,7 @@ from studio.transcription.live.endpoints import AFTER_SAMPLES, Endpoints, Span
 from studio.transcription.live.events import Advice, Observer, SessionError, Utterance
 from studio.transcription.live.lag import LagReport
 from studio.transcription.live.loops import without_loops
-from studio.transcription.live.received import Pace, ReceivedAudio
+from studio.transcription.live.received import ArrivalPace, ReceivedAudio
 from studio.transcription.live.settings import Limits, LiveSettings
 from studio.transcription.live.tasks import Early, EndedUtterance, Following, Task
 from studio.transcription.live.totals import Figures, Totals
@@ -49,7 +49,7 @@ class Session:
         self._on_expired = on_expired
         self.settings = settings
         self.interim_every_s = 0.5
-        self._pace = Pace(limits.waiting_s, now_s)
+        self._pace = ArrivalPace(limits.waiting_s, now_s)
         self._last_contact_s = now_s
         self._last_sound_s = now_s
         self._limits = limits
@@ -111,19 +111,19 @@ class Session:
         """Add audio."""
         with self._lock:
             self._last_contact_s = self._last_sound_s = now_s
-            was_even = self._waiting_s() == 0
+            had_caught_up = self._waiting_s() == 0
             self._received.append(speech)
-            if was_even:
-                self._pace.even(self._received.end_s, now_s)
+            if had_caught_up:
+                self._pace.caught_up(self._received.end_s, now_s)
             self._close(self._endpoints.feed(speech), now_s)
             self._discard_old_audio()
             self._tell_lag()
 
-    def put_off(self, seconds: float, now_s: float) -> None:
+    def note_backlog(self, seconds: float, now_s: float) -> None:
         """Note that this much more audio has to wait until there is room for it."""
         with self._lock:
             self._last_contact_s = now_s
-            self._pace.put_off(self._received.end_s + seconds, now_s)
+            self._pace.note_backlog(self._received.end_s + seconds, now_s)
 
     @property
     def is_file(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.inference.convert_process import answer, convert_apart, kept_or_converted
+from studio.inference.convert_process import answer, cached_or_converted, convert_in_subprocess
 from studio.inference.graph_cache import GraphCache, graph_key
 from studio.inference.hardware import has_amx, native_bf16
 from studio.transcription.openvino.alignment import CONFIG_FILE, alignment_heads
@@ -57,10 +57,10 @@ def networks(
     if graphs is None or (folder / MODEL_FILE).stat().st_size < KEPT_FROM_BYTES:
         return build(folder, precision, end).__getitem__
     given = folder.absolute(), end, *astuple(precision)
-    _, graph_of = kept_or_converted(
+    _, graph_of = cached_or_converted(
         graphs,
         _key(folder, precision, end),
-        lambda: convert_apart(__name__, graphs, *given),
+        lambda: convert_in_subprocess(__name__, graphs, *given),
         lambda: ({}, build(folder, precision, end)),
     )
     return graph_of

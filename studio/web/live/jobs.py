@@ -29,13 +29,13 @@ MAX_CONNECTIONS, MAX_CONNECTIONS_PER_CLIENT = 40, 8
 LOOK_EVERY_S = 1.0
 MIN_PAUSE_S = 0.25
 # After a look, the thread rests this many times as long as the look took.
-PAUSE_TIMES = 4
+PAUSE_FACTOR = 4
 
 Send = Callable[[str, str, dict[str, Any]], None]
 """Sends an event with data to a session ID."""
 
 log = logging.getLogger(__name__)
-defects = logs.Limited(log)
+defects = logs.RateLimitedLog(log)
 
 
 @dataclass
@@ -112,7 +112,7 @@ class JobFeed:
                     self._tell(dict(self._watches))
             except Exception as error:
                 defects.exception("cannot send the progress of jobs; continuing", error=error)
-            pause_s = max(MIN_PAUSE_S, PAUSE_TIMES * (time.monotonic() - began_s))
+            pause_s = max(MIN_PAUSE_S, PAUSE_FACTOR * (time.monotonic() - began_s))
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping, pause_s)
 

@@ -14,7 +14,7 @@ from studio.web.access import Access, key_of
 from studio.web.problems import for_caller
 
 log = logging.getLogger(__name__)
-defects = logs.Limited(log)
+defects = logs.RateLimitedLog(log)
 
 
 class StrictNamespace(ABC, Namespace):  # type: ignore[misc]

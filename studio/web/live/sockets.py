@@ -35,7 +35,7 @@ AT_ONCE = {"poll": 1, "websocket": 1, "send": 2}
 # Keys in the WSGI environment of a request.
 _ASKED, _CONNECTION = "studio.asked", "studio.connection"
 
-log = logs.Limited(logging.getLogger(__name__))
+log = logs.RateLimitedLog(logging.getLogger(__name__))
 
 
 @dataclass

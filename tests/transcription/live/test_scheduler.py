@@ -231,7 +231,7 @@ def in_thread(work: Callable[[], None]) -> Event:
 
 
 def test_other_work_continues_while_nobody_waits(recording: Spoken, sentence: Speech) -> None:
-    room = Room(recording, longest_way_s=10 * WAIT_S)
+    room = Room(recording, max_give_way_s=10 * WAIT_S)
     assert in_thread(room.scheduler.give_way).wait(WAIT_S)
     room.enter("speaker")
     assert in_thread(room.scheduler.give_way).wait(WAIT_S)
@@ -255,7 +255,7 @@ def test_other_work_waits_while_live_sound_is_decoded(room: Room, sentence: Spee
 
 
 def test_other_work_waits_no_longer_than_the_bound(recording: Spoken, sentence: Speech) -> None:
-    room = Room(recording, longest_way_s=0.1)
+    room = Room(recording, max_give_way_s=0.1)
     room.enter("speaker")
     room.hold("speaker", sentence)
     room.scheduler.give_way()
@@ -266,13 +266,13 @@ def test_other_work_waits_no_longer_than_the_bound(recording: Spoken, sentence: 
 
 def test_other_work_does_not_wait_for_files(recording: Spoken, sentence: Speech) -> None:
     """Another session is open, whose speaker is silent."""
-    room = Room(recording, longest_way_s=10 * WAIT_S)
+    room = Room(recording, max_give_way_s=10 * WAIT_S)
     room.enter("silent")
     file = room.enter("file")
     room.hold("file", sentence)
     room.say("file", sentence)
     assert room.scheduler.lag_s() > 0
-    file.put_off(10 * FILE_AHEAD_S, room.clock())
+    file.note_backlog(10 * FILE_AHEAD_S, room.clock())
     assert in_thread(room.scheduler.give_way).wait(WAIT_S)
     assert room.scheduler.lag_s() == 0
     room.engine.go_on.set()

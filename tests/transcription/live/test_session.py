@@ -291,7 +291,7 @@ def test_only_audio_that_comes_faster_than_speech_is_a_file(
         except SessionError:
             break
         speaker.session.feed(chunk, speaker.now_s)
-    speaker.session.put_off(seconds, speaker.now_s)
+    speaker.session.note_backlog(seconds, speaker.now_s)
     assert speaker.session.is_file is is_file
     speaker.serve(engine)
     speaker.say(silence(1))

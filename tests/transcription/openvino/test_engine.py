@@ -370,7 +370,7 @@ def test_large_graphs_are_made_elsewhere_and_kept(
     def refuse(*_: object) -> None:
         raise AssertionError("it is there already")
 
-    monkeypatch.setattr(conversion, "convert_apart", refuse)
+    monkeypatch.setattr(conversion, "convert_in_subprocess", refuse)
     monkeypatch.setattr(conversion, "build", refuse)
     assert heard(FasterWhisper(FOLDER, 0, "openvino", tmp_path / "graphs"), recording.sound)
     with (kept / "head.bin").open("r+b") as file:

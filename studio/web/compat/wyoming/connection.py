@@ -32,7 +32,7 @@ JOINT = ", "
 NO_EVENT = "This is not an event of the Wyoming protocol."
 
 log = logging.getLogger(__name__)
-defects = logs.Limited(log)
+defects = logs.RateLimitedLog(log)
 
 
 class _Limited:

@@ -205,7 +205,7 @@ class Connection:
             if self.session.due() is None:
                 # Nothing can be decoded before there is more audio.
                 return
-            self.session.put_off(seconds, time.monotonic())
+            self.session.note_backlog(seconds, time.monotonic())
             self._live.scheduler.wake()
             channel.pause()
 
