@@ -65,7 +65,7 @@ class Api:
             return answer
 
     def get_with_retries(self, path: str) -> dict[str, Any]:
-        """The response to a GET. Retries for MAX_OUTAGE_S while the server or its database is away."""
+        """The response to a GET. Retries for MAX_OUTAGE_S if the server or its database is away."""
         ends_s = time.monotonic() + MAX_OUTAGE_S
         while True:
             try:
