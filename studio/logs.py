@@ -104,7 +104,9 @@ def _log_thread(ended: threading.ExceptHookArgs) -> None:
     """Log the exception that ended a thread, instead of printing it."""
     if ended.exc_type is not SystemExit and ended.exc_value is not None:
         name = ended.thread.name if ended.thread else "unknown"
-        logging.getLogger(__name__).error("thread %s ended with an error", name, exc_info=ended.exc_value)
+        logging.getLogger(__name__).error(
+            "thread %s ended with an error", name, exc_info=ended.exc_value
+        )
 
 
 def configure(log_format: str, level: int) -> None:
