@@ -24,10 +24,10 @@ _CONSTANT_RATE = 1
 
 
 def info_frame(first: bytes, rate_hz: int, samples: int) -> bytes:
-    """The frame that belongs before the frames of a constant bit rate that LAME makes of samples.
+    """LAME's info frame, which belongs before frames of a constant bit rate.
 
-    `first` is the beginning of them; empty if there is no sound. The result is empty if there is
-    none, or if MP3 has no such rate.
+    `first` is the beginning of these frames. The result is empty if there is no sound, or if MP3
+    has no such rate.
     """
     if len(first) < HEADER_BYTES:
         return b""

@@ -156,7 +156,7 @@ def _sound(data: bytes | bytearray, channels: int) -> Sound:
 
 
 def _beginning(output: Iterator[bytes], size: int) -> bytes:
-    """At least so many bytes, or all."""
+    """At least `size` bytes, or everything if there is less."""
     head = b""
     while len(head) < size and (data := next(output, b"")):
         head += data

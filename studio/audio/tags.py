@@ -59,7 +59,7 @@ class Tags:
         return 2 * len(self.picture.data) if self.picture else 0
 
     def texts(self) -> dict[str, str]:
-        """Those that are written into files."""
+        """The tags that are written into files."""
         known = {"title": self.title, "artist": self.artist, "album": self.album}
         return {name: text for name, text in known.items() if text}
 

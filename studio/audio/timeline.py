@@ -28,8 +28,8 @@ _BEFORE = "asetpts='st(2,PTS-ld(0));st(0,"
 _AFTER = f"+NB_SAMPLES);st(1,ld(1)+{_JUMP}+NB_SAMPLES);ld(1)-NB_SAMPLES'"
 # Small jumps stay out of the expected time stamp, so that they add up.
 RENUMBER = f"{_BEFORE}if({_IS_SMALL},ld(0),PTS){_AFTER}"
-# Files of nothing but packets, which have no gaps. A jump is a packet that cannot be decoded; those
-# that do not add up are missing in the length, which shows how damaged the file is.
+# Formats without time stamps have no gaps: a jump means a packet that cannot be decoded. Its length
+# is missing, which shows how damaged the file is.
 UNFRAMED = ("mp3", "aac", "flac")
 _RENUMBER_UNFRAMED = f"{_BEFORE}PTS{_AFTER}"
 # Options of `aresample` that fill gaps with silence after RENUMBER.

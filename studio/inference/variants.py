@@ -87,7 +87,7 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A variant on this machine.
+    """A variant, on this machine or available for download.
 
     `files` are its weights and everything else that affects its results; empty if they are not on
     this machine. `damage` says why they cannot be loaded, if so.

@@ -50,7 +50,7 @@ class Request:
 
     @property
     def fingerprints(self) -> list[str]:
-        """Those of earlier jobs that have the results of this request."""
+        """Fingerprints of jobs whose results this request can reuse."""
         return [one for one in (self.fingerprint, self.before_download) if one is not None]
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 MAX_URL_CHARACTERS = 2000
 CONNECT_S = 5.0
-# A name may have any number of addresses. So many are tried, together for so long.
+# How many of the addresses of a name are tried, and how long in all.
 MAX_ADDRESSES, CONNECT_ALL_S = 4, 10.0
 # For the whole exchange, however slow the other side is.
 EXCHANGE_S = 15.0

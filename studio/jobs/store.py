@@ -226,7 +226,7 @@ class JobStore(JobQueries):
             return canceled
 
     def _enqueue(self, session: Session, rows: Sequence[JobRow]) -> None:
-        """Add queued jobs to the queue of other processes; here the rows are the queue."""
+        """Add queued jobs to the queue of other processes; without them, the rows are the queue."""
 
     def _announce(self, session: Session, job_ids: Iterable[str]) -> None:
         """Notify other processes, with this transaction, that jobs have ended; here are none."""

@@ -65,7 +65,7 @@ class SeparationOptions(JobOptions):
     _one_or_more = field_validator("stems", mode="before")(one_or_more)
 
     def work_s(self, duration_s: float) -> float:
-        """The seconds of sound that the networks work through for so much of it."""
+        """The seconds of sound that the networks process for a recording of this length."""
         return duration_s * max(1, self.shifts) / (1 - self.overlap)
 
     def check_work(self, duration_s: float, max_work_s: float) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
-# Measuring walks all files, 0.3 s for a thousand results. If that takes longer than this, the
-# measurement is used for so many times as long; fewer times once files were added or deleted.
+# Measuring walks all files, 0.3 s for a thousand results. If it takes longer than CHEAP_S, the next
+# one waits for a multiple of that time, a smaller one once files were added or deleted.
 CHEAP_S = 0.1
 REST_FACTOR, REST_FACTOR_EXPIRED = 20, 4
 

@@ -104,7 +104,7 @@ class CudaModel:
         call: Callable[[], Sequence[Any]],
         call_half: Callable[[slice], Sequence[Any]],
     ) -> Sequence[Any]:
-        """The results of `call` for so many windows; of their halves if memory is too small."""
+        """The results of `call`; of its halves if memory is too small."""
         try:
             return call()
         except RuntimeError as error:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 POOL_TIMEOUT_S = 5.0
-# The pool tries to connect again after 1, 2, 4 s and so on, and from the beginning after so long.
+# The pool tries to connect again after 1, 2, 4 s and so on; after this long, it begins anew.
 RECONNECT_TIMEOUT_S = 5.0
 Value = TypeVar("Value")
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 # How long a request waits for PostgreSQL, and when one that did not respond is tried again.
 WAIT_S = 1.0
 AGAIN_S = 5.0
-# Both ends notice within seconds that the machine of the other one has vanished.
+# Each end notices within seconds that the other machine is gone.
 TIMEOUTS: dict[str, Any] = {
     "connect_timeout": 5,
     "tcp_user_timeout": 5000,

@@ -15,7 +15,7 @@ from studio.jobs.job import State
 from studio.jobs.rows import ACTIVE
 from studio.jobs.tables import JobRow, TurnRow
 
-# Clients that begin no job for so long start again at the current turn.
+# Clients that have started no job for this long rejoin at the current turn.
 KEPT_DAYS = 1
 
 

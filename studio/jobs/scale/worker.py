@@ -19,8 +19,8 @@ from studio.jobs.scale.store import SharedJobStore
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
-# A worker that starts deletes those without a heartbeat for so many times `stalled_s`. Their jobs
-# are lost at once, and after an outage of the database all workers may look dead.
+# A worker that starts deletes workers without a heartbeat for this many times `stalled_s`. Their
+# jobs are lost at once, and after an outage of the database all workers may look dead.
 KEPT_FACTOR = 1000
 
 

@@ -42,7 +42,7 @@ class Capabilities:
     models: dict[str, Any]
 
     def variant(self, model: str, variant: str, queue: str) -> dict[str, Any] | None:
-        """What it says of a variant; None if it does not run its jobs."""
+        """What the worker says about a variant; None if it does not run its jobs."""
         if self.queues and queue not in self.queues:
             return None
         description: dict[str, Any] | None = (

@@ -25,16 +25,15 @@ SMOOTH_FRAMES = 3
 FLOOR_DB = 45.0
 # This far below the loudest, a voice rests.
 REST_DB = 30.0
-# An onset rises by so much, from the least level in the frames before it to the most after it.
+# Rise of an onset, from the lowest level in the frames before it to the highest after it.
 MIN_RISE_DB, MAX_RISE_DB = 4.0, 30.0
 BEFORE_FRAMES, AFTER_FRAMES, APART_FRAMES = 40, 24, 33
-# A second costs so much, more for a word that the model is sure of. Beyond a second, all times are
-# equally wrong.
+# Cost of moving a word by a second, doubtful or sure. Beyond FAR_S, all times are equally wrong.
 COST_OF_DOUBTFUL, COST_OF_SURE = 0.5, 1.0
 FAR_S = 1.0
 # What the strongest onset is worth, and what it costs to begin without one.
 STRONGEST, NO_ONSET = 2.0, 0.25
-# An onset after a rest of REST_FRAMES is worth so much more to the first word of a line.
+# Bonus of an onset after a rest of REST_FRAMES for the first word of a line.
 AFTER_REST, REST_FRAMES = 1.0, 100
 # Words that begin together.
 CROWDED = 4.0

@@ -18,7 +18,7 @@ PAUSE_S = 6.0
 UNHEARD_S = 1.2
 # Words before a pass that are aligned again, so that its first word has a beginning.
 CONTEXT_WORDS, CONTEXT_S = 8, 5.0
-# So many words that are only heard are sung besides the lyrics.
+# From this many words on that the lyrics do not have, they are ad-libs.
 AD_LIB_WORDS = 3
 # A letter takes at least this long.
 LETTER_S = 0.05

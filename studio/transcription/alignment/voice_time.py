@@ -24,7 +24,7 @@ class VoiceTime:
         return max(0, self._at(end_s) - self._at(start_s)) * FRAME_S
 
     def after(self, start_s: float, voice_s: float) -> float:
-        """The time at which the voice has sounded for so long since `start_s`."""
+        """The time at which `voice_s` seconds of voice have passed since `start_s`."""
         if self._clock is None:
             return start_s + voice_s
         frame = np.searchsorted(self._clock, self._at(start_s) + round(voice_s / FRAME_S), "right")

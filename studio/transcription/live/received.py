@@ -7,7 +7,7 @@ from studio.transcription.live.endpoints import Span
 
 # Shorter utterances are padded with silence before decoding.
 SHORTEST_S = 1.0
-# Audio that comes so much faster than anybody speaks is that of a file.
+# Audio this far ahead of real time comes from a file, not from a speaker.
 FILE_AHEAD_S = 10.0
 
 

@@ -10,7 +10,7 @@ WHISPER = "whisper"
 
 
 def segment_fields(number: int, segment: dict[str, Any]) -> dict[str, Any]:
-    """What openai-whisper and OpenAI's API say of a segment of our transcripts."""
+    """A segment of our transcripts, as openai-whisper and OpenAI's API describe it."""
     return {
         "id": number,
         "start": segment["start_s"],
