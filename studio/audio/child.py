@@ -2,9 +2,9 @@
 
 ffmpeg gets the open recording as its standard input, and `fd` is the only protocol it may use, so a
 playlist or container cannot make it open a file or a connection. It does not get the path of the
-recording or the server's environment. Only the formats and codecs of `accepted.py` are allowed. On Linux the
-kernel limits its memory, CPU time and output; on all systems it is killed if it makes its reader
-wait too long.
+recording or the server's environment. Only the formats and codecs of `accepted.py` are allowed. On
+Linux the kernel limits its memory, CPU time and output; on all systems it is killed if it makes its
+reader wait too long.
 """
 
 import math
