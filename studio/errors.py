@@ -239,3 +239,9 @@ class Interrupted(StudioError):
 def all_errors() -> list[type[StudioError]]:
     """Every error class, sorted by code; each code occurs once."""
     return sorted(StudioError.__subclasses__(), key=lambda error: error.code)
+
+
+def error_of(code: str, sentence: str, **extra: Any) -> StudioError:
+    """The error for a code that a job has recorded or a server has sent."""
+    kinds = {kind.code: kind for kind in all_errors()}
+    return kinds.get(code, InternalError)(sentence, **extra)

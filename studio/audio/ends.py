@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import IO
 
 from studio.audio import mp4
+from studio.audio.sound import SPARE_S
 
 MAX_CHUNKS = 1000
 # Programs that write WAV to a pipe leave one of several values near 2 or 4 GiB in the header.
 NO_LENGTH_BYTES = 0x7FFF0000
-# Tolerance: some programs are off by a few samples.
-SPARE_S = 0.15
 MAX_BYTES_PER_S = 192_000 * 8 * 8
 MAX_PAGE_BYTES = 27 + 255 + 255 * 255
 # The same for formats whose samples per second are not looked up.

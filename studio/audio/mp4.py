@@ -7,10 +7,10 @@ from typing import IO
 
 import numpy as np
 
+from studio.audio.sound import SPARE_SHARE
+
 MAX_BOXES = 1_000_000
 MAX_INDEX_BYTES = 64 << 20
-# Tolerance, because encoders count their padding differently.
-SPARE_SHARE = 0.02
 # Sample entries of encrypted audio: Common Encryption, iTunes, Audible.
 ENCRYPTED = (b"enca", b"drms", b"aavd")
 _BOXES = (

@@ -17,7 +17,7 @@ from studio.errors import (
     StorageUnavailable,
     StudioError,
     TooManyRequests,
-    all_errors,
+    error_of,
 )
 from studio.inference.transfer import OnTransfer
 from studio.jobs.body import JobOptions
@@ -117,12 +117,6 @@ def _retry_after_s(response: httpx2.Response) -> float:
         return max(0, int(response.headers["Retry-After"]))
     except (KeyError, ValueError):
         return POLL_S
-
-
-def error_of(code: str, sentence: str) -> StudioError:
-    """The error for a code in an answer of a server."""
-    kinds = {kind.code: kind for kind in all_errors()}
-    return kinds.get(code, InternalError)(sentence)
 
 
 @dataclass(frozen=True)

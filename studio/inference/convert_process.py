@@ -15,10 +15,9 @@ from typing import Any
 
 from studio.inference.graph_cache import ConversionFailed, GraphCache, NotConvertible
 from studio.inference.process import disable_telemetry
+from studio.settings.folders import ROOT
 
 log = logging.getLogger(__name__)
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class ExitCode(IntEnum):

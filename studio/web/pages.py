@@ -7,6 +7,7 @@ from pathlib import Path
 from flask import Flask, Response, render_template, send_file
 
 from studio.errors import UnknownRoute
+from studio.settings.folders import ROOT
 from studio.web import reference
 from studio.web.assets import STATIC, Assets
 from studio.web.operations import own_file
@@ -20,7 +21,6 @@ from studio.web.policies import (
 )
 from studio.web.services import Services
 
-ROOT = Path(__file__).resolve().parents[2]
 TEST_PAGE = "websocket-test.html"
 # The folder of the test page: the top of a checkout, or in a wheel beside this module.
 _PAGE_FOLDERS = (ROOT, Path(__file__).resolve().parent)

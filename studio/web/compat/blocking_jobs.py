@@ -17,14 +17,13 @@ from studio.audio import Probe
 from studio.concurrency import LimitReached
 from studio.errors import (
     EmptyFile,
-    InternalError,
     NotReady,
     ResultsGone,
     StorageUnavailable,
     StudioError,
     TooManyWaiting,
     UnsupportedFileType,
-    all_errors,
+    error_of,
 )
 from studio.jobs.job import Job, State
 from studio.results import TrackFolder
@@ -181,7 +180,6 @@ def _completed(job: Job) -> Job:
 
 def _error_of(job: Job) -> StudioError:
     """The error that a failed job has recorded."""
-    known = {kind.code: kind for kind in all_errors()}
     recorded = dict(job.error or {})
-    kind = known.get(recorded.pop("code", ""), InternalError)
-    return kind(recorded.pop("error", "The job failed."), **recorded)
+    code, sentence = recorded.pop("code", ""), recorded.pop("error", "The job failed.")
+    return error_of(code, sentence, **recorded)
