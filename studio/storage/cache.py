@@ -72,10 +72,13 @@ class Cache:
     def evict(self, needed_bytes: int) -> int:
         """Delete the least recently used copies until `needed_bytes` are free, unless in use.
 
-        Returns the bytes that became free.
+        Deletes none if that is not enough. Returns the bytes that became free.
         """
         freed_bytes = 0
         with self._lock:
+            unused = [one for key, one in self._copies.items() if self._is_unused(key)]
+            if sum(one.size_bytes or 0 for one in unused) < needed_bytes:
+                return 0
             for key in list(self._copies):
                 if freed_bytes >= needed_bytes:
                     break
@@ -104,13 +107,16 @@ class Cache:
                     return
                 total_bytes -= self._delete([key])
 
+    def _is_unused(self, key: str) -> bool:
+        return not self._holds[key] and not self._copies[key].lock.locked()
+
     def _delete(self, keys: list[str]) -> int:
         """Delete copies that are not in use. Returns the bytes that became free."""
         freed_bytes = 0
         for key in keys:
-            copy = self._copies[key]
-            if self._holds[key] or copy.lock.locked():
+            if not self._is_unused(key):
                 continue
+            copy = self._copies[key]
             copy.path.unlink(missing_ok=True)
             freed_bytes += copy.size_bytes or 0
             del self._copies[key]

@@ -52,6 +52,7 @@ class DiskStorage(Storage):
                 sync(folder)
                 if not self._make_visible(folder, upload.file_id):
                     return self.upload(upload.file_id)
+                self._space.count(size_bytes(self._folders.uploads / upload.file_id))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return upload
@@ -116,10 +117,11 @@ class DiskStorage(Storage):
                 # The first result of a file creates its folder.
                 sync_names(self._folders.outputs)
         shutil.rmtree(replaced, ignore_errors=True)
+        self._space.count(size_bytes(target))
         self._space.expire()
 
     def discard_result(self, result: ResultId) -> None:
-        shutil.rmtree(self._folders.result(result.file_id, result.name), ignore_errors=True)
+        self._delete(self._folders.result(result.file_id, result.name))
 
     def share(self, source: ResultId, target: ResultId, *, with_edits: bool) -> ResultId:
         with self.work(target.name) as work:
@@ -176,6 +178,11 @@ class DiskStorage(Storage):
         finally:
             unfinished.unlink(missing_ok=True)
 
+    def _delete(self, folder: Path) -> None:
+        # Before, so that a measurement meanwhile errs on the safe side.
+        self._space.count(-size_bytes(folder, only_unshared=True))
+        shutil.rmtree(folder, ignore_errors=True)
+
     def hide(self, file_id: str) -> Callable[[], None]:
         self.upload(file_id)
         hidden = self._folders.new_incoming(), self._folders.new_work("gone")
@@ -188,7 +195,7 @@ class DiskStorage(Storage):
 
         def delete() -> None:
             for aside in hidden:
-                shutil.rmtree(aside, ignore_errors=True)
+                self._delete(aside)
 
         return delete
 

@@ -244,6 +244,7 @@ class ObjectStorage(Storage):
             raise FileNotFoundError(key)
         with self._space.promise(info.size_bytes):
             self.bucket.fetch(key, path)
+            self._space.count(info.size_bytes)
 
     def make(self, key: str, needed_bytes: Callable[[], int], make: Callable[[Path], None]) -> None:
         """Store the object that `make(path)` writes, unless another server has stored it before."""

@@ -98,9 +98,9 @@ class DiskSpace:
         self._promising = Lock()
 
     def reclaim_with(self, evict: Callable[[int], int]) -> None:
-        """Let `evict(missing_bytes)` delete files before a limit is reached.
+        """Let `evict(missing_bytes)` delete files before anything is refused.
 
-        It returns how many bytes it has deleted.
+        It returns how many bytes it has deleted: as many, or none.
         """
         self._evict = evict
 
@@ -108,8 +108,8 @@ class DiskSpace:
         """Raise DiskFull if `needed_bytes` more would exceed a limit."""
         shortage = self._shortage(needed_bytes)
         if shortage is not None:
-            self._used.count(-self._evict(shortage.missing_bytes))
-            self._used.expire()
+            self.count(-self._evict(shortage.missing_bytes))
+            self.expire()
             shortage = self._shortage(needed_bytes)
         if shortage is not None:
             raise DiskFull(shortage.sentence)
@@ -162,7 +162,7 @@ class DiskSpace:
         self._used.expire()
 
     def count(self, size_bytes: int) -> None:
-        """Count a new file immediately: many may be made between two measurements."""
+        """Count a new file, or a deleted one with a negative size, until the next measurement."""
         self._used.count(size_bytes)
 
 

@@ -9,7 +9,7 @@ from tests.support.browser import until
 from tests.support.server import Server
 from tests.support.server import until as happens
 from tests.support.sounds import noise, write_wav
-from tests.support.studio_page import CARDS, HOLD, LINE
+from tests.support.studio_page import CARDS, HOLD, LINE, NEXT
 from tests.web.studio.conftest import Song
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -88,13 +88,16 @@ def test_what_is_undone_stays(page: Page, studio: Server, file_id: str) -> None:
 def test_an_open_line_is_kept_when_the_page_is_hidden(
     page: Page, studio: Server, sung: Song
 ) -> None:
-    studio.edit(sung.file_id, [LINE])
+    studio.edit(sung.file_id, [LINE, NEXT])
     page.add_init_script(NO_LAST_EVENTS.replace('"visibilitychange"', ""))
     page.route("**/files/*/transcription", lambda route: route.abort())
     page.goto(f"/studio/{sung.file_id}/transcript")
-    page.get_by_role("button", name="Edit the line").click()
+    page.get_by_role("button", name="Edit the line").nth(1).click()
     page.get_by_role("textbox", name="Line at").fill("not yet saved")
     page.evaluate(HIDE)
     # By now the system may have ended the page.
     draft = page.evaluate("(id) => localStorage.getItem(`studio.draft.${id}`)", sung.file_id)
     assert "not yet saved" in draft
+    # The field is removed, which is no reason to write its text once more.
+    expect(page.get_by_role("textbox", name="Line at")).to_be_hidden()
+    expect(page.locator(".line")).to_contain_text(["one two", "not yet saved"])
