@@ -1,8 +1,10 @@
 """Connections to the database of jobs (SQLAlchemy)."""
 
+from functools import partial
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
@@ -21,10 +23,12 @@ POSTGRESQL_OPTIONS = {
 # off keeps its locks no longer.
 MAX_IDLE_S = 30.0
 # PostgreSQL notices within 30 s that the machine of a client has vanished.
-SERVER_OPTIONS = (
-    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 "
-    "-c tcp_user_timeout=30000"
-)
+SERVER_SETTINGS = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
 # Connections per process; kept open because connecting takes longer than most statements.
 MAX_CONNECTIONS = 15
 # How long a thread waits for one of them. If all are busy for longer, PostgreSQL is stalled.
@@ -45,7 +49,7 @@ def connect(address: str) -> Engine:
     """An engine for a URL.
 
     SQLite gets a write-ahead log and a busy timeout. PostgreSQL gets POSTGRESQL_OPTIONS,
-    SERVER_OPTIONS and MAX_IDLE_S unless the URL has others, and its connections are tested before
+    SERVER_SETTINGS and MAX_IDLE_S unless the URL has others, and its connections are tested before
     they are used again.
 
     If a database does not respond or is read-only, or has ended a transaction, all errors are
@@ -53,7 +57,7 @@ def connect(address: str) -> Engine:
     """
     url = make_url(address)
     if url.get_backend_name() == "postgresql":
-        url = _with_options(url)
+        url = url.update_query_dict({**POSTGRESQL_OPTIONS, **url.query})
         pool = {
             "pool_pre_ping": True,
             "pool_size": MAX_CONNECTIONS,
@@ -73,19 +77,23 @@ def connect(address: str) -> Engine:
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=NORMAL")
             cursor.close()
-
+    else:
+        event.listen(engine, "connect", partial(_limit_session, str(url.query.get("options"))))
     return engine
 
 
-def _with_options(url: URL) -> URL:
-    """The URL of a PostgreSQL database with our options; those that it has take precedence."""
-    server = [
-        f"-c idle_in_transaction_session_timeout={MAX_IDLE_S * 1000:.0f}",
-        SERVER_OPTIONS,
-        str(url.query.get("options", "")),
-    ]
-    options = {"options": " ".join(server).strip()}
-    return url.update_query_dict({**POSTGRESQL_OPTIONS, **url.query, **options})
+def _limit_session(given: str, connection: Any, _record: Any) -> None:
+    """Apply SERVER_SETTINGS and MAX_IDLE_S, but not what the URL's `options` set.
+
+    Poolers refuse `options`, so a statement sets them.
+    """
+    settings = {"idle_in_transaction_session_timeout": f"{MAX_IDLE_S * 1000:.0f}"}
+    settings |= SERVER_SETTINGS
+    ours = [setting for setting in settings.items() if setting[0] not in given]
+    calls = ", ".join(["set_config(%s, %s, false)"] * len(ours))
+    connection.autocommit = True
+    connection.execute(f"SELECT {calls}", list(chain.from_iterable(ours)))
+    connection.autocommit = False
 
 
 def _as_operational_error(context: ExceptionContext) -> OperationalError | None:
