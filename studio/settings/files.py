@@ -16,7 +16,7 @@ def read_utf_8(path: Path) -> str:
     if content.startswith(UTF_16):
         raise ValueError(
             f"{path} is UTF-16, as PowerShell writes it by default. Save it as UTF-8, for example "
-            "with `(Get-Content .env) | Set-Content -Encoding ascii .env`."
+            'with `[IO.File]::WriteAllLines("$PWD/.env", (Get-Content .env))` in PowerShell.'
         )
     try:
         return content.decode("utf-8-sig")

@@ -97,3 +97,26 @@ def test_after_a_gap_only_a_new_recording_is_accepted(client: Client, chunks: li
     while client.send(chunks[0]):
         client.decode()
     assert [client.send(chunk) for chunk in chunks[1:4]] == [None] * 3
+
+
+def test_a_rejected_chunk_may_be_sent_again_with_the_next_ones(
+    client: Client, chunks: list[bytes], recording: Spoken
+) -> None:
+    following = iter(chunks)
+    rejected = client.until_rejected(following)
+    client.decode()
+    rest = [rejected + next(following), *following]
+    for chunk in rest:
+        while client.send(chunk):
+            client.decode()
+    client.incoming.end()
+    assert client.received_s == pytest.approx(len(recording.sound) / RATE_HZ, abs=0.2)
+
+
+def test_after_a_chunk_that_is_too_large_a_new_recording_is_needed(
+    client: Client, chunks: list[bytes]
+) -> None:
+    assert client.send(chunks[0]) is None
+    client.incoming.lose()
+    assert "Start a new recording" in str(client.send(chunks[2]))
+    assert client.send(chunks[0]) is None

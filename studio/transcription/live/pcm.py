@@ -165,7 +165,7 @@ class PcmReceiver:
     def is_new(self, data: bytes) -> bool:
         return False
 
-    def reject(self, data: bytes) -> None:
+    def reject(self, data: bytes | None) -> None:
         """Samples that follow are read all the same."""
 
     def feed(self, data: bytes) -> Speech:

@@ -49,8 +49,8 @@ class Receiver(Protocol):
     def is_new(self, data: bytes) -> bool:
         """Whether a new recording begins with this chunk."""
 
-    def reject(self, data: bytes) -> None:
-        """Note that a chunk could not be accepted now."""
+    def reject(self, data: bytes | None) -> None:
+        """Note that a chunk could not be accepted now; None: nor will it be later."""
 
     def feed(self, data: bytes) -> Speech:
         """Add a chunk and return the decoded audio. Raises SessionError."""
@@ -62,25 +62,38 @@ class Receiver(Protocol):
         """Discard the rest."""
 
 
+@dataclass(frozen=True)
+class _Gap:
+    """A rejected chunk that has not been sent again: its length, and its hash if it can be."""
+
+    length: int
+    digest: bytes | None
+
+    def is_filled_by(self, data: bytes) -> bool:
+        """Whether a chunk begins with the rejected one."""
+        return self.digest == sha256(data[: self.length]).digest()
+
+
 class ContainerReceiver:
     """WebM, Ogg or MP4 as produced by MediaRecorder, in chunks of any length.
 
-    A gap would damage what follows it, so after a rejected chunk, only the same one is accepted.
+    A gap would damage what follows it, so after a rejected chunk, it must come next.
     """
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._container = CONTAINERS[kind].demuxer
         self._decoder: StreamDecoder | None = None
-        # The hash of a chunk that was rejected and has not been sent again.
-        self._missing: bytes | None = None
+        self._gap: _Gap | None = None
 
     def seconds(self, data: bytes) -> float:
-        if self._missing not in (None, sha256(data).digest()):
+        if self._gap is not None and not self._gap.is_filled_by(data):
+            advice = "Start a new recording."
+            if self._gap.digest is not None:
+                advice = "Send them again in order, or start a new recording."
             raise SessionError(
                 "too_far_behind",
-                "An earlier chunk of this recording was rejected, and so was this one. Send them "
-                "again in order, or start a new recording.",
+                f"An earlier chunk of this recording was rejected, and so was this one. {advice}",
             )
         return 0.0
 
@@ -88,16 +101,19 @@ class ContainerReceiver:
         container = container_of(data)
         if container is None or container.mime_type != self._kind:
             return False
-        if self._decoder is None and self._missing is None:
+        if self._decoder is None and self._gap is None:
             return False
         # Every Ogg page begins with its name; only the first page of a stream has this flag.
         return container.name != "Ogg" or data[5:6] == b"\x02"
 
-    def reject(self, data: bytes) -> None:
-        self._missing = sha256(data).digest()
+    def reject(self, data: bytes | None) -> None:
+        if data is None:
+            self._gap = _Gap(0, None)
+        else:
+            self._gap = _Gap(len(data), sha256(data).digest())
 
     def feed(self, data: bytes) -> Speech:
-        self._missing = None
+        self._gap = None
         container = container_of(data) if self._decoder is None else None
         if container is not None and container.mime_type != self._kind:
             raise SessionError("bad_audio", container.refusal(self._kind))

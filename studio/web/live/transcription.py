@@ -73,9 +73,15 @@ class _Incoming:
         seconds = known.seconds(data)
         try:
             self.session.admit(seconds)
-        except SessionError:
-            known.reject(data)
+        except SessionError as error:
+            if error.code == "too_far_behind":
+                known.reject(data)
             raise
+
+    def lose(self) -> None:
+        """Note that a chunk of the recording is missing."""
+        if self._receiver is not None:
+            self._receiver.reject(None)
 
     def end(self) -> None:
         """End the recording and pass on its rest. Raises SessionError."""
@@ -191,7 +197,13 @@ class Transcribe(StrictNamespace):
         mime_type = payload.get("mimeType", DEFAULT_MIME_TYPE)
         if not isinstance(mime_type, str):
             raise SessionError("unknown_mime_type", "`mimeType` must be a string.")
-        incoming.take(mime_type, chunk_bytes(payload["data"], self._limits.chunk_bytes))
+        try:
+            data = chunk_bytes(payload["data"], self._limits.chunk_bytes)
+        except SessionError as error:
+            if error.code == "chunk_too_large":
+                incoming.lose()
+            raise
+        incoming.take(mime_type, data)
 
     def _finish(self, incoming: _Incoming) -> None:
         try:
