@@ -88,8 +88,9 @@ class Keeper:
             connection.execute(
                 "SELECT set_config('idle_session_timeout', %s, false)", (f"{lease_ms}ms",)
             )
-            # Longer than the time between two looks, and short for the heartbeats of workers.
-            contact = Contact(2 * self._look_every_s)
+            # A rescue may take longer than the pause before it. Workers that were cut off for this
+            # long have still sent a heartbeat in time.
+            contact = Contact(max(2 * self._look_every_s, self._stalled_s / 3))
             while not self._holds_lock(connection.execute, contact):
                 if self._stopping.wait(self._look_every_s):
                     return

@@ -44,7 +44,8 @@ class Limits:
     MAX_SEPARATION_S: int = setting(
         43_200,
         values.integer(1, 10**9),
-        "Largest separation: seconds of audio times shifts, divided by 1 - overlap.",
+        "Largest separation, also for transcripts of the vocals: seconds of audio times shifts, "
+        "divided by 1 - overlap.",
     )
     MAX_QUEUED_JOBS: int = setting(
         100, values.integer(1, 1_000_000), "Length of the job queue; further jobs get 429."
