@@ -86,6 +86,7 @@ export class TranscriptCursor {
 
   /** Keep the text of the line. @param {string} text @param {boolean} takesFocus */
   end(text, takesFocus) {
+    if (!this.editing.value) return;
     const line = this._edited;
     this._write(text);
     this.editing.value = null;

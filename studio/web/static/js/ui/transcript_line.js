@@ -99,7 +99,7 @@ function Field({ text, editing, label, cursor }) {
     fit(target);
     const left = () => cursor.end(target.value, false);
     // Before the text is kept in this browser, which happens at the same event.
-    const stop = beforeEnd(left, true);
+    const stop = beforeEnd(() => leave(left), true);
     return () => {
       stop();
       // Firefox and Safari send no blur event for a field that is removed.
