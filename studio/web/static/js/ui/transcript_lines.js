@@ -22,9 +22,9 @@ export function TranscriptLines({ cursor, search }) {
     const hasBegun = isPlaying && !wasPlaying.current;
     wasPlaying.current = isPlaying;
     // Whoever has scrolled elsewhere reads there.
-    const isFollowed = isPlaying && row !== before && (before === null || isSeen(before));
-    const isEditing = list.current.querySelector("textarea") !== null;
-    if ((hasBegun || isFollowed) && !isEditing) row?.scrollIntoView({ block: "nearest" });
+    const isFollowed = () => isPlaying && row !== before && isSeen(before ?? list.current?.firstElementChild);
+    if ((!hasBegun && !isFollowed()) || list.current.querySelector("textarea")) return;
+    row?.scrollIntoView({ block: "nearest" });
   }, [player, store]);
   useLayoutEffect(() => {
     if (!cursor.wantsFocus || editing.value) return;
@@ -122,8 +122,9 @@ function mark(list, lines, player) {
   return row;
 }
 
-/** @param {Element} row */
+/** @param {Element | null | undefined} row */
 function isSeen(row) {
+  if (!row) return false;
   const { top, bottom } = row.getBoundingClientRect();
   return bottom > 0 && top < innerHeight;
 }
