@@ -118,9 +118,14 @@ def test_uploads_wait_for_a_lost_server(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("status", [0, 502, 503])
-def test_an_upload_fails_after_three_attempts(page: Page, tmp_path: Path, status: int) -> None:
-    """A busy server is asked again, too; other files are uploaded meanwhile."""
+@pytest.mark.parametrize(("status", "attempts"), [(0, 2), (502, 3), (503, 3)])
+def test_an_upload_fails_after_some_attempts(
+    page: Page, tmp_path: Path, status: int, attempts: int
+) -> None:
+    """A busy server is asked again, too; other files are uploaded meanwhile.
+
+    A server that is there may break off what it refuses.
+    """
     asked: list[Route] = []
 
     def refuse_first(route: Route) -> None:
@@ -139,7 +144,7 @@ def test_an_upload_fails_after_three_attempts(page: Page, tmp_path: Path, status
     page.set_input_files(FILES, [write_wav(tmp_path / name, noise(0.2)) for name in names])
     again = page.get_by_role("button", name="Try again")
     expect(again).to_be_visible()
-    assert len(asked) == 3
+    assert len(asked) == attempts
     expect(page.locator(CARDS)).to_contain_text("second.wav")
     page.unroute("**/upload")
     again.click()

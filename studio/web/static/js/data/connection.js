@@ -3,6 +3,8 @@ import { effect, signal } from "@preact/signals";
 import { isOffline, request } from "./api.js";
 
 const RETRY_MS = 2000;
+/** A request on a connection that died with the network may never be answered. */
+const LONGEST_MS = 10_000;
 
 /** How often the server came back; pages get their data again when it changes. */
 export const returns = signal(0);
@@ -16,7 +18,7 @@ async function ask() {
     returns.value += 1;
     return;
   }
-  await request("/health").catch(() => {});
+  await request("/health", { signal: AbortSignal.timeout(LONGEST_MS) }).catch(() => {});
   if (isOffline.value) setTimeout(ask, RETRY_MS);
   else returns.value += 1;
 }

@@ -1,5 +1,5 @@
 /** Uploads: two at a time, with progress and speed; each can be paused and tried again. */
-import { signal } from "@preact/signals";
+import { effect, signal, untracked } from "@preact/signals";
 import { ApiError, cleanUp, errorOf, isOffline, needsKey } from "./api.js";
 import { returns } from "./connection.js";
 import { t } from "../words.js";
@@ -10,6 +10,8 @@ const AT_ONCE = 2;
 /** A file that was changed on disk looks like a lost connection, so uploads are not retried forever. */
 const MAX_ATTEMPTS = 3;
 const BUSY_S = 2;
+/** A server that is there answers within this time. */
+const PROMPT_MS = 3000;
 /** The speed is averaged over about so long. */
 const AVERAGE_S = 3;
 
@@ -47,8 +49,15 @@ export function upload(files) {
 /** An upload that is paused begins again from its start. @param {Upload} one */
 export function pause(one) {
   one.state.value = "paused";
-  one.transfer?.abort();
+  stop(one);
   next();
+}
+
+/** @param {Upload} one */
+function stop(one) {
+  const { transfer } = one;
+  one.transfer = null;
+  transfer?.abort();
 }
 
 /** @param {Upload} one */
@@ -68,7 +77,7 @@ export function resumeRefused() {
 export function discard(one) {
   uploads.value = uploads.value.filter((other) => other !== one);
   // The server has a whole file, and its ID is known with the answer.
-  if (one.state.value !== "checking") one.transfer?.abort();
+  if (one.state.value !== "checking") stop(one);
   next();
 }
 
@@ -92,7 +101,9 @@ function next() {
     .forEach(transfer);
 }
 
-returns.subscribe(next);
+effect(() => {
+  if (returns.value >= 0 && !isOffline.value) untracked(next);
+});
 
 /** @param {Upload} one */
 function transfer(one) {
@@ -102,9 +113,13 @@ function transfer(one) {
   one.failure.value = null;
   one.progress.value = 0;
   measure(one, sending);
-  sending.onloadend = () => {
+  sending.onloadend = async () => {
+    const isStopped = () => one.transfer !== sending;
+    if (isStopped()) return;
+    const isReached = sending.status === 0 && (await answers());
+    if (isStopped()) return;
     one.transfer = null;
-    finish(one, sending);
+    finish(one, sending, isReached);
     next();
   };
   sending.open("POST", "/upload");
@@ -132,9 +147,14 @@ function measure(one, sending) {
   };
 }
 
-/** @param {Upload} one @param {XMLHttpRequest} sending */
-function finish(one, sending) {
-  if (one.state.value === "paused") return;
+/** Whether the server answers at once: then a lost upload may be one that it refused before the end. */
+async function answers() {
+  const signal = AbortSignal.timeout(PROMPT_MS);
+  return fetch("/health", { signal }).then((answer) => answer.ok, () => false);
+}
+
+/** @param {Upload} one @param {XMLHttpRequest} sending @param {boolean} isReached though the upload broke off */
+function finish(one, sending, isReached) {
   const isDiscarded = !uploads.value.includes(one);
   if (sending.status === 201) {
     const answer = JSON.parse(sending.responseText);
@@ -150,17 +170,24 @@ function finish(one, sending) {
       : errorOf(sending.status, sending.responseText, sending.getResponseHeader("Retry-After"));
   if (error.status === 401) needsKey.value = true;
   one.failure.value = error;
-  one.state.value = willRetry(one, error) ? "waiting" : "failed";
+  one.state.value = willRetry(one, error, isReached) ? "waiting" : "failed";
 }
 
-/** Whether an upload is tried again, and from when on. @param {Upload} one @param {ApiError} error */
-function willRetry(one, { status, retryAfterS }) {
+/**
+ * Whether an upload is tried again, and from when on.
+ * @param {Upload} one
+ * @param {ApiError} error
+ * @param {boolean} isReached
+ */
+function willRetry(one, { status, retryAfterS }, isReached) {
   const isLost = status === 0 || status === 502 || status === 504;
   if (isLost || status === 503) {
     one.attempts += 1;
-    if (isLost) isOffline.value = true;
-    else resumesMs = Date.now() + 1000 * Math.max(BUSY_S, retryAfterS);
-    return one.attempts < MAX_ATTEMPTS;
+    if (!isLost) resumesMs = Date.now() + 1000 * Math.max(BUSY_S, retryAfterS);
+    else if (!isReached) isOffline.value = true;
+    // The server has all of it, and may store it.
+    if (isLost && one.state.value === "checking") return false;
+    return one.attempts < (isReached ? 2 : MAX_ATTEMPTS);
   }
   if (status === 429 && retryAfterS > 0) {
     resumesMs = Date.now() + 1000 * retryAfterS;
