@@ -22,11 +22,11 @@ export function More({ items, render, count, onMore = null }) {
     count.value += STEP;
   };
   useLayoutEffect(() => {
-    if (hasMore || first.current === null) return;
+    if (first.current === null) return;
     const added = /** @type {HTMLElement | undefined} */ (list.current?.children[first.current]);
-    first.current = null;
-    // The focus was on the button.
-    if (!added || document.activeElement !== document.body) return;
+    if (added || !hasMore) first.current = null;
+    // The focus was on the button, which is gone.
+    if (!added || hasMore || document.activeElement !== document.body) return;
     added.tabIndex = -1;
     added.focus();
   });
