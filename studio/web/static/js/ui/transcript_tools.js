@@ -15,6 +15,7 @@ import { transcriptOf } from "./use_song.js";
  */
 export function TranscriptTools({ cursor, search, isEdited }) {
   const { store } = cursor;
+  const isLoaded = store.state.value !== "loading" && store.state.value !== "unloaded";
   const doubtful = store.lines.flatMap((line) => line.words).filter(isDoubtful).length;
   return html`<div class="tools" role="group" aria-label=${t("edit.tools")}>
     <${Search} cursor=${cursor} search=${search} />
@@ -24,7 +25,7 @@ export function TranscriptTools({ cursor, search, isEdited }) {
     <${Undo} store=${store} />
     <button
       class="quiet"
-      disabled=${!isEdited && !store.history.canUndo.value}
+      disabled=${!isLoaded || (!isEdited && !store.history.canUndo.value)}
       onClick=${() => store.restore()}
     >
       ${t("edit.restore")}
