@@ -68,7 +68,7 @@ export const de = {
   "stage.encoding": "Dateien werden geschrieben",
   "stage.publishing": "Ergebnisse werden gespeichert",
   "stage.transcribing": "Transkription",
-  "stage.aligning": "Liedtext wird zugeordnet",
+  "stage.aligning": "Liedtext wird zeitlich zugeordnet",
   "stage.listening": "Hört zu",
   "stage.listening to the rhythm": "Schläge werden gesucht",
   "stage.listening to the harmony": "Akkorde werden gesucht",

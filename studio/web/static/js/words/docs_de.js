@@ -16,7 +16,7 @@ export const docsDe = {
   "docs.upload_file": "Eine Datei hochladen",
   "docs.list_files": "Eigene Uploads auflisten, neueste zuerst (nur auf Servern mit API-Schlüsseln)",
   "docs.delete_file": "Eine Datei und ihre Ergebnisse löschen; laufende Aufträge werden abgebrochen",
-  "docs.download_original": "Die hochgeladene Datei, ihre MP3 oder ihre Wellenform herunterladen, auch in Teilen (Range, ETag)",
+  "docs.download_original": "Die hochgeladene Datei (auch als MP3) oder ihre Wellenform herunterladen, auch in Teilen (Range, ETag)",
   "docs.start_job": "Einen Auftrag starten oder die Ergebnisse eines gleichen zurückgeben",
   "docs.separate_file": "Andere Adresse für /process/demucs/{file_id}",
   "docs.get_status": "Den Stand der Aufträge einer Datei abfragen",

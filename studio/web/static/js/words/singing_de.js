@@ -19,7 +19,7 @@ export const singingDe = {
   "line.edit": "Zeile bei {time} bearbeiten",
   "line.edit.title": "Diese Zeile bearbeiten",
   "line.text": "Zeile bei {time}",
-  "word.doubtful": "unsicher, {percent} %",
+  "word.doubtful": "unsicher, zu {percent} % sicher",
   "edit.tools": "Werkzeuge",
   "edit.search": "Im Text suchen",
   "edit.found": "Zeilen: {count}",

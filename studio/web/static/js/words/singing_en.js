@@ -19,7 +19,7 @@ export const singingEn = {
   "line.edit": "Edit the line at {time}",
   "line.edit.title": "Edit this line",
   "line.text": "Line at {time}",
-  "word.doubtful": "uncertain ({percent}%)",
+  "word.doubtful": "uncertain, {percent} % sure",
   "edit.tools": "Tools",
   "edit.search": "Search the text",
   "edit.found": "Lines: {count}",
