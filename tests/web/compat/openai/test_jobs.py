@@ -4,6 +4,7 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 import requests
 from openai import OpenAI
 
@@ -23,6 +24,7 @@ from tests.support.sounds import noise, write_wav
 from tests.support.speech import write_speech
 
 
+@pytest.mark.slow
 def test_the_page_can_follow_a_job_too(server: Server, tmp_path: Path) -> None:
     path = write_speech(tmp_path / "followed.wav", times=12, rate_hz=22_050)
     sent = server.post(
