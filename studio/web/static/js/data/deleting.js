@@ -1,13 +1,22 @@
 /** Deleting songs, which can be undone for some seconds. */
+import { effect, untracked } from "@preact/signals";
 import { t } from "../words.js";
 import { ApiError, request } from "./api.js";
+import { returns } from "./connection.js";
+import { deleteIn, deletions, keep } from "./deletions.js";
 import { changeSongs } from "./songs.js";
-import { draftKey, lyricsKey, offsetKey, store, stored } from "./stored.js";
+import { draftKey, lyricsKey, offsetKey, store } from "./stored.js";
 import { UNDO_MS, offer } from "./undo.js";
 
-const KEY = "studio.deleting";
+/** Other tabs wait longer than the one in which a deletion can be undone. */
+const OTHERS_WAIT_MS = UNDO_MS + 2000;
+/** Between attempts to delete what a busy server has kept. */
+const RETRY_MS = 60_000;
 
 /** @typedef {import("./songs.js").Song} Song */
+
+/** @type {Set<string>} the songs whose deletion can be undone in this tab, or is asked for by it */
+const own = new Set();
 
 /** Take a song off the list; it is deleted on the server unless that is undone in time. @param {Song} song */
 export function remove(song) {
@@ -16,18 +25,25 @@ export function remove(song) {
     forget(song);
     return;
   }
-  setUnfinished([...unfinished(), song.id]);
+  own.add(song.id);
+  const isStored = deleteIn(song.id, OTHERS_WAIT_MS);
+  // Another tab may have opened the song, and so kept it.
+  const isKept = () => isStored && !(song.id in deletions());
   offer({
     text: t("song.deleted", { name: song.name }),
     undo: () => bringBack(song),
-    settle: () => finish(song),
+    prolong: () => {
+      if (!isKept()) deleteIn(song.id, OTHERS_WAIT_MS);
+    },
+    settle: () => (isKept() ? bringBack(song) : finish(song)),
     place: `[data-id="${song.id}"] h3 a`,
   });
 }
 
 /** @param {Song} song */
 function bringBack(song) {
-  setUnfinished(unfinished().filter((id) => id !== song.id));
+  own.delete(song.id);
+  keep(song.id);
   changeSongs((list) => {
     const others = list.filter((one) => one.id !== song.id);
     return [...others, song].sort((a, b) => b.addedMs - a.addedMs);
@@ -48,41 +64,54 @@ function finish(song) {
 
 /** Remove what this browser keeps of a song. @param {{ id: string }} song */
 function forget({ id }) {
-  setUnfinished(unfinished().filter((one) => one !== id));
+  own.delete(id);
+  keep(id);
   store(draftKey(id), null);
   store(offsetKey(id), null);
   store(lyricsKey(id), null, "sessionStorage");
 }
 
-/** The IDs of files that are off the list and may still be on the server. @returns {string[]} */
-function unfinished() {
-  try {
-    return JSON.parse(stored(KEY) ?? "[]");
-  } catch {
-    return [];
+let looking = 0;
+
+/** Delete what earlier pages could not. */
+function finishEarlier() {
+  clearTimeout(looking);
+  const nowMs = Date.now();
+  let nextMs = Infinity;
+  for (const [id, dueMs] of Object.entries(deletions())) {
+    // A song that is opened is kept, as soon as its page is loaded.
+    if (own.has(id) || location.pathname.includes(id)) continue;
+    if (dueMs > nowMs) nextMs = Math.min(nextMs, dueMs);
+    else void finishOne(id);
   }
+  if (nextMs < Infinity) looking = setTimeout(finishEarlier, Math.min(nextMs - nowMs, RETRY_MS));
 }
 
-/** @param {string[]} ids */
-function setUnfinished(ids) {
-  store(KEY, ids.length > 0 ? JSON.stringify(ids) : null);
-}
-
-/** Delete what an earlier page could not. @param {string} id */
-async function finishEarlier(id) {
+/** @param {string} id */
+async function finishOne(id) {
+  own.add(id);
   try {
     await request(`/cleanup/${id}`, { method: "DELETE" });
+    drop(id);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    // Some later page tries again.
-    if (error.isPassing || error.status === 401) return;
+    if (error.status === 404) drop(id);
+    // `returns` tells when a server is back that was lost.
+    else if (error.isPassing && error.code !== "offline" && id in deletions()) {
+      deleteIn(id, RETRY_MS);
+      looking = setTimeout(finishEarlier, RETRY_MS);
+    }
+  } finally {
+    own.delete(id);
   }
+}
+
+/** @param {string} id */
+function drop(id) {
   changeSongs((list) => list.filter((song) => song.id !== id));
   forget({ id });
 }
 
-const earlier = unfinished();
-// Another tab may still undo it.
-if (earlier.length > 0) {
-  setTimeout(() => earlier.filter((id) => unfinished().includes(id)).forEach(finishEarlier), UNDO_MS);
-}
+effect(() => {
+  if (returns.value >= 0) untracked(finishEarlier);
+});

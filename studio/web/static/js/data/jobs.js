@@ -2,6 +2,7 @@
 import { effect } from "@preact/signals";
 import { ApiError, isOffline, json, send } from "./api.js";
 import { returns } from "./connection.js";
+import { keep } from "./deletions.js";
 import { isLive, subscribe } from "./jobs_socket.js";
 
 /** @typedef {import("./songs.js").Song} Song */
@@ -141,11 +142,13 @@ function withJob(status, job) {
  * @returns {Promise<any>} the job; null if it was refused
  */
 export function start(song, model, options = {}) {
+  keep(song.id);
   return attempt(song, () => send(`/process/${model}/${song.id}`, options));
 }
 
 /** Separate a song, and write down what is sung. @param {Song} song @param {boolean} hasStems */
 export async function startLyrics(song, hasStems) {
+  keep(song.id);
   await attempt(song, async () => {
     if (!hasStems) await send(`/process/demucs/${song.id}`, {});
     await send(`/process/whisper/${song.id}`, { source: "vocals" });

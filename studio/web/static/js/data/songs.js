@@ -1,6 +1,7 @@
 /** The list of songs: kept on a server that tells people apart by keys, else in this browser. */
 import { signal } from "@preact/signals";
 import { ApiError, json } from "./api.js";
+import { deletions } from "./deletions.js";
 import { KeptList } from "./kept_list.js";
 
 /**
@@ -84,7 +85,7 @@ export async function loadMore() {
 /** Get a page; the number of its songs. @param {string} address */
 async function loadPage(address) {
   const page = await json(address);
-  const known = new Set(songs.value.map((song) => song.id));
+  const known = new Set([...songs.value.map((song) => song.id), ...Object.keys(deletions())]);
   // Texts are prompts of the page for music.
   const isNew = (/** @type {any} */ file) => file.duration_s !== null && !known.has(file.file_id);
   const loaded = page.files.filter(isNew).map((/** @type {any} */ file) => songFrom(file, Date.parse(file.created_at)));

@@ -8,6 +8,7 @@ export const UNDO_MS = 6000;
  * @typedef {object} Undoable
  * @property {string} text what was done
  * @property {() => void} undo
+ * @property {() => void} [prolong] it can be undone for as long once more
  * @property {() => void} [settle] do what can no longer be undone
  * @property {string} place a selector of the element that has the focus afterwards
  */
@@ -30,8 +31,12 @@ export function undo() {
 
 /** The message waits for a pointer or a keyboard that is at it. */
 function expire() {
-  if (document.querySelector(".toast:hover, .toast :focus-visible")) pending = setTimeout(expire, UNDO_MS);
-  else settle();
+  if (!document.querySelector(".toast:hover, .toast :focus-visible")) {
+    settle();
+    return;
+  }
+  undoable.value?.prolong?.();
+  pending = setTimeout(expire, UNDO_MS);
 }
 
 function settle() {

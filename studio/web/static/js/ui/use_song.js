@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, jsonWhenFree } from "../data/api.js";
 import { returns } from "../data/connection.js";
+import { keep } from "../data/deletions.js";
 import { refresh, watch } from "../data/jobs.js";
 import { songOf } from "../data/songs.js";
 
@@ -23,6 +24,7 @@ export function useSong(id) {
   const completed = (status?.jobs ?? []).filter((/** @type {any} */ job) => job.status === "completed");
   const made = completed.map((/** @type {any} */ job) => job.job_id).join();
 
+  useEffect(() => keep(id), [id]);
   useEffect(() => watch(song), [song]);
   // The server reports jobs, but not that a file was deleted.
   useEffect(() => {
