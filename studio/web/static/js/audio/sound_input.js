@@ -8,6 +8,8 @@ const CHUNK_S = 0.25;
 const LAST_SAMPLES_MS = 1000;
 /** A file is decoded as a whole, and longer ones are too much for the memory of phones. */
 export const MAX_FILE_MINUTES = 20;
+/** For files whose length the browser does not find. */
+const MAX_UNKNOWN_BYTES = 100_000_000;
 
 export class FileTooLong extends Error {}
 
@@ -81,7 +83,9 @@ function sourceOf(stream) {
  * @returns {Promise<SoundInput>}
  */
 export async function openFile(file, onSamples, onEnd) {
-  if ((await lengthOf(file)) > 60 * MAX_FILE_MINUTES) throw new FileTooLong();
+  const lengthS = await lengthOf(file);
+  const isLong = Number.isNaN(lengthS) ? file.size > MAX_UNKNOWN_BYTES : lengthS > 60 * MAX_FILE_MINUTES;
+  if (isLong) throw new FileTooLong();
   const samples = await decode(await file.arrayBuffer());
   const size = RATE_HZ * CHUNK_S;
   const beganMs = performance.now();
