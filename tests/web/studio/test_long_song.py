@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from playwright.sync_api import Page, expect
 
-from tests.support.server import Server
+from tests.support.server import Server, until
 from tests.support.sounds import noise, write_wav
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -92,8 +92,11 @@ def test_only_what_is_needed_is_loaded(page: Page, studio: Server, long_song: st
         return {name: count for name, count in received.items() if "format=peaks" in name}
 
     # What the browser tells of its answers may come later than their effects.
-    while len(received_peaks()) < 4:
+    def has_all() -> bool:
         page.evaluate("fetch('/health').then((answer) => answer.text())")
+        return len(received_peaks()) >= 4
+
+    until(has_all)
     peaks = received_peaks()
     assert all(name.endswith("samples_per_pixel=8192") for name in peaks)
     assert 0 < max(peaks.values()) < MAX_PEAKS_BYTES

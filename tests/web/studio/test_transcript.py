@@ -113,9 +113,10 @@ def test_a_file_that_the_browser_cannot_play_is_heard_as_mp3(
     page.on("request", lambda one: copies.append(one.url) if "format=mp3" in one.url else None)
     page.goto(f"/studio/{unplayable.file_id}/transcript?t=2")
     page.get_by_role("button", name="Play", exact=True).click()
-    until(page, "parseInt(document.querySelector('.times span').textContent.slice(2)) >= 4")
+    # A slow machine has time to pause it before its end.
+    until(page, "parseInt(document.querySelector('.times span').textContent.slice(2)) >= 3")
     page.get_by_role("button", name="Pause").click()
-    until(page, "Number(new URLSearchParams(location.search).get('t')) >= 4")
+    until(page, "Number(new URLSearchParams(location.search).get('t')) >= 3")
     expect(page.get_by_role("alert")).to_have_count(0)
     assert copies
 
