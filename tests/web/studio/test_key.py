@@ -101,6 +101,25 @@ def test_a_prompt_outlives_its_session(locked: Server, chromium: Browser) -> Non
 
 
 @pytest.mark.slow
+def test_what_is_being_deleted_is_not_listed(locked: Server, chromium: Browser) -> None:
+    ids = []
+    for name in ("kept", "deleted"):
+        with write_wav(locked.folder / f"{name}.wav", noise(0.2)).open("rb") as file:
+            sent = locked.post("/upload", files={"file": file}, headers={"X-API-Key": KEY})
+        ids.append(sent.json()["file_id"])
+    due = f"localStorage.setItem('studio.deleting', '{{\"{ids[1]}\": {10**15}}}')"
+    with new_context(chromium, base_url=locked.url, locale="en-GB") as context:
+        page = context.new_page()
+        page.add_init_script(due)
+        page.goto("/studio")
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("API key").fill(KEY)
+        dialog.get_by_role("button").click()
+        expect(page.locator(f"[data-id='{ids[0]}']")).to_be_visible()
+        expect(page.locator(f"[data-id='{ids[1]}']")).to_have_count(0)
+
+
+@pytest.mark.slow
 def test_the_list_is_that_of_the_key(locked: Server, chromium: Browser) -> None:
     """The newest page of the server's list has prompts for music only."""
     path = write_wav(locked.folder / "listed.wav", noise(0.2))
