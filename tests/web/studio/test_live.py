@@ -45,7 +45,7 @@ window.WebSocket = class extends WebSocket {
 };
 """
 SENT_S = "parseFloat(document.querySelector('[data-figure=sent]')?.innerText)"
-LOST = "The connection is lost."
+LOST = "Connection lost."
 
 # The microphone is granted when the test says so.
 HOLD_MICROPHONE = """
