@@ -4,7 +4,7 @@ import pytest
 
 from bench.players import measured
 
-SHORT_S, LONG_S = 180, 1800
+SHORT_S, LONG_S = 180, 1200
 # ffmpeg keeps some 80 bytes for each frame of picture and sound, to write the index of the file.
 INDEX_BYTES_PER_S = 6_000
 # How many frames wait between threads of ffmpeg depends on how busy the machine is.
