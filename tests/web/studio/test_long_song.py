@@ -91,7 +91,7 @@ def test_only_what_is_needed_is_loaded(page: Page, studio: Server, long_song: st
     def received_peaks() -> dict[str, int]:
         return {name: count for name, count in received.items() if "format=peaks" in name}
 
-    # What the browser tells of its answers may come later than their effects.
+    # Playwright may report a response after the page has used it.
     def has_all() -> bool:
         page.evaluate("fetch('/health').then((answer) => answer.text())")
         return len(received_peaks()) >= 4
